@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"io"
+)
+
+const (
+	readSize  = 256 << 10 // bytes that are read at once
+	readCount = 4         // buffers that are read ahead
+)
+
+// ahead is an io.Reader that reads on another goroutine. Unpacking then has a core of its own, and a read that
+// blocks, as of a terminal, can be left.
+type ahead struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	pause  func() error
+	full   chan chunk
+	free   chan []byte
+	now    chunk  // being read
+	rest   []byte // of now.data
+}
+
+// chunk is the result of one read.
+type chunk struct {
+	data []byte
+	err  error // follows data
+}
+
+// readAhead begins to read r. The caller must stop it, and closes what r reads only then. pause is called before
+// each chunk that is waited for.
+func readAhead(ctx context.Context, r io.Reader, pause func() error) *ahead {
+	a := &ahead{pause: pause, full: make(chan chunk, readCount), free: make(chan []byte, readCount)}
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	for range readCount {
+		a.free <- make([]byte, readSize)
+	}
+	go a.fill(r)
+	return a
+}
+
+func (a *ahead) fill(r io.Reader) {
+	for {
+		select {
+		case buf := <-a.free:
+			n, err := r.Read(buf[:readSize])
+			select {
+			case a.full <- chunk{buf[:n], err}:
+			case <-a.ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		case <-a.ctx.Done():
+			return
+		}
+	}
+}
+
+// Read returns what was read ahead.
+func (a *ahead) Read(p []byte) (int, error) {
+	for len(a.rest) == 0 {
+		if a.now.err != nil {
+			return 0, a.now.err
+		}
+		if err := a.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, a.rest)
+	a.rest = a.rest[n:]
+	return n, nil
+}
+
+func (a *ahead) next() error {
+	if err := a.pause(); err != nil {
+		return err
+	}
+	if a.now.data != nil {
+		a.free <- a.now.data
+		a.now.data = nil
+	}
+	select {
+	case a.now = <-a.full:
+		a.rest = a.now.data
+		return nil
+	case <-a.ctx.Done():
+		return context.Cause(a.ctx)
+	}
+}
+
+// stop lets the goroutine end, as soon as a read that it is in returns.
+func (a *ahead) stop() { a.cancel() }

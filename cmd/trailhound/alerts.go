@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"trailhound/consumer"
+	"trailhound/consumer/wire"
+)
+
+func (a *app) alertsCommand() *cobra.Command {
+	var asJSON, fresh, noFollow bool
+	c := &cobra.Command{
+		Use:   "alerts",
+		Short: "Print the committed alerts, and follow the topic",
+		Long: "Alerts prints every committed alert of the alerts topic and goes on with those that come, until interrupted.\n" +
+			"On a terminal they are printed for people; through a pipe, or with --json, as one JSON object a line.\n" +
+			"It reads outside of any consumer group and leaves nothing behind.",
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			client, err := s.connect(c.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			show := a.alertPrinter(asJSON)
+			tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: fresh, Follow: !noFollow, Log: zerolog.Nop()}
+			return tail.Run(c.Context(), func(_ int32, rec *wire.Record) error { return show(rec.Value) })
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON lines on a terminal too")
+	c.Flags().BoolVar(&fresh, "new", false, "start with the next alert instead of the first one")
+	c.Flags().BoolVar(&noFollow, "no-follow", false, "end at the last alert instead of waiting for more")
+	return c
+}
+
+// alertPrinter returns what prints one alert: for people on a terminal, as a JSON line elsewhere.
+func (a *app) alertPrinter(asJSON bool) func(payload []byte) error {
+	if a.stdoutTerminal && !asJSON {
+		return a.printAlert
+	}
+	return func(payload []byte) error {
+		line := payload
+		if a.stdoutTerminal {
+			line = printableJSON(nil, payload)
+		}
+		_, err := fmt.Fprintf(a.stdout, "%s\n", line)
+		return err
+	}
+}
+
+// shownAlert is what people are shown of an alert; the JSON line has everything.
+type shownAlert struct {
+	ID        string    `json:"id"`
+	RuleID    string    `json:"rule_id"`
+	Severity  string    `json:"severity"`
+	Title     string    `json:"title"`
+	EventID   string    `json:"event_id"`
+	EventTime time.Time `json:"event_time"`
+	SourceIP  string    `json:"source_ip"`
+	Account   string    `json:"account"`
+	Region    string    `json:"region"`
+	Evidence  struct {
+		Total int `json:"total"`
+	} `json:"evidence"`
+	Suppressed int `json:"suppressed"`
+}
+
+// printAlert prints an alert for people. What came from the event is escaped: an attacker chose it.
+func (a *app) printAlert(payload []byte) error {
+	var al shownAlert
+	if err := json.Unmarshal(payload, &al); err != nil {
+		return fmt.Errorf("a record of the alerts topic is no alert: %w", err)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-8s %s  %s\n", strings.ToUpper(printable(al.Severity)), al.EventTime.UTC().Format(time.RFC3339), printable(al.Title))
+	fmt.Fprintf(&b, "         rule %s", printable(al.RuleID))
+	for _, detail := range []struct{ name, value string }{{"from", al.SourceIP}, {"account", al.Account}, {"region", al.Region}} {
+		if detail.value != "" {
+			fmt.Fprintf(&b, ", %s %s", detail.name, printable(detail.value))
+		}
+	}
+	b.WriteByte('\n')
+	if al.Evidence.Total > 0 {
+		fmt.Fprintf(&b, "         evidence: %d events, the last %s\n", al.Evidence.Total, printable(al.EventID))
+	} else {
+		fmt.Fprintf(&b, "         event %s\n", printable(al.EventID))
+	}
+	if al.Suppressed > 0 {
+		fmt.Fprintf(&b, "         %d more were held back before this one\n", al.Suppressed)
+	}
+	_, err := fmt.Fprint(a.stdout, b.String())
+	return err
+}

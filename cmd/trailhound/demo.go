@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go/compress"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"trailhound/consumer"
+	"trailhound/consumer/admin"
+	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
+	"trailhound/state"
+)
+
+// demoEvents is an hour of made-up CloudTrail of one account: everyday work, a
+// leaked key that is tried on everything, and a role assumed from elsewhere.
+// As in life, events come out of order, one twice, and one record is broken.
+//
+//go:embed sample/cloudtrail.jsonl
+var demoEvents []byte
+
+// demoPatience is how long the demo waits for its own pipeline.
+const demoPatience = time.Minute
+
+func (a *app) demoCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Show the whole pipeline at work in this process, without a Kafka",
+		Long: "Demo starts a Kafka broker inside this process, feeds it an hour of made-up CloudTrail events with two attacks\n" +
+			"in them, runs the service on it and prints the alerts as they are committed to the alerts topic. It needs\n" +
+			"nothing, leaves nothing behind and ends by itself. --set rules.access_denied.threshold=5 tries other parameters.",
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			return a.demo(c.Context(), s, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the alerts as JSON lines on a terminal too")
+	return c
+}
+
+// demo runs broker, service and reader, feeds the sample and waits until all of it has had its effect.
+func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
+	start := time.Now()
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		return fmt.Errorf("start the demo's broker: %w", err)
+	}
+	defer broker.Close()
+	s.Kafka.Brokers, s.Kafka.TLS.Enabled, s.Kafka.SASL.Mechanism = broker.ListenAddrs(), false, "none"
+	s.AppID, s.InstanceID, s.Shards = "trailhound-demo", "", 4
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	app := s.topology()
+	app.Inputs = app.Inputs[:1]
+	app.CreateInput, app.InputPartitions = true, 1
+	if _, err := topic.Create(ctx, client, app); err != nil {
+		return err
+	}
+	store, err := state.Open(state.Options{Dir: "demo", FS: vfs.NewMem(), Lifetime: s.State.Lifetime, MaxSetMembers: s.Limits.MaxSetMembers})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	log, err := a.demoLog(s)
+	if err != nil {
+		return err
+	}
+	service, err := s.service(client, store, admin.NewMetrics(versionLine()), log)
+	if err != nil {
+		return err
+	}
+	service.App = app
+
+	lines := bytes.Split(bytes.TrimSpace(demoEvents), []byte("\n"))
+	fmt.Fprintf(a.stderr, "A Kafka broker runs in this process at %s. %d CloudTrail records go into topic %s;\nthe alerts below are read, committed, from topic %s.\n\n",
+		s.Kafka.Brokers[0], len(lines), app.Inputs[0], app.Alerts)
+	if err := feedDemo(ctx, client, app.Inputs[0], lines); err != nil {
+		return err
+	}
+	alerts, err := a.watchDemo(ctx, service, asJSON)
+	if err != nil {
+		return err
+	}
+	broken, err := countRecords(ctx, client, app.DeadLetter)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "\n%d records in, %d alerts out, each committed exactly once; an event that came twice counted once, %d broken record set aside, in %.1f s.\n",
+		len(lines), alerts, broken, time.Since(start).Seconds())
+	return nil
+}
+
+// demoLog is quiet unless a level was asked for: the demo shows alerts, not log lines.
+func (a *app) demoLog(s *settings) (zerolog.Logger, error) {
+	if s.Origin("log.level").Source == 0 {
+		return zerolog.Nop(), nil
+	}
+	return a.logger(s)
+}
+
+// feedDemo writes one record per line.
+func feedDemo(ctx context.Context, client *wire.Client, topic string, lines [][]byte) error {
+	var batch wire.Batch
+	for _, line := range lines {
+		batch.Append(time.Now().UnixMilli(), nil, line)
+	}
+	encoded, err := batch.Encode(nil, wire.BatchOptions{Codec: compress.Lz4, ProducerID: -1, Epoch: -1, Sequence: -1})
+	if err != nil {
+		return err
+	}
+	parts := []wire.Part{{Topic: topic, Batch: encoded}}
+	if err := client.Produce(ctx, "", demoPatience, parts); err != nil {
+		return err
+	}
+	return parts[0].Err
+}
+
+// watchDemo runs the service until its input is worked off, printing the alerts as they are committed. It returns
+// how many there were.
+func (a *app) watchDemo(ctx context.Context, service *consumer.Service, asJSON bool) (int, error) {
+	ctx, stop := context.WithTimeoutCause(ctx, demoPatience, fmt.Errorf("the demo did not end within %s; --set log.level=info shows what it does", demoPatience))
+	defer stop()
+	running := make(chan error, 1)
+	go func() { running <- service.Run(ctx) }()
+	shown := make(chan int, 64)
+	following := make(chan error, 1)
+	show := a.alertPrinter(asJSON)
+	go func() {
+		n := 0
+		tail := consumer.Tail{Client: service.Client, Topic: service.App.Alerts, Follow: true, Log: zerolog.Nop()}
+		following <- tail.Run(ctx, func(_ int32, rec *wire.Record) error {
+			n++
+			err := show(rec.Value)
+			shown <- n
+			return err
+		})
+	}()
+	want, have := -1, 0
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for want != have {
+		select {
+		case <-tick.C:
+			if lag, err := consumer.Lag(ctx, service.Client, service.App); err != nil || lag > 0 {
+				continue
+			}
+			n, err := countRecords(ctx, service.Client, service.App.Alerts)
+			if err != nil {
+				return have, err
+			}
+			want = n
+		case have = <-shown:
+		case err := <-following:
+			return have, err
+		case err := <-running:
+			return have, errors.Join(err, context.Cause(ctx))
+		}
+	}
+	stop()
+	return have, <-running
+}
+
+// countRecords counts the committed records of a topic.
+func countRecords(ctx context.Context, client *wire.Client, topic string) (n int, err error) {
+	tail := consumer.Tail{Client: client, Topic: topic, Log: zerolog.Nop()}
+	return n, tail.Run(ctx, func(int32, *wire.Record) error {
+		n++
+		return nil
+	})
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+func (a *app) detectCommand() *cobra.Command {
+	var strict bool
+	c := &cobra.Command{
+		Use:   "detect [PATH...|-]",
+		Short: "Run the rules over files, without Kafka",
+		Long: "Run the rules over CloudTrail files, directories of them or standard input, plain or gzip, in any\n" +
+			"envelope, and print each alert as one line of JSON.\n\n" +
+			"Files are read in the order of the times in CloudTrail's file names; files without one come after\n" +
+			"those, by path. In an alert's source and evidence, topic is the file's name and offset the number\n" +
+			"of the record in the file, from 0. A record that cannot be evaluated is reported on stderr as\n" +
+			"FILE:RECORD:REASON. Late events count: events.max_lateness and events.max_ahead hold only when\n" +
+			"they are given with --set.",
+		Example: "  trailhound detect ./cloudtrail\n" +
+			"  zcat events.jsonl.gz | trailhound detect --set rules.access_denied.threshold=5 -",
+		RunE: func(c *cobra.Command, args []string) error { return a.detect(c.Context(), args, strict) },
+	}
+	c.Flags().BoolVar(&strict, "strict", false, "fail when a record could not be evaluated")
+	return c
+}
+
+func (a *app) detect(ctx context.Context, args []string, strict bool) (err error) {
+	begun := time.Now()
+	s, err := a.settings()
+	if err != nil {
+		return err
+	}
+	files, err := a.inputFiles(args)
+	if err != nil {
+		return err
+	}
+	t := newTally()
+	f, err := newFeed(s, t)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	console := a.newConsole("detect", totalSize(files))
+	defer console.close()
+	out := &alertWriter{w: bufio.NewWriterSize(a.stdout, 64<<10), console: console, terminal: a.stdoutTerminal}
+	f.alert = out.write
+	f.rejected = func(at state.Source, index int, reason rules.Reason, detail string) {
+		t.bad(console, at, index, reason, detail)
+	}
+	r := fileReader{stdin: a.stdin, console: console, maxRecord: int64(s.Limits.MaxUnpacked), tally: t, pause: out.w.Flush}
+	err = r.each(ctx, files, func(at state.Source, record []byte) error { return f.record(at, time.Time{}, record) })
+	if err = cmp.Or(err, out.w.Flush()); errors.Is(err, errNoReader) {
+		return err
+	}
+	console.close()
+	fmt.Fprint(a.stderr, t.summary(time.Since(begun), fmt.Sprintf("matches %d", t.matches)))
+	if n := t.badTotal(); err == nil && strict && n > 0 {
+		return fmt.Errorf("not everything could be evaluated: dead letters %d", n)
+	}
+	return err
+}
+
+// alertWriter writes alerts as lines of JSON; on a terminal at once, and with nothing raw that it could act on.
+type alertWriter struct {
+	w        *bufio.Writer
+	console  *console
+	terminal bool
+	line     []byte
+}
+
+func (o *alertWriter) write(a *rules.Alert) (err error) {
+	if !o.terminal {
+		o.line = append(append(o.line[:0], a.Payload...), '\n')
+		_, err = o.w.Write(o.line)
+		return err
+	}
+	o.line = append(printableJSON(o.line[:0], a.Payload), '\n')
+	o.console.above(func() {
+		_, err = o.w.Write(o.line)
+		err = cmp.Or(err, o.w.Flush())
+	})
+	return err
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"trailhound/config"
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// keyKinds are the values of --key.
+var keyKinds = []string{"principal", "rule", "none"}
+
+func (a *app) ingestCommand() *cobra.Command {
+	var key, topic string
+	c := &cobra.Command{
+		Use:   "ingest [PATH...|-]",
+		Short: "Write CloudTrail files into the input topic, one record per event",
+		Long: "Read CloudTrail files, directories of them or standard input as detect does, and write each event as a\n" +
+			"record of its own, stamped with the present time, to the first topic of topics.input.\n\n" +
+			"The partition follows from the key as in Kafka's own producer. Events of one partition keep the order\n" +
+			"of the files. A batch whose outcome is unknown is sent again, so an event can arrive twice; the rules\n" +
+			"evaluate it once (events.duplicates_within).",
+		Example: "  trailhound ingest ./cloudtrail\n" +
+			"  zcat events.jsonl.gz | trailhound ingest --key none -",
+		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.Contains(keyKinds, key) {
+				return usagef("unknown --key %q; known are %s", key, strings.Join(keyKinds, ", "))
+			}
+			return a.ingest(c.Context(), args, key, topic)
+		},
+	}
+	c.Flags().StringVar(&key, "key", "principal", "`KIND` of record key: principal, rule (the key of the first rule that matches, else the principal) or none")
+	c.Flags().StringVar(&topic, "topic", "", "write to this `TOPIC` instead")
+	_ = c.RegisterFlagCompletionFunc("key", cobra.FixedCompletions(keyKinds, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
+	return c
+}
+
+func (a *app) ingest(ctx context.Context, args []string, kind, topic string) error {
+	begun := time.Now()
+	s, err := a.settings()
+	if err != nil {
+		return err
+	}
+	topic = cmp.Or(topic, s.Topics.Input[0])
+	if problem := config.TopicName(topic); problem != "" {
+		return usagef("--topic: %s", problem)
+	}
+	files, err := a.inputFiles(args)
+	if err != nil {
+		return err
+	}
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	p, err := newProducer(ctx, client, topic, s)
+	if err != nil {
+		return err
+	}
+	in, err := newIntake(s, kind, p)
+	if err != nil {
+		return errors.Join(err, p.close())
+	}
+	console := a.newConsole("ingest", totalSize(files))
+	defer console.close()
+	in.console = console
+	r := fileReader{stdin: a.stdin, console: console, maxRecord: int64(s.Limits.MaxUnpacked), tally: in.tally, pause: func() error { return nil }}
+	err = cmp.Or(r.each(ctx, files, in.record), p.close())
+	console.close()
+	fmt.Fprint(a.stderr, in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))
+	return err
+}
+
+// intake makes records of events.
+type intake struct {
+	decoder  rules.Decoder
+	engine   *rules.Engine
+	kind     string // one of keyKinds
+	producer *producer
+	tally    *tally
+	console  *console
+
+	matches []rules.Match
+	key     []byte
+}
+
+func newIntake(s *settings, kind string, p *producer) (*intake, error) {
+	engine, err := s.engine(s.limits())
+	if err != nil {
+		return nil, err
+	}
+	return &intake{
+		decoder: rules.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked)},
+		engine:  engine, kind: kind, producer: p, tally: newTally(),
+	}, nil
+}
+
+// record hands every event of the record to the producer.
+func (in *intake) record(at state.Source, record []byte) error {
+	var failed error
+	in.decoder.Decode(record, func(ev *rules.Event, err error) bool {
+		if err != nil {
+			bad, ok := errors.AsType[*rules.DecodeError](err)
+			if ok {
+				in.tally.bad(in.console, at, bad.Index, bad.Reason, bad.Detail)
+				return true
+			}
+			failed = err
+			return false
+		}
+		failed = in.event(at, ev)
+		return failed == nil
+	})
+	return failed
+}
+
+func (in *intake) event(at state.Source, ev *rules.Event) error {
+	in.tally.events++
+	err := in.producer.add(in.keyOf(ev), ev.Raw)
+	if tooLarge, ok := errors.AsType[*tooLargeError](err); ok {
+		in.tally.bad(in.console, at, int(ev.At.Index), reasonTooLarge, tooLarge.Error())
+		return nil
+	}
+	return err
+}
+
+// keyOf returns the key for the event's record, valid until the next call; nil: none.
+func (in *intake) keyOf(ev *rules.Event) []byte {
+	key := ""
+	if in.kind == "rule" {
+		if in.matches, _ = in.engine.Match(ev, in.matches[:0]); len(in.matches) > 0 {
+			key = in.matches[0].Key
+		}
+	}
+	if key == "" && in.kind != "none" {
+		key = ev.Principal()
+	}
+	if key == "" {
+		return nil
+	}
+	in.key = append(in.key[:0], key...)
+	return in.key
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// errNoReader ends a command quietly: whoever read its results has gone, as head does.
+var errNoReader = errors.New("nobody reads the results any more")
+
+// results is stdout. It tells a closed pipe apart from one of another stream.
+type results struct{ w io.Writer }
+
+func (r *results) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	switch {
+	case errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrClosedPipe):
+		return n, errNoReader
+	case err != nil:
+		return n, fmt.Errorf("write the results: %w", err)
+	}
+	return n, nil
+}
+
+// printable returns s with everything that a terminal might act on, or that would hide or reorder text, written
+// as an escape: control characters, bytes that are not UTF-8, and Unicode's invisible and directional characters.
+func printable(s string) string {
+	if clean(s) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case shown(r):
+			b.WriteRune(r)
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+		i += size
+	}
+	return b.String()
+}
+
+// printableJSON appends a JSON text to dst with the same characters escaped as JSON escapes them: it stays the same
+// value. Outside of strings, JSON has none of them.
+func printableJSON(dst, text []byte) []byte {
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		switch {
+		case shown(r) && (r != utf8.RuneError || size > 1):
+			dst = append(dst, text[:size]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			dst = fmt.Appendf(dst, `\u%04x\u%04x`, high, low)
+		default:
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		}
+		text = text[size:]
+	}
+	return dst
+}
+
+func clean(s string) bool {
+	for _, r := range s {
+		if !shown(r) || r == utf8.RuneError {
+			return false
+		}
+	}
+	return true
+}
+
+// shown reports whether r is a visible character of its own, or the blank.
+func shown(r rune) bool {
+	return r < utf8.RuneSelf && r >= ' ' && r != 0x7f || r >= utf8.RuneSelf && unicode.IsPrint(r)
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+)
+
+func TestPrintable(t *testing.T) {
+	for s, want := range map[string]string{
+		"plain text":             "plain text",
+		"käse ≤ 字 😀":             "käse ≤ 字 😀",
+		"\x1b[31mred":            `\x1b[31mred`,
+		"a\nb\tc\rd\x00":         `a\nb\tc\rd\x00`,
+		"c1 \u009b2J":            `c1 \u009b2J`,
+		"raw \x9b2J":             `raw \x9b2J`,
+		"\u202egpj.exe":          `\u202egpj.exe`,
+		"zero\u200bwidth\ufeff":  `zero\u200bwidth\ufeff`,
+		"del\x7f":                `del\x7f`,
+		"line\u2028break":        `line\u2028break`,
+		"tag \U000e0041":         `tag \U000e0041`,
+		"replacement \ufffd":     "replacement \ufffd",
+		"quote ' and \" and \\n": "quote ' and \" and \\n",
+	} {
+		if got := printable(s); got != want {
+			t.Errorf("printable(%q) = %q; want %q", s, got, want)
+		}
+	}
+}
+
+func TestPrintableJSON(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := map[string]string{rapid.String().Draw(t, "name"): rapid.String().Draw(t, "value")}
+		text, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := printableJSON(nil, text)
+		for i := 0; i < len(out); {
+			r, size := utf8.DecodeRune(out[i:])
+			if !shown(r) {
+				t.Fatalf("printableJSON(%q) = %q; want no %U in it", text, out, r)
+			}
+			i += size
+		}
+		var got map[string]string
+		if err := json.Unmarshal(out, &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("printableJSON(%q) = %q, which means %q, %v; want the same value", text, out, got, err)
+		}
+	})
+	if got, want := string(printableJSON(nil, []byte("\"\u009b\U000e0041\x7f\u202e\""))), `"\u009b\udb40\udc41\u007f\u202e"`; got != want {
+		t.Errorf("printableJSON = %s; want %s", got, want)
+	}
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// console is stderr while a command works: lines of text, and below them a progress bar if it is a terminal. It is
+// safe for concurrent use.
+type console struct {
+	mu  sync.Mutex
+	w   io.Writer
+	bar *progressbar.ProgressBar // nil: no bar
+}
+
+// newConsole returns the console of a command that has total bytes to read; -1: nobody knows.
+func (a *app) newConsole(what string, total int64) *console {
+	c := &console{w: a.stderr}
+	if a.stderrTerminal {
+		c.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(a.stderr),
+			progressbar.OptionSetDescription(what),
+			progressbar.OptionShowBytes(true),
+			progressbar.OptionUseIECUnits(true),
+			progressbar.OptionFullWidth(),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionClearOnFinish(),
+		)
+	}
+	return c
+}
+
+// advance moves the bar by n bytes.
+func (c *console) advance(n int) {
+	if c.bar != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_ = c.bar.Add(n) // a terminal that cannot be drawn on is no reason to stop
+	}
+}
+
+// printf writes one line above the bar; everything in it is made printable.
+func (c *console) printf(format string, args ...any) {
+	c.above(func() { fmt.Fprintln(c.w, printable(fmt.Sprintf(format, args...))) })
+}
+
+// above runs write, which may write to the same terminal, with the bar out of the way.
+func (c *console) above(write func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bar != nil {
+		_ = c.bar.Clear()
+	}
+	write()
+}
+
+// close removes the bar.
+func (c *console) close() {
+	if c.bar != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_ = c.bar.Clear()
+		_ = c.bar.Exit()
+	}
+}

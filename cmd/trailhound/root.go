@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"trailhound/config"
+)
+
+// root returns the command line: one command, one file.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "trailhound",
+		Short: "Find suspicious behaviour in streams of AWS CloudTrail events",
+		Long: "Trailhound runs stateful detection rules over AWS CloudTrail events in Kafka topics or in files.\n\n" +
+			"Results go to stdout, everything else to stderr. The exit code is 0 when done, 1 when failed,\n" +
+			"2 when the command line is wrong.",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.configFile, "config", "", "read the configuration from this YAML `FILE` ("+config.FileVariable+")")
+	flags.StringArrayVar(&a.set, "set", nil, "set one key of the configuration, `PATH=VALUE`; may be given often")
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(
+		a.runCommand(),
+		a.demoCommand(),
+		a.detectCommand(),
+		a.rulesCommand(),
+		a.ingestCommand(),
+		a.alertsCommand(),
+		a.deadLettersCommand(),
+		a.topicsCommand(),
+		a.configCommand(),
+		a.versionCommand(),
+		a.completionCommand(),
+	)
+	return group(root)
+}
+
+// group makes a command that only holds others: alone it shows its help as an error, and a mistyped command below
+// it is an error that names the nearest one.
+func group(c *cobra.Command) *cobra.Command {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(c, args[0])
+		}
+		c.SetOut(c.ErrOrStderr())
+		if err := c.Help(); err != nil {
+			return err
+		}
+		return usagef("a command is missing")
+	}
+	return c
+}
+
+func unknownCommand(c *cobra.Command, name string) error {
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	if near := config.Nearest(name, names); near != "" {
+		return usagef("unknown command %q; did you mean %s %s?", name, c.CommandPath(), near)
+	}
+	return usagef("unknown command %q; %s has %s", name, c.CommandPath(), strings.Join(names, ", "))
+}
+
+// flagError says what is wrong with a flag in one sentence, and which flag was probably meant.
+func flagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return usagef("%s; see %s --help", err, c.CommandPath())
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := config.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+		return usagef("%s; did you mean --%s?", err, near)
+	}
+	return usagef("%s; see %s --help", err, c.CommandPath())
+}
+
+// noArgs refuses any argument.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument; got %q", name(c), args[0])
+	}
+	return nil
+}
+
+// oneArg wants exactly one argument, named what.
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usagef("%s wants one %s; got %d", name(c), what, len(args))
+		}
+		return nil
+	}
+}
+
+// name is the command as it is typed behind the program's name.
+func name(c *cobra.Command) string { return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ") }

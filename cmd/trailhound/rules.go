@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"trailhound/config"
+	"trailhound/rules"
+)
+
+func (a *app) rulesCommand() *cobra.Command {
+	c := group(&cobra.Command{
+		Use:   "rules",
+		Short: "Show the rules and their parameters",
+	})
+	c.AddCommand(a.rulesListCommand(), a.rulesShowCommand())
+	return c
+}
+
+func (a *app) rulesListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the rules of this build, one a line",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "RULE\tON\tSEVERITY\tTECHNIQUES\tTITLE")
+			for _, k := range s.known {
+				info := k.rule.Info()
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", info.ID, yesNo(s.Rules[info.ID]), info.Severity, strings.Join(info.Techniques, ","), info.Title)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func (a *app) rulesShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:       "show RULE",
+		Short:     "Describe a rule, and its parameters with their values in this configuration",
+		Args:      oneArg("rule"),
+		ValidArgs: ruleIDs(),
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			for _, k := range s.known {
+				if k.spec.ID == args[0] {
+					return a.showRule(s, k)
+				}
+			}
+			return unknownRule(args[0])
+		},
+	}
+}
+
+func (a *app) showRule(s *settings, k knownRule) error {
+	info := k.rule.Info()
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s: %s\n\n%s\n\n", info.ID, info.Title, info.Description)
+	fmt.Fprintf(w, "severity\t%s\ntechniques\t%s\non\t%s\n\n", info.Severity, strings.Join(info.Techniques, ", "), yesNo(s.Rules[info.ID]))
+	fmt.Fprintln(w, "PARAMETER\tVALUE\tDEFAULT\tMEANING")
+	defaults := append(rules.Parameters(k.spec.New()), rules.Parameters(rules.Options{})...)
+	for i, p := range append(rules.Parameters(k.rule), rules.Parameters(*k.options)...) {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.Name, printable(p.Default), defaults[i].Default, p.Help)
+	}
+	return w.Flush()
+}
+
+func ruleIDs() []string {
+	var ids []string
+	for _, spec := range rules.Builtin() {
+		ids = append(ids, spec.ID)
+	}
+	return ids
+}
+
+func unknownRule(id string) error {
+	if near := config.Nearest(id, ruleIDs()); near != "" {
+		return usagef("unknown rule %q; did you mean %s?", id, near)
+	}
+	return usagef("unknown rule %q; there are %s", id, strings.Join(ruleIDs(), ", "))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

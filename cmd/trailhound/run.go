@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"trailhound/consumer/admin"
+	"trailhound/state"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var acceptLoss, acceptChange bool
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run the service: events from the input topics in, alerts out, exactly once",
+		Long: "Run joins the consumer group named after app_id, reads the input topics, evaluates the rules and publishes\n" +
+			"alerts, until SIGTERM or SIGINT. Start as many instances as you like, each with a state_dir of its own:\n" +
+			"they share the partitions and shards.",
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if acceptLoss {
+				a.set = append(a.set, "accept_loss=true")
+			}
+			if acceptChange {
+				a.set = append(a.set, "accept_change=true")
+			}
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			return a.serve(c.Context(), s)
+		},
+	}
+	c.Flags().BoolVar(&acceptLoss, "accept-loss", false, "go on although records were deleted before they were read (accept_loss)")
+	c.Flags().BoolVar(&acceptChange, "accept-change", false, "accept other topics than the stored state was made with (accept_change)")
+	return c
+}
+
+// serve opens everything, runs the service and its HTTP server, and closes everything.
+func (a *app) serve(ctx context.Context, s *settings) (err error) {
+	log, err := a.logger(s)
+	if err != nil {
+		return err
+	}
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := s.settleTopics(ctx, client, log); err != nil {
+		return err
+	}
+	store, err := state.Open(state.Options{
+		Dir: s.StateDir, CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
+		MaxLateness: s.Events.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+
+	metrics := admin.NewMetrics(versionLine())
+	service, err := s.service(client, store, metrics, log)
+	if err != nil {
+		return err
+	}
+	stopServing, err := a.listen(s, &admin.Server{Metrics: metrics, Ready: service.Ready}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopServing()) }()
+	log.Info().Str("version", versionLine()).Str("app_id", s.AppID).Str("instance_id", s.InstanceID).Strs("input", s.Topics.Input).Msg("started")
+	if err := service.Run(ctx); err != nil {
+		return err
+	}
+	log.Info().Msg("stopped")
+	return nil
+}
+
+// listen starts the HTTP server, if there is to be one, and returns what stops it.
+func (a *app) listen(s *settings, server *admin.Server, log zerolog.Logger) (stop func() error, err error) {
+	if s.HTTP.Listen == "" {
+		return func() error { return nil }, nil
+	}
+	l, err := net.Listen("tcp", s.HTTP.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("http.listen %s: %w; choose another address, or an empty one for no server", s.HTTP.Listen, err)
+	}
+	// The server outlasts the run, so that probes still answer while it ends.
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	var failed error
+	serving.Go(func() { failed = server.Serve(ctx, l) })
+	log.Info().Stringer("address", l.Addr()).Msg("HTTP server listens")
+	return func() error {
+		cancel()
+		serving.Wait()
+		return failed
+	}, nil
+}

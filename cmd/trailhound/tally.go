@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// tally counts what became of the input of one command.
+type tally struct {
+	files, records, events, matches int64
+
+	alerts     map[string]int64            // by rule
+	unheeded   map[rules.VerdictKind]int64 // duplicates and what was suppressed
+	badReasons map[rules.Reason]int64      // what the service would send to the dead-letter topic
+	skipped    map[rules.Reason]int64      // what holds no event, and what a rule has no key for
+}
+
+func newTally() *tally {
+	return &tally{
+		alerts: map[string]int64{}, unheeded: map[rules.VerdictKind]int64{},
+		badReasons: map[rules.Reason]int64{}, skipped: map[rules.Reason]int64{},
+	}
+}
+
+// bad counts a record or an event in it that came to nothing, and says so on the console unless the reason is one
+// to skip. index is -1 for a whole record.
+func (t *tally) bad(c *console, at state.Source, index int, reason rules.Reason, detail string) {
+	if reason.Skip() {
+		t.skipped[reason]++
+		return
+	}
+	t.badReasons[reason]++
+	detail, _, _ = strings.Cut(detail, "\n") // a panic's stack is for the service's dead letters
+	if index >= 0 {
+		detail = fmt.Sprintf("event %d: %s", index, detail)
+	}
+	c.printf("%s:%d:%s: %s", at.Topic, at.Offset, reason, detail)
+}
+
+// badTotal is how many records or events were bad.
+func (t *tally) badTotal() int64 {
+	var sum int64
+	for _, n := range t.badReasons {
+		sum += n
+	}
+	return sum
+}
+
+// summary returns the counts as lines for people.
+func (t *tally) summary(took time.Duration, more ...string) string {
+	var alerts int64
+	for _, n := range t.alerts {
+		alerts += n
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "files %d, records %d, events %d", t.files, t.records, t.events)
+	for _, m := range more {
+		b.WriteString(", " + m)
+	}
+	b.WriteString("\n")
+	line(&b, "alerts", t.alerts)
+	line(&b, "not evaluated again", t.unheeded)
+	line(&b, "dead letters", t.badReasons)
+	line(&b, "skipped", t.skipped)
+	rate := float64(t.events) / max(took, time.Microsecond).Seconds()
+	fmt.Fprintf(&b, "took %s, %.0f events/s\n", took.Round(time.Millisecond), rate)
+	return b.String()
+}
+
+// line adds the counts, sorted by name, if there are any.
+func line[K ~string](b *strings.Builder, what string, counts map[K]int64) {
+	if len(counts) == 0 {
+		return
+	}
+	b.WriteString(what + ":")
+	for i, name := range slices.Sorted(maps.Keys(counts)) {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		fmt.Fprintf(b, " %s %d", name, counts[name])
+	}
+	b.WriteString("\n")
+}

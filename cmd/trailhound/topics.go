@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"trailhound/consumer/topic"
+)
+
+func (a *app) topicsCommand() *cobra.Command {
+	c := group(&cobra.Command{Use: "topics", Short: "Check or create the topics that the service needs"})
+	c.AddCommand(a.topicsCheckCommand(), a.topicsCreateCommand())
+	return c
+}
+
+func (a *app) topicsCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Compare the topics with what the service needs; exit 1 if something is missing or wrong",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			client, err := s.connect(c.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			problems, err := topic.Check(c.Context(), client, s.topology())
+			if err != nil {
+				return err
+			}
+			if err := problemsError(problems); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.stdout, "the topics are as the service needs them")
+			return err
+		},
+	}
+}
+
+func (a *app) topicsCreateCommand() *cobra.Command {
+	var inputs int
+	c := &cobra.Command{
+		Use:   "create",
+		Short: "Create the topics that are missing, with the right settings; print their names",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			client, err := s.connect(c.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			app := s.topology()
+			app.CreateInput, app.InputPartitions = inputs > 0, inputs
+			created, err := topic.Create(c.Context(), client, app)
+			for _, name := range created {
+				if _, err := fmt.Fprintln(a.stdout, name); err != nil {
+					return err
+				}
+			}
+			return err
+		},
+	}
+	c.Flags().IntVar(&inputs, "input-partitions", 0, "also create missing input topics, with this many partitions")
+	return c
+}

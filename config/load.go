@@ -1,0 +1,241 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Input is what a configuration is settled from.
+type Input struct {
+	Rules       []Rule   // the rules that the program knows; Load decodes parameters into their targets
+	File        string   // path of a YAML file; empty: none
+	Environment []string // "NAME=value" each, as os.Environ returns them
+	Set         []string // "PATH=VALUE" each; of two for one key the last holds
+	HostName    string   // for the default of instance_id
+}
+
+// Load merges the sources and checks the result. The error is a *os.PathError when the file cannot be read, else
+// it is Problems, and lists everything that is wrong.
+func Load(in Input) (*Config, error) {
+	c := Default()
+	c.Rules = map[string]bool{}
+	c.origins = map[string]Origin{}
+	c.fields = newFieldSet()
+	c.fields.addStruct("", "yaml", &c)
+	switches := addRules(c.fields, in.Rules)
+	l := loader{fields: c.fields, origins: c.origins}
+	if in.File != "" {
+		data, err := os.ReadFile(in.File)
+		if err != nil {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+		l.file(in.File, data)
+	}
+	l.environment(in.Environment)
+	for _, arg := range in.Set {
+		l.flag(arg)
+	}
+	for id, on := range switches {
+		c.Rules[id] = *on
+	}
+	if c.InstanceID == "" {
+		c.InstanceID = instanceID(in.HostName, c.StateDir)
+	}
+	if len(l.problems) == 0 {
+		l.problems = c.check()
+	}
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
+	return &c, nil
+}
+
+// loader applies one source after the other to the fields.
+type loader struct {
+	fields   *fieldSet
+	origins  map[string]Origin
+	problems Problems
+}
+
+func (l *loader) problem(at Origin, path, format string, args ...any) {
+	l.problems = append(l.problems, &Problem{Origin: at, Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+// yamlLine finds the line in an error of the YAML parser.
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+func (l *loader) file(name string, data []byte) {
+	at := Origin{Source: FromFile, Name: name}
+	root, err := parse(data)
+	if err != nil {
+		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+			at.Line, _ = strconv.Atoi(m[1])
+			at.Column = 1
+			err = errors.New(strings.TrimPrefix(err.Error(), m[0]))
+		}
+		l.problem(at, "", "%s", err)
+		return
+	}
+	l.walk("", root, func(n *yaml.Node) Origin {
+		return Origin{Source: FromFile, Name: name, Line: n.Line, Column: n.Column}
+	})
+}
+
+// parse reads the one YAML document of a file; an empty file is an empty mapping.
+func parse(data []byte) (*yaml.Node, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	err := dec.Decode(&doc)
+	if errors.Is(err, io.EOF) {
+		return &yaml.Node{Kind: yaml.MappingNode}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one YAML document; write one")
+	}
+	return doc.Content[0], nil
+}
+
+// walk applies node to the key or section at path. A key without a value counts as absent.
+func (l *loader) walk(path string, node *yaml.Node, at func(*yaml.Node) Origin) {
+	where := at(node)
+	node = target(node)
+	switch {
+	case isNull(node):
+	case node.Kind == yaml.MappingNode && l.fields.sections[path]:
+		l.walkSection(path, node, at)
+	case l.fields.byPath[path] != nil:
+		l.set(l.fields.byPath[path], node, where)
+	default:
+		l.problem(where, path, "keys are wanted here (%s), not %s", strings.Join(l.fields.below(path), ", "), nodeKind(node))
+	}
+}
+
+func (l *loader) walkSection(path string, node *yaml.Node, at func(*yaml.Node) Origin) {
+	first := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		name := target(key).Value
+		child := join(path, name)
+		switch {
+		case !l.fields.known(path, name):
+			l.problem(at(key), "", "%s", l.fields.unknown(path, name))
+		case first[name] != nil:
+			l.problem(at(key), child, "is given twice, first in line %d", first[name].Line)
+		default:
+			first[name] = key
+			l.walk(child, value, at)
+		}
+	}
+}
+
+// known reports whether the section has a key or section of that name. A dot in a name is not a path.
+func (s *fieldSet) known(section, name string) bool {
+	path := join(section, name)
+	return name != "" && !strings.Contains(name, ".") && (s.byPath[path] != nil || s.sections[path])
+}
+
+func (l *loader) set(f *field, node *yaml.Node, at Origin) {
+	next := reflect.New(f.value.Type()).Elem()
+	if err := setValue(next, node); err != nil {
+		l.problem(at, f.path, "%s", err)
+		return
+	}
+	f.value.Set(next)
+	l.origins[f.path] = at
+}
+
+// flag applies one PATH=VALUE. The value of a section is YAML: rules.access_denied={threshold: 5}.
+func (l *loader) flag(arg string) {
+	path, value, ok := strings.Cut(arg, "=")
+	at := Origin{Source: FromFlag, Name: path}
+	if !ok {
+		l.problem(at, "", "a value is missing; write PATH=VALUE, such as shards=4")
+		return
+	}
+	section, name := split(path)
+	switch f := l.fields.byPath[path]; {
+	case !l.fields.sections[section]:
+		l.problem(at, "", "%s", l.fields.unknownPath(path))
+	case !l.fields.known(section, name):
+		l.problem(at, "", "%s", l.fields.unknown(section, name))
+	case f != nil && (!l.fields.sections[path] || !strings.HasPrefix(strings.TrimSpace(value), "{")):
+		l.text(f, value, at)
+	default:
+		node, err := parse([]byte(value))
+		if err != nil {
+			l.problem(at, "", "%q is not YAML", value)
+			return
+		}
+		l.walk(path, node, func(*yaml.Node) Origin { return at })
+	}
+}
+
+// text applies a value that came as plain text: nothing in it is YAML, but a list may be written as one.
+func (l *loader) text(f *field, value string, at Origin) {
+	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
+	if f.kind == "list" {
+		var err error
+		if node, err = listNode(value); err != nil {
+			l.problem(at, f.path, "%q is not a list; write a,b or [a, b]", value)
+			return
+		}
+	}
+	l.set(f, node, at)
+}
+
+func listNode(value string) (*yaml.Node, error) {
+	value = strings.TrimSpace(value)
+	if strings.HasPrefix(value, "[") {
+		return parse([]byte(value))
+	}
+	list := &yaml.Node{Kind: yaml.SequenceNode}
+	for item := range strings.SplitSeq(value, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list.Content = append(list.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: item})
+		}
+	}
+	return list, nil
+}
+
+// unknownPath says at which step a path leaves what is known.
+func (s *fieldSet) unknownPath(path string) string {
+	section := ""
+	for name := range strings.SplitSeq(path, ".") {
+		if !s.known(section, name) {
+			return s.unknown(section, name)
+		}
+		section = join(section, name)
+		if !s.sections[section] {
+			return "unknown key " + quoteOdd(path) + "; " + section + " has no keys below it"
+		}
+	}
+	return "unknown key " + quoteOdd(path)
+}
+
+// instanceID is a name that is the same whenever the same host opens the same directory, in the characters that
+// Kafka allows for group.instance.id.
+func instanceID(host, stateDir string) string {
+	if abs, err := filepath.Abs(stateDir); err == nil {
+		stateDir = abs
+	}
+	if host == "" {
+		host = "instance"
+	}
+	sum := sha256.Sum256([]byte(stateDir))
+	return legalName(host, 200) + "-" + hex.EncodeToString(sum[:4])
+}

@@ -1,0 +1,51 @@
+// Package admin lets people and programs look into a running instance: the
+// metrics, and an HTTP server with /livez, /readyz and /metrics.
+//
+// Its one guarantee: looking costs the pipeline nothing but the counting, and
+// a restore of any length never makes /livez fail.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Server answers over HTTP:
+//
+//	/livez    200 as long as the process runs; a long restore is no reason to kill it
+//	/readyz   200 once every partition and shard assigned to this instance is worked on, else 503 and the reason
+//	/metrics  Prometheus text or OpenMetrics
+type Server struct {
+	Metrics *Metrics
+	// Ready returns nil, or a sentence that says what is still missing.
+	Ready func() error
+}
+
+// Serve listens on l until ctx ends, and closes it.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics.registry, promhttp.HandlerOpts{}))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := s.Ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}

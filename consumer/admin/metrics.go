@@ -1,0 +1,203 @@
+package admin
+
+import (
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Metrics are the counters and gauges of one instance, all under the prefix
+// trailhound_. The hot path adds to children that are looked up once, when a
+// partition or a shard is taken.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	records     *prometheus.CounterVec // topic, partition
+	bytes       *prometheus.CounterVec // topic, partition
+	events      *prometheus.CounterVec // topic, partition
+	inputLag    *prometheus.GaugeVec   // topic, partition
+	matches     *prometheus.CounterVec // rule
+	skipped     *prometheus.CounterVec // reason
+	deadLetters *prometheus.CounterVec // reason
+	resent      *prometheus.CounterVec // topic
+	verdicts    *prometheus.CounterVec // rule, verdict
+	alerts      *prometheus.CounterVec // rule
+
+	workLag       *prometheus.GaugeVec     // shard
+	ready         *prometheus.GaugeVec     // shard
+	repeats       *prometheus.CounterVec   // shard
+	swept         *prometheus.CounterVec   // shard
+	fenced        *prometheus.CounterVec   // shard
+	commits       *prometheus.HistogramVec // shard; seconds
+	commitRecords *prometheus.CounterVec   // shard
+	commitBytes   *prometheus.CounterVec   // shard
+	restores      *prometheus.CounterVec   // shard
+	restoring     *prometheus.GaugeVec     // shard
+}
+
+// NewMetrics returns metrics in a registry of their own, together with those of
+// the Go runtime and the process. The version labels trailhound_build_info.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "trailhound_" + name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "trailhound_" + name, Help: help}, labels)
+		m.registry.MustRegister(g)
+		return g
+	}
+	m.records = counter("input_records_total", "Records read from an input partition.", "topic", "partition")
+	m.bytes = counter("input_bytes_total", "Bytes fetched from an input partition, as compressed.", "topic", "partition")
+	m.events = counter("events_total", "CloudTrail events decoded from an input partition.", "topic", "partition")
+	m.inputLag = gauge("input_lag_records", "Records between the router's position and the end of an input partition.", "topic", "partition")
+	m.matches = counter("matches_total", "Events that a rule's filter let through, as routed.", "rule")
+	m.skipped = counter("skipped_total", "Records and events that hold nothing to evaluate, by reason.", "reason")
+	m.deadLetters = counter("dead_letters_total", "Records and events sent to the dead-letter topic, by reason.", "reason")
+	m.resent = counter("produce_retries_total", "Produce requests of the router that had to be sent again.", "topic")
+	m.verdicts = counter("evaluations_total", "Evaluations of an event by a rule, by what came of them.", "rule", "verdict")
+	m.alerts = counter("alerts_total", "Alerts of a rule, as added to a transaction.", "rule")
+	m.workLag = gauge("work_lag_records", "Work records of a shard that are not evaluated yet.", "shard")
+	m.ready = gauge("shard_ready", "1 while this instance owns the shard and its state is complete.", "shard")
+	m.repeats = counter("work_repeats_total", "Work records dropped because a router had sent them before.", "shard")
+	m.swept = counter("state_swept_keys_total", "Expired keys removed from the state.", "shard")
+	m.fenced = counter("fenced_total", "Times that another instance took the shard away.", "shard")
+	m.commitRecords = counter("commit_records_total", "Records in committed transactions.", "shard")
+	m.commitBytes = counter("commit_bytes_total", "Bytes in committed transactions, before compression.", "shard")
+	m.restores = counter("restores_total", "Times that the shard was taken and its state brought up to date.", "shard")
+	m.restoring = gauge("restore_remaining_records", "Changelog offsets that a running restore has still to read.", "shard")
+	m.commits = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "trailhound_commit_duration_seconds", Help: "Time from the end of a batch to its committed and applied transaction.",
+		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15},
+	}, []string{"shard"})
+	build := gauge("build_info", "Always 1; the labels tell the build.", "version", "go_version")
+	build.WithLabelValues(version, goVersion()).Set(1)
+	m.registry.MustRegister(m.commits, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func goVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.GoVersion
+	}
+	return "unknown"
+}
+
+// Input holds the metrics of one input partition. It is for one goroutine.
+type Input struct {
+	Records, Events prometheus.Counter
+	bytes           prometheus.Counter
+	lag             prometheus.Gauge
+	all             *Metrics
+	matches         map[string]prometheus.Counter
+}
+
+// Input returns the metrics of one input partition.
+func (m *Metrics) Input(topic string, partition int32) *Input {
+	p := strconv.Itoa(int(partition))
+	return &Input{
+		Records: m.records.WithLabelValues(topic, p), Events: m.events.WithLabelValues(topic, p),
+		bytes: m.bytes.WithLabelValues(topic, p), lag: m.inputLag.WithLabelValues(topic, p),
+		all: m, matches: make(map[string]prometheus.Counter),
+	}
+}
+
+// Read notes a fetch of n bytes that ended before next; end is the partition's.
+func (i *Input) Read(next, end int64, n int) {
+	i.bytes.Add(float64(n))
+	i.lag.Set(float64(max(end-next, 0)))
+}
+
+// Match counts one event that the rule's filter let through.
+func (i *Input) Match(rule string) {
+	c := i.matches[rule]
+	if c == nil {
+		c = i.all.matches.WithLabelValues(rule)
+		i.matches[rule] = c
+	}
+	c.Inc()
+}
+
+// Skipped counts a record or event without anything to evaluate.
+func (i *Input) Skipped(reason string) { i.all.skipped.WithLabelValues(reason).Inc() }
+
+// DeadLetter counts a record or event given up.
+func (i *Input) DeadLetter(reason string) { i.all.deadLetters.WithLabelValues(reason).Inc() }
+
+// Resent returns what counts produce requests to topic that are sent again.
+func (m *Metrics) Resent(topic string) func() { return m.resent.WithLabelValues(topic).Inc }
+
+// Shard holds the metrics of one shard. It is for one goroutine.
+type Shard struct {
+	Lag            prometheus.Gauge
+	Repeats, Swept prometheus.Counter
+	Fenced         prometheus.Counter
+	ready          prometheus.Gauge
+	restoring      prometheus.Gauge
+	restores       prometheus.Counter
+	records, bytes prometheus.Counter
+	commits        prometheus.Observer
+	all            *Metrics
+	verdicts       map[[2]string]prometheus.Counter
+}
+
+// Shard returns the metrics of one shard.
+func (m *Metrics) Shard(n int) *Shard {
+	s := strconv.Itoa(n)
+	return &Shard{
+		Lag: m.workLag.WithLabelValues(s), Repeats: m.repeats.WithLabelValues(s), Swept: m.swept.WithLabelValues(s),
+		Fenced: m.fenced.WithLabelValues(s), ready: m.ready.WithLabelValues(s), restoring: m.restoring.WithLabelValues(s),
+		restores: m.restores.WithLabelValues(s), records: m.commitRecords.WithLabelValues(s), bytes: m.commitBytes.WithLabelValues(s),
+		commits: m.commits.WithLabelValues(s), all: m, verdicts: make(map[[2]string]prometheus.Counter),
+	}
+}
+
+// SetReady says whether this instance owns the shard with complete state.
+func (s *Shard) SetReady(ready bool) {
+	if ready {
+		s.ready.Set(1)
+	} else {
+		s.ready.Set(0)
+	}
+}
+
+// Restoring notes how many changelog offsets a running restore has still to read.
+func (s *Shard) Restoring(remaining int64) { s.restoring.Set(float64(max(remaining, 0))) }
+
+// Restored notes that the shard was taken.
+func (s *Shard) Restored() {
+	s.restoring.Set(0)
+	s.restores.Inc()
+}
+
+// Verdict counts what came of one evaluation.
+func (s *Shard) Verdict(rule, verdict string) {
+	key := [2]string{rule, verdict}
+	c := s.verdicts[key]
+	if c == nil {
+		c = s.all.verdicts.WithLabelValues(rule, verdict)
+		s.verdicts[key] = c
+	}
+	c.Inc()
+}
+
+// Alert counts one alert of the rule.
+func (s *Shard) Alert(rule string) { s.all.alerts.WithLabelValues(rule).Inc() }
+
+// Skipped counts an event without anything to evaluate.
+func (s *Shard) Skipped(reason string) { s.all.skipped.WithLabelValues(reason).Inc() }
+
+// DeadLetter counts an event given up.
+func (s *Shard) DeadLetter(reason string) { s.all.deadLetters.WithLabelValues(reason).Inc() }
+
+// Committed notes a committed transaction of so many records and bytes.
+func (s *Shard) Committed(took time.Duration, records, bytes int) {
+	s.commits.Observe(took.Seconds())
+	s.records.Add(float64(records))
+	s.bytes.Add(float64(bytes))
+}

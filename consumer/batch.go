@@ -1,0 +1,209 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"trailhound/consumer/changelog"
+	"trailhound/consumer/txn"
+	"trailhound/consumer/wire"
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// refuseNext, as the size of a batch, sends the next work record to the
+// dead-letter topic unevaluated: alone in its batch it was still refused.
+const refuseNext = -1
+
+// batch is what becomes one Kafka transaction: the state changes of a run of
+// work records, in tx; their alerts and dead letters are with the producer.
+type batch struct {
+	tx      *state.Tx
+	work    work
+	names   interner
+	decoder rules.Decoder
+	each    func(*rules.Event, error) bool // event, made a value once
+	next    int64                          // work offset behind the last record
+	events  int                            // work records since the last commit
+	outputs int                            // alerts and dead letters since the last commit
+	bytes   int                            // of both
+}
+
+// begin opens a batch at a work offset.
+func (d *detector) begin(at int64) {
+	d.tx = d.local.Begin()
+	d.next, d.committed = at, at
+	d.events, d.outputs, d.bytes = 0, 0, 0
+	d.lazySince = d.now()
+	d.status.work.Store(at)
+	d.status.changelog.Store(d.local.Position().Changelog)
+}
+
+// drop forgets an uncommitted batch; the numbers stay for whoever asks why.
+func (d *detector) drop() {
+	if d.tx != nil {
+		d.tx.Discard()
+		d.tx = nil
+	}
+}
+
+func (d *detector) full() bool {
+	return d.events >= batchEvents || d.bytes+d.tx.Bytes() >= batchBytes || d.most != 0 && d.events >= d.most
+}
+
+// record evaluates one work record.
+func (d *detector) record(rec *wire.Record) error {
+	if err := d.work.decode(rec.Value, &d.names); err != nil {
+		return d.unreadable(rec.Offset, err)
+	}
+	d.next = rec.Offset + 1
+	d.events++
+	if !d.tx.Newer(d.work.source) {
+		d.meter.Repeats.Inc()
+		return nil
+	}
+	if d.most == refuseNext {
+		d.reject(badEvent{index: d.work.source.Index, reason: reasonOutputRejected, detail: "the broker refuses the transaction that holds this event's outcome"})
+	} else {
+		d.decoder.Decode(d.work.event, d.each)
+	}
+	d.tx.Advance(d.work.source)
+	return nil
+}
+
+// event evaluates the event of the work record at hand. The router has decoded
+// it before; an error means that this build reads it differently.
+func (d *detector) event(ev *rules.Event, err error) bool {
+	if err != nil {
+		d.reject(asBadEvent(err))
+		return false
+	}
+	ev.At, ev.RecordTime = d.work.source, unixMillis(d.work.recordTime)
+	d.publish(d.engine.Evaluate(ev, d.work.pairs, d.tx))
+	return false
+}
+
+// unreadable is a work record that this build cannot read. It is never skipped.
+func (d *detector) unreadable(offset int64, err error) error {
+	remedy := "upgrade this instance (readers are deployed before writers)"
+	if errors.Is(err, errWorkCorrupt) {
+		remedy = "find out who else writes to this topic"
+	}
+	return &changelog.StopError{Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
+}
+
+// publish adds an outcome's alerts and dead letters to the transaction.
+func (d *detector) publish(out rules.Outcome) {
+	for i := range out.Verdicts {
+		d.meter.Verdict(out.Verdicts[i].Rule, string(out.Verdicts[i].Kind))
+	}
+	for i := range out.Alerts {
+		d.alert(&out.Alerts[i])
+	}
+	for i := range out.Rejected {
+		r := &out.Rejected[i]
+		if r.Reason.Skip() {
+			d.meter.Skipped(string(r.Reason))
+			continue
+		}
+		d.reject(badEvent{index: d.work.source.Index, reason: r.Reason, detail: r.Detail, rule: r.Rule})
+	}
+}
+
+func (d *detector) alert(a *rules.Alert) {
+	key := []byte(a.Dedup)
+	to := txn.Partition{Topic: d.app.Alerts, Number: wire.PartitionOf(key, d.alerts)}
+	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload,
+		wire.Header{Key: "alert_id", Value: []byte(a.ID)},
+		wire.Header{Key: "rule_id", Value: []byte(a.RuleID)},
+		wire.Header{Key: "severity", Value: []byte(a.Severity)},
+		wire.Header{Key: "schema", Value: []byte(rules.AlertSchema)},
+		wire.Header{Key: "content-type", Value: []byte("application/json")},
+	)
+	d.outputs++
+	d.bytes += len(key) + len(a.Payload)
+	d.meter.Alert(a.RuleID)
+	d.log.Debug().Str("rule", a.RuleID).Str("alert_id", a.ID).Str("severity", a.Severity).Msg("alert")
+}
+
+func (d *detector) reject(b badEvent) {
+	d.meter.DeadLetter(string(b.reason))
+	source := d.work.source
+	letter := deadLetter{stage: stageDetector, bad: []badEvent{b}, value: d.work.event, recordTime: d.work.recordTime, source: source}
+	value, headers := letter.record(d.mostDead)
+	to := txn.Partition{Topic: d.app.DeadLetter, Number: source.Partition % int32(d.dead)}
+	d.producer.Add(to, d.now().UnixMilli(), nil, value, headers...)
+	d.outputs++
+	d.bytes += len(value)
+	ev := d.log.Warn().Str("reason", string(b.reason)).Str("rule", b.rule).Str("topic", source.Topic).
+		Int32("partition", source.Partition).Int64("offset", source.Offset)
+	if b.reason == rules.ReasonTooLate {
+		ev = ev.Str("remedy", "trailhound replay evaluates a range of the input whatever its age")
+	}
+	ev.Msg("event sent to the dead-letter topic")
+}
+
+// commit ends the batch if anything has to be kept. A position that moved
+// without a change waits, in memory, for company (PROTOCOL D8).
+func (d *detector) commit(ctx context.Context) error {
+	if d.events == 0 && d.next == d.committed {
+		return nil
+	}
+	if d.outputs == 0 && d.tx.Empty() && d.tx.Err() == nil && d.now().Sub(d.lazySince) < lazyCommit {
+		d.events = 0
+		return nil
+	}
+	return d.flush(ctx)
+}
+
+// flush commits one Kafka transaction with everything that follows from the
+// batch's work records, then applies it to the local copy (PROTOCOL D3). The end
+// of the run does not cut it short: a little patience is better than an unknown
+// outcome.
+func (d *detector) flush(ctx context.Context) error {
+	start := d.now()
+	d.tx.SetWorkOffset(d.next)
+	d.tx.SetFingerprint(d.engine.Fingerprint())
+	swept := d.tx.Sweep(sweepPerCommit)
+	log := txn.Partition{Topic: d.app.StateTopic(), Number: int32(d.shard)}
+	for c := range d.tx.Changes() {
+		d.producer.Add(log, start.UnixMilli(), c.Key, c.Value)
+	}
+	if err := d.tx.Err(); err != nil {
+		return fmt.Errorf("evaluate on the local state: %w", err)
+	}
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.timeout)
+	defer cancel()
+	records, size := d.producer.Pending()
+	done, err := d.producer.Commit(patient)
+	if err != nil {
+		return err
+	}
+	next, ok := done.Next(log)
+	if !ok {
+		return fmt.Errorf("commit: no offset for %s partition %d", log.Topic, log.Number)
+	}
+	if err := d.tx.Apply(next); err != nil {
+		return fmt.Errorf("apply a committed transaction to the local state: %w", err)
+	}
+	d.meter.Swept.Add(float64(swept))
+	d.ended(start, records, size)
+	return nil
+}
+
+// ended opens the next batch behind a committed one.
+func (d *detector) ended(start time.Time, records, size int) {
+	now := d.now()
+	d.took = now.Sub(start)
+	d.meter.Committed(d.took, records, size)
+	if d.most == refuseNext {
+		d.most = 1
+	} else if d.most > 0 {
+		if d.most *= 2; d.most >= batchEvents {
+			d.most = 0
+		}
+	}
+	d.begin(d.next)
+}

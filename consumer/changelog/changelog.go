@@ -1,0 +1,217 @@
+// Package changelog takes a shard: it fences the former owner, claims the
+// shard's changelog partition, and brings the local copy of the state up to the
+// claim (PROTOCOL D1, D9, D10).
+//
+// Its one guarantee: when Take returns without an error, the local state holds
+// every transaction that any earlier owner has committed, and no earlier owner
+// can commit another.
+//
+// Types: [Changelog] is the partition of one shard; [Identity] is what an app's
+// members must agree on.
+package changelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/txn"
+	"trailhound/consumer/wire"
+	"trailhound/state"
+)
+
+// claimFormat is the version byte of a claim record.
+const claimFormat = 1
+
+const (
+	fetchWait  = 500 * time.Millisecond
+	fetchBytes = 4 << 20
+)
+
+// StopError is a finding that no repetition mends: the instance must stop and
+// say why, rather than go on with state that is not the truth.
+type StopError struct{ Sentence string }
+
+func (e *StopError) Error() string { return e.Sentence }
+
+func stop(format string, args ...any) error { return &StopError{fmt.Sprintf(format, args...)} }
+
+// Changelog is the changelog partition of one shard, and the local copy of it.
+type Changelog struct {
+	Client    *wire.Client
+	Topic     string
+	TopicID   [16]byte
+	Partition int32
+	Shard     *state.Shard
+	Producer  *txn.Producer
+	Owner     string // who claims, for people who read the changelog
+
+	// TombstoneLife is the topic's delete.retention.ms. A local copy, or a
+	// restore, older than half of it may have missed tombstones (PROTOCOL D9).
+	TombstoneLife time.Duration
+	// StableWithin bounds how long a restore waits for the end of a transaction
+	// of somebody else that holds the stable offset back.
+	StableWithin time.Duration
+	// Progress is told the next offset and the claim's, after each load.
+	Progress func(next, claim int64)
+	Now      func() time.Time
+}
+
+// Take fences the shard's former owner, commits a claim and restores up to it.
+// InitProducerID alone would not do: it fences writers, not reads, so that a
+// stale leader could still show an old end of the log (PROTOCOL D1).
+func (c *Changelog) Take(ctx context.Context) error {
+	if err := c.Producer.Init(ctx); err != nil {
+		return err
+	}
+	claim, err := c.claim(ctx)
+	if err != nil {
+		return fmt.Errorf("claim %s partition %d: %w", c.Topic, c.Partition, err)
+	}
+	if err := c.discardStale(claim); err != nil {
+		return err
+	}
+	return c.restore(ctx, claim)
+}
+
+// claim commits one record under the reserved key and returns its offset.
+func (c *Changelog) claim(ctx context.Context) (int64, error) {
+	to := txn.Partition{Topic: c.Topic, Number: c.Partition}
+	value := append([]byte{claimFormat}, c.Owner...)
+	c.Producer.Add(to, c.Now().UnixMilli(), state.ClaimKey, value)
+	done, err := c.Producer.Commit(ctx)
+	if err != nil {
+		return 0, err
+	}
+	next, ok := done.Next(to)
+	if !ok {
+		return 0, fmt.Errorf("the broker acknowledged the transaction without an offset")
+	}
+	return next - 1, nil
+}
+
+// discardStale wipes a local copy that cannot be continued: one of another
+// topic, one that is ahead of the log, one that may have missed tombstones.
+func (c *Changelog) discardStale(claim int64) error {
+	if c.Shard.Position().Changelog == 0 {
+		return nil
+	}
+	stale, err := c.stale(claim)
+	if err != nil || !stale {
+		return err
+	}
+	return c.Shard.Wipe()
+}
+
+func (c *Changelog) stale(claim int64) (bool, error) {
+	if c.Shard.Position().Changelog > claim {
+		return true, nil // the topic was deleted and made again
+	}
+	id, err := readIdentity(c.Shard)
+	if err != nil {
+		return true, nil // the copy cannot even say whose it is
+	}
+	if id != nil && id.State.ID != c.TopicID {
+		return true, nil
+	}
+	if since, restoring := c.Shard.Restoring(); restoring {
+		return c.expired(since), nil
+	}
+	at, ok := c.Shard.CaughtUpAt()
+	return !ok || c.expired(at), nil
+}
+
+// expired says whether tombstones written since t may already be compacted away.
+func (c *Changelog) expired(t time.Time) bool {
+	return c.TombstoneLife > 0 && c.Now().Sub(t) >= c.TombstoneLife/2
+}
+
+// restore loads committed records until the next offset to fetch lies beyond
+// the claim. Neither a high watermark nor an empty fetch ends it: both can be
+// told by a stale leader (PROTOCOL D1).
+func (c *Changelog) restore(ctx context.Context, claim int64) error {
+	since := c.Now()
+	if at, ok := c.Shard.CaughtUpAt(); ok && c.Shard.Position().Changelog > 0 {
+		since = at // an interrupted restore must not outlive tombstones that its copy has not seen
+	}
+	if err := c.Shard.BeginRestore(since); err != nil {
+		return err
+	}
+	var f wire.Fetched
+	heard := c.Now()
+	next := c.Shard.Position().Changelog
+	for next <= claim {
+		if since, ok := c.Shard.Restoring(); ok && c.expired(since) {
+			if err := c.Shard.Wipe(); err != nil {
+				return err
+			}
+			return fmt.Errorf("restore of %s partition %d took longer than half of delete.retention.ms; it starts again from an empty copy", c.Topic, c.Partition)
+		}
+		if err := c.fetch(ctx, next, &f); err != nil {
+			return err
+		}
+		if f.Next == next {
+			if f.LastStable <= claim && c.Now().Sub(heard) > c.StableWithin {
+				return fmt.Errorf("restore of %s partition %d waits for offset %d, but its last stable offset stays at %d: a transaction was left open; find it with kafka-transactions.sh find-hanging and abort it", c.Topic, c.Partition, claim+1, f.LastStable)
+			}
+			continue
+		}
+		heard = c.Now()
+		if err := c.load(&f); err != nil {
+			return err
+		}
+		next = f.Next
+		c.Progress(next, claim)
+	}
+	if err := c.Shard.EndRestore(); err != nil {
+		return err
+	}
+	return c.Shard.MarkCaughtUp(c.Now())
+}
+
+func (c *Changelog) fetch(ctx context.Context, at int64, f *wire.Fetched) error {
+	err := c.Client.Fetch(ctx, wire.FetchRequest{
+		Topic: c.Topic, Partition: c.Partition, Offset: at, ReadCommitted: true,
+		MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
+	}, f)
+	if errors.Is(err, kafka.OffsetOutOfRange) {
+		return c.outOfRange(ctx, at, err)
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s partition %d at offset %d: %w", c.Topic, c.Partition, at, err)
+	}
+	return nil
+}
+
+// outOfRange tells a copy from before a deletion of records (wiped, restored
+// anew) from a changelog whose beginning is gone (nothing can be rebuilt).
+func (c *Changelog) outOfRange(ctx context.Context, at int64, cause error) error {
+	if at > 0 {
+		if err := c.Shard.Wipe(); err != nil {
+			return err
+		}
+		return fmt.Errorf("restore %s partition %d at offset %d: %w; it starts again from an empty copy", c.Topic, c.Partition, at, cause)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return stop("the beginning of changelog %s partition %d has been deleted, so the state cannot be rebuilt: the topic must have cleanup.policy=compact and must never be given to kafka-delete-records; start a new app_id, or restore the topic from a backup", c.Topic, c.Partition)
+}
+
+// load puts one fetch into the local copy.
+func (c *Changelog) load(f *wire.Fetched) error {
+	var bad error
+	err := c.Shard.Load(f.Next, func(yield func([]byte, []byte) bool) {
+		bad = f.Each(func(r *wire.Record) bool { return yield(r.Key, r.Value) })
+	})
+	if bad != nil {
+		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, bad)
+	}
+	if errors.Is(err, state.ErrFormat) {
+		return stop("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", c.Topic, c.Partition, err)
+	}
+	return err
+}

@@ -1,0 +1,161 @@
+package changelog
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"trailhound/state"
+)
+
+// identityName is the name under which a shard's state holds its identity.
+const identityName = "identity"
+
+// identityFormat is the version of the identity record itself.
+const identityFormat = 1
+
+// Topic is a topic by name and by the id that a topic made again does not share.
+type Topic struct {
+	Name string
+	ID   [16]byte
+}
+
+// Identity is what all members of an app must agree on. It travels in the
+// changelog, so that a member with another configuration finds out before it
+// evaluates anything (PROTOCOL D10).
+type Identity struct {
+	App        string
+	Shards     int
+	Work       Topic
+	State      Topic
+	Inputs     []string
+	Alerts     string
+	DeadLetter string
+}
+
+// identityRecord is the stored form of an Identity.
+type identityRecord struct {
+	Format     int      `json:"format"`
+	App        string   `json:"app_id"`
+	Shards     int      `json:"shards"`
+	Work       string   `json:"work"`
+	WorkID     string   `json:"work_id"`
+	State      string   `json:"state"`
+	StateID    string   `json:"state_id"`
+	Inputs     []string `json:"inputs"`
+	Alerts     string   `json:"alerts"`
+	DeadLetter string   `json:"dead_letter"`
+}
+
+// Encode returns the stored form: the same identity, the same bytes.
+func (id *Identity) Encode() []byte {
+	inputs := slices.Clone(id.Inputs)
+	slices.Sort(inputs)
+	b, err := json.Marshal(identityRecord{
+		Format: identityFormat, App: id.App, Shards: id.Shards,
+		Work: id.Work.Name, WorkID: hex.EncodeToString(id.Work.ID[:]),
+		State: id.State.Name, StateID: hex.EncodeToString(id.State.ID[:]),
+		Inputs: inputs, Alerts: id.Alerts, DeadLetter: id.DeadLetter,
+	})
+	if err != nil {
+		panic("identity: marshal plain strings: " + err.Error())
+	}
+	return b
+}
+
+func decodeIdentity(b []byte) (*Identity, error) {
+	var r identityRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("read the identity record: %w", err)
+	}
+	if r.Format != identityFormat {
+		return nil, stop("the changelog's identity record has format %d, this build reads format %d: upgrade this instance", r.Format, identityFormat)
+	}
+	id := &Identity{App: r.App, Shards: r.Shards, Inputs: r.Inputs, Alerts: r.Alerts, DeadLetter: r.DeadLetter}
+	id.Work.Name, id.State.Name = r.Work, r.State
+	if err := decodeID(&id.Work.ID, r.WorkID); err != nil {
+		return nil, err
+	}
+	return id, decodeID(&id.State.ID, r.StateID)
+}
+
+func decodeID(into *[16]byte, s string) error {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(into) {
+		return fmt.Errorf("read the identity record: %q is no topic id", s)
+	}
+	copy(into[:], b)
+	return nil
+}
+
+// readIdentity returns the identity in the local copy; nil: it has none yet.
+func readIdentity(h *state.Shard) (*Identity, error) {
+	b, err := h.Meta(identityName)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	return decodeIdentity(b)
+}
+
+// Accept is what the operator has allowed to differ for this run.
+type Accept struct {
+	Change bool // other topics for input, alerts and dead letters (--accept-change)
+	Loss   bool // a work topic that was made again, and what waited in it (--accept-loss)
+}
+
+// Agreement is what follows from comparing identities.
+type Agreement struct {
+	Write   bool // the identity record is new, or a change was accepted: it has to be written
+	NewWork bool // the work topic was made again: its offsets start over
+}
+
+// Agree compares the identity in the shard's state with the member's own. A
+// difference that was not accepted is a StopError that names the key. App id and
+// shard count are fixed for the life of an app id.
+func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
+	old, err := readIdentity(h)
+	if err != nil {
+		return Agreement{}, err
+	}
+	if old == nil {
+		return Agreement{Write: true}, nil
+	}
+	switch {
+	case old.App != own.App:
+		return Agreement{}, stop("the changelog %s belongs to app_id %q, not to %q: each app needs topics of its own", own.State.Name, old.App, own.App)
+	case old.Shards != own.Shards:
+		return Agreement{}, stop("shards is %d here, but app %s was made with %d: shards are fixed for the life of an app_id; set shards back, or start a new app_id", own.Shards, own.App, old.Shards)
+	}
+	out := Agreement{NewWork: old.Work.ID != own.Work.ID}
+	if out.NewWork && !accept.Loss {
+		return Agreement{}, stop("the work topic %s was deleted and made again: matched events that waited in it are lost; start a new app_id, or start once with --accept-loss to go on without them", own.Work.Name)
+	}
+	key, was, is := firstChange(old, own)
+	if key != "" && !accept.Change {
+		return Agreement{}, stop("%s is %s here, but %s in the state of app %s: set it back, or start once with --accept-change to go on with the new value", key, is, was, own.App)
+	}
+	out.Write = out.NewWork || key != ""
+	return out, nil
+}
+
+// Put writes the identity into the transaction's state changes.
+func (id *Identity) Put(tx *state.Tx) { tx.PutMeta(identityName, id.Encode()) }
+
+func firstChange(old, own *Identity) (key, was, is string) {
+	a, b := slices.Clone(old.Inputs), slices.Clone(own.Inputs)
+	slices.Sort(a)
+	slices.Sort(b)
+	switch {
+	case !slices.Equal(a, b):
+		return "topics.input", quoteAll(a), quoteAll(b)
+	case old.Alerts != own.Alerts:
+		return "topics.alerts", quoteAll([]string{old.Alerts}), quoteAll([]string{own.Alerts})
+	case old.DeadLetter != own.DeadLetter:
+		return "topics.dead_letter", quoteAll([]string{old.DeadLetter}), quoteAll([]string{own.DeadLetter})
+	}
+	return "", "", ""
+}
+
+func quoteAll(names []string) string { return "[" + strings.Join(names, ", ") + "]" }

@@ -1,0 +1,88 @@
+package consumer
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"trailhound/consumer/group"
+)
+
+// commitUntil commits the routers' positions to the group every commitEvery,
+// until ctx ends.
+func (s *Service) commitUntil(ctx context.Context) {
+	tick := time.NewTicker(commitEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			// A refused commit needs no cure of its own: the next one carries
+			// the same positions or better ones, and after a rebalance the
+			// next owner reads again what was not committed.
+			if err := s.commit(ctx); err != nil && ctx.Err() == nil {
+				s.Log.Warn().Err(err).Msg("positions were not committed; the next commit tries again")
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// commit commits every position that has moved: of inputs, because the next
+// owner starts there; of work, so that tools can show the lag.
+func (s *Service) commit(ctx context.Context) error {
+	var failed []error
+	for topic, moved := range s.moved() {
+		offsets := make(map[int32]group.Offset, len(moved))
+		for partition, m := range moved {
+			offsets[partition] = group.Offset{At: m.at, Metadata: m.metadata}
+		}
+		if err := s.member.Commit(ctx, topic, offsets); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		s.mu.Lock()
+		for _, m := range moved {
+			*m.committed = m.at
+		}
+		s.mu.Unlock()
+	}
+	return errors.Join(failed...)
+}
+
+// movement is a position to commit, and where to note that it was.
+type movement struct {
+	at        int64
+	metadata  string
+	committed *int64
+}
+
+func (s *Service) moved() map[string]map[int32]movement {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]map[int32]movement)
+	put := func(topic string, partition int32, m movement) {
+		if *m.committed == m.at {
+			return
+		}
+		if out[topic] == nil {
+			out[topic] = make(map[int32]movement)
+		}
+		out[topic][partition] = m
+	}
+	for k, p := range s.positions {
+		put(k.topic, k.partition, movement{p.position(), hex.EncodeToString(p.topicID[:]), &p.committed})
+	}
+	for n, st := range s.shards {
+		if st.ready.Load() {
+			put(s.App.WorkTopic(), int32(n), movement{st.work.Load(), "", &st.shown})
+		}
+	}
+	return out
+}
+
+// commitOne commits the position of one input partition.
+func (s *Service) commitOne(ctx context.Context, k inputKey, at int64, topicID [16]byte) error {
+	return s.member.Commit(ctx, k.topic, map[int32]group.Offset{k.partition: {At: at, Metadata: hex.EncodeToString(topicID[:])}})
+}

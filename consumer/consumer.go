@@ -1,0 +1,236 @@
+// Package consumer carries CloudTrail events from Kafka through the rules to
+// the alerts topic, exactly once.
+//
+// A [Service] is one instance. For each input partition that the group assigns
+// to it, it runs a router (fetch, decode, match, send to the shard's work
+// partition); for each shard, a detector (evaluate, commit changes and alerts
+// in one transaction). README.md tells the journey of one event.
+//
+// Its one guarantee: for a reader with isolation level read_committed, each
+// matching event has had its effect on state and alerts exactly once, through
+// any crash of this process, its disk, its peers and the brokers.
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go/compress"
+
+	"trailhound/consumer/admin"
+	"trailhound/consumer/changelog"
+	"trailhound/consumer/group"
+	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+const (
+	commitEvery  = time.Second      // group commits; what lies between two is read again after a crash, and dropped
+	flushWithin  = 10 * time.Second // at the end of a run: what is not acknowledged by then is sent again by the next owner
+	laneBytes    = 1 << 20          // of a produce request to one partition
+	batchFraming = 1 << 10          // room for a batch's header and one record's framing
+)
+
+// Service is one instance of the detection pipeline. Its fields are set before
+// Run and not changed after; the topics of App must exist (see package topic).
+type Service struct {
+	Client   *wire.Client
+	App      topic.App
+	Instance string // group.instance.id; "": a dynamic member
+	Store    *state.Store
+	Engine   *rules.Engine
+	Metrics  *admin.Metrics
+	Log      zerolog.Logger
+
+	StartLatest        bool          // where a new app starts to read: at the end instead of the beginning
+	SessionTimeout     time.Duration // after which a silent instance loses its partitions
+	TransactionTimeout time.Duration // after which the broker aborts a dead instance's transaction
+	RequestTimeout     time.Duration // of one request to a broker
+	Codec              compress.Compression
+	MaxUnpacked        int64 // bytes of an unpacked input record; 0: the decoder's default
+	Accept             changelog.Accept
+
+	member    *group.Member
+	topics    map[string]topic.Info
+	identity  changelog.Identity
+	lanes     []*lane
+	dead      []*lane
+	routers   crew[inputKey]
+	detectors crew[int]
+
+	mu        sync.Mutex
+	positions map[inputKey]*position // of the partitions being routed
+	shards    map[int]*shardStatus
+	assigned  bool
+}
+
+type inputKey struct {
+	topic     string
+	partition int32
+}
+
+// position is what the committer needs to know of a router.
+type position struct {
+	*progress
+	topicID   [16]byte
+	committed int64
+}
+
+// shardStatus is what others may know of a detector while it works.
+type shardStatus struct {
+	ready     atomic.Bool
+	work      atomic.Int64 // next work offset as committed; -1: not known yet
+	shown     int64        // as last committed to the group, for lag display
+	changelog atomic.Int64 // next changelog offset held locally
+}
+
+// Run joins the group and works until ctx ends (nil), or until something
+// happens that no repetition mends: the error says what to do about it.
+func (s *Service) Run(ctx context.Context) error {
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	working, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	// Lanes and group membership outlast the workers, so that what was read can
+	// still be acknowledged and committed.
+	carrying, drop := context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
+	s.routers = crew[inputKey]{ctx: working, fail: func(err error) { stop(err) }, run: s.route}
+	s.detectors = crew[int]{ctx: working, fail: func(err error) { stop(err) }, run: s.detect}
+
+	var carriers sync.WaitGroup
+	for _, l := range slices.Concat(s.lanes, s.dead) {
+		carriers.Go(func() { l.run(carrying) })
+	}
+	carriers.Go(func() {
+		if err := s.member.Run(carrying); err != nil {
+			stop(err)
+		}
+	})
+	s.commitUntil(working)
+
+	s.routers.wait()
+	s.detectors.wait()
+	s.finish(carrying)
+	drop()
+	carriers.Wait()
+	if err := context.Cause(working); err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// finish waits for the brokers to acknowledge what was read, and commits it.
+func (s *Service) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushWithin)
+	defer cancel()
+	for _, l := range slices.Concat(s.lanes, s.dead) {
+		l.idle(ctx)
+	}
+	if err := s.commit(ctx); err != nil {
+		s.Log.Warn().Err(err).Msg("the last positions were not committed; the next owner reads a little more again")
+	}
+}
+
+// prepare looks up the topics and builds what lives as long as the run.
+func (s *Service) prepare(ctx context.Context) error {
+	names := slices.Concat(s.App.Inputs, []string{s.App.WorkTopic(), s.App.StateTopic(), s.App.Alerts, s.App.DeadLetter})
+	topics, err := topic.Describe(ctx, s.Client, names...)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, ok := topics[name]; !ok {
+			return fmt.Errorf("topic %s does not exist; create it with: trailhound topics create", name)
+		}
+	}
+	s.topics = topics
+	work, changes := topics[s.App.WorkTopic()], topics[s.App.StateTopic()]
+	s.identity = changelog.Identity{
+		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
+		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
+		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
+	}
+	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
+	s.lanes = s.lanesTo(work)
+	s.dead = s.lanesTo(topics[s.App.DeadLetter])
+	s.member = &group.Member{
+		Client: s.Client, Group: s.App.ID, Instance: s.Instance,
+		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(),
+		SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Log: s.Log,
+	}
+	return s.rememberFreshness()
+}
+
+func (s *Service) lanesTo(info topic.Info) []*lane {
+	lanes := make([]*lane, len(info.Partitions))
+	for i := range lanes {
+		lanes[i] = &lane{
+			client: s.Client, topic: info.Name, partition: int32(i), codec: s.Codec, timeout: s.RequestTimeout,
+			most: min(laneBytes, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name),
+		}
+		lanes[i].init()
+	}
+	return lanes
+}
+
+// mostBytes is the size of a single record that the topic is sure to take.
+func mostBytes(info topic.Info) int { return info.MaxMessageBytes() - batchFraming }
+
+// assign follows a new assignment. The work on what stays goes on undisturbed.
+func (s *Service) assign(a group.Assignment) {
+	inputs, shards := make(map[inputKey]bool), make(map[int]bool)
+	for name, partitions := range a.Partitions {
+		for _, p := range partitions {
+			if name == s.App.WorkTopic() {
+				shards[int(p)] = true
+			} else {
+				inputs[inputKey{name, p}] = true
+			}
+		}
+	}
+	s.Log.Info().Int32("generation", a.Generation).Int("input_partitions", len(inputs)).Ints("shards", slices.Sorted(maps.Keys(shards))).Msg("assignment")
+	s.routers.assign(inputs)
+	s.detectors.assign(shards)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.assigned = a.MemberID != ""
+	maps.DeleteFunc(s.positions, func(k inputKey, _ *position) bool { return !inputs[k] })
+	for n, st := range s.shards {
+		if !shards[n] {
+			st.ready.Store(false)
+		}
+	}
+}
+
+// Ready returns nil once everything that is assigned to this instance is being
+// worked on; otherwise it says what is missing.
+func (s *Service) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.assigned {
+		return errors.New("not a member of the consumer group yet")
+	}
+	for _, k := range s.routers.keys() {
+		if s.positions[k] == nil {
+			return fmt.Errorf("input %s partition %d is not being read yet", k.topic, k.partition)
+		}
+	}
+	for _, n := range s.detectors.keys() {
+		if st := s.shards[n]; st == nil || !st.ready.Load() {
+			return fmt.Errorf("shard %d is not ready yet: its state is being restored", n)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package consumer
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// crew runs one task for each thing that is assigned to this instance. A task
+// for a thing that comes back waits for its predecessor to end, so that no two
+// work on the same thing.
+type crew[K comparable] struct {
+	ctx  context.Context // ends every task
+	fail func(error)     // told of a task's error
+	run  func(context.Context, K) error
+
+	mu    sync.Mutex
+	tasks map[K]*task
+	left  map[K]*task // cancelled, perhaps still running
+}
+
+type task struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// assign makes the crew work on exactly what is wanted. It does not wait.
+func (c *crew[K]) assign(want map[K]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tasks == nil {
+		c.tasks, c.left = make(map[K]*task), make(map[K]*task)
+	}
+	for k, t := range c.tasks {
+		if !want[k] {
+			t.cancel()
+			c.left[k] = t
+			delete(c.tasks, k)
+		}
+	}
+	for k := range want {
+		if c.tasks[k] == nil {
+			c.tasks[k] = c.start(k, c.left[k])
+			delete(c.left, k)
+		}
+	}
+}
+
+func (c *crew[K]) start(k K, former *task) *task {
+	ctx, cancel := context.WithCancel(c.ctx)
+	t := &task{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(t.done)
+		defer cancel()
+		if former != nil {
+			<-former.done
+		}
+		if err := c.run(ctx, k); err != nil {
+			c.fail(err)
+		}
+	}()
+	return t
+}
+
+// wait returns when every task has ended; their context must have.
+func (c *crew[K]) wait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.tasks {
+		<-t.done
+	}
+	for _, t := range c.left {
+		<-t.done
+	}
+}
+
+// keys returns what the crew works on, in no order.
+func (c *crew[K]) keys() []K {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.tasks))
+}

@@ -1,0 +1,118 @@
+package consumer
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+
+	"trailhound/consumer/wire"
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// Stages of a dead letter: who gave up on the record.
+const (
+	stageRouter   = "router"
+	stageDetector = "detector"
+)
+
+// Reasons that arise between the topics rather than inside an event.
+const (
+	reasonEventTooLarge  rules.Reason = "event_too_large"
+	reasonOutputRejected rules.Reason = "output_rejected"
+)
+
+// badEvent is one part of a record that could not be evaluated.
+type badEvent struct {
+	index  int32 // of the event in the record; -1: the record as a whole
+	reason rules.Reason
+	detail string
+	rule   string // "" unless one rule refused it
+}
+
+func asBadEvent(err error) badEvent {
+	var d *rules.DecodeError
+	if errors.As(err, &d) {
+		return badEvent{index: int32(d.Index), reason: d.Reason, detail: d.Detail}
+	}
+	return badEvent{index: -1, reason: rules.ReasonNotJSON, detail: err.Error()}
+}
+
+// Bounds of what a dead letter says about itself; its value has the topic's.
+const (
+	deadLetterErrors = 100     // entries of the errors header
+	deadLetterDetail = 4 << 10 // bytes of a detail
+	deadLetterSlack  = 2 << 10 // room for record and batch framing
+)
+
+// deadLetter is a record that was given up, and why. Its value is the original
+// bytes; its source headers identify it (PROTOCOL R5).
+type deadLetter struct {
+	stage      string
+	bad        []badEvent
+	key, value []byte
+	recordTime int64 // timestamp of the input record, Unix milliseconds; -1: none
+	source     state.Source
+}
+
+// record returns the Kafka value and headers of d, of at most limit bytes
+// together: a value that does not fit is cut and says so (PROTOCOL D6).
+func (d *deadLetter) record(limit int) ([]byte, []wire.Header) {
+	first := d.bad[0]
+	headers := []wire.Header{
+		{Key: "reason", Value: []byte(first.reason)},
+		{Key: "detail", Value: []byte(clip(first.detail, deadLetterDetail))},
+		{Key: "stage", Value: []byte(d.stage)},
+		{Key: "source_topic", Value: []byte(d.source.Topic)},
+		{Key: "source_partition", Value: strconv.AppendInt(nil, int64(d.source.Partition), 10)},
+		{Key: "source_offset", Value: strconv.AppendInt(nil, d.source.Offset, 10)},
+	}
+	if first.index >= 0 {
+		headers = append(headers, wire.Header{Key: "source_index", Value: strconv.AppendInt(nil, int64(first.index), 10)})
+	}
+	if first.rule != "" {
+		headers = append(headers, wire.Header{Key: "rule", Value: []byte(first.rule)})
+	}
+	if d.recordTime >= 0 {
+		headers = append(headers, wire.Header{Key: "source_timestamp", Value: strconv.AppendInt(nil, d.recordTime, 10)})
+	}
+	if len(d.bad) > 1 {
+		headers = append(headers, wire.Header{Key: "errors", Value: d.errors()})
+	}
+	room := limit - deadLetterSlack - len(d.key)
+	for _, h := range headers {
+		room -= len(h.Key) + len(h.Value)
+	}
+	value := d.value
+	if len(value) > max(room, 0) {
+		headers = append(headers, wire.Header{Key: "truncated_from", Value: strconv.AppendInt(nil, int64(len(value)), 10)})
+		value = value[:max(room, 0)]
+	}
+	return value, headers
+}
+
+// errors lists each bad event of the record as JSON, at most deadLetterErrors.
+func (d *deadLetter) errors() []byte {
+	type entry struct {
+		Index  int32  `json:"index"`
+		Reason string `json:"reason"`
+		Rule   string `json:"rule,omitempty"`
+	}
+	list := make([]entry, 0, min(len(d.bad), deadLetterErrors))
+	for _, b := range d.bad[:cap(list)] {
+		list = append(list, entry{Index: b.index, Reason: string(b.reason), Rule: b.rule})
+	}
+	out, err := json.Marshal(list)
+	if err != nil {
+		panic("dead letter: marshal a list of plain strings: " + err.Error())
+	}
+	return out
+}
+
+// clip cuts s to at most n bytes.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n]
+}

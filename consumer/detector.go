@@ -1,0 +1,254 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/admin"
+	"trailhound/consumer/changelog"
+	"trailhound/consumer/topic"
+	"trailhound/consumer/txn"
+	"trailhound/consumer/wire"
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+const (
+	commitShare    = 4                // a batch takes at least so many times its commit: commits take at most a fifth of the time
+	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
+	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
+	batchBytes     = 4 << 20          // changes, alerts and dead letters of one transaction
+	batchEvents    = 20_000           // work records of one transaction
+	sweepPerCommit = 2_000            // expired keys that leave with one transaction
+)
+
+// detector owns one shard: it evaluates the shard's work records in order and
+// commits each batch as one Kafka transaction (PROTOCOL D1–D8).
+type detector struct {
+	shard    int
+	app      topic.App
+	client   *wire.Client
+	local    *state.Shard
+	changes  changelog.Changelog
+	identity *changelog.Identity
+	accept   changelog.Accept
+	producer *txn.Producer
+	engine   *rules.Engine
+	confirm  func(context.Context) (bool, error) // a heartbeat sent after the call still gives this instance the shard
+	alerts   int                                 // partitions of the alerts topic
+	dead     int                                 // partitions of the dead-letter topic
+	mostDead int                                 // bytes of a dead letter that its topic takes
+	timeout  time.Duration                       // of a commit that must end although the run is over
+	now      func() time.Time
+	log      zerolog.Logger
+	meter    *admin.Shard
+	status   *shardStatus
+
+	batch
+	most      int // work records of a transaction, while a refused batch is being halved; 0: no such search
+	took      time.Duration
+	committed int64 // next work offset as last committed
+	lazySince time.Time
+	trimmed   time.Time
+	marked    time.Time
+}
+
+// run keeps the shard until ctx ends (nil) or something happens that no
+// repetition mends. Every transient failure has one cure: drop the batch, take
+// the shard again.
+func (d *detector) run(ctx context.Context) error {
+	wait := newBackoff()
+	d.each = d.event
+	for ctx.Err() == nil {
+		ok, err := d.confirm(ctx)
+		if err == nil && ok {
+			err = d.own(ctx, wait)
+			d.drop()
+			d.setReady(false)
+		}
+		var stop *changelog.StopError
+		if errors.As(err, &stop) {
+			return err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			d.lost(err)
+		}
+		wait.sleep(ctx)
+	}
+	return nil
+}
+
+// lost reports why the shard has to be taken again. A batch that the broker
+// refuses for what is in it is never sent unchanged: it is halved (PROTOCOL D6).
+func (d *detector) lost(err error) {
+	var refused *txn.RejectedError
+	switch {
+	case errors.As(err, &refused):
+		d.most = max(1, d.events/2)
+		if d.events <= 1 {
+			d.most = refuseNext
+		}
+		d.log.Warn().Err(err).Int("events", d.events).Msg("the broker refused a batch; it is evaluated again in smaller ones")
+	case errors.Is(err, txn.ErrFenced):
+		d.meter.Fenced.Inc()
+		d.log.Info().Err(err).Msg("another instance has taken the shard")
+	default:
+		d.log.Warn().Err(err).Msg("the shard is taken again")
+	}
+}
+
+// own takes the shard and works on it until ctx ends or something fails.
+func (d *detector) own(ctx context.Context, wait *backoff) error {
+	start := d.now()
+	if err := d.changes.Take(ctx); err != nil {
+		return err
+	}
+	agreed, err := changelog.Agree(d.local, d.identity, d.accept)
+	if err != nil {
+		return err
+	}
+	at, err := d.workOffset(ctx, agreed.NewWork)
+	if err != nil {
+		return err
+	}
+	d.begin(at)
+	if agreed.Write {
+		d.identity.Put(d.tx)
+		if err := d.flush(ctx); err != nil {
+			return err
+		}
+	}
+	d.meter.Restored()
+	d.setReady(true)
+	d.log.Info().Int64("work_offset", at).Dur("took", d.now().Sub(start)).Msg("shard taken")
+	wait.reset()
+	return d.follow(ctx, at)
+}
+
+func (d *detector) setReady(ready bool) {
+	d.status.ready.Store(ready)
+	d.meter.SetReady(ready)
+}
+
+// workOffset returns where to go on in the work topic. Work that is gone before
+// it was evaluated is a loss that somebody must accept.
+func (d *detector) workOffset(ctx context.Context, newWork bool) (int64, error) {
+	start, end, err := topic.Bounds(ctx, d.client, d.app.WorkTopic(), int32(d.shard))
+	if err != nil {
+		return 0, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
+	}
+	at := max(d.local.Position().Work, 0)
+	switch {
+	case newWork:
+		d.log.Error().Int64("lost_from", at).Msg("the work topic was made again; going on at its start, as accepted")
+		return start, nil
+	case at < start && d.accept.Loss:
+		d.log.Error().Int64("from", at).Int64("to", start).Msg("work records are gone; going on behind them, as accepted")
+		return start, nil
+	case at < start:
+		return 0, &changelog.StopError{Sentence: fmt.Sprintf("work records %d to %d of %s partition %d were deleted before they were evaluated: check who changed the topic's retention, then start once with --accept-loss to go on without them", at, start-1, d.app.WorkTopic(), d.shard)}
+	case at > end && d.accept.Loss:
+		d.log.Error().Int64("from", at).Int64("to", end).Msg("the work topic ends before the position in the state; going on at its end, as accepted")
+		return end, nil
+	case at > end:
+		return 0, &changelog.StopError{Sentence: fmt.Sprintf("the state of shard %d stands at work offset %d, but %s ends at %d: the topic has lost records; start once with --accept-loss to go on at its end", d.shard, at, d.app.WorkTopic(), end)}
+	}
+	return at, nil
+}
+
+// follow evaluates work records from offset at on.
+func (d *detector) follow(ctx context.Context, at int64) error {
+	fetching, stop := context.WithCancel(ctx)
+	defer stop()
+	in := feed{client: d.client, topic: d.app.WorkTopic(), partition: int32(d.shard), log: d.log}
+	in.start(fetching, at)
+	for f := range in.full {
+		if err := d.consume(ctx, &in, f); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if errors.Is(in.err, kafka.OffsetOutOfRange) {
+		return fmt.Errorf("work offset %d of %s partition %d is out of range: %w", d.next, d.app.WorkTopic(), d.shard, in.err)
+	}
+	return in.err
+}
+
+// consume evaluates f and whatever else has arrived meanwhile, then commits.
+// Nothing waits for a timer: a lone event is committed at once, and under a
+// backlog the batch grows until commits take at most a fifth of the time.
+func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error {
+	for start := d.now(); ; {
+		if err := d.evaluate(ctx, f); err != nil {
+			return err
+		}
+		d.meter.Lag.Set(float64(f.HighWatermark - d.next))
+		in.give(f)
+		if d.now().Sub(start) >= commitShare*d.took {
+			break
+		}
+		var more bool
+		select {
+		case f, more = <-in.full:
+		default:
+		}
+		if !more {
+			break
+		}
+	}
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	return d.upkeep(ctx)
+}
+
+// evaluate plays the records of one fetch, committing in between when a batch is full.
+func (d *detector) evaluate(ctx context.Context, f *wire.Fetched) error {
+	var failed error
+	err := f.Each(func(rec *wire.Record) bool {
+		failed = d.record(rec)
+		if failed == nil && d.full() {
+			failed = d.commit(ctx)
+		}
+		return failed == nil
+	})
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return fmt.Errorf("read %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
+	}
+	d.next = f.Next
+	return nil
+}
+
+// upkeep does what needs doing now and then while the shard is owned.
+func (d *detector) upkeep(ctx context.Context) error {
+	now := d.now()
+	if now.Sub(d.marked) >= lazyCommit {
+		d.marked = now
+		if err := d.local.MarkCaughtUp(now); err != nil {
+			return err
+		}
+	}
+	if now.Sub(d.trimmed) < trimEvery || d.committed == 0 {
+		return nil
+	}
+	d.trimmed = now
+	// Records below the committed work offset are never read again. A failure
+	// costs disk space only, and the next round tries again.
+	if err := d.client.DeleteRecords(ctx, d.app.WorkTopic(), int32(d.shard), d.committed); err != nil && ctx.Err() == nil {
+		d.log.Warn().Err(err).Str("topic", d.app.WorkTopic()).Msg("cannot delete work records that are done with; the topic keeps growing until this succeeds (the principal needs Delete on it)")
+	}
+	return nil
+}

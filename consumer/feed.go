@@ -1,0 +1,86 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/wire"
+)
+
+const (
+	fetchWait  = time.Second // long poll: an idle partition costs one request a second
+	fetchBytes = 1 << 20
+)
+
+// feed reads one partition a fetch ahead of its reader, so that the broker works
+// on the next records while these are evaluated. One channel operation moves a
+// whole fetch, never a record.
+type feed struct {
+	client        *wire.Client
+	topic         string
+	partition     int32
+	readCommitted bool
+	log           zerolog.Logger
+
+	full  chan *wire.Fetched
+	empty chan *wire.Fetched
+	err   error // why full was closed; read after that
+}
+
+// fetchAhead is the number of buffers that travel between a feed and its reader.
+const fetchAhead = 2
+
+// start begins to fetch at offset in a goroutine of its own that ends with ctx
+// or at an error that repeating cannot mend (the offset is out of range).
+func (f *feed) start(ctx context.Context, offset int64) {
+	f.full = make(chan *wire.Fetched, fetchAhead)
+	f.empty = make(chan *wire.Fetched, fetchAhead)
+	for range fetchAhead {
+		f.empty <- new(wire.Fetched)
+	}
+	go func() {
+		defer close(f.full)
+		f.err = f.run(ctx, offset)
+	}()
+}
+
+func (f *feed) run(ctx context.Context, offset int64) error {
+	wait := newBackoff()
+	for {
+		var into *wire.Fetched
+		select {
+		case into = <-f.empty:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for {
+			err := f.client.Fetch(ctx, wire.FetchRequest{
+				Topic: f.topic, Partition: f.partition, Offset: offset, ReadCommitted: f.readCommitted,
+				MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
+			}, into)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if errors.Is(err, kafka.OffsetOutOfRange) {
+				return err
+			}
+			f.log.Warn().Err(err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Msg("fetch failed; it is tried again")
+			if !wait.sleep(ctx) {
+				return ctx.Err()
+			}
+		}
+		wait.reset()
+		offset = into.Next
+		f.full <- into // never blocks: there are no more buffers than places
+	}
+}
+
+// give returns a buffer that the reader has finished with.
+func (f *feed) give(b *wire.Fetched) { f.empty <- b }

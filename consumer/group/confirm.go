@@ -1,0 +1,37 @@
+package group
+
+import (
+	"context"
+	"fmt"
+)
+
+// Confirm returns the assignment as a heartbeat has confirmed it that was sent
+// after this call (PROTOCOL D5). It waits through rebalances, and for a membership
+// that is lost to come back. Many callers at a time share one heartbeat.
+func (m *Member) Confirm(ctx context.Context) (Assignment, error) {
+	m.init()
+	m.mu.Lock()
+	before := m.begun
+	m.mu.Unlock()
+	for {
+		m.mu.Lock()
+		a, ok := m.current, m.held && m.confirmed > before
+		ended, changed := m.ended, m.changed
+		underway := m.beating && m.begun > before
+		m.mu.Unlock()
+		if ok {
+			return a, nil
+		}
+		if ended != nil {
+			return Assignment{}, fmt.Errorf("confirm the assignment of group %s: %w", m.Group, ended)
+		}
+		if !underway {
+			m.nudge()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return Assignment{}, fmt.Errorf("confirm the assignment of group %s: %w", m.Group, ctx.Err())
+		}
+	}
+}

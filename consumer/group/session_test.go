@@ -1,0 +1,269 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/joingroup"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// count tells how often a member was given something and how often it lost its
+// membership.
+func (m *member) count() (given, lost int) {
+	for _, a := range m.history() {
+		if a.MemberID == "" {
+			lost++
+		} else {
+			given++
+		}
+	}
+	return given, lost
+}
+
+func (m *member) mustCount(when string, given, lost int) {
+	m.bench.Helper()
+	if g, l := m.count(); g != given || l != lost {
+		m.bench.Errorf("%s: Assigned was called with %d assignments and %d losses; want %d and %d", when, g, l, given, lost)
+	}
+}
+
+// TestHeartbeatErrors: what each answer to a heartbeat does.
+func TestHeartbeatErrors(t *testing.T) {
+	for _, c := range []struct {
+		err         *kerr.Error
+		count       int // of heartbeats with the error
+		given, lost int // after it, with the first assignment
+		newID       bool
+	}{
+		{kerr.RebalanceInProgress, 1, 2, 0, false},
+		{kerr.IllegalGeneration, 1, 2, 1, false},
+		{kerr.UnknownMemberID, 1, 2, 1, true},
+		{kerr.CoordinatorNotAvailable, 5, 1, 0, false},
+		{kerr.CoordinatorLoadInProgress, 5, 1, 0, false},
+		{kerr.NotCoordinator, 5, 1, 0, false},
+		{kerr.GroupAuthorizationFailed, 5, 1, 0, false},
+		{kerr.UnknownServerError, 5, 1, 0, false},
+	} {
+		t.Run(c.err.Message, func(t *testing.T) {
+			bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
+				m := b.start("")
+				b.settle([]int{4}, m)
+				before := m.confirm()
+				cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: c.err, Count: c.count})
+				pass(5 * time.Second)
+				after := m.confirm()
+				m.mustCount("after "+c.err.Message, c.given, c.lost)
+				if (after.MemberID != before.MemberID) != c.newID {
+					t.Errorf("member id %s after %s after %s; want a new one: %v", after.MemberID, before.MemberID, c.err.Message, c.newID)
+				}
+			})
+		})
+	}
+}
+
+// TestJoinErrors: what passes is repeated, whatever step it meets.
+func TestJoinErrors(t *testing.T) {
+	for _, key := range []kmsg.Key{kmsg.JoinGroup, kmsg.SyncGroup, kmsg.FindCoordinator} {
+		for _, err := range []*kerr.Error{
+			kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.NotCoordinator,
+			kerr.GroupAuthorizationFailed, kerr.GroupMaxSizeReached, kerr.UnknownServerError,
+			kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.RebalanceInProgress,
+		} {
+			t.Run(fmt.Sprintf("%s/%s", key.Name(), err.Message), func(t *testing.T) {
+				bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
+					cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: err, Count: 3})
+					m := b.start("one")
+					b.settle([]int{4}, m)
+					m.mustCount("after three "+err.Message, 1, 0)
+				})
+			})
+		}
+	}
+}
+
+// TestFatalJoinErrors: what no repetition mends ends Run with the way out.
+func TestFatalJoinErrors(t *testing.T) {
+	for _, c := range []struct {
+		err  *kerr.Error
+		want string
+	}{
+		{kerr.FencedInstanceID, "another process uses the group instance id \"one\""},
+		{kerr.InconsistentGroupProtocol, "choose another app id"},
+		{kerr.InvalidGroupID, "choose another app id"},
+		{kerr.InvalidSessionTimeout, "group.min.session.timeout.ms"},
+		{kerr.UnsupportedVersion, "Kafka 2.3"},
+	} {
+		t.Run(c.err.Message, func(t *testing.T) {
+			bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
+				cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: c.err})
+				m := b.start("one")
+				<-m.ended
+				if m.err == nil || !strings.Contains(m.err.Error(), c.want) || !errors.Is(m.err, kafka.Error(c.err.Code)) {
+					t.Errorf("Run() = %v; want %v and the way out: %s", m.err, c.err, c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestSessionEnds: when no heartbeat is answered for the session timeout, the
+// membership is gone whatever the broker thinks, and not before.
+func TestSessionEnds(t *testing.T) {
+	bubble(t, func(b *bench, _ *kfake.Cluster, n *network) {
+		m := b.start("one")
+		b.settle([]int{4}, m)
+		m.confirm()
+		n.cut(true)
+		pass(m.SessionTimeout - m.HeartbeatInterval - time.Millisecond)
+		m.mustCount("shortly before the end of the session", 1, 0)
+		pass(m.HeartbeatInterval + 10*time.Millisecond)
+		m.mustCount("after the end of the session", 1, 1)
+		if a, ok := m.Current(); ok {
+			t.Errorf("Current() after the end of the session = %+v; want nothing", a)
+		}
+		pass(20 * time.Second)
+		m.mustCount("a while later", 1, 1)
+		n.cut(false)
+		b.settle([]int{4}, m)
+		m.mustCount("with the network back", 2, 1)
+	})
+}
+
+// TestOutageWithinSession: a network that is back in time costs nothing.
+func TestOutageWithinSession(t *testing.T) {
+	bubble(t, func(b *bench, _ *kfake.Cluster, n *network) {
+		m := b.start("one")
+		b.settle([]int{4}, m)
+		before := m.confirm()
+		n.cut(true)
+		pass(m.SessionTimeout / 2)
+		n.cut(false)
+		pass(m.SessionTimeout)
+		if after := m.confirm(); !same(before, after) {
+			t.Errorf("after an outage within the session: %+v; want still %+v", after, before)
+		}
+		m.mustCount("after an outage within the session", 1, 0)
+	})
+}
+
+// TestCoordinatorMoves: heartbeats and commits find the new one, and nobody lets go.
+func TestCoordinatorMoves(t *testing.T) {
+	bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
+		one, two := b.start("one"), b.start("two")
+		b.settle([]int{4}, one, two)
+		before := []Assignment{one.confirm(), two.confirm()}
+		was := cluster.CoordinatorFor(b.group)
+		for cluster.CoordinatorFor(b.group) == was {
+			cluster.RehashCoordinators()
+		}
+		p := before[0].Partitions[b.shards][0]
+		if err := one.Commit(b.ctx, b.shards, map[int32]Offset{p: {At: 9}}); err != nil {
+			t.Errorf("Commit() after the coordinator has moved = %v; want nil", err)
+		}
+		pass(2 * one.SessionTimeout)
+		for i, m := range []*member{one, two} {
+			if after := m.confirm(); !same(before[i], after) {
+				t.Errorf("after the coordinator has moved: %+v; want still %+v", after, before[i])
+			}
+			m.mustCount("after the coordinator has moved", len(m.history()), 0)
+		}
+	})
+}
+
+// TestWorkGoesOnThroughSlowRebalance: a member that neither joins again nor dies
+// holds the rebalance up for longer than a session; the others keep what they have.
+func TestWorkGoesOnThroughSlowRebalance(t *testing.T) {
+	bubble(t, func(b *bench, _ *kfake.Cluster, _ *network) {
+		slow := b.client()
+		r, err := roundTrip[*joingroup.Response](b.ctx, slow, &joingroup.Request{
+			GroupID: b.group, SessionTimeoutMS: 60_000, RebalanceTimeoutMS: 30_000, GroupInstanceID: "slow", ProtocolType: protocolType,
+			Protocols: []joingroup.RequestProtocol{{Name: protocolName, Metadata: subscription{generation: -1}.encode()}},
+		})
+		if err != nil || r.ErrorCode != 0 {
+			t.Fatalf("JoinGroup() = %+v, %v; want to join", r, err)
+		}
+		stranger := &Member{Client: slow, Group: b.group, Instance: "slow", SessionTimeout: time.Minute}
+		patient := func(m *Member) { m.RebalanceTimeout = 30 * time.Second }
+		m := b.start("one", patient)
+		pass(time.Second) // it waits for the slow member to join again
+		if r, err = stranger.joinGroup(b.ctx, r.MemberID, subscription{generation: -1}); err != nil {
+			t.Fatalf("JoinGroup() = %v; want to join again", err)
+		}
+		shares, _, err := (&Member{Client: slow, Group: b.group, ShardTopic: b.shards}).lead(b.ctx, r)
+		if err != nil {
+			t.Fatalf("lead() = %v; want assignments", err)
+		}
+		if _, err = stranger.syncGroup(b.ctx, entry{id: r.MemberID, generation: r.GenerationID}, shares); err != nil {
+			t.Fatalf("SyncGroup() = %v; want an assignment", err)
+		}
+		b.settle([]int{4}, m)
+		before := m.confirm()
+		other := b.start("two", patient) // starts a rebalance that the slow member ignores
+		pass(3 * m.SessionTimeout)
+		if a, ok := m.Current(); !ok || !same(a, before) {
+			t.Errorf("during the rebalance: %+v, %v; want still %+v", a, ok, before)
+		}
+		m.mustCount("during the rebalance", 1, 0)
+		b.settle([]int{4}, m, other) // kfake drops the slow member at the rebalance timeout
+		m.mustCount("after the rebalance", 2, 0)
+	})
+}
+
+// TestConfirmIsFresh: a heartbeat that was under way when Confirm was called says
+// nothing about what was true then; many callers share the one that is sent after.
+func TestConfirmIsFresh(t *testing.T) {
+	bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
+		m := b.start("one", func(m *Member) { m.HeartbeatInterval = 2 * time.Second })
+		b.settle([]int{4}, m)
+		m.confirm()
+		var beats atomic.Int32
+		cluster.ControlKey(int16(kmsg.Heartbeat), func(kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			beats.Add(1)
+			return nil, nil, false
+		})
+		for range 20 {
+			go m.confirm()
+		}
+		synctest.Wait()
+		if n := beats.Load(); n < 1 || n > 2 {
+			t.Errorf("20 calls of Confirm at a time sent %d heartbeats; want 1, or 2 if one was under way", n)
+		}
+		m.confirm()
+		if n := beats.Load(); n < 2 || n > 3 {
+			t.Errorf("the next call of Confirm made it %d heartbeats; want one more", n)
+		}
+	})
+}
+
+// TestRunEnds: a dynamic member leaves, a static one stays.
+func TestRunEnds(t *testing.T) {
+	for _, instance := range []string{"", "one"} {
+		t.Run("instance "+instance, func(t *testing.T) {
+			bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
+				m := b.start(instance)
+				b.settle([]int{4}, m)
+				m.kill()
+				if m.err != nil {
+					t.Errorf("Run() = %v at the end of its context; want nil", m.err)
+				}
+				left := len(cluster.GroupInfo(b.group).Members) == 0
+				if left != (instance == "") {
+					t.Errorf("member with instance id %q has left: %v; want a dynamic one to leave, a static one to stay", instance, left)
+				}
+				if a, ok := m.Current(); ok {
+					t.Errorf("Current() after Run = %+v; want nothing", a)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,54 @@
+package consumer
+
+import (
+	"context"
+
+	"trailhound/consumer/group"
+	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
+)
+
+// Lag returns how many records the app has still to read, input and work
+// together, as its committed offsets tell. It is 0 only when everything that was
+// in the input before the call has had its effect.
+func Lag(ctx context.Context, c *wire.Client, app topic.App) (int64, error) {
+	var lag int64
+	// The order matters: a committed input offset means that its matches are in
+	// the work topic, so the work topic's ends must be asked for afterwards.
+	for _, name := range append(append([]string(nil), app.Inputs...), app.WorkTopic()) {
+		n, err := topicLag(ctx, c, app, name)
+		if err != nil {
+			return 0, err
+		}
+		lag += n
+	}
+	return lag, nil
+}
+
+func topicLag(ctx context.Context, c *wire.Client, app topic.App, name string) (int64, error) {
+	meta, err := c.Topics(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if err := meta[name].Err; err != nil {
+		return 0, err
+	}
+	partitions := make([]int32, len(meta[name].Partitions))
+	for i := range partitions {
+		partitions[i] = int32(i)
+	}
+	member := group.Member{Client: c, Group: app.ID}
+	committed, err := member.Committed(ctx, name, partitions)
+	if err != nil {
+		return 0, err
+	}
+	var lag int64
+	for _, p := range partitions {
+		start, end, err := topic.Bounds(ctx, c, name, p)
+		if err != nil {
+			return 0, err
+		}
+		lag += end - max(committed[p].At, start)
+	}
+	return lag, nil
+}

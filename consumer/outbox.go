@@ -1,0 +1,228 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go/compress"
+
+	"trailhound/consumer/wire"
+)
+
+// progress is how far one router has come: every record below Position is
+// acknowledged in every lane that it went to (PROTOCOL R1, R2).
+type progress struct {
+	mu          sync.Mutex
+	read        int64             // every record below it has been handed to the lanes
+	outstanding map[*parcel]int64 // parcels with records of this router, and the first offset of each
+}
+
+func newProgress(start int64) *progress {
+	return &progress{read: start, outstanding: make(map[*parcel]int64)}
+}
+
+// position returns the offset that may be committed.
+func (p *progress) position() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.read
+	for _, first := range p.outstanding {
+		at = min(at, first)
+	}
+	return at
+}
+
+// handed notes that every record below next has been handed to the lanes.
+func (p *progress) handed(next int64) {
+	p.mu.Lock()
+	p.read = next
+	p.mu.Unlock()
+}
+
+// parcel is one record batch on its way to a lane's partition.
+type parcel struct {
+	batch  wire.Batch
+	owners map[*progress]struct{}
+}
+
+// note remembers that the parcel holds a record of p from offset on. Offsets of
+// one router come in order, so the first one noted is the lowest.
+func (c *parcel) note(p *progress, offset int64) {
+	if _, ok := c.owners[p]; ok {
+		return
+	}
+	c.owners[p] = struct{}{}
+	p.mu.Lock()
+	p.outstanding[c] = offset
+	p.mu.Unlock()
+}
+
+// acknowledge frees the parcel's routers from waiting for it, and empties it.
+func (c *parcel) acknowledge() {
+	for p := range c.owners {
+		p.mu.Lock()
+		delete(p.outstanding, c)
+		p.mu.Unlock()
+	}
+	clear(c.owners)
+	c.batch.Reset()
+}
+
+// lane carries records to one partition of the work or the dead-letter topic:
+// in order, one request in flight, encoded once, sent again byte for byte until
+// the broker has them (PROTOCOL R2). Lanes do not wait for each other.
+type lane struct {
+	client    *wire.Client
+	topic     string
+	partition int32
+	most      int // bytes of a batch before encoding; a single record may be larger
+	codec     compress.Compression
+	timeout   time.Duration // of one produce request
+	now       func() time.Time
+	log       zerolog.Logger
+	failed    func() // counts a request that has to be sent again
+
+	mu      sync.Mutex
+	change  *sync.Cond
+	filling *parcel
+	spare   *parcel
+	sending bool
+	closed  bool
+}
+
+func (l *lane) init() {
+	l.change = sync.NewCond(&l.mu)
+	l.filling = &parcel{owners: make(map[*progress]struct{})}
+	l.spare = &parcel{owners: make(map[*progress]struct{})}
+}
+
+// add appends one record of p's router, read at offset. It waits while the lane
+// is full: that is how a slow broker slows the routers down. It fails only when
+// ctx has ended.
+func (l *lane) add(ctx context.Context, p *progress, offset int64, key, value []byte, headers ...wire.Header) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if size := l.filling.batch.Size(); size > 0 && size+len(key)+len(value) > l.most {
+		if err := l.waitForRoom(ctx, len(key)+len(value)); err != nil {
+			return err
+		}
+	}
+	if l.filling.batch.Len() == 0 {
+		l.change.Broadcast()
+	}
+	l.filling.note(p, offset)
+	l.filling.batch.Append(l.now().UnixMilli(), key, value, headers...)
+	return nil
+}
+
+func (l *lane) waitForRoom(ctx context.Context, need int) error {
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.change.Broadcast()
+	})
+	defer stop()
+	for l.filling.batch.Size() > 0 && l.filling.batch.Size()+need > l.most {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		l.change.Wait()
+	}
+	return nil
+}
+
+// run sends what is added until ctx ends. Records that are not acknowledged by
+// then are sent again by whoever takes the input partition next.
+func (l *lane) run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.closed = true
+		l.change.Broadcast()
+	})
+	defer stop()
+	var encoded []byte
+	for {
+		c := l.take()
+		if c == nil {
+			return
+		}
+		var err error
+		encoded, err = c.batch.Encode(encoded[:0], wire.BatchOptions{Codec: l.codec, ProducerID: -1, Epoch: -1, Sequence: -1})
+		if err != nil { // a codec that cannot compress: the configuration names it, so it cannot heal
+			l.log.Error().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Msg("cannot encode a record batch; the input partitions that feed it stand still")
+			<-ctx.Done()
+			return
+		}
+		if !l.send(ctx, encoded) {
+			return
+		}
+		c.acknowledge()
+		l.putBack(c)
+	}
+}
+
+// take waits for records and returns the parcel that holds them; nil at the end.
+func (l *lane) take() *parcel {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.filling.batch.Len() == 0 && !l.closed {
+		l.change.Wait()
+	}
+	if l.closed {
+		return nil
+	}
+	c := l.filling
+	l.filling, l.spare = l.spare, nil
+	l.sending = true
+	l.change.Broadcast()
+	return c
+}
+
+func (l *lane) putBack(c *parcel) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spare = c
+	l.sending = false
+	l.change.Broadcast()
+}
+
+// idle waits until everything added so far is acknowledged, or ctx ends.
+func (l *lane) idle(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.change.Broadcast()
+	})
+	defer stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for (l.sending || l.filling.batch.Len() > 0) && !l.closed && ctx.Err() == nil {
+		l.change.Wait()
+	}
+}
+
+// send repeats one request until the broker has acknowledged it; false: ctx ended first.
+func (l *lane) send(ctx context.Context, encoded []byte) bool {
+	wait := newBackoff()
+	for {
+		parts := [1]wire.Part{{Topic: l.topic, Partition: l.partition, Batch: encoded}}
+		err := l.client.Produce(ctx, "", l.timeout, parts[:])
+		if err == nil {
+			err = parts[0].Err
+		}
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		l.failed()
+		l.log.Warn().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Msg("produce request failed; it is sent again unchanged")
+		if !wait.sleep(ctx) {
+			return false
+		}
+	}
+}

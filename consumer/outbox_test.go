@@ -1,0 +1,135 @@
+package consumer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go/compress"
+
+	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/wire"
+)
+
+// A lane whose connections break again and again delivers everything, in order,
+// with repeats only of what it had already sent; and no router may commit past
+// what is acknowledged.
+func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
+	brokers := kafkatest.Brokers(t)
+	topic := kafkatest.Topic(t, brokers, 1, nil)
+	var dials atomic.Int64
+	client := wire.NewClient(brokers, func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &mortal{Conn: c, writes: 4 + dials.Add(1)%5}, nil
+	}, nil, nil)
+	defer client.Close()
+
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	l := &lane{client: client, topic: topic, most: 2 << 10, codec: compress.Lz4, timeout: 5 * time.Second, now: time.Now, log: zerolog.Nop(), failed: func() {}}
+	l.init()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.run(ctx)
+	}()
+
+	const n = 3000
+	p := newProgress(0)
+	for i := range n {
+		if err := l.add(ctx, p, int64(i), nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
+			t.Fatalf("add(%d) = %v; want nil", i, err)
+		}
+		p.handed(int64(i) + 1)
+		if i%500 == 0 {
+			checkPosition(t, brokers, topic, p)
+		}
+	}
+	l.idle(ctx)
+	if got := p.position(); got != n {
+		t.Errorf("position() = %d after everything is acknowledged; want %d", got, n)
+	}
+	stop()
+	<-done
+
+	newest := -1
+	for _, rec := range kafkatest.ReadCommitted(t, brokers, topic) {
+		i := int(binary.BigEndian.Uint32(rec.Value))
+		if i > newest+1 {
+			t.Fatalf("record %d follows %d; want no gap", i, newest)
+		}
+		newest = max(newest, i)
+	}
+	if newest != n-1 {
+		t.Errorf("the last record is %d; want %d", newest, n-1)
+	}
+	if dials.Load() < 3 {
+		t.Errorf("%d connections were made; want several, or nothing was broken", dials.Load())
+	}
+}
+
+// checkPosition compares the position with what the broker really has.
+func checkPosition(t *testing.T, brokers []string, topic string, p *progress) {
+	t.Helper()
+	at := p.position() // first: the broker may only gain
+	have := make(map[uint32]bool)
+	for _, rec := range kafkatest.ReadCommitted(t, brokers, topic) {
+		have[binary.BigEndian.Uint32(rec.Value)] = true
+	}
+	for i := range uint32(at) {
+		if !have[i] {
+			t.Fatalf("position() = %d, but the broker does not have record %d", at, i)
+		}
+	}
+}
+
+// mortal is a connection that breaks after some writes: sometimes before the
+// broker has read the request, sometimes before its answer is read.
+type mortal struct {
+	net.Conn
+	writes int64
+}
+
+func (c *mortal) Write(b []byte) (int, error) {
+	c.writes--
+	switch {
+	case c.writes < 0:
+		return 0, errors.New("the connection broke before the request was sent")
+	case c.writes == 0:
+		n, err := c.Conn.Write(b)
+		return n, errors.Join(err, errors.New("the connection broke after the request was sent"))
+	}
+	return c.Conn.Write(b)
+}
+
+// A router waits at a full lane, and stops waiting when its run ends.
+func TestLaneIsBounded(t *testing.T) {
+	l := &lane{most: 100, now: time.Now}
+	l.init()
+	ctx, stop := context.WithCancel(t.Context())
+	p := newProgress(0)
+	filled := make(chan int)
+	go func() {
+		for i := 0; ; i++ {
+			if err := l.add(ctx, p, int64(i), nil, make([]byte, 40)); err != nil {
+				filled <- i
+				return
+			}
+		}
+	}()
+	time.AfterFunc(50*time.Millisecond, stop)
+	if n := <-filled; n == 0 || n > 10 {
+		t.Errorf("%d records of 40 bytes fit a lane of 100 bytes that nobody empties; want 1 to 10", n)
+	}
+	if got := p.position(); got != 0 {
+		t.Errorf("position() = %d with nothing acknowledged; want 0", got)
+	}
+}

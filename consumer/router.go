@@ -1,0 +1,170 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"trailhound/consumer/admin"
+	"trailhound/consumer/wire"
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// input is one partition of an input topic.
+type input struct {
+	topic     string
+	topicID   [16]byte
+	partition int32
+}
+
+// router reads one input partition and hands each matching event to the lanes
+// of the shards that own its keys. It keeps no state of its own: after a crash
+// it starts again at its committed offset, and the detectors drop what they
+// have seen (PROTOCOL R1–R3, D2).
+type router struct {
+	in          input
+	feed        feed
+	decoder     rules.Decoder
+	engine      *rules.Engine
+	lanes       []*lane // work partition s = shard s
+	deadLetters []*lane
+	mostWork    int // bytes of a work record that the work topic takes
+	mostDead    int // bytes of a dead letter that its topic takes
+	log         zerolog.Logger
+	meter       *admin.Input
+
+	progress *progress
+	matches  []rules.Match
+	work     work
+	value    []byte
+	bad      []badEvent
+	at       *wire.Record // the record being decoded
+	ctx      context.Context
+	err      error // sticky: the run's context ended while a lane was full
+	yield    func(*rules.Event, error) bool
+}
+
+// run routes from the offset that progress starts at until ctx ends (nil), or
+// until the input no longer holds the offset that comes next.
+func (r *router) run(ctx context.Context) error {
+	r.ctx, r.yield = ctx, r.event
+	r.feed.start(ctx, r.progress.position())
+	for f := range r.feed.full {
+		if err := f.Each(r.record); err != nil {
+			return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, err)
+		}
+		if r.err != nil {
+			return nil
+		}
+		r.progress.handed(f.Next)
+		r.meter.Read(f.Next, f.LastStable, f.Bytes)
+		r.feed.give(f)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, r.feed.err)
+}
+
+// record routes the events of one input record; false when the run is over.
+func (r *router) record(rec *wire.Record) bool {
+	r.at, r.bad = rec, r.bad[:0]
+	r.meter.Records.Inc()
+	r.decoder.Decode(rec.Value, r.yield)
+	if len(r.bad) > 0 && r.err == nil {
+		r.deadLetter()
+	}
+	return r.err == nil
+}
+
+// event routes one decoded event, or notes why there is none.
+func (r *router) event(ev *rules.Event, err error) bool {
+	if err != nil {
+		r.reject(asBadEvent(err))
+		return true
+	}
+	r.meter.Events.Inc()
+	var rejected []rules.Rejection
+	r.matches, rejected = r.engine.Match(ev, r.matches[:0])
+	if len(r.matches) > 0 {
+		r.route(ev)
+	}
+	for _, x := range rejected {
+		r.reject(badEvent{index: ev.At.Index, reason: x.Reason, detail: x.Detail, rule: x.Rule})
+	}
+	return r.err == nil
+}
+
+// route appends one work record to each shard that owns a match of ev; matches
+// of the same shard share the record (PROTOCOL R3).
+func (r *router) route(ev *rules.Event) {
+	r.work.source = state.Source{
+		Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition,
+		Offset: r.at.Offset, Index: ev.At.Index,
+	}
+	r.work.recordTime, r.work.event = r.at.Timestamp, ev.Raw
+	for len(r.matches) > 0 && r.err == nil {
+		shard := rules.ShardOf(r.matches[0].Rule, r.matches[0].Key, len(r.lanes))
+		r.work.pairs = r.work.pairs[:0]
+		r.matches = slices.DeleteFunc(r.matches, func(m rules.Match) bool {
+			if rules.ShardOf(m.Rule, m.Key, len(r.lanes)) != shard {
+				return false
+			}
+			r.work.pairs = append(r.work.pairs, m)
+			r.meter.Match(m.Rule)
+			return true
+		})
+		r.send(shard)
+	}
+}
+
+func (r *router) send(shard int) {
+	r.value = r.work.append(r.value[:0])
+	if len(r.value) > r.mostWork {
+		r.reject(badEvent{
+			index: r.work.source.Index, reason: reasonEventTooLarge,
+			detail: fmt.Sprintf("the work record takes %d bytes, its topic takes %d", len(r.value), r.mostWork),
+		})
+		return
+	}
+	r.err = r.lanes[shard].add(r.ctx, r.progress, r.at.Offset, nil, r.value)
+}
+
+// reject notes a part of the record that is not evaluated. What CloudTrail writes
+// beside events (digests, control messages, tombstones) is counted only.
+func (r *router) reject(b badEvent) {
+	if b.reason.Skip() {
+		r.meter.Skipped(string(b.reason))
+		return
+	}
+	r.bad = append(r.bad, b)
+}
+
+// deadLetter sends the record, unchanged, to the dead-letter topic: once,
+// with the index and the reason of each bad event in it.
+func (r *router) deadLetter() {
+	for _, b := range r.bad {
+		r.meter.DeadLetter(string(b.reason))
+	}
+	d := deadLetter{
+		stage: stageRouter, bad: r.bad, key: r.at.Key, value: r.at.Value, recordTime: r.at.Timestamp,
+		source: state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Offset: r.at.Offset},
+	}
+	value, headers := d.record(r.mostDead)
+	to := r.deadLetters[int(r.in.partition)%len(r.deadLetters)]
+	r.err = to.add(r.ctx, r.progress, r.at.Offset, d.key, value, headers...)
+	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
+		Int64("offset", r.at.Offset).Int("bad", len(r.bad)).Msg("record sent to the dead-letter topic")
+}
+
+// unixMillis is the time of a Kafka timestamp; the zero time for "none" (-1).
+func unixMillis(ms int64) time.Time {
+	if ms < 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,91 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
+)
+
+// Tail reads all partitions of a topic as a read-committed reader does, outside
+// of any group: it leaves nothing behind.
+type Tail struct {
+	Client *wire.Client
+	Topic  string
+	Latest bool // start at the end instead of the beginning
+	Follow bool // go on until ctx ends instead of ending where the topic ended at the start
+	Log    zerolog.Logger
+}
+
+// Run calls each for every committed record, in offset order within a
+// partition, one call at a time. It returns nil at the end of the topic, or when
+// ctx ends in follow mode, and otherwise the first error, also that of each.
+func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Record) error) error {
+	meta, err := t.Client.Topics(ctx, t.Topic)
+	if err != nil {
+		return err
+	}
+	if err := meta[t.Topic].Err; err != nil {
+		return fmt.Errorf("read topic %s: %w", t.Topic, err)
+	}
+	reading, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var mu sync.Mutex
+	var readers sync.WaitGroup
+	for _, p := range meta[t.Topic].Partitions {
+		readers.Go(func() {
+			err := t.partition(reading, p.Index, func(rec *wire.Record) error {
+				mu.Lock()
+				defer mu.Unlock()
+				return each(p.Index, rec)
+			})
+			if err != nil {
+				stop(err)
+			}
+		})
+	}
+	readers.Wait()
+	if err := context.Cause(reading); err != nil && !(t.Follow && errors.Is(err, context.Canceled)) {
+		return err
+	}
+	return nil
+}
+
+func (t *Tail) partition(ctx context.Context, n int32, each func(*wire.Record) error) error {
+	start, end, err := topic.Bounds(ctx, t.Client, t.Topic, n)
+	if err != nil {
+		return err
+	}
+	if t.Latest {
+		start = end
+	}
+	if !t.Follow && start >= end {
+		return nil
+	}
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	in := feed{client: t.Client, topic: t.Topic, partition: n, readCommitted: true, log: t.Log}
+	in.start(reading, start)
+	for f := range in.full {
+		var failed error
+		err := f.Each(func(rec *wire.Record) bool {
+			failed = each(rec)
+			return failed == nil
+		})
+		if err := errors.Join(failed, err); err != nil {
+			return err
+		}
+		// The end is the last stable offset: what an open transaction has
+		// written beyond it is not committed, and may never be.
+		if !t.Follow && (f.Next >= end || f.Next >= f.LastStable) {
+			return nil
+		}
+		in.give(f)
+	}
+	return in.err
+}

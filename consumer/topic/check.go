@@ -1,0 +1,105 @@
+package topic
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"trailhound/consumer/wire"
+)
+
+// Problem is one thing about a topic that has to be mended before work can start.
+type Problem struct {
+	Topic   string
+	What    string // a sentence: the setting, what it is, what it must be, and why
+	Remedy  string // what mends it: a command or a change of the configuration
+	Missing bool   // the topic does not exist
+}
+
+// String returns both sentences.
+func (p Problem) String() string {
+	return p.What + ". To mend it: " + p.Remedy
+}
+
+// Check returns what is missing and what is wrong among the application's topics.
+// The error means that the cluster could not be asked, or that a contradicts
+// itself.
+func Check(ctx context.Context, c *wire.Client, a App) ([]Problem, error) {
+	if err := a.Validate(); err != nil {
+		return nil, err
+	}
+	infos, err := Describe(ctx, c, append(a.outputs(), a.Inputs...)...)
+	if err != nil {
+		return nil, err
+	}
+	return a.problems(infos, c.Addr.String()), nil
+}
+
+func (a App) problems(infos map[string]Info, brokers string) []Problem {
+	var problems []Problem
+	for _, s := range a.inputs() {
+		if _, ok := infos[s.Name]; !ok {
+			problems = append(problems, Problem{Topic: s.Name, Missing: true,
+				What:   fmt.Sprintf("input topic %s does not exist", s.Name),
+				Remedy: "correct the name among the inputs in the configuration, or create it: " + s.command(brokers)})
+		}
+	}
+	for _, s := range a.Wanted(infos) {
+		info, ok := infos[s.Name]
+		if !ok {
+			problems = append(problems, Problem{Topic: s.Name, Missing: true,
+				What:   fmt.Sprintf("topic %s does not exist", s.Name),
+				Remedy: "trailhound topics create, or " + s.command(brokers)})
+			continue
+		}
+		problems = append(problems, s.problems(info, brokers)...)
+	}
+	return problems
+}
+
+// problems compares a topic with what it should be.
+func (s Spec) problems(info Info, brokers string) []Problem {
+	var problems []Problem
+	add := func(what, remedy string) {
+		problems = append(problems, Problem{Topic: s.Name, What: what, Remedy: remedy})
+	}
+	if n := len(info.Partitions); s.fixed && n != s.Partitions {
+		add(fmt.Sprintf("topic %s has %d partitions, but shards is %d, and the two must be equal for the life of the app id, or keys would change their shard", s.Name, n, s.Partitions),
+			fmt.Sprintf("set shards: %d in the configuration, or choose another app_id", n))
+	}
+	for _, n := range s.needs {
+		found, told := info.Config[n.key]
+		if told && !n.ok(found) {
+			add(fmt.Sprintf("topic %s has %s=%s, but it must be %s: %s", s.Name, n.key, found, n.wanted, n.why), s.alter(brokers, n.key, n.value))
+		}
+	}
+	if s.vital && s.Replication > 0 && info.Replication < s.Replication {
+		add(fmt.Sprintf("topic %s has replication factor %d, but %d is configured", s.Name, info.Replication, s.Replication),
+			fmt.Sprintf("add replicas with kafka-reassign-partitions.sh, or set replication: %d in the configuration", info.Replication))
+	}
+	if what, value := minISR(s, info); what != "" {
+		add(what, s.alter(brokers, "min.insync.replicas", value))
+	}
+	return problems
+}
+
+// minISR returns what is wrong with min.insync.replicas, and the right value.
+func minISR(s Spec, info Info) (what, value string) {
+	n, err := strconv.Atoi(info.Config["min.insync.replicas"])
+	switch {
+	case err != nil || info.Replication == 0:
+		return "", ""
+	case n > info.Replication:
+		return fmt.Sprintf("topic %s has min.insync.replicas=%d, but it must be at most %d, the number of its replicas: nothing could ever be written", s.Name, n, info.Replication),
+			strconv.Itoa(max(1, info.Replication-1))
+	case s.vital && info.Replication >= 3 && n < 2:
+		return fmt.Sprintf("topic %s has min.insync.replicas=%d with %d replicas, but it must be at least 2: a record that one broker alone has would be gone with it", s.Name, n, info.Replication),
+			"2"
+	}
+	return "", ""
+}
+
+// alter returns the command line that changes a setting with Kafka's own tool.
+func (s Spec) alter(brokers, key, value string) string {
+	return fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s=%s", brokers, s.Name, key, value)
+}

@@ -1,0 +1,243 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/segmentio/kafka-go/compress"
+)
+
+// errTooLarge is compressed data that unpacks beyond the limit.
+var errTooLarge = errors.New("it unpacks beyond the limit")
+
+// xerialMagic starts snappy data as Java writes it: a header of 16 bytes, then
+// blocks with their length before them. Others write one bare block.
+var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
+
+const (
+	xerialHeader = 16
+
+	// snappyRatio is more than the densest snappy can reach (64 bytes in 3). A
+	// block that claims more is lying, and is not given the memory.
+	snappyRatio = 32
+
+	// A zstd block yields at most 128 KiB, and has a header (RFC 8878, 3.1.1.2).
+	zstdBlock       = 128 << 10
+	zstdBlockHeader = 3
+)
+
+// coder holds the state of the codecs that have some, for use by one goroutine at a time.
+type coder struct {
+	source bytes.Reader
+	sink   appender
+	gunzip *gzip.Reader
+	gzip   *gzip.Writer
+	unlz4  *lz4.Reader
+	lz4    *lz4.Writer
+}
+
+var coders = sync.Pool{New: func() any { return new(coder) }}
+
+// appender is a byte slice to write to.
+type appender []byte
+
+func (a *appender) Write(b []byte) (int, error) {
+	*a = append(*a, b...)
+	return len(b), nil
+}
+
+// The zstd coders are safe for concurrent use, and hold memory for as many uses at
+// a time as there are processors. The window is larger than most batches.
+var (
+	zstdEncoder = sync.OnceValues(func() (*zstd.Encoder, error) {
+		return zstd.NewWriter(nil, zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20), zstd.WithEncoderConcurrency(0))
+	})
+	zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
+		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
+	})
+)
+
+// pack appends src, compressed, to dst.
+func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
+	switch codec {
+	case compress.None:
+		return append(dst, src...), nil
+	case compress.Snappy:
+		n := s2.MaxEncodedLen(len(src))
+		if n < 0 {
+			return dst, fmt.Errorf("snappy takes no %d bytes at once", len(src))
+		}
+		dst = slices.Grow(dst, n)
+		return dst[:len(dst)+len(s2.EncodeSnappy(dst[len(dst):len(dst)+n], src))], nil
+	case compress.Zstd:
+		z, err := zstdEncoder()
+		if err != nil {
+			return dst, err
+		}
+		return z.EncodeAll(src, dst), nil
+	case compress.Gzip, compress.Lz4:
+		c := coders.Get().(*coder)
+		defer coders.Put(c)
+		return c.pack(codec, dst, src)
+	}
+	return dst, fmt.Errorf("no compression has the number %d", codec)
+}
+
+func (c *coder) pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
+	c.sink = dst
+	var w io.WriteCloser
+	if codec == compress.Gzip {
+		if c.gzip == nil {
+			c.gzip = gzip.NewWriter(nil)
+		}
+		c.gzip.Reset(&c.sink)
+		w = c.gzip
+	} else {
+		if c.lz4 == nil {
+			c.lz4 = lz4.NewWriter(nil)
+			// Java's block size, and no second checksum beside the batch's.
+			if err := c.lz4.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false)); err != nil {
+				return dst, err
+			}
+		}
+		c.lz4.Reset(&c.sink)
+		w = c.lz4
+	}
+	_, err := w.Write(src)
+	err = errors.Join(err, w.Close())
+	dst, c.sink = c.sink, nil
+	return dst, err
+}
+
+// unpack appends what src unpacks to, to dst. It fails with errTooLarge when dst
+// would become longer than limit, and takes memory in proportion to what really
+// comes, not to what src claims.
+func unpack(codec compress.Compression, dst, src []byte, limit int) ([]byte, error) {
+	switch codec {
+	case compress.Snappy:
+		return unpackSnappy(dst, src, limit)
+	case compress.Zstd:
+		return unpackZstd(dst, src, limit)
+	case compress.Gzip, compress.Lz4:
+		c := coders.Get().(*coder)
+		defer coders.Put(c)
+		return c.unpack(codec, dst, src, limit)
+	}
+	return dst, fmt.Errorf("no compression has the number %d", codec)
+}
+
+func unpackZstd(dst, src []byte, limit int) ([]byte, error) {
+	z, err := zstdDecoder()
+	if err != nil {
+		return dst, err
+	}
+	// DecodeAll fills what dst has room for. What a frame's header claims is not
+	// believed beyond what its blocks can hold.
+	most := limit
+	if possible := len(dst) + (len(src)/zstdBlockHeader+1)*zstdBlock; possible < limit {
+		most = possible
+	}
+	dst = room(dst, 4*len(src), most)
+	for {
+		out, err := z.DecodeAll(src, dst[:len(dst):min(cap(dst), max(most, len(dst)))])
+		if err == nil {
+			return out, nil
+		}
+		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+			return dst, err
+		}
+		if cap(dst) >= most {
+			return dst, errTooLarge
+		}
+		dst = room(dst, 2*(cap(dst)-len(dst))+readStep, most)
+	}
+}
+
+// room returns dst with place for n more bytes, but not for more than limit in all.
+func room(dst []byte, n, limit int) []byte {
+	return slices.Grow(dst, max(0, min(n, limit-len(dst))))
+}
+
+func unpackSnappy(dst, src []byte, limit int) ([]byte, error) {
+	if len(src) < xerialHeader || !bytes.HasPrefix(src, xerialMagic) {
+		return unpackSnappyBlock(dst, src, limit)
+	}
+	var err error
+	for src = src[xerialHeader:]; len(src) > 0; {
+		if len(src) < 4 {
+			return dst, io.ErrUnexpectedEOF
+		}
+		n := int(binary.BigEndian.Uint32(src))
+		if n > len(src)-4 {
+			return dst, io.ErrUnexpectedEOF
+		}
+		if dst, err = unpackSnappyBlock(dst, src[4:4+n], limit); err != nil {
+			return dst, err
+		}
+		src = src[4+n:]
+	}
+	return dst, nil
+}
+
+func unpackSnappyBlock(dst, src []byte, limit int) ([]byte, error) {
+	n, err := s2.DecodedLen(src)
+	switch {
+	case err != nil:
+		return dst, err
+	case n > limit-len(dst):
+		return dst, errTooLarge
+	case n > snappyRatio*len(src):
+		return dst, s2.ErrCorrupt
+	}
+	dst = slices.Grow(dst, n)
+	out, err := s2.Decode(dst[len(dst):len(dst)+n], src)
+	return dst[:len(dst)+len(out)], err
+}
+
+func (c *coder) unpack(codec compress.Compression, dst, src []byte, limit int) ([]byte, error) {
+	c.source.Reset(src)
+	defer c.source.Reset(nil)
+	dst = room(dst, 4*len(src), limit)
+	if codec == compress.Lz4 {
+		if c.unlz4 == nil {
+			c.unlz4 = lz4.NewReader(nil)
+		}
+		c.unlz4.Reset(&c.source)
+		return readAll(dst, c.unlz4, limit)
+	}
+	if c.gunzip == nil {
+		c.gunzip = new(gzip.Reader)
+	}
+	if err := c.gunzip.Reset(&c.source); err != nil {
+		return dst, err
+	}
+	return readAll(dst, c.gunzip, limit)
+}
+
+// readAll appends all of r to dst.
+func readAll(dst []byte, r io.Reader, limit int) ([]byte, error) {
+	for {
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, max(readStep, len(dst)/2))
+		}
+		n, err := r.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case len(dst) > limit:
+			return dst, errTooLarge
+		case errors.Is(err, io.EOF):
+			return dst, nil
+		case err != nil:
+			return dst, err
+		}
+	}
+}

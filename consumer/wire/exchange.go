@@ -1,0 +1,273 @@
+package wire
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+const (
+	// maxResponse bounds what is read for one answer. Brokers do not take
+	// requests, hence batches, beyond 100 MiB (socket.request.max.bytes).
+	maxResponse = 256 << 20
+
+	// readStep is how far the buffer of an answer grows ahead of the bytes that
+	// have come, so that a false length costs the sender what it costs us.
+	readStep = 1 << 20
+
+	// keptBuffer is the largest buffer that is kept for the next request.
+	keptBuffer = 16 << 20
+)
+
+// call is one request of our own on a connection of kafka-go's Transport. A
+// message that implements protocol.RawExchanger writes and reads the bytes by
+// itself, so nothing is registered process-wide, buffers are reused, and versions
+// above those that kafka-go knows can be spoken.
+//
+// What the Transport does and does not do for it: the deadline of the context is
+// set on the connection, but the end of a context without one is not passed on,
+// and RoundTrip returns at once when the context ends, while the exchange goes on
+// in the connection's goroutine. call therefore cuts the exchange off itself
+// (cutOff), and settle waits until nothing uses the buffers any more. A connection
+// whose exchange returned an error is closed by the Transport and never used
+// again, so no answer can be taken for that of a later request.
+type call struct {
+	client  *Client
+	api     api
+	request string                                          // what is asked, for errors
+	route   func(protocol.Cluster) (protocol.Broker, error) // nil: any broker
+	write   func(b []byte, version int16) []byte            // appends the body
+	read    func(r *reader, version int16)                  // takes the body apart; what it keeps lies in answer
+	answer  *[]byte                                         // buffer for the response that outlives the call; nil: a pooled one
+
+	ctx    context.Context
+	mu     sync.Mutex
+	state  callState
+	done   chan struct{} // closed at the end of the exchange
+	remote string        // the broker's network address, once connected
+	sent   bool          // some of the request may have reached the broker
+}
+
+type callState int
+
+const (
+	callWaiting   callState = iota // the Transport has not come to it yet
+	callRunning                    // the exchange is under way in the connection's goroutine
+	callAnswered                   // the response was read whole, and read
+	callFailed                     // the exchange ended without that
+	callAbandoned                  // the caller has left before the exchange began
+)
+
+var (
+	_ protocol.RawExchanger  = (*call)(nil)
+	_ protocol.BrokerMessage = (*call)(nil)
+)
+
+// anyBroker makes the Transport use one of the connections to the bootstrap addresses.
+var anyBroker = protocol.Broker{ID: -1}
+
+// errMalformed is an answer that does not hold what its version promises.
+var errMalformed = errors.New("the broker's response does not follow the protocol")
+
+// ApiKey implements protocol.Message.
+func (k *call) ApiKey() protocol.ApiKey { return k.api.key }
+
+// Required implements protocol.RawExchanger.
+func (k *call) Required(map[protocol.ApiKey]int16) bool { return true }
+
+// Broker implements protocol.BrokerMessage.
+func (k *call) Broker(layout protocol.Cluster) (protocol.Broker, error) {
+	if k.route == nil {
+		return anyBroker, nil
+	}
+	return k.route(layout)
+}
+
+// RawExchange implements protocol.RawExchanger.
+func (k *call) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	conn, ok := rw.(net.Conn)
+	if !ok {
+		return nil, fmt.Errorf("kafka-go exchanges raw messages on a %T, which takes no deadline", rw)
+	}
+	if !k.begin() {
+		return nil, context.Canceled
+	}
+	release := cutOff(k.ctx, conn)
+	err := k.exchange(conn)
+	cut := release()
+	k.end(err)
+	if err == nil && cut {
+		// The answer is there, but the connection now has a deadline in the past.
+		err = context.Canceled
+	}
+	return k, err
+}
+
+// cutOff ends conn's reads and writes when ctx ends. The returned function stops
+// that, and says whether it has happened.
+func cutOff(ctx context.Context, conn net.Conn) (release func() (cut bool)) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = conn.SetDeadline(time.Unix(1, 0)) // a connection that takes no deadline is broken anyway
+	})
+	return func() bool {
+		if stop() {
+			return false
+		}
+		<-done
+		return true
+	}
+}
+
+func (k *call) begin() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state != callWaiting {
+		return false
+	}
+	k.state, k.done = callRunning, make(chan struct{})
+	return true
+}
+
+func (k *call) end(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state = callAnswered
+	if err != nil {
+		k.state = callFailed
+	}
+	close(k.done)
+}
+
+// settle is called when RoundTrip has returned, and returns when the call will
+// not touch its buffers any more. It says whether there was an answer, which can
+// be so although RoundTrip returned an error.
+func (k *call) settle() (answered bool) {
+	k.mu.Lock()
+	if k.state == callWaiting {
+		k.state = callAbandoned
+	}
+	state, done := k.state, k.done
+	k.mu.Unlock()
+	if state == callRunning {
+		<-done // soon: RoundTrip leaves a running exchange only when the context has ended, and then it is cut off
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state == callAnswered
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func recycle(b *[]byte) {
+	if cap(*b) <= keptBuffer {
+		buffers.Put(b)
+	}
+}
+
+func (k *call) exchange(conn net.Conn) error {
+	k.remote = conn.RemoteAddr().String()
+	version, err := k.client.negotiate(conn, k.remote, k.api)
+	if err != nil {
+		return err
+	}
+	id := k.client.correlation.Add(1)
+	if err := k.send(conn, version, id); err != nil {
+		return err
+	}
+	into := k.answer
+	if into == nil {
+		into = buffers.Get().(*[]byte)
+		defer recycle(into)
+	}
+	body, err := receive(conn, into, id)
+	if err != nil {
+		return err
+	}
+	r := reader{b: body}
+	if version >= k.api.flexible {
+		r.tags()
+	}
+	k.read(&r, version)
+	if r.bad {
+		return fmt.Errorf("%w (%s version %d)", errMalformed, k.api.key, version)
+	}
+	return nil
+}
+
+// send writes the request's frame in one piece.
+func (k *call) send(conn io.Writer, version int16, id int32) error {
+	frame := buffers.Get().(*[]byte)
+	defer recycle(frame)
+	b := appendHeader((*frame)[:0], int16(k.api.key), version, id, k.client.Transport.ClientID)
+	if version >= k.api.flexible {
+		b = append(b, 0) // no tagged fields
+	}
+	b = k.write(b, version)
+	*frame = b
+	k.sent = true
+	return writeFrame(conn, b)
+}
+
+// appendHeader starts a frame; its size is filled in by writeFrame.
+func appendHeader(b []byte, key, version int16, id int32, clientID string) []byte {
+	b = appendInt32(b, 0)
+	b = appendInt16(b, key)
+	b = appendInt16(b, version)
+	b = appendInt32(b, id)
+	return appendString(b, clientID)
+}
+
+func writeFrame(w io.Writer, frame []byte) error {
+	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+	_, err := w.Write(frame)
+	return err
+}
+
+// receive reads the answer to request id into the buffer and returns its body,
+// which lies in the buffer.
+func receive(conn io.Reader, into *[]byte, id int32) ([]byte, error) {
+	var head [8]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return nil, unexpected(err)
+	}
+	size := int(int32(binary.BigEndian.Uint32(head[:])))
+	if size < 4 || size > maxResponse {
+		return nil, fmt.Errorf("%w: it claims to be %d bytes long", errMalformed, size)
+	}
+	if got := int32(binary.BigEndian.Uint32(head[4:])); got != id {
+		return nil, fmt.Errorf("%w: it answers request %d instead of %d", errMalformed, got, id)
+	}
+	b := (*into)[:0]
+	for left := size - 4; left > 0; {
+		n := min(left, max(readStep, len(b))) // at most doubles
+		b = slices.Grow(b, n)
+		n = min(left, cap(b)-len(b))
+		got, err := io.ReadFull(conn, b[len(b):len(b)+n])
+		b = b[:len(b)+got]
+		left -= got
+		if err != nil {
+			*into = b
+			return nil, unexpected(err)
+		}
+	}
+	*into = b
+	return b, nil
+}
+
+// unexpected names the end of a connection as what it is in the middle of an exchange.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("the broker closed the connection: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}

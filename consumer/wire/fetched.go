@@ -1,0 +1,266 @@
+package wire
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+
+	"github.com/segmentio/kafka-go/compress"
+)
+
+// section is the records of one batch, unpacked.
+type section struct {
+	base      int64
+	lastDelta int32
+	firstTime int64
+	appended  int64 // time of all records when the topic says LogAppendTime; else unset
+	byBroker  bool  // the topic says LogAppendTime
+	count     int
+	records   []byte
+}
+
+// header is the fixed part of a batch, with batch being all of it.
+type header struct {
+	base       int64
+	next       int64 // first offset behind the batch
+	attributes uint16
+	producer   int64
+	count      int32
+	batch      []byte
+}
+
+func (h *header) codec() compress.Compression { return compress.Compression(h.attributes & codecMask) }
+func (h *header) control() bool               { return h.attributes&controlBit != 0 }
+func (h *header) transactional() bool         { return h.attributes&transactionalBit != 0 }
+func (h *header) records() []byte             { return h.batch[batchHeader:] }
+
+// take goes through the batches of a response: checks them, leaves out those
+// that a reader must not see, and unpacks the others. Where something cannot be
+// read behind batches that can, it stops before it, so that those are delivered
+// and the next fetch meets the error. A batch that was cut off at the end is
+// ignored: brokers fill MaxBytes that way.
+func (f *Fetched) take(set []byte) error {
+	for len(set) > 0 {
+		h, rest, err := f.split(set)
+		if err == nil && h.batch == nil {
+			return f.cutOff(set)
+		}
+		if err == nil {
+			err = f.add(&h)
+		}
+		if err != nil {
+			if f.Next > f.from {
+				return nil
+			}
+			f.sections = f.sections[:0]
+			return err
+		}
+		f.Next = max(f.Next, h.next)
+		set = rest
+	}
+	return nil
+}
+
+// cutOff judges a set that begins with an incomplete batch.
+func (f *Fetched) cutOff(set []byte) error {
+	if f.Next > f.from || len(set) < logOverhead {
+		return nil
+	}
+	// The first batch always comes whole (KIP-74), else nothing would ever move.
+	return f.corrupt(&header{base: int64(binary.BigEndian.Uint64(set))}, "the broker sent only its beginning")
+}
+
+// split reads the header of the first batch of set and checks its checksum. A
+// header without a batch means that the set ends before the batch does.
+func (f *Fetched) split(set []byte) (h header, rest []byte, err error) {
+	if len(set) <= atMagic {
+		return h, nil, nil
+	}
+	be := binary.BigEndian
+	h.base = int64(be.Uint64(set))
+	if magic := int8(set[atMagic]); magic != recordFormatMagic {
+		return h, nil, f.corrupt(&h, fmt.Sprintf("it is in message format version %d, and only version 2 (Kafka 0.11 and newer) is read: let a current producer or broker rewrite the topic", magic))
+	}
+	length := int(int32(be.Uint32(set[atLength:]))) + logOverhead
+	if length < batchHeader {
+		return h, nil, f.corrupt(&h, fmt.Sprintf("it claims a length of %d bytes, and its header alone takes %d", length, batchHeader))
+	}
+	if length > len(set) {
+		return h, nil, nil
+	}
+	batch := set[:length:length]
+	lastDelta := int32(be.Uint32(batch[atLastDelta:]))
+	h.attributes = be.Uint16(batch[atAttributes:])
+	h.producer = int64(be.Uint64(batch[atProducerID:]))
+	h.count = int32(be.Uint32(batch[atCount:]))
+	h.batch = batch
+	if want, got := be.Uint32(batch[atCRC:]), crc32.Checksum(batch[atAttributes:], castagnoli); want != got {
+		return h, nil, f.corrupt(&h, fmt.Sprintf("its checksum is %08x, and its bytes give %08x: it was damaged on disk or on its way", want, got))
+	}
+	if h.base < 0 || h.base > math.MaxInt64-math.MaxInt32-1 || lastDelta < 0 || h.count < 0 {
+		return h, nil, f.corrupt(&h, fmt.Sprintf("its header says base offset %d, last offset delta %d, %d records", h.base, lastDelta, h.count))
+	}
+	h.next = h.base + int64(lastDelta) + 1
+	return h, set[length:], nil
+}
+
+func (f *Fetched) corrupt(h *header, reason string) error {
+	return &CorruptError{Topic: f.topic, Partition: f.partition, Offset: h.base, Next: h.next, Reason: reason}
+}
+
+// add makes a section of a batch, unless there is nothing in it for the reader.
+func (f *Fetched) add(h *header) error {
+	if f.filter.drops(h) || h.count == 0 || h.next <= f.Next {
+		return nil
+	}
+	records := h.records()
+	if codec := h.codec(); codec != compress.None {
+		start := len(f.unpacked)
+		out, err := unpack(codec, f.unpacked, records, f.unpackLimit())
+		if errors.Is(err, errTooLarge) && start > 0 {
+			// It is too much together with the batches before it: those first.
+			return err
+		}
+		if err != nil {
+			return f.corrupt(h, fmt.Sprintf("%v data of %d bytes: %v", codec, len(records), err))
+		}
+		f.unpacked = out
+		records = out[start:len(out):len(out)]
+	}
+	f.sections = append(f.sections, section{
+		base:      h.base,
+		lastDelta: int32(h.next - h.base - 1),
+		firstTime: int64(binary.BigEndian.Uint64(h.batch[atFirstTime:])),
+		appended:  int64(binary.BigEndian.Uint64(h.batch[atMaxTime:])),
+		byBroker:  h.attributes&logAppendTimeBit != 0,
+		count:     int(h.count),
+		records:   records,
+	})
+	return nil
+}
+
+func (f *Fetched) unpackLimit() int {
+	if f.limit > 0 {
+		return f.limit
+	}
+	return maxUnpacked
+}
+
+// Each calls yield for every record from the requested offset on, in order, until
+// yield returns false. Control records never come, and those of aborted
+// transactions only without ReadCommitted. The *Record is one and the same each
+// time. A batch whose records cannot be read gives a *CorruptError, after the
+// records before the bad one.
+func (f *Fetched) Each(yield func(*Record) bool) error {
+	for i := range f.sections {
+		s := &f.sections[i]
+		rest := s.records
+		for n := range s.count {
+			var ok bool
+			rest, ok = s.next(rest, &f.record)
+			if !ok {
+				return f.badRecord(s, fmt.Sprintf("its record %d of %d is malformed", n+1, s.count))
+			}
+			if f.record.Offset >= f.from && !yield(&f.record) {
+				return nil
+			}
+		}
+		if len(rest) > 0 {
+			return f.badRecord(s, fmt.Sprintf("%d bytes are left behind its %d records", len(rest), s.count))
+		}
+	}
+	return nil
+}
+
+func (f *Fetched) badRecord(s *section, reason string) error {
+	return f.corrupt(&header{base: s.base, next: s.base + int64(s.lastDelta) + 1}, reason)
+}
+
+// next reads the record at the start of b.
+func (s *section) next(b []byte, r *Record) (rest []byte, ok bool) {
+	rest, ok = r.read(b)
+	if !ok || r.Offset < 0 || r.Offset > int64(s.lastDelta) {
+		return nil, false
+	}
+	r.Offset += s.base
+	if s.byBroker {
+		r.Timestamp = s.appended
+	} else {
+		r.Timestamp += s.firstTime
+	}
+	return rest, true
+}
+
+// abortFilter leaves out the batches of aborted transactions (KIP-98): the broker
+// tells where the aborted transactions of the fetched range begin, and their
+// producers' batches are dropped from there to the abort marker.
+type abortFilter struct {
+	on       bool
+	expected []abortedTransaction // by first offset, once sorted
+	begun    int                  // of expected
+	sorted   bool
+	aborting map[int64]struct{} // producers whose batches are dropped at present
+}
+
+type abortedTransaction struct{ producer, first int64 }
+
+func (a *abortFilter) reset(on bool) {
+	a.on, a.sorted, a.begun, a.expected = on, false, 0, a.expected[:0]
+	clear(a.aborting)
+}
+
+func (a *abortFilter) expect(producer, first int64) {
+	a.expected = append(a.expected, abortedTransaction{producer, first})
+}
+
+// drops says whether the reader must not see the batch. It is to be asked about
+// each batch, in order.
+func (a *abortFilter) drops(h *header) bool {
+	if !a.on {
+		return h.control()
+	}
+	a.begin(h.next)
+	if h.control() {
+		if aborts(h) {
+			delete(a.aborting, h.producer)
+		}
+		return true
+	}
+	if !h.transactional() {
+		return false
+	}
+	_, aborting := a.aborting[h.producer]
+	return aborting
+}
+
+// begin notes the aborted transactions that begin before an offset.
+func (a *abortFilter) begin(before int64) {
+	if !a.sorted {
+		slices.SortFunc(a.expected, func(x, y abortedTransaction) int { return cmp.Compare(x.first, y.first) })
+		a.sorted = true
+	}
+	for ; a.begun < len(a.expected) && a.expected[a.begun].first < before; a.begun++ {
+		if a.aborting == nil {
+			a.aborting = make(map[int64]struct{})
+		}
+		a.aborting[a.expected[a.begun].producer] = struct{}{}
+	}
+}
+
+// aborts says whether a control batch is an abort marker: its one record has the
+// key (version int16, type int16), and type 0 is abort. Control batches are not
+// compressed. One that compaction has emptied ends nothing.
+func aborts(h *header) bool {
+	var r Record
+	if h.count == 0 {
+		return false
+	}
+	if _, ok := r.read(h.records()); !ok || len(r.Key) < 4 {
+		return false
+	}
+	return binary.BigEndian.Uint16(r.Key[2:]) == 0
+}

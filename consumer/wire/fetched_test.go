@@ -1,0 +1,301 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/segmentio/kafka-go/compress"
+)
+
+// encode returns a batch with the values, as a log holds it at an offset, changed by edit.
+func encode(t testing.TB, base int64, o BatchOptions, edit func([]byte), values ...string) []byte {
+	t.Helper()
+	var b Batch
+	for _, v := range values {
+		b.Append(1000, []byte("key"), []byte(v))
+	}
+	set, err := b.Encode(nil, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint64(set, uint64(base))
+	if edit != nil {
+		edit(set)
+		seal(set)
+	}
+	return set
+}
+
+// seal writes the checksum of a batch.
+func seal(batch []byte) {
+	binary.BigEndian.PutUint32(batch[atCRC:], crc32.Checksum(batch[atAttributes:], castagnoli))
+}
+
+func attribute(bit uint16) func([]byte) {
+	return func(b []byte) {
+		binary.BigEndian.PutUint16(b[atAttributes:], binary.BigEndian.Uint16(b[atAttributes:])|bit)
+	}
+}
+
+// marker returns a control batch that ends a transaction: type 0 aborts, 1 commits.
+func marker(t testing.TB, base, producer int64, kind byte) []byte {
+	t.Helper()
+	var b Batch
+	b.Append(1000, []byte{0, 0, 0, kind}, []byte{0, 0, 0, 0, 0, 0})
+	set, err := b.Encode(nil, BatchOptions{ProducerID: producer, Sequence: -1, Transactional: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint64(set, uint64(base))
+	attribute(controlBit)(set)
+	seal(set)
+	return set
+}
+
+// hollow returns what compaction leaves of the last batch of a producer.
+func hollow(t testing.TB, base int64, lastDelta uint32) []byte {
+	t.Helper()
+	set := encode(t, base, plain(compress.None), nil, "gone")[:batchHeader]
+	binary.BigEndian.PutUint32(set[atLength:], batchHeader-logOverhead)
+	binary.BigEndian.PutUint32(set[atLastDelta:], lastDelta)
+	binary.BigEndian.PutUint32(set[atCount:], 0)
+	seal(set)
+	return set
+}
+
+func values(t testing.TB, f *Fetched) string {
+	t.Helper()
+	all, _, err := entries(f)
+	if err != nil {
+		t.Fatalf("Each() = %v; want nil", err)
+	}
+	var words []string
+	for _, e := range all {
+		words = append(words, string(e.value))
+	}
+	return strings.Join(words, " ")
+}
+
+func TestTake(t *testing.T) {
+	a := encode(t, 10, plain(compress.Zstd), nil, "a0", "a1", "a2")
+	b := encode(t, 20, plain(compress.None), nil, "b0", "b1")
+	txn := func(base, producer int64, v ...string) []byte {
+		return encode(t, base, BatchOptions{ProducerID: producer, Transactional: true}, nil, v...)
+	}
+	for _, c := range []struct {
+		name    string
+		from    int64
+		batches [][]byte
+		raw     bool // read uncommitted
+		aborted []abortedTransaction
+		want    string
+		next    int64
+	}{
+		{name: "nothing", from: 7, want: "", next: 7},
+		{name: "two batches with a hole between them", from: 10, batches: [][]byte{a, b}, want: "a0 a1 a2 b0 b1", next: 22},
+		{name: "from inside a batch", from: 12, batches: [][]byte{a, b}, want: "a2 b0 b1", next: 22},
+		{name: "a batch of before the offset", from: 20, batches: [][]byte{a, b}, want: "b0 b1", next: 22},
+		{name: "the last batch cut off", from: 10, batches: [][]byte{a, b[:len(b)-1]}, want: "a0 a1 a2", next: 13},
+		{name: "the last batch cut off in its header", from: 10, batches: [][]byte{a, b[:20]}, want: "a0 a1 a2", next: 13},
+		{name: "the last batch cut off before its format", from: 10, batches: [][]byte{a, b[:16]}, want: "a0 a1 a2", next: 13},
+		{name: "a batch emptied by compaction", from: 10, batches: [][]byte{a, hollow(t, 13, 4)}, want: "a0 a1 a2", next: 18},
+		{name: "nothing but an emptied batch", from: 13, batches: [][]byte{hollow(t, 13, 4)}, want: "", next: 18},
+		{name: "nothing but a commit marker", from: 5, batches: [][]byte{marker(t, 5, 1, 1)}, want: "", next: 6},
+		{name: "an aborted transaction alone", from: 0, batches: [][]byte{txn(0, 1, "x", "y"), marker(t, 2, 1, 0)},
+			aborted: []abortedTransaction{{1, 0}}, want: "", next: 3},
+		{name: "the beginning of an aborted transaction", from: 0, batches: [][]byte{txn(0, 1, "x", "y")},
+			aborted: []abortedTransaction{{1, 0}}, want: "", next: 2},
+		{name: "the end of an aborted transaction", from: 1, batches: [][]byte{txn(0, 1, "x", "y"), marker(t, 2, 1, 0), txn(3, 1, "z")},
+			aborted: []abortedTransaction{{1, 0}}, want: "z", next: 4},
+		{name: "read uncommitted", from: 0, raw: true, batches: [][]byte{txn(0, 1, "x"), marker(t, 1, 1, 0), txn(2, 1, "y")}, want: "x y", next: 3},
+		{name: "committed between two aborted, producers mixed", from: 0,
+			batches: [][]byte{txn(0, 1, "a"), txn(1, 2, "B"), encode(t, 2, plain(compress.None), nil, "C"), marker(t, 3, 1, 0), txn(4, 1, "D"),
+				marker(t, 5, 2, 1), marker(t, 6, 1, 1), txn(7, 1, "e"), txn(8, 2, "f"), marker(t, 9, 2, 0), txn(10, 2, "G"), marker(t, 11, 1, 0)},
+			aborted: []abortedTransaction{{1, 7}, {2, 8}, {1, 0}}, want: "B C D G", next: 12},
+		{name: "aborted data is not unpacked", from: 0, batches: [][]byte{
+			encode(t, 0, BatchOptions{ProducerID: 1, Transactional: true}, attribute(uint16(compress.Gzip)), "not gzip"), marker(t, 1, 1, 0)},
+			aborted: []abortedTransaction{{1, 0}}, want: "", next: 2},
+	} {
+		f, err := fetched(slices.Concat(c.batches...), c.from, !c.raw, c.aborted...)
+		if err != nil {
+			t.Errorf("%s: take = %v; want nil", c.name, err)
+			continue
+		}
+		if got := values(t, f); got != c.want || f.Next != c.next {
+			t.Errorf("%s: records %q, Next %d; want %q, %d", c.name, got, f.Next, c.want, c.next)
+		}
+	}
+}
+
+func TestTakeRefuses(t *testing.T) {
+	good := encode(t, 10, plain(compress.Lz4), nil, "a0", "a1")
+	bad := func(codec compress.Compression, edit func([]byte)) []byte {
+		return encode(t, 12, plain(codec), edit, strings.Repeat("b0", 99), "b1")
+	}
+	put32 := func(at int, v uint32) func([]byte) {
+		return func(b []byte) { binary.BigEndian.PutUint32(b[at:], v) }
+	}
+	flipped := bad(compress.None, nil)
+	flipped[len(flipped)-1] ^= 1
+	old := bad(compress.None, nil)
+	old[atMagic] = 1
+	for _, c := range []struct {
+		name string
+		set  []byte
+		next int64
+		want string
+	}{
+		{"a flipped bit", flipped, 0, "checksum"},
+		{"an old format", old, 0, "message format version 1"},
+		{"a short length", bad(compress.None, put32(atLength, 48)), 0, "length of 60 bytes"},
+		{"a negative length", bad(compress.None, put32(atLength, 1<<31)), 0, "claims a length"},
+		{"cut off", bad(compress.None, nil)[:70], 0, "only its beginning"},
+		{"a negative offset delta", bad(compress.None, put32(atLastDelta, 1<<31)), 0, "last offset delta -2147483648"},
+		{"a negative count", bad(compress.None, put32(atCount, 1<<31)), 0, "-2147483648 records"},
+		{"a negative base offset", bad(compress.None, put32(0, 1<<31)), 0, "base offset -"},
+		{"damaged gzip", bad(compress.None, attribute(uint16(compress.Gzip))), 14, "gzip data"},
+		{"damaged snappy", bad(compress.None, attribute(uint16(compress.Snappy))), 14, "snappy data"},
+		{"damaged lz4", bad(compress.None, attribute(uint16(compress.Lz4))), 14, "lz4 data"},
+		{"damaged zstd", bad(compress.None, attribute(uint16(compress.Zstd))), 14, "zstd data"},
+		{"an unknown codec", bad(compress.None, attribute(5)), 14, "no compression has the number 5"},
+	} {
+		_, err := fetched(c.set, 12, true)
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: take = %v; want a CorruptError about %q", c.name, err, c.want)
+			continue
+		}
+		if corrupt.Topic != "t" || corrupt.Partition != 3 || corrupt.Next != c.next || (corrupt.Offset != 12 && !strings.Contains(c.name, "base")) {
+			t.Errorf("%s: %+v; want topic t, partition 3, offset 12, next %d", c.name, corrupt, c.next)
+		}
+		// Behind a good batch, that one is delivered first.
+		f, err := fetched(append(bytes.Clone(good), c.set...), 10, true)
+		if err != nil || f.Next != 12 || values(t, f) != "a0 a1" {
+			t.Errorf("%s behind a good batch: Next %d, %v; want a0 a1, 12, nil", c.name, f.Next, err)
+		}
+	}
+}
+
+func TestEachRefuses(t *testing.T) {
+	put32 := func(at int, v uint32) func([]byte) {
+		return func(b []byte) { binary.BigEndian.PutUint32(b[at:], v) }
+	}
+	for _, c := range []struct {
+		name string
+		edit func([]byte)
+		read int // records before the error
+		want string
+	}{
+		{"more records claimed than there are", put32(atCount, 3), 2, "record 3 of 3 is malformed"},
+		{"fewer records claimed than there are", put32(atCount, 1), 1, "bytes are left behind its 1 records"},
+		{"an offset beyond the last", put32(atLastDelta, 0), 1, "record 2 of 2 is malformed"},
+		{"a record longer than the batch", func(b []byte) { b[batchHeader] = 0x7e }, 0, "record 1 of 2 is malformed"},
+		{"a negative record length", func(b []byte) { b[batchHeader] = 1 }, 0, "record 1 of 2 is malformed"},
+		{"a header count without headers", func(b []byte) { b[len(b)-1] = 2 }, 1, "record 2 of 2 is malformed"},
+	} {
+		f, err := fetched(encode(t, 4, plain(compress.None), c.edit, "v0", "v1"), 4, true)
+		if err != nil {
+			t.Fatalf("%s: take = %v", c.name, err)
+		}
+		n := 0
+		err = f.Each(func(*Record) bool { n++; return true })
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) || !strings.Contains(err.Error(), c.want) || n != c.read || corrupt.Offset != 4 || corrupt.Next < 5 {
+			t.Errorf("%s: Each gives %d records, %v; want %d, a CorruptError about %q", c.name, n, err, c.read, c.want)
+		}
+	}
+}
+
+func TestLogAppendTime(t *testing.T) {
+	set := encode(t, 0, plain(compress.None), func(b []byte) {
+		attribute(logAppendTimeBit)(b)
+		binary.BigEndian.PutUint64(b[atMaxTime:], 777)
+	}, "v")
+	f, err := fetched(set, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, _, _ := entries(f); all[0].time != 777 {
+		t.Errorf("time of a record with LogAppendTime = %d; want that of the batch, 777", all[0].time)
+	}
+}
+
+func TestEachStops(t *testing.T) {
+	f, err := fetched(encode(t, 0, plain(compress.None), nil, "v0", "v1"), 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if err := f.Each(func(*Record) bool { n++; return false }); err != nil || n != 1 {
+		t.Errorf("Each with a yield that returns false: %d calls, %v; want 1, nil", n, err)
+	}
+}
+
+func TestUnpackLimit(t *testing.T) {
+	for _, codec := range allCodecs[1:] {
+		bomb := encode(t, 0, plain(codec), nil, strings.Repeat("0", 1<<20))
+		small := encode(t, 1, plain(codec), nil, strings.Repeat("small", 1000))
+		large := encode(t, 2, plain(codec), nil, strings.Repeat("large", 1000))
+		f := Fetched{limit: 9000}
+		f.reset(FetchRequest{Offset: 0})
+		var corrupt *CorruptError
+		if err := f.take(bomb); !errors.As(err, &corrupt) || corrupt.Next != 1 || !strings.Contains(err.Error(), errTooLarge.Error()) {
+			t.Errorf("take of a %v bomb = %v; want a CorruptError that says so and where to go on", codec, err)
+		}
+		if cap(f.unpacked) > 4<<20 {
+			t.Errorf("take of a %v bomb with a limit of %d takes %d bytes", codec, f.limit, cap(f.unpacked))
+		}
+		// Too much together: one after the other.
+		f.reset(FetchRequest{Offset: 1})
+		if err := f.take(append(bytes.Clone(small), large...)); err != nil || f.Next != 2 || len(f.sections) != 1 {
+			t.Errorf("take of two %v batches that are too much together = %v, Next %d; want nil, 2", codec, err, f.Next)
+		}
+		f.reset(FetchRequest{Offset: 2})
+		if err := f.take(large); err != nil || f.Next != 3 {
+			t.Errorf("take of the second %v batch = %v, Next %d; want nil, 3", codec, err, f.Next)
+		}
+	}
+}
+
+func TestUnpackBelievesNoClaim(t *testing.T) {
+	// A zstd frame and a snappy block that claim 200 MB and hold next to nothing.
+	zstdLie := []byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0x00, 0xc2, 0xeb, 0x0b, 0x01, 0x00, 0x00}
+	snappyLie := binary.AppendUvarint(nil, 200_000_000)
+	for codec, lie := range map[compress.Compression][]byte{compress.Zstd: zstdLie, compress.Snappy: append(snappyLie, 0, 'x')} {
+		out, err := unpack(codec, nil, lie, maxUnpacked)
+		if err == nil || cap(out) > 4<<20 {
+			t.Errorf("unpack of a %v lie = %d bytes of memory, %v; want little, and an error", codec, cap(out), err)
+		}
+	}
+}
+
+func TestUnpackXerial(t *testing.T) {
+	want := strings.Repeat("java writes snappy in blocks ", 5000)
+	w := new(bytes.Buffer)
+	z := compress.Snappy.Codec().NewWriter(w)
+	for part := range slices.Chunk([]byte(want), 10_000) {
+		if _, err := z.Write(part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasPrefix(w.Bytes(), xerialMagic) {
+		t.Fatal("the other side does not write xerial blocks any more")
+	}
+	got, err := unpack(compress.Snappy, []byte("before "), w.Bytes(), maxUnpacked)
+	if err != nil || string(got) != "before "+want {
+		t.Errorf("unpack of xerial snappy: %d bytes, %v; want %d", len(got), err, len(want)+7)
+	}
+	for n := range 40 {
+		if _, err := unpack(compress.Snappy, nil, w.Bytes()[:len(w.Bytes())-1-n], maxUnpacked); err == nil {
+			t.Errorf("unpack of xerial snappy without its last %d bytes = nil; want an error", n+1)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package wire
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// TopicMetadata is what the cluster says about a topic.
+type TopicMetadata struct {
+	Name       string
+	ID         [16]byte // differs when a topic is deleted and made again under its name (KIP-516)
+	Internal   bool
+	Partitions []PartitionMetadata // as the broker lists them
+	Err        error               // a kafka.Error, such as kafka.UnknownTopicOrPartition; nil: none
+}
+
+// PartitionMetadata is what the cluster says about a partition.
+type PartitionMetadata struct {
+	Index       int32
+	Leader      int32 // broker id; -1: none
+	LeaderEpoch int32
+	Replicas    []int32
+	ISR         []int32
+	Offline     []int32
+	Err         error // a kafka.Error, such as kafka.LeaderNotAvailable; nil: none
+}
+
+// Topics asks a broker, not the cache, about topics; about all of them if none is
+// named. A topic that does not exist is in the result, with its Err, and is not
+// created.
+func (c *Client) Topics(ctx context.Context, names ...string) (map[string]TopicMetadata, error) {
+	var topics map[string]TopicMetadata
+	k := &call{
+		api:     apiMetadata,
+		request: "ask for topic metadata",
+		write:   func(b []byte, _ int16) []byte { return appendTopics(b, names) },
+		read:    func(r *reader, _ int16) { topics = readTopics(r) },
+	}
+	return topics, c.do(ctx, k, 0)
+}
+
+// appendTopics writes the body of Metadata v10, the first version with topic ids.
+func appendTopics(b []byte, names []string) []byte {
+	if len(names) == 0 {
+		b = append(b, 0) // null: all
+	} else {
+		b = binary.AppendUvarint(b, uint64(len(names))+1)
+	}
+	for _, name := range names {
+		b = append(b, make([]byte, 16)...) // id: by name
+		b = appendCompact(b, name)
+		b = append(b, 0) // no tagged fields
+	}
+	b = appendBool(b, false) // create missing topics
+	b = appendBool(b, false) // list the operations allowed on the cluster
+	b = appendBool(b, false) // and on topics
+	return append(b, 0)      // no tagged fields
+}
+
+func readTopics(r *reader) map[string]TopicMetadata {
+	r.int32() // throttle time
+	for range r.compactArray(11) {
+		r.int32()   // broker
+		r.compact() // host
+		r.int32()   // port
+		r.compact() // rack
+		r.tags()
+	}
+	r.compact() // cluster
+	r.int32()   // controller
+	n := r.compactArray(26)
+	topics := make(map[string]TopicMetadata, n)
+	for range n {
+		t := readTopic(r)
+		topics[t.Name] = t
+	}
+	return topics
+}
+
+func readTopic(r *reader) (t TopicMetadata) {
+	t.Err = codeError(r.int16())
+	t.Name = r.compact()
+	t.ID = r.uuid()
+	t.Internal = r.bool()
+	t.Partitions = make([]PartitionMetadata, r.compactArray(18))
+	for i := range t.Partitions {
+		p := &t.Partitions[i]
+		p.Err = codeError(r.int16())
+		p.Index, p.Leader, p.LeaderEpoch = r.int32(), r.int32(), r.int32()
+		p.Replicas, p.ISR, p.Offline = r.compactInt32s(), r.compactInt32s(), r.compactInt32s()
+		r.tags()
+	}
+	r.int32() // operations allowed on the topic
+	r.tags()
+	return t
+}
+
+func codeError(code int16) error {
+	if code == 0 {
+		return nil
+	}
+	return kafka.Error(code)
+}

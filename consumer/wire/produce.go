@@ -1,0 +1,274 @@
+package wire
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// Part is a record batch on its way to one partition, and what became of it.
+type Part struct {
+	Topic     string
+	Partition int32
+	Batch     []byte // as Batch.Encode makes it
+
+	// Err is nil when the batch was written and replicated to all in-sync
+	// replicas, a kafka.Error (errors.As) when a broker refused it or nobody leads
+	// the partition, and otherwise tells why there was no answer.
+	Err        error
+	BaseOffset int64 // offset of the batch's first record; -1 if unknown
+}
+
+// Produce writes the batches with acks=all, in one request for each leader, all at
+// the same time. The transactional id is "" outside of transactions; all batches
+// of one call are either transactional or not. timeout is how long the leaders may
+// wait for their replicas.
+//
+// It returns an error when parts went without an answer: these have it as their
+// Err too. Answers of brokers, good or bad, are in the parts alone. Nothing is
+// sent a second time.
+func (c *Client) Produce(ctx context.Context, transactionalID string, timeout time.Duration, parts []Part) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	if c.Addr == nil {
+		return refuse(parts, fmt.Errorf("produce: no broker address is configured"))
+	}
+	limited, cancel := context.WithTimeout(ctx, c.requestTimeout()+timeout)
+	defer cancel()
+	p := &produce{client: c, ctx: limited, transactionalID: transactionalID, timeout: timeout}
+	if err := p.sort(parts); err != nil {
+		return refuse(parts, err)
+	}
+	err := p.roundTrip()
+	if p.nowhere {
+		// Some have no leader, so nothing has been sent yet: the layout may be old.
+		c.refresh(limited)
+		p.insist = true
+		err = p.roundTrip()
+	}
+	if err == nil && len(p.calls) == 0 {
+		if err := c.why(limited, p.parts[0].Err); !errors.Is(err, p.parts[0].Err) {
+			return refuse(parts, err)
+		}
+	}
+	return p.settle(ctx, err)
+}
+
+func refuse(parts []Part, err error) error {
+	for i := range parts {
+		parts[i].Err, parts[i].BaseOffset = err, -1
+	}
+	return err
+}
+
+// produce is the message that the Transport splits by leader.
+type produce struct {
+	client          *Client
+	ctx             context.Context
+	transactionalID string
+	timeout         time.Duration
+	parts           []*Part // by topic and partition
+	calls           []*produceCall
+	nowhere         bool // the layout lacks a leader
+	insist          bool // send to the leaders that there are
+}
+
+// produceCall is the request to one leader.
+type produceCall struct {
+	call
+	parts []*Part
+	err   error // of the Transport
+}
+
+var (
+	_ protocol.Splitter = (*produce)(nil)
+	_ protocol.Merger   = (*produce)(nil)
+)
+
+func (p *produce) sort(parts []Part) error {
+	p.parts = make([]*Part, len(parts))
+	for i := range parts {
+		p.parts[i] = &parts[i]
+		parts[i].Err, parts[i].BaseOffset = nil, -1
+	}
+	slices.SortFunc(p.parts, comparePart)
+	for i := 1; i < len(p.parts); i++ {
+		if a := p.parts[i]; comparePart(p.parts[i-1], a) == 0 {
+			return fmt.Errorf("produce to %s partition %d: two batches in one call, of which brokers would take one", a.Topic, a.Partition)
+		}
+	}
+	return nil
+}
+
+func comparePart(a, b *Part) int {
+	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+}
+
+func (p *produce) roundTrip() error {
+	p.nowhere = false
+	_, err := p.client.Transport.RoundTrip(p.ctx, p.client.Addr, p)
+	return err
+}
+
+// ApiKey implements protocol.Message.
+func (p *produce) ApiKey() protocol.ApiKey { return protocol.Produce }
+
+// Split implements protocol.Splitter.
+func (p *produce) Split(layout protocol.Cluster) ([]protocol.Message, protocol.Merger, error) {
+	groups := make(map[int32]*produceCall)
+	p.calls = nil
+	for _, part := range p.parts {
+		leader, err := leaderOf(layout, describePart(part), part.Topic, part.Partition)
+		if err != nil {
+			if part.Err, p.nowhere = err, !p.insist; p.nowhere {
+				return nil, nil, err
+			}
+			continue
+		}
+		part.Err = nil
+		k := groups[leader.ID]
+		if k == nil {
+			k = p.newCall(leader)
+			groups[leader.ID] = k
+		}
+		k.parts = append(k.parts, part)
+	}
+	messages := make([]protocol.Message, len(p.calls))
+	for i, k := range p.calls {
+		k.request = describePart(k.parts[0])
+		if more := len(k.parts) - 1; more > 0 {
+			k.request = fmt.Sprintf("%s and %d more", k.request, more)
+		}
+		messages[i] = k
+	}
+	return messages, p, nil
+}
+
+func describePart(a *Part) string {
+	return fmt.Sprintf("produce to %s partition %d", a.Topic, a.Partition)
+}
+
+func (p *produce) newCall(leader protocol.Broker) *produceCall {
+	k := &produceCall{}
+	k.client, k.ctx, k.api = p.client, p.ctx, apiProduce
+	k.route = func(protocol.Cluster) (protocol.Broker, error) { return leader, nil }
+	k.write = func(b []byte, _ int16) []byte { return p.append(b, k.parts) }
+	k.read = func(r *reader, version int16) { readProduced(r, version, k.parts) }
+	p.calls = append(p.calls, k)
+	return k
+}
+
+// append writes the body of Produce v7 and v8.
+func (p *produce) append(b []byte, parts []*Part) []byte {
+	b = appendNullable(b, p.transactionalID)
+	b = appendInt16(b, -1) // acks: all in-sync replicas
+	b = appendInt32(b, milliseconds(p.timeout))
+	topics := len(b)
+	b = appendInt32(b, 0)
+	count := uint32(0)
+	for len(parts) > 0 {
+		n := sameTopic(parts)
+		b = appendString(b, parts[0].Topic)
+		b = appendInt32(b, int32(n))
+		for _, part := range parts[:n] {
+			b = appendInt32(b, part.Partition)
+			b = appendBytes(b, part.Batch)
+		}
+		parts = parts[n:]
+		count++
+	}
+	putCount(b[topics:], count)
+	return b
+}
+
+// sameTopic counts the parts at the start of sorted ones that share a topic.
+func sameTopic(parts []*Part) int {
+	n := 1
+	for n < len(parts) && parts[n].Topic == parts[0].Topic {
+		n++
+	}
+	return n
+}
+
+// readProduced reads the body of a Produce v7 or v8 response. Parts that it does
+// not speak of are given an error.
+func readProduced(r *reader, version int16, parts []*Part) {
+	for _, part := range parts {
+		part.Err = &NoAnswerError{Request: describePart(part), Err: fmt.Errorf("%w: it leaves this partition out", errMalformed)}
+	}
+	for range r.array(6) {
+		topic := r.string()
+		for range r.array(30) {
+			partition, code, base := r.int32(), r.int16(), r.int64()
+			r.int64() // log append time
+			r.int64() // log start offset
+			message := ""
+			if version >= 8 {
+				message = readRecordErrors(r)
+			}
+			i, ok := slices.BinarySearchFunc(parts, &Part{Topic: topic, Partition: partition}, comparePart)
+			if ok && !r.bad {
+				parts[i].Err = answered(describePart(parts[i]), code, message)
+				parts[i].BaseOffset = base
+			}
+		}
+	}
+	r.int32() // throttle time
+}
+
+// readRecordErrors returns what the broker says about a refused batch (KIP-467).
+func readRecordErrors(r *reader) string {
+	first := ""
+	for range r.array(6) {
+		r.int32() // index in the batch
+		if text := r.string(); first == "" {
+			first = text
+		}
+	}
+	if message := r.string(); message != "" {
+		return message
+	}
+	return first
+}
+
+// Merge implements protocol.Merger.
+func (p *produce) Merge(_ []protocol.Message, results []any) (protocol.Message, error) {
+	for i, result := range results {
+		p.calls[i].err, _ = result.(error)
+	}
+	return p, nil
+}
+
+// settle gives every part its outcome, err being what RoundTrip returned.
+func (p *produce) settle(ctx context.Context, err error) error {
+	if err != nil && len(p.calls) == 0 {
+		err = fmt.Errorf("%s: not sent: %w", describePart(p.parts[0]), err)
+		for _, part := range p.parts {
+			part.Err = err
+		}
+		return err
+	}
+	var first error
+	for _, k := range p.calls {
+		if k.settle() {
+			continue
+		}
+		p.client.forgetVersions(k.remote)
+		failure := k.failure(cmp.Or(k.err, err, error(io.ErrUnexpectedEOF)))
+		for _, part := range k.parts {
+			part.Err, part.BaseOffset = failure, -1
+		}
+		first = cmp.Or(first, failure)
+	}
+	if first != nil || slices.ContainsFunc(p.parts, func(a *Part) bool { return misled(a.Err) }) {
+		p.client.refresh(ctx)
+	}
+	return first
+}

@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// Session is one life of a transactional producer: what its requests carry.
+type Session struct {
+	ID         string // transactional id
+	ProducerID int64
+	Epoch      int16
+}
+
+// InitProducer opens a session of a transactional id: it ends the transaction that
+// an earlier one has left open, and fences that session, so that nothing of it is
+// taken any more. timeout is transaction.timeout.ms. It may be repeated freely.
+func (c *Client) InitProducer(ctx context.Context, id string, timeout time.Duration) (Session, error) {
+	var code int16
+	s := Session{ID: id}
+	k := &call{
+		api:     apiInitProducerID,
+		request: "open a session of transactional id " + id,
+		write: func(b []byte, _ int16) []byte {
+			b = appendInt32(appendCompact(b, id), milliseconds(timeout))
+			b = appendInt64(b, -1) // producer id and epoch: whatever they were
+			b = appendInt16(b, -1)
+			return append(b, 0) // no tagged fields
+		},
+		read: func(r *reader, _ int16) {
+			r.int32() // throttle time
+			code, s.ProducerID, s.Epoch = r.int16(), r.int64(), r.int16()
+		},
+	}
+	err := c.coordinate(ctx, coordinatorKey{true, id}, k, func() error { return answered(k.request, code, "") })
+	return s, err
+}
+
+// AddPartitions makes the partitions of the parts members of the session's
+// transaction, which begins with that. Refusals are in the parts' Err too; the
+// error returned is the one that caused the others.
+func (c *Client) AddPartitions(ctx context.Context, s Session, parts []Part) error {
+	sorted := make([]*Part, len(parts))
+	for i := range parts {
+		sorted[i] = &parts[i]
+	}
+	slices.SortFunc(sorted, comparePart)
+	k := &call{
+		api:     apiAddPartitions,
+		request: "add partitions to a transaction of " + s.ID,
+		write:   func(b []byte, _ int16) []byte { return s.appendPartitions(b, sorted) },
+		read:    readAdded(sorted),
+	}
+	return c.coordinate(ctx, coordinatorKey{true, s.ID}, k, func() error { return addedVerdict(sorted) })
+}
+
+func (s Session) append(b []byte) []byte {
+	return appendInt16(appendInt64(appendString(b, s.ID), s.ProducerID), s.Epoch)
+}
+
+func (s Session) appendPartitions(b []byte, parts []*Part) []byte {
+	b = s.append(b)
+	count := len(b)
+	b = appendInt32(b, 0)
+	topics := uint32(0)
+	for len(parts) > 0 {
+		n := sameTopic(parts)
+		b = appendInt32(appendString(b, parts[0].Topic), int32(n))
+		for _, part := range parts[:n] {
+			b = appendInt32(b, part.Partition)
+		}
+		parts, topics = parts[n:], topics+1
+	}
+	putCount(b[count:], topics)
+	return b
+}
+
+// readAdded reads the body of an AddPartitionsToTxn v0 to v2 response.
+func readAdded(parts []*Part) func(r *reader, version int16) {
+	return func(r *reader, _ int16) {
+		for _, part := range parts {
+			part.Err = fmt.Errorf("%w: it leaves %s partition %d out", errMalformed, part.Topic, part.Partition)
+		}
+		r.int32() // throttle time
+		for range r.array(6) {
+			topic := r.string()
+			for range r.array(6) {
+				partition, code := r.int32(), r.int16()
+				i, ok := slices.BinarySearchFunc(parts, &Part{Topic: topic, Partition: partition}, comparePart)
+				if ok && !r.bad {
+					parts[i].Err = answered(fmt.Sprintf("add %s partition %d to a transaction", topic, partition), code, "")
+				}
+			}
+		}
+	}
+}
+
+// operationNotAttempted is the code of partitions that only suffer for others
+// (OPERATION_NOT_ATTEMPTED; kafka-go has no name for it).
+const operationNotAttempted = kafka.Error(55)
+
+func addedVerdict(parts []*Part) (err error) {
+	for _, part := range parts {
+		if part.Err != nil && (err == nil || isCode(err, operationNotAttempted)) {
+			err = part.Err
+		}
+	}
+	return err
+}
+
+// EndTxn commits or aborts the session's transaction. After a *NoAnswerError it
+// must never be sent again: the broker could take it for the end of the next
+// transaction, half of which would be committed.
+func (c *Client) EndTxn(ctx context.Context, s Session, commit bool) error {
+	var code int16
+	k := &call{
+		api:     apiEndTxn,
+		request: "end a transaction of " + s.ID,
+		write:   func(b []byte, _ int16) []byte { return appendBool(s.append(b), commit) },
+		read: func(r *reader, _ int16) {
+			r.int32() // throttle time
+			code = r.int16()
+		},
+	}
+	return c.coordinate(ctx, coordinatorKey{true, s.ID}, k, func() error { return answered(k.request, code, "") })
+}

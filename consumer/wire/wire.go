@@ -1,0 +1,105 @@
+// Package wire is the Kafka wire path that kafka-go lacks: fetching and
+// producing record batches without an object per record, and the few requests
+// that kafka-go sends to the wrong broker, in too old a version or not at all.
+//
+// Its types are few: [Client] speaks to a cluster, [Fetched] holds what one fetch
+// brought, [Record] is one record in it, [Batch] is a record batch being written,
+// [Part] is one batch on its way to a partition.
+//
+// Its one guarantee: an error tells what is known. A [NoAnswerError] means that the
+// request went out and nobody answered, so that it may or may not have been acted
+// upon; after any other error it was refused (a kafka.Error says why) or never sent.
+// A [CorruptError] names a batch that cannot be read. And when a call returns,
+// nothing touches its buffers any more, even when the context ended while the
+// request was on its way.
+//
+// Requests travel over kafka-go's Transport, which dials, authenticates, pools
+// connections and knows the cluster's layout; the bytes are our own (see call).
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+)
+
+const (
+	defaultRequestTimeout = 30 * time.Second
+
+	// dialTimeout covers a connection up to its authentication. It is several
+	// times addressTimeout because kafka-go tries the bootstrap addresses one
+	// after the other under this one limit: a silent one must leave time for
+	// the next.
+	dialTimeout    = 15 * time.Second
+	addressTimeout = 4 * time.Second
+
+	// metadataTTL bounds how old the cached layout can be when no request has
+	// failed; it is also kafka-go's limit for one metadata request. It need not
+	// be short: whatever the layout has misled asks for a new one (see refresh).
+	metadataTTL = 5 * time.Second
+)
+
+// Client speaks to one Kafka cluster. It is safe for concurrent use; its fields
+// are set before the first use and not changed after it.
+type Client struct {
+	Addr      net.Addr         // bootstrap addresses, as kafka.TCP makes them
+	Transport *kafka.Transport // dials, authenticates and pools the connections
+
+	// RequestTimeout is how long a request may wait for its answer, beyond the
+	// time that it asks the broker to wait. Zero: 30 s.
+	RequestTimeout time.Duration
+
+	correlation atomic.Int32
+
+	mu           sync.Mutex
+	versions     map[string]apiVersions   // by the broker's network address
+	coordinators map[coordinatorKey]int32 // broker ids
+	refreshing   chan struct{}            // closed when the refresh under way has ended; nil: none is
+}
+
+// NewClient returns a client of the cluster that brokers ("host:port", one or
+// more of its brokers) belong to. Each attempt to find the cluster tries them in
+// random order until one answers. A nil dial is a plain TCP connection, a nil
+// tlsConfig means no TLS, a nil mechanism no authentication. No connection is
+// made before the first request.
+func NewClient(brokers []string, dial func(ctx context.Context, network, address string) (net.Conn, error), tlsConfig *tls.Config, mechanism sasl.Mechanism) *Client {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: addressTimeout}).DialContext
+	}
+	return &Client{
+		Addr: kafka.TCP(brokers...),
+		Transport: &kafka.Transport{
+			Dial:        dial,
+			DialTimeout: dialTimeout,
+			MetadataTTL: metadataTTL,
+			ClientID:    "trailhound",
+			TLS:         tlsConfig,
+			SASL:        mechanism,
+		},
+	}
+}
+
+// Kafka returns a kafka-go client over the same connections, for the requests
+// that it serves well.
+func (c *Client) Kafka() *kafka.Client {
+	return &kafka.Client{Addr: c.Addr, Transport: c.Transport}
+}
+
+// Close closes the idle connections, and those in use as soon as their request
+// has ended. A request made later opens new ones.
+func (c *Client) Close() {
+	c.Transport.CloseIdleConnections()
+}
+
+func (c *Client) requestTimeout() time.Duration {
+	if c.RequestTimeout > 0 {
+		return c.RequestTimeout
+	}
+	return defaultRequestTimeout
+}

@@ -1,0 +1,148 @@
+package consumer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// workFormat is the version byte that opens every work record. A reader that
+// meets another one hands its shard back instead of skipping (PROTOCOL R3, D10).
+const workFormat = 1
+
+// errWorkFormat says that a work record was written by a newer build.
+var errWorkFormat = errors.New("work record of an unknown format")
+
+// errWorkCorrupt says that a work record of a known format cannot be read.
+var errWorkCorrupt = errors.New("work record is damaged")
+
+// work is one record of the work topic: an event that matched, where it stands
+// in the input, and the (rule, key) pairs of this shard that the router chose.
+type work struct {
+	source     state.Source
+	recordTime int64 // timestamp of the input record, Unix milliseconds; -1: it had none
+	pairs      []rules.Match
+	event      []byte // the event's JSON exactly as it came
+}
+
+// append encodes w behind dst:
+//
+//	version | topic id (16) | topic | partition | offset | index | record time | pairs: n × (rule, key) | event
+//
+// where numbers are varints, strings carry their length before them and the
+// event takes the rest of the record.
+func (w *work) append(dst []byte) []byte {
+	dst = append(dst, workFormat)
+	dst = append(dst, w.source.TopicID[:]...)
+	dst = appendString(dst, w.source.Topic)
+	dst = binary.AppendUvarint(dst, uint64(w.source.Partition))
+	dst = binary.AppendUvarint(dst, uint64(w.source.Offset))
+	dst = binary.AppendUvarint(dst, uint64(w.source.Index))
+	dst = binary.AppendVarint(dst, w.recordTime)
+	dst = binary.AppendUvarint(dst, uint64(len(w.pairs)))
+	for i := range w.pairs {
+		dst = appendString(dst, w.pairs[i].Rule)
+		dst = appendString(dst, w.pairs[i].Key)
+	}
+	return append(dst, w.event...)
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+// decode reads one work record into w, whose pairs are reused. Rule ids and the
+// topic are taken from names, so that a shard keeps one copy of each; keys are
+// copied, the event aliases b. Errors wrap errWorkFormat or errWorkCorrupt.
+func (w *work) decode(b []byte, names *interner) error {
+	if len(b) == 0 {
+		return fmt.Errorf("%w: it is empty", errWorkCorrupt)
+	}
+	if b[0] != workFormat {
+		return fmt.Errorf("%w: version %d, this build reads version %d", errWorkFormat, b[0], workFormat)
+	}
+	r := workReader{b: b[1:]}
+	copy(w.source.TopicID[:], r.bytes(len(w.source.TopicID)))
+	w.source.Topic = names.get(r.string())
+	w.source.Partition = int32(r.uvarint(1<<31 - 1))
+	w.source.Offset = int64(r.uvarint(1<<63 - 1))
+	w.source.Index = int32(r.uvarint(1<<31 - 1))
+	w.recordTime = r.varint()
+	n := r.uvarint(uint64(len(r.b)))
+	w.pairs = w.pairs[:0]
+	for range n {
+		rule, key := r.string(), r.string()
+		if r.short {
+			break
+		}
+		w.pairs = append(w.pairs, rules.Match{Rule: names.get(rule), Key: string(key)})
+	}
+	w.event = r.b
+	if r.short {
+		return fmt.Errorf("%w: it ends in the middle of a field", errWorkCorrupt)
+	}
+	return nil
+}
+
+// workReader takes fields off the front of a record; short is sticky.
+type workReader struct {
+	b     []byte
+	short bool
+}
+
+func (r *workReader) bytes(n int) []byte {
+	if n < 0 || n > len(r.b) {
+		r.short, r.b = true, nil
+		return nil
+	}
+	out := r.b[:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *workReader) uvarint(most uint64) uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > most {
+		r.short, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *workReader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.short, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *workReader) string() []byte {
+	return r.bytes(int(r.uvarint(uint64(len(r.b)))))
+}
+
+// interner keeps one string per distinct name. Names are rule ids and topics,
+// of which there are few; a full table starts over rather than grow with what a
+// hostile record holds.
+type interner struct{ names map[string]string }
+
+const internLimit = 1024
+
+func (in *interner) get(b []byte) string {
+	if s, ok := in.names[string(b)]; ok {
+		return s
+	}
+	if in.names == nil || len(in.names) >= internLimit {
+		in.names = make(map[string]string)
+	}
+	s := string(b)
+	in.names[s] = s
+	return s
+}

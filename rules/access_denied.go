@@ -1,0 +1,110 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"trailhound/state"
+)
+
+// AccessDeniedID is the rule ID of [AccessDenied].
+const AccessDeniedID = "access_denied"
+
+// AccessDenied alerts when one principal is denied Threshold times within
+// Window of its first denial. The window is fixed: it starts with the first
+// denial that is counted, and anew after an alert.
+type AccessDenied struct {
+	ErrorCodes   []string      `param:"error_codes" help:"error codes that are counted"`
+	DeniedFamily bool          `param:"denied_family" help:"count the other error codes by which AWS services deny access too"`
+	Threshold    int64         `param:"threshold,alert" help:"denials within the window that make an alert"`
+	Window       time.Duration `param:"window,alert" help:"length of the window, in event time from its first denial"`
+}
+
+// deniedFamily are the codes that services use beside AccessDenied. EC2 has its
+// own: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html;
+// VpceAccessDenied is a denial by the policy of a VPC endpoint.
+var deniedFamily = []string{
+	"AccessDenied",
+	"AccessDeniedException",
+	"Client.UnauthorizedOperation",
+	"UnauthorizedOperation",
+	"UnauthorizedException",
+	"VpceAccessDenied",
+}
+
+// NewAccessDenied returns the rule with its defaults: ten AccessDenied within
+// an hour.
+func NewAccessDenied() *AccessDenied {
+	return &AccessDenied{ErrorCodes: []string{"AccessDenied"}, Threshold: 10, Window: time.Hour}
+}
+
+// Info implements [Rule].
+func (r *AccessDenied) Info() Info {
+	return Info{
+		ID:    AccessDeniedID,
+		Title: "Repeated denials of one principal",
+		Description: "One principal was denied access again and again in a short time, as when somebody tries out what stolen credentials can do. " +
+			"The window starts with the first denial that is counted, and anew after each alert.",
+		Severity:   SeverityMedium,
+		Techniques: []string{"T1580", "T1087"},
+	}
+}
+
+// Validate says which parameter is wrong.
+func (r *AccessDenied) Validate() error {
+	switch {
+	case r.Threshold < 1:
+		return fmt.Errorf("threshold is %d; it must be at least 1", r.Threshold)
+	case r.Window <= 0:
+		return fmt.Errorf("window is %s; it must be longer than 0, such as 1h", r.Window)
+	case len(r.ErrorCodes) == 0 && !r.DeniedFamily:
+		return errors.New("error_codes is empty; it must name at least one, such as AccessDenied, unless denied_family is true")
+	case slices.Contains(r.ErrorCodes, ""):
+		return errors.New(`error_codes contains ""; events without an error carry no code, and cannot be counted as denials`)
+	}
+	return nil
+}
+
+// Key implements [Rule]: the denied principal.
+func (r *AccessDenied) Key(e *Event) string {
+	if !r.denied(e) {
+		return ""
+	}
+	return e.Principal()
+}
+
+// Unkeyed reports a denial of nobody in particular.
+func (r *AccessDenied) Unkeyed(e *Event) bool {
+	return r.denied(e) && e.Principal() == ""
+}
+
+// Evaluate implements [Rule].
+func (r *AccessDenied) Evaluate(e *Event, s *state.Scope) *Finding {
+	n := s.IncrementCounter("denied")
+	if n == 1 {
+		s.SetKeyTTL("denied", r.Window)
+	}
+	if n < r.Threshold {
+		return nil
+	}
+	start, _ := s.Window("denied")
+	span := s.Span("denied")
+	s.ResetCounter("denied")
+	return &Finding{
+		Title:   fmt.Sprintf("%s was denied %s", Clip(e.Principal()), times(n, span)),
+		Context: Context{{"count", n}, {"window_start", start}},
+	}
+}
+
+func (r *AccessDenied) denied(e *Event) bool {
+	return slices.Contains(r.ErrorCodes, e.ErrorCode) || r.DeniedFamily && slices.Contains(deniedFamily, e.ErrorCode)
+}
+
+func times(n int64, span time.Duration) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times in %s", n, span)
+}

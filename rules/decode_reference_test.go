@@ -1,0 +1,276 @@
+package rules
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// summary is one call of Decode's callback.
+type outcome struct {
+	Index  int
+	Reason Reason // "": an event
+	Event  string // all that was read of it
+}
+
+// outcomes decodes a record.
+func outcomes(d *Decoder, record []byte) []outcome {
+	var all []outcome
+	d.Decode(record, func(e *Event, err error) bool {
+		if err != nil {
+			all = append(all, outcome{Index: err.(*DecodeError).Index, Reason: err.(*DecodeError).Reason})
+		} else {
+			all = append(all, outcome{Index: int(e.At.Index), Event: dump(e, e.requestParameters, e.Raw)})
+		}
+		return true
+	})
+	return all
+}
+
+func dump(e *Event, requestParameters, raw []byte) string {
+	return fmt.Sprintf("%q", []string{e.ID, e.Name, e.Source, e.Region, e.SourceIP, e.ErrorCode, e.ErrorMessage,
+		e.Account, e.Version, e.Type, e.Category, e.Time.Format(time.RFC3339Nano), e.Identity.Type, e.Identity.ARN,
+		e.Identity.PrincipalID, e.Identity.AccountID, e.Identity.InvokedBy, e.Identity.IssuerARN,
+		string(requestParameters), string(raw)})
+}
+
+// reference does what Decode promises in the plainest way, on encoding/json. It
+// knows no gzip and goes over bad input once a line.
+type reference struct {
+	all  []outcome
+	held bool // the last of them may concern the whole record
+}
+
+func referenceOutcomes(record []byte) []outcome {
+	var r reference
+	r.stream(record, 0)
+	if len(r.all) == 1 && r.held {
+		r.all[0].Index = -1
+	}
+	return r.all
+}
+
+func (r *reference) hold(reason Reason) {
+	r.held = true
+	r.all = append(r.all, outcome{Index: len(r.all), Reason: reason})
+}
+
+func (r *reference) add(o outcome) {
+	r.held = false
+	o.Index = len(r.all)
+	r.all = append(r.all, o)
+}
+
+func (r *reference) stream(b []byte, depth int) {
+	before := len(r.all)
+	for {
+		b = bytes.TrimLeft(b, " \t\r\n")
+		for bytes.HasPrefix(b, []byte(byteOrderMark)) {
+			b = bytes.TrimLeft(b[len(byteOrderMark):], " \t\r\n")
+		}
+		if len(b) == 0 {
+			break
+		}
+		in := json.NewDecoder(bytes.NewReader(b))
+		var raw json.RawMessage
+		if err := in.Decode(&raw); err != nil {
+			r.hold(ReasonNotJSON)
+			_, b, _ = bytes.Cut(b, []byte("\n"))
+			continue
+		}
+		r.value(bytes.TrimSpace(raw), depth)
+		b = b[in.InputOffset():]
+	}
+	if len(r.all) == before {
+		r.hold(ReasonEmpty)
+	}
+}
+
+func (r *reference) value(raw []byte, depth int) {
+	switch {
+	case raw[0] == '{':
+		r.object(raw, depth)
+	case raw[0] == '[' && depth < maxEnvelopes:
+		r.each(raw, depth, r.value)
+	case raw[0] == '"' && depth < maxEnvelopes:
+		var s string
+		must(json.Unmarshal(raw, &s))
+		r.stream([]byte(s), depth+1)
+	case raw[0] == '[' || raw[0] == '"':
+		r.hold(ReasonTooDeep)
+	default:
+		r.hold(ReasonUnknownShape)
+	}
+}
+
+func (r *reference) each(raw []byte, depth int, read func(raw []byte, depth int)) {
+	if depth == maxEnvelopes {
+		r.hold(ReasonTooDeep)
+		return
+	}
+	var elements []json.RawMessage
+	must(json.Unmarshal(raw, &elements))
+	for _, e := range elements {
+		read(bytes.TrimSpace(e), depth+1)
+	}
+	if len(elements) == 0 {
+		r.hold(ReasonEmpty)
+	}
+}
+
+// object is a JSON object in two forms.
+type object struct {
+	raw map[string]json.RawMessage
+	any map[string]any
+}
+
+func newObject(b []byte) (o object) {
+	in := json.NewDecoder(bytes.NewReader(b))
+	in.UseNumber()
+	must(in.Decode(&o.any))
+	must(json.Unmarshal(b, &o.raw))
+	return o
+}
+
+// string returns the string at the end of path.
+func (o object) string(path ...string) string {
+	var v any = o.any
+	for _, name := range path {
+		m, _ := v.(map[string]any)
+		v = m[name]
+	}
+	s, _ := v.(string)
+	return s
+}
+
+// whole returns a member's value if it begins with one of the bytes in kinds.
+func (o object) whole(name, kinds string) []byte {
+	if v := bytes.TrimSpace(o.raw[name]); len(v) > 0 && bytes.IndexByte([]byte(kinds), v[0]) >= 0 {
+		return v
+	}
+	return nil
+}
+
+func (o object) isEvent() bool {
+	return o.string("eventVersion") != "" || o.string("eventName") != "" && o.string("eventSource") != ""
+}
+
+func (r *reference) object(raw []byte, depth int) {
+	o := newObject(raw)
+	messageType, kind := o.string("messageType"), o.string("Type")
+	switch {
+	case o.isEvent():
+		r.event(o, raw)
+	case o.whole("Records", "[") != nil:
+		r.each(o.whole("Records", "["), depth, r.value)
+	case o.string("detail-type") != "" && o.whole("detail", `{["`) != nil:
+		if detail := o.whole("detail", "{"); detail != nil && newObject(detail).isEvent() {
+			r.event(newObject(detail), detail)
+			return
+		}
+		r.hold(ReasonUnknownShape)
+	case messageType == "DATA_MESSAGE" && o.whole("logEvents", "[") != nil:
+		r.each(o.whole("logEvents", "["), depth, r.logEvent)
+	case messageType == "CONTROL_MESSAGE":
+		r.hold(ReasonControlMessage)
+	case messageType != "":
+		r.hold(ReasonUnknownShape)
+	case o.string("digestStartTime") != "":
+		r.hold(ReasonDigest)
+	case o.whole("s3ObjectKey", `{["`) != nil:
+		r.hold(ReasonS3Notification)
+	case kind == "Notification" && bytes.HasPrefix(o.whole("Message", `"`), []byte(`"CloudTrail validation message`)):
+		r.hold(ReasonControlMessage)
+	case kind == "Notification" && o.whole("Message", `{["`) != nil:
+		r.inside(o.whole("Message", `{["`), depth)
+	case kind == "SubscriptionConfirmation", kind == "UnsubscribeConfirmation":
+		r.hold(ReasonControlMessage)
+	case o.whole("Sns", `{["`) != nil:
+		r.inside(o.whole("Sns", `{["`), depth)
+	case o.whole("body", `{["`) != nil && o.string("eventSource") == "aws:sqs":
+		r.inside(o.whole("body", `{["`), depth)
+	case o.string("Event") == "s3:TestEvent":
+		r.hold(ReasonControlMessage)
+	default:
+		r.hold(ReasonUnknownShape)
+	}
+}
+
+func (r *reference) logEvent(raw []byte, depth int) {
+	if raw[0] == '{' {
+		if message := newObject(raw).whole("message", `{["`); message != nil {
+			r.inside(message, depth)
+			return
+		}
+	}
+	r.hold(ReasonUnknownShape)
+}
+
+func (r *reference) inside(raw []byte, depth int) {
+	switch {
+	case depth == maxEnvelopes:
+		r.hold(ReasonTooDeep)
+	case raw[0] == '"':
+		r.value(raw, depth)
+	default:
+		r.value(raw, depth+1)
+	}
+}
+
+func (r *reference) event(o object, raw []byte) {
+	if o.string("eventSource") == "aws:s3" && o.whole("s3", `{["`) != nil {
+		r.hold(ReasonS3Notification)
+		return
+	}
+	when := o.string("eventTime")
+	if when == "" {
+		when = o.string("@timestamp")
+	}
+	if when == "" {
+		r.add(outcome{Reason: ReasonNoEventTime})
+		return
+	}
+	t, ok := referenceTime(when)
+	if !ok {
+		r.add(outcome{Reason: ReasonBadEventTime})
+		return
+	}
+	id := o.string("eventID")
+	if id == "" {
+		id = o.string("eventId")
+	}
+	r.add(outcome{Event: dump(&Event{
+		ID: id, Name: o.string("eventName"), Source: o.string("eventSource"), Region: o.string("awsRegion"),
+		SourceIP: o.string("sourceIPAddress"), ErrorCode: o.string("errorCode"), ErrorMessage: o.string("errorMessage"),
+		Account: o.string("recipientAccountId"), Version: o.string("eventVersion"), Type: o.string("eventType"),
+		Category: o.string("eventCategory"), Time: t,
+		Identity: Identity{
+			Type: o.string("userIdentity", "type"), ARN: o.string("userIdentity", "arn"),
+			PrincipalID: o.string("userIdentity", "principalId"), AccountID: o.string("userIdentity", "accountId"),
+			InvokedBy: o.string("userIdentity", "invokedBy"),
+			IssuerARN: o.string("userIdentity", "sessionContext", "sessionIssuer", "arn"),
+		},
+	}, o.whole("requestParameters", "{"), raw)})
+}
+
+var timeGrammar = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
+// referenceTime is parseTime by way of time.Parse.
+func referenceTime(s string) (time.Time, bool) {
+	if !timeGrammar.MatchString(s) {
+		return time.Time{}, false
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || t.Unix() < 0 || t.Unix() >= lastSecond {
+		return time.Time{}, false
+	}
+	return t.UTC(), true
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

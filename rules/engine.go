@@ -1,0 +1,230 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"trailhound/state"
+)
+
+// An Engine runs rules. Match is what a router does with an event, Evaluate
+// what the owner of the shard does with it.
+//
+// Match may be called by many goroutines at once. Evaluate uses scratch memory
+// of its engine: give each goroutine its own with [Engine.Clone].
+type Engine struct {
+	*ruleSet // shared by all clones, never changed
+
+	out Outcome
+	buf []byte // payloads of the latest call's alerts
+}
+
+// Match is a rule that an event is for, and the key to evaluate it under.
+type Match struct {
+	Rule string // rule ID
+	Key  string // never ""; aliases the event's strings
+}
+
+// Outcome is what came of one event. It and all that it holds is valid until
+// the next Evaluate of the same engine.
+type Outcome struct {
+	Alerts   []Alert
+	Rejected []Rejection
+	Verdicts []Verdict // one per match, in their order; a single one without a rule when the event as a whole was rejected
+}
+
+// Verdict says what became of one match.
+type Verdict struct {
+	Rule string // as in the match; "" for the event as a whole
+	Kind VerdictKind
+}
+
+// VerdictKind is a kind of [Verdict]. Each match has exactly one.
+type VerdictKind string
+
+// The kinds of verdict.
+const (
+	VerdictEvaluated   VerdictKind = "evaluated"    // the rule looked, and found nothing
+	VerdictAlerted     VerdictKind = "alerted"      // the rule found something
+	VerdictSuppressed  VerdictKind = "suppressed"   // the rule found something; Options.Suppress held the alert back
+	VerdictDuplicate   VerdictKind = "duplicate"    // this event was evaluated before, for the same rule and key
+	VerdictUnknownRule VerdictKind = "unknown_rule" // the rule is off, or not in this build
+	VerdictRejected    VerdictKind = "rejected"     // see Outcome.Rejected
+)
+
+// ShardOf returns the shard, from 0 to shards−1, that owns a key of a rule. It
+// is part of the format of what is stored: it never changes.
+func ShardOf(rule, key string, shards int) int {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.WriteString(rule) // a hash takes everything
+	_, _ = d.Write([]byte{0})
+	_, _ = d.WriteString(key)
+	return int(d.Sum64() % uint64(shards))
+}
+
+// NewEngine returns an engine for the rules that are on. It checks what they
+// say of themselves and their parameters.
+func NewEngine(active []Active, limits Limits) (*Engine, error) {
+	set, err := newRuleSet(active, limits)
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{ruleSet: set}, nil
+}
+
+// Clone returns an engine with the same rules for another goroutine.
+func (e *Engine) Clone() *Engine { return &Engine{ruleSet: e.ruleSet} }
+
+// Fingerprint identifies the rules that are on and all their parameters,
+// whatever order they were given in.
+func (e *Engine) Fingerprint() []byte { return append([]byte(nil), e.fingerprint...) }
+
+// Match appends to into the rules that the event is for, in the order in which
+// they were given to [NewEngine]. Rejections are rare: a rule that panicked,
+// or one with nothing to key the event by (a reason to skip).
+func (e *Engine) Match(ev *Event, into []Match) ([]Match, []Rejection) {
+	var rejected []Rejection
+	for next := 0; next < len(e.rules); next++ {
+		into, next, rejected = e.matchFrom(next, ev, into, rejected)
+	}
+	return into, rejected
+}
+
+// matchFrom matches the rules from next on until one of them panics, and
+// returns the index of the last one it has asked: one deferred function per
+// event instead of one per rule.
+func (e *Engine) matchFrom(next int, ev *Event, into []Match, rejected []Rejection) (matches []Match, at int, rejections []Rejection) {
+	matches, at, rejections = into, next, rejected
+	defer func() {
+		if v := recover(); v != nil {
+			rejections = append(rejections, panicked(e.rules[at].info.ID, "Key", v))
+		}
+	}()
+	for ; at < len(e.rules); at++ {
+		r := e.rules[at]
+		if r.options.IgnoreAWSServices && fromAWSService(ev) {
+			continue
+		}
+		if key := r.rule.Key(ev); key != "" {
+			matches = append(matches, Match{Rule: r.info.ID, Key: key})
+		} else if r.unkeyed != nil && r.unkeyed.Unkeyed(ev) {
+			rejections = append(rejections, noKey(r.info.ID))
+		}
+	}
+	return matches, at, rejections
+}
+
+func noKey(rule string) Rejection {
+	return Rejection{Rule: rule, Reason: ReasonNoKey, Detail: "the event has nothing that rule " + rule + " can key it by"}
+}
+
+// fromAWSService reports an event that AWS caused itself. CloudTrail then has a
+// service's DNS name, or AWS Internal, for the address:
+// https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+func fromAWSService(ev *Event) bool {
+	return strings.HasSuffix(ev.SourceIP, ".amazonaws.com") || ev.SourceIP == "AWS Internal" || ev.Identity.Type == "AWSService"
+}
+
+// Evaluate runs the matched rules on the event, with the state in tx, and moves
+// the stream time of tx. Of a rejected evaluation nothing is kept but its
+// eventID, so that a second delivery is a duplicate and not a second rejection.
+// An event without matches leaves no trace.
+func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
+	e.out.Alerts, e.out.Rejected, e.out.Verdicts = e.out.Alerts[:0], e.out.Rejected[:0], e.out.Verdicts[:0]
+	e.buf = e.buf[:0]
+	if len(matches) == 0 {
+		return e.out
+	}
+	if rejection, ok := e.limits.admit(ev, tx); !ok {
+		e.out.Rejected = append(e.out.Rejected, rejection)
+		e.out.Verdicts = append(e.out.Verdicts, Verdict{Kind: VerdictRejected})
+		return e.out
+	}
+	for _, m := range matches {
+		e.out.Verdicts = append(e.out.Verdicts, Verdict{Rule: m.Rule, Kind: e.evaluate(ev, m, tx)})
+	}
+	return e.out
+}
+
+// admit moves stream time, and rejects an event that stands too far from it.
+func (l Limits) admit(ev *Event, tx *state.Tx) (Rejection, bool) {
+	if l.MaxAhead > 0 && !ev.RecordTime.IsZero() && ev.Time.Sub(ev.RecordTime) > l.MaxAhead {
+		return Rejection{Reason: ReasonTooFarAhead, Detail: fmt.Sprintf("the event's time %s is more than %s ahead of its record's timestamp %s",
+			rfc3339(ev.Time), l.MaxAhead, rfc3339(ev.RecordTime))}, false
+	}
+	tx.Observe(ev.Time)
+	if newest := tx.StreamTime(); l.MaxLateness > 0 && newest.Sub(ev.Time) > l.MaxLateness {
+		return Rejection{Reason: ReasonTooLate, Detail: fmt.Sprintf("the event's time %s is more than %s behind %s, the newest of its shard; replay evaluates such events",
+			rfc3339(ev.Time), l.MaxLateness, rfc3339(newest))}, false
+	}
+	return Rejection{}, true
+}
+
+func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// evaluate runs one rule on the event, and keeps what it wrote unless the
+// verdict is a rejection.
+func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx) VerdictKind {
+	r, ok := e.byID[m.Rule]
+	if !ok {
+		return VerdictUnknownRule
+	}
+	within := e.limits.DuplicatesWithin
+	if within > 0 && ev.ID != "" && tx.Seen(m.Rule, m.Key, ev.ID, ev.Time, within) {
+		return VerdictDuplicate
+	}
+	scope := tx.Scope(m.Rule, m.Key, state.Ref{ID: ev.ID, Time: ev.Time, Source: ev.At})
+	verdict, err := e.judge(r, ev, m.Key, scope)
+	if err != nil {
+		e.out.Rejected = append(e.out.Rejected, *err)
+		return VerdictRejected
+	}
+	scope.Commit()
+	return verdict
+}
+
+// judge asks the rule and makes the alert. Everything that a rule has a hand in
+// happens here, so that a panic ends here too.
+func (e *Engine) judge(r *boundRule, ev *Event, key string, s *state.Scope) (verdict VerdictKind, rejected *Rejection) {
+	defer func() {
+		if v := recover(); v != nil {
+			p := panicked(r.info.ID, "Evaluate", v)
+			rejected = &p
+		}
+	}()
+	finding := r.rule.Evaluate(ev, s)
+	if rejected = r.overLimit(s); rejected != nil || finding == nil {
+		return VerdictEvaluated, rejected
+	}
+	a := alertDraft{rule: r, event: ev, key: key, finding: finding, dedup: dedupString(r.info.ID, key, finding.Dedup)}
+	if span := r.options.Suppress; span > 0 {
+		held, suppressed := s.Suppress(a.dedup, span)
+		if rejected = r.overLimit(s); rejected != nil || suppressed {
+			return VerdictSuppressed, rejected
+		}
+		a.held = held
+	}
+	a.counted, a.refs = s.Evidence()
+	return VerdictAlerted, e.alert(&a)
+}
+
+// overLimit is the rejection for the bound of the state that the scope has met.
+func (r *boundRule) overLimit(s *state.Scope) *Rejection {
+	limit, ok := errors.AsType[*state.LimitError](s.Err())
+	if !ok {
+		return nil // a failing store is the batch's error, not this event's
+	}
+	return &Rejection{Rule: r.info.ID, Reason: Reason(limit.Reason), Detail: limit.Detail}
+}
+
+func dedupString(rule, key, more string) string {
+	if more == "" {
+		return rule + ":" + key
+	}
+	return rule + ":" + key + ":" + more
+}

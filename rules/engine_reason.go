@@ -1,0 +1,57 @@
+package rules
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+)
+
+// The reasons for which the engine rejects an event, or one rule's evaluation
+// of it. Those of a limit of the state have the name that [state.LimitError]
+// gives them.
+const (
+	ReasonTooLate       Reason = "too_late"        // older than stream time − Limits.MaxLateness
+	ReasonTooFarAhead   Reason = "too_far_ahead"   // newer than the Kafka record's timestamp + Limits.MaxAhead
+	ReasonKeyTooLong    Reason = "key_too_long"    // the rule's key is over the state's limit
+	ReasonSetFull       Reason = "set_full"        // a set has its largest number of members, and would get another
+	ReasonMemberTooLong Reason = "member_too_long" // a member of a set is over the state's limit
+	ReasonValueTooLarge Reason = "value_too_large" // another value is over the state's limit
+	ReasonRulePanic     Reason = "rule_panic"      // the rule panicked; the detail holds the stack
+	ReasonAlertTooLarge Reason = "alert_too_large" // the alert is over Limits.MaxAlertBytes however much is left out
+	ReasonNoKey         Reason = "no_key"          // the rule looks for such events, but this one has nothing to key it by; counted only
+)
+
+// A Rejection says why an event was not evaluated. Unless its reason is one to
+// skip (Reason.Skip), the event belongs in the dead-letter topic.
+type Rejection struct {
+	Rule   string // "" when it concerns the event as a whole
+	Reason Reason
+	Detail string // a sentence; for a panic with the stack, several lines
+}
+
+const maxStackBytes = 4 << 10
+
+// panicked describes a panic of a rule. It must be called by the deferred
+// function that recovered, while the stack still stands.
+func panicked(rule, method string, value any) Rejection {
+	return Rejection{
+		Rule:   rule,
+		Reason: ReasonRulePanic,
+		Detail: fmt.Sprintf("rule %s panicked in %s: %s\n%s", rule, method, Clip(fmt.Sprint(value)), stack()),
+	}
+}
+
+// stack is the stack of a panic, from the frame that panicked downwards.
+func stack() string {
+	s := string(debug.Stack())
+	if i := strings.LastIndex(s, "\npanic("); i >= 0 {
+		s = s[i+1:]
+		for range 2 { // the line of panic itself, and its position
+			_, s, _ = strings.Cut(s, "\n")
+		}
+	}
+	if len(s) > maxStackBytes {
+		s = s[:maxStackBytes] + "…"
+	}
+	return s
+}

@@ -1,0 +1,118 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ruleSet is the part of an engine that never changes.
+type ruleSet struct {
+	rules       []*boundRule
+	byID        map[string]*boundRule
+	limits      Limits
+	fingerprint []byte
+}
+
+// boundRule is a rule that is on, with what each of its alerts repeats.
+type boundRule struct {
+	rule       Rule
+	unkeyed    unkeyer // nil: the rule does not tell
+	info       Info
+	options    Options
+	techniques []byte // JSON
+	parameters []byte // JSON, those shown in alerts
+}
+
+var (
+	ruleID    = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+	technique = regexp.MustCompile(`^T[0-9]{4}(\.[0-9]{3})?$`)
+)
+
+func newRuleSet(active []Active, limits Limits) (*ruleSet, error) {
+	if err := limits.validate(); err != nil {
+		return nil, err
+	}
+	set := &ruleSet{byID: make(map[string]*boundRule, len(active)), limits: limits}
+	for _, a := range active {
+		r, err := bind(a)
+		if err != nil {
+			return nil, err
+		}
+		if set.byID[r.info.ID] != nil {
+			return nil, fmt.Errorf("rule %s is there twice; a rule can be on only once, because its state is stored under its ID", r.info.ID)
+		}
+		set.rules = append(set.rules, r)
+		set.byID[r.info.ID] = r
+	}
+	set.fingerprint = fingerprint(set.rules)
+	return set, nil
+}
+
+func bind(a Active) (*boundRule, error) {
+	if a.Rule == nil {
+		return nil, errors.New("a rule is nil; it must be a pointer to a struct with its parameters")
+	}
+	info := a.Rule.Info()
+	if err := info.validate(); err != nil {
+		return nil, err
+	}
+	if err := checkParameters(a); err != nil {
+		return nil, fmt.Errorf("rule %s: %w", info.ID, err)
+	}
+	r := &boundRule{rule: a.Rule, info: info, options: a.Options}
+	r.unkeyed, _ = a.Rule.(unkeyer)
+	r.techniques = appendStrings(nil, info.Techniques)
+	r.parameters = appendParameters(nil, a.Rule, true)
+	return r, nil
+}
+
+func (i Info) validate() error {
+	switch {
+	case !ruleID.MatchString(i.ID):
+		return fmt.Errorf("rule ID %q is not one; use at most 64 of a-z, 0-9 and _, with a letter first", i.ID)
+	case i.Title == "":
+		return fmt.Errorf("rule %s has no title; give it one line that says what an alert means", i.ID)
+	case !i.Severity.known():
+		return fmt.Errorf("rule %s has severity %q; it must be info, low, medium, high or critical", i.ID, i.Severity)
+	}
+	for _, t := range i.Techniques {
+		if !technique.MatchString(t) {
+			return fmt.Errorf("rule %s has technique %q; it must be a MITRE ATT&CK ID, such as T1078.004", i.ID, t)
+		}
+	}
+	return nil
+}
+
+func checkParameters(a Active) error {
+	if err := supported(a.Rule); err != nil {
+		return err
+	}
+	if err := a.Options.Validate(); err != nil {
+		return err
+	}
+	if v, ok := a.Rule.(validator); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
+// fingerprint hashes the rules in the order of their IDs.
+func fingerprint(rules []*boundRule) []byte {
+	sorted := slices.Clone(rules)
+	slices.SortFunc(sorted, func(a, b *boundRule) int { return strings.Compare(a.info.ID, b.info.ID) })
+	var text []byte
+	for _, r := range sorted {
+		text = append(text, r.info.ID...)
+		text = append(text, ' ')
+		text = appendParameters(text, r.rule, false)
+		text = append(text, ' ')
+		text = appendParameters(text, r.options, false)
+		text = append(text, '\n')
+	}
+	sum := sha256.Sum256(text)
+	return sum[:]
+}

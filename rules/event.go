@@ -1,0 +1,93 @@
+package rules
+
+import (
+	"time"
+
+	"trailhound/state"
+)
+
+// Event is one CloudTrail event as the rules see it. The zero value of a field
+// means that the event does not carry it, carries null, or carries a value of
+// another type. Field names and meanings are those of the CloudTrail record
+// contents reference (docs.aws.amazonaws.com, "CloudTrail record contents").
+//
+// An Event that Decode yields is reused: it, its strings and Raw are valid
+// until the callback returns. Use strings.Clone for what must live longer.
+type Event struct {
+	ID           string // eventID; eventId where eventID is absent
+	Name         string // eventName
+	Source       string // eventSource, as in "sts.amazonaws.com"
+	Region       string // awsRegion
+	SourceIP     string // sourceIPAddress: an address, a service's DNS name or "AWS Internal"
+	ErrorCode    string // errorCode
+	ErrorMessage string // errorMessage
+	Account      string // recipientAccountId
+	Version      string // eventVersion, as in "1.08"
+	Type         string // eventType
+	Category     string // eventCategory
+
+	Time     time.Time // eventTime in UTC; @timestamp where eventTime is absent
+	Identity Identity  // userIdentity
+
+	Raw []byte // the event's JSON object, byte for byte as it came
+
+	At         state.Source // where the event stands in the input; Index is set by Decode, the rest by the feeder
+	RecordTime time.Time    // timestamp of the Kafka record that carried the event; zero: none
+
+	requestParameters []byte // raw JSON object; nil if absent or not an object
+}
+
+// Identity is the part of userIdentity that names who called.
+type Identity struct {
+	Type        string // type, as in "AssumedRole"
+	ARN         string // arn
+	PrincipalID string // principalId
+	AccountID   string // accountId
+	InvokedBy   string // invokedBy
+	IssuerARN   string // sessionContext.sessionIssuer.arn
+}
+
+// Principal names the caller: the first non-empty of the identity's ARN, the
+// ARN of the session's issuer, principal id, invoking service and account id.
+// It is "" for an event that names nobody, as Insights events do.
+func (e *Event) Principal() string {
+	id := &e.Identity
+	switch {
+	case id.ARN != "":
+		return id.ARN
+	case id.IssuerARN != "":
+		return id.IssuerARN
+	case id.PrincipalID != "":
+		return id.PrincipalID
+	case id.InvokedBy != "":
+		return id.InvokedBy
+	}
+	return id.AccountID
+}
+
+// RequestParameter returns the string member of requestParameters with that
+// name, or "" if there is none or it is not a string. Of members of the same
+// name the last one counts.
+func (e *Event) RequestParameter(name string) string {
+	s, _ := text(member(e.requestParameters, name))
+	return s
+}
+
+// Lookup returns the string at the end of path, a list of member names from the
+// event inwards; an element of an array is named by its index. It reports false
+// if there is no such value or it is not a string. Each call reads the event
+// anew: what many rules need belongs into a field.
+//
+//	key, ok := e.Lookup("userIdentity", "accessKeyId")
+//	arn, ok := e.Lookup("resources", "0", "ARN")
+func (e *Event) Lookup(path ...string) (string, bool) {
+	v := e.Raw
+	for _, name := range path {
+		if i := space(v, 0); i < len(v) && v[i] == '[' {
+			v = element(v, name)
+		} else {
+			v = member(v, name)
+		}
+	}
+	return text(v)
+}

@@ -1,0 +1,83 @@
+package rules_test
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// ConsoleLogins alerts when one address fails to log in as Max users.
+type ConsoleLogins struct {
+	Max int `param:"max,alert" help:"users that one address may fail to log in as"`
+}
+
+func (r *ConsoleLogins) Info() rules.Info {
+	return rules.Info{ID: "console_logins", Title: "One address, many users", Severity: rules.SeverityHigh, Techniques: []string{"T1110.003"}}
+}
+
+func (r *ConsoleLogins) Key(e *rules.Event) string {
+	if e.Name != "ConsoleLogin" || e.ErrorMessage == "" {
+		return ""
+	}
+	return e.SourceIP
+}
+
+func (r *ConsoleLogins) Evaluate(e *rules.Event, s *state.Scope) *rules.Finding {
+	user, _ := e.Lookup("userIdentity", "userName")
+	users, _ := s.AddToStringSet("users", user)
+	if users.Len() < r.Max {
+		return nil
+	}
+	title := fmt.Sprintf("%s failed to log in as %d users", rules.Clip(e.SourceIP), users.Len())
+	names := users.Members()
+	s.ResetStringSet("users")
+	return &rules.Finding{Title: title, Context: rules.Context{{Name: "users", Value: names}}}
+}
+
+// A rule of one's own, and its test: real state in memory, events as
+// CloudTrail writes them.
+func Example() {
+	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
+	if err != nil {
+		panic(err)
+	}
+	defer store.Close()
+	shard, err := store.Shard(0)
+	if err != nil {
+		panic(err)
+	}
+	tx := shard.Begin()
+	defer tx.Discard()
+
+	engine, err := rules.NewEngine([]rules.Active{{Rule: &ConsoleLogins{Max: 3}}}, rules.Limits{})
+	if err != nil {
+		panic(err)
+	}
+	for i, user := range []string{"alice", "bob", "alice", "carol"} {
+		record := fmt.Sprintf(`{"eventVersion":"1.11","eventName":"ConsoleLogin","eventTime":"2026-03-01T10:00:0%dZ",
+			"sourceIPAddress":"198.51.100.7","errorMessage":"Failed authentication","userIdentity":{"userName":%q}}`, i, user)
+		rules.Decode([]byte(record), func(ev *rules.Event, err error) bool {
+			if err != nil {
+				panic(err)
+			}
+			matches, _ := engine.Match(ev, nil)
+			for _, alert := range engine.Evaluate(ev, matches, tx).Alerts {
+				var a struct {
+					Title   string
+					Context json.RawMessage
+				}
+				if err := json.Unmarshal(alert.Payload, &a); err != nil {
+					panic(err)
+				}
+				fmt.Printf("%s: %s %s\n", user, a.Title, a.Context)
+			}
+			return true
+		})
+	}
+	// Output:
+	// carol: 198.51.100.7 failed to log in as 3 users {"users":["alice","bob","carol"]}
+}

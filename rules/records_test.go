@@ -1,0 +1,183 @@
+package rules
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// split returns the records of a file.
+func split(tb testing.TB, s *Splitter) []string {
+	tb.Helper()
+	var records []string
+	for {
+		record, err := s.Next()
+		if err == io.EOF {
+			return records
+		}
+		if err != nil {
+			tb.Fatalf("Next() = %v after %q", err, records)
+		}
+		records = append(records, string(record))
+	}
+}
+
+func TestSplitter(t *testing.T) {
+	packed := base64ed(zipped(bare("a")))
+	for _, c := range []struct {
+		name, file string
+		want       []string
+	}{
+		{"nothing", "", nil},
+		{"blank", " \n\n\t\r\n", nil},
+		{"lines", "{\"a\":1}\n{\"a\":2}\n", []string{`{"a":1}`, `{"a":2}`}},
+		{"lines of Windows, blank ones among them, the last not ended", "\uFEFF{\"a\":1}\r\n\r\n  {\"a\":2}", []string{`{"a":1}`, `{"a":2}`}},
+		{"without a space", `{"a":1}{"a":2}[3]"4"true`, []string{`{"a":1}`, `{"a":2}`, `[3]`, `"4"`, `true`}},
+		{"numbers", "1 2\n-3.5e7", []string{"1", "2", "-3.5e7"}},
+		{"a document over lines", "{\"Records\": [\n{},\n{}\n]}\n", []string{"{\"Records\": [\n{},\n{}\n]}"}},
+		{"junk line", "{\"a\":1}\njunk  \n{\"a\":2}", []string{`{"a":1}`, "junk", `{"a":2}`}},
+		{"rest of a line", "{\"a\":1} junk {\"a\":3}\n{\"a\":2}", []string{`{"a":1}`, `junk {"a":3}`, `{"a":2}`}},
+		{"line cut off", "{\"a\":\n{\"a\":2}\n{\"a\":3}", []string{`{"a":`, `{"a":2}`, `{"a":3}`}},
+		{"end cut off", "{\"a\":1}\n{\"a\":[\n{\"a\":2}", []string{`{"a":1}`, `{"a":[`, `{"a":2}`}},
+		{"base64", packed + "\n{\"a\":1}\n" + packed, []string{packed, `{"a":1}`, packed}},
+		{"nearly base64", "H4\nH4s", []string{"H4", "H4s"}},
+		{"too deep", repeat("[", maxDepth+1) + "\n1", []string{repeat("[", maxDepth+1), "1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			readers := map[string]io.Reader{
+				"at once":        strings.NewReader(c.file),
+				"byte by byte":   iotest.OneByteReader(strings.NewReader(c.file)),
+				"end with data":  iotest.DataErrReader(strings.NewReader(c.file)),
+				"half at a time": iotest.HalfReader(strings.NewReader(c.file)),
+			}
+			for name, r := range readers {
+				if got := split(t, &Splitter{Reader: r}); !slices.Equal(got, c.want) {
+					t.Errorf("records of %.200q, read %s = %.200q; want %.200q", c.file, name, got, c.want)
+				}
+			}
+		})
+	}
+}
+
+// TestSplitterAcrossBuffers puts the ends of reads everywhere in a value.
+func TestSplitterAcrossBuffers(t *testing.T) {
+	var want []string
+	for i := range 2000 {
+		want = append(want, fmt.Sprintf(`{"n":%d,"pad":"%s"}`, i, repeat("é\\\"", i)))
+	}
+	got := split(t, &Splitter{Reader: strings.NewReader(strings.Join(want, "\n"))})
+	if !slices.Equal(got, want) {
+		t.Errorf("%d records of %d bytes came back different, %d records", len(want), len(strings.Join(want, "\n")), len(got))
+	}
+}
+
+func TestSplitterLimit(t *testing.T) {
+	const limit = 1000
+	for _, c := range []struct {
+		name, file string
+		want       int   // records before the error
+		offset     int64 // -1: no error
+	}{
+		{"right at the limit", `"` + repeat("a", limit-2) + `"`, 1, -1},
+		{"one over it", "1\n" + `"` + repeat("a", limit-1) + `"`, 1, 2},
+		{"document over it", "1\n2\n" + `{"Records":[` + repeat("{},", limit) + `{}]}`, 2, 4},
+		{"line of junk over it", "1\nx" + repeat("a", limit), 1, 2},
+		{"much junk in short lines", repeat("x\n", limit), limit, -1},
+	} {
+		for _, r := range []io.Reader{strings.NewReader(c.file), iotest.OneByteReader(strings.NewReader(c.file))} {
+			s := Splitter{Reader: r, MaxRecord: limit}
+			records := 0
+			_, err := s.Next()
+			for ; err == nil; _, err = s.Next() {
+				records++
+			}
+			var tooLarge *RecordTooLargeError
+			switch {
+			case records != c.want:
+				t.Errorf("%s: %d records, then %v; want %d", c.name, records, err, c.want)
+			case c.offset < 0 && err != io.EOF:
+				t.Errorf("%s: Next() = %v; want EOF", c.name, err)
+			case c.offset >= 0 && (!errors.As(err, &tooLarge) || *tooLarge != RecordTooLargeError{c.offset, limit}):
+				t.Errorf("%s: Next() = %v; want a RecordTooLargeError at byte %d, limit %d", c.name, err, c.offset, limit)
+			}
+		}
+	}
+}
+
+func TestSplitterReadError(t *testing.T) {
+	broken := errors.New("broken")
+	s := Splitter{Reader: io.MultiReader(strings.NewReader("{\"a\":1}\n{\"a\":"), iotest.ErrReader(broken))}
+	if record, err := s.Next(); string(record) != `{"a":1}` || err != nil {
+		t.Errorf("Next() = %q, %v; want the record before the error", record, err)
+	}
+	for range 2 {
+		if record, err := s.Next(); record != nil || err != broken {
+			t.Errorf("Next() = %q, %v; want the reader's error", record, err)
+		}
+	}
+	stuck := Splitter{Reader: iotest.ErrReader(nil)}
+	if _, err := stuck.Next(); err != io.ErrNoProgress {
+		t.Errorf("Next() of a reader that returns nothing = %v; want %v", err, io.ErrNoProgress)
+	}
+}
+
+// TestSplitterMemory reads 8 MiB of lines, bad ones among them, through a
+// buffer that must not grow.
+func TestSplitterMemory(t *testing.T) {
+	line := []byte(bare("a") + "\n{\"cut\":\n")
+	n := 8 << 20 / len(line)
+	s := Splitter{Reader: &repeated{line: line, n: n}}
+	records := 0
+	for {
+		if _, err := s.Next(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		records++
+	}
+	if records != 2*n || cap(s.buf) != splitterBuffer {
+		t.Errorf("%d records through a buffer of %d bytes; want %d, %d", records, cap(s.buf), 2*n, splitterBuffer)
+	}
+}
+
+// repeated reads as n times line.
+type repeated struct {
+	line []byte
+	rest []byte
+	n    int
+}
+
+func (r *repeated) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if len(r.rest) == 0 {
+			if r.n == 0 {
+				return n, io.EOF
+			}
+			r.rest = r.line
+			r.n--
+		}
+		m := copy(p[n:], r.rest)
+		n, r.rest = n+m, r.rest[m:]
+	}
+	return n, nil
+}
+
+func TestAppendCompact(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{`{"a":1}`, `{"a":1}`},
+		{" { \"a b\" :\t[ 1 ,\r\n2 ] , \"c\\\" \" : null } \n", `{"a b":[1,2],"c\" ":null}`},
+		{`{"a":"\u003c\ud800<é"}`, `{"a":"\u003c\ud800<é"}`},
+		{"{\"a\":\"\xff\xfe \xe2\x82\"}", "{\"a\":\"\uFFFD\uFFFD \uFFFD\uFFFD\"}"},
+		{"1.50E+2", "1.50E+2"},
+	} {
+		if got := AppendCompact([]byte("x"), []byte(c.in)); !bytes.Equal(got, []byte("x"+c.want)) {
+			t.Errorf("AppendCompact(x, %q) = %q; want x%s", c.in, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"trailhound/state"
+)
+
+// A Rule looks for one kind of behaviour in events.
+//
+// A rule is a pointer to a struct whose fields are its parameters (see [Spec]).
+// It keeps nothing else: one value is used by many goroutines at once, and
+// whatever it must remember between events it keeps in the [state.Scope] that
+// Evaluate is given. It reads no clock: time is the event's own.
+//
+// A rule may also have
+//
+//	Validate() error         // says in a sentence which parameter is wrong, and what it must be
+//	Unkeyed(e *Event) bool   // asked when Key is "": is e what the rule looks for, with nothing to key it by?
+//
+// An unkeyed event is not evaluated, but counted, so that nobody mistakes
+// "could not look" for "found nothing".
+type Rule interface {
+	// Info describes the rule. It is the same at every call.
+	Info() Info
+	// Key is the rule's filter and its grouping: "" means that the event is
+	// not for this rule; events with the same key share state and are
+	// evaluated in order of arrival. The key may alias the event's strings.
+	Key(e *Event) string
+	// Evaluate looks at one event with the state of its key. It returns nil
+	// when there is nothing to report. What it wrote to the scope is kept
+	// either way, unless it panics or meets a limit.
+	Evaluate(e *Event, s *state.Scope) *Finding
+}
+
+type validator interface{ Validate() error }
+
+type unkeyer interface{ Unkeyed(e *Event) bool }
+
+// Info describes a rule to people and to the programs that read its alerts.
+type Info struct {
+	ID          string   // a-z, 0-9 and _; unique; stays the same for ever, because state is stored under it
+	Title       string   // one line
+	Description string   // a few sentences: what fires, what does not
+	Severity    Severity // how urgent an alert is
+	Techniques  []string // MITRE ATT&CK technique IDs, such as T1078.004; see https://attack.mitre.org/techniques/
+}
+
+// Severity says how urgent an alert is.
+type Severity string
+
+// The severities, from the least urgent.
+const (
+	SeverityInfo     Severity = "info"
+	SeverityLow      Severity = "low"
+	SeverityMedium   Severity = "medium"
+	SeverityHigh     Severity = "high"
+	SeverityCritical Severity = "critical"
+)
+
+func (s Severity) known() bool {
+	switch s {
+	case SeverityInfo, SeverityLow, SeverityMedium, SeverityHigh, SeverityCritical:
+		return true
+	}
+	return false
+}
+
+// A Finding is what a rule reports about an event. The engine makes an [Alert]
+// of it and adds what it knows itself: event, evidence, parameters.
+type Finding struct {
+	// Title is one line for people. The engine makes control characters
+	// visible and cuts it at 1 KiB; put values from the event through [Clip]
+	// so that a long one cannot push the rest of the sentence out. "" stands
+	// for the rule's own title.
+	Title string
+	// Dedup narrows the alert's dedup string, which is rule:key, to
+	// rule:key:Dedup. "" leaves it as it is.
+	Dedup string
+	// Context is shown in the alert, in this order.
+	Context Context
+}
+
+// Context is an ordered list of named values.
+type Context []Detail
+
+// Detail is one named value. Value is a string, bool, int, int64, time.Time
+// (shown in RFC 3339), time.Duration (shown as 1h0m0s) or []string; any other
+// is shown as the text that fmt.Sprint makes of it.
+type Detail struct {
+	Name  string
+	Value any
+}
+
+// Options are the parameters that every rule has; the engine applies them.
+type Options struct {
+	// Suppress is a span of event time in which a dedup string gets one alert;
+	// the next alert says how many were held back. 0: every alert is sent.
+	Suppress time.Duration `param:"suppress" help:"send one alert per dedup string in this span of event time; 0 sends all"`
+	// IgnoreAWSServices leaves out what AWS did on its own behalf.
+	IgnoreAWSServices bool `param:"ignore_aws_services" help:"skip events that come from an AWS service"`
+}
+
+// Validate says what is wrong with the options.
+func (o Options) Validate() error {
+	if o.Suppress < 0 {
+		return fmt.Errorf("suppress is %s; it must be 0 (send every alert) or longer", o.Suppress)
+	}
+	return nil
+}
+
+// Active is a rule that is on, with its options.
+type Active struct {
+	Rule    Rule
+	Options Options
+}
+
+// Limits bound what the engine accepts and makes. A zero field: no limit.
+type Limits struct {
+	// DuplicatesWithin is how long, in event time, an eventID is remembered
+	// for a rule and key: an event already evaluated is not evaluated again.
+	DuplicatesWithin time.Duration
+	// MaxLateness is how far an event may lie behind the newest event that
+	// was evaluated in its shard. What is later is rejected: the state that
+	// it would need may have been swept.
+	MaxLateness time.Duration
+	// MaxAhead is how far an event may lie ahead of the timestamp of its
+	// Kafka record: one absurd time must not make all other events late.
+	MaxAhead time.Duration
+	// MaxAlertBytes bounds the payload and the dedup string of an alert
+	// together, because both travel in one Kafka record. The headers and
+	// Kafka's own framing come on top; leave 1 KiB for them. What is done to
+	// an alert that would be larger: see [Alert].
+	MaxAlertBytes int
+}
+
+func (l Limits) validate() error {
+	if l.DuplicatesWithin < 0 || l.MaxLateness < 0 || l.MaxAhead < 0 || l.MaxAlertBytes < 0 {
+		return errors.New("a limit is negative; it must be 0 (no limit) or more")
+	}
+	return nil
+}

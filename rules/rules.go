@@ -1,0 +1,14 @@
+// Package rules decides: it reads CloudTrail events out of records, matches them
+// with rules, and evaluates the matches against state into alerts.
+//
+// There are five types to know. [Decode] yields each [Event] of a record,
+// whatever envelope it came in. A [Rule] picks events and a key for each, and
+// looks at one event with the state of its key. An [Engine] runs rules: Match
+// finds the (rule, key) pairs of an event and needs no state, Evaluate runs
+// them against a [state.Tx]. An [Alert] is what comes out.
+//
+// The guarantee: an alert is a pure function of the events, their order per
+// key, and the configuration. Nothing in this package reads a clock, a file or
+// the network, and nothing that an event contains can make it fail: what one
+// event or one rule does wrong is a [Rejection] of that event alone.
+package rules

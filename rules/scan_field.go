@@ -1,0 +1,188 @@
+package rules
+
+// field numbers the members that a scan notes. Strings come first, then values
+// of any kind, then the objects whose own members are noted.
+type field uint8
+
+const (
+	none field = iota
+
+	// Strings of an event.
+	fieldID
+	fieldSmallID
+	fieldName
+	fieldSource
+	fieldRegion
+	fieldSourceIP
+	fieldErrorCode
+	fieldErrorMessage
+	fieldAccount
+	fieldVersion
+	fieldType
+	fieldCategory
+	fieldTime
+	fieldTimestamp
+
+	// Strings of userIdentity.
+	fieldIdentityType
+	fieldIdentityARN
+	fieldPrincipalID
+	fieldAccountID
+	fieldInvokedBy
+	fieldIssuerARN
+
+	// Strings of envelopes.
+	fieldDetailType
+	fieldMessageType
+	fieldDigestStart
+	fieldNotificationType
+	fieldTestEvent
+
+	// Strings, objects and arrays, noted with their quotes or brackets.
+	fieldRequestParameters
+	fieldRecords
+	fieldDetail
+	fieldLogEvents
+	fieldLogMessage
+	fieldMessage
+	fieldBody
+	fieldSNS
+	fieldS3
+	fieldS3Key
+	numFields
+
+	// Objects to look into, one in the other; not noted themselves.
+	fieldIdentity = iota - 1
+	fieldSession
+	fieldIssuer
+
+	firstWhole = fieldRequestParameters
+)
+
+// Depth of the objects that are looked into.
+const (
+	levelTop      = 1
+	levelIdentity = 2
+	levelSession  = 3
+)
+
+// match returns which member key is of the object at that level. Any earlier
+// member of the same name is forgotten: the last one counts, whatever it holds.
+func (s *scanner) match(level int, key []byte) field {
+	var f field
+	switch level {
+	case levelTop:
+		f = matchTop(key)
+	case levelIdentity:
+		f = matchIdentity(key)
+	case levelSession:
+		if string(key) == "sessionIssuer" {
+			f = fieldIssuer
+		}
+	default:
+		if string(key) == "arn" {
+			f = fieldIssuerARN
+		}
+	}
+	switch {
+	case f < numFields:
+		s.fields[f] = span{}
+	case f == fieldIdentity:
+		clear(s.fields[fieldIdentityType : fieldIssuerARN+1])
+	default:
+		s.fields[fieldIssuerARN] = span{}
+	}
+	return f
+}
+
+// matchTop knows the members of events and of envelopes. One table serves both,
+// since what an object is shows only at its end.
+func matchTop(key []byte) field {
+	switch string(key) {
+	case "eventVersion":
+		return fieldVersion
+	case "userIdentity":
+		return fieldIdentity
+	case "eventTime":
+		return fieldTime
+	case "eventSource":
+		return fieldSource
+	case "eventName":
+		return fieldName
+	case "awsRegion":
+		return fieldRegion
+	case "sourceIPAddress":
+		return fieldSourceIP
+	case "errorCode":
+		return fieldErrorCode
+	case "errorMessage":
+		return fieldErrorMessage
+	case "requestParameters":
+		return fieldRequestParameters
+	case "eventID":
+		return fieldID
+	case "eventId":
+		return fieldSmallID
+	case "eventType":
+		return fieldType
+	case "recipientAccountId":
+		return fieldAccount
+	case "eventCategory":
+		return fieldCategory
+	case "@timestamp":
+		return fieldTimestamp
+	}
+	return matchEnvelope(key)
+}
+
+func matchEnvelope(key []byte) field {
+	switch string(key) {
+	case "Records":
+		return fieldRecords
+	case "detail-type":
+		return fieldDetailType
+	case "detail":
+		return fieldDetail
+	case "messageType":
+		return fieldMessageType
+	case "logEvents":
+		return fieldLogEvents
+	case "message":
+		return fieldLogMessage
+	case "digestStartTime":
+		return fieldDigestStart
+	case "Type":
+		return fieldNotificationType
+	case "Message":
+		return fieldMessage
+	case "Sns":
+		return fieldSNS
+	case "body":
+		return fieldBody
+	case "s3":
+		return fieldS3
+	case "s3ObjectKey":
+		return fieldS3Key
+	case "Event":
+		return fieldTestEvent
+	}
+	return none
+}
+
+func matchIdentity(key []byte) field {
+	switch string(key) {
+	case "type":
+		return fieldIdentityType
+	case "arn":
+		return fieldIdentityARN
+	case "principalId":
+		return fieldPrincipalID
+	case "accountId":
+		return fieldAccountID
+	case "invokedBy":
+		return fieldInvokedBy
+	case "sessionContext":
+		return fieldSession
+	}
+	return none
+}

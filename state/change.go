@@ -1,0 +1,286 @@
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+	"iter"
+	"slices"
+)
+
+// Change is one record of the changelog: the value that a key has from now on,
+// never a difference. It starts with a format version; nil is a tombstone.
+type Change struct{ Key, Value []byte }
+
+// indexChange is one entry of an index that comes or goes with the changes. It
+// is local.
+type indexChange struct {
+	key    []byte
+	remove bool
+}
+
+// Changes gives the final value of each key that the Tx has changed, and the
+// positions, sorted by key. Call it after the last write. The slices are valid
+// until Apply or Discard, and must not be changed.
+func (t *Tx) Changes() iter.Seq[Change] {
+	t.build()
+	return slices.Values(t.changes)
+}
+
+// Empty tells that nothing but the work offset has changed.
+func (t *Tx) Empty() bool {
+	t.build()
+	base := &t.shard.pos
+	switch len(t.changes) {
+	case 0:
+		return true
+	case 1:
+		return t.changes[0].Key[0] == kindPosition && t.pos.same(base)
+	}
+	return false
+}
+
+// Len gives about how many changes there are; after Changes, exactly.
+func (t *Tx) Len() int {
+	if t.built {
+		return len(t.changes)
+	}
+	return t.n + 1
+}
+
+// Bytes gives about how many bytes the keys and values of the changes have.
+func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
+
+// rewind drops the changes that were built.
+func (w *work) rewind() {
+	w.built = false
+	w.changes, w.index, w.hints = w.changes[:0], w.index[:0], noHints
+	w.arena.reset()
+}
+
+// build makes the changes out of what the Tx holds, unless it has done so.
+func (t *Tx) build() {
+	if t.built {
+		return
+	}
+	t.rewind()
+	for _, e := range t.counters {
+		t.buildCounter(e)
+	}
+	for _, e := range t.sets {
+		t.buildSet(e)
+	}
+	for _, e := range t.suppressions {
+		t.buildSuppression(e)
+	}
+	for h, e := range t.seen {
+		t.buildSeen(h, e)
+	}
+	t.buildSwept()
+	t.buildPositions()
+	slices.SortFunc(t.changes, func(a, b Change) int { return bytes.Compare(a.Key, b.Key) })
+	t.built = true
+}
+
+func (t *Tx) put(key, value []byte) {
+	t.changes = append(t.changes, Change{t.arena.keep(key), t.arena.keep(value)})
+}
+
+func (t *Tx) remove(key []byte) {
+	t.changes = append(t.changes, Change{Key: t.arena.keep(key)})
+}
+
+// named gives a changelog key in the scratch buffer.
+func (t *Tx) named(key string) []byte {
+	t.key = append(t.key[:0], key...)
+	return t.key
+}
+
+func (t *Tx) buildCounter(e *counterEntry) {
+	if !e.dirty {
+		return
+	}
+	used := 0
+	if e.now.exists {
+		used = usedSlots(e.now.total)
+	}
+	for slot, block := range e.blocks {
+		switch {
+		case slot < used && len(block) > 0:
+			t.key = appendBlockKey(t.key[:0], e.key, slot)
+			t.value = append(append(t.value[:0], formatVersion), block...)
+			t.put(t.key, t.value)
+		case slot >= used && slot < e.slots:
+			t.key = appendBlockKey(t.key[:0], e.key, slot)
+			t.remove(t.key)
+		}
+	}
+	if e.now.exists {
+		t.file(&e.entry, &e.now.life)
+		t.value = e.now.append(t.value[:0])
+		t.put(t.named(e.key), t.value)
+	} else {
+		t.drop(&e.entry)
+	}
+}
+
+func (t *Tx) buildSet(e *setEntry) {
+	if !e.dirty {
+		return
+	}
+	alive := e.now.exists && e.now.number == e.disk.number
+	if e.disk.count > 0 && !alive {
+		t.key = binary.BigEndian.AppendUint64(append(t.key[:0], kindDeadSet), e.disk.number)
+		t.put(t.key, []byte{formatVersion})
+		t.hints.dead = true
+	}
+	if !e.now.exists {
+		t.drop(&e.entry)
+		return
+	}
+	for member, in := range e.members {
+		t.key = appendMemberKey(t.key[:0], e.now.number, member)
+		if in {
+			t.put(t.key, []byte{formatVersion})
+		} else if alive && e.disk.count > 0 {
+			t.remove(t.key)
+		}
+	}
+	t.file(&e.entry, &e.now.life)
+	t.value = e.now.append(t.value[:0])
+	t.put(t.named(e.key), t.value)
+}
+
+func (t *Tx) buildSuppression(e *suppressionEntry) {
+	if !e.dirty {
+		return
+	}
+	if !e.now.exists {
+		t.drop(&e.entry)
+		return
+	}
+	t.file(&e.entry, &e.now.life)
+	t.value = e.now.append(t.value[:0])
+	t.put(t.named(e.key), t.value)
+}
+
+// file moves the index entry of a value if it has to.
+func (t *Tx) file(e *entry, l *life) {
+	at := e.file.next(l.deadline(t.shard.store.lifetime))
+	l.filed = at
+	if e.file.exists && e.file.at == at {
+		return
+	}
+	key := t.named(e.key)
+	if e.file.exists {
+		t.indexChange(kindValueIndex, e.file.at, key, true)
+	}
+	t.indexChange(kindValueIndex, at, key, false)
+	t.hints.values = min(t.hints.values, at)
+}
+
+// drop removes a value from disk, if it is there, with its index entry.
+func (t *Tx) drop(e *entry) {
+	if e.file.exists {
+		key := t.named(e.key)
+		t.remove(key)
+		t.indexChange(kindValueIndex, e.file.at, key, true)
+	}
+}
+
+func (t *Tx) indexChange(kind byte, at int64, rest []byte, remove bool) {
+	t.value = appendIndexKey(t.value[:0], kind, at, rest)
+	t.index = append(t.index, indexChange{t.arena.keep(t.value), remove})
+}
+
+func (t *Tx) buildSeen(h [16]byte, e seenEvent) {
+	if e.now == e.disk {
+		return
+	}
+	t.key = append(append(t.key[:0], kindSeen), h[:]...)
+	if e.disk != noTime {
+		t.indexChange(kindSeenIndex, e.disk, t.key[1:], true)
+	}
+	if e.now == noTime {
+		t.remove(t.key)
+		return
+	}
+	t.indexChange(kindSeenIndex, e.now, t.key[1:], false)
+	t.hints.seen = min(t.hints.seen, e.now)
+	t.value = appendSeen(t.value[:0], e.now)
+	t.put(t.key, t.value)
+}
+
+func (t *Tx) buildPositions() {
+	for o, p := range t.sources {
+		if last, ok := t.shard.sources[o]; ok && last == p {
+			continue
+		}
+		k := parts{kind: kindSource, hash: o.topicID, partition: o.partition}
+		t.key = k.append(t.key[:0])
+		t.value = p.append(t.value[:0])
+		t.put(t.key, t.value)
+	}
+	for name, value := range t.meta {
+		t.buildMeta(name, value)
+	}
+	if base := &t.shard.pos; !t.pos.same(base) || t.pos.work != base.work {
+		t.value = t.pos.append(t.value[:0])
+		t.put(positionKey, t.value)
+	}
+}
+
+// buildMeta leaves a record alone that is as it was.
+func (t *Tx) buildMeta(name string, value []byte) {
+	t.key = append(append(t.key[:0], kindMeta), name...)
+	old, ok := t.get(t.key)
+	if value == nil {
+		if ok {
+			t.remove(t.key)
+		}
+		return
+	}
+	if ok && len(old) > 0 && bytes.Equal(old[1:], value) {
+		return
+	}
+	t.value = append(append(t.value[:0], formatVersion), value...)
+	t.put(t.key, t.value)
+}
+
+const (
+	valueOverhead  = 48 // bytes of a value besides its evidence
+	memberOverhead = 11 // bytes of a member's key and value besides the member
+)
+
+// estimate is the part of one value in Len and Bytes.
+type estimate struct{ n, size int }
+
+// grow moves the estimate of the whole.
+func (t *Tx) grow(n, size int) {
+	t.n += n
+	t.size += size
+}
+
+// measure replaces the part of one value.
+func (t *Tx) measure(e *entry, n, size int) {
+	t.grow(n-e.part.n, size-e.part.size)
+	e.part = estimate{n, size}
+}
+
+func (t *Tx) measureCounter(e *counterEntry) {
+	n, size := 1, len(e.key)+valueOverhead+len(e.now.head)
+	for _, block := range e.blocks {
+		if len(block) > 0 {
+			n++
+			size += len(e.key) + len(block)
+		}
+	}
+	t.measure(&e.entry, n, size)
+}
+
+func (t *Tx) measureSet(e *setEntry) {
+	t.measure(&e.entry, 1+len(e.members), len(e.key)+valueOverhead+e.bytes)
+}
+
+func (t *Tx) measureSuppression(e *suppressionEntry) {
+	t.measure(&e.entry, 1, len(e.key)+valueOverhead)
+}

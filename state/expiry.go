@@ -1,0 +1,121 @@
+package state
+
+import "time"
+
+// life is what every value that expires has in common.
+type life struct {
+	newest int64 // event time of the last write: the newest of them, as events come late
+	expiry int64 // its own; noTime: the default lifetime counts from newest
+	filed  int64 // instant of its entry in the index, never after the deadline
+}
+
+// deadline is the instant from which on the value is absent.
+func (l *life) deadline(lifetime time.Duration) int64 {
+	if l.expiry != noTime {
+		return l.expiry
+	}
+	return after(l.newest, lifetime)
+}
+
+const (
+	flagOwnExpiry = 1 << iota // an own expiry is there
+	flagFiled                 // the index entry is not at the own expiry
+)
+
+func (l *life) flags() (f byte) {
+	if l.expiry != noTime {
+		f = flagOwnExpiry
+	}
+	if l.expiry != l.filed {
+		f |= flagFiled
+	}
+	return f
+}
+
+func (l *life) append(dst []byte) []byte {
+	dst = appendTime(append(dst, l.flags()), l.newest)
+	if l.expiry != noTime {
+		dst = appendTime(dst, l.expiry)
+	}
+	if l.expiry != l.filed {
+		dst = appendTime(dst, l.filed)
+	}
+	return dst
+}
+
+func (r *reader) life() life {
+	f := r.byte()
+	l := life{newest: r.time(), expiry: noTime}
+	if f&flagOwnExpiry != 0 {
+		l.expiry = r.time()
+	}
+	l.filed = l.expiry
+	if f&flagFiled != 0 {
+		l.filed = r.time()
+	}
+	if !r.bad && (f != l.flags() || l.filed == noTime || l.newest == noTime) {
+		r.fail()
+	}
+	return l
+}
+
+// filing is where a value's index entry is. Entries move lazily: one that is
+// early stays, and Sweep moves it when its instant has come. So the many
+// values whose expiry only ever moves on cost the index nothing.
+type filing struct {
+	exists bool // on disk, and so has an entry
+	at     int64
+	renew  bool // Sweep found the entry early: move it to the deadline
+}
+
+// entry is what the three kinds of values that expire have in common in a Tx.
+type entry struct {
+	key   string // in the changelog
+	file  filing
+	dirty bool
+	part  estimate
+}
+
+// next gives the instant under which a value with this deadline is filed.
+func (f *filing) next(deadline int64) int64 {
+	if f.exists && !f.renew {
+		return min(f.at, deadline)
+	}
+	return deadline
+}
+
+// SetKeyExpiration makes every kind of value under name absent from the
+// instant at on, by the time of the events that ask. A name without a value is
+// left alone.
+func (s *Scope) SetKeyExpiration(name string, at time.Time) {
+	expiry := nanos(at)
+	if c := s.counter(name); c != nil && c.live(s) {
+		c.expiry = expiry
+		c.dirty = true
+	}
+	if m := s.set(name); m != nil && m.live() {
+		m.expiry = expiry
+		m.dirty = true
+	}
+}
+
+// SetKeyTTL is SetKeyExpiration at d after the event's own time.
+func (s *Scope) SetKeyTTL(name string, d time.Duration) {
+	s.SetKeyExpiration(name, instant(after(s.now, d)))
+}
+
+// Expiry gives the expiry that SetKeyExpiration or SetKeyTTL gave to the
+// values under name: the earliest, if a counter and a set differ. Not ok: no
+// value is there, or it has the default lifetime.
+func (s *Scope) Expiry(name string) (at time.Time, ok bool) {
+	expiry := int64(noTime)
+	if c := s.counter(name); c != nil && c.live(s) {
+		expiry = c.expiry
+	}
+	if m := s.set(name); m != nil && m.live() && m.expiry != noTime {
+		if expiry == noTime || m.expiry < expiry {
+			expiry = m.expiry
+		}
+	}
+	return instant(expiry), expiry != noTime
+}

@@ -1,0 +1,113 @@
+package state
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// The tests outside the package see these.
+const (
+	MaxString   = maxString
+	MaxEventID  = maxEventID
+	MaxEvidence = maxEvidence
+)
+
+// Dump gives the shard's records on disk, the local ones only if asked.
+func Dump(h *Shard, local bool) (records []Change, err error) {
+	err = h.scan(nil, nil, func(key, value []byte) (bool, error) {
+		if key[0] < kindLocal || local {
+			records = append(records, Change{bytes.Clone(key), append([]byte{}, value...)})
+		}
+		return true, nil
+	})
+	return records, err
+}
+
+// Check gives the first record on disk that does not fit the others: a value
+// that Sweep would never find, a set with a wrong number of members, a member
+// or a block of evidence that nobody would remove.
+func Check(h *Shard) error {
+	records, err := Dump(h, true)
+	if err != nil {
+		return err
+	}
+	c := checker{h: h, keys: map[string][]byte{}, members: map[uint64]int64{}, alive: map[uint64]int64{}}
+	for _, r := range records {
+		c.keys[string(r.Key)] = r.Value
+	}
+	for _, r := range records {
+		if r.Key[0] >= kindLocal {
+			continue
+		}
+		if err := c.record(r); err != nil {
+			return fmt.Errorf("record %q: %w", r.Key, err)
+		}
+	}
+	for number, n := range c.members {
+		if want, ok := c.alive[number]; !ok || want >= 0 && want != n {
+			return fmt.Errorf("set number %d has %d members; want %d (known: %t)", number, n, want, ok)
+		}
+	}
+	return nil
+}
+
+type checker struct {
+	h       *Shard
+	keys    map[string][]byte
+	members map[uint64]int64 // as found
+	alive   map[uint64]int64 // as told; -1: dead, any number
+}
+
+func (c *checker) record(r Change) error {
+	k, err := parseKey(r.Key)
+	if err != nil {
+		return err
+	}
+	at, indexed, err := checkValue(k.kind, r.Value)
+	if err != nil {
+		return err
+	}
+	if indexed {
+		return c.indexed(k, r, at)
+	}
+	switch k.kind {
+	case kindMember:
+		c.members[k.set]++
+	case kindDeadSet:
+		c.alive[k.set] = -1
+	case kindEvidence:
+		k.kind = kindCounter
+		owner, err := decodeCounter(c.keys[string(k.append(nil))])
+		if err != nil || int(k.slot) >= usedSlots(owner.total) {
+			return fmt.Errorf("evidence of a counter that does not use it (%v)", err)
+		}
+	}
+	return nil
+}
+
+func (c *checker) indexed(k parts, r Change, at int64) error {
+	entry, deadline := appendIndexKey(nil, kindValueIndex, at, r.Key), at
+	switch k.kind {
+	case kindSeen:
+		entry = appendIndexKey(nil, kindSeenIndex, at, r.Key[1:])
+	case kindCounter:
+		v, _ := decodeCounter(r.Value)
+		deadline = v.deadline(c.h.store.lifetime)
+	case kindSuppression:
+		v, _ := decodeSuppression(r.Value)
+		deadline = v.deadline(c.h.store.lifetime)
+	case kindSet:
+		v, _ := decodeSet(r.Value)
+		deadline = v.deadline(c.h.store.lifetime)
+		if v.number != 0 {
+			c.alive[v.number] = v.count
+		}
+	}
+	if _, ok := c.keys[string(entry)]; !ok {
+		return fmt.Errorf("no index entry at %s", instant(at))
+	}
+	if deadline < at {
+		return fmt.Errorf("filed at %s, after its deadline %s", instant(at), instant(deadline))
+	}
+	return nil
+}

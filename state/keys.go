@@ -1,0 +1,153 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// A key of the changelog is a kind byte and what the kind is about; the
+// database puts two bytes of shard number before it. The kinds are frozen.
+const (
+	kindClaim       = '!' // the fixed key of claims; never stored
+	kindCounter     = 'c' // rule, key, name: a counter with its newest evidence
+	kindSeen        = 'd' // hash of rule, key and event id: an event that was evaluated
+	kindEvidence    = 'e' // rule, key, name, slot: a full block of older evidence
+	kindDeadSet     = 'g' // set number: the set's members can be removed
+	kindMeta        = 'i' // name: a small named record
+	kindMember      = 'm' // set number, member
+	kindSource      = 'o' // topic id, partition: the last source evaluated
+	kindPosition    = 'p' // the shard's position
+	kindSet         = 's' // rule, key, name: a set without its members
+	kindSuppression = 'u' // rule, key, hash of the dedup string
+
+	// Kinds from here on are local: rebuilt by Load, or told by it.
+	kindLocal      = 0x80
+	kindValueIndex = 0x81 // instant, then the key of a counter, set or suppression
+	kindSeenIndex  = 0x82 // instant, hash
+	kindChangelog  = 0x83 // next offset of the changelog
+	kindCaughtUp   = 0x84 // when the copy was last complete
+	kindRestoring  = 0x85 // since when the copy is incomplete
+)
+
+// ClaimKey is the changelog key of claim records, by which an owner finds the
+// end of what earlier owners wrote. Load accepts and does not store them.
+var ClaimKey = []byte{kindClaim}
+
+var positionKey = []byte{kindPosition}
+
+// parts is a key of the changelog, taken apart. Which fields count depends on
+// the kind. Slices alias the key.
+type parts struct {
+	kind            byte
+	rule, key, name []byte // meta: name alone
+	slot            byte
+	set             uint64
+	member          []byte
+	hash            [16]byte // of kindSource: the topic's id
+	partition       int32
+}
+
+// parseKey takes a changelog key apart. A kind that it does not know is
+// ErrFormat.
+func parseKey(key []byte) (parts, error) {
+	r := reader{b: key}
+	p := parts{kind: r.byte()}
+	switch p.kind {
+	case kindClaim, kindPosition:
+	case kindCounter, kindSet:
+		p.rule, p.key, p.name = r.part(), r.part(), r.part()
+	case kindEvidence:
+		p.rule, p.key, p.name, p.slot = r.part(), r.part(), r.part(), r.byte()
+		if p.slot >= evidenceSlots {
+			r.fail()
+		}
+	case kindSuppression:
+		p.rule, p.key, p.hash = r.part(), r.part(), r.hash()
+	case kindSeen:
+		p.hash = r.hash()
+	case kindDeadSet:
+		p.set = r.fixed64()
+	case kindMember:
+		p.set, p.member = r.fixed64(), r.rest()
+	case kindSource:
+		p.hash, p.partition = r.hash(), int32(r.fixed32())
+	case kindMeta:
+		p.name = r.rest()
+	default:
+		if len(key) > 0 {
+			return parts{}, fmt.Errorf("%w (kind of key %#02x)", ErrFormat, p.kind)
+		}
+	}
+	return p, r.close()
+}
+
+// append writes the key that parseKey reads.
+func (p *parts) append(dst []byte) []byte {
+	dst = append(dst, p.kind)
+	switch p.kind {
+	case kindCounter, kindSet:
+		return appendNamed(dst, p.rule, p.key, p.name)
+	case kindEvidence:
+		return append(appendNamed(dst, p.rule, p.key, p.name), p.slot)
+	case kindSuppression:
+		return append(appendPart(appendPart(dst, p.rule), p.key), p.hash[:]...)
+	case kindSeen:
+		return append(dst, p.hash[:]...)
+	case kindDeadSet:
+		return binary.BigEndian.AppendUint64(dst, p.set)
+	case kindMember:
+		return append(binary.BigEndian.AppendUint64(dst, p.set), p.member...)
+	case kindSource:
+		return binary.BigEndian.AppendUint32(append(dst, p.hash[:]...), uint32(p.partition))
+	case kindMeta:
+		return append(dst, p.name...)
+	}
+	return dst
+}
+
+func appendNamed(dst, rule, key, name []byte) []byte {
+	return appendPart(appendPart(appendPart(dst, rule), key), name)
+}
+
+func (r *reader) fixed64() uint64 {
+	b := r.take(8)
+	if r.bad {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+func (r *reader) fixed32() uint32 {
+	b := r.take(4)
+	if r.bad {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b)
+}
+
+func appendMemberKey[T []byte | string](dst []byte, set uint64, member T) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, kindMember), set)
+	return append(dst, member...)
+}
+
+// appendBlockKey gives the key of a block of evidence of a counter's key.
+func appendBlockKey(dst []byte, counter string, slot int) []byte {
+	dst = append(append(dst, kindEvidence), counter[1:]...)
+	return append(dst, byte(slot))
+}
+
+// appendIndexKey gives an entry of one of the two indexes; entries sort by
+// instant. The instant's sign bit is turned so that bytes sort as numbers do.
+func appendIndexKey[T []byte | string](dst []byte, kind byte, at int64, rest T) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, kind), uint64(at)^1<<63)
+	return append(dst, rest...)
+}
+
+// parseIndexKey is the inverse of appendIndexKey.
+func parseIndexKey(key []byte) (at int64, rest []byte, err error) {
+	r := reader{b: key}
+	r.byte()
+	at = int64(r.fixed64() ^ 1<<63)
+	rest = r.rest()
+	return at, rest, r.close()
+}

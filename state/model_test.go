@@ -1,0 +1,248 @@
+package state_test
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"trailhound/state"
+)
+
+// model is what a shard must answer, in plain maps: it keeps everything for
+// ever and looks at the event's time only. It shares no code with the package.
+type model struct {
+	values   map[modelName]modelValue
+	alerts   map[modelName]modelAlert
+	seen     map[modelName]time.Time // remembered until
+	sources  map[modelOrigin]modelAt
+	meta     map[string]string
+	stream   time.Time
+	work     int64
+	print    string
+	lifetime time.Duration
+	maxSet   int
+}
+
+// modelName names a value: the set and the counter of a name are different.
+type modelName struct{ kind, rule, key, name string }
+
+type modelOrigin struct {
+	topic     byte
+	partition int32
+}
+
+type modelAt struct {
+	offset int64
+	index  int32
+}
+
+type modelValue struct {
+	count   int64
+	events  []state.Ref
+	members []string // sorted
+	written time.Time
+	expiry  time.Time // zero: none
+}
+
+type modelAlert struct {
+	until time.Time
+	held  int64
+}
+
+func newModel(lifetime time.Duration, maxSet int) *model {
+	return &model{
+		values: map[modelName]modelValue{}, alerts: map[modelName]modelAlert{}, seen: map[modelName]time.Time{},
+		sources: map[modelOrigin]modelAt{}, meta: map[string]string{}, work: -1, lifetime: lifetime, maxSet: maxSet,
+	}
+}
+
+func (m *model) clone() *model {
+	c := *m
+	c.values, c.alerts, c.seen = maps.Clone(m.values), maps.Clone(m.alerts), maps.Clone(m.seen)
+	c.sources, c.meta = maps.Clone(m.sources), maps.Clone(m.meta)
+	return &c
+}
+
+// get gives a value as an event at this time sees it.
+func (m *model) get(n modelName, now time.Time) (modelValue, bool) {
+	v, ok := m.values[n]
+	end := v.expiry
+	if end.IsZero() {
+		end = v.written.Add(m.lifetime)
+	}
+	if !ok || !now.Before(end) {
+		return modelValue{}, false
+	}
+	return v, true
+}
+
+// modelScope is one evaluation; its model is a copy that replaces the
+// original at the commit.
+type modelScope struct {
+	m       *model
+	rule    string
+	key     string
+	at      state.Ref
+	counted map[string]bool
+	last    []state.Ref
+	refused string
+}
+
+func (m *model) scope(rule, key string, at state.Ref) *modelScope {
+	return &modelScope{m: m.clone(), rule: rule, key: key, at: at, counted: map[string]bool{}}
+}
+
+func (s *modelScope) id(kind, name string) modelName { return modelName{kind, s.rule, s.key, name} }
+
+func (s *modelScope) increment(name string, n int64) int64 {
+	id := s.id("counter", name)
+	v, ok := s.m.get(id, s.at.Time)
+	if !ok {
+		delete(s.counted, name)
+	}
+	switch sum := v.count + n; {
+	case n > 0 && sum < v.count:
+		v.count = math.MaxInt64
+	case n < 0 && sum > v.count:
+		v.count = math.MinInt64
+	default:
+		v.count = sum
+	}
+	if !s.counted[name] {
+		v.events = append(slices.Clip(v.events), s.at)
+		s.counted[name] = true
+	}
+	v.written = later(v.written, s.at.Time)
+	s.m.values[id] = v
+	s.last = v.events
+	return v.count
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func (s *modelScope) count(name string) int64 {
+	v, _ := s.m.get(s.id("counter", name), s.at.Time)
+	return v.count
+}
+
+func (s *modelScope) reset(kind, name string) {
+	delete(s.m.values, s.id(kind, name))
+	if kind == "counter" {
+		delete(s.counted, name)
+	}
+}
+
+func (s *modelScope) expire(name string, at time.Time) {
+	for _, kind := range []string{"counter", "set"} {
+		if v, ok := s.m.get(s.id(kind, name), s.at.Time); ok {
+			v.expiry = at
+			s.m.values[s.id(kind, name)] = v
+		}
+	}
+}
+
+func (s *modelScope) expiry(name string) time.Time {
+	c, _ := s.m.get(s.id("counter", name), s.at.Time)
+	m, _ := s.m.get(s.id("set", name), s.at.Time)
+	if c.expiry.IsZero() || !m.expiry.IsZero() && m.expiry.Before(c.expiry) {
+		return m.expiry
+	}
+	return c.expiry
+}
+
+func (s *modelScope) window(name string) (start time.Time, span time.Duration) {
+	v, ok := s.m.get(s.id("counter", name), s.at.Time)
+	if !ok {
+		return start, 0
+	}
+	return v.events[0].Time, v.written.Sub(v.events[0].Time)
+}
+
+func (s *modelScope) evidence() (int64, []state.Ref) {
+	return int64(len(s.last)), s.last[max(0, len(s.last)-100):]
+}
+
+func (s *modelScope) set(name string) []string {
+	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	return v.members
+}
+
+func (s *modelScope) add(name string, members ...string) (added []string) {
+	if len(members) == 0 {
+		return nil
+	}
+	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	v.members = slices.Clone(v.members)
+	for _, member := range members {
+		if slices.Contains(v.members, member) {
+			continue
+		}
+		if len(v.members) == s.m.maxSet {
+			s.refused = "set_full"
+			return nil
+		}
+		added = append(added, member)
+		v.members = append(v.members, member)
+	}
+	slices.Sort(v.members)
+	v.written = later(v.written, s.at.Time)
+	s.m.values[s.id("set", name)] = v
+	return added
+}
+
+func (s *modelScope) put(name string, members ...string) {
+	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	members = slices.Compact(slices.Sorted(slices.Values(members)))
+	if len(members) > s.m.maxSet {
+		s.refused = "set_full"
+		return
+	}
+	v.members = members
+	v.written = later(v.written, s.at.Time)
+	s.m.values[s.id("set", name)] = v
+}
+
+func (s *modelScope) remove(name string, members ...string) {
+	v, ok := s.m.get(s.id("set", name), s.at.Time)
+	if !ok {
+		return
+	}
+	rest := slices.DeleteFunc(slices.Clone(v.members), func(m string) bool { return slices.Contains(members, m) })
+	if len(rest) == len(v.members) {
+		return
+	}
+	v.members = rest
+	v.written = later(v.written, s.at.Time)
+	s.m.values[s.id("set", name)] = v
+}
+
+func (s *modelScope) suppress(dedup string, span time.Duration) (int64, bool) {
+	id := s.id("alert", dedup)
+	a, ok := s.m.alerts[id]
+	if ok && s.at.Time.Before(a.until) {
+		a.held++
+		s.m.alerts[id] = a
+		return a.held, true
+	}
+	if !s.at.Time.Before(a.until.Add(s.m.lifetime)) {
+		a.held = 0
+	}
+	s.m.alerts[id] = modelAlert{until: s.at.Time.Add(span)}
+	return a.held, false
+}
+
+func (m *model) see(rule, key, id string, at time.Time, within time.Duration) bool {
+	n := modelName{"seen", rule, key, id}
+	until, ok := m.seen[n]
+	if ok && !m.stream.After(until) {
+		return true
+	}
+	m.seen[n] = at.Add(within)
+	return false
+}

@@ -1,0 +1,48 @@
+package state
+
+// pool hands out values that live until its reset, and hands them out again
+// with what they held, so that their buffers serve the next batch.
+type pool[T any] struct {
+	items []*T
+	used  int
+}
+
+// keptItems bounds what one large batch leaves behind.
+const keptItems = 4096
+
+func (p *pool[T]) next() *T {
+	if p.used == len(p.items) {
+		p.items = append(p.items, new(T))
+	}
+	p.used++
+	return p.items[p.used-1]
+}
+
+func (p *pool[T]) reset() {
+	p.used = 0
+	if len(p.items) > keptItems {
+		clear(p.items[keptItems:])
+		p.items = p.items[:keptItems]
+	}
+}
+
+// arena holds byte strings until its reset. Strings do not move as it grows.
+type arena struct{ chunk []byte }
+
+// chunkBytes is the size of an arena's first chunk, maxChunkBytes of its last.
+const (
+	chunkBytes    = 16 << 10
+	maxChunkBytes = 1 << 20
+)
+
+// keep copies b.
+func (a *arena) keep(b []byte) []byte {
+	if len(a.chunk)+len(b) > cap(a.chunk) {
+		a.chunk = make([]byte, 0, max(len(b), min(max(2*cap(a.chunk), chunkBytes), maxChunkBytes)))
+	}
+	start := len(a.chunk)
+	a.chunk = append(a.chunk, b...)
+	return a.chunk[start:len(a.chunk):len(a.chunk)]
+}
+
+func (a *arena) reset() { a.chunk = a.chunk[:0] }

@@ -1,0 +1,162 @@
+package state
+
+import (
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Restoring tells since when, by the machine's clock, the shard is being
+// restored: until EndRestore its copy is incomplete. Not ok: it is complete.
+func (h *Shard) Restoring() (since time.Time, ok bool) {
+	return instant(h.restoring), h.restoring != noTime
+}
+
+// BeginRestore marks the shard as incomplete. A mark that an interrupted
+// restore has left stays as it is.
+func (h *Shard) BeginRestore(now time.Time) error {
+	if h.restoring != noTime {
+		return nil
+	}
+	return h.mark(kindRestoring, &h.restoring, nanos(now))
+}
+
+// EndRestore takes the mark of BeginRestore away.
+func (h *Shard) EndRestore() error {
+	b := h.store.db.NewBatch()
+	defer b.Close()
+	if err := h.remove(b, []byte{kindRestoring}); err != nil {
+		return err
+	}
+	if err := h.commit(b); err != nil {
+		return err
+	}
+	h.restoring = noTime
+	return nil
+}
+
+// Wipe removes everything of the shard: values, position and marks. An open Tx
+// is discarded.
+func (h *Shard) Wipe() error {
+	h.discard()
+	b := h.store.db.NewBatch()
+	defer b.Close()
+	if err := b.DeleteRange(h.prefix[:], successor(h.prefix[:]), nil); err != nil {
+		return err
+	}
+	if err := h.commit(b); err != nil {
+		return err
+	}
+	return h.reload()
+}
+
+// Load applies committed records of the changelog, in their order, and moves
+// the position to next, the offset behind them: all of it or, with an error,
+// nothing. A nil value is a tombstone. A record of a format that this build
+// does not know is ErrFormat. An open Tx is discarded.
+func (h *Shard) Load(next int64, changes iter.Seq2[[]byte, []byte]) error {
+	h.discard()
+	l := loader{h: h, batch: h.store.db.NewBatch(), hints: noHints}
+	defer l.batch.Close()
+	for key, value := range changes {
+		if err := l.add(key, value); err != nil {
+			return fmt.Errorf("load changelog of shard %d before offset %d, key %q: %w", h.number, next, key, err)
+		}
+	}
+	if err := h.set(l.batch, []byte{kindChangelog}, encodeLocal(next)); err != nil {
+		return err
+	}
+	if err := h.commit(l.batch); err != nil {
+		return err
+	}
+	hints := h.hints
+	if err := h.reload(); err != nil {
+		return err
+	}
+	h.hints = hints
+	h.hints.merge(l.hints)
+	return nil
+}
+
+// loader turns records of the changelog into one batch.
+type loader struct {
+	h     *Shard
+	batch *pebble.Batch
+	hints hints
+	entry []byte // scratch: an index entry
+}
+
+func (l *loader) add(key, value []byte) error {
+	k, err := parseKey(key)
+	if err != nil || k.kind == kindClaim {
+		return err
+	}
+	if value == nil {
+		// Its index entry stays and points at nothing, until Sweep comes by.
+		return l.h.remove(l.batch, key)
+	}
+	at, indexed, err := checkValue(k.kind, value)
+	if err != nil {
+		return err
+	}
+	if k.kind == kindDeadSet {
+		l.hints.dead = true
+	}
+	if indexed {
+		if err := l.index(k.kind, key, at); err != nil {
+			return err
+		}
+	}
+	return l.h.set(l.batch, key, value)
+}
+
+// index files a value. An entry of a value that it replaces may stay behind;
+// Sweep sees that the value is not filed there.
+func (l *loader) index(kind byte, key []byte, at int64) error {
+	if kind == kindSeen {
+		l.hints.seen = min(l.hints.seen, at)
+		l.entry = appendIndexKey(l.entry[:0], kindSeenIndex, at, key[1:])
+	} else {
+		l.hints.values = min(l.hints.values, at)
+		l.entry = appendIndexKey(l.entry[:0], kindValueIndex, at, key)
+	}
+	return l.h.set(l.batch, l.entry, nil)
+}
+
+// checkValue reports a value that is not of its key's kind, and tells under
+// which instant it is filed.
+func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
+	switch kind {
+	case kindCounter:
+		c, err := decodeCounter(value)
+		return c.filed, true, err
+	case kindSet:
+		m, err := decodeSet(value)
+		return m.filed, true, err
+	case kindSuppression:
+		u, err := decodeSuppression(value)
+		return u.filed, true, err
+	case kindSeen:
+		until, err := decodeSeen(value)
+		return until, true, err
+	case kindEvidence:
+		r, err := open(value)
+		if err != nil {
+			return 0, false, err
+		}
+		return 0, false, checkBlock(r.b, blockRefs)
+	case kindPosition:
+		_, err := decodePosition(value)
+		return 0, false, err
+	case kindSource:
+		_, err := decodeSource(value)
+		return 0, false, err
+	}
+	r, err := open(value)
+	if err == nil && (kind == kindMember || kind == kindDeadSet) {
+		err = r.close()
+	}
+	return 0, false, err
+}

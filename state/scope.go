@@ -1,0 +1,146 @@
+package state
+
+import (
+	"fmt"
+	"time"
+)
+
+// maxString bounds keys, names of values and members of sets, in bytes.
+const maxString = 2 << 10
+
+// Reasons of a LimitError.
+const (
+	reasonKeyTooLong    = "key_too_long"
+	reasonMemberTooLong = "member_too_long"
+	reasonSetFull       = "set_full"
+	reasonValueTooLarge = "value_too_large"
+)
+
+// LimitError says which bound an evaluation has met. It concerns that event
+// alone.
+type LimitError struct {
+	Reason string // key_too_long, member_too_long, set_full or value_too_large
+	Detail string // a sentence
+}
+
+func (e *LimitError) Error() string { return e.Detail }
+
+// Scope is what one evaluation of one event sees and changes: the values of
+// one rule and key. It buffers the changes; Commit hands them to the Tx, and a
+// Scope that is let go without it has changed nothing. Once Err gives an error
+// every helper is without effect and gives a zero value.
+//
+// Time is the event's own: a value has expired when that time has reached its
+// expiry. An event that comes late is counted in the window that it meets.
+//
+// A Scope, and every Set that it gave, is valid until Commit, the next call of
+// Tx.Scope or the end of the Tx.
+type Scope struct {
+	tx    *Tx
+	rule  string
+	at    Ref
+	now   int64
+	limit *LimitError
+
+	counters     []*scopeCounter
+	counterPool  pool[scopeCounter]
+	sets         []*scopeSet
+	setPool      pool[scopeSet]
+	suppressions []scopeSuppression
+
+	lastCounted *scopeCounter // of the last increment
+	hasKept     bool          // a reset came after it
+	kept        scopeCounter  // lastCounted as it was before that
+
+	prefix []byte // rule and key within changelog keys
+	key    []byte // scratch
+	value  []byte // scratch
+}
+
+// Scope begins one evaluation: rule and key say whose values the helpers
+// concern, at is the event. The Tx uses the Scope again for the next call.
+func (t *Tx) Scope(rule, key string, at Ref) *Scope {
+	s := &t.work.scope
+	s.reset()
+	s.tx, s.rule, s.at, s.now, s.limit = t, rule, at, nanos(at.Time), nil
+	if len(key) > maxString {
+		s.refuse(reasonKeyTooLong, "the key of rule %s has %d bytes, at most %d are kept", rule, len(key), maxString)
+		return s
+	}
+	s.prefix = appendPart(appendPart(s.prefix[:0], rule), key)
+	return s
+}
+
+// reset forgets everything but the buffers and the bound that was met.
+func (s *Scope) reset() {
+	s.counters, s.sets, s.suppressions = s.counters[:0], s.sets[:0], s.suppressions[:0]
+	s.counterPool.reset()
+	s.setPool.reset()
+	s.lastCounted, s.hasKept = nil, false
+}
+
+// Now gives the event's own time.
+func (s *Scope) Now() time.Time { return s.at.Time }
+
+// Err gives the *LimitError of the first bound that was met. Errors of the
+// store are not among them: they stick to the Tx.
+func (s *Scope) Err() error {
+	if s.limit == nil {
+		return nil
+	}
+	return s.limit
+}
+
+func (s *Scope) failed() bool { return s.limit != nil || s.tx.err != nil }
+
+// refuse notes the first bound that was met.
+func (s *Scope) refuse(reason, format string, args ...any) {
+	if s.limit == nil {
+		s.limit = &LimitError{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+	}
+}
+
+// name makes s.key the changelog key of a value; false: the scope has failed.
+func (s *Scope) name(kind byte, name string) bool {
+	if len(name) > maxString {
+		s.refuse(reasonKeyTooLong, "the name of a value of rule %s has %d bytes, at most %d are kept", s.rule, len(name), maxString)
+	}
+	if s.failed() {
+		return false
+	}
+	s.key = append(append(s.key[:0], kind), s.prefix...)
+	s.key = appendPart(s.key, name)
+	return true
+}
+
+// Commit hands the changes to the Tx, all of them or, when Err gives an error,
+// none. It ends the Scope.
+func (s *Scope) Commit() {
+	if !s.failed() {
+		s.commit()
+	}
+	s.reset()
+}
+
+func (s *Scope) commit() {
+	t := s.tx
+	t.touch()
+	for _, c := range s.counters {
+		if c.dirty {
+			c.entry.take(c)
+			t.measureCounter(c.entry)
+		}
+	}
+	for _, m := range s.sets {
+		if m.dirty {
+			m.entry.take(t, m)
+			t.measureSet(m.entry)
+		}
+	}
+	for i := range s.suppressions {
+		if u := &s.suppressions[i]; u.dirty {
+			u.entry.now, u.entry.dirty = u.suppression, true
+			t.measureSuppression(u.entry)
+		}
+	}
+}

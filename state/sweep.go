@@ -1,0 +1,243 @@
+package state
+
+import (
+	"math"
+	"slices"
+)
+
+// sweep is how far Sweep has come within a Tx. What it removes is part of the
+// Tx like every other change.
+type sweep struct {
+	values, seen cursor
+
+	dead   []byte // key of the dead set to go on with; nil: the first
+	member []byte // key of its member to go on with; nil: the first
+	noDead bool   // none is left
+
+	gone  [][]byte      // keys of dead sets and their members
+	stale []indexChange // index entries that point at nothing
+	arena arena
+}
+
+// cursor is how far Sweep has come in an index.
+type cursor struct {
+	used bool
+	from []byte // key to go on with; nil: the first
+	at   int64  // no entry is left before this instant
+}
+
+func (w *sweep) reset() {
+	w.values, w.seen = cursor{from: w.values.from[:0]}, cursor{from: w.seen.from[:0]}
+	w.dead, w.member, w.noDead = w.dead[:0], w.member[:0], false
+	w.gone, w.stale = w.gone[:0], w.stale[:0]
+	w.arena.reset()
+}
+
+// settle tells the hints what the sweep has found.
+func (w *sweep) settle(h *hints) {
+	if w.values.used {
+		h.values = w.values.at
+	}
+	if w.seen.used {
+		h.seen = w.seen.at
+	}
+	if w.noDead {
+		h.dead = false
+	}
+}
+
+// Sweep removes, in this Tx, what no answer depends on any more: values that
+// expired more than the store's MaxLateness before stream time, events that
+// are forgotten, members of sets that were replaced or reset. It takes at most
+// max steps and gives the number of values, events and members that it has
+// removed; each batch should take some more than it has events, so that what
+// comes in goes out. No answer for an event that is not older than stream time
+// - MaxLateness ever depends on whether, or when, Sweep was called.
+func (t *Tx) Sweep(max int) (removed int) {
+	t.touch()
+	h := t.shard
+	for i := range 3 {
+		var n, steps int
+		switch (h.turn + i) % 3 {
+		case 0:
+			n, steps = t.sweepSeen(max)
+		case 1:
+			n, steps = t.sweepValues(max)
+		case 2:
+			n, steps = t.sweepDead(max)
+		}
+		removed += n
+		max -= steps
+	}
+	h.turn++
+	return removed
+}
+
+// sweepValues removes values whose expiry is too long ago for any event that
+// may still come, and files those again that live longer than was known.
+func (t *Tx) sweepValues(max int) (removed, steps int) {
+	limit := addSaturating(t.pos.stream, -int64(t.shard.store.maxLateness))
+	steps = t.due(kindValueIndex, &t.sweep.values, t.shard.hints.values, limit, max, func(at int64, key []byte) {
+		if t.sweepValue(at, key, limit) {
+			removed++
+		}
+	})
+	return removed, steps
+}
+
+func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
+	switch key[0] {
+	case kindCounter:
+		e := t.counterAt(key)
+		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
+			e.remove()
+			t.measureCounter(e)
+		}
+	case kindSet:
+		e := t.setAt(key)
+		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
+			e.remove()
+			t.measureSet(e)
+		}
+	case kindSuppression:
+		e := t.suppressionAt(key)
+		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
+			e.now, e.dirty = suppression{}, true
+			t.measureSuppression(e)
+		}
+	default:
+		t.damaged(key, errDamaged)
+	}
+	return removed
+}
+
+// overdue tells whether a value with an index entry at this instant can go. An
+// entry that is not the value's is stale; the entry of a value that lives
+// longer moves.
+func (t *Tx) overdue(e *entry, l *life, exists bool, at, limit int64) bool {
+	switch {
+	case t.err != nil:
+		return false
+	case !e.file.exists || e.file.at != at:
+		t.dropStale(kindValueIndex, at, []byte(e.key))
+		return false
+	case exists && l.deadline(t.shard.store.lifetime) >= limit:
+		e.file.renew, e.dirty = true, true
+		return false
+	}
+	return exists
+}
+
+func (t *Tx) dropStale(kind byte, at int64, rest []byte) {
+	w := &t.sweep
+	t.value = appendIndexKey(t.value[:0], kind, at, rest)
+	w.stale = append(w.stale, indexChange{w.arena.keep(t.value), true})
+}
+
+// sweepSeen removes events that are forgotten.
+func (t *Tx) sweepSeen(max int) (removed, steps int) {
+	steps = t.due(kindSeenIndex, &t.sweep.seen, t.shard.hints.seen, t.pos.stream, max, func(at int64, rest []byte) {
+		h := [16]byte(rest)
+		e, changed := t.seen[h]
+		if !changed {
+			e.disk = at
+			if at < t.shard.doubtful {
+				e.disk = t.seenOnDisk(h)
+			}
+		}
+		switch {
+		case e.disk != at:
+			t.dropStale(kindSeenIndex, at, rest)
+		case !changed:
+			t.seen[h] = seenEvent{disk: at, now: noTime}
+			t.grow(1, 1+len(h))
+			removed++
+		}
+	})
+	return removed, steps
+}
+
+// due calls fn for at most max entries of an index that are before limit, and
+// remembers where it stopped.
+func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at int64, rest []byte)) (steps int) {
+	if c.used {
+		hint = c.at
+	}
+	if max <= 0 || hint >= limit {
+		return 0
+	}
+	if len(c.from) == 0 && hint != math.MinInt64 {
+		c.from = appendIndexKey(c.from, kind, hint, "") // not through what is deleted
+	}
+	stopped := false
+	t.scan([]byte{kind}, c.from, func(key []byte) bool {
+		at, rest, err := parseIndexKey(key)
+		if err == nil && (len(rest) == 0 || kind == kindSeenIndex && len(rest) != 16) {
+			err = errDamaged
+		}
+		t.damaged(key, err)
+		if steps == max || at >= limit || t.err != nil {
+			c.from, c.at, stopped = append(c.from[:0], key...), at, true
+			return false
+		}
+		steps++
+		fn(at, rest)
+		return true
+	})
+	c.used = true
+	if !stopped {
+		c.at = math.MaxInt64
+	}
+	return steps
+}
+
+// sweepDead removes members of dead sets, and each dead set with its last one.
+func (t *Tx) sweepDead(max int) (removed, steps int) {
+	w := &t.sweep
+	if max <= 0 || w.noDead || !t.shard.hints.dead {
+		return 0, 0
+	}
+	w.noDead = true
+	t.scan([]byte{kindDeadSet}, w.dead, func(key []byte) bool {
+		k, err := parseKey(key)
+		if t.damaged(key, err); err != nil {
+			return false
+		}
+		n, done := t.sweepMembers(k.set, max-removed)
+		removed += n
+		if !done {
+			w.dead, w.noDead = append(w.dead[:0], key...), false
+			return false
+		}
+		w.gone = append(w.gone, w.arena.keep(key))
+		w.dead, w.member = append(w.dead[:0], successor(key)...), w.member[:0]
+		t.grow(1, len(key))
+		return true
+	})
+	return removed, removed
+}
+
+// sweepMembers removes at most max members of a dead set.
+func (t *Tx) sweepMembers(number uint64, max int) (removed int, done bool) {
+	w := &t.sweep
+	done = true
+	t.scan(appendMemberKey(nil, number, ""), slices.Clone(w.member), func(key []byte) bool {
+		if removed == max {
+			w.member, done = append(w.member[:0], key...), false
+			return false
+		}
+		w.gone = append(w.gone, w.arena.keep(key))
+		t.grow(1, len(key))
+		removed++
+		return true
+	})
+	return removed, done
+}
+
+// buildSwept adds what has gone to the changes.
+func (t *Tx) buildSwept() {
+	for _, key := range t.sweep.gone {
+		t.remove(key)
+	}
+	t.index = append(t.index, t.sweep.stale...)
+}

@@ -1,0 +1,225 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Tx is all changes of one batch of work. Nobody sees any of them before
+// Apply, and after it, or after a crash, all or none. One goroutine uses it;
+// after Apply or Discard only Err and Discard may be called.
+//
+// A value is read from disk once and then lives in the Tx, so that events of
+// one key in one batch cost no second look.
+type Tx struct {
+	shard *Shard
+	err   error
+	*work
+}
+
+// work is the memory of a Tx. The shard's next Tx takes it over.
+type work struct {
+	pos          position
+	sources      map[origin]sourcePosition
+	meta         map[string][]byte
+	seen         map[[16]byte]seenEvent
+	counters     map[string]*counterEntry
+	counterPool  pool[counterEntry]
+	sets         map[string]*setEntry
+	setPool      pool[setEntry]
+	suppressions map[string]*suppressionEntry
+	scope        Scope
+	sweep        sweep
+
+	n, size int // estimate of the changes
+	built   bool
+	changes []Change
+	index   []indexChange
+	hints   hints // of the index changes
+
+	arena arena  // of changes and index
+	key   []byte // scratch
+	value []byte // scratch
+}
+
+func newWork() *work {
+	return &work{
+		sources:      map[origin]sourcePosition{},
+		meta:         map[string][]byte{},
+		seen:         map[[16]byte]seenEvent{},
+		counters:     map[string]*counterEntry{},
+		sets:         map[string]*setEntry{},
+		suppressions: map[string]*suppressionEntry{},
+	}
+}
+
+// reset forgets everything but the buffers.
+func (w *work) reset() {
+	clear(w.sources)
+	clear(w.meta)
+	clear(w.seen)
+	clear(w.counters)
+	clear(w.sets)
+	clear(w.suppressions)
+	w.counterPool.reset()
+	w.setPool.reset()
+	w.scope.reset()
+	w.scope.at = Ref{} // its strings are those of an event
+	w.sweep.reset()
+	w.n, w.size = 0, 0
+	w.rewind()
+}
+
+// Begin begins a Tx. A shard has one at a time: an earlier one that is still
+// open is discarded.
+func (h *Shard) Begin() *Tx {
+	h.discard()
+	w := h.work
+	if h.work = nil; w == nil {
+		w = newWork()
+	}
+	w.pos = h.pos
+	h.open = &Tx{shard: h, work: w}
+	return h.open
+}
+
+func (h *Shard) discard() {
+	if h.open != nil {
+		h.open.Discard()
+	}
+}
+
+// end gives the memory back to the shard.
+func (t *Tx) end() {
+	t.work.reset()
+	t.shard.work, t.work = t.work, nil
+	t.shard.open = nil
+}
+
+// Discard ends the Tx; nothing is kept of it. After Apply or Discard it does
+// nothing.
+func (t *Tx) Discard() {
+	if t.work != nil {
+		t.end()
+	}
+}
+
+// Err gives the first error of the store that this Tx has met. It sticks:
+// helpers give zero values from then on, and Apply refuses.
+func (t *Tx) Err() error { return t.err }
+
+func (t *Tx) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// damaged notes a record on disk that cannot be read.
+func (t *Tx) damaged(key []byte, err error) {
+	if err != nil {
+		t.fail(fmt.Errorf("read shard %d of state %s, key %q: %w", t.shard.number, t.shard.store.dir, key, err))
+	}
+}
+
+// get reads one key from disk. The value is valid until the next get.
+func (t *Tx) get(key []byte) (value []byte, ok bool) {
+	if t.err != nil {
+		return nil, false
+	}
+	value, ok, err := t.shard.get(key)
+	if err != nil {
+		t.fail(err)
+		return nil, false
+	}
+	return value, ok
+}
+
+// scan gives each key on disk with this prefix, from the key from on
+// unless that is empty, until fn gives false.
+func (t *Tx) scan(prefix, from []byte, fn func(key []byte) bool) {
+	if t.err != nil {
+		return
+	}
+	err := t.shard.scan(prefix, from, func(key, _ []byte) (bool, error) { return fn(key), nil })
+	if err != nil {
+		t.fail(err)
+	}
+}
+
+// touch says that something has changed since the changes were last built.
+func (t *Tx) touch() {
+	if t.built {
+		t.rewind()
+	}
+}
+
+// numberSet gives a number that no set of the shard has had.
+func (t *Tx) numberSet() uint64 {
+	t.pos.nextSet++
+	return t.pos.nextSet - 1
+}
+
+var errEnded = errors.New("the transaction has ended")
+
+// Apply writes the changes to disk, all at once, together with the next offset
+// of the changelog: the one behind the records of these changes. It ends the
+// Tx, whatever comes of it. The write is not synced.
+func (t *Tx) Apply(nextChangelog int64) error {
+	if t.work == nil {
+		return fmt.Errorf("apply changes: %w", errEnded)
+	}
+	defer t.end()
+	t.build()
+	if t.err != nil {
+		return fmt.Errorf("apply changes to shard %d: %w", t.shard.number, t.err)
+	}
+	if err := t.write(nextChangelog); err != nil {
+		t.fail(err)
+		return err
+	}
+	t.settle(nextChangelog)
+	return nil
+}
+
+func (t *Tx) write(nextChangelog int64) error {
+	h := t.shard
+	b := h.store.db.NewBatch()
+	defer b.Close()
+	for _, c := range t.changes {
+		var err error
+		if c.Value == nil {
+			err = h.remove(b, c.Key)
+		} else {
+			err = h.set(b, c.Key, c.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, c := range t.index {
+		var err error
+		if c.remove {
+			err = h.remove(b, c.key)
+		} else {
+			err = h.set(b, c.key, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := h.set(b, []byte{kindChangelog}, encodeLocal(nextChangelog)); err != nil {
+		return err
+	}
+	return h.commit(b)
+}
+
+// settle makes what the shard keeps in memory follow the disk.
+func (t *Tx) settle(nextChangelog int64) {
+	h := t.shard
+	h.pos, h.changelog = t.pos, nextChangelog
+	for o, p := range t.sources {
+		h.sources[o] = p
+	}
+	t.sweep.settle(&h.hints)
+	h.hints.merge(t.hints)
+}
