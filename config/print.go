@@ -1,6 +1,8 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -22,12 +24,14 @@ func (c *Config) Print(w io.Writer) error {
 		node.LineComment = comment(c.origins[f.path])
 		section(sections, parent).Content = append(section(sections, parent).Content, text(name), node)
 	}
-	enc := yaml.NewEncoder(w)
+	var out bytes.Buffer // the encoder would hide w's error in one of its own
+	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
-	if err := enc.Encode(root); err != nil {
+	if err := errors.Join(enc.Encode(root), enc.Close()); err != nil {
 		return fmt.Errorf("print the configuration: %w", err)
 	}
-	return enc.Close()
+	_, err := w.Write(out.Bytes())
+	return err
 }
 
 // printed tells which of a rule's switch and parameters appear: a rule that is off is the one word false, one that

@@ -145,23 +145,28 @@ func (d *detector) workOffset(ctx context.Context, newWork bool) (int64, error) 
 	if err != nil {
 		return 0, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
 	}
-	at := max(d.local.Position().Work, 0)
+	at := d.local.Position().Work
+	lost := ""
 	switch {
 	case newWork:
 		d.log.Error().Int64("lost_from", at).Msg("the work topic was made again; going on at its start, as accepted")
 		return start, nil
-	case at < start && d.accept.Loss:
-		d.log.Error().Int64("from", at).Int64("to", start).Msg("work records are gone; going on behind them, as accepted")
-		return start, nil
+	case at < 0 && start == 0:
+		return 0, nil // a new app
+	case at < 0:
+		lost = fmt.Sprintf("shard %d has no state, but work up to offset %d has been done: its changelog %s was emptied or made again", d.shard, start, d.app.StateTopic())
 	case at < start:
-		return 0, &changelog.StopError{Sentence: fmt.Sprintf("work records %d to %d of %s partition %d were deleted before they were evaluated: check who changed the topic's retention, then start once with --accept-loss to go on without them", at, start-1, d.app.WorkTopic(), d.shard)}
-	case at > end && d.accept.Loss:
-		d.log.Error().Int64("from", at).Int64("to", end).Msg("the work topic ends before the position in the state; going on at its end, as accepted")
-		return end, nil
+		lost = fmt.Sprintf("work records %d to %d of %s partition %d were deleted before they were evaluated; check who changed the topic's retention", at, start-1, d.app.WorkTopic(), d.shard)
 	case at > end:
-		return 0, &changelog.StopError{Sentence: fmt.Sprintf("the state of shard %d stands at work offset %d, but %s ends at %d: the topic has lost records; start once with --accept-loss to go on at its end", d.shard, at, d.app.WorkTopic(), end)}
+		lost = fmt.Sprintf("the state of shard %d stands at work offset %d, but %s ends at %d: the topic has lost records", d.shard, at, d.app.WorkTopic(), end)
+	default:
+		return at, nil
 	}
-	return at, nil
+	if !d.accept.Loss {
+		return 0, &changelog.StopError{Sentence: lost + "; start once with --accept-loss to go on without what is lost"}
+	}
+	d.log.Error().Str("lost", lost).Msg("going on without what is lost, as accepted")
+	return min(max(at, start), end), nil
 }
 
 // follow evaluates work records from offset at on.

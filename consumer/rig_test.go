@@ -40,6 +40,7 @@ type rig struct {
 	app     topic.App
 	client  *wire.Client
 	produce *kgo.Client
+	started []*instance
 }
 
 func newRig(t *testing.T, inputPartitions, shards int) *rig {
@@ -94,8 +95,25 @@ func (r *rig) start(name string, fs *vfs.MemFS, change func(*consumer.Service)) 
 	ctx, stop := context.WithCancel(context.Background())
 	in.stop = stop
 	go func() { in.done <- in.service.Run(ctx) }()
+	r.started = append(r.started, in)
 	r.Cleanup(func() { in.crash() })
 	return in
+}
+
+// failed returns the error of an instance that has ended although nobody ended it.
+func (r *rig) failed() error {
+	for _, in := range r.started {
+		if in.store == nil {
+			continue
+		}
+		select {
+		case err := <-in.done:
+			in.done <- err
+			return fmt.Errorf("instance %s has ended: %w", in.service.Instance, err)
+		default:
+		}
+	}
+	return nil
 }
 
 func (r *rig) build(name string, fs *vfs.MemFS, change func(*consumer.Service)) *instance {
@@ -193,6 +211,9 @@ func (r *rig) await(what string, ok func() bool) {
 	for deadline := time.After(patience); !ok(); {
 		select {
 		case <-tick.C:
+			if err := r.failed(); err != nil {
+				r.Fatalf("while waiting for %s: %v", what, err)
+			}
 		case <-deadline:
 			r.Fatalf("still waiting after %s: %s", patience, what)
 		}

@@ -68,7 +68,7 @@ func alertsPerKey(t *testing.T, shards, batch int, events []*Event) map[string]s
 }
 
 func TestSameInputSameAlerts(t *testing.T) {
-	events := randomEvents(2000)
+	events := randomEvents(1200)
 	first := alertsPerKey(t, 1, len(events), events)
 	if len(first) != 20 {
 		t.Fatalf("%d keys have alerts; want all 20", len(first))
@@ -87,7 +87,7 @@ func TestSameInputSameAlerts(t *testing.T) {
 // Keys do not see each other: whatever order their events come in, each key
 // that keeps its own order has the same alerts.
 func TestOrderMattersPerKeyOnly(t *testing.T) {
-	events := randomEvents(2000)
+	events := randomEvents(1200)
 	byPair := map[string][]*Event{}
 	for _, ev := range events {
 		key := ev.Identity.ARN

@@ -33,7 +33,7 @@ const (
 // Skip reports whether r is only counted, because nothing was lost.
 func (r Reason) Skip() bool {
 	switch r {
-	case ReasonTombstone, ReasonEmpty, ReasonS3Notification, ReasonDigest, ReasonControlMessage:
+	case ReasonTombstone, ReasonEmpty, ReasonS3Notification, ReasonDigest, ReasonControlMessage, ReasonNoKey:
 		return true
 	}
 	return false

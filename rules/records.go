@@ -51,7 +51,7 @@ const (
 	// eagerRescan is up to which size an incomplete value is scanned anew after
 	// each read. Beyond it the next scan waits until the value's bytes have
 	// doubled, so that it costs no more than a few passes however it trickles in.
-	eagerRescan = 64 << 10
+	eagerRescan = 16 << 10
 
 	// maxEmptyReads is how often Reader may return nothing and no error, as for
 	// bufio.

@@ -82,7 +82,7 @@ func (r *reader) ref(topic []byte) (b blockRef) {
 		}
 	}
 	b.at, b.partition, b.offset, b.index = r.time(), r.int32(), r.varint(), r.int32()
-	if flags > flagPackedID|flagOwnTopic {
+	if flags > flagPackedID|flagOwnTopic || b.at == noTime {
 		r.fail()
 	}
 	return b

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
 
@@ -110,4 +111,13 @@ func (c *checker) indexed(k parts, r Change, at int64) error {
 		return fmt.Errorf("filed at %s, after its deadline %s", instant(at), instant(deadline))
 	}
 	return nil
+}
+
+// Damage breaks a record on disk.
+func Damage(t interface{ Fatal(...any) }, h *Shard, key []byte) {
+	b := h.store.db.NewBatch()
+	defer b.Close()
+	if err := errors.Join(h.set(b, key, []byte{formatVersion}), h.commit(b)); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -64,7 +64,17 @@ func inScope(t *testing.T, h *state.Shard, key string, at state.Ref, fn func(s *
 	apply(t, h, tx)
 }
 
+// apply applies a Tx and checks that what is on disk fits together.
 func apply(t *testing.T, h *state.Shard, tx *state.Tx) []state.Change {
+	t.Helper()
+	changes := applyUnchecked(t, h, tx)
+	if err := state.Check(h); err != nil {
+		t.Fatalf("Check() = %v; want nil", err)
+	}
+	return changes
+}
+
+func applyUnchecked(t *testing.T, h *state.Shard, tx *state.Tx) []state.Change {
 	t.Helper()
 	changes := slices.Collect(tx.Changes())
 	for i, c := range changes {
@@ -75,9 +85,6 @@ func apply(t *testing.T, h *state.Shard, tx *state.Tx) []state.Change {
 	}
 	if err := tx.Apply(h.Position().Changelog + int64(len(changes)) + 1); err != nil {
 		t.Fatalf("Apply() = %v; want nil", err)
-	}
-	if err := state.Check(h); err != nil {
-		t.Fatalf("Check() = %v; want nil", err)
 	}
 	return changes
 }

@@ -3,8 +3,6 @@ package state_test
 import (
 	"bytes"
 	"fmt"
-	"iter"
-	"math/rand/v2"
 	"reflect"
 	"slices"
 	"testing"
@@ -183,6 +181,7 @@ func call(t *rapid.T, s *state.Scope, want *modelScope) {
 			sameSet(t, set, want.set(name))
 		},
 		func() { s.ResetStringSet(name); want.reset("set", name) },
+		func() { s.RenewStringSet(name, 3*time.Hour); want.renew(name, 3*time.Hour) },
 		func() {
 			held, suppressed := s.Suppress(name, 5*time.Hour)
 			wantHeld, wantSuppressed := want.suppress(name, 5*time.Hour)
@@ -305,105 +304,6 @@ func (m *machine) consistent(t *rapid.T) {
 	if err := state.Check(m.shard); err != nil {
 		t.Fatalf("Check() = %v; want nil", err)
 	}
-}
-
-func (m *machine) reopen(t *rapid.T) {
-	m.tx.Discard()
-	if err := m.store.Close(); err != nil {
-		t.Fatalf("Close() = %v; want nil", err)
-	}
-	m.open(t)
-}
-
-// crash loses what was not synced, or some of it. What is left must be what
-// some Apply has left, or be marked as incomplete; the changelog brings the
-// rest.
-func (m *machine) crash(t *rapid.T) {
-	percent := rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "kept")
-	seed := rapid.Uint64().Draw(t, "seed")
-	clone := m.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 1))})
-	m.tx.Discard()
-	if err := m.store.Close(); err != nil {
-		t.Fatalf("Close() = %v; want nil", err)
-	}
-	m.fs = clone
-	m.open(t)
-	at, now := m.shard.Position().Changelog, m.applied
-	m.consistent(t)
-	if _, restoring := m.shard.Restoring(); !restoring {
-		was, ok := m.history[at]
-		if !ok {
-			t.Fatalf("Position().Changelog = %d after a crash; want an offset that was applied", at)
-		}
-		m.applied = was
-		m.begin()
-		m.check(t)
-	}
-	m.load(t, at)
-	m.applied = now
-	m.begin()
-}
-
-// load brings the shard from an offset to the end of the changelog.
-func (m *machine) load(t *rapid.T, from int64) {
-	if err := m.shard.BeginRestore(epoch); err != nil {
-		t.Fatalf("BeginRestore() = %v; want nil", err)
-	}
-	i, _ := slices.BinarySearch(m.ends, from+1)
-	for _, part := range slices.Collect(slices.Chunk(m.log[i:], rapid.IntRange(1, 50).Draw(t, "chunk"))) {
-		i += len(part)
-		if err := m.shard.Load(m.ends[i-1], records(part)); err != nil {
-			t.Fatalf("Load(%d) = %v; want nil", m.ends[i-1], err)
-		}
-	}
-	if err := m.shard.Load(m.next, records(nil)); err != nil {
-		t.Fatalf("Load(%d) = %v; want nil", m.next, err)
-	}
-	if err := m.shard.EndRestore(); err != nil {
-		t.Fatalf("EndRestore() = %v; want nil", err)
-	}
-	m.consistent(t)
-}
-
-func records(changes []state.Change) iter.Seq2[[]byte, []byte] {
-	return func(yield func(k, v []byte) bool) {
-		for _, c := range changes {
-			if !yield(c.Key, c.Value) {
-				return
-			}
-		}
-	}
-}
-
-// restore goes on with a shard that was made from the changelog alone.
-func (m *machine) restore(t *rapid.T) {
-	m.tx.Discard()
-	old := m.shard
-	before := dump(t, old)
-	m.use(t, 3-m.number)
-	if err := m.shard.Wipe(); err != nil {
-		t.Fatalf("Wipe() = %v; want nil", err)
-	}
-	m.load(t, 0)
-	if after := dump(t, m.shard); !slices.EqualFunc(before, after, sameChange) {
-		t.Fatalf("dump after Load of all changes = %q; want %q", after, before)
-	}
-	if err := old.Wipe(); err != nil {
-		t.Fatalf("Wipe() = %v; want nil", err)
-	}
-	m.begin()
-}
-
-func sameChange(a, b state.Change) bool {
-	return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value)
-}
-
-func dump(t interface{ Fatalf(string, ...any) }, h *state.Shard) []state.Change {
-	records, err := state.Dump(h, false)
-	if err != nil {
-		t.Fatalf("Dump() = %v; want nil", err)
-	}
-	return records
 }
 
 // check compares everything that can be asked.

@@ -222,6 +222,14 @@ func (s *modelScope) remove(name string, members ...string) {
 	s.m.values[s.id("set", name)] = v
 }
 
+func (s *modelScope) renew(name string, atMost time.Duration) {
+	v, ok := s.m.get(s.id("set", name), s.at.Time)
+	if ok && v.expiry.IsZero() && s.at.Time.Sub(v.written) >= atMost {
+		v.written = s.at.Time
+		s.m.values[s.id("set", name)] = v
+	}
+}
+
 func (s *modelScope) suppress(dedup string, span time.Duration) (int64, bool) {
 	id := s.id("alert", dedup)
 	a, ok := s.m.alerts[id]

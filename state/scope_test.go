@@ -82,6 +82,10 @@ var promises = map[string][]step{
 	"which is the newest, not the latest":     {{60, inc, 1}, {0, inc, 2}, {day(90) + 59, get, 2}, {day(90) + 60, get, 0}},
 	"a set lives 90 days":                     {{0, add("a"), `1["a"]["a"]`}, {day(1), add("a"), `1["a"][]`}, {day(91) - 1, has("a"), true}, {day(91), has("a"), false}},
 	"reading does not renew a lifetime":       {{0, put("a"), `1["a"]`}, {day(80), has("a"), true}, {day(80), remove("x"), `1["a"]`}, {day(90), getSet, `0[]`}},
+	"RenewStringSet is a write":               {{0, put("a"), `1["a"]`}, {day(80), renew, nil}, {day(169), has("a"), true}, {day(170), has("a"), false}},
+	"RenewStringSet at most so often":         {{0, put("a"), `1["a"]`}, {day(1) - 1, renew, nil}, {day(90), has("a"), false}, {day(1), renew, nil}, {day(90), has("a"), true}},
+	"RenewStringSet of a missing set":         {{0, renew, nil}, {0, ttl(10), nil}, {1, expiry, none}},
+	"RenewStringSet leaves an expiry":         {{0, put("a"), `1["a"]`}, {0, expire(day(2)), nil}, {day(1), renew, nil}, {day(2), has("a"), false}},
 	"Now is the event's time":                 {{7, func(s *state.Scope) any { return s.Now() }, minute(7)}},
 }
 
@@ -92,6 +96,7 @@ func get(s *state.Scope) any      { return s.GetCounter("n") }
 func inc(s *state.Scope) any      { return s.IncrementCounter("n") }
 func reset(s *state.Scope) any    { s.ResetCounter("n"); return nil }
 func getSet(s *state.Scope) any   { return members(s.GetStringSet("n")) }
+func renew(s *state.Scope) any    { s.RenewStringSet("n", 24*time.Hour); return nil }
 func resetSet(s *state.Scope) any { s.ResetStringSet("n"); return nil }
 func span(s *state.Scope) any     { return s.Span("n") }
 
@@ -221,7 +226,11 @@ func TestLimits(t *testing.T) {
 		{"put", "key", "set_full", func(s *state.Scope) { s.PutStringSet("n", "a", "b", "c", "d") }},
 		{"add", "key", "set_full", func(s *state.Scope) { full(s); s.AddToStringSet("n", "d") }},
 		{"event id", "key", "value_too_large", func(s *state.Scope) { s.IncrementCounter("n") }},
-		{"none: twice the same", "key", "", func(s *state.Scope) { full(s); s.AddToStringSet("n", "a", "b", "c"); s.PutStringSet("n", "a", "a", "b", "c") }},
+		{"none: twice the same", "key", "", func(s *state.Scope) {
+			full(s)
+			s.AddToStringSet("n", "a", "b", "c")
+			s.PutStringSet("n", "a", "a", "b", "c")
+		}},
 		{"none: longest", long[1:], "", func(s *state.Scope) { s.AddToStringSet(long[1:], long[1:]) }},
 		{"none: asked for", "key", "", func(s *state.Scope) { full(s); s.GetStringSet("n").Has(long); s.RemoveFromStringSet("n", long) }},
 	} {

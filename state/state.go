@@ -45,13 +45,14 @@ const noTime = math.MinInt64
 // nearest instant that does; the result is never noTime.
 func nanos(t time.Time) int64 {
 	const last = math.MaxInt64 / int64(time.Second)
-	switch s := t.Unix(); {
-	case s < -last:
+	s, n := t.Unix(), t.UnixNano() // n wraps at either end
+	switch fits := s >= -last-1 && s <= last && (n < 0) == (s < 0); {
+	case !fits && s < 0:
 		return noTime + 1
-	case s >= last:
+	case !fits:
 		return math.MaxInt64
 	}
-	return t.UnixNano()
+	return max(n, noTime+1)
 }
 
 // instant is the inverse of nanos; noTime gives the zero time.

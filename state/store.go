@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func (s *Store) checkFormat() error {
 		return err
 	}
 	defer closer.Close()
-	if len(v) != 1 || v[0] != localFormat {
+	if !bytes.Equal(v, []byte{localFormat}) {
 		return fmt.Errorf("it has local format %d and this build reads format %d: run the build that wrote it, or remove the directory and let the changelog restore it", v, localFormat)
 	}
 	return nil

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	readSize  = 256 << 10 // bytes that are read at once
-	readCount = 4         // buffers that are read ahead
+	readSize  = 64 << 10 // bytes that are read at once
+	readCount = 4        // buffers that are read ahead
 )
 
 // ahead is an io.Reader that reads on another goroutine. Unpacking then has a core of its own, and a read that

@@ -168,7 +168,7 @@ const eachDenial = "rules.access_denied.threshold=1"
 func TestAlertsFlow(t *testing.T) {
 	in, feed := io.Pipe()
 	results, out := io.Pipe()
-	ended := make(chan int)
+	ended := make(chan int, 1)
 	go func() {
 		ended <- run(t.Context(), []string{"detect", "--set", eachDenial}, in, out, io.Discard, nil)
 		out.Close()

@@ -36,9 +36,9 @@ func (a *app) newConsole(what string, total int64) *console {
 
 // advance moves the bar by n bytes.
 func (c *console) advance(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.bar != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
 		_ = c.bar.Add(n) // a terminal that cannot be drawn on is no reason to stop
 	}
 }
@@ -58,12 +58,13 @@ func (c *console) above(write func()) {
 	write()
 }
 
-// close removes the bar.
+// close removes the bar; lines may still be written.
 func (c *console) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.bar != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
 		_ = c.bar.Clear()
 		_ = c.bar.Exit()
+		c.bar = nil
 	}
 }

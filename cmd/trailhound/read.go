@@ -68,7 +68,7 @@ func (r *fileReader) file(ctx context.Context, f inputFile, yield func(at state.
 			return nil
 		}
 		if err != nil {
-			return pathError(err)
+			return err
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -50,7 +50,7 @@ func each(t *testing.T, shards, inputs int, test func(b *bench)) {
 func newBench(t testing.TB, dial func() *wire.Client) *bench {
 	b := &bench{TB: t, dial: dial, group: kafkatest.Name(t), events: make(chan struct{}, 1000)}
 	var cancel context.CancelFunc
-	b.ctx, cancel = context.WithTimeout(context.Background(), patience)
+	b.ctx, cancel = context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return b
 }
@@ -78,7 +78,7 @@ func (b *bench) start(instance string, prepare ...func(*Member)) *member {
 	for _, p := range prepare {
 		p(m.Member)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(b.Context())
 	m.stop = cancel
 	go func() {
 		defer close(m.ended)

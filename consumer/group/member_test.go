@@ -94,7 +94,7 @@ func TestStaticMemberRestarts(t *testing.T) {
 			back := b.start(victim.Instance, func(m *Member) {
 				m.Freshness = func() map[int32]int64 { return map[int32]int64{0: 1 << 30, 7: 3} }
 			})
-			b.until("the member to be back", func() bool { _, ok := back.Current(); return ok })
+			b.settle(counts, append(others, back)...)
 			after := back.confirm()
 			if !reflect.DeepEqual(after.Partitions, before.Partitions) && b.kafka {
 				b.Errorf("leader %v: restarted member has %v; want its old %v", leader, after.Partitions, before.Partitions)

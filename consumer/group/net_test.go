@@ -113,6 +113,6 @@ func bubble(t *testing.T, test func(b *bench, c *kfake.Cluster, n *network)) {
 
 // pass lets virtual time go by.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }

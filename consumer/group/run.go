@@ -93,15 +93,15 @@ func (m *Member) fatal(err error) error {
 	errors.As(err, &code)
 	switch code {
 	case kafka.FencedInstanceID:
-		return fmt.Errorf("group %s: another process uses the group instance id %q and has taken over its membership; "+
-			"stop one of the two, or give each instance an id of its own, then start this one again: %w", m.Group, m.Instance, err)
+		return fmt.Errorf("group %s: another process uses the instance id %q and has taken over its membership; "+
+			"stop one of the two, or give each an instance_id of its own, then start this one again: %w", m.Group, m.Instance, err)
 	case kafka.InconsistentGroupProtocol, kafka.GroupIdNotFound:
-		return fmt.Errorf("group %s: the group is in use by consumers of another kind; stop them or choose another app id: %w", m.Group, err)
+		return fmt.Errorf("group %s: the group is in use by consumers of another kind; stop them or choose another app_id: %w", m.Group, err)
 	case kafka.InvalidSessionTimeout:
-		return fmt.Errorf("group %s: the broker refuses a session timeout of %v; choose one between its group.min.session.timeout.ms and group.max.session.timeout.ms: %w",
+		return fmt.Errorf("group %s: the broker refuses a session timeout of %v; set kafka.session_timeout between its group.min.session.timeout.ms and group.max.session.timeout.ms: %w",
 			m.Group, m.sessionTimeout(), err)
 	case kafka.InvalidGroupId:
-		return fmt.Errorf("group %q: the broker refuses this name; choose another app id: %w", m.Group, err)
+		return fmt.Errorf("group %q: the broker refuses this name; choose another app_id: %w", m.Group, err)
 	case kafka.UnsupportedVersion:
 		return fmt.Errorf("group %s: the broker is too old for group membership with instance ids; it must be Kafka 2.3 or newer: %w", m.Group, err)
 	}
@@ -162,20 +162,24 @@ func (m *Member) heartbeat(ctx context.Context, retry *backoff) (time.Duration, 
 func (m *Member) beside(ctx context.Context, fn func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- fn(ctx) }()
+	var result error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		result = fn(ctx)
+	}()
 	beat := time.NewTimer(m.heartbeatInterval())
 	defer beat.Stop()
 	for {
 		select {
-		case err := <-done:
-			return err
+		case <-done:
+			return result
 		case <-m.wake:
 		case <-beat.C:
 		}
 		if err := m.keep(ctx); err != nil {
 			cancel()
-			<-done
+			<-done // the caller reads what fn has written
 			return err
 		}
 		beat.Reset(m.nextKeep())

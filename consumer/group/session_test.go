@@ -96,9 +96,9 @@ func TestFatalJoinErrors(t *testing.T) {
 		err  *kerr.Error
 		want string
 	}{
-		{kerr.FencedInstanceID, "another process uses the group instance id \"one\""},
-		{kerr.InconsistentGroupProtocol, "choose another app id"},
-		{kerr.InvalidGroupID, "choose another app id"},
+		{kerr.FencedInstanceID, "another process uses the instance id \"one\""},
+		{kerr.InconsistentGroupProtocol, "choose another app_id"},
+		{kerr.InvalidGroupID, "choose another app_id"},
 		{kerr.InvalidSessionTimeout, "group.min.session.timeout.ms"},
 		{kerr.UnsupportedVersion, "Kafka 2.3"},
 	} {
@@ -225,23 +225,37 @@ func TestConfirmIsFresh(t *testing.T) {
 		m := b.start("one", func(m *Member) { m.HeartbeatInterval = 2 * time.Second })
 		b.settle([]int{4}, m)
 		m.confirm()
-		var beats atomic.Int32
+		gate := make(chan struct{})
+		var beats, confirmed atomic.Int32
 		cluster.ControlKey(int16(kmsg.Heartbeat), func(kmsg.Request) (kmsg.Response, error, bool) {
 			cluster.KeepControl()
 			beats.Add(1)
+			<-gate
 			return nil, nil, false
 		})
-		for range 20 {
-			go m.confirm()
+		call := func(n int) {
+			for range n {
+				go func() {
+					if _, err := m.Confirm(b.ctx); err != nil {
+						t.Errorf("Confirm() = %v; want the assignment", err)
+					}
+					confirmed.Add(1)
+				}()
+			}
+			synctest.Wait()
 		}
-		synctest.Wait()
-		if n := beats.Load(); n < 1 || n > 2 {
-			t.Errorf("20 calls of Confirm at a time sent %d heartbeats; want 1, or 2 if one was under way", n)
+		call(1)
+		call(19) // while the heartbeat for the first is under way
+		for i, want := range []int32{0, 1, 20} {
+			if b, c := beats.Load(), confirmed.Load(); b != min(int32(i)+1, 2) || c != want {
+				t.Errorf("with %d heartbeats answered: %d sent, %d of 20 calls of Confirm returned; want %d", i, b, c, want)
+			}
+			if i < 2 {
+				gate <- struct{}{}
+				synctest.Wait()
+			}
 		}
-		m.confirm()
-		if n := beats.Load(); n < 2 || n > 3 {
-			t.Errorf("the next call of Confirm made it %d heartbeats; want one more", n)
-		}
+		close(gate)
 	})
 }
 

@@ -41,7 +41,7 @@ func (a App) problems(infos map[string]Info, brokers string) []Problem {
 		if _, ok := infos[s.Name]; !ok {
 			problems = append(problems, Problem{Topic: s.Name, Missing: true,
 				What:   fmt.Sprintf("input topic %s does not exist", s.Name),
-				Remedy: "correct the name among the inputs in the configuration, or create it: " + s.command(brokers)})
+				Remedy: "correct topics.input in the configuration, or create it: " + s.command(brokers)})
 		}
 	}
 	for _, s := range a.Wanted(infos) {
@@ -64,8 +64,8 @@ func (s Spec) problems(info Info, brokers string) []Problem {
 		problems = append(problems, Problem{Topic: s.Name, What: what, Remedy: remedy})
 	}
 	if n := len(info.Partitions); s.fixed && n != s.Partitions {
-		add(fmt.Sprintf("topic %s has %d partitions, but shards is %d, and the two must be equal for the life of the app id, or keys would change their shard", s.Name, n, s.Partitions),
-			fmt.Sprintf("set shards: %d in the configuration, or choose another app_id", n))
+		add(fmt.Sprintf("topic %s has %s, but shards is %d, and the two must be equal for the life of the app_id, or keys would change their shard", s.Name, plural(n, "partition"), s.Partitions),
+			fmt.Sprintf("set shards: %d in the configuration, or choose another app_id, or delete the topic if nothing was ever written to it", n))
 	}
 	for _, n := range s.needs {
 		found, told := info.Config[n.key]
@@ -75,12 +75,19 @@ func (s Spec) problems(info Info, brokers string) []Problem {
 	}
 	if s.vital && s.Replication > 0 && info.Replication < s.Replication {
 		add(fmt.Sprintf("topic %s has replication factor %d, but %d is configured", s.Name, info.Replication, s.Replication),
-			fmt.Sprintf("add replicas with kafka-reassign-partitions.sh, or set replication: %d in the configuration", info.Replication))
+			fmt.Sprintf("add replicas with kafka-reassign-partitions.sh, or set topics.replication: %d in the configuration", info.Replication))
 	}
 	if what, value := minISR(s, info); what != "" {
 		add(what, s.alter(brokers, "min.insync.replicas", value))
 	}
 	return problems
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // minISR returns what is wrong with min.insync.replicas, and the right value.

@@ -151,7 +151,7 @@ func (s Spec) refused(ctx context.Context, c *wire.Client, code kafka.Error, mes
 	}
 	switch code {
 	case kafka.InvalidReplicationFactor:
-		return fmt.Errorf("create topic %s: %s; set a replication of at most that in the configuration, or start more brokers: %w", s.Name, s.tooFewBrokers(ctx, c), code)
+		return fmt.Errorf("create topic %s: %s; set topics.replication to at most that in the configuration, or start more brokers: %w", s.Name, s.tooFewBrokers(ctx, c), code)
 	case kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed:
 		return fmt.Errorf("%w; grant this user Create on the topic, or let somebody create it: %s", err, s.command(c.Addr.String()))
 	case kafka.PolicyViolation, kafka.InvalidConfiguration:
@@ -171,10 +171,7 @@ func (s Spec) tooFewBrokers(ctx context.Context, c *wire.Client) string {
 	if err != nil {
 		return want + " is more than the cluster has brokers"
 	}
-	if len(m.Brokers) == 1 {
-		return want + " is wanted, but the cluster has 1 broker"
-	}
-	return fmt.Sprintf("%s is wanted, but the cluster has %d brokers", want, len(m.Brokers))
+	return fmt.Sprintf("%s is wanted, but the cluster has %s", want, plural(len(m.Brokers), "broker"))
 }
 
 // awaitLeaders waits until every partition of the topics has a leader.

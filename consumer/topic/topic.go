@@ -24,10 +24,10 @@ import (
 // Info is a topic as the cluster describes it.
 type Info struct {
 	Name        string
-	ID          [16]byte // survives everything but deletion
-	Partitions  []wire.PartitionMetadata
-	Replication int               // replicas of the partition that has fewest
-	Config      map[string]string // every setting in force, defaults included
+	ID          [16]byte                 // survives everything but deletion
+	Partitions  []wire.PartitionMetadata // by index
+	Replication int                      // replicas of the partition that has fewest
+	Config      map[string]string        // every setting in force, defaults included
 }
 
 // MaxMessageBytes returns how large a record batch the topic takes; Kafka's
@@ -63,6 +63,7 @@ func Describe(ctx context.Context, c *wire.Client, names ...string) (map[string]
 		case t.Err != nil:
 			return nil, fmt.Errorf("describe topic %s: %w", name, t.Err)
 		}
+		slices.SortFunc(t.Partitions, func(a, b wire.PartitionMetadata) int { return int(a.Index) - int(b.Index) })
 		infos[name] = Info{Name: name, ID: t.ID, Partitions: t.Partitions, Replication: replication(t.Partitions)}
 	}
 	return infos, describeConfigs(ctx, c, infos)

@@ -52,7 +52,7 @@ func entries(f *Fetched) (all []entry, offsets []int64, err error) {
 
 func genEntry(t *rapid.T) entry {
 	blob := rapid.OneOf(rapid.Just([]byte(nil)), rapid.SliceOfN(rapid.Byte(), 0, 200),
-		rapid.Map(rapid.IntRange(0, 100_000), func(n int) []byte { return bytes.Repeat([]byte("ab"), n) }))
+		rapid.Map(rapid.IntRange(0, 20_000), func(n int) []byte { return bytes.Repeat([]byte("ab"), n) }))
 	e := entry{time: rapid.Int64Range(-1, 1<<50).Draw(t, "time"), key: blob.Draw(t, "key"), value: blob.Draw(t, "value")}
 	for range rapid.IntRange(0, 3).Draw(t, "headers") {
 		e.headers = append(e.headers, Header{rapid.String().Draw(t, "name"), rapid.SliceOf(rapid.Byte()).Draw(t, "header")})

@@ -56,15 +56,30 @@ func (a *appender) Write(b []byte) (int, error) {
 }
 
 // The zstd coders are safe for concurrent use, and hold memory for as many uses at
-// a time as there are processors. The window is larger than most batches.
+// a time as there are processors. They are made here and not on first use because
+// they hold channels, and one made in a testing/synctest bubble is of no use
+// outside it. The encoder's window is larger than most batches.
 var (
-	zstdEncoder = sync.OnceValues(func() (*zstd.Encoder, error) {
-		return zstd.NewWriter(nil, zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20), zstd.WithEncoderConcurrency(0))
-	})
-	zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
-	})
+	zstdEncoder = newZstdEncoder()
+	zstdDecoder = newZstdDecoder()
 )
+
+func newZstdEncoder() *zstd.Encoder {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		panic(err) // an option that the library does not take: every test would meet it
+	}
+	z.EncodeAll(nil, nil) // makes its channel
+	return z
+}
+
+func newZstdDecoder() *zstd.Decoder {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxUnpacked))
+	if err != nil {
+		panic(err) // as above
+	}
+	return z
+}
 
 // pack appends src, compressed, to dst.
 func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
@@ -79,11 +94,7 @@ func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
 		dst = slices.Grow(dst, n)
 		return dst[:len(dst)+len(s2.EncodeSnappy(dst[len(dst):len(dst)+n], src))], nil
 	case compress.Zstd:
-		z, err := zstdEncoder()
-		if err != nil {
-			return dst, err
-		}
-		return z.EncodeAll(src, dst), nil
+		return zstdEncoder.EncodeAll(src, dst), nil
 	case compress.Gzip, compress.Lz4:
 		c := coders.Get().(*coder)
 		defer coders.Put(c)
@@ -136,30 +147,22 @@ func unpack(codec compress.Compression, dst, src []byte, limit int) ([]byte, err
 }
 
 func unpackZstd(dst, src []byte, limit int) ([]byte, error) {
-	z, err := zstdDecoder()
-	if err != nil {
+	// DecodeAll makes room for what a frame claims to hold: not for a lie.
+	var h zstd.Header
+	if err := h.Decode(src); err != nil {
 		return dst, err
 	}
-	// DecodeAll fills what dst has room for. What a frame's header claims is not
-	// believed beyond what its blocks can hold.
-	most := limit
-	if possible := len(dst) + (len(src)/zstdBlockHeader+1)*zstdBlock; possible < limit {
-		most = possible
+	if possible := (len(src)/zstdBlockHeader + 1) * zstdBlock; h.HasFCS && h.FrameContentSize > uint64(possible) {
+		return dst, fmt.Errorf("%d bytes claim to hold %d", len(src), h.FrameContentSize)
 	}
-	dst = room(dst, 4*len(src), most)
-	for {
-		out, err := z.DecodeAll(src, dst[:len(dst):min(cap(dst), max(most, len(dst)))])
-		if err == nil {
-			return out, nil
-		}
-		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-			return dst, err
-		}
-		if cap(dst) >= most {
-			return dst, errTooLarge
-		}
-		dst = room(dst, 2*(cap(dst)-len(dst))+readStep, most)
+	out, err := zstdDecoder.DecodeAll(src, dst)
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded) || len(out) > limit:
+		return dst, errTooLarge
+	case err != nil:
+		return dst, err
 	}
+	return out, nil
 }
 
 // room returns dst with place for n more bytes, but not for more than limit in all.

@@ -23,7 +23,8 @@ const (
 	// have come, so that a false length costs the sender what it costs us.
 	readStep = 1 << 20
 
-	// keptBuffer is the largest buffer that is kept for the next request.
+	// keptBuffer is the largest buffer that is kept for the next request without
+	// much thought.
 	keptBuffer = 16 << 20
 )
 

@@ -96,9 +96,10 @@ func (f *Fetched) reset(req FetchRequest) {
 	f.filter.reset(req.ReadCommitted)
 }
 
-// keep empties a buffer, and lets go of one that something unusual has swollen.
+// keep empties a buffer. It lets go of a large one that the last fetch has made
+// little use of: something unusual has swollen it.
 func keep(b []byte) []byte {
-	if cap(b) > keptBuffer {
+	if cap(b) > keptBuffer && len(b) < cap(b)/4 {
 		return nil
 	}
 	return b[:0]

@@ -25,7 +25,8 @@ const Env = "TRAILHOUND_TEST_BROKERS"
 // patience bounds every wait for a cluster.
 const patience = time.Minute
 
-func realBrokers() []string {
+// Real returns the real brokers, nil if there are none.
+func Real() []string {
 	if list := os.Getenv(Env); list != "" {
 		return strings.Split(list, ",")
 	}
@@ -37,7 +38,7 @@ func realBrokers() []string {
 func Each(t *testing.T, test func(t *testing.T, brokers []string)) {
 	t.Helper()
 	t.Run("kfake", func(t *testing.T) { test(t, Fake(t, 3).ListenAddrs()) })
-	if real := realBrokers(); real != nil {
+	if real := Real(); real != nil {
 		t.Run("kafka", func(t *testing.T) { test(t, real) })
 	}
 }
@@ -46,7 +47,7 @@ func Each(t *testing.T, test func(t *testing.T, brokers []string)) {
 // in-process cluster of three.
 func Brokers(t testing.TB) []string {
 	t.Helper()
-	if real := realBrokers(); real != nil {
+	if real := Real(); real != nil {
 		return real
 	}
 	return Fake(t, 3).ListenAddrs()
@@ -114,7 +115,7 @@ func Topic(t testing.TB, brokers []string, partitions int, configs map[string]st
 	if err != nil {
 		t.Fatalf("create topic %s: %v", name, err)
 	}
-	if slices.Equal(brokers, realBrokers()) {
+	if slices.Equal(brokers, Real()) {
 		t.Cleanup(func() { deleteTopic(t, brokers, name) })
 	}
 	waitForLeaders(t, cl, name, partitions)

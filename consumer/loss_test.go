@@ -1,0 +1,283 @@
+package consumer_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"trailhound/consumer"
+	"trailhound/consumer/changelog"
+	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/topic"
+)
+
+// wantStop expects the instance to end by itself with a sentence that has all of words.
+func (in *instance) wantStop(words ...string) {
+	in.Helper()
+	select {
+	case err := <-in.done:
+		in.done <- nil
+		if err := in.store.Close(); err != nil {
+			in.Errorf("Close() = %v; want nil", err)
+		}
+		in.store = nil
+		var stop *changelog.StopError
+		if !errors.As(err, &stop) {
+			in.Fatalf("Run() = %v; want a StopError", err)
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				in.Errorf("Run() = %q; want a sentence with %q", err, w)
+			}
+		}
+	case <-time.After(patience):
+		in.Fatalf("Run() still works after %s; want it to stop", patience)
+	}
+}
+
+// deleteRecords removes everything below an offset from a partition.
+func (r *rig) deleteRecords(topic string, partition int32, before int64) {
+	r.Helper()
+	if err := r.client.DeleteRecords(r.Context(), topic, partition, before); err != nil {
+		r.Fatalf("DeleteRecords(%s, %d, %d) = %v; want nil", topic, partition, before, err)
+	}
+}
+
+// remake deletes a topic and makes it again, empty and with another id.
+func (r *rig) remake(name string, partitions int) {
+	r.Helper()
+	before, err := topic.Describe(r.Context(), r.client, name)
+	if err != nil {
+		r.Fatal(err)
+	}
+	del := kmsg.NewPtrDeleteTopicsRequest()
+	del.TopicNames = []string{name}
+	gone := kmsg.NewDeleteTopicsRequestTopic()
+	gone.Topic = kmsg.StringPtr(name)
+	del.Topics = append(del.Topics, gone)
+	if _, err := del.RequestWith(r.Context(), r.produce); err != nil {
+		r.Fatal(err)
+	}
+	app := r.app
+	app.CreateInput, app.InputPartitions = true, partitions
+	r.await("the topic to be made again", func() bool {
+		if _, err := topic.Create(r.Context(), r.client, app); err != nil {
+			return false
+		}
+		now, err := topic.Describe(r.Context(), r.client, name)
+		return err == nil && now[name].ID != before[name].ID && now[name].ID != [16]byte{}
+	})
+	r.produce.Close() // it remembers the old topic
+	if r.produce, err = kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// Records that retention removed before they were read are a loss: the instance
+// stops and says so, and goes on only when told. PROTOCOL R4, FAILURES 7.
+func TestServiceInputTrimmed(t *testing.T) {
+	r := newRig(t, 1, 1)
+	fs := disk()
+	first := r.start("only", fs, nil)
+	r.send(&kgo.Record{Value: []byte(assume("0", "arn:r", "192.0.2.0", noon))})
+	r.drain()
+	first.shutdown()
+
+	for i := range 5 {
+		r.send(&kgo.Record{Value: []byte(assume(fmt.Sprint("lost", i), "arn:r", "192.0.2.1", noon))})
+	}
+	r.deleteRecords(r.app.Inputs[0], 0, 4)
+	r.start("only", fs, nil).wantStop(r.app.Inputs[0], "partition 0", "1 to 3", "--accept-loss")
+
+	r.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	r.drain()
+	r.wantAlerts([]string{"assume_role_unique_ip lost3", "assume_role_unique_ip lost4"})
+}
+
+// A committed offset beyond the end of the input is not taken for "nothing new".
+func TestServiceInputShorterThanCommitted(t *testing.T) {
+	r := newRig(t, 1, 1)
+	fs := disk()
+	in := r.start("only", fs, nil)
+	r.send(&kgo.Record{Value: []byte(assume("0", "arn:r", "192.0.2.0", noon))})
+	r.drain()
+	in.shutdown()
+
+	commit := kmsg.NewPtrOffsetCommitRequest()
+	commit.Group, commit.Generation = r.app.ID, -1
+	tp, p := kmsg.NewOffsetCommitRequestTopic(), kmsg.NewOffsetCommitRequestTopicPartition()
+	infos, err := topic.Describe(t.Context(), r.client, r.app.Inputs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	tp.Topic, tp.TopicID, p.Offset = r.app.Inputs[0], infos[r.app.Inputs[0]].ID, 1000
+	tp.Partitions = append(tp.Partitions, p)
+	commit.Topics = append(commit.Topics, tp)
+	r.await("the session to end, so that an offset can be committed from outside", func() bool {
+		resp, err := commit.RequestWith(r.Context(), r.produce)
+		return err == nil && resp.Topics[0].Partitions[0].ErrorCode == 0
+	})
+	r.start("only", fs, nil).wantStop(r.app.Inputs[0], "ends at 1", "1000", "--accept-loss")
+}
+
+// An input topic that was deleted and made again is read from its start: its
+// offsets look old but are not. PROTOCOL R4, FAILURES 23.
+func TestServiceInputMadeAgain(t *testing.T) {
+	for _, running := range []bool{false, true} {
+		t.Run(fmt.Sprintf("running=%t", running), func(t *testing.T) {
+			r := newRig(t, 1, 1)
+			fs := disk()
+			in := r.start("only", fs, nil)
+			for i := range 3 {
+				r.send(&kgo.Record{Value: []byte(assume(fmt.Sprint("old", i), "arn:r", fmt.Sprint("192.0.2.", i), noon))})
+			}
+			r.drain()
+			if !running {
+				in.shutdown()
+			}
+			r.remake(r.app.Inputs[0], 1)
+			r.send(&kgo.Record{Value: []byte(assume("new", "arn:r", "192.0.2.9", noon))})
+			if !running {
+				r.start("only", fs, nil)
+			}
+			r.await("the new topic's event to be evaluated", func() bool { return len(r.alerts()) == 3 })
+			r.drain()
+			r.wantAlerts([]string{"assume_role_unique_ip old1", "assume_role_unique_ip old2", "assume_role_unique_ip new"})
+		})
+	}
+}
+
+// Work that is gone before it was evaluated stops the shard. FAILURES 7.
+func TestServiceWorkTrimmed(t *testing.T) {
+	r := newRig(t, 1, 1)
+	fs := disk()
+	in := r.start("only", fs, nil)
+	r.send(&kgo.Record{Value: []byte(assume("0", "arn:r", "192.0.2.0", noon))})
+	r.drain()
+	in.shutdown()
+
+	junk := &kgo.Record{Topic: r.app.WorkTopic(), Value: []byte("never read")}
+	for range 3 {
+		if err := r.produce.ProduceSync(r.Context(), junk).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.deleteRecords(r.app.WorkTopic(), 0, 3)
+	r.start("only", fs, nil).wantStop(r.app.WorkTopic(), "1 to 2", "--accept-loss")
+}
+
+// A work record that this build cannot read is never skipped. PROTOCOL R3, D10.
+func TestServiceUnreadableWork(t *testing.T) {
+	for name, value := range map[string][]byte{"newer format": {99, 1, 2, 3}, "damaged": {1, 2, 3}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1, 1)
+			if err := r.produce.ProduceSync(r.Context(), &kgo.Record{Topic: r.app.WorkTopic(), Value: value}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			r.start("only", disk(), nil).wantStop(r.app.WorkTopic(), "offset 0")
+		})
+	}
+}
+
+// A member whose configuration differs from the app's finds out before it
+// evaluates anything, and is told which key differs. PROTOCOL D10.
+func TestServiceIdentity(t *testing.T) {
+	r := newRig(t, 1, 2)
+	in := r.start("only", disk(), nil)
+	r.send(&kgo.Record{Value: []byte(assume("0", "arn:r", "192.0.2.0", noon))})
+	r.drain()
+	r.await("both shards to be ready", func() bool { return in.service.Ready() == nil })
+	in.shutdown()
+
+	other := kafkatest.Topic(t, r.brokers, 1, nil)
+	inputs := func(s *consumer.Service) { s.App.Inputs = []string{r.app.Inputs[0], other} }
+	r.start("only", disk(), inputs).wantStop("topics.input", other, "--accept-change")
+	r.start("only", disk(), func(s *consumer.Service) { s.App.Alerts = other }).wantStop("topics.alerts", other)
+	accepted := r.start("only", disk(), func(s *consumer.Service) { inputs(s); s.Accept.Change = true })
+	r.await("the accepted change to be worked with", func() bool { return accepted.service.Ready() == nil })
+	accepted.shutdown()
+	again := r.start("only", disk(), inputs)
+	r.await("the change to have been remembered", func() bool { return again.service.Ready() == nil })
+}
+
+// The work topic made again has lost what waited in it.
+func TestServiceWorkMadeAgain(t *testing.T) {
+	r := newRig(t, 1, 1)
+	fs := disk()
+	in := r.start("only", fs, nil)
+	r.send(&kgo.Record{Value: []byte(assume("0", "arn:r", "192.0.2.0", noon))})
+	r.drain()
+	in.shutdown()
+	r.remake(r.app.WorkTopic(), 1)
+	r.start("only", fs, nil).wantStop(r.app.WorkTopic(), "made again", "--accept-loss")
+	r.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	r.send(&kgo.Record{Value: []byte(assume("1", "arn:r", "192.0.2.1", noon))})
+	r.drain()
+	r.wantAlerts([]string{"assume_role_unique_ip 1"})
+}
+
+// The changelog made again is another log: the local copy is not continued, and
+// that the state is gone is said. FAILURES 9.
+func TestServiceStateMadeAgain(t *testing.T) {
+	r := newRig(t, 1, 1)
+	fs := disk()
+	in := r.start("only", fs, nil)
+	r.send(&kgo.Record{Value: []byte(assume("0", "arn:r", "192.0.2.0", noon))})
+	r.drain()
+	in.shutdown()
+	r.remake(r.app.StateTopic(), 1)
+	r.start("only", fs, nil).wantStop(r.app.StateTopic(), "shard 0 has no state", "--accept-loss")
+	r.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	for i := range 3 { // the first address is trusted anew
+		r.send(&kgo.Record{Value: []byte(assume(fmt.Sprint(i), "arn:r", fmt.Sprint("192.0.2.", i), noon))})
+	}
+	r.drain()
+	r.wantAlerts([]string{"assume_role_unique_ip 1", "assume_role_unique_ip 2"})
+}
+
+// A batch that the broker refuses for its content is halved until the one event
+// that is to blame goes to the dead-letter topic. PROTOCOL D6, FAILURES 22.
+func TestServiceRefusedBatch(t *testing.T) {
+	r := newRig(t, 1, 1)
+	in := r.start("only", disk(), nil)
+	r.await("the instance to be ready", func() bool { return in.service.Ready() == nil })
+
+	// The limit falls behind the instance's back, so that it finds out by being refused.
+	alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	res, cfg := kmsg.NewIncrementalAlterConfigsRequestResource(), kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeTopic, r.app.Alerts
+	cfg.Name, cfg.Value = "max.message.bytes", kmsg.StringPtr("9000")
+	res.Configs = append(res.Configs, cfg)
+	alter.Resources = append(alter.Resources, res)
+	if resp, err := alter.RequestWith(t.Context(), r.produce); err != nil || resp.Resources[0].ErrorCode != 0 {
+		t.Fatalf("alter max.message.bytes: %v %+v", err, resp)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	noise := make([]byte, 12_000) // does not compress
+	for i := range noise {
+		noise[i] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[rng.IntN(64)]
+	}
+	big := strings.Replace(assume("big", "arn:r", "192.0.2.99", noon), "{", `{"userAgent":"`+string(noise)+`",`, 1)
+	records := []*kgo.Record{{Value: []byte(assume("trusted", "arn:r", "192.0.2.0", noon))}}
+	want := []string{}
+	for i := range 40 {
+		if i == 17 {
+			records = append(records, &kgo.Record{Value: []byte(big)})
+		}
+		records = append(records, &kgo.Record{Value: []byte(assume(fmt.Sprint(i), "arn:r", "192.0.2.1", noon))})
+		want = append(want, fmt.Sprint("assume_role_unique_ip ", i))
+	}
+	r.send(records...)
+	r.drain()
+	r.wantAlerts(want)
+	letters := kafkatest.ReadCommitted(t, r.brokers, r.app.DeadLetter)
+	if len(letters) != 1 || header(letters[0], "reason") != "output_rejected" || string(letters[0].Value) != big {
+		t.Errorf("%d dead letters; want one, output_rejected, with the big event", len(letters))
+	}
+}

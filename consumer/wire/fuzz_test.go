@@ -1,0 +1,120 @@
+package wire
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/segmentio/kafka-go/compress"
+)
+
+// sealAll writes the checksums of all batches of a set, so that a fuzzer gets past them.
+func sealAll(set []byte) {
+	for len(set) >= batchHeader {
+		length := int(int32(binary.BigEndian.Uint32(set[atLength:]))) + logOverhead
+		if length < batchHeader || length > len(set) {
+			return
+		}
+		seal(set[:length])
+		set = set[length:]
+	}
+}
+
+func FuzzTake(f *testing.F) {
+	for _, codec := range allCodecs {
+		f.Add(slices.Concat(encode(f, 0, plain(codec), nil, strings.Repeat("compressible ", 20), "b"), hollow(f, 2, 3), marker(f, 6, 1, 0)), int64(0), int64(1), int64(0))
+	}
+	f.Add(encode(f, 5, plain(compress.None), attribute(logAppendTimeBit|transactionalBit), "x"), int64(5), int64(-1), int64(3))
+	f.Fuzz(func(t *testing.T, set []byte, from, producer, first int64) {
+		sealAll(set)
+		in := Fetched{limit: 1 << 20}
+		in.reset(FetchRequest{Offset: from, ReadCommitted: first%2 == 0})
+		in.filter.expect(producer, first)
+		if err := in.take(set); err != nil {
+			if len(in.sections) > 0 || in.Next != from {
+				t.Fatalf("take = %v with %d sections and Next %d; want none and %d", err, len(in.sections), in.Next, from)
+			}
+			return
+		}
+		if in.Next < from {
+			t.Fatalf("take: Next %d; want no less than the offset asked for, %d", in.Next, from)
+		}
+		all, offsets, err := entries(&in)
+		for _, offset := range offsets {
+			if offset < from || offset >= in.Next {
+				t.Fatalf("Each: a record at offset %d; want it from %d to below Next, %d", offset, from, in.Next)
+			}
+		}
+		if err != nil || len(all) == 0 {
+			return
+		}
+		var b Batch
+		for _, e := range all {
+			b.Append(e.time, e.key, e.value, e.headers...)
+		}
+		again, err := b.Encode(nil, plain(compress.Compression(uint(len(set))%5)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := fetched(again, 0, true)
+		if err != nil {
+			t.Fatalf("take of what Encode made = %v; want nil", err)
+		}
+		got, _, err := entries(out)
+		if err != nil || len(got) != len(all) {
+			t.Fatalf("Each of what Encode made: %d records, %v; want %d", len(got), err, len(all))
+		}
+		for i := range all {
+			if got[i].String() != all[i].String() {
+				t.Fatalf("record %d after Encode = %v; want %v", i, got[i], all[i])
+			}
+		}
+	})
+}
+
+func FuzzResponses(f *testing.F) {
+	body := make([]byte, 10) // throttle time, code, session
+	body = appendString(appendInt32(body, 1), "t")
+	body = appendInt32(appendInt32(body, 1), 3) // one partition, number 3
+	body = append(body, make([]byte, 26)...)    // code and offsets
+	body = appendInt64(appendInt64(appendInt32(body, 1), 9), 0)
+	body = appendInt32(body, -1) // preferred replica
+	f.Add(appendBytes(body, encode(f, 0, plain(compress.Lz4), nil, "a", "b")))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var in Fetched
+		in.reset(FetchRequest{Topic: "t", Partition: 3})
+		var a fetchAnswer
+		if r := (reader{b: body}); !r.bad {
+			a.read(&r, &in)
+			if !r.bad && a.verdict("fetch", FetchRequest{Topic: "t", Partition: 3}) == nil && in.take(a.batches) == nil {
+				_ = in.Each(func(*Record) bool { return true })
+			}
+		}
+		parts := []*Part{{Topic: "t", Partition: 3}}
+		for _, read := range []func(*reader){
+			func(r *reader) { readTopics(r) },
+			func(r *reader) { readProduced(r, 7, parts) },
+			func(r *reader) { readProduced(r, 8, parts) },
+			func(r *reader) { readAdded(parts)(r, 2) },
+		} {
+			read(&reader{b: body})
+		}
+	})
+}
+
+func TestFuzzSeedsAreWhole(t *testing.T) {
+	// The seed of FuzzResponses must be a response, or the fuzzer starts from nothing.
+	body := make([]byte, 10)
+	body = appendString(appendInt32(body, 1), "t")
+	body = append(appendInt32(appendInt32(body, 1), 3), make([]byte, 26)...)
+	body = appendInt32(appendInt32(body, 0), -1)
+	r := reader{b: appendBytes(body, encode(t, 0, plain(compress.None), nil, "a"))}
+	var in Fetched
+	in.reset(FetchRequest{Topic: "t", Partition: 3})
+	var a fetchAnswer
+	a.read(&r, &in)
+	if err := a.verdict("fetch", FetchRequest{Topic: "t", Partition: 3}); err != nil || r.bad || len(r.b) != 0 || len(a.batches) == 0 {
+		t.Errorf("the fuzzer's seed: %+v, %v, %d bytes left; want a whole response", a, err, len(r.b))
+	}
+}

@@ -1,0 +1,184 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// reencode decodes a value of a kind and encodes it again.
+func reencode(kind byte, value []byte) ([]byte, error) {
+	switch kind {
+	case kindCounter:
+		c, err := decodeCounter(value)
+		return c.append(nil), err
+	case kindSet:
+		m, err := decodeSet(value)
+		return m.append(nil), err
+	case kindSuppression:
+		u, err := decodeSuppression(value)
+		return u.append(nil), err
+	case kindSeen:
+		until, err := decodeSeen(value)
+		return appendSeen(nil, until), err
+	case kindPosition:
+		p, err := decodePosition(value)
+		return p.append(nil), err
+	case kindSource:
+		p, err := decodeSource(value)
+		return p.append(nil), err
+	case kindEvidence:
+		return reencodeBlock(value)
+	}
+	_, _, err := checkValue(kind, value)
+	return value, err
+}
+
+func reencodeBlock(value []byte) ([]byte, error) {
+	if _, _, err := checkValue(kindEvidence, value); err != nil {
+		return nil, err
+	}
+	refs, err := appendRefs(nil, value[1:], blockRefs)
+	r := reader{b: value[1:]}
+	block := appendPart(nil, r.part())
+	for i := range refs {
+		block = appendRef(block, &refs[i], nanos(refs[i].Time))
+	}
+	return append([]byte{formatVersion}, block...), err
+}
+
+func FuzzChange(f *testing.F) {
+	for _, c := range exampleChanges() {
+		f.Add(c.Key, c.Value)
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		k, err := parseKey(key)
+		if err != nil {
+			return
+		}
+		if got := k.append(nil); !bytes.Equal(got, key) {
+			t.Fatalf("key %q decoded and encoded = %q", key, got)
+		}
+		_, _, err = checkValue(k.kind, value)
+		if len(value) > 0 && value[0] != formatVersion && k.kind != kindClaim && !errors.Is(err, ErrFormat) {
+			t.Fatalf("checkValue(%q, %q) = %v; want ErrFormat", k.kind, value, err)
+		}
+		if err != nil {
+			return
+		}
+		if got, err := reencode(k.kind, value); err != nil || !bytes.Equal(got, value) {
+			t.Fatalf("value %q of kind %q decoded and encoded = %q, %v", value, k.kind, got, err)
+		}
+	})
+}
+
+func FuzzTime(f *testing.F) {
+	for _, n := range []int64{0, 1, -1, 1e9, -1e9, 1772323200e9, noTime, noTime + 1, 1<<63 - 1} {
+		f.Add(n)
+	}
+	f.Fuzz(func(t *testing.T, n int64) {
+		r := reader{b: appendTime(nil, n)}
+		if got := r.time(); got != n || r.close() != nil {
+			t.Fatalf("time(appendTime(%d)) = %d, %v", n, got, r.close())
+		}
+		if n == noTime {
+			return
+		}
+		if got := nanos(time.Unix(0, n)); got != n {
+			t.Fatalf("nanos(Unix(0, %d)) = %d", n, got)
+		}
+	})
+}
+
+func FuzzUUID(f *testing.F) {
+	f.Add("0b6e7c1e-0000-4000-8000-0123456789ab")
+	f.Add("0B6E7C1E-0000-4000-8000-0123456789AB")
+	f.Add("0b6e7c1e-0000-4000-8000-0123456789a")
+	f.Fuzz(func(t *testing.T, s string) {
+		u, ok := packUUID(s)
+		if got := unpackUUID(u[:]); ok && got != s {
+			t.Fatalf("unpackUUID(packUUID(%q)) = %q", s, got)
+		}
+	})
+}
+
+// exampleChanges has a record of each kind and shape.
+func exampleChanges() []Change {
+	ref := Ref{ID: "0b6e7c1e-0000-4000-8000-0123456789ab", Time: time.Unix(1772323200, 5), Source: Source{Topic: "trail", Partition: 3, Offset: 4711, Index: 2}}
+	other := Ref{ID: "short", Time: time.Unix(1772323201, 0), Source: Source{Topic: "other"}}
+	head := appendRef(appendRef(nil, &ref, nanos(ref.Time)), &other, nanos(other.Time))
+	own := life{newest: 2e9, expiry: 5e9, filed: 5e9}
+	unlimited := life{newest: 2e9, expiry: noTime, filed: 7e9}
+	early := life{newest: 2e9, expiry: 9e9 + 1, filed: 7e9}
+	block := []byte{formatVersion}
+	for i := range blockRefs {
+		r := ref
+		if i%3 == 0 {
+			r = other
+		}
+		block = append(block[:1:1], appendRef(block[1:], &r, nanos(r.Time))...)
+	}
+	named := func(kind byte) parts {
+		return parts{kind: kind, rule: []byte("rule"), key: []byte("key"), name: []byte("name"), slot: 6, hash: [16]byte{1}, set: 3, member: []byte("m"), partition: -1}
+	}
+	c := counter{count: -5, total: 18, first: 1e9, life: own, head: head}
+	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
+	m := set{number: 3, count: 9, life: early}
+	u := suppression{held: 4, life: unlimited}
+	p := position{work: 9, stream: 1e9, nextSet: 4, fingerprint: []byte("f")}
+	var changes []Change
+	for _, v := range []struct {
+		kind  byte
+		value []byte
+	}{
+		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
+		{kindSeen, appendSeen(nil, 3e9)}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, []byte{1}},
+		{kindMeta, []byte("\x01value")}, {kindSource, sourcePosition{-1, 7}.append(nil)}, {kindPosition, p.append(nil)},
+		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
+	} {
+		k := named(v.kind)
+		changes = append(changes, Change{k.append(nil), v.value})
+	}
+	return changes
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// The formats are frozen: what is in changelogs must stay readable, and a new
+// way to write it needs a new version.
+func TestFormatIsFrozen(t *testing.T) {
+	var got strings.Builder
+	for _, c := range exampleChanges() {
+		fmt.Fprintf(&got, "%q\n\t%q\n", c.Key, c.Value)
+	}
+	const file = "testdata/format.golden"
+	if *update {
+		if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("changes are written as\n%s; want\n%s", got.String(), want)
+	}
+}
+
+func TestExampleChangesAreWellFormed(t *testing.T) {
+	for _, c := range exampleChanges() {
+		k, err := parseKey(c.Key)
+		if err != nil {
+			t.Errorf("parseKey(%q) = %v; want nil", c.Key, err)
+		}
+		if got, err := reencode(k.kind, c.Value); err != nil || !bytes.Equal(got, c.Value) {
+			t.Errorf("value %q of kind %q decoded and encoded = %q, %v", c.Value, k.kind, got, err)
+		}
+	}
+}
