@@ -267,7 +267,7 @@ func receive(conn io.Reader, into *[]byte, id int32) ([]byte, error) {
 
 // unexpected names the end of a connection as what it is in the middle of an exchange.
 func unexpected(err error) error {
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the broker closed the connection: %w", io.ErrUnexpectedEOF)
 	}
 	return err

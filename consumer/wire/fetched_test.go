@@ -299,3 +299,18 @@ func TestUnpackXerial(t *testing.T) {
 		}
 	}
 }
+
+// TestUnpackSmallFrames: a frame that does not tell its size was refused when the
+// buffer was smaller than what it held.
+func TestUnpackSmallFrames(t *testing.T) {
+	for n := range 1500 {
+		want := strings.Repeat("ab", n)
+		f, err := fetched(encode(t, 0, plain(compress.Zstd), nil, want), 0, false)
+		if err != nil {
+			t.Fatalf("take of a zstd batch with a value of %d bytes = %v; want nil", len(want), err)
+		}
+		if got := values(t, f); got != want {
+			t.Fatalf("a zstd batch with a value of %d bytes gives one of %d", len(want), len(got))
+		}
+	}
+}
