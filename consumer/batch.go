@@ -77,7 +77,9 @@ func (d *detector) record(rec *wire.Record) error {
 // it before; an error means that this build reads it differently.
 func (d *detector) event(ev *rules.Event, err error) bool {
 	if err != nil {
-		d.reject(asBadEvent(err))
+		b := asBadEvent(err)
+		b.index = d.work.source.Index
+		d.reject(b)
 		return false
 	}
 	ev.At, ev.RecordTime = d.work.source, unixMillis(d.work.recordTime)
@@ -132,12 +134,12 @@ func (d *detector) reject(b badEvent) {
 	d.meter.DeadLetter(string(b.reason))
 	source := d.work.source
 	letter := deadLetter{stage: stageDetector, bad: []badEvent{b}, value: d.work.event, recordTime: d.work.recordTime, source: source}
-	value, headers := letter.record(d.mostDead)
+	_, value, headers := letter.record(d.mostDead)
 	to := txn.Partition{Topic: d.app.DeadLetter, Number: source.Partition % int32(d.dead)}
 	d.producer.Add(to, d.now().UnixMilli(), nil, value, headers...)
 	d.outputs++
 	d.bytes += len(value)
-	ev := d.log.Warn().Str("reason", string(b.reason)).Str("rule", b.rule).Str("topic", source.Topic).
+	ev := d.noisy.Warn().Str("reason", string(b.reason)).Str("rule", b.rule).Str("topic", source.Topic).
 		Int32("partition", source.Partition).Int64("offset", source.Offset)
 	if b.reason == rules.ReasonTooLate {
 		ev = ev.Str("remedy", "trailhound replay evaluates a range of the input whatever its age")
@@ -166,7 +168,9 @@ func (d *detector) flush(ctx context.Context) error {
 	start := d.now()
 	d.tx.SetWorkOffset(d.next)
 	d.tx.SetFingerprint(d.engine.Fingerprint())
-	swept := d.tx.Sweep(sweepPerCommit)
+	// More than the batch can have added, or a backlog would grow the state faster
+	// than it is swept.
+	swept := d.tx.Sweep(max(sweepPerCommit, sweepPerEvent*d.events))
 	log := txn.Partition{Topic: d.app.StateTopic(), Number: int32(d.shard)}
 	for c := range d.tx.Changes() {
 		d.producer.Add(log, start.UnixMilli(), c.Key, c.Value)
@@ -185,6 +189,9 @@ func (d *detector) flush(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("commit: no offset for %s partition %d", log.Topic, log.Number)
 	}
+	if had := d.local.Position().Changelog; next <= had {
+		return fmt.Errorf("commit: changelog %s partition %d has shrunk from offset %d to %d: it was made again", log.Topic, log.Number, had, next)
+	}
 	if err := d.tx.Apply(next); err != nil {
 		return fmt.Errorf("apply a committed transaction to the local state: %w", err)
 	}
@@ -198,6 +205,9 @@ func (d *detector) ended(start time.Time, records, size int) {
 	now := d.now()
 	d.took = now.Sub(start)
 	d.meter.Committed(d.took, records, size)
+	if d.events > 0 {
+		d.wait.reset()
+	}
 	if d.most == refuseNext {
 		d.most = 1
 	} else if d.most > 0 {

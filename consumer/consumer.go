@@ -36,6 +36,7 @@ import (
 const (
 	commitEvery  = time.Second      // group commits; what lies between two is read again after a crash, and dropped
 	flushWithin  = 10 * time.Second // at the end of a run: what is not acknowledged by then is sent again by the next owner
+	commitWithin = 5 * time.Second  // at the end of a run: what is not committed by then is read again by the next owner
 	laneBytes    = 1 << 20          // of a produce request to one partition
 	batchFraming = 1 << 10          // room for a batch's header and one record's framing
 )
@@ -59,6 +60,7 @@ type Service struct {
 	MaxUnpacked        int64 // bytes of an unpacked input record; 0: the decoder's default
 	Accept             changelog.Accept
 
+	fail      func(error) // ends the run with this error
 	member    *group.Member
 	topics    map[string]topic.Info
 	identity  changelog.Identity
@@ -105,8 +107,9 @@ func (s *Service) Run(ctx context.Context) error {
 	// still be acknowledged and committed.
 	carrying, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
-	s.routers = crew[inputKey]{ctx: working, fail: func(err error) { stop(err) }, run: s.route}
-	s.detectors = crew[int]{ctx: working, fail: func(err error) { stop(err) }, run: s.detect}
+	s.fail = func(err error) { stop(err) }
+	s.routers = crew[inputKey]{ctx: working, fail: s.fail, run: s.route}
+	s.detectors = crew[int]{ctx: working, fail: s.fail, run: s.detect}
 
 	var carriers sync.WaitGroup
 	for _, l := range slices.Concat(s.lanes, s.dead) {
@@ -114,7 +117,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	carriers.Go(func() {
 		if err := s.member.Run(carrying); err != nil {
-			stop(err)
+			s.fail(err)
 		}
 	})
 	s.commitUntil(working)
@@ -124,20 +127,22 @@ func (s *Service) Run(ctx context.Context) error {
 	s.finish(carrying)
 	drop()
 	carriers.Wait()
-	if err := context.Cause(working); err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
-		return err
+	if cause := context.Cause(working); cause != context.Cause(ctx) {
+		return cause // although the run may have been asked to end since
 	}
 	return nil
 }
 
 // finish waits for the brokers to acknowledge what was read, and commits it.
 func (s *Service) finish(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, flushWithin)
+	flushing, cancel := context.WithTimeout(ctx, flushWithin)
 	defer cancel()
 	for _, l := range slices.Concat(s.lanes, s.dead) {
-		l.idle(ctx)
+		l.idle(flushing)
 	}
-	if err := s.commit(ctx); err != nil {
+	committing, cancel := context.WithTimeout(ctx, commitWithin)
+	defer cancel()
+	if err := s.commit(committing); err != nil {
 		s.Log.Warn().Err(err).Msg("the last positions were not committed; the next owner reads a little more again")
 	}
 }
@@ -156,6 +161,11 @@ func (s *Service) prepare(ctx context.Context) error {
 	}
 	s.topics = topics
 	work, changes := topics[s.App.WorkTopic()], topics[s.App.StateTopic()]
+	for _, t := range []topic.Info{work, changes} {
+		if len(t.Partitions) != s.App.Shards {
+			return fmt.Errorf("topic %s has %d partitions, shards is %d: they must be equal, and are fixed for the life of an app_id", t.Name, len(t.Partitions), s.App.Shards)
+		}
+	}
 	s.identity = changelog.Identity{
 		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
 		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
@@ -169,7 +179,10 @@ func (s *Service) prepare(ctx context.Context) error {
 		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(),
 		SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Log: s.Log,
 	}
-	return s.rememberFreshness()
+	if err := s.rememberFreshness(); err != nil {
+		return err
+	}
+	return s.startLatest(ctx)
 }
 
 func (s *Service) lanesTo(info topic.Info) []*lane {
@@ -178,6 +191,7 @@ func (s *Service) lanesTo(info topic.Info) []*lane {
 		lanes[i] = &lane{
 			client: s.Client, topic: info.Name, partition: int32(i), codec: s.Codec, timeout: s.RequestTimeout,
 			most: min(laneBytes, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name),
+			refused: func(err error) { s.fail(err) },
 		}
 		lanes[i].init()
 	}

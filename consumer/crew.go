@@ -16,6 +16,7 @@ type crew[K comparable] struct {
 	run  func(context.Context, K) error
 
 	mu    sync.Mutex
+	ended bool
 	tasks map[K]*task
 	left  map[K]*task // cancelled, perhaps still running
 }
@@ -40,7 +41,7 @@ func (c *crew[K]) assign(want map[K]bool) {
 		}
 	}
 	for k := range want {
-		if c.tasks[k] == nil {
+		if c.tasks[k] == nil && !c.ended {
 			c.tasks[k] = c.start(k, c.left[k])
 			delete(c.left, k)
 		}
@@ -56,6 +57,9 @@ func (c *crew[K]) start(k K, former *task) *task {
 		if former != nil {
 			<-former.done
 		}
+		if ctx.Err() != nil {
+			return
+		}
 		if err := c.run(ctx, k); err != nil {
 			c.fail(err)
 		}
@@ -63,14 +67,15 @@ func (c *crew[K]) start(k K, former *task) *task {
 	return t
 }
 
-// wait returns when every task has ended; their context must have.
+// wait returns when every task has ended; their context must have. No task is
+// started any more. The lock is not held meanwhile: a task may need somebody who
+// asks for the crew's keys.
 func (c *crew[K]) wait() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, t := range c.tasks {
-		<-t.done
-	}
-	for _, t := range c.left {
+	c.ended = true
+	running := slices.AppendSeq(slices.Collect(maps.Values(c.tasks)), maps.Values(c.left))
+	c.mu.Unlock()
+	for _, t := range running {
 		<-t.done
 	}
 }

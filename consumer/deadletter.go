@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"trailhound/consumer/wire"
 	"trailhound/rules"
@@ -20,6 +23,7 @@ const (
 const (
 	reasonEventTooLarge  rules.Reason = "event_too_large"
 	reasonOutputRejected rules.Reason = "output_rejected"
+	reasonUnreadable     rules.Reason = "unreadable_batch"
 )
 
 // badEvent is one part of a record that could not be evaluated.
@@ -38,11 +42,18 @@ func asBadEvent(err error) badEvent {
 	return badEvent{index: -1, reason: rules.ReasonNotJSON, detail: err.Error()}
 }
 
+// rateLimited returns a logger for what hostile input can cause: it may not
+// flood the log. The metrics count what is not logged.
+func rateLimited(log zerolog.Logger) zerolog.Logger {
+	return log.Sample(&zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second})
+}
+
 // Bounds of what a dead letter says about itself; its value has the topic's.
 const (
-	deadLetterErrors = 100     // entries of the errors header
-	deadLetterDetail = 4 << 10 // bytes of a detail
-	deadLetterSlack  = 2 << 10 // room for record and batch framing
+	deadLetterErrors = 100      // entries of the errors header
+	deadLetterDetail = 4 << 10  // bytes of a detail
+	deadLetterKey    = 64 << 10 // bytes of the record's key
+	deadLetterSlack  = 2 << 10  // room for record and batch framing
 )
 
 // deadLetter is a record that was given up, and why. Its value is the original
@@ -55,11 +66,13 @@ type deadLetter struct {
 	source     state.Source
 }
 
-// record returns the Kafka value and headers of d, of at most limit bytes
-// together: a value that does not fit is cut and says so (PROTOCOL D6).
-func (d *deadLetter) record(limit int) ([]byte, []wire.Header) {
+// record returns the Kafka key, value and headers of d, of at most limit bytes
+// together, before compression: what does not fit is cut and says so (PROTOCOL
+// D6). The limit of a topic is that of compressed batches, so a record may come in
+// through an input topic and not fit a dead-letter topic with the same limit.
+func (d *deadLetter) record(limit int) (key, value []byte, headers []wire.Header) {
 	first := d.bad[0]
-	headers := []wire.Header{
+	headers = []wire.Header{
 		{Key: "reason", Value: []byte(first.reason)},
 		{Key: "detail", Value: []byte(clip(first.detail, deadLetterDetail))},
 		{Key: "stage", Value: []byte(d.stage)},
@@ -79,16 +92,21 @@ func (d *deadLetter) record(limit int) ([]byte, []wire.Header) {
 	if len(d.bad) > 1 {
 		headers = append(headers, wire.Header{Key: "errors", Value: d.errors()})
 	}
-	room := limit - deadLetterSlack - len(d.key)
+	room := limit - deadLetterSlack
 	for _, h := range headers {
 		room -= len(h.Key) + len(h.Value)
 	}
-	value := d.value
-	if len(value) > max(room, 0) {
-		headers = append(headers, wire.Header{Key: "truncated_from", Value: strconv.AppendInt(nil, int64(len(value)), 10)})
-		value = value[:max(room, 0)]
+	key, value = d.key, d.value
+	cut := func(b []byte, most int, note string) []byte {
+		if most = max(most, 0); len(b) <= most {
+			return b
+		}
+		headers = append(headers, wire.Header{Key: note, Value: strconv.AppendInt(nil, int64(len(b)), 10)})
+		return b[:most]
 	}
-	return value, headers
+	key = cut(key, min(room/4, deadLetterKey), "key_truncated_from")
+	value = cut(value, room-len(key), "truncated_from")
+	return key, value, headers
 }
 
 // errors lists each bad event of the record as JSON, at most deadLetterErrors.

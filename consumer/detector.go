@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,9 @@ const (
 	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
 	batchBytes     = 4 << 20          // changes, alerts and dead letters of one transaction
 	batchEvents    = 20_000           // work records of one transaction
-	sweepPerCommit = 2_000            // expired keys that leave with one transaction
+	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
+	sweepPerEvent  = 4                // the same, for each of its work records
+	trimWithin     = 2 * time.Second  // evaluation waits for it
 )
 
 // detector owns one shard: it evaluates the shard's work records in order and
@@ -40,19 +43,23 @@ type detector struct {
 	producer *txn.Producer
 	engine   *rules.Engine
 	confirm  func(context.Context) (bool, error) // a heartbeat sent after the call still gives this instance the shard
+	worked   func(context.Context) (bool, error) // the group has a committed work offset for the shard
 	alerts   int                                 // partitions of the alerts topic
 	dead     int                                 // partitions of the dead-letter topic
 	mostDead int                                 // bytes of a dead letter that its topic takes
 	timeout  time.Duration                       // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger
+	noisy    zerolog.Logger // of dead letters: rate-limited
 	meter    *admin.Shard
 	status   *shardStatus
 
 	batch
 	most      int // work records of a transaction, while a refused batch is being halved; 0: no such search
 	took      time.Duration
-	committed int64 // next work offset as last committed
+	wait      *backoff // between takes; starts over once work has been committed
+	committed int64    // next work offset as last committed
+	trimmedTo int64    // records below it have been deleted from the work topic
 	lazySince time.Time
 	trimmed   time.Time
 	marked    time.Time
@@ -62,14 +69,16 @@ type detector struct {
 // repetition mends. Every transient failure has one cure: drop the batch, take
 // the shard again.
 func (d *detector) run(ctx context.Context) error {
-	wait := newBackoff()
-	d.each = d.event
+	defer d.meter.Close()
+	d.wait, d.each = newBackoff(), d.event
 	for ctx.Err() == nil {
 		ok, err := d.confirm(ctx)
 		if err == nil && ok {
-			err = d.own(ctx, wait)
+			d.events = 0
+			err = d.own(ctx)
 			d.drop()
 			d.setReady(false)
+			d.status.changelog.Store(d.local.Position().Changelog)
 		}
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
@@ -81,7 +90,7 @@ func (d *detector) run(ctx context.Context) error {
 		if err != nil {
 			d.lost(err)
 		}
-		wait.sleep(ctx)
+		d.wait.sleep(ctx)
 	}
 	return nil
 }
@@ -91,9 +100,10 @@ func (d *detector) run(ctx context.Context) error {
 func (d *detector) lost(err error) {
 	var refused *txn.RejectedError
 	switch {
-	case errors.As(err, &refused):
-		d.most = max(1, d.events/2)
-		if d.events <= 1 {
+	case errors.As(err, &refused) && refused.Code == kafka.InvalidTimestamp:
+		d.log.Error().Err(err).Msg("the broker refuses the time of this machine; set the clock")
+	case errors.As(err, &refused) && d.events > 0:
+		if d.most = d.events / 2; d.most == 0 {
 			d.most = refuseNext
 		}
 		d.log.Warn().Err(err).Int("events", d.events).Msg("the broker refused a batch; it is evaluated again in smaller ones")
@@ -106,8 +116,11 @@ func (d *detector) lost(err error) {
 }
 
 // own takes the shard and works on it until ctx ends or something fails.
-func (d *detector) own(ctx context.Context, wait *backoff) error {
+func (d *detector) own(ctx context.Context) error {
 	start := d.now()
+	if err := d.sameTopics(ctx); err != nil {
+		return err
+	}
 	if err := d.changes.Take(ctx); err != nil {
 		return err
 	}
@@ -119,6 +132,9 @@ func (d *detector) own(ctx context.Context, wait *backoff) error {
 	if err != nil {
 		return err
 	}
+	if was := d.local.Position().Fingerprint; len(was) > 0 && !bytes.Equal(was, d.engine.Fingerprint()) {
+		d.log.Info().Int64("work_offset", at).Msg("rules or parameters have changed; they hold from this work offset on")
+	}
 	d.begin(at)
 	if agreed.Write {
 		d.identity.Put(d.tx)
@@ -129,7 +145,6 @@ func (d *detector) own(ctx context.Context, wait *backoff) error {
 	d.meter.Restored()
 	d.setReady(true)
 	d.log.Info().Int64("work_offset", at).Dur("took", d.now().Sub(start)).Msg("shard taken")
-	wait.reset()
 	return d.follow(ctx, at)
 }
 
@@ -145,16 +160,20 @@ func (d *detector) workOffset(ctx context.Context, newWork bool) (int64, error) 
 	if err != nil {
 		return 0, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
 	}
+	worked, err := d.worked(ctx)
+	if err != nil {
+		return 0, err
+	}
 	at := d.local.Position().Work
 	lost := ""
 	switch {
 	case newWork:
 		d.log.Error().Int64("lost_from", at).Msg("the work topic was made again; going on at its start, as accepted")
 		return start, nil
-	case at < 0 && start == 0:
+	case at < 0 && start == 0 && !worked:
 		return 0, nil // a new app
 	case at < 0:
-		lost = fmt.Sprintf("shard %d has no state, but work up to offset %d has been done: its changelog %s was emptied or made again", d.shard, start, d.app.StateTopic())
+		lost = fmt.Sprintf("shard %d has no state, but some of its work has been done: its changelog %s was emptied or made again", d.shard, d.app.StateTopic())
 	case at < start:
 		lost = fmt.Sprintf("work records %d to %d of %s partition %d were deleted before they were evaluated; check who changed the topic's retention", at, start-1, d.app.WorkTopic(), d.shard)
 	case at > end:
@@ -173,7 +192,7 @@ func (d *detector) workOffset(ctx context.Context, newWork bool) (int64, error) 
 func (d *detector) follow(ctx context.Context, at int64) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: d.client, topic: d.app.WorkTopic(), partition: int32(d.shard), log: d.log}
+	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), log: d.log}
 	in.start(fetching, at)
 	for f := range in.full {
 		if err := d.consume(ctx, &in, f); err != nil {
@@ -183,10 +202,26 @@ func (d *detector) follow(ctx context.Context, at int64) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if errors.Is(in.err, kafka.OffsetOutOfRange) {
-		return fmt.Errorf("work offset %d of %s partition %d is out of range: %w", d.next, d.app.WorkTopic(), d.shard, in.err)
-	}
 	return in.err
+}
+
+// sameTopics makes sure that the topics are still those that the run began with.
+// One that was made again meanwhile is another log under an old name.
+func (d *detector) sameTopics(ctx context.Context) error {
+	meta, err := d.client.Topics(ctx, d.app.WorkTopic(), d.app.StateTopic())
+	if err != nil {
+		return err
+	}
+	for _, own := range []changelog.Topic{d.identity.Work, d.identity.State} {
+		now := meta[own.Name]
+		if now.Err != nil {
+			return fmt.Errorf("look up topic %s: %w", own.Name, now.Err)
+		}
+		if now.ID != own.ID {
+			return &changelog.StopError{Sentence: fmt.Sprintf("topic %s was deleted and made again while this instance worked with it; start the instance again to see what is lost", own.Name)}
+		}
+	}
+	return nil
 }
 
 // consume evaluates f and whatever else has arrived meanwhile, then commits.
@@ -246,13 +281,18 @@ func (d *detector) upkeep(ctx context.Context) error {
 			return err
 		}
 	}
-	if now.Sub(d.trimmed) < trimEvery || d.committed == 0 {
+	if now.Sub(d.trimmed) < trimEvery || d.committed <= d.trimmedTo {
 		return nil
 	}
 	d.trimmed = now
+	trimming, stop := context.WithTimeout(ctx, trimWithin)
+	defer stop()
 	// Records below the committed work offset are never read again. A failure
 	// costs disk space only, and the next round tries again.
-	if err := d.client.DeleteRecords(ctx, d.app.WorkTopic(), int32(d.shard), d.committed); err != nil && ctx.Err() == nil {
+	err := d.client.DeleteRecords(trimming, d.app.WorkTopic(), int32(d.shard), d.committed)
+	if err == nil {
+		d.trimmedTo = d.committed
+	} else if ctx.Err() == nil {
 		d.log.Warn().Err(err).Str("topic", d.app.WorkTopic()).Msg("cannot delete work records that are done with; the topic keeps growing until this succeeds (the principal needs Delete on it)")
 	}
 	return nil

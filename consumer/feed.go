@@ -22,6 +22,7 @@ const (
 type feed struct {
 	client        *wire.Client
 	topic         string
+	topicID       [16]byte // zero: whatever topic has the name
 	partition     int32
 	readCommitted bool
 	log           zerolog.Logger
@@ -34,8 +35,12 @@ type feed struct {
 // fetchAhead is the number of buffers that travel between a feed and its reader.
 const fetchAhead = 2
 
+// corruptTries is how often a batch that cannot be read is fetched again: the
+// damage may have been on the way.
+const corruptTries = 5
+
 // start begins to fetch at offset in a goroutine of its own that ends with ctx
-// or at an error that repeating cannot mend (the offset is out of range).
+// or at an error that repeating cannot mend (see lasting).
 func (f *feed) start(ctx context.Context, offset int64) {
 	f.full = make(chan *wire.Fetched, fetchAhead)
 	f.empty = make(chan *wire.Fetched, fetchAhead)
@@ -49,7 +54,6 @@ func (f *feed) start(ctx context.Context, offset int64) {
 }
 
 func (f *feed) run(ctx context.Context, offset int64) error {
-	wait := newBackoff()
 	for {
 		var into *wire.Fetched
 		select {
@@ -57,29 +61,47 @@ func (f *feed) run(ctx context.Context, offset int64) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		for {
-			err := f.client.Fetch(ctx, wire.FetchRequest{
-				Topic: f.topic, Partition: f.partition, Offset: offset, ReadCommitted: f.readCommitted,
-				MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
-			}, into)
-			if err == nil {
-				break
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if errors.Is(err, kafka.OffsetOutOfRange) {
-				return err
-			}
-			f.log.Warn().Err(err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Msg("fetch failed; it is tried again")
-			if !wait.sleep(ctx) {
-				return ctx.Err()
-			}
+		if err := f.fetch(ctx, offset, into); err != nil {
+			return err
 		}
-		wait.reset()
 		offset = into.Next
 		f.full <- into // never blocks: there are no more buffers than places
 	}
+}
+
+// fetch repeats one fetch until it succeeds, ctx ends, or repeating cannot help.
+func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) error {
+	wait := newBackoff()
+	for corrupt := 0; ; {
+		err := f.client.Fetch(ctx, wire.FetchRequest{
+			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, Offset: offset, ReadCommitted: f.readCommitted,
+			MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
+		}, into)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var damage *wire.CorruptError
+		if errors.As(err, &damage) {
+			corrupt++
+		}
+		switch {
+		case lasting(err), corrupt >= corruptTries:
+			return err
+		}
+		f.log.Warn().Err(err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Msg("fetch failed; it is tried again")
+		if !wait.sleep(ctx) {
+			return ctx.Err()
+		}
+	}
+}
+
+// lasting says whether fetching again would give the same error: the offset is
+// gone, or another topic has the name.
+func lasting(err error) bool {
+	return errors.Is(err, kafka.OffsetOutOfRange) || errors.Is(err, kafka.UnknownTopicID) || errors.Is(err, kafka.InconsistentTopicID)
 }
 
 // give returns a buffer that the reader has finished with.

@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
+	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/group"
 	"trailhound/consumer/topic"
@@ -16,9 +18,16 @@ import (
 // route keeps a router on one input partition until ctx ends (nil), or until
 // the partition has lost records that nobody accepted to lose.
 func (s *Service) route(ctx context.Context, k inputKey) error {
+	meter := s.Metrics.Input(k.topic, k.partition)
+	defer meter.Close()
 	wait := newBackoff()
 	for ctx.Err() == nil {
-		err := s.routeOnce(ctx, k)
+		opened := time.Now()
+		err := s.routeOnce(ctx, k, meter)
+		s.unfollow(k)
+		if time.Since(opened) > backoffMost {
+			wait.reset()
+		}
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
 			return err
@@ -32,7 +41,7 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 	return nil
 }
 
-func (s *Service) routeOnce(ctx context.Context, k inputKey) error {
+func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input) error {
 	in, start, err := s.open(ctx, k)
 	if err != nil {
 		return err
@@ -41,8 +50,11 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey) error {
 	r := &router{
 		in: in, engine: s.Engine, lanes: s.lanes, deadLetters: s.dead,
 		mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
-		log: log, meter: s.Metrics.Input(k.topic, k.partition), progress: newProgress(start),
-		feed: feed{client: s.Client, topic: k.topic, partition: k.partition, readCommitted: true, log: log},
+		log: rateLimited(log), meter: meter, progress: newProgress(start),
+		feed: feed{
+			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, readCommitted: true,
+			log: log,
+		},
 	}
 	r.decoder.MaxUnpacked = s.MaxUnpacked
 	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start}) {
@@ -50,11 +62,24 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey) error {
 	}
 	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start).Msg("reading input")
 	err = r.run(ctx)
-	if errors.Is(err, kafka.OffsetOutOfRange) {
-		wait := context.WithoutCancel(ctx)
-		return errors.Join(s.commitOne(wait, k, r.progress.position(), in.topicID), err)
+	if lasting(err) {
+		// What opens the partition again starts from the committed offset: it must
+		// see how far this router has come, and of which topic.
+		return errors.Join(err, s.commitOne(ctx, k, r.progress.position(), in.topicID))
 	}
 	return err
+}
+
+// unfollow makes the committer forget the partition, if the run goes on: who opens
+// it again must not be overtaken by an old position. At the end of the run the
+// position is still to be committed.
+func (s *Service) unfollow(k inputKey) {
+	if s.routers.ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.positions, k)
 }
 
 // follow makes the committer commit the partition's position; false: ctx has ended.
@@ -80,37 +105,33 @@ func (s *Service) open(ctx context.Context, k inputKey) (input, int64, error) {
 		return in, 0, fmt.Errorf("look up input topic %s: %w", k.topic, err)
 	}
 	in.topicID = meta[k.topic].ID
-	partitions := make([]int32, len(meta[k.topic].Partitions))
-	for i := range partitions {
-		partitions[i] = int32(i)
-	}
-	committed, err := s.member.Committed(ctx, k.topic, partitions)
+	committed, err := s.member.Committed(ctx, k.topic, []int32{k.partition})
 	if err != nil {
 		return in, 0, err
+	}
+	was, ok := committed[k.partition]
+	if !ok {
+		was.At = -1
 	}
 	first, end, err := topic.Bounds(ctx, s.Client, k.topic, k.partition)
 	if err != nil {
 		return in, 0, err
 	}
-	at, err := s.start(in, committed, first, end)
+	at, err := s.start(in, was, first, end)
 	if err != nil {
 		return in, 0, err
 	}
-	if was := committed[k.partition]; was.At != at || was.Metadata != hex.EncodeToString(in.topicID[:]) {
+	if was.At != at || was.Metadata != hex.EncodeToString(in.topicID[:]) {
 		return in, at, s.commitOne(ctx, k, at, in.topicID)
 	}
 	return in, at, nil
 }
 
-// start returns the offset at which to go on, given the group's committed
-// offsets of the topic and the ends of the partition.
-func (s *Service) start(in input, committed map[int32]group.Offset, first, end int64) (int64, error) {
-	was, ok := committed[in.partition]
-	if !ok || was.At < 0 {
-		if s.StartLatest && fresh(committed) {
-			return end, nil
-		}
-		return first, nil // also for partitions that were added later: what is in them is new
+// start returns the offset at which to go on, given the group's committed offset
+// (At -1: none) and the ends of the partition.
+func (s *Service) start(in input, was group.Offset, first, end int64) (int64, error) {
+	if was.At < 0 {
+		return first, nil // also for a partition that was added later: what is in it is new
 	}
 	log := s.Log.With().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int64("start", first).Int64("end", end).Logger()
 	if id := hex.EncodeToString(in.topicID[:]); was.Metadata != "" && was.Metadata != id {
@@ -132,12 +153,59 @@ func (s *Service) start(in input, committed map[int32]group.Offset, first, end i
 	return was.At, nil
 }
 
-// fresh says whether the group has never committed anything for the topic.
-func fresh(committed map[int32]group.Offset) bool {
-	for _, o := range committed {
-		if o.At >= 0 {
-			return false
+// startLatest makes a new app begin at the end of its inputs: it commits the ends
+// of all partitions at once, before anybody has joined the group. An app that has
+// state is not new, whatever has become of its offsets, and partitions that are
+// added later are read from their start.
+func (s *Service) startLatest(ctx context.Context) error {
+	if !s.StartLatest {
+		return nil
+	}
+	for shard := range s.App.Shards {
+		if _, end, err := topic.Bounds(ctx, s.Client, s.App.StateTopic(), int32(shard)); err != nil || end > 0 {
+			return err
 		}
 	}
-	return true
+	for _, name := range s.App.Inputs {
+		if err := s.commitEnds(ctx, s.topics[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitEnds commits the ends of a topic's partitions, unless the group has
+// offsets for it or is at work already: then somebody else has done it.
+func (s *Service) commitEnds(ctx context.Context, info topic.Info) error {
+	partitions := make([]int32, len(info.Partitions))
+	req := kafka.OffsetCommitRequest{GroupID: s.App.ID, GenerationID: -1, Topics: make(map[string][]kafka.OffsetCommit)}
+	for i, p := range info.Partitions {
+		partitions[i] = p.Index
+		_, end, err := topic.Bounds(ctx, s.Client, info.Name, p.Index)
+		if err != nil {
+			return err
+		}
+		req.Topics[info.Name] = append(req.Topics[info.Name], kafka.OffsetCommit{
+			Partition: int(p.Index), Offset: end, Metadata: hex.EncodeToString(info.ID[:]),
+		})
+	}
+	committed, err := s.member.Committed(ctx, info.Name, partitions)
+	if err != nil {
+		return err
+	}
+	for _, o := range committed {
+		if o.At >= 0 {
+			return nil
+		}
+	}
+	res, err := s.Client.Kafka().OffsetCommit(ctx, &req)
+	if err != nil {
+		return fmt.Errorf("commit the ends of %s, to start there: %w", info.Name, err)
+	}
+	for _, p := range res.Topics[info.Name] {
+		if p.Error != nil && !errors.Is(p.Error, kafka.UnknownMemberId) && !errors.Is(p.Error, kafka.RebalanceInProgress) {
+			return fmt.Errorf("commit the end of %s partition %d, to start there: %w", info.Name, p.Partition, p.Error)
+		}
+	}
+	return nil
 }

@@ -2,12 +2,16 @@ package consumer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
 
+	"trailhound/consumer/changelog"
 	"trailhound/consumer/wire"
 )
 
@@ -82,7 +86,8 @@ type lane struct {
 	timeout   time.Duration // of one produce request
 	now       func() time.Time
 	log       zerolog.Logger
-	failed    func() // counts a request that has to be sent again
+	failed    func()      // counts a request that has to be sent again
+	refused   func(error) // told of a refusal that no repetition mends
 
 	mu      sync.Mutex
 	change  *sync.Cond
@@ -219,10 +224,30 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 		if ctx.Err() != nil {
 			return false
 		}
+		if sentence := refusal(err); sentence != "" {
+			l.refused(&changelog.StopError{Sentence: fmt.Sprintf("topic %s partition %d refuses a record batch of %d bytes (%v): %s; nothing is lost, what was not acknowledged is read again", l.topic, l.partition, len(encoded), err, sentence)})
+			<-ctx.Done()
+			return false
+		}
 		l.failed()
 		l.log.Warn().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Msg("produce request failed; it is sent again unchanged")
 		if !wait.sleep(ctx) {
 			return false
 		}
 	}
+}
+
+// refusal says what to do about an answer that the same bytes will get again;
+// "" for one that may pass. Batches are cut to the limits that the topics had at
+// the start, so a refusal means that something has changed since (PROTOCOL D6).
+func refusal(err error) string {
+	switch {
+	case errors.Is(err, kafka.MessageSizeTooLarge), errors.Is(err, kafka.RecordListTooLarge):
+		return "its max.message.bytes was lowered; set it back, or start again to work with the new limit"
+	case errors.Is(err, kafka.InvalidTimestamp):
+		return "this machine's clock and the broker's differ by more than message.timestamp.after.max.ms; set the clock"
+	case errors.Is(err, kafka.InvalidRecord):
+		return "another cleanup.policy or compression.type was set on it; set it back"
+	}
+	return ""
 }

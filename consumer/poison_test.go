@@ -45,6 +45,7 @@ func header(rec *kgo.Record, key string) string {
 // they came; what is merely no event is counted; and the events behind it are
 // evaluated as if it had not been there. FAILURES 16.
 func TestServicePoison(t *testing.T) {
+	t.Parallel()
 	good := assume("good", "arn:r", "192.0.2.9", noon)
 	poison := []struct {
 		name, reason string
@@ -127,6 +128,7 @@ func TestServicePoison(t *testing.T) {
 
 // Every envelope of a record leads to the same evaluation.
 func TestServiceEnvelopes(t *testing.T) {
+	t.Parallel()
 	quoted := func(s string) string {
 		b, err := json.Marshal(s)
 		if err != nil {

@@ -35,7 +35,7 @@ const patience = 90 * time.Second
 
 // rig is one app on a broker: its topics, and what a person would do with them.
 type rig struct {
-	*testing.T
+	testing.TB
 	brokers []string
 	app     topic.App
 	client  *wire.Client
@@ -43,9 +43,9 @@ type rig struct {
 	started []*instance
 }
 
-func newRig(t *testing.T, inputPartitions, shards int) *rig {
+func newRig(t testing.TB, inputPartitions, shards int) *rig {
 	t.Helper()
-	r := &rig{T: t, brokers: kafkatest.Brokers(t)}
+	r := &rig{TB: t, brokers: kafkatest.Brokers(t)}
 	id := strings.ToLower(kafkatest.Name(t))
 	r.app = topic.App{
 		ID: id, Shards: shards, Inputs: []string{kafkatest.Topic(t, r.brokers, inputPartitions, nil)},
@@ -125,7 +125,7 @@ func (r *rig) build(name string, fs *vfs.MemFS, change func(*consumer.Service)) 
 	in := &instance{rig: r, fs: fs, store: store, net: new(network), done: make(chan error, 1)}
 	client := wire.NewClient(r.brokers, in.net.dial, nil, nil)
 	in.service = &consumer.Service{
-		Client: client, App: r.app, Instance: name, Store: store, Engine: engine(r.T, nil), Metrics: admin.NewMetrics("test"),
+		Client: client, App: r.app, Instance: name, Store: store, Engine: engine(r.TB, nil), Metrics: admin.NewMetrics("test"),
 		SessionTimeout: 6 * time.Second, TransactionTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,
 		Codec: compress.Lz4, Log: zerolog.Nop(),
 	}
@@ -260,7 +260,7 @@ func (a alert) String() string { return a.Rule + " " + a.EventID }
 func (r *rig) alerts() []string {
 	r.Helper()
 	var out []string
-	for _, rec := range kafkatest.ReadCommitted(r.T, r.brokers, r.app.Alerts) {
+	for _, rec := range kafkatest.ReadCommitted(r.TB, r.brokers, r.app.Alerts) {
 		var a alert
 		if err := json.Unmarshal(rec.Value, &a); err != nil {
 			r.Fatalf("alert %q: %v", rec.Value, err)
@@ -300,7 +300,7 @@ func difference(a, b []string) []string {
 }
 
 // engine returns the built-in rules with their defaults.
-func engine(t *testing.T, change func(*rules.Limits)) *rules.Engine {
+func engine(t testing.TB, change func(*rules.Limits)) *rules.Engine {
 	t.Helper()
 	var active []rules.Active
 	for _, spec := range rules.Builtin() {

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,14 +28,14 @@ type input struct {
 // have seen (PROTOCOL R1–R3, D2).
 type router struct {
 	in          input
-	feed        feed
+	feed        feed // what to read, not started
 	decoder     rules.Decoder
 	engine      *rules.Engine
 	lanes       []*lane // work partition s = shard s
 	deadLetters []*lane
-	mostWork    int // bytes of a work record that the work topic takes
-	mostDead    int // bytes of a dead letter that its topic takes
-	log         zerolog.Logger
+	mostWork    int            // bytes of a work record that the work topic takes
+	mostDead    int            // bytes of a dead letter that its topic takes
+	log         zerolog.Logger // of dead letters: rate-limited
 	meter       *admin.Input
 
 	progress *progress
@@ -49,25 +50,61 @@ type router struct {
 }
 
 // run routes from the offset that progress starts at until ctx ends (nil), or
-// until the input no longer holds the offset that comes next.
+// until the input no longer holds the offset that comes next. A batch that cannot
+// be read, however often it is fetched, becomes a dead letter: anybody who may
+// write to the topic can make one, and the stream goes on.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield = ctx, r.event
-	r.feed.start(ctx, r.progress.position())
-	for f := range r.feed.full {
-		if err := f.Each(r.record); err != nil {
+	for at := r.progress.position(); ; {
+		err := r.read(ctx, at)
+		var damage *wire.CorruptError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &damage) && damage.Next > at:
+			if err := r.leaveOut(damage); err != nil {
+				return nil
+			}
+			at = damage.Next
+		default:
 			return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, err)
 		}
+	}
+}
+
+// read routes from an offset on until ctx ends or a fetch fails for good.
+func (r *router) read(ctx context.Context, at int64) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	in := r.feed
+	in.start(ctx, at)
+	for f := range in.full {
+		if err := f.Each(r.record); err != nil {
+			return err
+		}
 		if r.err != nil {
-			return nil
+			return r.err
 		}
 		r.progress.handed(f.Next)
-		r.meter.Read(f.Next, f.LastStable, f.Bytes)
-		r.feed.give(f)
+		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
+		in.give(f)
 	}
-	if ctx.Err() != nil {
-		return nil
+	return in.err
+}
+
+// leaveOut notes a batch that cannot be read as a dead letter without a value:
+// its headers say which offsets are missing.
+func (r *router) leaveOut(damage *wire.CorruptError) error {
+	r.at = &wire.Record{Offset: damage.Offset, Timestamp: -1}
+	r.bad = append(r.bad[:0], badEvent{
+		index: -1, reason: reasonUnreadable,
+		detail: fmt.Sprintf("offsets %d to %d: %s", damage.Offset, damage.Next-1, damage.Reason),
+	})
+	r.deadLetter()
+	if r.err == nil {
+		r.progress.handed(damage.Next)
 	}
-	return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, r.feed.err)
+	return r.err
 }
 
 // record routes the events of one input record; false when the run is over.
@@ -154,9 +191,9 @@ func (r *router) deadLetter() {
 		stage: stageRouter, bad: r.bad, key: r.at.Key, value: r.at.Value, recordTime: r.at.Timestamp,
 		source: state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Offset: r.at.Offset},
 	}
-	value, headers := d.record(r.mostDead)
+	key, value, headers := d.record(r.mostDead)
 	to := r.deadLetters[int(r.in.partition)%len(r.deadLetters)]
-	r.err = to.add(r.ctx, r.progress, r.at.Offset, d.key, value, headers...)
+	r.err = to.add(r.ctx, r.progress, r.at.Offset, key, value, headers...)
 	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
 		Int64("offset", r.at.Offset).Int("bad", len(r.bad)).Msg("record sent to the dead-letter topic")
 }

@@ -12,6 +12,7 @@ func disk() *vfs.MemFS { return vfs.NewCrashableMem() }
 // One event after the other through a real transaction, on one and on several
 // instances: each alert exactly once.
 func TestServiceExactlyOnce(t *testing.T) {
+	t.Parallel()
 	for _, instances := range []int{1, 2, 3} {
 		t.Run(fmt.Sprintf("instances=%d", instances), func(t *testing.T) {
 			r := newRig(t, 4, 8)
@@ -29,6 +30,7 @@ func TestServiceExactlyOnce(t *testing.T) {
 // A crash in the middle, with any part of the unsynced disk lost, neither loses
 // nor doubles an alert; nor does a disk that is gone.
 func TestServiceCrashAndRestart(t *testing.T) {
+	t.Parallel()
 	for _, lost := range []bool{false, true} {
 		t.Run(fmt.Sprintf("disk lost=%t", lost), func(t *testing.T) {
 			r := newRig(t, 2, 4)
@@ -54,6 +56,7 @@ func TestServiceCrashAndRestart(t *testing.T) {
 
 // A clean stop commits everything that was read, and a start goes on there.
 func TestServiceStopAndStart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 1, 2)
 	events := workload(31, 2000, 30)
 	fs := disk()
@@ -68,6 +71,7 @@ func TestServiceStopAndStart(t *testing.T) {
 
 // Instances that join and leave move partitions and shards; nothing else changes.
 func TestServiceJoinAndLeave(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, 4, 8)
 	events := workload(41, 8000, 60)
 	a := r.start("a", disk(), nil)

@@ -34,7 +34,7 @@ func (s *Service) detect(ctx context.Context, n int) error {
 	}
 	d := &detector{
 		shard: n, app: s.App, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
-		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, now: time.Now,
+		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log), now: time.Now,
 		alerts: len(s.topics[s.App.Alerts].Partitions), dead: len(s.topics[s.App.DeadLetter].Partitions),
 		mostDead: mostBytes(s.topics[s.App.DeadLetter]), timeout: s.TransactionTimeout,
 		changes: changelog.Changelog{
@@ -45,6 +45,10 @@ func (s *Service) detect(ctx context.Context, n int) error {
 				meter.Restoring(claim + 1 - next)
 				status.changelog.Store(next)
 			},
+		},
+		worked: func(ctx context.Context) (bool, error) {
+			was, err := s.member.Committed(ctx, work.Name, []int32{int32(n)})
+			return was[int32(n)].At > 0, err
 		},
 		confirm: func(ctx context.Context) (bool, error) {
 			a, err := s.member.Confirm(ctx)

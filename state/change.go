@@ -99,10 +99,7 @@ func (t *Tx) buildCounter(e *counterEntry) {
 	if !e.dirty {
 		return
 	}
-	used := 0
-	if e.now.exists {
-		used = usedSlots(e.now.total)
-	}
+	used := e.now.slots()
 	for slot, block := range e.blocks {
 		switch {
 		case slot < used && len(block) > 0:
@@ -268,7 +265,7 @@ func (t *Tx) measure(e *entry, n, size int) {
 
 func (t *Tx) measureCounter(e *counterEntry) {
 	n, size := 1, len(e.key)+valueOverhead+len(e.now.head)
-	for _, block := range e.blocks {
+	for _, block := range e.blocks[:e.now.slots()] {
 		if len(block) > 0 {
 			n++
 			size += len(e.key) + len(block)

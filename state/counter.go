@@ -62,7 +62,7 @@ func (t *Tx) counterAt(key []byte) *counterEntry {
 		t.damaged(key, err)
 		e.now = c
 		e.file = filing{exists: true, at: c.filed}
-		e.slots = usedSlots(c.total)
+		e.slots = e.now.slots()
 	}
 	e.now.head = append(head, e.now.head...)
 	t.counters[e.key] = e
@@ -71,11 +71,8 @@ func (t *Tx) counterAt(key []byte) *counterEntry {
 
 // take makes what a scope did to the counter part of the Tx.
 func (e *counterEntry) take(c *scopeCounter) {
-	if c.restarted {
-		for i := range e.blocks {
-			e.blocks[i] = e.blocks[i][:0]
-		}
-	}
+	// Blocks of an earlier window may stay: a slot that is used has been filled
+	// in this one.
 	if c.hasSpill {
 		slot := (fullBlocks(c.total) - 1) % evidenceSlots
 		e.blocks[slot] = append(e.blocks[slot][:0], c.spill...)
@@ -97,11 +94,10 @@ type scopeCounter struct {
 	name  string
 	entry *counterEntry
 	counter
-	dirty     bool
-	restarted bool // blocks before this evaluation no longer count
-	counted   bool // the event has been counted since the last start
-	hasSpill  bool
-	spill     []byte // the block that this evaluation filled
+	dirty    bool
+	counted  bool // the event has been counted since the last start
+	hasSpill bool
+	spill    []byte // the block that this evaluation filled
 }
 
 // counter gives the counter of this name, nil when the scope has failed.
@@ -133,7 +129,7 @@ func (c *scopeCounter) live(s *Scope) bool {
 // clear takes everything from the counter but its buffers.
 func (c *scopeCounter) clear() {
 	c.counter = counter{head: c.head[:0]}
-	c.restarted, c.counted, c.hasSpill, c.dirty = true, false, false, true
+	c.counted, c.hasSpill, c.dirty = false, false, true
 }
 
 // remember counts the event.

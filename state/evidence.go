@@ -20,8 +20,13 @@ const (
 // counter of this total.
 func fullBlocks(total uint64) uint64 { return (total - 1) / blockRefs }
 
-// usedSlots is the number of slots in which a counter of this total has blocks.
-func usedSlots(total uint64) int { return int(min(fullBlocks(total), evidenceSlots)) }
+// slots is the number of slots in which the counter has blocks: the first ones.
+func (c *counter) slots() int {
+	if !c.exists {
+		return 0
+	}
+	return int(min(fullBlocks(c.total), evidenceSlots))
+}
 
 // headRefs is the number of events in the newest block.
 func headRefs(total uint64) int { return int((total-1)%blockRefs) + 1 }

@@ -79,7 +79,7 @@ func (c *checker) record(r Change) error {
 	case kindEvidence:
 		k.kind = kindCounter
 		owner, err := decodeCounter(c.keys[string(k.append(nil))])
-		if err != nil || int(k.slot) >= usedSlots(owner.total) {
+		if err != nil || int(k.slot) >= owner.slots() {
 			return fmt.Errorf("evidence of a counter that does not use it (%v)", err)
 		}
 	}

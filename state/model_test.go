@@ -190,6 +190,9 @@ func (s *modelScope) add(name string, members ...string) (added []string) {
 		added = append(added, member)
 		v.members = append(v.members, member)
 	}
+	if added == nil {
+		return nil
+	}
 	slices.Sort(v.members)
 	v.written = later(v.written, s.at.Time)
 	s.m.values[s.id("set", name)] = v

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -142,5 +143,5 @@ func (t *Tx) SetFingerprint(b []byte) {
 func (t *Tx) PutMeta(name string, value []byte) {
 	t.touch()
 	t.grow(1, len(name)+len(value))
-	t.meta[name] = slices.Clone(value)
+	t.meta[strings.Clone(name)] = slices.Clone(value)
 }

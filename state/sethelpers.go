@@ -97,15 +97,14 @@ func (s *Scope) PutStringSet(name string, members ...string) {
 }
 
 // AddToStringSet adds members and gives the set, and those that were new in
-// the order given. A call with members renews the default lifetime, even if
-// all were there.
+// the order given. When all were there nothing is written, and the lifetime
+// goes on as it was: RenewStringSet is for that.
 func (s *Scope) AddToStringSet(name string, members ...string) (Set, []string) {
 	m := s.set(name)
 	if m == nil || len(members) == 0 {
 		return Set{m}, nil
 	}
 	m.start()
-	m.wrote()
 	var added []string
 	for _, member := range members {
 		before := m.count
@@ -114,6 +113,7 @@ func (s *Scope) AddToStringSet(name string, members ...string) (Set, []string) {
 		}
 		if m.count > before {
 			added = append(added, member)
+			m.wrote()
 		}
 	}
 	return Set{m}, added

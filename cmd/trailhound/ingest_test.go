@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -24,84 +23,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// fakeKafka returns an in-process cluster with the topic, which ends with the test.
-func fakeKafka(t *testing.T, topic string, partitions int32, more ...kfake.Opt) *kfake.Cluster {
-	t.Helper()
-	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(2), kfake.SeedTopics(partitions, topic)}, more...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
-}
-
-// consume returns the first n records of the topic by partition.
-func consume(t *testing.T, brokers []string, topic string, n int) map[int32][]*kgo.Record {
-	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	found := map[int32][]*kgo.Record{}
-	for n > 0 {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			t.Fatalf("%d records of %s are missing: %v", n, topic, err)
-		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			found[r.Partition] = append(found[r.Partition], r)
-			n--
-		})
-	}
-	return found
-}
-
-func setBrokers(brokers []string) string { return "kafka.brokers=" + strings.Join(brokers, ",") }
-
-// eachKafka runs a test on an in-process cluster, and on the real one that TRAILHOUND_TEST_BROKERS names, if any.
-func eachKafka(t *testing.T, partitions int32, test func(t *testing.T, brokers []string, topic string)) {
-	t.Run("kfake", func(t *testing.T) { test(t, fakeKafka(t, "events", partitions).ListenAddrs(), "events") })
-	names := os.Getenv("TRAILHOUND_TEST_BROKERS")
-	if names == "" {
-		return
-	}
-	t.Run("kafka", func(t *testing.T) {
-		brokers, topic := strings.Split(names, ","), "test-ingest-"+strings.ToLower(rand.Text()[:10])
-		client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		create := kmsg.NewPtrCreateTopicsRequest()
-		create.TimeoutMillis = 30_000
-		wanted := kmsg.NewCreateTopicsRequestTopic()
-		wanted.Topic, wanted.NumPartitions, wanted.ReplicationFactor = topic, partitions, -1
-		create.Topics = append(create.Topics, wanted)
-		created, err := create.RequestWith(t.Context(), client)
-		if err == nil {
-			err = kerr.ErrorForCode(created.Topics[0].ErrorCode)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			remove := kmsg.NewPtrDeleteTopicsRequest()
-			remove.TimeoutMillis, remove.TopicNames = 30_000, []string{topic}
-			if _, err := remove.RequestWith(context.WithoutCancel(t.Context()), client); err != nil {
-				t.Error(err)
-			}
-		}()
-		test(t, brokers, topic)
-	})
-}
-
 // Every event of a real file arrives once, under its principal, in the file's order, where Kafka's own partitioner
 // puts it.
 func TestIngest(t *testing.T) {
-	eachKafka(t, 5, func(t *testing.T, brokers []string, topic string) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		topic := newTopic(t, brokers, "", 5)
 		file := filepath.Join(realData, "invictus_aws_dataset.jsonl.gz")
 		packed, err := os.ReadFile(file)
 		if err != nil {
@@ -204,27 +130,6 @@ func TestIngestTooLarge(t *testing.T) {
 	}
 	if got := len(consume(t, c.ListenAddrs(), "cloudtrail", 2)[0]); got != 2 {
 		t.Errorf("ingest writes %d records; want the other 2", got)
-	}
-}
-
-func setMaxMessage(t *testing.T, brokers []string, topic, value string) {
-	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
-	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, topic
-	resource.Configs = []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "max.message.bytes", Value: &value}}
-	req.Resources = append(req.Resources, resource)
-	resp, err := req.RequestWith(t.Context(), client)
-	if err == nil {
-		err = kerr.ErrorForCode(resp.Resources[0].ErrorCode)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

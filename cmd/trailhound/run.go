@@ -76,11 +76,31 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, stopServing()) }()
 	log.Info().Str("version", versionLine()).Str("app_id", s.AppID).Str("instance_id", s.InstanceID).Strs("input", s.Topics.Input).Msg("started")
-	if err := service.Run(ctx); err != nil {
+	announced := announceStop(ctx, log)
+	err = service.Run(ctx)
+	announced()
+	if err != nil {
 		return err
 	}
 	log.Info().Msg("stopped")
 	return nil
+}
+
+// announceStop logs that ctx has ended, which is when the service begins to stop. The caller calls what it returns
+// when the service has ended.
+func announceStop(ctx context.Context, log zerolog.Logger) func() {
+	working, end := context.WithCancel(ctx)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		<-working.Done()
+		if ctx.Err() != nil {
+			log.Info().Msg("stopping: what was read is being committed; a second signal ends it at once")
+		}
+	})
+	return func() {
+		end()
+		waiting.Wait()
+	}
 }
 
 // listen starts the HTTP server, if there is to be one, and returns what stops it.

@@ -3,6 +3,7 @@ package admin
 import (
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -90,6 +91,8 @@ func goVersion() string {
 
 // Input holds the metrics of one input partition. It is for one goroutine.
 type Input struct {
+	topic, partition string
+
 	Records, Events prometheus.Counter
 	bytes           prometheus.Counter
 	lag             prometheus.Gauge
@@ -101,6 +104,7 @@ type Input struct {
 func (m *Metrics) Input(topic string, partition int32) *Input {
 	p := strconv.Itoa(int(partition))
 	return &Input{
+		topic: topic, partition: p,
 		Records: m.records.WithLabelValues(topic, p), Events: m.events.WithLabelValues(topic, p),
 		bytes: m.bytes.WithLabelValues(topic, p), lag: m.inputLag.WithLabelValues(topic, p),
 		all: m, matches: make(map[string]prometheus.Counter),
@@ -112,6 +116,10 @@ func (i *Input) Read(next, end int64, n int) {
 	i.bytes.Add(float64(n))
 	i.lag.Set(float64(max(end-next, 0)))
 }
+
+// Close takes the gauges of a partition away that this instance has stopped
+// reading: the lag is another instance's to tell. The counters stay.
+func (i *Input) Close() { i.all.inputLag.DeleteLabelValues(i.topic, i.partition) }
 
 // Match counts one event that the rule's filter let through.
 func (i *Input) Match(rule string) {
@@ -134,6 +142,7 @@ func (m *Metrics) Resent(topic string) func() { return m.resent.WithLabelValues(
 
 // Shard holds the metrics of one shard. It is for one goroutine.
 type Shard struct {
+	number         string
 	Lag            prometheus.Gauge
 	Repeats, Swept prometheus.Counter
 	Fenced         prometheus.Counter
@@ -150,11 +159,21 @@ type Shard struct {
 func (m *Metrics) Shard(n int) *Shard {
 	s := strconv.Itoa(n)
 	return &Shard{
-		Lag: m.workLag.WithLabelValues(s), Repeats: m.repeats.WithLabelValues(s), Swept: m.swept.WithLabelValues(s),
+		number: s,
+		Lag:    m.workLag.WithLabelValues(s), Repeats: m.repeats.WithLabelValues(s), Swept: m.swept.WithLabelValues(s),
 		Fenced: m.fenced.WithLabelValues(s), ready: m.ready.WithLabelValues(s), restoring: m.restoring.WithLabelValues(s),
 		restores: m.restores.WithLabelValues(s), records: m.commitRecords.WithLabelValues(s), bytes: m.commitBytes.WithLabelValues(s),
 		commits: m.commits.WithLabelValues(s), all: m, verdicts: make(map[[2]string]prometheus.Counter),
 	}
+}
+
+// Close takes the gauges of a shard away that this instance has let go: its lag
+// and its restore are another instance's to tell. It is not ready any more, and
+// the counters stay.
+func (s *Shard) Close() {
+	s.SetReady(false)
+	s.all.workLag.DeleteLabelValues(s.number)
+	s.all.restoring.DeleteLabelValues(s.number)
 }
 
 // SetReady says whether this instance owns the shard with complete state.
@@ -175,13 +194,27 @@ func (s *Shard) Restored() {
 	s.restores.Inc()
 }
 
-// Verdict counts what came of one evaluation.
+// maxVerdicts bounds the pairs of rule and verdict that a shard counts apart. The
+// rules of one build have far fewer; more can only come out of a work topic that
+// somebody else writes to.
+const maxVerdicts = 1000
+
+// otherRule is the label of what is beyond maxVerdicts.
+const otherRule = "other"
+
+// Verdict counts what came of one evaluation. The rule may be one that this
+// build does not know.
 func (s *Shard) Verdict(rule, verdict string) {
 	key := [2]string{rule, verdict}
 	c := s.verdicts[key]
 	if c == nil {
-		c = s.all.verdicts.WithLabelValues(rule, verdict)
-		s.verdicts[key] = c
+		if len(s.verdicts) >= maxVerdicts {
+			key[0] = otherRule
+		}
+		c = s.all.verdicts.WithLabelValues(strings.ToValidUTF8(key[0], "\uFFFD"), verdict)
+		if len(s.verdicts) < maxVerdicts {
+			s.verdicts[key] = c
+		}
 	}
 	c.Inc()
 }

@@ -96,32 +96,32 @@ func (c *Changelog) claim(ctx context.Context) (int64, error) {
 // discardStale wipes a local copy that cannot be continued: one of another
 // topic, one that is ahead of the log, one that may have missed tombstones.
 func (c *Changelog) discardStale(claim int64) error {
-	if c.Shard.Position().Changelog == 0 {
+	if !c.stale(claim) {
 		return nil
-	}
-	stale, err := c.stale(claim)
-	if err != nil || !stale {
-		return err
 	}
 	return c.Shard.Wipe()
 }
 
-func (c *Changelog) stale(claim int64) (bool, error) {
-	if c.Shard.Position().Changelog > claim {
-		return true, nil // the topic was deleted and made again
+func (c *Changelog) stale(claim int64) bool {
+	since, restoring := c.Shard.Restoring()
+	if restoring && c.expired(since) {
+		return true
+	}
+	switch at := c.Shard.Position().Changelog; {
+	case at == 0:
+		return false // nothing is there
+	case at > claim:
+		return true // the topic was deleted and made again
 	}
 	id, err := readIdentity(c.Shard)
 	if err != nil {
-		return true, nil // the copy cannot even say whose it is
+		return true // the copy cannot even say whose it is
 	}
 	if id != nil && id.State.ID != c.TopicID {
-		return true, nil
-	}
-	if since, restoring := c.Shard.Restoring(); restoring {
-		return c.expired(since), nil
+		return true
 	}
 	at, ok := c.Shard.CaughtUpAt()
-	return !ok || c.expired(at), nil
+	return !restoring && (!ok || c.expired(at))
 }
 
 // expired says whether tombstones written since t may already be compacted away.
@@ -154,8 +154,8 @@ func (c *Changelog) restore(ctx context.Context, claim int64) error {
 			return err
 		}
 		if f.Next == next {
-			if f.LastStable <= claim && c.Now().Sub(heard) > c.StableWithin {
-				return fmt.Errorf("restore of %s partition %d waits for offset %d, but its last stable offset stays at %d: a transaction was left open; find it with kafka-transactions.sh find-hanging and abort it", c.Topic, c.Partition, claim+1, f.LastStable)
+			if c.Now().Sub(heard) > c.StableWithin {
+				return c.stuck(next, claim, f.LastStable)
 			}
 			continue
 		}
@@ -172,9 +172,17 @@ func (c *Changelog) restore(ctx context.Context, claim int64) error {
 	return c.Shard.MarkCaughtUp(c.Now())
 }
 
+// stuck says why a restore does not come to its end.
+func (c *Changelog) stuck(next, claim, stable int64) error {
+	if stable > claim {
+		return fmt.Errorf("restore of %s partition %d waits for the records from offset %d on, but its leader sends none of them for %s", c.Topic, c.Partition, next, c.StableWithin)
+	}
+	return fmt.Errorf("restore of %s partition %d waits for offset %d, but its last stable offset stays at %d: a transaction was left open; find it with kafka-transactions.sh find-hanging and abort it", c.Topic, c.Partition, claim, stable)
+}
+
 func (c *Changelog) fetch(ctx context.Context, at int64, f *wire.Fetched) error {
 	err := c.Client.Fetch(ctx, wire.FetchRequest{
-		Topic: c.Topic, Partition: c.Partition, Offset: at, ReadCommitted: true,
+		Topic: c.Topic, TopicID: c.TopicID, Partition: c.Partition, Offset: at, ReadCommitted: true,
 		MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
 	}, f)
 	if errors.Is(err, kafka.OffsetOutOfRange) {
@@ -201,17 +209,21 @@ func (c *Changelog) outOfRange(ctx context.Context, at int64, cause error) error
 	return stop("the beginning of changelog %s partition %d has been deleted, so the state cannot be rebuilt: the topic must have cleanup.policy=compact and must never be given to kafka-delete-records; start a new app_id, or restore the topic from a backup", c.Topic, c.Partition)
 }
 
-// load puts one fetch into the local copy.
+// load puts one fetch into the local copy. All of it is read once before: what
+// Load is given it takes for the whole, and would move the position past records
+// that cannot be read.
 func (c *Changelog) load(f *wire.Fetched) error {
-	var bad error
+	if err := f.Each(func(*wire.Record) bool { return true }); err != nil {
+		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, err)
+	}
 	err := c.Shard.Load(f.Next, func(yield func([]byte, []byte) bool) {
-		bad = f.Each(func(r *wire.Record) bool { return yield(r.Key, r.Value) })
+		_ = f.Each(func(r *wire.Record) bool { return yield(r.Key, r.Value) }) // it has just been read to its end
 	})
-	if bad != nil {
-		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, bad)
-	}
-	if errors.Is(err, state.ErrFormat) {
+	switch {
+	case errors.Is(err, state.ErrFormat):
 		return stop("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", c.Topic, c.Partition, err)
+	case err != nil:
+		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, err)
 	}
-	return err
+	return nil
 }

@@ -3,7 +3,6 @@ package changelog
 import (
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -68,7 +67,7 @@ func (id *Identity) Encode() []byte {
 func decodeIdentity(b []byte) (*Identity, error) {
 	var r identityRecord
 	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, fmt.Errorf("read the identity record: %w", err)
+		return nil, stop("the identity record of the state cannot be read (%v): find out who else writes to the changelog", err)
 	}
 	if r.Format != identityFormat {
 		return nil, stop("the changelog's identity record has format %d, this build reads format %d: upgrade this instance", r.Format, identityFormat)
@@ -84,7 +83,7 @@ func decodeIdentity(b []byte) (*Identity, error) {
 func decodeID(into *[16]byte, s string) error {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != len(into) {
-		return fmt.Errorf("read the identity record: %q is no topic id", s)
+		return stop("the identity record of the state cannot be read (%q is no topic id): find out who else writes to the changelog", s)
 	}
 	copy(into[:], b)
 	return nil
@@ -102,12 +101,12 @@ func readIdentity(h *state.Shard) (*Identity, error) {
 // Accept is what the operator has allowed to differ for this run.
 type Accept struct {
 	Change bool // other topics for input, alerts and dead letters (--accept-change)
-	Loss   bool // a work topic that was made again, and what waited in it (--accept-loss)
+	Loss   bool // a work topic or a changelog that was made again, and what was in it (--accept-loss)
 }
 
 // Agreement is what follows from comparing identities.
 type Agreement struct {
-	Write   bool // the identity record is new, or a change was accepted: it has to be written
+	Write   bool // the identity record is new, or something in it has changed: it has to be written
 	NewWork bool // the work topic was made again: its offsets start over
 }
 
@@ -120,6 +119,11 @@ func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
 		return Agreement{}, err
 	}
 	if old == nil {
+		// The first transaction of an app writes the identity, so only a changelog
+		// whose beginning is gone has a position and no identity.
+		if at := h.Position().Work; at >= 0 && !accept.Loss {
+			return Agreement{}, stop("the changelog %s stands at work offset %d, but its beginning is missing: it was deleted and made again while the app was running; start a new app_id, restore the topic from a backup, or start once with --accept-loss to go on with what is left of the state", own.State.Name, at)
+		}
 		return Agreement{Write: true}, nil
 	}
 	switch {
@@ -136,7 +140,9 @@ func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
 	if key != "" && !accept.Change {
 		return Agreement{}, stop("%s is %s here, but %s in the state of app %s: set it back, or start once with --accept-change to go on with the new value", key, is, was, own.App)
 	}
-	out.Write = out.NewWork || key != ""
+	// A changelog restored from a backup is another topic with the same contents.
+	// Unless that is noted, each take would throw the local copy away.
+	out.Write = out.NewWork || key != "" || old.State.ID != own.State.ID
 	return out, nil
 }
 

@@ -174,6 +174,32 @@ func TestFetchErrors(t *testing.T) {
 	})
 }
 
+// Another topic under the same name is refused when the id says so (KIP-516):
+// its offsets would be taken for those of the one that is gone.
+func TestFetchOfAnotherTopicByTheSameName(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, brokers []string) {
+		c := client(t, brokers)
+		topic := kafkatest.Topic(t, brokers, 1, nil)
+		if err := produce(t, c, topic, 0, "a"); err != nil {
+			t.Fatal(err)
+		}
+		meta, err := c.Topics(t.Context(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f wire.Fetched
+		id := meta[topic].ID
+		if err := c.Fetch(t.Context(), wire.FetchRequest{Topic: topic, TopicID: id}, &f); err != nil || f.Next != 1 {
+			t.Errorf("Fetch by the topic's id = %v, next %d; want nil, 1", err, f.Next)
+		}
+		id[0] ^= 1
+		err = c.Fetch(t.Context(), wire.FetchRequest{Topic: topic, TopicID: id}, &f)
+		if !errors.Is(err, kafka.UnknownTopicID) && !errors.Is(err, kafka.InconsistentTopicID) {
+			t.Errorf("Fetch by another topic's id = %v; want %v or %v", err, kafka.UnknownTopicID, kafka.InconsistentTopicID)
+		}
+	})
+}
+
 func TestBootstrap(t *testing.T) {
 	cluster := kafkatest.Fake(t, 1)
 	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 1, nil)

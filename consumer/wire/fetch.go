@@ -12,8 +12,13 @@ import (
 const (
 	defaultFetchBytes = 1 << 20
 
-	// maxUnpacked bounds what the batches of one fetch may unpack to together.
+	// maxUnpacked bounds what one batch may unpack to.
 	maxUnpacked = 256 << 20
+
+	// enoughUnpacked is what the batches of one fetch may unpack to together, but
+	// for the first: the rest comes with the next fetch, so that a well compressed
+	// partition does not cost its reader tens of MiB.
+	enoughUnpacked = 8 << 20
 )
 
 // FetchRequest asks for the records of one partition from an offset on.
@@ -21,6 +26,12 @@ type FetchRequest struct {
 	Topic     string
 	Partition int32
 	Offset    int64
+
+	// TopicID, unless zero, is the topic's id: records of another topic that was
+	// made under the same name are refused (kafka.UnknownTopicID,
+	// kafka.InconsistentTopicID) instead of read (KIP-516). It takes Kafka 3.1;
+	// older brokers know topics by name only.
+	TopicID [16]byte
 
 	MaxWait  time.Duration // how long the broker waits for MinBytes to be there
 	MinBytes int           // 0: 1
@@ -66,10 +77,10 @@ func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) err
 	into.reset(req)
 	var got fetchAnswer
 	k := &call{
-		api:     apiFetch,
+		api:     req.api(),
 		request: fmt.Sprintf("fetch %s partition %d at offset %d", req.Topic, req.Partition, req.Offset),
-		write:   func(b []byte, _ int16) []byte { return req.append(b) },
-		read:    func(r *reader, _ int16) { got.read(r, into) },
+		write:   req.append,
+		read:    func(r *reader, version int16) { got.read(r, version, into) },
 		answer:  &into.response,
 	}
 	k.toLeader(req.Topic, req.Partition)
@@ -105,9 +116,21 @@ func keep(b []byte) []byte {
 	return b[:0]
 }
 
-// append writes the body of Fetch v11, without a fetch session (KIP-227): they
-// pay for themselves with many partitions in one request.
-func (q *FetchRequest) append(b []byte) []byte {
+// api is Fetch in the versions that say what q has to say.
+func (q *FetchRequest) api() api {
+	a := apiFetch
+	if q.TopicID == ([16]byte{}) {
+		a.max = a.min
+	}
+	return a
+}
+
+// topicIDs is the first version of Fetch in which the topic goes by its id.
+const topicIDs = 13
+
+// append writes the body of Fetch v11 to v13, without a fetch session (KIP-227):
+// they pay for themselves with many partitions in one request.
+func (q *FetchRequest) append(b []byte, version int16) []byte {
 	most := q.MaxBytes
 	if most <= 0 {
 		most = defaultFetchBytes
@@ -120,7 +143,9 @@ func (q *FetchRequest) append(b []byte) []byte {
 	b = appendBool(b, q.ReadCommitted) // isolation level 1
 	b = appendInt32(b, 0)              // session
 	b = appendInt32(b, -1)             // its epoch: none
-
+	if version >= apiFetch.flexible {
+		return q.appendFlexible(b, version, int32(most))
+	}
 	b = appendInt32(b, 1)
 	b = appendString(b, q.Topic)
 	b = appendInt32(b, 1)
@@ -134,11 +159,35 @@ func (q *FetchRequest) append(b []byte) []byte {
 	return appendString(b, "") // rack
 }
 
-// fetchAnswer is the body of a Fetch v11 response.
+// appendFlexible writes the topics and what follows them, as from v12 on. A
+// compact array's length is one more than its elements.
+func (q *FetchRequest) appendFlexible(b []byte, version int16, most int32) []byte {
+	b = append(b, 2)
+	if version >= topicIDs {
+		b = append(b, q.TopicID[:]...)
+	} else {
+		b = appendCompact(b, q.Topic)
+	}
+	b = append(b, 2)
+	b = appendInt32(b, q.Partition)
+	b = appendInt32(b, -1) // leader epoch: any
+	b = appendInt64(b, q.Offset)
+	b = appendInt32(b, -1) // epoch of the last fetched record: truncation is not looked for
+	b = appendInt64(b, -1) // log start offset, of followers
+	b = appendInt32(b, most)
+	b = append(b, 0, 0) // no tagged fields of the partition, nor of the topic
+
+	b = append(b, 1)         // forgotten topics: none
+	b = appendCompact(b, "") // rack
+	return append(b, 0)      // no tagged fields
+}
+
+// fetchAnswer is the body of a Fetch response.
 type fetchAnswer struct {
 	code          int16
 	partitions    int
 	topic         string
+	topicID       [16]byte
 	partition     int32
 	highWatermark int64
 	lastStable    int64
@@ -146,20 +195,52 @@ type fetchAnswer struct {
 	batches       []byte
 }
 
-func (a *fetchAnswer) read(r *reader, into *Fetched) {
+func (a *fetchAnswer) read(r *reader, version int16, into *Fetched) {
 	r.int32() // throttle time
 	a.code = r.int16()
 	r.int32() // session
+	if version >= apiFetch.flexible {
+		a.readFlexible(r, version, into)
+		return
+	}
 	for range r.array(6) {
 		a.topic = r.string()
 		for range r.array(38) {
-			a.readPartition(r, into)
-			a.partitions++
+			a.readPartition(r)
+			for range r.array(16) {
+				into.filter.expect(r.int64(), r.int64())
+			}
+			r.int32() // preferred read replica: only for a client that names its rack
+			a.batches = r.bytes()
 		}
 	}
 }
 
-func (a *fetchAnswer) readPartition(r *reader, into *Fetched) {
+func (a *fetchAnswer) readFlexible(r *reader, version int16, into *Fetched) {
+	for range r.compactArray(3) {
+		if version >= topicIDs {
+			a.topicID = r.uuid()
+		} else {
+			a.topic = r.compact()
+		}
+		for range r.compactArray(37) {
+			a.readPartition(r)
+			for range r.compactArray(17) {
+				into.filter.expect(r.int64(), r.int64())
+				r.tags()
+			}
+			r.int32() // preferred read replica: only for a client that names its rack
+			a.batches = r.compactBytes()
+			r.tags()
+		}
+		r.tags()
+	}
+	r.tags()
+}
+
+// readPartition reads what all versions have in common.
+func (a *fetchAnswer) readPartition(r *reader) {
+	a.partitions++
 	a.partition = r.int32()
 	if code := r.int16(); a.code == 0 {
 		a.code = code
@@ -167,18 +248,15 @@ func (a *fetchAnswer) readPartition(r *reader, into *Fetched) {
 	a.highWatermark = r.int64()
 	a.lastStable = r.int64()
 	a.logStart = r.int64()
-	for range r.array(16) {
-		into.filter.expect(r.int64(), r.int64())
-	}
-	r.int32() // preferred read replica: only for a client that names its rack
-	a.batches = r.bytes()
 }
 
 func (a *fetchAnswer) verdict(request string, req FetchRequest) error {
 	if a.code != 0 {
 		return fmt.Errorf("%s: %w", request, kafka.Error(a.code))
 	}
-	if a.partitions != 1 || a.topic != req.Topic || a.partition != req.Partition {
+	byName := a.topic == req.Topic
+	byID := req.TopicID != [16]byte{} && a.topicID == req.TopicID
+	if a.partitions != 1 || !byName && !byID || a.partition != req.Partition {
 		return fmt.Errorf("%s: %w: it is about other partitions", request, errMalformed)
 	}
 	return nil

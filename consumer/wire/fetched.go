@@ -120,7 +120,7 @@ func (f *Fetched) add(h *header) error {
 	records := h.records()
 	if codec := h.codec(); codec != compress.None {
 		start := len(f.unpacked)
-		out, err := unpack(codec, f.unpacked, records, f.unpackLimit())
+		out, err := unpack(codec, f.unpacked, records, f.unpackLimit(start))
 		if errors.Is(err, errTooLarge) && start > 0 {
 			// It is too much together with the batches before it: those first.
 			return err
@@ -143,11 +143,16 @@ func (f *Fetched) add(h *header) error {
 	return nil
 }
 
-func (f *Fetched) unpackLimit() int {
+// unpackLimit is what all batches may unpack to when have bytes are there already.
+func (f *Fetched) unpackLimit(have int) int {
+	limit := maxUnpacked
 	if f.limit > 0 {
-		return f.limit
+		limit = f.limit
 	}
-	return maxUnpacked
+	if have > 0 {
+		limit = min(limit, enoughUnpacked)
+	}
+	return limit
 }
 
 // Each calls yield for every record from the requested offset on, in order, until

@@ -81,13 +81,15 @@ func FuzzResponses(f *testing.F) {
 	body = appendInt64(appendInt64(appendInt32(body, 1), 9), 0)
 	body = appendInt32(body, -1) // preferred replica
 	f.Add(appendBytes(body, encode(f, 0, plain(compress.Lz4), nil, "a", "b")))
+	f.Add(flexibleAnswer(encode(f, 0, plain(compress.Zstd), nil, "a", "b")))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		var in Fetched
-		in.reset(FetchRequest{Topic: "t", Partition: 3})
-		var a fetchAnswer
-		if r := (reader{b: body}); !r.bad {
-			a.read(&r, &in)
-			if !r.bad && a.verdict("fetch", FetchRequest{Topic: "t", Partition: 3}) == nil && in.take(a.batches) == nil {
+		for version := apiFetch.min; version <= apiFetch.max; version++ {
+			var in Fetched
+			in.reset(seedRequest)
+			var a fetchAnswer
+			r := reader{b: body}
+			a.read(&r, version, &in)
+			if !r.bad && a.verdict("fetch", seedRequest) == nil && in.take(a.batches) == nil {
 				_ = in.Each(func(*Record) bool { return true })
 			}
 		}
@@ -103,18 +105,38 @@ func FuzzResponses(f *testing.F) {
 	})
 }
 
+// seedRequest is what the fuzzer's seeds answer.
+var seedRequest = FetchRequest{Topic: "t", TopicID: [16]byte{7}, Partition: 3}
+
+// flexibleAnswer is the body of a Fetch v13 response with one aborted transaction.
+func flexibleAnswer(batches []byte) []byte {
+	body := make([]byte, 10) // throttle time, code, session
+	body = append(body, 2)
+	body = append(body, seedRequest.TopicID[:]...)
+	body = append(body, 2)
+	body = append(appendInt32(body, 3), make([]byte, 26)...) // code and offsets
+	body = append(body, 2)
+	body = append(appendInt64(appendInt64(body, 9), 0), 0)
+	body = appendInt32(body, -1) // preferred replica
+	body = append(binary.AppendUvarint(body, uint64(len(batches))+1), batches...)
+	return append(body, 0, 0, 0)
+}
+
 func TestFuzzSeedsAreWhole(t *testing.T) {
-	// The seed of FuzzResponses must be a response, or the fuzzer starts from nothing.
+	// The seeds of FuzzResponses must be responses, or the fuzzer starts from nothing.
 	body := make([]byte, 10)
 	body = appendString(appendInt32(body, 1), "t")
 	body = append(appendInt32(appendInt32(body, 1), 3), make([]byte, 26)...)
 	body = appendInt32(appendInt32(body, 0), -1)
-	r := reader{b: appendBytes(body, encode(t, 0, plain(compress.None), nil, "a"))}
-	var in Fetched
-	in.reset(FetchRequest{Topic: "t", Partition: 3})
-	var a fetchAnswer
-	a.read(&r, &in)
-	if err := a.verdict("fetch", FetchRequest{Topic: "t", Partition: 3}); err != nil || r.bad || len(r.b) != 0 || len(a.batches) == 0 {
-		t.Errorf("the fuzzer's seed: %+v, %v, %d bytes left; want a whole response", a, err, len(r.b))
+	batches := encode(t, 0, plain(compress.None), nil, "a")
+	for version, body := range map[int16][]byte{11: appendBytes(body, batches), 13: flexibleAnswer(batches)} {
+		r := reader{b: body}
+		var in Fetched
+		in.reset(seedRequest)
+		var a fetchAnswer
+		a.read(&r, version, &in)
+		if err := a.verdict("fetch", seedRequest); err != nil || r.bad || len(r.b) != 0 || len(a.batches) == 0 {
+			t.Errorf("the fuzzer's seed for version %d: %+v, %v, %d bytes left; want a whole response", version, a, err, len(r.b))
+		}
 	}
 }

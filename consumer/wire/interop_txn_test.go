@@ -80,6 +80,12 @@ func TestFetchTransactions(t *testing.T) {
 			req := wire.FetchRequest{Topic: topic, Offset: from, MaxWait: time.Second, ReadCommitted: true}
 			compare(t, fmt.Sprintf("read committed from %d", from), readTo(t, c, req, end), want)
 		}
+		meta, err := c.Topics(t.Context(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := wire.FetchRequest{Topic: topic, TopicID: meta[topic].ID, MaxWait: time.Second, ReadCommitted: true}
+		compare(t, "read committed by the topic's id", readTo(t, c, req, end), committed)
 		all := readTo(t, c, wire.FetchRequest{Topic: topic, MaxWait: time.Second}, end)
 		if len(all) != 12*5 {
 			t.Errorf("read uncommitted: %d records; want all %d", len(all), 12*5)

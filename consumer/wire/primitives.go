@@ -98,6 +98,15 @@ func (r *reader) bytes() []byte {
 	return r.take(int(n))
 }
 
+// compactBytes is bytes for the flexible versions.
+func (r *reader) compactBytes() []byte {
+	n := r.uvarint()
+	if n == 0 {
+		return nil
+	}
+	return r.take(n - 1)
+}
+
 // array reads the length of a (nullable) array whose elements take least bytes
 // or more. It is never more than what is left of the response can hold.
 func (r *reader) array(least int) int { return r.fits(int(r.int32()), least) }

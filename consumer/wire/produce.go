@@ -261,7 +261,7 @@ func (p *produce) settle(ctx context.Context, err error) error {
 			continue
 		}
 		p.client.forgetVersions(k.remote)
-		failure := k.failure(cmp.Or(k.err, err, error(io.ErrUnexpectedEOF)))
+		failure := k.failure(cmp.Or(k.err, err, io.ErrUnexpectedEOF))
 		for _, part := range k.parts {
 			part.Err, part.BaseOffset = failure, -1
 		}

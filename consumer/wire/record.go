@@ -85,8 +85,9 @@ func (r *Record) readHeaders(b []byte) bool {
 		return false
 	}
 	r.headerCount, r.headers = int(count), b[n:]
-	rest, ok := r.headers, true
+	rest := r.headers
 	for range r.headerCount {
+		var ok bool
 		if _, _, rest, ok = readHeader(rest); !ok {
 			return false
 		}

@@ -17,12 +17,12 @@ type api struct {
 }
 
 // Versions are those that Kafka 2.8 to 4.x have in common, and where possible
-// the last one without tagged fields. Produce stays below 12 and EndTxn and
+// the last one without tagged fields; Fetch goes higher where the broker does. Produce stays below 12 and EndTxn and
 // AddPartitionsToTxn below 5 and 4 on purpose: from there on the broker adds
 // partitions and raises epochs by itself (KIP-890, part 2).
 var (
 	apiProduce         = api{protocol.Produce, 7, 8, 9, "2.1"}
-	apiFetch           = api{protocol.Fetch, 11, 11, 12, "2.3"}
+	apiFetch           = api{protocol.Fetch, 11, 13, 12, "2.3"} // from 13 on the topic goes by its id (KIP-516)
 	apiMetadata        = api{protocol.Metadata, 10, 10, 9, "2.8"}
 	apiFindCoordinator = api{protocol.FindCoordinator, 1, 2, 3, "0.11"}
 	apiHeartbeat       = api{protocol.Heartbeat, 3, 3, 4, "2.3"}

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// deed is one event of a stream whose right answer is known: a denial if who is set, else the use of a role.
+type deed struct {
+	id, who, role, ip string
+	at                time.Time
+}
+
+func (d *deed) line() string {
+	at, arn, role := d.at.Format(time.RFC3339), d.who, ""
+	if d.who == "" {
+		arn, role = "arn:aws:iam::111122223333:user/operator", fmt.Sprintf(`"roleArn":%q`, d.role)
+	}
+	name, code := "AssumeRole", ""
+	if d.who != "" {
+		name, code = "GetObject", `"errorCode":"AccessDenied",`
+	}
+	return fmt.Sprintf(`{"eventVersion":"1.11","eventID":%q,"eventTime":%q,"eventName":%q,"eventSource":"sts.amazonaws.com",%s"sourceIPAddress":%q,"userIdentity":{"type":"IAMUser","arn":%q},"requestParameters":{%s}}`,
+		d.id, at, name, code, d.ip, arn, role)
+}
+
+// deeds returns n events of two days over 120 keys. One in ten comes twice, the second time up to some hours later;
+// most come behind a newer one, some by more than the window of an hour.
+func deeds(seed uint64, n int) []deed {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	all := make([]deed, 0, n)
+	for i := range n {
+		if i > 0 && rng.IntN(10) == 0 {
+			all = append(all, all[max(0, i-1-rng.IntN(1000))])
+			continue
+		}
+		late := time.Duration(rng.IntN(600)) * time.Second
+		if rng.IntN(50) == 0 {
+			late = time.Duration(rng.IntN(180)) * time.Minute
+		}
+		d := deed{id: fmt.Sprintf("deed-%d-%d", seed, i), at: start.Add(time.Duration(i)*8*time.Second - late), ip: "192.0.2.1"}
+		if k := rng.IntN(120); k < 80 {
+			d.who = fmt.Sprintf("arn:aws:iam::111122223333:user/u%d", k)
+		} else {
+			d.role, d.ip = fmt.Sprintf("arn:aws:iam::111122223333:role/r%d", k), fmt.Sprintf("192.0.2.%d", 1+min(rng.IntN(40), 2))
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// answer is what the two rules say in plain words about events in this order: "rule eventID" of each alert, sorted.
+func answer(all []deed) []string {
+	var alerts []string
+	seen := map[string]bool{}
+	denials, ends := map[string]int{}, map[string]time.Time{}
+	first := map[string]string{}
+	for _, d := range all {
+		if seen[d.id] {
+			continue
+		}
+		seen[d.id] = true
+		if d.role != "" {
+			if known, ok := first[d.role]; !ok {
+				first[d.role] = d.ip
+			} else if known != d.ip {
+				alerts = append(alerts, "assume_role_unique_ip "+d.id)
+			}
+			continue
+		}
+		if denials[d.who] == 0 || !d.at.Before(ends[d.who]) {
+			denials[d.who], ends[d.who] = 0, d.at.Add(time.Hour)
+		}
+		if denials[d.who]++; denials[d.who] == 10 {
+			denials[d.who] = 0
+			alerts = append(alerts, "access_denied "+d.id)
+		}
+	}
+	slices.Sort(alerts)
+	return alerts
+}
+
+// ingest writes deeds to the input as a user would.
+func (s *site) ingest(all []deed) {
+	s.Helper()
+	var b strings.Builder
+	for i := range all {
+		b.WriteString(all[i].line() + "\n")
+	}
+	s.must(b.String(), "ingest", "--key", "rule", "-")
+}
+
+// wantAnswer compares the alerts that a read-committed reader sees with the right answer.
+func (s *site) wantAnswer(all []deed) {
+	s.Helper()
+	var got []string
+	for _, alert := range s.alerts() {
+		var a shownAlert
+		if err := json.Unmarshal([]byte(alert), &a); err != nil {
+			s.Fatal(err)
+		}
+		got = append(got, a.RuleID+" "+a.EventID)
+	}
+	slices.Sort(got)
+	want := answer(all)
+	if slices.Equal(got, want) {
+		return
+	}
+	counts := map[string]int{}
+	for _, a := range want {
+		counts[a]--
+	}
+	for _, a := range got {
+		if counts[a]++; counts[a] == 0 {
+			delete(counts, a)
+		}
+	}
+	s.Errorf("%d alerts; want %d. Missing (-) and too many (+): %v", len(got), len(want), counts)
+}
+
+// fleet is the instances of a site, each a process with a state directory of its own.
+type fleet struct {
+	*site
+	instances []*program
+	diskLost  bool // between the end of an instance and its next start
+}
+
+func (f *fleet) disk(i int) string { return filepath.Join(f.dir, fmt.Sprintf("state-%d", i)) }
+
+func (f *fleet) startInstance(i int) {
+	f.instances[i] = f.start("run", "--set", "state_dir="+f.disk(i))
+}
+
+// crash is kill -9 of an instance, and its restart.
+func (f *fleet) crash(i int) {
+	f.Helper()
+	f.instances[i].kill()
+	if f.diskLost {
+		if err := os.RemoveAll(f.disk(i)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.startInstance(i)
+}
+
+// joined returns a condition: the instance has been given something to do.
+func (f *fleet) joined(i int) func() bool {
+	return func() bool { return f.instances[i].stderr.has(`"message":"assignment"`) }
+}
+
+// Real processes and 20,000 events: each alert exactly once, with any number of instances, whatever happens to them.
+func TestProcesses(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		for i, tt := range []struct {
+			name      string
+			instances int
+			crashes   bool
+			diskLost  bool
+		}{
+			{"one", 1, false, false},
+			{"two", 2, false, false},
+			{"one killed", 1, true, false},
+			{"one killed, its disk lost", 1, true, true},
+			{"two killed in turn", 2, true, false},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				f := &fleet{site: newSite(t, brokers, 4), instances: make([]*program, tt.instances), diskLost: tt.diskLost}
+				all := deeds(uint64(i), 20_000)
+				for i := range f.instances {
+					f.startInstance(i)
+				}
+				for n, part := range slices.Collect(slices.Chunk(all, len(all)/4)) {
+					victim := n % tt.instances
+					f.await("the instance to join", f.joined(victim))
+					moment := []func() bool{
+						func() bool { return true },
+						f.grown(f.app.WorkTopic()),
+						f.grown(f.app.StateTopic()),
+						f.grown(f.app.Alerts),
+					}[n]
+					f.ingest(part)
+					f.await("the moment", moment)
+					if tt.crashes {
+						f.crash(victim)
+					}
+				}
+				f.drain()
+				f.wantAnswer(all)
+				for _, p := range f.instances {
+					p.expectEnd()
+					p.signal(syscall.SIGTERM)
+					if code := p.wait(); code != exitDone {
+						t.Errorf("run = %d after SIGTERM; want 0", code)
+					}
+				}
+				if n := len(committed(t, brokers, f.app.DeadLetter)); n > 0 {
+					t.Errorf("%d dead letters; want none", n)
+				}
+			})
+		}
+	})
+}
+
+// Either signal ends the service, quickly and as intended.
+func TestSignals(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+			t.Run(sig.String(), func(t *testing.T) {
+				s := newSite(t, brokers, 2)
+				all := deeds(1, 500)
+				s.ingest(all)
+				p := s.start("run")
+				s.drain()
+				begun := time.Now()
+				p.expectEnd()
+				p.signal(sig)
+				if code, took := p.wait(), time.Since(begun); code != exitDone || took > 5*time.Second {
+					t.Errorf("run = %d %s after %s; want 0 within 5s", code, took, sig)
+				}
+				if !p.stderr.has(`"message":"stopped"`) {
+					t.Errorf("run logs %s; want its end too", &p.stderr)
+				}
+				s.wantAnswer(all)
+			})
+		}
+	})
+}
+
+// A service that waits for its brokers at the end does so for a while; a second signal ends it at once.
+func TestSecondSignal(t *testing.T) {
+	c := fakeCluster(t)
+	s := newSite(t, c.ListenAddrs(), 1)
+	p := s.start("run", "--set", "kafka.request_timeout=9s")
+	s.await("the service to work", func() bool { return strings.Count(p.stderr.String(), `"message":"shard taken"`) == s.app.Shards })
+	held, end := make(chan struct{}, 1), make(chan struct{})
+	defer close(end)
+	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if req.(*kmsg.ProduceRequest).Topics[0].Topic == s.app.WorkTopic() {
+			select {
+			case held <- struct{}{}:
+			default:
+			}
+			c.SleepControl(func() { <-end })
+		}
+		return nil, nil, false
+	})
+	s.send(0, strings.TrimSpace(denial(1, "alice")))
+	<-held
+	p.expectEnd()
+	p.signal(syscall.SIGTERM)
+	s.await("the service to say that it stops", func() bool { return p.stderr.has(`a second signal ends it at once`) })
+	begun := time.Now()
+	await(t, "the service to end", func() bool {
+		p.signal(syscall.SIGTERM) // again, because the handler of the first is taken away only while it is being handled
+		return p.over()
+	})
+	if took := time.Since(begun); took > 2*time.Second || p.state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("run ends %s after a second SIGTERM as %s; want at once, by the signal", took, p.state)
+	}
+}

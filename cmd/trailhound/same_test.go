@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// positions matches where an event stood: the only part of an alert that tells a file from a topic.
+var positions = regexp.MustCompile(`"topic":"[^"]*","partition":\d+,"offset":\d+,"index":\d+`)
+
+// The service finds in a topic exactly what detect finds in the file, and says it in the same bytes.
+func TestRunFindsWhatDetectFinds(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		type twin struct {
+			*site
+			name    string
+			detect  result
+			service *program
+		}
+		var twins []twin // all at work at once: most of the time of each is waiting
+		for _, file := range []string{"invictus_aws_dataset", "stratus_red_team_detonation", "otrf_ec2_proxy_s3_exfiltration"} {
+			for _, family := range []bool{false, true} {
+				path := filepath.Join(realData, file+".jsonl.gz")
+				// With the service's own limit on late events, which detect has only when told.
+				set := []string{fmt.Sprintf("rules.access_denied.denied_family=%t", family), "events.max_lateness=168h"}
+				s := newSite(t, brokers, 1, set...)
+				s.must("", "ingest", path)
+				twins = append(twins, twin{
+					site: s, name: fmt.Sprintf("%s denied_family=%t", file, family),
+					detect: s.must("", append(sets(set), "detect", path)...), service: s.call(append(sets(set), "run")...),
+				})
+			}
+		}
+		for _, w := range twins {
+			t.Run(w.name, func(t *testing.T) {
+				w.T = t
+				w.drain()
+				w.sameAlerts(lines(w.detect.stdout))
+				w.sameDeadLetters(w.detect.stderr)
+				if code := w.service.end(); code != exitDone {
+					t.Errorf("run = %d; want 0", code)
+				}
+			})
+		}
+	})
+}
+
+// sameAlerts compares the committed alerts with those that detect has printed.
+func (s *site) sameAlerts(want []string) {
+	s.Helper()
+	got := s.alerts()
+	input := s.input()
+	for _, alert := range got {
+		checkAlert(s, alert)
+		var a struct {
+			EventID string `json:"event_id"`
+			Source  struct {
+				Topic  string
+				Offset int
+			}
+			Evidence struct {
+				Events []struct {
+					EventID string `json:"event_id"`
+					Topic   string
+					Offset  int
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(alert), &a); err != nil {
+			s.Fatal(err)
+		}
+		at := func(topic string, offset int, id string) {
+			var event struct{ EventID string }
+			if topic != s.app.Inputs[0] || offset >= len(input) || json.Unmarshal(input[offset].Value, &event) != nil || event.EventID != id {
+				s.Errorf("alert %s places event %s at %s offset %d, where there is %q", alert, id, topic, offset, event.EventID)
+			}
+		}
+		at(a.Source.Topic, a.Source.Offset, a.EventID)
+		for _, e := range a.Evidence.Events {
+			at(e.Topic, e.Offset, e.EventID)
+		}
+	}
+	placeless := func(alerts []string) string {
+		var out []string
+		for _, a := range alerts {
+			out = append(out, positions.ReplaceAllString(a, ""))
+		}
+		slices.Sort(out)
+		return strings.Join(out, "\n")
+	}
+	if got, want := placeless(got), placeless(want); got != want {
+		s.Errorf("the alerts topic has\n%s\nwant, as detect prints,\n%s", got, want)
+	}
+}
+
+// sameDeadLetters compares the dead letters with what detect has reported as FILE:RECORD:REASON.
+func (s *site) sameDeadLetters(stderr string) {
+	s.Helper()
+	var want, got []string
+	for _, m := range regexp.MustCompile(`(?m)^\S+:(\d+):(\w+): `).FindAllStringSubmatch(stderr, -1) {
+		want = append(want, m[1]+" "+m[2])
+	}
+	for _, line := range lines(s.must("", "dead-letters", "list").stdout) {
+		var l letter
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			s.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%d %s", l.Source.Offset, l.Reason))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		s.Errorf("dead letters %q; want, as detect reports, %q", got, want)
+	}
+}

@@ -1,0 +1,215 @@
+package admin
+
+import (
+	"flag"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// used returns metrics of which every series has been used.
+func used() (*Metrics, *Input, *Shard) {
+	m := NewMetrics("1.2.3")
+	in := m.Input("cloudtrail", 3)
+	in.Records.Inc()
+	in.Events.Inc()
+	in.Read(10, 40, 1000)
+	in.Match("access_denied")
+	in.Skipped("digest")
+	in.DeadLetter("not_json")
+	m.Resent("app.work")()
+	s := m.Shard(7)
+	s.Lag.Set(5)
+	s.Repeats.Inc()
+	s.Swept.Add(2)
+	s.Fenced.Inc()
+	s.Restoring(9)
+	s.Restored()
+	s.SetReady(true)
+	s.Verdict("access_denied", "alerted")
+	s.Alert("access_denied")
+	s.Skipped("empty")
+	s.DeadLetter("too_late")
+	s.Committed(3*time.Millisecond, 4, 500)
+	return m, in, s
+}
+
+// exposition is what /metrics shows of the pipeline, a line a string.
+func exposition(t *testing.T, m *Metrics) []string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("GET /metrics = %d %s; want 200", w.Code, w.Body)
+	}
+	var lines []string
+	for line := range strings.Lines(w.Body.String()) {
+		if strings.Contains(line, "trailhound_") { // the others are of the Go runtime and the process, as everywhere
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return lines
+}
+
+// Names, types, labels and help texts are what dashboards and alerts rely on.
+func TestMetricsReference(t *testing.T) {
+	m, _, _ := used()
+	got := strings.Join(exposition(t, m), "\n") + "\n"
+	got = strings.ReplaceAll(got, goVersion(), "GO")
+	const golden = "testdata/metrics.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("/metrics shows\n%s\nwant (run with -update after a change that is meant)\n%s", got, want)
+	}
+}
+
+// Whatever Metrics holds shows up, once and with a help text: none was forgotten
+// when it was registered.
+func TestMetricsAreAllRegistered(t *testing.T) {
+	m, _, _ := used()
+	help := make(map[string]int)
+	for _, line := range exposition(t, m) {
+		if name, text, ok := strings.Cut(strings.TrimPrefix(line, "# HELP "), " "); ok && strings.HasPrefix(line, "# HELP ") && text != "" {
+			help[name]++
+		}
+	}
+	for name, n := range help {
+		if n != 1 {
+			t.Errorf("%s is shown %d times; want once", name, n)
+		}
+	}
+	want := reflect.TypeFor[Metrics]().NumField() // its registry stands for build_info
+	if len(help) != want {
+		t.Errorf("%d metrics have a help text; want the %d of Metrics", len(help), want)
+	}
+}
+
+// https://prometheus.io/docs/practices/naming/
+func TestMetricsLint(t *testing.T) {
+	m, _, _ := used()
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("metric %s: %s", p.Metric, p.Text)
+	}
+}
+
+// value returns the value of a series, named as /metrics shows it.
+func value(t *testing.T, m *Metrics, series string) (v float64, ok bool) {
+	t.Helper()
+	for _, line := range exposition(t, m) {
+		if rest, found := strings.CutPrefix(line, "trailhound_"+series+" "); found {
+			v, err := strconv.ParseFloat(rest, 64)
+			if err != nil {
+				t.Fatalf("/metrics shows %q: %v", line, err)
+			}
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+func TestMetricsValues(t *testing.T) {
+	m, in, s := used()
+	in.Match("access_denied")
+	s.Verdict("access_denied", "alerted")
+	in.Read(50, 40, 24) // the end is as old as the fetch
+	for series, want := range map[string]float64{
+		`input_records_total{partition="3",topic="cloudtrail"}`:     1,
+		`input_bytes_total{partition="3",topic="cloudtrail"}`:       1024,
+		`input_lag_records{partition="3",topic="cloudtrail"}`:       0,
+		`matches_total{rule="access_denied"}`:                       2,
+		`evaluations_total{rule="access_denied",verdict="alerted"}`: 2,
+		`skipped_total{reason="digest"}`:                            1,
+		`dead_letters_total{reason="too_late"}`:                     1,
+		`produce_retries_total{topic="app.work"}`:                   1,
+		`shard_ready{shard="7"}`:                                    1,
+		`restore_remaining_records{shard="7"}`:                      0,
+		`restores_total{shard="7"}`:                                 1,
+		`commit_records_total{shard="7"}`:                           4,
+		`commit_bytes_total{shard="7"}`:                             500,
+		`commit_duration_seconds_count{shard="7"}`:                  1,
+		`commit_duration_seconds_bucket{shard="7",le="0.002"}`:      0,
+		`commit_duration_seconds_bucket{shard="7",le="0.005"}`:      1,
+	} {
+		if got, ok := value(t, m, series); !ok || got != want {
+			t.Errorf("%s = %v, %t; want %v, true", series, got, ok, want)
+		}
+	}
+}
+
+// What another instance has taken over is its own to tell: a gauge that stays
+// would be added to it.
+func TestMetricsOfWhatWasLetGo(t *testing.T) {
+	m, in, s := used()
+	s.Restoring(9)
+	in.Close()
+	s.Close()
+	const lag = `input_lag_records{partition="3",topic="cloudtrail"}`
+	for _, series := range []string{lag, `work_lag_records{shard="7"}`, `restore_remaining_records{shard="7"}`} {
+		if v, ok := value(t, m, series); ok {
+			t.Errorf("%s = %v after Close; want it gone", series, v)
+		}
+	}
+	if v, ok := value(t, m, `shard_ready{shard="7"}`); !ok || v != 0 {
+		t.Errorf("shard_ready = %v, %t after Close; want 0, true", v, ok)
+	}
+	if v, _ := value(t, m, `input_records_total{partition="3",topic="cloudtrail"}`); v != 1 {
+		t.Errorf("input_records_total = %v after Close; want 1: counters never go back", v)
+	}
+	m.Input("cloudtrail", 3).Read(1, 5, 0)
+	if v, ok := value(t, m, lag); !ok || v != 4 {
+		t.Errorf("%s = %v, %t of a partition that came back; want 4, true", lag, v, ok)
+	}
+}
+
+// Rule ids come out of the work topic. Whatever is in it, the number of series
+// stays bounded and nothing panics.
+func TestMetricsHostileRules(t *testing.T) {
+	m := NewMetrics("")
+	s := m.Shard(0)
+	const n = 5 * maxVerdicts
+	for i := range n {
+		s.Verdict(fmt.Sprintf("\xff\xfe%d\n\"{}", i), "unknown_rule")
+	}
+	if got := len(exposition(t, m)); got < maxVerdicts || got > maxVerdicts+100 {
+		t.Errorf("/metrics has %d lines after %d rule ids; want about %d", got, n, maxVerdicts)
+	}
+	if v, ok := value(t, m, `evaluations_total{rule="other",verdict="unknown_rule"}`); !ok || v != n-maxVerdicts {
+		t.Errorf("evaluations_total of the other rules = %v, %t; want %d, true", v, ok, n-maxVerdicts)
+	}
+}
+
+// Two instances in one process, as in tests and the demo, do not share anything.
+func TestMetricsAreApart(t *testing.T) {
+	a, b := NewMetrics("1"), NewMetrics("1")
+	a.Input("t", 0).Records.Inc()
+	b.Input("t", 0)
+	if v, ok := value(t, b, `input_records_total{partition="0",topic="t"}`); !ok || v != 0 {
+		t.Errorf("input_records_total of another Metrics = %v, %t; want 0, true", v, ok)
+	}
+}
