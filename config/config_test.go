@@ -18,7 +18,7 @@ type deniedParams struct {
 	Window       time.Duration `param:"window"`
 	ErrorCodes   []string      `param:"error_codes"`
 	DeniedFamily bool          `param:"denied_family"`
-	unexported   int
+	_            int           // what is not exported is no parameter
 }
 
 type options struct {

@@ -60,7 +60,8 @@ type Service struct {
 	MaxUnpacked        int64 // bytes of an unpacked input record; 0: the decoder's default
 	Accept             changelog.Accept
 
-	fail      func(error) // ends the run with this error
+	fail      func(error) // ends the run with this error, or the first one
+	failed    error
 	member    *group.Member
 	topics    map[string]topic.Info
 	identity  changelog.Identity
@@ -101,13 +102,17 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
-	working, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	working, stop := context.WithCancel(ctx)
+	defer stop()
 	// Lanes and group membership outlast the workers, so that what was read can
 	// still be acknowledged and committed.
 	carrying, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
-	s.fail = func(err error) { stop(err) }
+	var once sync.Once
+	s.fail = func(err error) {
+		once.Do(func() { s.failed = err })
+		stop()
+	}
 	s.routers = crew[inputKey]{ctx: working, fail: s.fail, run: s.route}
 	s.detectors = crew[int]{ctx: working, fail: s.fail, run: s.detect}
 
@@ -127,10 +132,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.finish(carrying)
 	drop()
 	carriers.Wait()
-	if cause := context.Cause(working); cause != context.Cause(ctx) {
-		return cause // although the run may have been asked to end since
-	}
-	return nil
+	return s.failed
 }
 
 // finish waits for the brokers to acknowledge what was read, and commits it.

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"testing"
@@ -24,11 +25,14 @@ func assume(id, role, ip, at string) string {
 
 const noon = "2026-03-01T12:00:00Z"
 
-func zipped(s string) []byte {
+func zipped(t *testing.T, s string) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	w.Write([]byte(s))
-	w.Close()
+	_, err := w.Write([]byte(s))
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
 	return b.Bytes()
 }
 
@@ -58,8 +62,8 @@ func TestServicePoison(t *testing.T) {
 		{"unreadable event time", "bad_event_time", []byte(`{"eventVersion":"1.10","eventTime":"yesterday"}`)},
 		{"another object", "unknown_shape", []byte(`{"hello":"world"}`)},
 		{"another type", "unknown_shape", []byte(`[1,2,3]`)},
-		{"broken gzip", "bad_gzip", append(zipped(good)[:40], 1, 2, 3)},
-		{"bomb", "unpacked_too_large", zipped(string(bytes.Repeat([]byte(" "), 2<<20)) + good)},
+		{"broken gzip", "bad_gzip", append(zipped(t, good)[:40], 1, 2, 3)},
+		{"bomb", "unpacked_too_large", zipped(t, string(bytes.Repeat([]byte(" "), 2<<20))+good)},
 		{"too deep", "too_deep", append(bytes.Repeat([]byte("["), 10_001), bytes.Repeat([]byte("]"), 10_001)...)},
 		{"one bad among good ones", "no_event_time", []byte(`{"Records":[` + assume("a", "arn:mixed", "192.0.2.1", noon) + `,{"eventVersion":"1.10"},` + assume("b", "arn:mixed", "192.0.2.2", noon) + `]}`)},
 		{"too far ahead", "too_far_ahead", []byte(assume("ahead", "arn:ahead", "192.0.2.1", "2100-01-01T00:00:00Z"))},
@@ -147,8 +151,8 @@ func TestServiceEnvelopes(t *testing.T) {
 		"subscription": func(e string) []byte {
 			return []byte(`{"messageType":"DATA_MESSAGE","logEvents":[{"id":"1","message":` + quoted(e) + `}]}`)
 		},
-		"gzip":   func(e string) []byte { return zipped(`{"Records":[` + e + `]}`) },
-		"base64": func(e string) []byte { return []byte(base64.StdEncoding.EncodeToString(zipped(e))) },
+		"gzip":   func(e string) []byte { return zipped(t, `{"Records":[`+e+`]}`) },
+		"base64": func(e string) []byte { return []byte(base64.StdEncoding.EncodeToString(zipped(t, e))) },
 		"string": func(e string) []byte { return []byte(quoted(e)) },
 	}
 	r := newRig(t, 1, 2)

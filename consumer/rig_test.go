@@ -166,8 +166,12 @@ func (in *instance) crash() *vfs.MemFS {
 	store := in.store
 	in.store = nil
 	in.Cleanup(func() {
-		<-in.done
-		store.Close()
+		if err := <-in.done; err != nil {
+			in.Logf("Run() = %v, after a crash", err)
+		}
+		if err := store.Close(); err != nil {
+			in.Errorf("Close() = %v, after a crash; want nil", err)
+		}
 	})
 	return left
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
 	"github.com/spf13/cobra"
 
 	"trailhound/consumer"
@@ -32,9 +34,13 @@ func (a *app) alertsCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
+			log, err := a.logger(s)
+			if err != nil {
+				return err
+			}
 			show := a.alertPrinter(asJSON)
-			tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: fresh, Follow: !noFollow, Log: zerolog.Nop()}
-			return tail.Run(c.Context(), func(_ int32, rec *wire.Record) error { return show(rec.Value) })
+			tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: fresh, Follow: !noFollow, Log: log}
+			return noTopic(tail.Run(c.Context(), show), "topics.alerts", tail.Topic)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON lines on a terminal too")
@@ -43,19 +49,42 @@ func (a *app) alertsCommand() *cobra.Command {
 	return c
 }
 
-// alertPrinter returns what prints one alert: for people on a terminal, as a JSON line elsewhere.
-func (a *app) alertPrinter(asJSON bool) func(payload []byte) error {
-	if a.stdoutTerminal && !asJSON {
-		return a.printAlert
+// noTopic explains the error of a reader whose topic, the value of key, is not there.
+func noTopic(err error, key, topic string) error {
+	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+		return fmt.Errorf("%s: topic %s does not exist; run creates it, and so does trailhound topics create", key, topic)
 	}
-	return func(payload []byte) error {
-		line := payload
-		if a.stdoutTerminal {
-			line = printableJSON(nil, payload)
+	return err
+}
+
+// alertPrinter returns what prints one alert: for people on a terminal, as a JSON line elsewhere. What else somebody
+// has written to the topic is reported and passed over.
+func (a *app) alertPrinter(asJSON bool) func(partition int32, rec *wire.Record) error {
+	show := a.printAlertLine
+	if a.stdoutTerminal && !asJSON {
+		show = a.printAlert
+	}
+	return func(partition int32, rec *wire.Record) error {
+		err := show(rec.Value)
+		if errors.Is(err, errNoAlert) {
+			fmt.Fprintf(a.stderr, "partition %d offset %d: %s\n", partition, rec.Offset, printable(err.Error()))
+			return nil
 		}
-		_, err := fmt.Fprintf(a.stdout, "%s\n", line)
 		return err
 	}
+}
+
+var errNoAlert = errors.New("not an alert")
+
+func (a *app) printAlertLine(payload []byte) error {
+	if !json.Valid(payload) || bytes.ContainsAny(payload, "\r\n") {
+		return fmt.Errorf("%w: it is not JSON in one line", errNoAlert)
+	}
+	if a.stdoutTerminal {
+		payload = printableJSON(nil, payload)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s\n", payload)
+	return err
 }
 
 // shownAlert is what people are shown of an alert; the JSON line has everything.
@@ -79,7 +108,7 @@ type shownAlert struct {
 func (a *app) printAlert(payload []byte) error {
 	var al shownAlert
 	if err := json.Unmarshal(payload, &al); err != nil {
-		return fmt.Errorf("a record of the alerts topic is no alert: %w", err)
+		return fmt.Errorf("%w: %w", errNoAlert, err)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-8s %s  %s\n", strings.ToUpper(printable(al.Severity)), al.EventTime.UTC().Format(time.RFC3339), printable(al.Title))

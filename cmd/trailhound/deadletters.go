@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"trailhound/consumer"
@@ -82,14 +81,19 @@ func (f *letterFilter) takes(l *letter) bool {
 
 // eachLetter calls each for the dead letters that the topic holds now.
 func (a *app) eachLetter(c *cobra.Command, client *wire.Client, s *settings, f *letterFilter, each func(*letter, *wire.Record) error) error {
-	tail := consumer.Tail{Client: client, Topic: s.Topics.DeadLetter, Log: zerolog.Nop()}
-	return tail.Run(c.Context(), func(partition int32, rec *wire.Record) error {
+	log, err := a.logger(s)
+	if err != nil {
+		return err
+	}
+	tail := consumer.Tail{Client: client, Topic: s.Topics.DeadLetter, Log: log}
+	err = tail.Run(c.Context(), func(partition int32, rec *wire.Record) error {
 		l := readLetter(partition, rec)
 		if !f.takes(&l) {
 			return nil
 		}
 		return each(&l, rec)
 	})
+	return noTopic(err, "topics.dead_letter", tail.Topic)
 }
 
 func (a *app) deadLettersListCommand() *cobra.Command {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -39,48 +42,81 @@ func (a *app) deadLettersRetryCommand() *cobra.Command {
 }
 
 // retryLetters sends the dead letters that the topic holds now, in order.
-func (a *app) retryLetters(c *cobra.Command, client *wire.Client, s *settings, f *letterFilter, dryRun bool) (err error) {
-	producers := make(map[string]*producer)
-	defer func() {
-		for _, p := range producers {
-			err = errors.Join(err, p.close())
-		}
-	}()
-	sent, cut := 0, 0
-	err = a.eachLetter(c, client, s, f, func(l *letter, rec *wire.Record) error {
-		if l.Truncated > 0 {
-			cut++
-			fmt.Fprintln(a.stderr, printable(fmt.Sprintf("offset %d of partition %d: only %d of %d bytes were kept; its source is %s partition %d offset %d",
-				l.Offset, l.Partition, l.Bytes, l.Truncated, l.Source.Topic, l.Source.Partition, l.Source.Offset)))
+func (a *app) retryLetters(c *cobra.Command, client *wire.Client, s *settings, f *letterFilter, dryRun bool) error {
+	r := retry{settings: s, client: client, producers: make(map[string]*producer), dryRun: dryRun}
+	cannot := 0
+	err := a.eachLetter(c, client, s, f, func(l *letter, rec *wire.Record) error {
+		err := r.letter(c.Context(), l, rec)
+		if why, ok := errors.AsType[*unsendableError](err); ok {
+			cannot++
+			fmt.Fprintln(a.stderr, printable(fmt.Sprintf("offset %d of partition %d: %s", l.Offset, l.Partition, why)))
 			return nil
 		}
-		sent++
-		if dryRun {
-			return nil
-		}
-		p := producers[l.Source.Topic]
-		if p == nil {
-			var err error
-			if p, err = newProducer(c.Context(), client, l.Source.Topic, s); err != nil {
-				return err
-			}
-			producers[l.Source.Topic] = p
-		}
-		return p.add(rec.Key, rec.Value)
+		return err
 	})
-	if err != nil {
+	if err = cmp.Or(err, r.close()); err != nil {
 		return err
 	}
-	for _, p := range producers {
-		if err := p.close(); err != nil {
-			return err
-		}
-	}
-	clear(producers)
 	verb := "sent again"
 	if dryRun {
 		verb = "would be sent again"
 	}
-	_, err = fmt.Fprintf(a.stderr, "%d dead letters %s, %d cannot be\n", sent, verb, cut)
+	fmt.Fprintf(a.stderr, "%d dead letters %s, %d cannot be\n", r.sent, verb, cannot)
+	return nil
+}
+
+// retry sends dead letters to the topics that they came from.
+type retry struct {
+	*settings
+	client    *wire.Client
+	producers map[string]*producer // by topic
+	dryRun    bool
+	sent      int
+}
+
+// unsendableError says why one dead letter is not sent; the others are.
+type unsendableError struct{ why string }
+
+func (e *unsendableError) Error() string { return e.why }
+
+func (r *retry) letter(ctx context.Context, l *letter, rec *wire.Record) error {
+	switch {
+	case l.Reason == "":
+		return &unsendableError{"it has no header reason, so it is no dead letter of trailhound"}
+	case !slices.Contains(r.Topics.Input, l.Source.Topic):
+		return &unsendableError{fmt.Sprintf("its source topic, %q, is not in topics.input", l.Source.Topic)}
+	case l.Truncated > 0:
+		return &unsendableError{fmt.Sprintf("only %d of %d bytes were kept; its source is %s partition %d offset %d",
+			l.Bytes, l.Truncated, l.Source.Topic, l.Source.Partition, l.Source.Offset)}
+	case !r.dryRun:
+		if err := r.send(ctx, l.Source.Topic, rec); err != nil {
+			return err
+		}
+	}
+	r.sent++
+	return nil
+}
+
+func (r *retry) send(ctx context.Context, topic string, rec *wire.Record) error {
+	p := r.producers[topic]
+	if p == nil {
+		var err error
+		if p, err = newProducer(ctx, r.client, topic, r.settings); err != nil {
+			return err
+		}
+		r.producers[topic] = p
+	}
+	err := p.add(rec.Key, rec.Value)
+	if tooLarge, ok := errors.AsType[*tooLargeError](err); ok {
+		return &unsendableError{tooLarge.Error()}
+	}
+	return err
+}
+
+// close waits until everything is written or has failed.
+func (r *retry) close() (err error) {
+	for _, p := range r.producers {
+		err = cmp.Or(p.close(), err)
+	}
 	return err
 }

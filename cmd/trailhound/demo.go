@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -133,48 +134,54 @@ func feedDemo(ctx context.Context, client *wire.Client, topic string, lines [][]
 }
 
 // watchDemo runs the service until its input is worked off, printing the alerts as they are committed. It returns
-// how many there were.
-func (a *app) watchDemo(ctx context.Context, service *consumer.Service, asJSON bool) (int, error) {
+// how many there were, when everything that it has started has ended.
+func (a *app) watchDemo(ctx context.Context, service *consumer.Service, asJSON bool) (shown int, err error) {
 	ctx, stop := context.WithTimeoutCause(ctx, demoPatience, fmt.Errorf("the demo did not end within %s; --set log.level=info shows what it does", demoPatience))
 	defer stop()
-	running := make(chan error, 1)
-	go func() { running <- service.Run(ctx) }()
-	shown := make(chan int, 64)
-	following := make(chan error, 1)
-	show := a.alertPrinter(asJSON)
+	alerts := make(chan struct{}) // one was shown
+	ended := make(chan error, 2)
+	go func() { ended <- service.Run(ctx) }()
 	go func() {
-		n := 0
+		show := a.alertPrinter(asJSON)
 		tail := consumer.Tail{Client: service.Client, Topic: service.App.Alerts, Follow: true, Log: zerolog.Nop()}
-		following <- tail.Run(ctx, func(_ int32, rec *wire.Record) error {
-			n++
-			err := show(rec.Value)
-			shown <- n
-			return err
+		ended <- tail.Run(ctx, func(partition int32, rec *wire.Record) error {
+			defer func() { alerts <- struct{}{} }()
+			return show(partition, rec)
 		})
 	}()
-	want, have := -1, 0
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for want != have {
+	want, running := -1, 2
+	for running > 0 {
+		if shown == want {
+			stop()
+		}
 		select {
+		case <-alerts:
+			shown++
 		case <-tick.C:
-			if lag, err := consumer.Lag(ctx, service.Client, service.App); err != nil || lag > 0 {
-				continue
+			if n, ok := demoDone(ctx, service); ok {
+				want = n
 			}
-			n, err := countRecords(ctx, service.Client, service.App.Alerts)
-			if err != nil {
-				return have, err
-			}
-			want = n
-		case have = <-shown:
-		case err := <-following:
-			return have, err
-		case err := <-running:
-			return have, errors.Join(err, context.Cause(ctx))
+		case failed := <-ended:
+			running--
+			err = cmp.Or(err, failed)
+			stop()
 		}
 	}
-	stop()
-	return have, <-running
+	if shown != want {
+		err = cmp.Or(err, context.Cause(ctx))
+	}
+	return shown, err
+}
+
+// demoDone tells whether all input has had its effect, and how many alerts there are then.
+func demoDone(ctx context.Context, service *consumer.Service) (alerts int, ok bool) {
+	if lag, err := consumer.Lag(ctx, service.Client, service.App); err != nil || lag > 0 {
+		return 0, false
+	}
+	n, err := countRecords(ctx, service.Client, service.App.Alerts)
+	return n, err == nil
 }
 
 // countRecords counts the committed records of a topic.

@@ -246,7 +246,7 @@ func TestIngestRefused(t *testing.T) {
 		want string
 	}{
 		"no topic": {[]string{"--topic", "absent", "--set", setBrokers(c.ListenAddrs())},
-			"trailhound: topic absent does not exist at " + strings.Join(c.ListenAddrs(), ", ") + "; create it with kafka-topics.sh, or name another with --topic\n"},
+			"trailhound: topic absent does not exist at " + strings.Join(c.ListenAddrs(), ", ") + "; create it with kafka-topics.sh, or name another one\n"},
 		"no broker": {[]string{"--set", "kafka.brokers=" + closed},
 			"trailhound: no broker of kafka.brokers (" + closed + ") answers: "},
 	} {

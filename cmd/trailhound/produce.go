@@ -77,7 +77,7 @@ func newProducer(ctx context.Context, client *wire.Client, name string, s *setti
 	}
 	info, ok := infos[name]
 	if !ok {
-		return nil, fmt.Errorf("topic %s does not exist at %s; create it with kafka-topics.sh, or name another with --topic",
+		return nil, fmt.Errorf("topic %s does not exist at %s; create it with kafka-topics.sh, or name another one",
 			name, strings.Join(s.Kafka.Brokers, ", "))
 	}
 	p := &producer{

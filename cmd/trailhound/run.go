@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"sync"
+	"syscall"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -56,10 +58,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if err := s.settleTopics(ctx, client, log); err != nil {
 		return err
 	}
-	store, err := state.Open(state.Options{
-		Dir: s.StateDir, CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
-		MaxLateness: s.Events.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
-	})
+	store, err := s.openState()
 	if err != nil {
 		return err
 	}
@@ -84,6 +83,24 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	}
 	log.Info().Msg("stopped")
 	return nil
+}
+
+// openState opens the local state, which the caller closes.
+func (s *settings) openState() (*state.Store, error) {
+	store, err := state.Open(state.Options{
+		Dir: s.StateDir, CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
+		MaxLateness: s.Events.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
+	})
+	switch {
+	case err == nil:
+		return store, nil
+	case errors.Is(err, syscall.EAGAIN):
+		return nil, fmt.Errorf("state_dir %s is in use by another instance; give each a state_dir of its own", s.StateDir)
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("state_dir: %w; name a directory that can be written, with --set state_dir=DIR", err)
+	}
+	return nil, fmt.Errorf("state_dir: %w", err)
 }
 
 // announceStop logs that ctx has ended, which is when the service begins to stop. The caller calls what it returns

@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,24 +43,6 @@ func (s *settings) service(client *wire.Client, store *state.Store, metrics *adm
 	}, nil
 }
 
-// connect returns a client of the configured cluster, of which one broker has answered.
-func (s *settings) connect(ctx context.Context) (*wire.Client, error) {
-	client, err := s.kafkaClient()
-	if err != nil {
-		return nil, err
-	}
-	reach, cancel := context.WithTimeout(ctx, s.Kafka.RequestTimeout)
-	defer cancel()
-	if _, err := client.Topics(reach, s.Topics.Input...); err != nil {
-		client.Close()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; start Kafka, or name a broker that runs with --set kafka.brokers=HOST:PORT", strings.Join(s.Kafka.Brokers, ", "), err)
-	}
-	return client, nil
-}
-
 // codec is the compression of everything that is produced.
 func (s *settings) codec() compress.Compression {
 	return map[string]compress.Compression{
@@ -67,23 +50,31 @@ func (s *settings) codec() compress.Compression {
 	}[s.Kafka.Compression]
 }
 
-// settleTopics creates the topics that are missing, if it may, and refuses those that are wrong.
+// settleTopics creates the topics that are missing, if it may, and refuses those that are wrong. Nothing is created
+// while something else is wrong: a mistyped name should leave no topics behind.
 func (s *settings) settleTopics(ctx context.Context, client *wire.Client, log zerolog.Logger) error {
 	app := s.topology()
-	if s.Topics.Create {
-		created, err := topic.Create(ctx, client, app)
-		if err != nil {
-			return err
-		}
-		for _, name := range created {
-			log.Info().Str("topic", name).Msg("topic created")
-		}
-	}
 	problems, err := topic.Check(ctx, client, app)
 	if err != nil {
 		return err
 	}
-	return problemsError(problems)
+	if s.Topics.Create {
+		problems = slices.DeleteFunc(problems, func(p topic.Problem) bool {
+			return p.Missing && !slices.Contains(app.Inputs, p.Topic)
+		})
+	}
+	if len(problems) > 0 || !s.Topics.Create {
+		return problemsError(problems)
+	}
+	created, err := topic.Create(ctx, client, app)
+	if err != nil {
+		return err
+	}
+	for _, name := range created {
+		log.Info().Str("topic", name).Msg("topic created")
+	}
+	problems, err = topic.Check(ctx, client, app)
+	return errors.Join(err, problemsError(problems))
 }
 
 // problemsError is nil without problems, and otherwise says each in a line of its own.
@@ -105,7 +96,7 @@ func (a *app) logger(s *settings) (zerolog.Logger, error) {
 		return zerolog.Nop(), fmt.Errorf("log.level: %w", err)
 	}
 	if s.Log.Format == "text" || s.Log.Format == "auto" && a.stderrTerminal {
-		out := zerolog.ConsoleWriter{Out: a.stderr, TimeFormat: time.TimeOnly, NoColor: !a.stderrTerminal || os.Getenv("NO_COLOR") != ""}
+		out := zerolog.ConsoleWriter{Out: a.stderr, TimeFormat: time.TimeOnly, NoColor: !a.stderrTerminal || a.getenv("NO_COLOR") != ""}
 		return zerolog.New(out).Level(level).With().Timestamp().Logger(), nil
 	}
 	return zerolog.New(a.stderr).Level(level).With().Timestamp().Logger(), nil
