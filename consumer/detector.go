@@ -87,17 +87,18 @@ func (d *detector) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if err != nil {
-			d.lost(err)
+		if err != nil && d.lost(err) {
+			continue
 		}
 		d.wait.sleep(ctx)
 	}
 	return nil
 }
 
-// lost reports why the shard has to be taken again. A batch that the broker
-// refuses for what is in it is never sent unchanged: it is halved (PROTOCOL D6).
-func (d *detector) lost(err error) {
+// lost reports why the shard has to be taken again, and whether at once. A batch
+// that the broker refuses for what is in it is never sent unchanged: it is halved
+// (PROTOCOL D6).
+func (d *detector) lost(err error) (atOnce bool) {
 	var refused *txn.RejectedError
 	switch {
 	case errors.As(err, &refused) && refused.Code == kafka.InvalidTimestamp:
@@ -107,12 +108,14 @@ func (d *detector) lost(err error) {
 			d.most = refuseNext
 		}
 		d.log.Warn().Err(err).Int("events", d.events).Msg("the broker refused a batch; it is evaluated again in smaller ones")
+		return true
 	case errors.Is(err, txn.ErrFenced):
 		d.meter.Fenced.Inc()
 		d.log.Info().Err(err).Msg("another instance has taken the shard")
 	default:
 		d.log.Warn().Err(err).Msg("the shard is taken again")
 	}
+	return false
 }
 
 // own takes the shard and works on it until ctx ends or something fails.

@@ -35,9 +35,9 @@ type feed struct {
 // fetchAhead is the number of buffers that travel between a feed and its reader.
 const fetchAhead = 2
 
-// corruptTries is how often a batch that cannot be read is fetched again: the
-// damage may have been on the way.
-const corruptTries = 5
+// damagedTries is how often a damaged batch is fetched again: the damage may have
+// been on the way.
+const damagedTries = 5
 
 // start begins to fetch at offset in a goroutine of its own that ends with ctx
 // or at an error that repeating cannot mend (see lasting).
@@ -72,7 +72,7 @@ func (f *feed) run(ctx context.Context, offset int64) error {
 // fetch repeats one fetch until it succeeds, ctx ends, or repeating cannot help.
 func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) error {
 	wait := newBackoff()
-	for corrupt := 0; ; {
+	for damaged := 0; ; {
 		err := f.client.Fetch(ctx, wire.FetchRequest{
 			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, Offset: offset, ReadCommitted: f.readCommitted,
 			MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
@@ -83,12 +83,13 @@ func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) erro
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		var damage *wire.CorruptError
-		if errors.As(err, &damage) {
-			corrupt++
+		var corrupt *wire.CorruptError
+		if errors.As(err, &corrupt) {
+			if damaged++; !corrupt.Damaged || damaged == damagedTries {
+				return err
+			}
 		}
-		switch {
-		case lasting(err), corrupt >= corruptTries:
+		if lasting(err) {
 			return err
 		}
 		f.log.Warn().Err(err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Msg("fetch failed; it is tried again")

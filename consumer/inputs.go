@@ -49,7 +49,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 	log := s.Log.With().Str("stage", stageRouter).Logger()
 	r := &router{
 		in: in, engine: s.Engine, lanes: s.lanes, deadLetters: s.dead,
-		mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
+		acceptLoss: s.Accept.Loss, mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
 		log: rateLimited(log), meter: meter, progress: newProgress(start),
 		feed: feed{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, readCommitted: true,
@@ -166,45 +166,45 @@ func (s *Service) startLatest(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range s.App.Inputs {
-		if err := s.commitEnds(ctx, s.topics[name]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.commitEnds(ctx)
 }
 
-// commitEnds commits the ends of a topic's partitions, unless the group has
-// offsets for it or is at work already: then somebody else has done it.
-func (s *Service) commitEnds(ctx context.Context, info topic.Info) error {
-	partitions := make([]int32, len(info.Partitions))
+// commitEnds commits the ends of all input partitions in one request, unless the
+// group has offsets or is at work already: then somebody else has done it.
+func (s *Service) commitEnds(ctx context.Context) error {
 	req := kafka.OffsetCommitRequest{GroupID: s.App.ID, GenerationID: -1, Topics: make(map[string][]kafka.OffsetCommit)}
-	for i, p := range info.Partitions {
-		partitions[i] = p.Index
-		_, end, err := topic.Bounds(ctx, s.Client, info.Name, p.Index)
+	for _, name := range s.App.Inputs {
+		info := s.topics[name]
+		partitions := make([]int32, len(info.Partitions))
+		for i, p := range info.Partitions {
+			partitions[i] = p.Index
+			_, end, err := topic.Bounds(ctx, s.Client, name, p.Index)
+			if err != nil {
+				return err
+			}
+			req.Topics[name] = append(req.Topics[name], kafka.OffsetCommit{
+				Partition: int(p.Index), Offset: end, Metadata: hex.EncodeToString(info.ID[:]),
+			})
+		}
+		committed, err := s.member.Committed(ctx, name, partitions)
 		if err != nil {
 			return err
 		}
-		req.Topics[info.Name] = append(req.Topics[info.Name], kafka.OffsetCommit{
-			Partition: int(p.Index), Offset: end, Metadata: hex.EncodeToString(info.ID[:]),
-		})
-	}
-	committed, err := s.member.Committed(ctx, info.Name, partitions)
-	if err != nil {
-		return err
-	}
-	for _, o := range committed {
-		if o.At >= 0 {
-			return nil
+		for _, o := range committed {
+			if o.At >= 0 {
+				return nil
+			}
 		}
 	}
 	res, err := s.Client.Kafka().OffsetCommit(ctx, &req)
 	if err != nil {
-		return fmt.Errorf("commit the ends of %s, to start there: %w", info.Name, err)
+		return fmt.Errorf("commit the ends of the inputs, to start there: %w", err)
 	}
-	for _, p := range res.Topics[info.Name] {
-		if p.Error != nil && !errors.Is(p.Error, kafka.UnknownMemberId) && !errors.Is(p.Error, kafka.RebalanceInProgress) {
-			return fmt.Errorf("commit the end of %s partition %d, to start there: %w", info.Name, p.Partition, p.Error)
+	for name, partitions := range res.Topics {
+		for _, p := range partitions {
+			if p.Error != nil && !errors.Is(p.Error, kafka.UnknownMemberId) && !errors.Is(p.Error, kafka.RebalanceInProgress) {
+				return fmt.Errorf("commit the end of %s partition %d, to start there: %w", name, p.Partition, p.Error)
+			}
 		}
 	}
 	return nil

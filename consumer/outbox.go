@@ -141,12 +141,7 @@ func (l *lane) waitForRoom(ctx context.Context, need int) error {
 // run sends what is added until ctx ends. Records that are not acknowledged by
 // then are sent again by whoever takes the input partition next.
 func (l *lane) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.closed = true
-		l.change.Broadcast()
-	})
+	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	var encoded []byte
 	for {
@@ -167,6 +162,14 @@ func (l *lane) run(ctx context.Context) {
 		c.acknowledge()
 		l.putBack(c)
 	}
+}
+
+// close makes the lane end, and nobody wait for it to become idle.
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.change.Broadcast()
 }
 
 // take waits for records and returns the parcel that holds them; nil at the end.
@@ -226,7 +229,7 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 		}
 		if sentence := refusal(err); sentence != "" {
 			l.refused(&changelog.StopError{Sentence: fmt.Sprintf("topic %s partition %d refuses a record batch of %d bytes (%v): %s; nothing is lost, what was not acknowledged is read again", l.topic, l.partition, len(encoded), err, sentence)})
-			<-ctx.Done()
+			l.close()
 			return false
 		}
 		l.failed()

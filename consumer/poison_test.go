@@ -121,6 +121,9 @@ func TestServicePoison(t *testing.T) {
 		if !bytes.Equal(l.Value, p.value) {
 			t.Errorf("%s: the dead letter has %d bytes %.60q; want the %d bytes that came", p.name, len(l.Value), l.Value, len(p.value))
 		}
+		if age := time.Since(l.Timestamp).Abs(); age > time.Hour {
+			t.Errorf("%s: the dead letter's timestamp is %s; want the present, whatever the event's time (PROTOCOL D7)", p.name, l.Timestamp)
+		}
 		if got := header(l, "source_topic"); got != r.app.Inputs[0] {
 			t.Errorf("%s: source_topic %q; want %q", p.name, got, r.app.Inputs[0])
 		}

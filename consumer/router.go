@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"trailhound/consumer/admin"
+	"trailhound/consumer/changelog"
 	"trailhound/consumer/wire"
 	"trailhound/rules"
 	"trailhound/state"
@@ -35,6 +36,7 @@ type router struct {
 	deadLetters []*lane
 	mostWork    int            // bytes of a work record that the work topic takes
 	mostDead    int            // bytes of a dead letter that its topic takes
+	acceptLoss  bool           // of batches that were damaged
 	log         zerolog.Logger // of dead letters: rate-limited
 	meter       *admin.Input
 
@@ -50,25 +52,29 @@ type router struct {
 }
 
 // run routes from the offset that progress starts at until ctx ends (nil), or
-// until the input no longer holds the offset that comes next. A batch that cannot
-// be read, however often it is fetched, becomes a dead letter: anybody who may
-// write to the topic can make one, and the stream goes on.
+// until the input no longer holds the offset that comes next. A batch that was
+// written so that it cannot be read becomes a dead letter: anybody who may write
+// to the topic can make one, and the stream goes on. One that was damaged since
+// held good events; leaving it out is a loss that somebody must accept.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield = ctx, r.event
 	for at := r.progress.position(); ; {
 		err := r.read(ctx, at)
-		var damage *wire.CorruptError
+		var corrupt *wire.CorruptError
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &damage) && damage.Next > at:
-			if err := r.leaveOut(damage); err != nil {
-				return nil
-			}
-			at = damage.Next
-		default:
+		case !errors.As(err, &corrupt):
 			return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, err)
+		case corrupt.Next <= at:
+			return &changelog.StopError{Sentence: fmt.Sprintf("input %v; where the next batch begins is not known: let a replica that is whole become leader, or move the group's offset behind it", corrupt)}
+		case corrupt.Damaged && !r.acceptLoss:
+			return &changelog.StopError{Sentence: fmt.Sprintf("input %v; let a replica that is whole become leader, or start once with --accept-loss to go on without offsets %d to %d", corrupt, corrupt.Offset, corrupt.Next-1)}
 		}
+		if err := r.leaveOut(corrupt); err != nil {
+			return nil
+		}
+		at = corrupt.Next
 	}
 }
 
@@ -94,15 +100,15 @@ func (r *router) read(ctx context.Context, at int64) error {
 
 // leaveOut notes a batch that cannot be read as a dead letter without a value:
 // its headers say which offsets are missing.
-func (r *router) leaveOut(damage *wire.CorruptError) error {
-	r.at = &wire.Record{Offset: damage.Offset, Timestamp: -1}
+func (r *router) leaveOut(corrupt *wire.CorruptError) error {
+	r.at = &wire.Record{Offset: corrupt.Offset, Timestamp: -1}
 	r.bad = append(r.bad[:0], badEvent{
 		index: -1, reason: reasonUnreadable,
-		detail: fmt.Sprintf("offsets %d to %d: %s", damage.Offset, damage.Next-1, damage.Reason),
+		detail: fmt.Sprintf("offsets %d to %d: %s", corrupt.Offset, corrupt.Next-1, corrupt.Reason),
 	})
 	r.deadLetter()
 	if r.err == nil {
-		r.progress.handed(damage.Next)
+		r.progress.handed(corrupt.Next)
 	}
 	return r.err
 }

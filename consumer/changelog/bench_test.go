@@ -102,8 +102,9 @@ func (o *owner) take() {
 	}
 }
 
-// wantTakeError expects Take to fail with a sentence that has all of words.
-func (o *owner) wantTakeError(words ...string) error {
+// failTake expects Take to fail with a sentence that has all of words, and
+// returns the error.
+func (o *owner) failTake(words ...string) error {
 	o.Helper()
 	err := o.log.Take(kafkatest.Context(o))
 	if err == nil {
@@ -117,11 +118,20 @@ func (o *owner) wantTakeError(words ...string) error {
 	return err
 }
 
-// wantStop is wantTakeError for what no repetition mends.
+// wantRetry expects Take to fail with an error that the next Take may not give.
+func (o *owner) wantRetry(words ...string) {
+	o.Helper()
+	var stop *changelog.StopError
+	if err := o.failTake(words...); errors.As(err, &stop) {
+		o.Errorf("%s: Take() = %q, a StopError; want another error", o.log.Owner, err)
+	}
+}
+
+// wantStop expects Take to fail with an error that no repetition mends.
 func (o *owner) wantStop(words ...string) {
 	o.Helper()
 	var stop *changelog.StopError
-	if err := o.wantTakeError(words...); !errors.As(err, &stop) {
+	if err := o.failTake(words...); !errors.As(err, &stop) {
 		o.Errorf("%s: Take() = %q; want a StopError", o.log.Owner, err)
 	}
 }
@@ -198,7 +208,9 @@ func (o *owner) fill(n int) {
 	for i := range n {
 		tx := o.shard.Begin()
 		value := make([]byte, 1<<20)
-		rng.Read(value)
+		if _, err := rng.Read(value); err != nil {
+			o.Fatal(err)
+		}
 		tx.PutMeta(string(rune('a'+i)), value)
 		apply, err := o.commit(tx)
 		if err != nil {

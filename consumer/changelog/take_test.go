@@ -162,7 +162,7 @@ func TestTakeWaitsForStableOffset(t *testing.T) {
 			b.now = b.now.Add(10 * time.Second)
 			return b.now
 		}
-		cold.wantTakeError(b.topic, "partition 0", "kafka-transactions.sh find-hanging", "stable offset stays")
+		cold.wantRetry(b.topic, "partition 0", "kafka-transactions.sh find-hanging", "stable offset stays")
 		if waited := b.now.Sub(began); waited < cold.log.StableWithin {
 			t.Errorf("Take() gave up after %s; want it to wait %s", waited, cold.log.StableWithin)
 		}
@@ -303,7 +303,7 @@ func TestTakeSlowRestore(t *testing.T) {
 		loads++
 		b.now = b.now.Add(week / 2)
 	}
-	cold.wantTakeError("half of delete.retention.ms", "empty copy")
+	cold.wantRetry("half of delete.retention.ms", "empty copy")
 	if loads != 1 {
 		t.Errorf("%d loads before Take gave up; want 1", loads)
 	}
@@ -418,7 +418,7 @@ func TestTakeUnknownFormat(t *testing.T) {
 			b.put(rec[0], rec[1])
 			for range 2 { // nor is it the second time
 				if name == "empty value" {
-					a.wantTakeError(b.topic)
+					a.wantRetry(b.topic)
 				} else {
 					a.wantStop(b.topic, "partition 0", "newer format", "upgrade")
 				}
@@ -446,7 +446,7 @@ func TestTakeTrimmed(t *testing.T) {
 		}
 		a.take()
 		a.want("n", 3)
-		old.wantTakeError(b.topic, "empty copy")
+		old.wantRetry(b.topic, "empty copy")
 		old.wantStop(b.topic, "has been deleted", "cleanup.policy=compact")
 	})
 }
@@ -475,7 +475,7 @@ func TestTakeMalformedRecord(t *testing.T) {
 	}
 	for range 3 {
 		var corrupt *wire.CorruptError
-		if err := a.wantTakeError(b.topic); !errors.As(err, &corrupt) {
+		if err := a.failTake(b.topic); !errors.As(err, &corrupt) {
 			t.Errorf("Take() = %v; want a CorruptError", err)
 		}
 		if got := a.shard.Position().Changelog; got > parts[0].BaseOffset {
@@ -518,7 +518,7 @@ func TestTakeCompacted(t *testing.T) {
 			t.Skipf("the cleaner has not come by within 2 minutes (%d of %d offsets are left)", b.count(t.Context(), written), written)
 		}
 	}
-	want := int64(a.shard.Position().Work) + 1
+	want := a.shard.Position().Work + 1
 	cold := b.owner("cold")
 	cold.take()
 	cold.want("n", want)

@@ -22,14 +22,15 @@ func (e *NoAnswerError) Error() string {
 // Unwrap returns what stood in the way.
 func (e *NoAnswerError) Unwrap() error { return e.Err }
 
-// CorruptError names a record batch that cannot be read: damaged on disk or on
-// its way, in a format of before Kafka 0.11, or unpacking beyond all measure.
-// Fetching it again gives the same error unless the damage was on the way.
+// CorruptError names a record batch that cannot be read. Either it is Damaged, on
+// disk or on its way, and fetching it again may help; or it was written like this:
+// malformed, in a format of before Kafka 0.11, or unpacking beyond all measure.
 type CorruptError struct {
 	Topic     string
 	Partition int32
 	Offset    int64  // first offset of the batch
 	Next      int64  // first offset behind the batch, for stepping over it; 0: unknown
+	Damaged   bool   // it is not what was written: its checksum is wrong, or its end is missing
 	Reason    string // what is wrong with it
 }
 

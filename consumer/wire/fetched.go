@@ -71,7 +71,7 @@ func (f *Fetched) cutOff(set []byte) error {
 		return nil
 	}
 	// The first batch always comes whole (KIP-74), else nothing would ever move.
-	return f.corrupt(&header{base: int64(binary.BigEndian.Uint64(set))}, "the broker sent only its beginning")
+	return f.damaged(&header{base: int64(binary.BigEndian.Uint64(set))}, "the broker sent only its beginning")
 }
 
 // split reads the header of the first batch of set and checks its checksum. A
@@ -98,14 +98,21 @@ func (f *Fetched) split(set []byte) (h header, rest []byte, err error) {
 	h.producer = int64(be.Uint64(batch[atProducerID:]))
 	h.count = int32(be.Uint32(batch[atCount:]))
 	h.batch = batch
-	if want, got := be.Uint32(batch[atCRC:]), crc32.Checksum(batch[atAttributes:], castagnoli); want != got {
-		return h, nil, f.corrupt(&h, fmt.Sprintf("its checksum is %08x, and its bytes give %08x: it was damaged on disk or on its way", want, got))
+	plausible := h.base >= 0 && h.base <= math.MaxInt64-math.MaxInt32-1 && lastDelta >= 0 && h.count >= 0
+	if plausible {
+		h.next = h.base + int64(lastDelta) + 1
 	}
-	if h.base < 0 || h.base > math.MaxInt64-math.MaxInt32-1 || lastDelta < 0 || h.count < 0 {
+	if want, got := be.Uint32(batch[atCRC:]), crc32.Checksum(batch[atAttributes:], castagnoli); want != got {
+		return h, nil, f.damaged(&h, fmt.Sprintf("its checksum is %08x, and its bytes give %08x: it was damaged on disk or on its way", want, got))
+	}
+	if !plausible {
 		return h, nil, f.corrupt(&h, fmt.Sprintf("its header says base offset %d, last offset delta %d, %d records", h.base, lastDelta, h.count))
 	}
-	h.next = h.base + int64(lastDelta) + 1
 	return h, set[length:], nil
+}
+
+func (f *Fetched) damaged(h *header, reason string) error {
+	return &CorruptError{Topic: f.topic, Partition: f.partition, Offset: h.base, Next: h.next, Damaged: true, Reason: reason}
 }
 
 func (f *Fetched) corrupt(h *header, reason string) error {

@@ -150,7 +150,7 @@ func TestTakeRefuses(t *testing.T) {
 		next int64
 		want string
 	}{
-		{"a flipped bit", flipped, 0, "checksum"},
+		{"a flipped bit", flipped, 14, "checksum"},
 		{"an old format", old, 0, "message format version 1"},
 		{"a short length", bad(compress.None, put32(atLength, 48)), 0, "length of 60 bytes"},
 		{"a negative length", bad(compress.None, put32(atLength, 1<<31)), 0, "claims a length"},
@@ -172,6 +172,9 @@ func TestTakeRefuses(t *testing.T) {
 		}
 		if corrupt.Topic != "t" || corrupt.Partition != 3 || corrupt.Next != c.next || (corrupt.Offset != 12 && !strings.Contains(c.name, "base")) {
 			t.Errorf("%s: %+v; want topic t, partition 3, offset 12, next %d", c.name, corrupt, c.next)
+		}
+		if want := c.name == "a flipped bit" || c.name == "cut off"; corrupt.Damaged != want {
+			t.Errorf("%s: damaged %t; want %t", c.name, corrupt.Damaged, want)
 		}
 		// Behind a good batch, that one is delivered first.
 		f, err := fetched(append(bytes.Clone(good), c.set...), 10, true)
