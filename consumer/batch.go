@@ -155,6 +155,7 @@ func (d *detector) commit(ctx context.Context) error {
 	}
 	if d.outputs == 0 && d.tx.Empty() && d.tx.Err() == nil && d.now().Sub(d.lazySince) < lazyCommit {
 		d.events = 0
+		d.status.work.Store(d.next) // for lag display: nothing depends on it
 		return nil
 	}
 	return d.flush(ctx)

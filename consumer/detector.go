@@ -147,7 +147,7 @@ func (d *detector) own(ctx context.Context) error {
 	}
 	d.meter.Restored()
 	d.setReady(true)
-	d.log.Info().Int64("work_offset", at).Dur("took", d.now().Sub(start)).Msg("shard taken")
+	d.log.Info().Int64("work_offset", at).Int64("took_ms", d.now().Sub(start).Milliseconds()).Msg("shard taken")
 	return d.follow(ctx, at)
 }
 

@@ -110,6 +110,9 @@ func (a *app) printAlert(payload []byte) error {
 	if err := json.Unmarshal(payload, &al); err != nil {
 		return fmt.Errorf("%w: %w", errNoAlert, err)
 	}
+	if al.RuleID == "" {
+		return fmt.Errorf("%w: it has no rule_id", errNoAlert)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-8s %s  %s\n", strings.ToUpper(printable(al.Severity)), al.EventTime.UTC().Format(time.RFC3339), printable(al.Title))
 	fmt.Fprintf(&b, "         rule %s", printable(al.RuleID))

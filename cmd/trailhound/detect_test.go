@@ -171,6 +171,7 @@ func TestAlertsFlow(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		ended <- run(t.Context(), []string{"detect", "--set", eachDenial}, in, out, io.Discard, nil)
+		in.Close() // had it ended too early, nothing would wait for it
 		out.Close()
 	}()
 	lines := bufio.NewReader(results)

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -47,15 +46,8 @@ func newFeed(s *settings, t *tally) (*feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := state.Options{
-		Dir: "feed", FS: vfs.NewMem(),
-		CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
-		MaxLateness: limits.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
-	}
-	if limits.MaxLateness == 0 {
-		// Without a limit any event may still be counted in any window, so no value may leave.
-		options.MaxLateness = math.MaxInt64
-	}
+	options := s.stateOptions(limits)
+	options.Dir, options.FS = "feed", vfs.NewMem()
 	store, err := state.Open(options)
 	if err != nil {
 		return nil, err

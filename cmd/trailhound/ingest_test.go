@@ -139,7 +139,7 @@ func TestIngestRetries(t *testing.T) {
 	var requests atomic.Int32
 	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		n := requests.Add(1)
-		if n > 6 {
+		if n > 4 {
 			return nil, nil, false
 		}
 		c.KeepControl()
@@ -186,8 +186,8 @@ func TestIngestRetries(t *testing.T) {
 	if len(next) != 50 {
 		t.Errorf("%d keys; want 50", len(next))
 	}
-	if n := requests.Load(); n <= 6 {
-		t.Errorf("%d produce requests; want more than the 6 that were refused", n)
+	if n := requests.Load(); n <= 4 {
+		t.Errorf("%d produce requests; want more than the 4 that were refused", n)
 	}
 }
 

@@ -87,10 +87,9 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 
 // openState opens the local state, which the caller closes.
 func (s *settings) openState() (*state.Store, error) {
-	store, err := state.Open(state.Options{
-		Dir: s.StateDir, CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
-		MaxLateness: s.Events.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
-	})
+	options := s.stateOptions(s.limits())
+	options.Dir = s.StateDir
+	store, err := state.Open(options)
 	switch {
 	case err == nil:
 		return store, nil

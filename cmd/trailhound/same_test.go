@@ -118,3 +118,28 @@ func (s *site) sameDeadLetters(stderr string) {
 		s.Errorf("dead letters %q; want, as detect reports, %q", got, want)
 	}
 }
+
+// Without a limit on late events, one of last month completes the window that it belongs to, in a topic as in a file:
+// nothing that it may need is swept away.
+func TestRunWithoutLatenessLimit(t *testing.T) {
+	set := []string{"events.max_lateness=0", "shards=1"}
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, set...)
+	var parts [3]string
+	for n := range 9 {
+		parts[0] += denial(n, "alice")
+	}
+	parts[1] = strings.Replace(denial(100, "bob"), "2026-03", "2026-04", 1)
+	parts[2] = denial(9, "alice")
+	service := s.call(append(sets(set), "run")...)
+	for _, part := range parts { // each in a transaction of its own, which ends with a sweep
+		s.must(part, "ingest")
+		s.drain()
+	}
+	service.end()
+	detect := s.must(strings.Join(parts[:], ""), append(sets(set), "detect")...)
+	if n := len(lines(detect.stdout)); n != 1 {
+		t.Errorf("detect prints %d alerts; want 1", n)
+	}
+	s.sameAlerts(lines(detect.stdout))
+	s.sameDeadLetters(detect.stderr)
+}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 
 	"trailhound/config"
 	"trailhound/rules"
+	"trailhound/state"
 )
 
 // settings is a configuration and the rules that it turns on, with their parameters.
@@ -81,4 +83,17 @@ func (s *settings) pastLimits() rules.Limits {
 		limits.MaxAhead = 0
 	}
 	return limits
+}
+
+// stateOptions are the options of a state for events within the limits; where it is kept is left to the caller.
+func (s *settings) stateOptions(limits rules.Limits) state.Options {
+	o := state.Options{
+		CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
+		MaxLateness: limits.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
+	}
+	if limits.MaxLateness == 0 {
+		// Without a limit any event may still be counted in any window, so no value may leave.
+		o.MaxLateness = math.MaxInt64
+	}
+	return o
 }

@@ -49,6 +49,9 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 		Short: "Create the topics that are missing, with the right settings; print their names",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("input-partitions") && inputs < 1 {
+				return usagef("--input-partitions %d: a topic has at least one partition", inputs)
+			}
 			s, err := a.settings()
 			if err != nil {
 				return err

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// letters returns what dead-letters list prints.
+func (s *site) letters(args ...string) []letter {
+	s.Helper()
+	var all []letter
+	for _, line := range lines(s.must("", append([]string{"dead-letters", "list"}, args...)...).stdout) {
+		var l letter
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			s.Fatalf("dead-letters list %q prints %q: %v", args, line, err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// A service gives up on what it cannot evaluate; the bytes come back as they were, to be looked at and to be sent again.
+func TestDeadLetters(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		s := newSite(t, brokers, 1)
+		junk, timeless := "\x00\xff\x1b[2Jjunk", `{"eventVersion":"1.11","eventName":"GetObject"}`
+		s.send(0, denial(1, "alice"), junk, timeless, strings.Replace(denial(2, "alice"), "2026", "2200", 1))
+		service := s.call("run")
+		s.drain()
+		if code := service.end(); code != exitDone {
+			t.Fatalf("run = %d; want 0", code)
+		}
+		want := map[string]string{"not_json": junk, "no_event_time": timeless, "too_far_ahead": strings.TrimSpace(strings.Replace(denial(2, "alice"), "2026", "2200", 1))}
+		for _, l := range s.letters("--values") {
+			if l.Value == nil || string(*l.Value) != want[l.Reason] || l.Bytes != len(want[l.Reason]) {
+				t.Errorf("dead-letters list --values has %+v; want %q", l, want[l.Reason])
+			}
+			if l.Source.Topic != s.app.Inputs[0] || l.Source.Offset < 1 || l.Detail == "" || l.Stage == "" {
+				t.Errorf("dead-letters list has %+v; want its source, stage and detail", l)
+			}
+			delete(want, l.Reason)
+		}
+		if len(want) > 0 {
+			t.Errorf("dead-letters list misses %v", want)
+		}
+		var reasons []string
+		for _, l := range s.letters("--reason", "not_json", "--reason", "no_event_time") {
+			reasons = append(reasons, l.Reason)
+			if l.Value != nil {
+				t.Errorf("dead-letters list has the bytes of %+v; want them only with --values", l)
+			}
+		}
+		if slices.Sort(reasons); !slices.Equal(reasons, []string{"no_event_time", "not_json"}) {
+			t.Errorf("dead-letters list with two reasons has %q", reasons)
+		}
+		if r := s.must("", "dead-letters", "list", "--reason", "nonsense"); r.stdout != "" {
+			t.Errorf("dead-letters list --reason nonsense = %q; want nothing", r.stdout)
+		}
+		s.retries(junk, timeless)
+		s.onTerminal()
+	})
+}
+
+// retries sends the dead letters again.
+func (s *site) retries(junk, timeless string) {
+	s.Helper()
+	before := s.input()
+	r := s.must("", "dead-letters", "retry", "--dry-run")
+	if r.stderr != "3 dead letters would be sent again, 0 cannot be\n" || len(s.input()) != len(before) {
+		s.Errorf("dead-letters retry --dry-run says %q, and the input has %d records; want 3, and %d as before", r.stderr, len(s.input()), len(before))
+	}
+	r = s.must("", "dead-letters", "retry", "--reason", "not_json,no_event_time")
+	var got []string
+	for _, rec := range s.input()[len(before):] {
+		got = append(got, string(rec.Value))
+	}
+	slices.Sort(got)
+	if r.stderr != "2 dead letters sent again, 0 cannot be\n" || !slices.Equal(got, []string{junk, timeless}) {
+		s.Errorf("dead-letters retry says %q and sends %q; want the bytes as they were", r.stderr, got)
+	}
+}
+
+// onTerminal looks at the list for people.
+func (s *site) onTerminal() {
+	s.Helper()
+	out := newTerminal(s.T)
+	code := run(s.Context(), []string{"--config", s.config, "dead-letters", "list"}, strings.NewReader(""), out.side, &output{}, nil)
+	text := out.text()
+	want := fmt.Sprintf("  not_json             %s partition 0 offset 1, 10 bytes\n", s.app.Inputs[0])
+	if code != exitDone || !strings.Contains(text, want) || strings.Contains(text, "\x1b") {
+		s.Errorf("dead-letters list on a terminal = %d, %q; want %q in it, and nothing raw", code, text, want)
+	}
+}
+
+// What cannot be sent again is reported, and the others are sent.
+func TestDeadLettersRetryPartly(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+	setMaxMessage(t, s.brokers, s.app.Inputs[0], "2000")
+	write := func(value string, headers ...string) {
+		rec := &kgo.Record{Topic: s.app.DeadLetter, Value: []byte(value)}
+		for pair := range slices.Chunk(headers, 2) {
+			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: pair[0], Value: []byte(pair[1])})
+		}
+		produce(t, s.brokers, rec)
+	}
+	source := []string{"reason", "not_json", "source_topic", s.app.Inputs[0], "source_partition", "0", "source_offset", "7"}
+	write("whole", source...)
+	write("cut", append(source, "truncated_from", "3000000")...)
+	write("of somebody else")
+	write("from elsewhere", "reason", "not_json", "source_topic", "else\x1bwhere")
+	write(strings.Repeat("large", 1000), source...)
+	write("whole too", source...)
+	r := s.must("", "dead-letters", "retry")
+	want := "offset 1 of partition 0: only 3 of 3000000 bytes were kept; its source is " + s.app.Inputs[0] + " partition 0 offset 7\n" +
+		"offset 2 of partition 0: it has no header reason, so it is no dead letter of trailhound\n" +
+		`offset 3 of partition 0: its source topic, "else\x1bwhere", is not in topics.input` + "\n" +
+		"offset 4 of partition 0: the event makes a record of "
+	if !strings.HasPrefix(r.stderr, want) || !strings.HasSuffix(r.stderr, "\n2 dead letters sent again, 4 cannot be\n") {
+		t.Errorf("dead-letters retry says %q; want %q", r.stderr, want)
+	}
+	var got [][]byte
+	for _, rec := range s.input() {
+		got = append(got, rec.Value)
+	}
+	if string(bytes.Join(got, []byte("|"))) != "whole|whole too" {
+		t.Errorf("dead-letters retry sends %q; want the two whole ones in order", got)
+	}
+	if n := len(s.letters()); n != 6 {
+		t.Errorf("dead-letters list has %d after a retry; want all 6 still", n)
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// get asks the HTTP server of a service, 0: it does not answer.
+func (p *program) get(path string) (code int, body string) {
+	p.Helper()
+	m := regexp.MustCompile(`"address":"([^"]+)"`).FindStringSubmatch(p.stderr.String())
+	if m == nil {
+		return 0, ""
+	}
+	client := http.Client{Timeout: 10 * time.Second}
+	resp, err := client.Get("http://" + m[1] + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.Error(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// Probes and metrics tell the truth from the start of a service to its end.
+func TestHTTP(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		s := newSite(t, brokers, 2)
+		p := s.start("run", "--set", "http.listen=127.0.0.1:0")
+		s.await("the service to be ready", func() bool { code, _ := p.get("/readyz"); return code == http.StatusOK })
+		for path, want := range map[string]struct {
+			code int
+			body string
+		}{"/livez": {200, "ok\n"}, "/readyz": {200, "ok\n"}, "/nowhere": {404, "404 page not found\n"}} {
+			if code, body := p.get(path); code != want.code || body != want.body {
+				t.Errorf("GET %s = %d %q; want %d %q", path, code, body, want.code, want.body)
+			}
+		}
+		for n := range 20 {
+			s.send(int32(n%2), strings.TrimSpace(denial(n, fmt.Sprintf("user-%d", n%2))), "junk")
+		}
+		s.drain()
+		_, metrics := p.get("/metrics")
+		input := s.app.Inputs[0]
+		for _, want := range []string{
+			`trailhound_input_records_total{partition="0",topic="` + input + `"} 20`,
+			`trailhound_events_total{partition="1",topic="` + input + `"} 10`,
+			`trailhound_input_lag_records{partition="0",topic="` + input + `"} 0`,
+			`trailhound_matches_total{rule="access_denied"} 20`,
+			`trailhound_evaluations_total{rule="access_denied",verdict="alerted"} 2`,
+			`trailhound_alerts_total{rule="access_denied"} 2`,
+			`trailhound_dead_letters_total{reason="not_json"} 20`,
+			`trailhound_shard_ready{shard="7"} 1`,
+			`trailhound_build_info{`, `process_start_time_seconds `, `go_goroutines `,
+		} {
+			if !strings.Contains(metrics, "\n"+want) {
+				t.Errorf("/metrics lacks %q:\n%s", want, regexp.MustCompile(`(?m)^(#|go_|process_).*\n`).ReplaceAllString(metrics, ""))
+			}
+		}
+		p.logs()
+	})
+}
+
+// logs checks that what a service writes through a pipe is one JSON object a line.
+func (p *program) logs() {
+	p.Helper()
+	for _, line := range lines(p.stderr.String()) {
+		var entry struct {
+			Level, Message string
+			Time           time.Time
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Level == "" || entry.Message == "" || entry.Time.IsZero() {
+			p.Errorf("the log has %q (%v); want JSON with level, message and time", line, err)
+		}
+	}
+	if p.stdout.String() != "" {
+		p.Errorf("run prints %q; want nothing on stdout", &p.stdout)
+	}
+}
+
+// A service without its group lives and is not ready, and says why.
+func TestHTTPNotReady(t *testing.T) {
+	c := fakeCluster(t)
+	s := newSite(t, c.ListenAddrs(), 1)
+	end := make(chan struct{})
+	defer close(end)
+	c.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		c.SleepControl(func() { <-end })
+		return nil, nil, false
+	})
+	p := s.start("run", "--set", "http.listen=127.0.0.1:0")
+	s.await("the service to live", func() bool { code, _ := p.get("/livez"); return code == http.StatusOK })
+	if code, body := p.get("/readyz"); code != http.StatusServiceUnavailable || body != "not a member of the consumer group yet\n" {
+		t.Errorf("GET /readyz = %d %q; want 503 and the reason", code, body)
+	}
+}
+
+// On a terminal the log is text, with colours unless NO_COLOR is set.
+func TestLogOnTerminal(t *testing.T) {
+	c := fakeCluster(t)
+	s := newSite(t, c.ListenAddrs(), 1)
+	for _, tt := range []struct {
+		environment, args []string
+		want              string
+	}{
+		{nil, nil, `(?m)^\x1b\[90m\d\d:\d\d:\d\d\x1b\[0m \x1b\[32mINF\x1b\[0m .*stopped`},
+		{[]string{"NO_COLOR=1"}, nil, `(?m)^\d\d:\d\d:\d\d INF stopped$`},
+		{nil, []string{"--set", "log.format=json"}, `(?m)^\{"level":"info","time":"[^"]+","message":"stopped"\}$`},
+		{nil, []string{"--set", "log.level=error"}, `^$`},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		c.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+			cancel() // the service is at work
+			return nil, nil, false
+		})
+		errs := newTerminal(t)
+		code := run(ctx, append([]string{"--config", s.config, "run"}, tt.args...), strings.NewReader(""), io.Discard, errs.side, tt.environment)
+		if text := errs.text(); code != exitDone || !regexp.MustCompile(tt.want).MatchString(text) {
+			t.Errorf("run %q with %q = %d, and logs %q; want 0 and %s", tt.args, tt.environment, code, text, tt.want)
+		}
+	}
+}

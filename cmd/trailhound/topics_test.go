@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"trailhound/consumer/topic"
+)
+
+// Create makes what is missing, once; check says what is missing or wrong, a line each.
+func TestTopics(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		s := newSite(t, brokers, 0)
+		all := slices.Sorted(slices.Values(append(s.app.Inputs, s.app.Alerts, s.app.DeadLetter, s.app.WorkTopic(), s.app.StateTopic())))
+		r := s.command("", "topics", "check")
+		if r.code != exitFailed || r.stdout != "" || len(lines(r.stderr)) != len(all) {
+			t.Errorf("topics check of nothing = %d, %q, %q; want 1 and a line for each of %q", r.code, r.stdout, r.stderr, all)
+		}
+		for _, line := range lines(r.stderr) {
+			if !strings.HasPrefix(line, "trailhound: ") || !strings.Contains(line, " does not exist. To mend it: ") {
+				t.Errorf("topics check says %q; want what is missing and how to mend it", line)
+			}
+		}
+		r = s.must("", "topics", "create")
+		if got, want := lines(r.stdout), slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == s.app.Inputs[0] }); !slices.Equal(got, want) {
+			t.Errorf("topics create creates %q; want all but the input, %q", got, want)
+		}
+		if r := s.command("", "topics", "check"); r.code != exitFailed || len(lines(r.stderr)) != 1 || !strings.Contains(r.stderr, "input topic "+s.app.Inputs[0]+" does not exist") {
+			t.Errorf("topics check without input = %d, %q; want 1 and the input missing", r.code, r.stderr)
+		}
+		if r := s.must("", "topics", "create", "--input-partitions", "3"); r.stdout != s.app.Inputs[0]+"\n" {
+			t.Errorf("topics create --input-partitions 3 creates %q; want the input", r.stdout)
+		}
+		for range 2 {
+			if r := s.must("", "topics", "create", "--input-partitions", "5"); r.stdout+r.stderr != "" {
+				t.Errorf("topics create with everything there = %q, %q; want nothing", r.stdout, r.stderr)
+			}
+		}
+		if r := s.must("", "topics", "check"); r.stdout != "the topics are as the service needs them\n" || r.stderr != "" {
+			t.Errorf("topics check = %q, %q; want that all is well", r.stdout, r.stderr)
+		}
+		infos, err := topic.Describe(t.Context(), s.client, s.app.Inputs[0])
+		if n := len(infos[s.app.Inputs[0]].Partitions); err != nil || n != 3 {
+			t.Errorf("the input has %d partitions, %v; want 3", n, err)
+		}
+		r = s.command("", "topics", "check", "--set", "shards=4")
+		if r.code != exitFailed || len(lines(r.stderr)) != 2 || strings.Count(r.stderr, " has 8 partitions, but shards is 4") != 2 {
+			t.Errorf("topics check --set shards=4 = %d, %q; want 1 and a line for the work and the state topic", r.code, r.stderr)
+		}
+		if r := s.command("", "topics", "create", "--input-partitions", "-1"); r.code != exitUsage || len(lines(r.stderr)) != 1 {
+			t.Errorf("topics create --input-partitions -1 = %d, %q; want 2 and one line", r.code, r.stderr)
+		}
+	})
+}
+
+// run creates nothing as long as something else is wrong, and nothing at all when it may not.
+func TestRunSettlesTopics(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 0)
+	existing := func() []string {
+		var names []string
+		for _, name := range append(s.app.Inputs, s.app.Alerts, s.app.DeadLetter, s.app.WorkTopic(), s.app.StateTopic()) {
+			if infos, err := topic.Describe(t.Context(), s.client, name); err != nil || len(infos) > 0 {
+				names = append(names, fmt.Sprint(name, err))
+			}
+		}
+		return names
+	}
+	r := s.command("", "run")
+	if got := existing(); r.code != exitFailed || len(lines(r.stderr)) != 1 || !strings.Contains(r.stderr, "input topic "+s.app.Inputs[0]+" does not exist") || len(got) > 0 {
+		t.Errorf("run without input = %d, %q, and there is %q; want 1, one line and no topics", r.code, r.stderr, got)
+	}
+	newTopic(t, s.brokers, s.app.Inputs[0], 1)
+	if r := s.command("", "run", "--set", "topics.create=false"); r.code != exitFailed || len(lines(r.stderr)) != 4 || len(existing()) != 1 {
+		t.Errorf("run --set topics.create=false = %d, %q; want 1 and a line for each of four topics", r.code, r.stderr)
+	}
+	p := s.call("run")
+	s.await("the service to start", func() bool { return p.stderr.has(`"message":"started"`) })
+	if code := p.end(); code != exitDone || len(existing()) != 5 {
+		t.Errorf("run = %d, and there is %q; want 0 and all topics", code, existing())
+	}
+	if r := s.command("", "run", "--set", "shards=4"); r.code != exitFailed || len(lines(r.stderr)) != 2 || !strings.Contains(r.stderr, "set shards: 8 in the configuration") {
+		t.Errorf("run --set shards=4 = %d, %q; want 1 and a line for the work and the state topic", r.code, r.stderr)
+	}
+}
