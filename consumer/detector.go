@@ -57,9 +57,9 @@ type detector struct {
 	batch
 	most      int // work records of a transaction, while a refused batch is being halved; 0: no such search
 	took      time.Duration
-	wait      *backoff // between takes; starts over once work has been committed
-	committed int64    // next work offset as last committed
-	trimmedTo int64    // records below it have been deleted from the work topic
+	wait      *wire.Backoff // between takes; starts over once work has been committed
+	committed int64         // next work offset as last committed
+	trimmedTo int64         // records below it have been deleted from the work topic
 	lazySince time.Time
 	trimmed   time.Time
 	marked    time.Time
@@ -90,7 +90,9 @@ func (d *detector) run(ctx context.Context) error {
 		if err != nil && d.lost(err) {
 			continue
 		}
-		d.wait.sleep(ctx)
+		if d.wait.Sleep(ctx) != nil {
+			break
+		}
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) erro
 			return err
 		}
 		f.log.Warn().Err(err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Msg("fetch failed; it is tried again")
-		if !wait.sleep(ctx) {
+		if wait.Sleep(ctx) != nil {
 			return ctx.Err()
 		}
 	}

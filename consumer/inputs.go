@@ -26,7 +26,7 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 		err := s.routeOnce(ctx, k, meter)
 		s.unfollow(k)
 		if time.Since(opened) > backoffMost {
-			wait.reset()
+			wait.Reset()
 		}
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
@@ -36,7 +36,9 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 			break
 		}
 		s.Log.Warn().Err(err).Str("topic", k.topic).Int32("partition", k.partition).Msg("input partition is opened again")
-		wait.sleep(ctx)
+		if wait.Sleep(ctx) != nil {
+			break
+		}
 	}
 	return nil
 }

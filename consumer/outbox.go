@@ -234,7 +234,7 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 		}
 		l.failed()
 		l.log.Warn().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Msg("produce request failed; it is sent again unchanged")
-		if !wait.sleep(ctx) {
+		if wait.Sleep(ctx) != nil {
 			return false
 		}
 	}

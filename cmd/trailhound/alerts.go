@@ -25,22 +25,15 @@ func (a *app) alertsCommand() *cobra.Command {
 			"It reads outside of any consumer group and leaves nothing behind.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.settings()
-			if err != nil {
-				return err
-			}
-			client, err := s.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			log, err := a.logger(s)
-			if err != nil {
-				return err
-			}
-			show := a.alertPrinter(asJSON)
-			tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: fresh, Follow: !noFollow, Log: log}
-			return noTopic(tail.Run(c.Context(), show), "topics.alerts", tail.Topic)
+			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+				log, err := a.logger(s)
+				if err != nil {
+					return err
+				}
+				show := a.alertPrinter(asJSON)
+				tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: fresh, Follow: !noFollow, Log: log}
+				return noTopic(tail.Run(c.Context(), show), "topics.alerts", tail.Topic)
+			})
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON lines on a terminal too")

@@ -52,3 +52,17 @@ func (s *settings) unreachable(err error) error {
 	}
 	return fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; %s", strings.Join(s.Kafka.Brokers, ", "), err, remedy)
 }
+
+// withKafka runs work with the configuration and a client of its cluster.
+func (a *app) withKafka(ctx context.Context, work func(*settings, *wire.Client) error) error {
+	s, err := a.settings()
+	if err != nil {
+		return err
+	}
+	client, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return work(s, client)
+}

@@ -104,17 +104,10 @@ func (a *app) deadLettersListCommand() *cobra.Command {
 		Short: "Print the dead letters: for people on a terminal, as JSON lines elsewhere",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.settings()
-			if err != nil {
-				return err
-			}
-			client, err := s.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			show := a.letterPrinter(asJSON || values, values)
-			return a.eachLetter(c, client, s, &filter, show)
+			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+				show := a.letterPrinter(asJSON || values, values)
+				return a.eachLetter(c, client, s, &filter, show)
+			})
 		},
 	}
 	filter.flags(c)

@@ -24,16 +24,9 @@ func (a *app) deadLettersRetryCommand() *cobra.Command {
 			"because they did not fit the dead-letter topic cannot be sent and is reported.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.settings()
-			if err != nil {
-				return err
-			}
-			client, err := s.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			return a.retryLetters(c, client, s, &filter, dryRun)
+			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+				return a.retryLetters(c, client, s, &filter, dryRun)
+			})
 		},
 	}
 	filter.flags(c)

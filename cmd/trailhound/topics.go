@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
 )
 
 func (a *app) topicsCommand() *cobra.Command {
@@ -20,24 +21,17 @@ func (a *app) topicsCheckCommand() *cobra.Command {
 		Short: "Compare the topics with what the service needs; exit 1 if something is missing or wrong",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.settings()
-			if err != nil {
+			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+				problems, err := topic.Check(c.Context(), client, s.topology())
+				if err != nil {
+					return err
+				}
+				if err := problemsError(problems); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(a.stdout, "the topics are as the service needs them")
 				return err
-			}
-			client, err := s.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			problems, err := topic.Check(c.Context(), client, s.topology())
-			if err != nil {
-				return err
-			}
-			if err := problemsError(problems); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(a.stdout, "the topics are as the service needs them")
-			return err
+			})
 		},
 	}
 }
@@ -52,24 +46,17 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 			if c.Flags().Changed("input-partitions") && inputs < 1 {
 				return usagef("--input-partitions %d: a topic has at least one partition", inputs)
 			}
-			s, err := a.settings()
-			if err != nil {
-				return err
-			}
-			client, err := s.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			app := s.topology()
-			app.CreateInput, app.InputPartitions = inputs > 0, inputs
-			created, err := topic.Create(c.Context(), client, app)
-			for _, name := range created {
-				if _, err := fmt.Fprintln(a.stdout, name); err != nil {
-					return err
+			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+				app := s.topology()
+				app.CreateInput, app.InputPartitions = inputs > 0, inputs
+				created, err := topic.Create(c.Context(), client, app)
+				for _, name := range created {
+					if _, err := fmt.Fprintln(a.stdout, name); err != nil {
+						return err
+					}
 				}
-			}
-			return err
+				return err
+			})
 		},
 	}
 	c.Flags().IntVar(&inputs, "input-partitions", 0, "also create missing input topics, with this many partitions")

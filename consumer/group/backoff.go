@@ -1,12 +1,13 @@
 package group
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/wire"
 )
 
 const (
@@ -16,29 +17,7 @@ const (
 	leastTimeout = time.Second / 10 // of a heartbeat at the end of the session
 )
 
-// backoff spaces repetitions: doubling, with jitter, so that members that lost
-// their coordinator together do not come back together. The zero value is ready.
-type backoff struct{ last time.Duration }
-
-func (b *backoff) reset() { b.last = 0 }
-
-// next returns how long to wait now.
-func (b *backoff) next() time.Duration {
-	b.last = min(max(2*b.last, firstWait), mostWait)
-	return b.last/2 + rand.N(b.last/2)
-}
-
-// sleep waits; the error is that of ctx.
-func (b *backoff) sleep(ctx context.Context) error {
-	t := time.NewTimer(b.next())
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func newBackoff() *wire.Backoff { return &wire.Backoff{Least: firstWait, Most: mostWait} }
 
 // jitter returns d, give or take a tenth.
 func jitter(d time.Duration) time.Duration {

@@ -137,7 +137,7 @@ func (m *Member) commitAs(ctx context.Context, a Assignment, t offsetcommit.Requ
 // repeat calls fn until it succeeds, ctx ends, or the error is one that the
 // coordinator will give again. To commit the same offsets twice does no harm.
 func (m *Member) repeat(ctx context.Context, fn func(context.Context) error) error {
-	var wait backoff
+	wait := newBackoff()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
 		err := fn(attempt)
@@ -145,7 +145,7 @@ func (m *Member) repeat(ctx context.Context, fn func(context.Context) error) err
 		if err == nil || !passing(err) || ctx.Err() != nil {
 			return err
 		}
-		if wait.sleep(ctx) != nil {
+		if wait.Sleep(ctx) != nil {
 			return err
 		}
 	}

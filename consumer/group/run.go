@@ -8,6 +8,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/wire"
 )
 
 var (
@@ -34,11 +36,11 @@ func (m *Member) Run(ctx context.Context) error {
 }
 
 func (m *Member) run(ctx context.Context) error {
-	var wait backoff
+	wait := newBackoff()
 	for {
 		err := m.join(ctx)
 		if err == nil {
-			wait.reset()
+			wait.Reset()
 			m.tries = 0
 			err = m.hold(ctx)
 		}
@@ -52,7 +54,7 @@ func (m *Member) run(ctx context.Context) error {
 		if m.tries++; atOnce && m.tries <= 3 {
 			continue
 		}
-		if err := m.beside(ctx, wait.sleep); err != nil && ctx.Err() == nil {
+		if err := m.beside(ctx, wait.Sleep); err != nil && ctx.Err() == nil {
 			return m.fatal(err)
 		}
 	}
@@ -115,7 +117,7 @@ func (m *Member) hold(ctx context.Context) error {
 	defer watch.Stop()
 	beat := time.NewTimer(m.heartbeatInterval())
 	defer beat.Stop()
-	var retry backoff
+	retry := newBackoff()
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,7 +131,7 @@ func (m *Member) hold(ctx context.Context) error {
 		case <-m.wake:
 		case <-beat.C:
 		}
-		next, err := m.heartbeat(ctx, &retry)
+		next, err := m.heartbeat(ctx, retry)
 		if err != nil {
 			return err
 		}
@@ -139,10 +141,10 @@ func (m *Member) hold(ctx context.Context) error {
 
 // heartbeat sends one and returns when to send the next. A coordinator that is
 // moving or out of reach is no reason to let go before the session has ended.
-func (m *Member) heartbeat(ctx context.Context, retry *backoff) (time.Duration, error) {
+func (m *Member) heartbeat(ctx context.Context, retry *wire.Backoff) (time.Duration, error) {
 	err := m.beat(ctx)
 	if err == nil {
-		retry.reset()
+		retry.Reset()
 		return m.heartbeatInterval(), nil
 	}
 	if !transient(err) {
@@ -153,7 +155,7 @@ func (m *Member) heartbeat(ctx context.Context, retry *backoff) (time.Duration, 
 		return 0, fmt.Errorf("%w; the last error was: %w", errSession, err)
 	}
 	m.Log.Debug().Err(err).Str("group", m.Group).Msg("heartbeat failed")
-	return min(retry.next(), left), nil
+	return min(retry.Next(), left), nil
 }
 
 // beside runs fn with the heartbeats of the generation that is still held beside

@@ -180,13 +180,13 @@ func awaitLeaders(ctx context.Context, c *wire.Client, specs []Spec) error {
 	for i, s := range specs {
 		names[i] = s.Name
 	}
-	var wait backoff
+	wait := newBackoff()
 	for {
 		why := leaderless(ctx, c, names)
 		if why == nil {
 			return nil
 		}
-		if err := wait.sleep(ctx); err != nil {
+		if err := wait.Sleep(ctx); err != nil {
 			return fmt.Errorf("wait for the leaders of new topics: %w (%w)", why, err)
 		}
 	}

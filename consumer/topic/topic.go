@@ -82,10 +82,10 @@ func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info)
 	if len(infos) == 0 {
 		return nil
 	}
-	var wait backoff
+	wait := newBackoff()
 	for try := 1; ; try++ {
 		err := describeConfigsOnce(ctx, c, infos)
-		if err == nil || !errors.Is(err, kafka.UnknownTopicOrPartition) || try == 8 || wait.sleep(ctx) != nil {
+		if err == nil || !errors.Is(err, kafka.UnknownTopicOrPartition) || try == 8 || wait.Sleep(ctx) != nil {
 			return err
 		}
 	}
@@ -121,13 +121,13 @@ func describeConfigsOnce(ctx context.Context, c *wire.Client, infos map[string]I
 // next record will get. Transactions that are still open count: end may lie behind
 // the last offset that a read-committed reader can reach now.
 func Bounds(ctx context.Context, c *wire.Client, topic string, partition int32) (start, end int64, err error) {
-	var wait backoff
+	wait := newBackoff()
 	for try := 1; ; try++ {
 		start, end, err = bounds(ctx, c, topic, int(partition))
 		if err == nil {
 			return start, end, nil
 		}
-		if !passing(err) || try == 8 || wait.sleep(ctx) != nil {
+		if !passing(err) || try == 8 || wait.Sleep(ctx) != nil {
 			return 0, 0, fmt.Errorf("look up the first and the last offset of %s partition %d: %w", topic, partition, err)
 		}
 	}

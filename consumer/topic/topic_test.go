@@ -47,13 +47,13 @@ func each(t *testing.T, test func(t *testing.T, ctx context.Context, brokers []s
 // mustCheck gives changes time to reach all brokers.
 func mustCheck(t *testing.T, ctx context.Context, c *wire.Client, a App, want int) []Problem {
 	t.Helper()
-	var wait backoff
+	wait := newBackoff()
 	for {
 		problems, err := Check(ctx, c, a)
 		if err == nil && len(problems) == want {
 			return problems
 		}
-		if wait.sleep(ctx) != nil {
+		if wait.Sleep(ctx) != nil {
 			t.Fatalf("Check() = %v, %v; want %d problems", problems, err, want)
 		}
 	}

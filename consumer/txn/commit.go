@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -81,9 +80,9 @@ func (p *Producer) addPartitions(ctx context.Context) error {
 func (p *Producer) repeat(ctx context.Context, at step, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, p.requestTimeout())
 	defer cancel()
-	for wait := (backoff{least: time.Millisecond, most: 100 * time.Millisecond}); ; {
+	for wait := (wire.Backoff{Least: time.Millisecond, Most: 100 * time.Millisecond}); ; {
 		err := do(ctx)
-		if errors.Is(err, kafka.ConcurrentTransactions) && wait.sleep(ctx) {
+		if errors.Is(err, kafka.ConcurrentTransactions) && wait.Sleep(ctx) == nil {
 			continue
 		}
 		return classify(at, Partition{}, err)
@@ -147,24 +146,4 @@ func (p *Producer) encode() (chosen []*lane, more bool, err error) {
 		start = end
 	}
 	return chosen, more, nil
-}
-
-// backoff is the pause between attempts: it doubles from least to most, less up to
-// a half by chance, so that those who wait for the same thing do not ask together.
-type backoff struct {
-	least, most time.Duration
-	now         time.Duration
-}
-
-// sleep waits; false: ctx has ended first.
-func (b *backoff) sleep(ctx context.Context) bool {
-	b.now = min(max(2*b.now, b.least), b.most)
-	t := time.NewTimer(b.now/2 + rand.N(b.now/2+1))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -74,13 +74,13 @@ type lane struct {
 func (p *Producer) Init(ctx context.Context) error {
 	p.discard()
 	p.state = stateNew
-	for wait := (backoff{least: 10 * time.Millisecond, most: time.Second}); ; {
+	for wait := (wire.Backoff{Least: 10 * time.Millisecond, Most: time.Second}); ; {
 		s, err := p.initOnce(ctx)
 		if err == nil {
 			p.begin(s)
 			return nil
 		}
-		if ctx.Err() != nil || !passing(err) || !wait.sleep(ctx) {
+		if ctx.Err() != nil || !passing(err) || wait.Sleep(ctx) != nil {
 			return fmt.Errorf("init of transactional id %s: %w", p.ID, classify(stepInit, Partition{}, err))
 		}
 	}
