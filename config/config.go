@@ -99,8 +99,8 @@ type HTTP struct {
 // Events is which events are evaluated. All spans are event time; 0 turns a limit off.
 type Events struct {
 	DuplicatesWithin time.Duration `yaml:"duplicates_within" range:"0.." help:"An event with the eventID of one that was evaluated for the same rule and key within this span is not evaluated again; 0: off."`
-	MaxLateness      time.Duration `yaml:"max_lateness" range:"0.." help:"An event that is older than the newest one of its shard by more than this goes to the dead-letter topic; 0: no limit. In detect and replay: only when given with --set."`
-	MaxAhead         time.Duration `yaml:"max_ahead" range:"0.." help:"An event whose time is further ahead of its record's timestamp than this goes to the dead-letter topic; 0: no limit. In detect and replay: only when given with --set."`
+	MaxLateness      time.Duration `yaml:"max_lateness" range:"0.." help:"An event that is older than the newest one of its shard by more than this goes to the dead-letter topic; 0: no limit. In detect: only when given with --set."`
+	MaxAhead         time.Duration `yaml:"max_ahead" range:"0.." help:"An event whose time is further ahead of its record's timestamp than this goes to the dead-letter topic; 0: no limit. In detect: only when given with --set."`
 }
 
 // Limits bound what one record, alert or set may cost.

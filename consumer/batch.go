@@ -142,7 +142,7 @@ func (d *detector) reject(b badEvent) {
 	ev := d.noisy.Warn().Str("reason", string(b.reason)).Str("rule", b.rule).Str("topic", source.Topic).
 		Int32("partition", source.Partition).Int64("offset", source.Offset)
 	if b.reason == rules.ReasonTooLate {
-		ev = ev.Str("remedy", "trailhound replay evaluates a range of the input whatever its age")
+		ev = ev.Str("remedy", "trailhound detect evaluates files whatever their age, as trailhound replay will ranges of a topic")
 	}
 	ev.Msg("event sent to the dead-letter topic")
 }

@@ -100,6 +100,9 @@ type shardStatus struct {
 // happens that no repetition mends: the error says what to do about it.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	working, stop := context.WithCancel(ctx)

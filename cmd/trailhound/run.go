@@ -36,7 +36,11 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.serve(c.Context(), s)
+			err = a.serve(c.Context(), s)
+			if c.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // asked to end before it had begun
+			}
+			return err
 		},
 	}
 	c.Flags().BoolVar(&acceptLoss, "accept-loss", false, "go on although records were deleted before they were read (accept_loss)")
