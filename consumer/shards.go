@@ -17,9 +17,17 @@ const stableWithin = 30 * time.Second
 
 // detect keeps a detector on one shard until ctx ends.
 func (s *Service) detect(ctx context.Context, n int) error {
-	local, err := s.Store.Shard(n)
+	d, err := s.detector(n)
 	if err != nil {
 		return err
+	}
+	return d.run(ctx)
+}
+
+func (s *Service) detector(n int) (*detector, error) {
+	local, err := s.Store.Shard(n)
+	if err != nil {
+		return nil, err
 	}
 	status := s.status(n)
 	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
@@ -32,7 +40,7 @@ func (s *Service) detect(ctx context.Context, n int) error {
 	for _, name := range []string{s.App.StateTopic(), s.App.Alerts, s.App.DeadLetter} {
 		producer.MaxBatch[name] = s.topics[name].MaxMessageBytes()
 	}
-	d := &detector{
+	return &detector{
 		shard: n, app: s.App, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
 		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log), now: time.Now,
 		alerts: len(s.topics[s.App.Alerts].Partitions), dead: len(s.topics[s.App.DeadLetter].Partitions),
@@ -54,8 +62,7 @@ func (s *Service) detect(ctx context.Context, n int) error {
 			a, err := s.member.Confirm(ctx)
 			return slices.Contains(a.Partitions[work.Name], int32(n)), err
 		},
-	}
-	return d.run(ctx)
+	}, nil
 }
 
 // owner is how this instance signs its claims.
