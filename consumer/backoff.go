@@ -1,7 +1,13 @@
 package consumer
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer/wire"
 )
@@ -9,6 +15,80 @@ import (
 // backoffMost is the longest pause between attempts of what must go on for ever.
 const backoffMost = 5 * time.Second
 
-func newBackoff() *wire.Backoff {
-	return &wire.Backoff{Least: 50 * time.Millisecond, Most: backoffMost}
+// troubled is the number of failures in a row, a second or so, after which an
+// instance is not ready: what passes sooner is nobody's business.
+const troubled = 5
+
+// attempts paces what is tried until it succeeds, and tells about its failures.
+// It is for one goroutine, but for trouble.
+type attempts struct {
+	pause    wire.Backoff
+	failures int                   // in a row
+	lasting  atomic.Pointer[error] // the last failure, if there were troubled of them
+}
+
+func newAttempts() *attempts {
+	return &attempts{pause: wire.Backoff{Least: 50 * time.Millisecond, Most: backoffMost}}
+}
+
+// failed notes a failure and begins the line that tells about it: the first one,
+// the second, the fourth and so on, so that an outage of hours takes few lines. In
+// between it returns nil, which logs nothing.
+func (a *attempts) failed(log *zerolog.Logger, err error) *zerolog.Event {
+	a.failures++
+	if a.failures >= troubled {
+		a.lasting.Store(&err)
+	}
+	if a.failures&(a.failures-1) != 0 {
+		return nil
+	}
+	e := log.Warn().Err(err).Int("attempt", a.failures)
+	if r := remedy(err); r != "" {
+		e = e.Str("remedy", r)
+	}
+	return e
+}
+
+// succeeded makes the next failure the first one again.
+func (a *attempts) succeeded() {
+	if a.failures == 0 {
+		return
+	}
+	a.failures = 0
+	a.lasting.Store(nil)
+	a.pause.Reset()
+}
+
+// sleep waits before the next attempt; its error is that of ctx.
+func (a *attempts) sleep(ctx context.Context) error { return a.pause.Sleep(ctx) }
+
+// trouble returns why nothing has succeeded for a while; nil if something has.
+// Anybody may ask.
+func (a *attempts) trouble() error {
+	if err := a.lasting.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// remedy says what somebody has to do about an error that a broker will give
+// until then; "" where waiting is all there is to do.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, kafka.UnknownTopicOrPartition), errors.Is(err, kafka.UnknownTopicID):
+		return "a topic is missing, or has fewer partitions than before: create it again with trailhound topics create"
+	case errors.Is(err, kafka.TopicAuthorizationFailed):
+		return "grant this principal Read and Describe on the input topics, Read, Write and Describe on <app_id>.work and <app_id>.state, Delete on <app_id>.work, Write and Describe on the topics for alerts and dead letters"
+	case errors.Is(err, kafka.GroupAuthorizationFailed):
+		return "grant this principal Read on the group named as app_id"
+	case errors.Is(err, kafka.TransactionalIDAuthorizationFailed):
+		return "grant this principal Write and Describe on the transactional ids with the prefix <app_id>."
+	case errors.Is(err, kafka.ClusterAuthorizationFailed):
+		return "grant this principal IdempotentWrite on the cluster"
+	case errors.Is(err, kafka.SASLAuthenticationFailed):
+		return "check kafka.sasl: the brokers do not take the user name or the password any more"
+	case errors.Is(err, kafka.NotEnoughReplicas), errors.Is(err, kafka.NotEnoughReplicasAfterAppend):
+		return "fewer replicas are in sync than min.insync.replicas asks for: bring the brokers back that are down"
+	}
+	return ""
 }

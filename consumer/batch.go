@@ -207,7 +207,7 @@ func (d *detector) ended(start time.Time, records, size int) {
 	d.took = now.Sub(start)
 	d.meter.Committed(d.took, records, size)
 	if d.events > 0 {
-		d.wait.Reset()
+		d.status.taking.succeeded()
 	}
 	if d.most == refuseNext {
 		d.most = 1

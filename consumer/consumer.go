@@ -86,6 +86,7 @@ type position struct {
 	*progress
 	topicID   [16]byte
 	committed int64
+	reading   *attempts
 }
 
 // shardStatus is what others may know of a detector while it works.
@@ -94,6 +95,8 @@ type shardStatus struct {
 	work      atomic.Int64 // next work offset as committed; -1: not known yet
 	shown     int64        // as last committed to the group, for lag display
 	changelog atomic.Int64 // next changelog offset held locally
+	taking    *attempts    // starts over once work has been committed
+	reading   *attempts    // of the work
 }
 
 // Run joins the group and works until ctx ends (nil), or until something
@@ -241,15 +244,43 @@ func (s *Service) Ready() error {
 	if !s.assigned {
 		return errors.New("not a member of the consumer group yet")
 	}
-	for _, k := range s.routers.keys() {
-		if s.positions[k] == nil {
+	inputs := s.routers.keys()
+	for _, k := range inputs {
+		p := s.positions[k]
+		if p == nil {
 			return fmt.Errorf("input %s partition %d is not being read yet", k.topic, k.partition)
+		}
+		if err := p.reading.trouble(); err != nil {
+			return fmt.Errorf("input %s partition %d cannot be read: %w", k.topic, k.partition, err)
 		}
 	}
 	for _, n := range s.detectors.keys() {
-		if st := s.shards[n]; st == nil || !st.ready.Load() {
-			return fmt.Errorf("shard %d is not ready yet: its state is being restored", n)
+		if err := s.shards[n].trouble(); err != nil {
+			return fmt.Errorf("shard %d is not ready: %w", n, err)
+		}
+	}
+	if len(inputs) > 0 {
+		for _, l := range slices.Concat(s.lanes, s.dead) {
+			if err := l.tries.trouble(); err != nil {
+				return fmt.Errorf("topic %s partition %d cannot be written to: %w", l.topic, l.partition, err)
+			}
 		}
 	}
 	return nil
 }
+
+// trouble returns why the shard is not worked on; nil if it is.
+func (st *shardStatus) trouble() error {
+	switch {
+	case st == nil:
+		return errNotTaken
+	case st.ready.Load():
+		return st.reading.trouble()
+	}
+	if err := st.taking.trouble(); err != nil {
+		return err
+	}
+	return errNotTaken
+}
+
+var errNotTaken = errors.New("its state is being restored")

@@ -57,9 +57,8 @@ type detector struct {
 	batch
 	most      int // work records of a transaction, while a refused batch is being halved; 0: no such search
 	took      time.Duration
-	wait      *wire.Backoff // between takes; starts over once work has been committed
-	committed int64         // next work offset as last committed
-	trimmedTo int64         // records below it have been deleted from the work topic
+	committed int64 // next work offset as last committed
+	trimmedTo int64 // records below it have been deleted from the work topic
 	lazySince time.Time
 	trimmed   time.Time
 	marked    time.Time
@@ -70,7 +69,7 @@ type detector struct {
 // the shard again.
 func (d *detector) run(ctx context.Context) error {
 	defer d.meter.Close()
-	d.wait, d.each = newBackoff(), d.event
+	d.each = d.event
 	for ctx.Err() == nil {
 		ok, err := d.confirm(ctx)
 		if err == nil && ok {
@@ -90,7 +89,7 @@ func (d *detector) run(ctx context.Context) error {
 		if err != nil && d.lost(err) {
 			continue
 		}
-		if d.wait.Sleep(ctx) != nil {
+		if d.status.taking.sleep(ctx) != nil {
 			break
 		}
 	}
@@ -115,7 +114,7 @@ func (d *detector) lost(err error) (atOnce bool) {
 		d.meter.Fenced.Inc()
 		d.log.Info().Err(err).Msg("another instance has taken the shard")
 	default:
-		d.log.Warn().Err(err).Msg("the shard is taken again")
+		d.status.taking.failed(&d.log, err).Msg("the shard is taken again")
 	}
 	return false
 }
@@ -197,7 +196,7 @@ func (d *detector) workOffset(ctx context.Context, newWork bool) (int64, error) 
 func (d *detector) follow(ctx context.Context, at int64) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), log: d.log}
+	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), log: d.log, tries: d.status.reading}
 	in.start(fetching, at)
 	for f := range in.full {
 		if err := d.consume(ctx, &in, f); err != nil {
@@ -210,12 +209,24 @@ func (d *detector) follow(ctx context.Context, at int64) error {
 	return in.err
 }
 
-// sameTopics makes sure that the topics are still those that the run began with.
-// One that was made again meanwhile is another log under an old name.
+// sameTopics makes sure that the shard's topics are still those that the run began
+// with: one that was made again meanwhile is another log under an old name. For
+// alerts and dead letters a new topic is as good as the old one, whatever its
+// partitions.
 func (d *detector) sameTopics(ctx context.Context) error {
-	meta, err := d.client.Topics(ctx, d.app.WorkTopic(), d.app.StateTopic())
+	meta, err := d.client.Topics(ctx, d.app.WorkTopic(), d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter)
 	if err != nil {
 		return err
+	}
+	for _, out := range []struct {
+		topic      string
+		partitions *int
+	}{{d.app.Alerts, &d.alerts}, {d.app.DeadLetter, &d.dead}} {
+		now := meta[out.topic]
+		if now.Err != nil {
+			return fmt.Errorf("look up topic %s: %w", out.topic, now.Err)
+		}
+		*out.partitions = len(now.Partitions)
 	}
 	for _, own := range []changelog.Topic{d.identity.Work, d.identity.State} {
 		now := meta[own.Name]

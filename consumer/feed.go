@@ -26,6 +26,7 @@ type feed struct {
 	partition     int32
 	readCommitted bool
 	log           zerolog.Logger
+	tries         *attempts // whom to tell how it goes; nil: nobody
 
 	full  chan *wire.Fetched
 	empty chan *wire.Fetched
@@ -46,6 +47,9 @@ func (f *feed) start(ctx context.Context, offset int64) {
 	f.empty = make(chan *wire.Fetched, fetchAhead)
 	for range fetchAhead {
 		f.empty <- new(wire.Fetched)
+	}
+	if f.tries == nil {
+		f.tries = newAttempts()
 	}
 	go func() {
 		defer close(f.full)
@@ -71,13 +75,13 @@ func (f *feed) run(ctx context.Context, offset int64) error {
 
 // fetch repeats one fetch until it succeeds, ctx ends, or repeating cannot help.
 func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) error {
-	wait := newBackoff()
 	for damaged := 0; ; {
 		err := f.client.Fetch(ctx, wire.FetchRequest{
 			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, Offset: offset, ReadCommitted: f.readCommitted,
 			MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
 		}, into)
 		if err == nil {
+			f.tries.succeeded()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -92,8 +96,8 @@ func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) erro
 		if lasting(err) {
 			return err
 		}
-		f.log.Warn().Err(err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Msg("fetch failed; it is tried again")
-		if wait.Sleep(ctx) != nil {
+		f.tries.failed(&f.log, err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Msg("fetch failed; it is tried again")
+		if f.tries.sleep(ctx) != nil {
 			return ctx.Err()
 		}
 	}

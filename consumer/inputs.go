@@ -20,13 +20,13 @@ import (
 func (s *Service) route(ctx context.Context, k inputKey) error {
 	meter := s.Metrics.Input(k.topic, k.partition)
 	defer meter.Close()
-	wait := newBackoff()
+	tries := newAttempts()
 	for ctx.Err() == nil {
 		opened := time.Now()
 		err := s.routeOnce(ctx, k, meter)
 		s.unfollow(k)
 		if time.Since(opened) > backoffMost {
-			wait.Reset()
+			tries.succeeded()
 		}
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
@@ -35,8 +35,8 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 		if ctx.Err() != nil {
 			break
 		}
-		s.Log.Warn().Err(err).Str("topic", k.topic).Int32("partition", k.partition).Msg("input partition is opened again")
-		if wait.Sleep(ctx) != nil {
+		tries.failed(&s.Log, err).Str("topic", k.topic).Int32("partition", k.partition).Msg("input partition is opened again")
+		if tries.sleep(ctx) != nil {
 			break
 		}
 	}
@@ -55,11 +55,11 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		log: rateLimited(log), meter: meter, progress: newProgress(start),
 		feed: feed{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, readCommitted: true,
-			log: log,
+			log: log, tries: newAttempts(),
 		},
 	}
 	r.decoder.MaxUnpacked = s.MaxUnpacked
-	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start}) {
+	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start, reading: r.feed.tries}) {
 		return ctx.Err()
 	}
 	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start).Msg("reading input")

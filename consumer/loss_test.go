@@ -56,14 +56,7 @@ func (r *rig) remake(name string, partitions int) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	del := kmsg.NewPtrDeleteTopicsRequest()
-	del.TopicNames = []string{name}
-	gone := kmsg.NewDeleteTopicsRequestTopic()
-	gone.Topic = kmsg.StringPtr(name)
-	del.Topics = append(del.Topics, gone)
-	if _, err := del.RequestWith(r.Context(), r.produce); err != nil {
-		r.Fatal(err)
-	}
+	kafkatest.Delete(r, r.brokers, name)
 	app := r.app
 	app.CreateInput, app.InputPartitions = true, partitions
 	r.await("the topic to be made again", func() bool {

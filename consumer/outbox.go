@@ -86,6 +86,7 @@ type lane struct {
 	timeout   time.Duration // of one produce request
 	now       func() time.Time
 	log       zerolog.Logger
+	tries     *attempts
 	failed    func()      // counts a request that has to be sent again
 	refused   func(error) // told of a refusal that no repetition mends
 
@@ -101,6 +102,7 @@ func (l *lane) init() {
 	l.change = sync.NewCond(&l.mu)
 	l.filling = &parcel{owners: make(map[*progress]struct{})}
 	l.spare = &parcel{owners: make(map[*progress]struct{})}
+	l.tries = newAttempts()
 }
 
 // add appends one record of p's router, read at offset. It waits while the lane
@@ -214,7 +216,6 @@ func (l *lane) idle(ctx context.Context) {
 
 // send repeats one request until the broker has acknowledged it; false: ctx ended first.
 func (l *lane) send(ctx context.Context, encoded []byte) bool {
-	wait := newBackoff()
 	for {
 		parts := [1]wire.Part{{Topic: l.topic, Partition: l.partition, Batch: encoded}}
 		err := l.client.Produce(ctx, "", l.timeout, parts[:])
@@ -222,6 +223,7 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 			err = parts[0].Err
 		}
 		if err == nil {
+			l.tries.succeeded()
 			return true
 		}
 		if ctx.Err() != nil {
@@ -233,8 +235,8 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 			return false
 		}
 		l.failed()
-		l.log.Warn().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Msg("produce request failed; it is sent again unchanged")
-		if wait.Sleep(ctx) != nil {
+		l.tries.failed(&l.log, err).Str("topic", l.topic).Int32("partition", l.partition).Msg("produce request failed; it is sent again unchanged")
+		if l.tries.sleep(ctx) != nil {
 			return false
 		}
 	}

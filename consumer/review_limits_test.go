@@ -6,10 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/state"
 )
 
 // A backlog does not grow the state faster than it is swept: what stays is what a
@@ -43,43 +41,5 @@ func TestServiceSweepsAsFastAsItGrows(t *testing.T) {
 	const week, batch = 8 * 24 * 12, 20_000
 	if most := 2 * (week + batch); len(alive) > most {
 		t.Errorf("%d keys are alive (by kind: %v) after %d events over 139 days; want at most %d", len(alive), kinds, n, most)
-	}
-}
-
-// A shard whose commits fail for good is taken again and again, each time later:
-// every take costs the coordinator a fence and the changelog a claim. PROTOCOL D5, D6.
-func TestServiceBacksOff(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, 1, 1)
-	r.start("only", disk(), nil)
-	r.send(&kgo.Record{Value: []byte(assume("trusted", "arn:r", "192.0.2.0", noon))})
-	r.drain()
-	del := kmsg.NewPtrDeleteTopicsRequest()
-	gone := kmsg.NewDeleteTopicsRequestTopic()
-	gone.Topic = kmsg.StringPtr(r.app.Alerts)
-	del.TopicNames, del.Topics = []string{r.app.Alerts}, append(del.Topics, gone)
-	if _, err := del.RequestWith(t.Context(), r.produce); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	r.send(&kgo.Record{Value: []byte(assume("1", "arn:r", "192.0.2.1", noon))})
-	const takes = 7
-	var claims []time.Time
-	r.await("the shard to be taken several times", func() bool {
-		claims = claims[:0]
-		for _, rec := range kafkatest.ReadCommitted(t, r.brokers, r.app.StateTopic()) {
-			if string(rec.Key) == string(state.ClaimKey) && rec.Timestamp.After(began) {
-				claims = append(claims, rec.Timestamp)
-			}
-		}
-		return len(claims) >= takes
-	})
-	// Pauses of 50 ms, 100 ms, 200 ms …, each less up to a half by chance.
-	want := time.Duration(0)
-	for i := range takes - 1 {
-		want += 50 * time.Millisecond << i / 2
-	}
-	if got := claims[takes-1].Sub(claims[0]); got < want {
-		t.Errorf("%d takes in %s; want them to last %s at least", takes, got, want)
 	}
 }

@@ -45,7 +45,12 @@ type rig struct {
 
 func newRig(t testing.TB, inputPartitions, shards int) *rig {
 	t.Helper()
-	r := &rig{TB: t, brokers: kafkatest.Brokers(t)}
+	return newRigOn(t, kafkatest.Brokers(t), inputPartitions, shards)
+}
+
+func newRigOn(t testing.TB, brokers []string, inputPartitions, shards int) *rig {
+	t.Helper()
+	r := &rig{TB: t, brokers: brokers}
 	id := strings.ToLower(kafkatest.Name(t))
 	r.app = topic.App{
 		ID: id, Shards: shards, Inputs: []string{kafkatest.Topic(t, r.brokers, inputPartitions, nil)},

@@ -79,7 +79,7 @@ func (s *Service) status(n int) *shardStatus {
 	defer s.mu.Unlock()
 	st := s.shards[n]
 	if st == nil {
-		st = new(shardStatus)
+		st = &shardStatus{taking: newAttempts(), reading: newAttempts()}
 		st.work.Store(-1)
 		st.shown = -1
 		s.shards[n] = st

@@ -42,6 +42,12 @@ const (
 	DefaultSessionTimeout   = 10 * time.Second
 	DefaultRebalanceTimeout = 30 * time.Second
 	DefaultWatchInterval    = 30 * time.Second
+
+	// DefaultHeartbeatInterval is a small part of the session timeout because a
+	// member learns only from its next heartbeat that another has left: until then
+	// what the other did stands still. A heartbeat costs a broker about as much as
+	// an empty fetch.
+	DefaultHeartbeatInterval = 300 * time.Millisecond
 )
 
 // Member is one instance's membership of a group. Its exported fields are set
@@ -54,7 +60,7 @@ type Member struct {
 
 	SessionTimeout    time.Duration // without a heartbeat for this long membership is lost; 0: DefaultSessionTimeout
 	RebalanceTimeout  time.Duration // how long a rebalance waits for members; 0: DefaultRebalanceTimeout
-	HeartbeatInterval time.Duration // 0: a third of SessionTimeout, at most 3 s
+	HeartbeatInterval time.Duration // 0: DefaultHeartbeatInterval, at most a third of SessionTimeout
 	WatchInterval     time.Duration // how often to look for new partitions of Topics; 0: DefaultWatchInterval
 
 	// ShardTopic is the topic whose partitions are placed by the freshness of
@@ -146,7 +152,7 @@ func (m *Member) rebalanceTimeout() time.Duration {
 }
 
 func (m *Member) heartbeatInterval() time.Duration {
-	return orDefault(m.HeartbeatInterval, min(m.sessionTimeout()/3, 3*time.Second))
+	return orDefault(m.HeartbeatInterval, min(m.sessionTimeout()/3, DefaultHeartbeatInterval))
 }
 
 func (m *Member) watchInterval() time.Duration {

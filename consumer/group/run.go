@@ -123,8 +123,8 @@ func (m *Member) hold(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-watch.C:
-			if m.grown(ctx) {
-				return errGrown
+			if err := m.watch(ctx); err != nil {
+				return err
 			}
 			watch.Reset(m.nextWatch())
 			continue
@@ -137,6 +137,22 @@ func (m *Member) hold(ctx context.Context) error {
 		}
 		beat.Reset(next)
 	}
+}
+
+// watch looks for new partitions, with heartbeats beside it.
+func (m *Member) watch(ctx context.Context) error {
+	grown := false
+	err := m.beside(ctx, func(ctx context.Context) error {
+		grown = m.grown(ctx)
+		return nil
+	})
+	if _, held := m.Current(); err == nil && !held {
+		return errSession
+	}
+	if grown {
+		return errGrown
+	}
+	return err
 }
 
 // heartbeat sends one and returns when to send the next. A coordinator that is

@@ -49,7 +49,7 @@ func (m *Member) partitions(ctx context.Context, topics []string) (map[string]in
 // (that came with JoinGroup v9, KIP-814). What is seen travels in the
 // subscription, so that the broker does not take the new join for a repetition.
 func (m *Member) grown(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, m.heartbeatInterval())
+	ctx, cancel := context.WithTimeout(ctx, m.sessionTimeout()/3)
 	defer cancel()
 	seen, err := m.partitions(ctx, m.Topics)
 	if err != nil {

@@ -8,7 +8,7 @@ func DeleteAtEnd(t testing.TB, brokers []string, topics ...string) {
 	t.Helper()
 	t.Cleanup(func() {
 		for _, name := range topics {
-			deleteTopic(t, brokers, name)
+			Delete(t, brokers, name)
 		}
 	})
 }

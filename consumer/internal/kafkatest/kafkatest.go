@@ -99,7 +99,15 @@ func Context(t testing.TB) context.Context {
 // and deletes it after the test.
 func Topic(t testing.TB, brokers []string, partitions int, configs map[string]string) string {
 	t.Helper()
-	cl, name := Client(t, brokers), Name(t)
+	name := Name(t)
+	CreateTopic(t, brokers, name, partitions, configs)
+	return name
+}
+
+// CreateTopic is Topic with a name of the caller's.
+func CreateTopic(t testing.TB, brokers []string, name string, partitions int, configs map[string]string) {
+	t.Helper()
+	cl := Client(t, brokers)
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, int32(partitions), -1
 	for key, value := range configs {
@@ -116,14 +124,13 @@ func Topic(t testing.TB, brokers []string, partitions int, configs map[string]st
 		t.Fatalf("create topic %s: %v", name, err)
 	}
 	if slices.Equal(brokers, Real()) {
-		t.Cleanup(func() { deleteTopic(t, brokers, name) })
+		t.Cleanup(func() { Delete(t, brokers, name) })
 	}
 	waitForLeaders(t, cl, name, partitions)
-	return name
 }
 
-// deleteTopic tidies a cluster up that outlives the test. It runs when the test's own clients are closed already.
-func deleteTopic(t testing.TB, brokers []string, name string) {
+// Delete deletes a topic. It works after the test too, when its clients are closed already.
+func Delete(t testing.TB, brokers []string, name string) {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
 		t.Errorf("delete topic %s: %v", name, err)
