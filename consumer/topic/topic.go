@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -38,9 +37,6 @@ func (i Info) MaxMessageBytes() int {
 	}
 	return defaultMessageBytes
 }
-
-// lookUpWithin bounds one look-up of offsets.
-const lookUpWithin = 10 * time.Second
 
 // defaultMessageBytes is Kafka's default of max.message.bytes.
 const defaultMessageBytes = 1<<20 + 12
@@ -76,19 +72,12 @@ func replication(partitions []wire.PartitionMetadata) int {
 	return len(slices.MinFunc(partitions, func(a, b wire.PartitionMetadata) int { return len(a.Replicas) - len(b.Replicas) }).Replicas)
 }
 
-// describeConfigs adds the settings to infos. A broker may not know yet of a topic
-// that another one has just created, so that answer is given time.
+// describeConfigs adds the settings to infos.
 func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info) error {
 	if len(infos) == 0 {
 		return nil
 	}
-	wait := newBackoff()
-	for try := 1; ; try++ {
-		err := describeConfigsOnce(ctx, c, infos)
-		if err == nil || !errors.Is(err, kafka.UnknownTopicOrPartition) || try == 8 || wait.Sleep(ctx) != nil {
-			return err
-		}
-	}
+	return patiently(ctx, c, func(ctx context.Context) error { return describeConfigsOnce(ctx, c, infos) })
 }
 
 func describeConfigsOnce(ctx context.Context, c *wire.Client, infos map[string]Info) error {
@@ -121,21 +110,17 @@ func describeConfigsOnce(ctx context.Context, c *wire.Client, infos map[string]I
 // next record will get. Transactions that are still open count: end may lie behind
 // the last offset that a read-committed reader can reach now.
 func Bounds(ctx context.Context, c *wire.Client, topic string, partition int32) (start, end int64, err error) {
-	wait := newBackoff()
-	for try := 1; ; try++ {
+	err = patiently(ctx, c, func(ctx context.Context) error {
 		start, end, err = bounds(ctx, c, topic, int(partition))
-		if err == nil {
-			return start, end, nil
-		}
-		if !passing(err) || try == 8 || wait.Sleep(ctx) != nil {
-			return 0, 0, fmt.Errorf("look up the first and the last offset of %s partition %d: %w", topic, partition, err)
-		}
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("look up the first and the last offset of %s partition %d: %w", topic, partition, err)
 	}
+	return start, end, nil
 }
 
 func bounds(ctx context.Context, c *wire.Client, topic string, partition int) (start, end int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
-	defer cancel()
 	res, err := c.Kafka().ListOffsets(ctx, &kafka.ListOffsetsRequest{
 		Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(partition), kafka.LastOffsetOf(partition)}},
 	})

@@ -223,6 +223,11 @@ func TestDescribeErrors(t *testing.T) {
 	if infos, err := Describe(ctx, c, name); err != nil || infos[name].Config["retention.ms"] == "" {
 		t.Errorf("Describe() while a broker does not know the topic yet = %v, %v; want its settings", infos, err)
 	}
+	// With one broker of three down, nothing may keep an instance from starting.
+	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.BrokerNotAvailable, Count: 2})
+	if infos, err := Describe(ctx, c, name); err != nil || infos[name].Config["retention.ms"] == "" {
+		t.Errorf("Describe() while a broker is down = %v, %v; want its settings", infos, err)
+	}
 }
 
 func TestBounds(t *testing.T) {

@@ -89,7 +89,7 @@ func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) err
 	}
 	if err := got.verdict(k.request, req); err != nil {
 		if misled(err) {
-			c.refresh(ctx)
+			c.Refresh(ctx)
 		}
 		return err
 	}

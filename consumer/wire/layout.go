@@ -31,7 +31,7 @@ func (c *Client) do(ctx context.Context, k *call, wait time.Duration) error {
 	var nowhere *routeError
 	if errors.As(err, &nowhere) {
 		// Nothing has been sent: the topic or its leader may be newer than the layout.
-		c.refresh(limited)
+		c.Refresh(limited)
 		k.state = callWaiting
 		err = c.once(limited, k)
 	}
@@ -40,7 +40,7 @@ func (c *Client) do(ctx context.Context, k *call, wait time.Duration) error {
 	}
 	if err != nil {
 		c.forgetVersions(k.remote)
-		c.refresh(ctx)
+		c.Refresh(ctx)
 		return k.failure(err)
 	}
 	return nil
@@ -78,9 +78,9 @@ func (c *Client) why(ctx context.Context, err error) error {
 	return err
 }
 
-// refresh makes the Transport renew its layout of the cluster, and waits for that.
+// Refresh makes the Transport renew its layout of the cluster, and waits for that.
 // Callers who come while one is under way share it.
-func (c *Client) refresh(ctx context.Context) {
+func (c *Client) Refresh(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}

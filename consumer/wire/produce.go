@@ -49,7 +49,7 @@ func (c *Client) Produce(ctx context.Context, transactionalID string, timeout ti
 	err := p.roundTrip()
 	if p.nowhere {
 		// Some have no leader, so nothing has been sent yet: the layout may be old.
-		c.refresh(limited)
+		c.Refresh(limited)
 		p.insist = true
 		err = p.roundTrip()
 	}
@@ -268,7 +268,7 @@ func (p *produce) settle(ctx context.Context, err error) error {
 		first = cmp.Or(first, failure)
 	}
 	if first != nil || slices.ContainsFunc(p.parts, func(a *Part) bool { return misled(a.Err) }) {
-		p.client.refresh(ctx)
+		p.client.Refresh(ctx)
 	}
 	return first
 }

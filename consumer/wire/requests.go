@@ -89,7 +89,7 @@ func (c *Client) DeleteRecords(ctx context.Context, topic string, partition int3
 	}
 	err := answered(k.request, code, "")
 	if misled(err) {
-		c.refresh(ctx)
+		c.Refresh(ctx)
 	}
 	return err
 }
