@@ -1,0 +1,238 @@
+package model
+
+import "fmt"
+
+// Bounds of the router's world. Its scenarios use less of it.
+const (
+	instances    = 2 // of trailhound: the owner of an input partition, and who was or will be
+	partitions   = 2 // of the input topic
+	incarnations = 2 // of the input topic: it may be deleted and made again
+	shards       = 2
+	deadLetter   = shards     // the lane that leads to the dead-letter topic
+	lanes        = shards + 1 // of an instance
+	laneRoom     = 3          // records that wait in a lane, or travel in a request
+	lateRoom     = 6          // produce requests under way that nobody waits for any more
+
+	none = 0xff
+)
+
+// event is one event of the input: where it stands, and which lanes it matches.
+type event struct {
+	partition, offset, index uint8
+	lanes                    uint8 // a bit for each shard; bit deadLetter: its record is also a dead letter
+}
+
+// routing is the model of the first half: from the input partitions to the work
+// partitions. It follows Service.open, router.run, lane.run and Service.commit.
+type routing struct {
+	events []event // of each incarnation, in the order of their sources
+	ends   [partitions]uint8
+	faults faults
+	latest bool // begin at the input's end, which grows while the routers work
+	public bool // judge by what is accepted in the end alone, not by what is committed
+	off    routerRules
+}
+
+// faults are how often what goes wrong may go wrong.
+type faults struct {
+	crashes    uint8 // of an instance: its memory is gone, its requests still travel
+	losses     uint8 // requests lost, or executed with the answer lost, or overtaken by their time-out
+	rebalances uint8 // the group gives a partition to the other instance, the old one goes on unaware
+	remakes    uint8 // the input topic is deleted and made again under its name
+	trims      uint8 // retention deletes the oldest record
+}
+
+// routerRules are the rules of the protocol that the model leaves out, to see
+// that it notices.
+type routerRules struct {
+	commitAcknowledged bool // R1: commits what was read, not what is acknowledged
+	commitDeadLetters  bool // R1: does not wait for dead letters
+	commitStart        bool // R1: produces before the start is committed
+	oneInFlight        bool // R2: sends the next request of a lane before the answer to the last
+	dropRepeats        bool // D2: evaluates whatever comes
+	compareTopicID     bool // R3: a source is (partition, offset, index)
+	comparePartition   bool // R3: a source is (topic id, offset, index)
+	compareIndex       bool // R3: a source is (topic id, partition, offset)
+	checkTopicID       bool // R4: goes on at the committed offset in whatever topic has the name
+	stopAtLoss         bool // R4: goes on behind records that retention has deleted
+	commitGeneration   bool // the group takes commits of former owners, too
+}
+
+// routerState is the whole world of routers: all there is to know at one moment.
+type routerState struct {
+	incarnation uint8 // of the input topic
+	start, end  [partitions]uint8
+	owner       [partitions]uint8  // instance that the group gives the partition to
+	committed   [partitions]offset // in the group
+	delayed     lateCommit
+	instances   [instances]instance
+	late        [lateRoom]request                           // sorted
+	last        [shards][incarnations][partitions]uint8     // what the detectors remember: 1 + the last event accepted; 0: none
+	accepted    [shards + 1][incarnations][partitions]uint8 // of the events that matched, how many were accepted, or are in the dead-letter topic
+	began       [partitions]uint8                           // the offset at which the first router began; none: no router yet
+	left        faults                                      // that may still happen
+	broken      breach
+}
+
+// offset is a committed offset and its metadata (R4).
+type offset struct{ topic, at uint8 }
+
+// lateCommit is an offset commit whose sender has given up waiting.
+type lateCommit struct{ instance, partition, topic, at uint8 }
+
+type instance struct {
+	routers [partitions]router
+	lanes   [lanes]lane
+}
+
+type router struct {
+	phase       routerPhase
+	topic, read uint8 // next offset to hand to the lanes
+}
+
+type routerPhase uint8
+
+const (
+	closed routerPhase = iota
+	reading
+	stopped // with a sentence for the operator
+)
+
+// lane is the way to one partition: what waits, and what has been sent and is not
+// acknowledged. The second request is there for those who break R2.
+type lane struct {
+	filling parcel
+	sending [2]parcel
+}
+
+// parcel is a record batch, by its events (1 + number; the incarnation on top).
+type parcel [laneRoom]uint8
+
+// request is a produce request under way.
+type request struct {
+	lane   uint8
+	parcel parcel
+}
+
+// breach is a violation that lies in a step rather than in a state.
+type breach uint8
+
+const (
+	unbroken breach = iota
+	gap
+	repeat
+)
+
+func (b breach) String() string {
+	return [...]string{"", "a work record was accepted before one that comes earlier in the input: that one will never be", "an event was evaluated twice"}[b]
+}
+
+func (m *routing) initial() routerState {
+	s := routerState{left: m.faults, end: m.ends}
+	s.delayed.instance = none
+	for p := range partitions {
+		s.committed[p] = offset{none, none}
+		s.began[p] = none
+	}
+	if m.latest {
+		s.end = [partitions]uint8{}
+	}
+	return s
+}
+
+// of is what an event number in a parcel stands for.
+func (m *routing) of(n uint8) (event, uint8) {
+	n--
+	return m.events[int(n)%len(m.events)], n / uint8(len(m.events))
+}
+
+func (c *parcel) empty() bool { return c[0] == 0 }
+
+func (c *parcel) add(n uint8) bool {
+	for i := range c {
+		if c[i] == 0 {
+			c[i] = n
+			return true
+		}
+	}
+	return false
+}
+
+// position is the offset that the router of a partition may commit: the lowest
+// that is not acknowledged by every lane (progress.position).
+func (m *routing) position(in *instance, p uint8) uint8 {
+	r := &in.routers[p]
+	at := r.read
+	if m.off.commitAcknowledged {
+		return at
+	}
+	for l := range in.lanes {
+		if l == deadLetter && m.off.commitDeadLetters {
+			continue
+		}
+		for _, c := range [...]*parcel{&in.lanes[l].filling, &in.lanes[l].sending[0], &in.lanes[l].sending[1]} {
+			for _, n := range c {
+				if n == 0 {
+					break
+				}
+				if e, topic := m.of(n); e.partition == p && topic == r.topic {
+					at = min(at, e.offset)
+				}
+			}
+		}
+	}
+	return at
+}
+
+// matching counts the events of a partition for a lane: those below an offset,
+// and those from where the first router began.
+func (m *routing) matching(lane int, topic uint8, p int, from, below uint8) (n uint8) {
+	for _, e := range m.events {
+		if int(e.partition) == p && e.lanes&(1<<lane) != 0 && e.offset < below && (topic > 0 || e.offset >= from) {
+			n++
+		}
+	}
+	return n
+}
+
+// wrong: an offset was committed although something below it was not accepted,
+// or something was accepted out of order.
+func (m *routing) wrong(s *routerState) string {
+	if s.broken != unbroken {
+		return s.broken.String()
+	}
+	for p := range partitions {
+		c := s.committed[p]
+		if c.topic == none || m.public {
+			continue
+		}
+		for l := range lanes {
+			if s.accepted[l][c.topic][p] < m.matching(l, c.topic, p, s.began[p], c.at) {
+				return fmt.Sprintf("offset %d of partition %d is committed, but something below it was not acknowledged, or not accepted, in %s", c.at, p, laneName(l))
+			}
+		}
+	}
+	return ""
+}
+
+// missing: something of the input was not accepted, and nobody says so.
+func (m *routing) missing(s *routerState) string {
+	for p := range partitions {
+		if s.instances[s.owner[p]].routers[p].phase == stopped {
+			continue
+		}
+		for l := range lanes {
+			if s.accepted[l][s.incarnation][p] < m.matching(l, s.incarnation, p, s.began[p], s.end[p]) {
+				return fmt.Sprintf("events of partition %d were never accepted in %s", p, laneName(l))
+			}
+		}
+	}
+	return ""
+}
+
+func laneName(l int) string {
+	if l == deadLetter {
+		return "the dead-letter topic"
+	}
+	return fmt.Sprintf("shard %d", l)
+}

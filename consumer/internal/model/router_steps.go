@@ -1,0 +1,335 @@
+package model
+
+// next yields what may happen next in the world of routers.
+func (m *routing) next(s *routerState, yield func(Step, routerState)) {
+	for i := range uint8(instances) {
+		in := &s.instances[i]
+		for p := range uint8(partitions) {
+			if m.ends[p] == 0 {
+				continue // not used in this scenario
+			}
+			switch in.routers[p].phase {
+			case closed:
+				m.open(*s, i, p, yield)
+			case reading:
+				m.read(*s, i, p, yield)
+				m.commit(s, i, p, yield)
+				m.notice(*s, i, p, yield)
+			}
+		}
+		for l := range uint8(lanes) {
+			m.send(*s, i, l, yield)
+			for slot := range in.lanes[l].sending {
+				m.answer(s, i, l, slot, yield)
+			}
+		}
+		m.crash(*s, i, yield)
+	}
+	m.arriveLate(s, yield)
+	m.commitLate(*s, yield)
+	m.outside(s, yield)
+}
+
+// open decides where to start and has it committed before anything is produced:
+// Service.open, Service.start (R1, R4).
+func (m *routing) open(s routerState, i, p uint8, yield func(Step, routerState)) {
+	if s.owner[p] != i {
+		return
+	}
+	r, was := &s.instances[i].routers[p], s.committed[p]
+	at := was.at
+	switch {
+	case was.topic == none && m.latest:
+		at = s.end[p]
+	case was.topic == none:
+		at = s.start[p]
+	case was.topic != s.incarnation && !m.off.checkTopicID:
+		at = s.start[p]
+	case at < s.start[p] && m.off.stopAtLoss:
+		at = s.start[p]
+	case at < s.start[p] || at > s.end[p]:
+		r.phase = stopped
+		yield(say("instance %d refuses to open partition %d: the committed offset %d is not in the log", i, p, at), s)
+		return
+	}
+	*r = router{reading, s.incarnation, at}
+	if s.began[p] == none {
+		s.began[p] = at
+	}
+	if m.off.commitStart {
+		yield(say("instance %d opens partition %d at offset %d, which it does not commit", i, p, at), s)
+		return
+	}
+	s.committed[p] = offset{s.incarnation, at}
+	yield(say("instance %d opens partition %d at offset %d", i, p, at), s)
+}
+
+// read hands the events of one record to the lanes that they match: router.record.
+// It waits while a lane is full.
+func (m *routing) read(s routerState, i, p uint8, yield func(Step, routerState)) {
+	in := &s.instances[i]
+	r := &in.routers[p]
+	if r.topic != s.incarnation || r.read < s.start[p] || r.read >= s.end[p] {
+		return
+	}
+	for n, e := range m.events {
+		if e.partition != p || e.offset != r.read {
+			continue
+		}
+		for l := range lanes {
+			number := 1 + r.topic*uint8(len(m.events)) + uint8(n)
+			if e.lanes&(1<<l) != 0 && !in.lanes[l].filling.add(number) {
+				return
+			}
+		}
+	}
+	r.read++
+	yield(say("instance %d reads offset %d of partition %d and hands it to the lanes", i, r.read-1, p), s)
+}
+
+// send takes what waits in a lane and sends it as one request: lane.run (R2).
+func (m *routing) send(s routerState, i, l uint8, yield func(Step, routerState)) {
+	ln := &s.instances[i].lanes[l]
+	slot := 0
+	if m.off.oneInFlight && !ln.sending[0].empty() {
+		slot = 1
+	}
+	if ln.filling.empty() || !ln.sending[slot].empty() {
+		return
+	}
+	ln.sending[slot], ln.filling = ln.filling, parcel{}
+	e, _ := m.of(ln.sending[slot][0])
+	yield(say("instance %d sends what waits for "+laneName(int(l))+", from offset %d of partition %d on", i, e.offset, e.partition), s)
+}
+
+// answer ends the wait for a request, one way or another. What is not
+// acknowledged is sent again, byte for byte: it stays where it is (lane.send, R2).
+func (m *routing) answer(s *routerState, i, l uint8, slot int, yield func(Step, routerState)) {
+	if s.instances[i].lanes[l].sending[slot].empty() {
+		return
+	}
+	t := *s
+	sent := &t.instances[i].lanes[l].sending[slot]
+	m.append(&t, l, *sent)
+	if s.left.losses > 0 {
+		u := t
+		u.left.losses--
+		yield(say("the request of instance %d for "+laneName(int(l))+" is executed, but the answer is lost; it is sent again", i), u)
+
+		u = *s
+		u.left.losses--
+		if u.keep(l, *sent) {
+			yield(say("the request of instance %d for "+laneName(int(l))+" takes too long; it is sent again while the first still travels", i), u)
+		}
+	}
+	*sent = parcel{}
+	if slot == 0 {
+		ln := &t.instances[i].lanes[l]
+		ln.sending[0], ln.sending[1] = ln.sending[1], parcel{}
+	}
+	yield(say("the request of instance %d for "+laneName(int(l))+" is acknowledged", i), t)
+}
+
+// commit commits the position of a router to the group, which refuses it if the
+// partition belongs to somebody else by now; or the request travels for so long
+// that the instance gives up waiting (Service.commit).
+func (m *routing) commit(s *routerState, i, p uint8, yield func(Step, routerState)) {
+	r := &s.instances[i].routers[p]
+	at := m.position(&s.instances[i], p)
+	if s.owner[p] != i && !m.off.commitGeneration || s.committed[p] == (offset{r.topic, at}) {
+		return
+	}
+	t := *s
+	t.committed[p] = offset{r.topic, at}
+	if t.committed[p].at >= s.committed[p].at || s.owner[p] == i {
+		yield(say("instance %d commits offset %d of partition %d", i, at, p), t)
+	}
+	if s.left.losses > 0 && s.delayed.instance == none {
+		t = *s
+		t.left.losses--
+		t.delayed = lateCommit{i, p, r.topic, at}
+		yield(say("instance %d commits offset %d of partition %d, but the request is delayed", i, at, p), t)
+	}
+}
+
+func (m *routing) commitLate(s routerState, yield func(Step, routerState)) {
+	c := s.delayed
+	if c.instance == none {
+		return
+	}
+	s.delayed = lateCommit{instance: none}
+	if s.owner[c.partition] == c.instance || m.off.commitGeneration {
+		s.committed[c.partition] = offset{c.topic, c.at}
+	}
+	yield(say("the delayed commit of instance %d arrives: offset %d of partition %d", c.instance, c.at, c.partition), s)
+}
+
+// notice ends a router that has learned that the partition is not its own any
+// more, or that the log does not hold what comes next. In the second case it
+// commits how far it has come (Service.routeOnce).
+func (m *routing) notice(s routerState, i, p uint8, yield func(Step, routerState)) {
+	in := &s.instances[i]
+	r := &in.routers[p]
+	switch {
+	case s.owner[p] != i:
+		*r = router{}
+		yield(say("instance %d learns that partition %d is not its own any more", i, p), s)
+	case r.topic != s.incarnation || r.read < s.start[p]:
+		s.committed[p] = offset{r.topic, m.position(in, p)}
+		*r = router{}
+		yield(say("instance %d finds partition %d of the topic it knew gone, and commits how far it came", i, p), s)
+	}
+}
+
+// crash ends an instance and starts it again, empty; its requests go on travelling.
+// One that stays away is one that does not open anything.
+func (m *routing) crash(s routerState, i uint8, yield func(Step, routerState)) {
+	if s.left.crashes == 0 {
+		return
+	}
+	s.left.crashes--
+	in := &s.instances[i]
+	for l := range in.lanes {
+		for _, c := range in.lanes[l].sending {
+			if !c.empty() {
+				s.keep(uint8(l), c)
+			}
+		}
+	}
+	*in = instance{}
+	yield(say("instance %d crashes", i), s)
+}
+
+// keep puts a request among those that nobody waits for; false: there are too many.
+func (s *routerState) keep(l uint8, c parcel) bool {
+	add := request{1 + l, c}
+	for i := range s.late {
+		if s.late[i].less(add) {
+			s.late[i], add = add, s.late[i]
+		}
+	}
+	return add == request{}
+}
+
+func (a request) less(b request) bool {
+	if a.lane != b.lane {
+		return a.lane < b.lane
+	}
+	for i := range a.parcel {
+		if a.parcel[i] != b.parcel[i] {
+			return a.parcel[i] < b.parcel[i]
+		}
+	}
+	return false
+}
+
+// arriveLate executes a request that nobody waits for, or loses it.
+func (m *routing) arriveLate(s *routerState, yield func(Step, routerState)) {
+	for i, late := range s.late {
+		if late == (request{}) || i > 0 && late == s.late[i-1] {
+			continue
+		}
+		t := *s
+		copy(t.late[i:], s.late[i+1:])
+		t.late[lateRoom-1] = request{}
+		e, _ := m.of(late.parcel[0])
+		yield(say("an old request for "+laneName(int(late.lane-1))+" is lost (from offset %d of partition %d)", e.offset, e.partition), t)
+		m.append(&t, late.lane-1, late.parcel)
+		yield(say("an old request for "+laneName(int(late.lane-1))+" arrives (from offset %d of partition %d)", e.offset, e.partition), t)
+	}
+}
+
+// outside yields what the world does to the routers.
+func (m *routing) outside(s *routerState, yield func(Step, routerState)) {
+	for p := range uint8(partitions) {
+		if m.ends[p] == 0 {
+			continue
+		}
+		if s.left.rebalances > 0 {
+			t := *s
+			t.left.rebalances--
+			t.owner[p] = 1 - s.owner[p]
+			yield(say("the group gives partition %d to instance %d; the other one does not know yet", p, t.owner[p]), t)
+		}
+		if s.left.trims > 0 && s.start[p] < s.end[p] {
+			t := *s
+			t.left.trims--
+			t.start[p]++
+			yield(say("retention deletes offset %d of partition %d", s.start[p], p), t)
+		}
+		if m.latest && s.end[p] < m.ends[p] {
+			t := *s
+			t.end[p]++
+			yield(say("offset %d of partition %d is written", s.end[p], p), t)
+		}
+	}
+	if s.left.remakes > 0 && s.incarnation+1 < incarnations {
+		t := *s
+		t.left.remakes--
+		t.incarnation++
+		t.start, t.end = [partitions]uint8{}, m.ends
+		yield(say("the input topic is deleted and made again"), t)
+	}
+}
+
+// append is what a broker does with a request, and what the detector of the shard
+// will make of it: record by record it drops what is not newer than the last
+// source of the same (topic id, partition) (D2, R3). The work log itself need not
+// be kept: detectors read it in order, from its beginning.
+func (m *routing) append(s *routerState, l uint8, c parcel) {
+	for _, n := range c {
+		if n == 0 {
+			break
+		}
+		e, topic := m.of(n)
+		if l == deadLetter {
+			m.arrived(s, l, e, topic) // at least once is enough (R5)
+			continue
+		}
+		from := [2]uint8{topic, e.partition}
+		if m.off.compareTopicID {
+			from[0] = 0
+		}
+		if m.off.comparePartition {
+			from[1] = 0
+		}
+		last := &s.last[l][from[0]][from[1]]
+		if !m.off.dropRepeats && !m.newer(e, *last) {
+			continue
+		}
+		*last = n
+		m.arrived(s, l, e, topic)
+	}
+}
+
+// newer compares sources (Tx.Newer).
+func (m *routing) newer(e event, last uint8) bool {
+	if last == 0 {
+		return true
+	}
+	was, _ := m.of(last)
+	if m.off.compareIndex {
+		return e.offset > was.offset
+	}
+	return e.offset > was.offset || e.offset == was.offset && e.index > was.index
+}
+
+// arrived notes an accepted record, and whether it was the one to come next.
+func (m *routing) arrived(s *routerState, l uint8, e event, topic uint8) {
+	p := int(e.partition)
+	before := m.matching(int(l), topic, p, s.began[p], e.offset)
+	for _, other := range m.events { // of the same record
+		if other.partition == e.partition && other.offset == e.offset && other.index < e.index && other.lanes&(1<<l) != 0 {
+			before++
+		}
+	}
+	switch n := &s.accepted[l][topic][p]; {
+	case before == *n:
+		*n++
+	case l == deadLetter && before < *n: // a dead letter may come twice
+	case before > *n:
+		s.broken = gap
+	default:
+		s.broken = repeat
+	}
+}
