@@ -42,7 +42,7 @@ func (a *attempts) failed(log *zerolog.Logger, err error) *zerolog.Event {
 	if a.failures&(a.failures-1) != 0 {
 		return nil
 	}
-	e := log.Warn().Err(err).Int("attempt", a.failures)
+	e := log.Warn().Err(err).Int("attempt", a.failures) //nolint:zerologlint // the caller says what failed, and sends it
 	if r := remedy(err); r != "" {
 		e = e.Str("remedy", r)
 	}

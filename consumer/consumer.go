@@ -60,6 +60,10 @@ type Service struct {
 	MaxUnpacked        int64 // bytes of an unpacked input record; 0: the decoder's default
 	Accept             changelog.Accept
 
+	// Restoring is told how the restores of this instance go, twice a second, for
+	// somebody who watches; nil: it is logged every few seconds.
+	Restoring func(changelog.Restoration)
+
 	fail      func(error) // ends the run with this error, or the first one
 	failed    error
 	member    *group.Member
@@ -69,6 +73,9 @@ type Service struct {
 	dead      []*lane
 	routers   crew[inputKey]
 	detectors crew[int]
+	restores  changelog.Restores
+
+	unpacking sync.Mutex // one large input record at a time
 
 	mu        sync.Mutex
 	positions map[inputKey]*position // of the partitions being routed
@@ -187,6 +194,7 @@ func (s *Service) prepare(ctx context.Context) error {
 		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(),
 		SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Log: s.Log,
 	}
+	s.reportRestores()
 	if err := s.rememberFreshness(); err != nil {
 		return err
 	}

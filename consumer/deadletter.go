@@ -51,6 +51,7 @@ func rateLimited(log zerolog.Logger) zerolog.Logger {
 // Bounds of what a dead letter says about itself; its value has the topic's.
 const (
 	deadLetterErrors = 100      // entries of the errors header
+	deadLetterEntry  = 160      // bytes of one of them, at most
 	deadLetterDetail = 4 << 10  // bytes of a detail
 	deadLetterKey    = 64 << 10 // bytes of the record's key
 	deadLetterSlack  = 2 << 10  // room for record and batch framing
@@ -69,12 +70,13 @@ type deadLetter struct {
 // record returns the Kafka key, value and headers of d, of at most limit bytes
 // together, before compression: what does not fit is cut and says so (PROTOCOL
 // D6). The limit of a topic is that of compressed batches, so a record may come in
-// through an input topic and not fit a dead-letter topic with the same limit.
+// through an input topic and not fit a dead-letter topic with the same limit. A
+// topic that takes less than 1 KiB takes no dead letters.
 func (d *deadLetter) record(limit int) (key, value []byte, headers []wire.Header) {
 	first := d.bad[0]
 	headers = []wire.Header{
 		{Key: "reason", Value: []byte(first.reason)},
-		{Key: "detail", Value: []byte(clip(first.detail, deadLetterDetail))},
+		{Key: "detail", Value: []byte(clip(first.detail, min(deadLetterDetail, limit/8)))},
 		{Key: "stage", Value: []byte(d.stage)},
 		{Key: "source_topic", Value: []byte(d.source.Topic)},
 		{Key: "source_partition", Value: strconv.AppendInt(nil, int64(d.source.Partition), 10)},
@@ -90,7 +92,7 @@ func (d *deadLetter) record(limit int) (key, value []byte, headers []wire.Header
 		headers = append(headers, wire.Header{Key: "source_timestamp", Value: strconv.AppendInt(nil, d.recordTime, 10)})
 	}
 	if len(d.bad) > 1 {
-		headers = append(headers, wire.Header{Key: "errors", Value: d.errors()})
+		headers = append(headers, wire.Header{Key: "errors", Value: d.errors(limit / 4)})
 	}
 	room := limit - deadLetterSlack
 	for _, h := range headers {
@@ -109,14 +111,15 @@ func (d *deadLetter) record(limit int) (key, value []byte, headers []wire.Header
 	return key, value, headers
 }
 
-// errors lists each bad event of the record as JSON, at most deadLetterErrors.
-func (d *deadLetter) errors() []byte {
+// errors lists each bad event of the record as JSON, at most deadLetterErrors and
+// as many as limit bytes take.
+func (d *deadLetter) errors(limit int) []byte {
 	type entry struct {
 		Index  int32  `json:"index"`
 		Reason string `json:"reason"`
 		Rule   string `json:"rule,omitempty"`
 	}
-	list := make([]entry, 0, min(len(d.bad), deadLetterErrors))
+	list := make([]entry, 0, min(len(d.bad), deadLetterErrors, limit/deadLetterEntry))
 	for _, b := range d.bad[:cap(list)] {
 		list = append(list, entry{Index: b.index, Reason: string(b.reason), Rule: b.rule})
 	}

@@ -74,17 +74,17 @@ func (d *detector) run(ctx context.Context) error {
 		ok, err := d.confirm(ctx)
 		if err == nil && ok {
 			d.events = 0
-			err = d.own(ctx)
+			err = d.final(d.own(ctx))
 			d.drop()
 			d.setReady(false)
 			d.status.changelog.Store(d.local.Position().Changelog)
 		}
+		if ctx.Err() != nil {
+			break // the shard is another's, and so is whatever was found
+		}
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
 			return err
-		}
-		if ctx.Err() != nil {
-			break
 		}
 		if err != nil && d.lost(err) {
 			continue
@@ -94,6 +94,16 @@ func (d *detector) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// final is err, or what ends the run when not even the dead letter of a single
+// event is taken: there is nothing left to halve.
+func (d *detector) final(err error) error {
+	sentence := refusal(err)
+	if d.most != refuseNext || sentence == "" {
+		return err
+	}
+	return &changelog.StopError{Sentence: fmt.Sprintf("%v: %s; nothing is lost, what was not committed is evaluated again", err, sentence)}
 }
 
 // lost reports why the shard has to be taken again, and whether at once. A batch
@@ -125,6 +135,10 @@ func (d *detector) own(ctx context.Context) error {
 	if err := d.sameTopics(ctx); err != nil {
 		return err
 	}
+	before, err := d.lookUp(ctx)
+	if err != nil {
+		return err
+	}
 	if err := d.changes.Take(ctx); err != nil {
 		return err
 	}
@@ -132,7 +146,7 @@ func (d *detector) own(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at, err := d.workOffset(ctx, agreed.NewWork)
+	at, err := d.workOffset(ctx, before, agreed.NewWork)
 	if err != nil {
 		return err
 	}
@@ -157,17 +171,32 @@ func (d *detector) setReady(ready bool) {
 	d.meter.SetReady(ready)
 }
 
+// workLog is what is known of the shard's work before the shard is taken.
+type workLog struct {
+	start  int64 // records below it have been deleted
+	worked bool  // the group has a committed work offset
+}
+
+// lookUp must come before Take: what others have deleted or evaluated by then is
+// in the state that Take restores. What they do after having taken the shard away
+// is not, and is no loss.
+func (d *detector) lookUp(ctx context.Context) (workLog, error) {
+	start, _, err := topic.Bounds(ctx, d.client, d.app.WorkTopic(), int32(d.shard))
+	if err != nil {
+		return workLog{}, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
+	}
+	worked, err := d.worked(ctx)
+	return workLog{start, worked}, err
+}
+
 // workOffset returns where to go on in the work topic. Work that is gone before
 // it was evaluated is a loss that somebody must accept.
-func (d *detector) workOffset(ctx context.Context, newWork bool) (int64, error) {
-	start, end, err := topic.Bounds(ctx, d.client, d.app.WorkTopic(), int32(d.shard))
+func (d *detector) workOffset(ctx context.Context, before workLog, newWork bool) (int64, error) {
+	_, end, err := topic.Bounds(ctx, d.client, d.app.WorkTopic(), int32(d.shard))
 	if err != nil {
 		return 0, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
 	}
-	worked, err := d.worked(ctx)
-	if err != nil {
-		return 0, err
-	}
+	start, worked := before.start, before.worked
 	at := d.local.Position().Work
 	lost := ""
 	switch {

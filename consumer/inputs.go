@@ -28,12 +28,12 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 		if time.Since(opened) > backoffMost {
 			tries.succeeded()
 		}
+		if ctx.Err() != nil {
+			break // the partition is another's, and so is whatever was found
+		}
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
 			return err
-		}
-		if ctx.Err() != nil {
-			break
 		}
 		tries.failed(&s.Log, err).Str("topic", k.topic).Int32("partition", k.partition).Msg("input partition is opened again")
 		if tries.sleep(ctx) != nil {
@@ -58,7 +58,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 			log: log, tries: newAttempts(),
 		},
 	}
-	r.decoder.MaxUnpacked = s.MaxUnpacked
+	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &s.unpacking
 	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start, reading: r.feed.tries}) {
 		return ctx.Err()
 	}

@@ -44,7 +44,8 @@ type router struct {
 	matches  []rules.Match
 	work     work
 	value    []byte
-	bad      []badEvent
+	bad      []badEvent   // of the record at hand, the first ones
+	rejected int          // all of them
 	at       *wire.Record // the record being decoded
 	ctx      context.Context
 	err      error // sticky: the run's context ended while a lane was full
@@ -102,7 +103,8 @@ func (r *router) read(ctx context.Context, at int64) error {
 // its headers say which offsets are missing.
 func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 	r.at = &wire.Record{Offset: corrupt.Offset, Timestamp: -1}
-	r.bad = append(r.bad[:0], badEvent{
+	r.bad, r.rejected = r.bad[:0], 0
+	r.reject(badEvent{
 		index: -1, reason: reasonUnreadable,
 		detail: fmt.Sprintf("offsets %d to %d: %s", corrupt.Offset, corrupt.Next-1, corrupt.Reason),
 	})
@@ -115,7 +117,7 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 
 // record routes the events of one input record; false when the run is over.
 func (r *router) record(rec *wire.Record) bool {
-	r.at, r.bad = rec, r.bad[:0]
+	r.at, r.bad, r.rejected = rec, r.bad[:0], 0
 	r.meter.Records.Inc()
 	r.decoder.Decode(rec.Value, r.yield)
 	if len(r.bad) > 0 && r.err == nil {
@@ -166,33 +168,36 @@ func (r *router) route(ev *rules.Event) {
 }
 
 func (r *router) send(shard int) {
-	r.value = r.work.append(r.value[:0])
-	if len(r.value) > r.mostWork {
+	// Known before it is written: an event may have hundreds of MiB.
+	if size := r.work.size(); size > r.mostWork {
 		r.reject(badEvent{
 			index: r.work.source.Index, reason: reasonEventTooLarge,
-			detail: fmt.Sprintf("the work record takes %d bytes, its topic takes %d", len(r.value), r.mostWork),
+			detail: fmt.Sprintf("the work record takes %d bytes, its topic takes %d", size, r.mostWork),
 		})
 		return
 	}
+	r.value = r.work.append(r.value[:0])
 	r.err = r.lanes[shard].add(r.ctx, r.progress, r.at.Offset, nil, r.value)
 }
 
 // reject notes a part of the record that is not evaluated. What CloudTrail writes
-// beside events (digests, control messages, tombstones) is counted only.
+// beside events (digests, control messages, tombstones) is counted only, and so is
+// what the record's dead letter will not list: a rule may fail on each of a million
+// events in one record.
 func (r *router) reject(b badEvent) {
 	if b.reason.Skip() {
 		r.meter.Skipped(string(b.reason))
 		return
 	}
-	r.bad = append(r.bad, b)
+	r.meter.DeadLetter(string(b.reason))
+	if r.rejected++; r.rejected <= deadLetterErrors {
+		r.bad = append(r.bad, b)
+	}
 }
 
 // deadLetter sends the record, unchanged, to the dead-letter topic: once,
 // with the index and the reason of each bad event in it.
 func (r *router) deadLetter() {
-	for _, b := range r.bad {
-		r.meter.DeadLetter(string(b.reason))
-	}
 	d := deadLetter{
 		stage: stageRouter, bad: r.bad, key: r.at.Key, value: r.at.Value, recordTime: r.at.Timestamp,
 		source: state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Offset: r.at.Offset},
@@ -201,7 +206,7 @@ func (r *router) deadLetter() {
 	to := r.deadLetters[int(r.in.partition)%len(r.deadLetters)]
 	r.err = to.add(r.ctx, r.progress, r.at.Offset, key, value, headers...)
 	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
-		Int64("offset", r.at.Offset).Int("bad", len(r.bad)).Msg("record sent to the dead-letter topic")
+		Int64("offset", r.at.Offset).Int("bad", r.rejected).Msg("record sent to the dead-letter topic")
 }
 
 // unixMillis is the time of a Kafka timestamp; the zero time for "none" (-1).

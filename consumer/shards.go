@@ -15,13 +15,32 @@ import (
 // beyond the time after which the broker itself must have ended it.
 const stableWithin = 30 * time.Second
 
-// detect keeps a detector on one shard until ctx ends.
+// detect keeps a detector on one shard until ctx ends. A local state that has
+// failed ends the run: its damage would be met again with every take of the shard,
+// and on a full disk writers wait for ever.
 func (s *Service) detect(ctx context.Context, n int) error {
 	d, err := s.detector(n)
 	if err != nil {
-		return err
+		return s.blame(err)
 	}
-	return d.run(ctx)
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-s.Store.Failed():
+			s.fail(s.blame(nil)) // not when d.run returns: it may be one of those who wait
+		case <-watching.Done():
+		}
+	}()
+	return s.blame(d.run(ctx))
+}
+
+// blame returns why the local state can be used no more, if so, and otherwise err.
+func (s *Service) blame(err error) error {
+	if failed := s.Store.Err(); failed != nil {
+		return &changelog.StopError{Sentence: "state_dir: " + failed.Error()}
+	}
+	return err
 }
 
 func (s *Service) detector(n int) (*detector, error) {
@@ -48,7 +67,7 @@ func (s *Service) detector(n int) (*detector, error) {
 		changes: changelog.Changelog{
 			Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n), Shard: local,
 			Producer: producer, Owner: s.owner(), TombstoneLife: tombstoneLife(changes),
-			StableWithin: s.TransactionTimeout + stableWithin, Now: time.Now,
+			StableWithin: s.TransactionTimeout + stableWithin, Restores: &s.restores, Now: time.Now,
 			Progress: func(next, claim int64) {
 				meter.Restoring(claim + 1 - next)
 				status.changelog.Store(next)
@@ -92,7 +111,7 @@ func (s *Service) status(n int) *shardStatus {
 func (s *Service) rememberFreshness() error {
 	numbers, err := s.Store.Shards()
 	if err != nil {
-		return err
+		return s.blame(err)
 	}
 	for _, n := range numbers {
 		if n >= s.App.Shards {
@@ -100,11 +119,35 @@ func (s *Service) rememberFreshness() error {
 		}
 		h, err := s.Store.Shard(n)
 		if err != nil {
-			return err
+			return s.blame(err)
 		}
 		s.status(n).changelog.Store(h.Position().Changelog)
 	}
 	return nil
+}
+
+// reportRestores says who is told of restores.
+func (s *Service) reportRestores() {
+	s.restores.Report = s.logRestores
+	if s.Restoring != nil {
+		s.restores.Report, s.restores.Every = s.Restoring, watchEvery
+	}
+}
+
+// watchEvery is how often somebody who watches wants to see something new.
+const watchEvery = 500 * time.Millisecond
+
+// logRestores logs how far the restores of this instance are.
+func (s *Service) logRestores(r changelog.Restoration) {
+	line := s.Log.Info().Int64("records_read", r.Read).Int64("records_per_second", int64(r.Rate()))
+	if r.Shards == 0 {
+		line.Int64("took_ms", r.Took.Milliseconds()).Msg("the restore of state has ended")
+		return
+	}
+	if d, ok := r.Remaining(); ok {
+		line = line.Stringer("expected", d.Round(time.Second))
+	}
+	line.Int("shards_left", r.Shards).Int64("records_left", r.Left).Msg("restoring state from the changelog")
 }
 
 // freshness tells the group, for each shard of which this instance has a copy,

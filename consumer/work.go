@@ -50,6 +50,16 @@ func (w *work) append(dst []byte) []byte {
 	return append(dst, w.event...)
 }
 
+// size is the number of bytes that append appends, to within a few: it takes the
+// numbers for as long as they can be.
+func (w *work) size() int {
+	n := 1 + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 6*binary.MaxVarintLen64
+	for i := range w.pairs {
+		n += len(w.pairs[i].Rule) + len(w.pairs[i].Key) + 2*binary.MaxVarintLen64
+	}
+	return n
+}
+
 func appendString(dst []byte, s string) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s)))
 	return append(dst, s...)

@@ -30,9 +30,18 @@ const (
 // is not safe for concurrent use, nor may a callback use the Decoder that
 // calls it.
 type Decoder struct {
-	// MaxUnpacked bounds how many bytes all the gzip in one record unpacks to.
-	// 0 means DefaultMaxUnpacked.
+	// MaxUnpacked bounds how many bytes all the gzip in one record unpacks to
+	// and, apart from that, how many the strings and the base64 that lie in one
+	// another do. 0 means DefaultMaxUnpacked.
+	//
+	// A Decoder holds what it has unpacked of one record, a few MiB of scratch
+	// and nothing else; what exceeds the limit it does not hold at all.
 	MaxUnpacked int64
+
+	// Turn, if it is not nil, is locked while a record that unpacks to more than
+	// 4 MiB is read, callbacks included. Decoders that share it hold one such
+	// record at a time between them.
+	Turn sync.Locker
 
 	scan   scanner
 	event  Event
@@ -42,11 +51,13 @@ type Decoder struct {
 	packed bytes.Reader
 
 	// Of the record at hand:
-	yield func(*Event, error) bool
-	left  int64        // how many bytes may still be unpacked
-	index int          // events and errors so far
-	held  *DecodeError // an error that may turn out to be all there is to the record
-	fails int          // errors so far
+	yield  func(*Event, error) bool
+	left   int64        // how many bytes may still come out of gzip
+	quoted int64        // bytes of the strings and the base64 that are being read
+	turn   bool         // Turn is locked
+	index  int          // events and errors so far
+	held   *DecodeError // an error that may turn out to be all there is to the record
+	fails  int          // errors so far
 }
 
 var decoders = sync.Pool{New: func() any { return new(Decoder) }}
@@ -119,10 +130,9 @@ func (d *Decoder) rest() {
 	if cap(d.text) > keepScratch {
 		d.text = nil
 	}
-	for i := range d.layers {
-		if cap(d.layers[i]) > keepScratch {
-			d.layers[i] = nil
-		}
+	if d.turn {
+		d.turn = false
+		d.Turn.Unlock()
 	}
 }
 

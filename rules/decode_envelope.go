@@ -25,6 +25,9 @@ func (d *Decoder) value(b []byte, i, end, depth int) bool {
 // event itself.
 func (d *Decoder) envelope(b []byte, depth int) bool {
 	d.text = d.text[:0]
+	if !d.reserve(b, len(b)) {
+		return d.tooLarge()
+	}
 	if records := d.whole(b, fieldRecords, '['); records != nil {
 		return d.each(records, depth, (*Decoder).value)
 	}

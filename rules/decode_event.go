@@ -24,6 +24,9 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	if e.Source == "aws:s3" && d.has(fieldS3) {
 		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
 	}
+	if !d.reserve(b, end-i) {
+		return d.reject(ReasonUnpackedTooLarge, fmt.Sprintf("the strings of the event unpack to more than %d bytes", d.limit()))
+	}
 	when, reason, detail := d.time(b)
 	if reason != "" {
 		return d.reject(reason, detail)
@@ -51,7 +54,32 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	e.requestParameters = d.whole(b, fieldRequestParameters, '{')
 	e.Raw = b[i:end:end]
 	e.At, e.RecordTime = state.Source{}, time.Time{}
-	return d.accept()
+	more := d.accept()
+	if cap(d.text) > keepScratch {
+		d.text = nil
+	}
+	return more
+}
+
+// reserve makes room for all strings of the event just scanned, of size bytes,
+// if that may take more than scratch; false: they exceed the limit, together
+// with the strings that the event lies in.
+func (d *Decoder) reserve(b []byte, size int) bool {
+	if size <= keepScratch/4 || !d.scan.mixed {
+		return true
+	}
+	n := 0
+	for _, s := range d.scan.fields[:firstWhole] {
+		n += unescapedLen(b[s.start:s.end])
+	}
+	if int64(n) > d.limit()-d.quoted {
+		return false
+	}
+	if n > max(keepScratch, cap(d.text)) {
+		d.large()
+		d.text = make([]byte, 0, n)
+	}
+	return true
 }
 
 // time reads the event's time. A reason other than "" says why there is none.

@@ -125,3 +125,58 @@ func FuzzCompact(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUnpack wraps a record in other layers, one for each of wraps: its events stay
+// the same, unless the layers are too many, and with a limit the decoder unpacks no
+// more than that.
+func FuzzUnpack(f *testing.F) {
+	for i, c := range envelopes {
+		f.Add([]byte(c.record), []byte{byte(i), byte(i / 3), byte(i / 9)})
+	}
+	f.Add([]byte(repeat("\xff", 1000)), []byte{0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b, wraps []byte) {
+		plain := string([]rune(string(b)))
+		if len(plain) > 4<<10 || len(wraps) > maxEnvelopes+1 || packed([]byte(plain)) {
+			return
+		}
+		record := plain
+		for _, w := range wraps {
+			switch w % 3 {
+			case 0:
+				text, err := json.Marshal(record)
+				must(err)
+				record = string(text)
+			case 1:
+				record = zipped(record)
+			case 2:
+				record = base64ed(zipped(record))
+			}
+			if packed := isGzip([]byte(record)); packed && len(wraps) > 1 {
+				record = base64ed(record) // a string holds text
+			}
+		}
+		d := Decoder{}
+		events := func(record string) (all []string, deep bool) {
+			for _, o := range outcomes(&d, []byte(record)) {
+				if deep = deep || o.Reason == ReasonTooDeep; o.Reason == "" {
+					all = append(all, o.Event)
+				}
+			}
+			return all, deep
+		}
+		want, _ := events(plain)
+		if got, deep := events(record); !deep && !slices.Equal(got, want) {
+			t.Errorf("Decode(%q) in %v = %q; want %q", plain, wraps, got, want)
+		}
+		d = Decoder{MaxUnpacked: 1 << 10}
+		outcomes(&d, []byte(record))
+		for i, l := range d.layers {
+			if int64(len(l)) > 2*d.MaxUnpacked {
+				t.Errorf("Decode(%q) in %v unpacks layer %d to %d bytes; want at most %d", plain, wraps, i, len(l), d.MaxUnpacked)
+			}
+		}
+		if d.quoted != 0 {
+			t.Errorf("Decode(%q) in %v leaves %d bytes noted", plain, wraps, d.quoted)
+		}
+	})
+}

@@ -26,8 +26,16 @@ func (d *Decoder) unquote(raw []byte, depth int) bool {
 	if depth == maxEnvelopes {
 		return d.tooManyEnvelopes()
 	}
-	d.layers[depth] = appendUnescaped(d.layers[depth][:0], raw[1:len(raw)-1])
-	return d.stream(d.layers[depth], depth+1)
+	raw = raw[1 : len(raw)-1]
+	size := len(raw)
+	if size > keepScratch/4 {
+		size = unescapedLen(raw) // of a large one exactly: growing a buffer takes more than it ends up with
+	}
+	if !d.grow(depth, size) {
+		return d.tooLarge()
+	}
+	d.layers[depth] = appendUnescaped(d.layers[depth], raw)
+	return d.layer(depth, size)
 }
 
 // unpack reads what a line of base64 holds.
@@ -36,12 +44,58 @@ func (d *Decoder) unpack(line []byte, depth int) bool {
 		return d.tooManyEnvelopes()
 	}
 	line = bytes.TrimRight(line, " \t\r")
-	buf, err := base64.StdEncoding.AppendDecode(d.layers[depth][:0], line)
+	size := base64.StdEncoding.DecodedLen(len(line))
+	if !d.grow(depth, size) {
+		return d.tooLarge()
+	}
+	buf, err := base64.StdEncoding.AppendDecode(d.layers[depth], line)
 	d.layers[depth] = buf
 	if err != nil {
 		return d.hold(ReasonBadGzip, fmt.Sprintf("unpack base64: %v", err))
 	}
-	return d.stream(buf, depth+1)
+	return d.layer(depth, size)
+}
+
+// grow empties the layer and makes room for size bytes of a string or of base64
+// in it. It reports false if layers of that kind would hold more than the limit:
+// they lie in one another, so without it each of them could be as large as what
+// all the gzip of the record may unpack to.
+func (d *Decoder) grow(depth, size int) bool {
+	if int64(size) > d.limit()-d.quoted {
+		return false
+	}
+	d.layers[depth] = d.layers[depth][:0]
+	if size > max(keepScratch, cap(d.layers[depth])) {
+		d.large()
+		d.layers[depth] = make([]byte, 0, size)
+	}
+	return true
+}
+
+// layer reads a layer that holds size bytes of a string or of base64.
+func (d *Decoder) layer(depth, size int) bool {
+	d.quoted += int64(size)
+	more := d.inner(depth)
+	d.quoted -= int64(size)
+	return more
+}
+
+// inner reads a layer, and lets go of it if it is large: the values beside it
+// may need as much for layers of their own.
+func (d *Decoder) inner(depth int) bool {
+	more := d.stream(d.layers[depth], depth+1)
+	if cap(d.layers[depth]) > keepScratch {
+		d.layers[depth] = nil
+	}
+	return more
+}
+
+// large waits for the decoder's turn to hold more than scratch.
+func (d *Decoder) large() {
+	if d.Turn != nil && !d.turn {
+		d.Turn.Lock()
+		d.turn = true
+	}
 }
 
 // unzip reads what a gzip file holds.
@@ -55,31 +109,80 @@ func (d *Decoder) unzip(b []byte, depth int) bool {
 	case err != nil:
 		return d.hold(ReasonBadGzip, fmt.Sprintf("unpack gzip: %v", err))
 	case d.left < 0:
-		return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("the record unpacks to more than %d bytes", d.limit()))
+		return d.tooLarge()
 	}
-	return d.stream(buf, depth+1)
+	return d.inner(depth)
 }
 
-// inflate appends what the gzip file b holds. It gives up as soon as the record
-// has unpacked to more than it may; d.left is negative then.
+func (d *Decoder) tooLarge() bool {
+	return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("the record unpacks to more than %d bytes", d.limit()))
+}
+
+// inflate returns what the gzip file b holds, in dst if it is large enough. It
+// gives up as soon as the record has unpacked to more than it may; d.left is
+// negative then.
+//
+// What does not fit scratch is unpacked twice, first only to learn its size. So
+// a bomb gets no memory, and everything else no more than it fills.
 func (d *Decoder) inflate(dst, b []byte) ([]byte, error) {
-	d.packed.Reset(b)
-	if err := d.gzip.Reset(&d.packed); err != nil {
+	if err := d.open(b); err != nil {
 		return dst, err
 	}
-	for {
+	for most := max(cap(dst), keepScratch); len(dst) < most; {
 		if len(dst) == cap(dst) {
 			dst = append(dst, 0)[:len(dst)]
 		}
-		n, err := d.gzip.Read(dst[len(dst):cap(dst)])
+		n, err := d.gunzip(dst[len(dst):min(cap(dst), most)])
 		dst = dst[:len(dst)+n]
-		if d.left -= int64(n); d.left < 0 || err == io.EOF {
+		if err == io.EOF {
 			return dst, nil
 		}
 		if err != nil {
 			return dst, err
 		}
 	}
+	more, err := d.discard(dst)
+	if err != nil || d.left < 0 || more == 0 {
+		return dst, err
+	}
+	size := len(dst) + more
+	d.large()
+	dst = make([]byte, size)
+	if err := d.open(b); err != nil {
+		return dst, err
+	}
+	_, err = io.ReadFull(&d.gzip, dst)
+	return dst, err
+}
+
+// discard unpacks the rest and returns its size, if that is not 0 with scratch
+// spoilt.
+func (d *Decoder) discard(scratch []byte) (size int, err error) {
+	for err == nil {
+		var n int
+		n, err = d.gunzip(scratch)
+		size += n
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return size, err
+}
+
+// open makes b what gunzip reads.
+func (d *Decoder) open(b []byte) error {
+	d.packed.Reset(b)
+	return d.gzip.Reset(&d.packed)
+}
+
+// gunzip is a Read that counts. It ends, as at the end, when the record has
+// unpacked to more than it may.
+func (d *Decoder) gunzip(p []byte) (int, error) {
+	n, err := d.gzip.Read(p)
+	if d.left -= int64(n); d.left < 0 {
+		err = io.EOF
+	}
+	return n, err
 }
 
 func (d *Decoder) limit() int64 {

@@ -136,7 +136,9 @@ func fromAWSService(ev *Event) bool {
 // An event without matches leaves no trace.
 func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 	e.out.Alerts, e.out.Rejected, e.out.Verdicts = e.out.Alerts[:0], e.out.Rejected[:0], e.out.Verdicts[:0]
-	e.buf = e.buf[:0]
+	if e.buf = e.buf[:0]; cap(e.buf) > keepScratch {
+		e.buf = nil
+	}
 	if len(matches) == 0 {
 		return e.out
 	}

@@ -81,7 +81,7 @@ func text(raw []byte) (string, bool) {
 	}
 	raw = raw[1 : len(raw)-1]
 	if !isPlain(raw) {
-		return string(appendUnescaped(nil, raw)), true
+		raw = appendUnescaped(make([]byte, 0, unescapedLen(raw)), raw)
 	}
 	return unsafe.String(unsafe.SliceData(raw), len(raw)), true
 }

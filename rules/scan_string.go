@@ -29,6 +29,30 @@ func appendUnescaped(dst, raw []byte) []byte {
 	}
 }
 
+// unescapedLen is the number of bytes that appendUnescaped appends.
+func unescapedLen(raw []byte) int {
+	var scratch [2 * utf8.UTFMax]byte
+	size := 0
+	for {
+		n := verbatim(raw)
+		size += n
+		raw = raw[n:]
+		switch {
+		case len(raw) == 0:
+			return size
+		case raw[0] == '\\':
+			var b []byte
+			b, n = appendEscape(scratch[:0], raw)
+			size += len(b)
+		default:
+			var r rune
+			r, n = utf8.DecodeRune(raw)
+			size += utf8.RuneLen(r)
+		}
+		raw = raw[n:]
+	}
+}
+
 // verbatim returns how many bytes at the front of raw are ASCII and no
 // backslash.
 func verbatim(raw []byte) int {

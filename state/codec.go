@@ -16,7 +16,8 @@ const formatVersion = 1
 // record is never skipped; the shard goes back to a member that can read it.
 var ErrFormat = errors.New("state record has a format that this build does not know: run the build that wrote it, or a newer one")
 
-var errDamaged = errors.New("state record is damaged")
+// ErrDamaged says that a record is not as any build writes it.
+var ErrDamaged = errors.New("state record is damaged")
 
 // reader takes a record apart. After the first thing that is not as an encoder
 // of this package writes it, bad is set and every further result is zero.
@@ -28,7 +29,7 @@ type reader struct {
 // open starts reading a value behind its version byte.
 func open(value []byte) (reader, error) {
 	if len(value) == 0 {
-		return reader{}, errDamaged
+		return reader{}, ErrDamaged
 	}
 	if value[0] != formatVersion {
 		return reader{}, fmt.Errorf("%w (version %d)", ErrFormat, value[0])
@@ -39,7 +40,7 @@ func open(value []byte) (reader, error) {
 // close reports a record that was not well-formed, or not read to its end.
 func (r *reader) close() error {
 	if r.bad || len(r.b) > 0 {
-		return errDamaged
+		return ErrDamaged
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func decodeCounter(value []byte) (counter, error) {
 	}
 	c := counter{exists: true, life: r.life(), count: r.varint(), total: r.uvarint(), first: r.time(), head: r.rest()}
 	if r.bad || c.total == 0 || c.first == noTime {
-		return counter{}, errDamaged
+		return counter{}, ErrDamaged
 	}
 	return c, checkBlock(c.head, headRefs(c.total))
 }

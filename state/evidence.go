@@ -145,7 +145,7 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 		refs, err = appendRefs(refs, c.head, head)
 	}
 	if err != nil {
-		s.tx.fail(fmt.Errorf("read evidence of %s: %w", s.rule, err))
+		s.tx.fail(s.tx.shard.store.broken(fmt.Errorf("read evidence of %s: %w", s.rule, err)))
 		return 0, nil
 	}
 	return int64(min(c.total, math.MaxInt64)), refs[max(0, len(refs)-maxEvidence):]

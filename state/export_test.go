@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 )
@@ -120,4 +121,19 @@ func Damage(t interface{ Fatal(...any) }, h *Shard, key []byte) {
 	if err := errors.Join(h.set(b, key, []byte{formatVersion}), h.commit(b)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Flush waits until what was applied is on disk.
+func Flush(t interface{ Fatal(...any) }, s *Store) {
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BeginFlush does not wait.
+func BeginFlush(s *Store) { s.flush() }
+
+// Compact begins to merge all tables, and does not wait.
+func Compact(s *Store) {
+	go func() { _ = s.db.Compact(context.Background(), []byte{0}, []byte{0xff, 0xff, 0xff}, false) }()
 }

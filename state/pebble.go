@@ -2,6 +2,8 @@ package state
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -12,10 +14,15 @@ const memTableBytes = 16 << 20
 // pebbleOptions keeps the memory small, two memtables and the cache, and the
 // look-up of a key that is not there cheap: most events are seen for the first
 // time.
-func pebbleOptions(o Options) *pebble.Options {
-	log := logger{warn: o.Warn}
+//
+// There is no write-ahead log: the changelog is one. What is on disk is what some
+// flush has left, so that no lost file, and no half-written one, can ever leave a
+// gap between what is there; and each change is written once.
+func pebbleOptions(o Options, lock *pebble.Lock, f *failure) *pebble.Options {
 	p := &pebble.Options{
-		FS: o.FS,
+		FS:         o.FS,
+		Lock:       lock,
+		DisableWAL: true,
 		// Pebble takes the memtables out of the cache: one that is written to,
 		// one on its way to disk.
 		CacheSize:                   orDefault(o.CacheBytes, DefaultCacheBytes) + 2*memTableBytes,
@@ -23,9 +30,11 @@ func pebbleOptions(o Options) *pebble.Options {
 		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: 4,
 		MaxOpenFiles:                512,
-		Logger:                      log,
+		Logger:                      logger{warn: o.Warn, fatal: o.Fatal, failure: f},
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { log.Errorf("state %s: background work fails and is tried again: %v", o.Dir, err) },
+			// Pebble would try again at once and for ever, and writers would wait.
+			BackgroundError: f.report,
+			DataCorruption:  func(info pebble.DataCorruptionInfo) { f.report(info.Details) },
 		},
 	}
 	for i := range p.Levels {
@@ -35,21 +44,58 @@ func pebbleOptions(o Options) *pebble.Options {
 	return p
 }
 
+// checkPebbleFormat refuses a database of a newer Pebble, which Pebble itself does
+// without saying which of its errors that is.
+func checkPebbleFormat(o Options) error {
+	names, err := o.FS.List(o.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(name, "marker.format-version.")
+		_, version, _ := strings.Cut(rest, ".")
+		if n, err := strconv.Atoi(version); ok && err == nil && n > int(pebble.FormatNewest) {
+			return fmt.Errorf("it is a Pebble database of format %d and this build reads formats up to %d: %w", n, pebble.FormatNewest, errNewer)
+		}
+	}
+	return nil
+}
+
 // logger passes on what somebody has to act upon. Pebble's notes on flushes
 // and compactions are not of that kind; Metrics counts them.
-type logger struct{ warn func(string) }
+type logger struct {
+	warn    func(string)
+	fatal   func(error)
+	failure *failure
+}
 
 func (l logger) Infof(string, ...any) {}
 
-func (l logger) Errorf(format string, args ...any) {
-	if l.warn != nil {
-		l.warn(fmt.Sprintf(format, args...))
-	}
-}
+func (l logger) Errorf(format string, args ...any) { l.warn(fmt.Sprintf(format, args...)) }
 
 // Fatalf must not return: Pebble calls it when it cannot go on, as after a
-// write that failed half-way. The changelog has everything, so the process may
-// end here.
+// write to its MANIFEST that failed half-way, or when what it reads contradicts
+// itself. The changelog has everything, so the process may end here.
 func (l logger) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf(format, args...))
+	err := &fatalError{text: fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if cause, ok := a.(error); ok {
+			err.cause = cause
+		}
+	}
+	l.failure.report(err)
+	if l.fatal == nil {
+		panic(err)
+	}
+	l.fatal(l.failure.err)
+	select {}
 }
+
+// fatalError is what Pebble says when it cannot go on.
+type fatalError struct {
+	text  string
+	cause error // nil: it does not say
+}
+
+func (e *fatalError) Error() string { return e.text }
+func (e *fatalError) Unwrap() error { return e.cause }

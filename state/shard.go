@@ -124,7 +124,7 @@ func (h *Shard) get(key []byte) (value []byte, ok bool, err error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("read shard %d of state %s: %w", h.number, h.store.dir, err)
+		return nil, false, h.store.broken(fmt.Errorf("read shard %d of state %s: %w", h.number, h.store.dir, err))
 	}
 	h.value = append(h.value[:0], v...)
 	return h.value, true, closer.Close()
@@ -141,7 +141,7 @@ func (h *Shard) scan(prefix, from []byte, fn func(key, value []byte) (bool, erro
 	}
 	it, err := h.store.db.NewIter(&o)
 	if err != nil {
-		return fmt.Errorf("scan shard %d of state %s: %w", h.number, h.store.dir, err)
+		return h.store.broken(fmt.Errorf("scan shard %d of state %s: %w", h.number, h.store.dir, err))
 	}
 	for more := it.First(); more && err == nil; more = more && it.Next() {
 		var value []byte
@@ -150,7 +150,7 @@ func (h *Shard) scan(prefix, from []byte, fn func(key, value []byte) (bool, erro
 		}
 	}
 	if err = errors.Join(err, it.Close()); err != nil {
-		return fmt.Errorf("scan shard %d of state %s: %w", h.number, h.store.dir, err)
+		return h.store.broken(fmt.Errorf("scan shard %d of state %s: %w", h.number, h.store.dir, err))
 	}
 	return nil
 }
@@ -181,12 +181,13 @@ func (h *Shard) remove(b *pebble.Batch, key []byte) error {
 	return op.Finish()
 }
 
-// commit applies a batch. It is not synced: the changelog is the truth, and
-// what the disk has is a prefix of it.
+// commit applies a batch. It goes to disk some time later: the changelog is the
+// truth, and what the disk has is a prefix of it.
 func (h *Shard) commit(b *pebble.Batch) error {
 	if err := h.store.db.Apply(b, pebble.NoSync); err != nil {
-		return fmt.Errorf("write shard %d of state %s: %w", h.number, h.store.dir, err)
+		return h.store.broken(fmt.Errorf("write shard %d of state %s: %w", h.number, h.store.dir, err))
 	}
+	h.store.flushSoon()
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -29,17 +30,29 @@ type Options struct {
 	Lifetime      time.Duration        // of a value without an own expiry, in event time after its last write; 0: DefaultLifetime
 	MaxLateness   time.Duration        // how far stream time passes an expiry before Sweep removes the value; 0: DefaultMaxLateness
 	MaxSetMembers int                  // 0: DefaultMaxSetMembers
-	Warn          func(message string) // told of failures in the background, such as a full disk; nil: nobody is
+	Warn          func(message string) // told what somebody has to know, such as that a damaged copy was deleted; nil: nobody is
+
+	// Fatal is told why the database has come to a standstill in the middle of a
+	// write, with its locks held: only the end of the process helps. It must not
+	// return. nil: a panic.
+	Fatal func(error)
 }
 
 // Store is one database with the shards of one instance. It may be used by
 // several goroutines.
 type Store struct {
 	db            *pebble.DB
+	lock          *pebble.Lock
+	failure       *failure
+	unwritten     atomic.Bool // something was applied since the last flush began
+	timer         *time.Timer // of the next flush
 	dir           string
 	lifetime      time.Duration
 	maxLateness   time.Duration
 	maxSetMembers int
+
+	flushing sync.Mutex
+	closed   bool
 
 	mu     sync.Mutex
 	shards map[int]*Shard
@@ -56,8 +69,15 @@ var formatKey = []byte{0xff, 0xff, 'f'}
 
 // Open opens the database, and makes it if the directory is empty. One Store
 // has the directory at a time. A directory that a newer build has written is
-// refused.
+// refused. One that is damaged is emptied, and Warn is told: the changelog has
+// everything.
 func Open(o Options) (*Store, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
 	s := &Store{
 		dir:           o.Dir,
 		lifetime:      orDefault(o.Lifetime, DefaultLifetime),
@@ -68,15 +88,69 @@ func Open(o Options) (*Store, error) {
 	if s.lifetime < 0 || s.maxLateness < 0 || s.maxSetMembers < 0 {
 		return nil, fmt.Errorf("open state %s: lifetime, lateness and set members must not be negative", o.Dir)
 	}
-	db, err := pebble.Open(o.Dir, pebbleOptions(o))
-	if err != nil {
+	if err := s.open(o); err != nil {
 		return nil, fmt.Errorf("open state %s: %w", o.Dir, err)
 	}
-	s.db = db
-	if err := s.checkFormat(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open state %s: %w", o.Dir, err), db.Close())
-	}
 	return s, nil
+}
+
+// open takes the lock before anything else: whatever another process does in the
+// directory must not be taken for damage.
+func (s *Store) open(o Options) (err error) {
+	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+		return err
+	}
+	if s.lock, err = pebble.LockDirectory(o.Dir, o.FS); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
+	}()
+	reason, damaged := marked(o.FS, o.Dir)
+	if !damaged {
+		if err = s.load(o); err == nil || !isDamage(err) {
+			return err
+		}
+		reason = err.Error()
+	}
+	o.Warn(fmt.Sprintf("the local state in %s is damaged and is deleted; it is restored from the changelog. The damage: %s", o.Dir, reason))
+	if err = wipe(o.FS, o.Dir, reason); err != nil {
+		return fmt.Errorf("delete what is damaged: %w", err)
+	}
+	return s.load(o)
+}
+
+// load opens the database as it stands on disk.
+func (s *Store) load(o Options) (err error) {
+	s.failure = newFailure(o.Dir, o.FS)
+	if err := checkPebbleFormat(o); err != nil {
+		return err
+	}
+	defer func() {
+		// Pebble trusts some of what it reads. Whatever it stumbles over, the
+		// directory is of no use as it is.
+		if p := recover(); p != nil {
+			err = asError(p)
+		}
+	}()
+	if s.db, err = pebble.Open(o.Dir, pebbleOptions(o, s.lock, s.failure)); err != nil {
+		return err
+	}
+	if err := s.checkFormat(); err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	s.unwritten.Store(true)
+	s.timer = time.AfterFunc(flushEvery, s.flush) //nolint:forbidigo // when something goes to disk is no part of any answer
+	return nil
+}
+
+func asError(p any) error {
+	if err, ok := p.(error); ok {
+		return err
+	}
+	return fmt.Errorf("%v", p)
 }
 
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
@@ -86,28 +160,97 @@ func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	return v
 }
 
+// checkFormat reads the version of the local format. It is the first thing that
+// is written, so that without it there must be nothing.
 func (s *Store) checkFormat() error {
 	v, closer, err := s.db.Get(formatKey)
 	if errors.Is(err, pebble.ErrNotFound) {
+		if numbers, err := s.Shards(); err != nil || len(numbers) > 0 {
+			return errors.Join(err, fmt.Errorf("shards %v are there, and the record of the local format is not", numbers))
+		}
 		return s.db.Set(formatKey, []byte{localFormat}, pebble.NoSync)
 	}
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
-	if !bytes.Equal(v, []byte{localFormat}) {
-		return fmt.Errorf("it has local format %d and this build reads format %d: run the build that wrote it, or remove the directory and let the changelog restore it", v, localFormat)
+	switch {
+	case bytes.Equal(v, []byte{localFormat}):
+		return nil
+	case len(v) == 1 && v[0] > localFormat:
+		return fmt.Errorf("it has local format %d and this build reads format %d: %w", v, localFormat, errNewer)
+	}
+	return fmt.Errorf("the record of the local format is %q", v)
+}
+
+// flushEvery is how long what was applied may stay in memory. After a kill, or a
+// loss of power, the changelog brings it again.
+const flushEvery = 10 * time.Second
+
+// flushSoon sees to it that what was just applied is written out before long.
+func (s *Store) flushSoon() {
+	if s.unwritten.CompareAndSwap(false, true) {
+		s.timer.Reset(flushEvery)
+	}
+}
+
+// flush begins to write out what was applied.
+func (s *Store) flush() {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	if s.closed || s.failure.get() != nil {
+		return
+	}
+	s.unwritten.Store(false)
+	if _, err := s.db.AsyncFlush(); err != nil {
+		_ = s.broken(fmt.Errorf("flush state %s: %w", s.dir, err))
+	}
+}
+
+// Failed is closed when the database can be used no more; Err says why.
+func (s *Store) Failed() <-chan struct{} { return s.failure.is }
+
+// Err gives a *FailedError once the database can be used no more.
+func (s *Store) Err() error { return s.failure.get() }
+
+// broken notes an error of the database, or of what it holds, if it is damage
+// that the next look at it would find again. It gives the error back.
+func (s *Store) broken(err error) error {
+	if err != nil && (isDamage(err) || errors.Is(err, ErrFormat)) {
+		s.failure.report(err)
+	}
+	return err
+}
+
+// Close writes out what was applied, and closes the database; the shards end
+// with it.
+func (s *Store) Close() error {
+	s.timer.Stop()
+	s.flushing.Lock()
+	s.closed = true
+	s.flushing.Unlock()
+	err := errors.Join(s.writeOut(), s.db.Close(), s.lock.Close())
+	if err != nil {
+		return fmt.Errorf("close state %s: %w", s.dir, err)
 	}
 	return nil
 }
 
-// Close closes the database; the shards end with it. What was applied and not
-// yet written out goes to disk.
-func (s *Store) Close() error {
-	if err := s.db.Close(); err != nil {
-		return fmt.Errorf("close state %s: %w", s.dir, err)
+// writeOut flushes, unless the database has failed or does so meanwhile.
+func (s *Store) writeOut() error {
+	if s.failure.get() != nil {
+		return nil
 	}
-	return nil
+	done, err := s.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-s.failure.is:
+		return s.failure.err
+	}
 }
 
 // Shard gives shard n, from 0 to 65534: always the same *Shard. A shard that
@@ -124,7 +267,7 @@ func (s *Store) Shard(n int) (*Shard, error) {
 	h := &Shard{store: s, number: n}
 	binary.BigEndian.PutUint16(h.prefix[:], uint16(n))
 	if err := h.reload(); err != nil {
-		return nil, fmt.Errorf("open shard %d of state %s: %w", n, s.dir, err)
+		return nil, s.broken(fmt.Errorf("open shard %d of state %s: %w", n, s.dir, err))
 	}
 	s.shards[n] = h
 	return h, nil
@@ -134,11 +277,11 @@ func (s *Store) Shard(n int) (*Shard, error) {
 func (s *Store) Shards() (numbers []int, err error) {
 	it, err := s.db.NewIter(nil)
 	if err != nil {
-		return nil, fmt.Errorf("list shards of state %s: %w", s.dir, err)
+		return nil, s.broken(fmt.Errorf("list shards of state %s: %w", s.dir, err))
 	}
 	defer func() {
 		if e := it.Close(); e != nil && err == nil {
-			numbers, err = nil, fmt.Errorf("list shards of state %s: %w", s.dir, e)
+			numbers, err = nil, s.broken(fmt.Errorf("list shards of state %s: %w", s.dir, e))
 		}
 	}()
 	for ok := it.First(); ok; {

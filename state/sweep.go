@@ -106,7 +106,7 @@ func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
 			t.measureSuppression(e)
 		}
 	default:
-		t.damaged(key, errDamaged)
+		t.damaged(key, ErrDamaged)
 	}
 	return removed
 }
@@ -173,7 +173,7 @@ func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at in
 	t.scan([]byte{kind}, c.from, func(key []byte) bool {
 		at, rest, err := parseIndexKey(key)
 		if err == nil && (len(rest) == 0 || kind == kindSeenIndex && len(rest) != 16) {
-			err = errDamaged
+			err = ErrDamaged
 		}
 		t.damaged(key, err)
 		if steps == max || at >= limit || t.err != nil {

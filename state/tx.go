@@ -117,7 +117,7 @@ func (t *Tx) fail(err error) {
 // damaged notes a record on disk that cannot be read.
 func (t *Tx) damaged(key []byte, err error) {
 	if err != nil {
-		t.fail(fmt.Errorf("read shard %d of state %s, key %q: %w", t.shard.number, t.shard.store.dir, key, err))
+		t.fail(t.shard.store.broken(fmt.Errorf("read shard %d of state %s, key %q: %w", t.shard.number, t.shard.store.dir, key, err)))
 	}
 }
 

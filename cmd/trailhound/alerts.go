@@ -60,12 +60,15 @@ func (a *app) alertPrinter(asJSON bool) func(partition int32, rec *wire.Record) 
 	return func(partition int32, rec *wire.Record) error {
 		err := show(rec.Value)
 		if errors.Is(err, errNoAlert) {
-			fmt.Fprintf(a.stderr, "partition %d offset %d: %s\n", partition, rec.Offset, printable(err.Error()))
+			fmt.Fprintf(a.stderr, "partition %d offset %d: %s\n", partition, rec.Offset, brief(err.Error()))
 			return nil
 		}
 		return err
 	}
 }
+
+// titleBytes is longer than any title that the engine makes.
+const titleBytes = 8 << 10
 
 var errNoAlert = errors.New("not an alert")
 
@@ -97,7 +100,7 @@ type shownAlert struct {
 	Suppressed int `json:"suppressed"`
 }
 
-// printAlert prints an alert for people. What came from the event is escaped: an attacker chose it.
+// printAlert prints an alert for people. What came from the event is escaped, and cut where it is long: an attacker chose it.
 func (a *app) printAlert(payload []byte) error {
 	var al shownAlert
 	if err := json.Unmarshal(payload, &al); err != nil {
@@ -107,18 +110,18 @@ func (a *app) printAlert(payload []byte) error {
 		return fmt.Errorf("%w: it has no rule_id", errNoAlert)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-8s %s  %s\n", strings.ToUpper(printable(al.Severity)), al.EventTime.UTC().Format(time.RFC3339), printable(al.Title))
-	fmt.Fprintf(&b, "         rule %s", printable(al.RuleID))
+	fmt.Fprintf(&b, "%-8s %s  %s\n", strings.ToUpper(brief(al.Severity)), al.EventTime.UTC().Format(time.RFC3339), briefly(al.Title, titleBytes))
+	fmt.Fprintf(&b, "         rule %s", brief(al.RuleID))
 	for _, detail := range []struct{ name, value string }{{"from", al.SourceIP}, {"account", al.Account}, {"region", al.Region}} {
 		if detail.value != "" {
-			fmt.Fprintf(&b, ", %s %s", detail.name, printable(detail.value))
+			fmt.Fprintf(&b, ", %s %s", detail.name, brief(detail.value))
 		}
 	}
 	b.WriteByte('\n')
 	if al.Evidence.Total > 0 {
-		fmt.Fprintf(&b, "         evidence: %d events, the last %s\n", al.Evidence.Total, printable(al.EventID))
+		fmt.Fprintf(&b, "         evidence: %d events, the last %s\n", al.Evidence.Total, brief(al.EventID))
 	} else {
-		fmt.Fprintf(&b, "         event %s\n", printable(al.EventID))
+		fmt.Fprintf(&b, "         event %s\n", brief(al.EventID))
 	}
 	if al.Suppressed > 0 {
 		fmt.Fprintf(&b, "         %d more were held back before this one\n", al.Suppressed)

@@ -136,11 +136,14 @@ func (a *app) letterPrinter(asJSON, values bool) func(*letter, *wire.Record) err
 	}
 }
 
+// detailBytes is as long as the detail of a dead letter is.
+const detailBytes = 4 << 10
+
 func (a *app) printLetter(l *letter, _ *wire.Record) error {
 	source := fmt.Sprintf("%s partition %d offset %d", l.Source.Topic, l.Source.Partition, l.Source.Offset)
 	if l.Source.Index != nil {
 		source += fmt.Sprintf(" event %d", *l.Source.Index)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %-20s %s, %d bytes\n         %s\n", printable(l.Time), printable(l.Reason), printable(source), l.Bytes, printable(l.Detail))
+	_, err := fmt.Fprintf(a.stdout, "%s  %-20s %s, %d bytes\n         %s\n", printable(l.Time), brief(l.Reason), brief(source), l.Bytes, briefly(l.Detail, detailBytes))
 	return err
 }

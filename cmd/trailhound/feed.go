@@ -96,7 +96,7 @@ func (f *feed) event(ev *rules.Event) error {
 	for len(f.matches) > 0 {
 		n := f.take()
 		if err := f.evaluate(ev, &f.shards[n]); err != nil {
-			return fmt.Errorf("evaluate record %d of %s: %w", ev.At.Offset, ev.At.Topic, err)
+			return fmt.Errorf("evaluate record %d of %s: %w", ev.At.Offset, printable(ev.At.Topic), err)
 		}
 	}
 	return nil

@@ -91,7 +91,7 @@ func filesBelow(path string) ([]inputFile, error) {
 		return nil, pathError(err)
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("no files below %s", path)
+		return nil, fmt.Errorf("no files below %s", printable(path))
 	}
 	return files, nil
 }
@@ -107,10 +107,10 @@ func newInputFile(name string, info fs.FileInfo) inputFile {
 	return f
 }
 
-// pathError says the path before what is wrong with it.
+// pathError says the path before what is wrong with it. A name may hold a line end, and forge a line of its own.
 func pathError(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("%s: %w", pe.Path, pe.Err)
+		return fmt.Errorf("%s: %w", printable(pe.Path), pe.Err)
 	}
 	return err
 }

@@ -51,6 +51,23 @@ func printable(s string) string {
 	return b.String()
 }
 
+// shownBytes is how much of one value people are shown: more than any ARN, and far less than the hundreds of
+// kilobytes that an event may hold.
+const shownBytes = 512
+
+// brief is printable for a value of any length: what follows its first shownBytes is left out, and … says so.
+func brief(s string) string { return briefly(s, shownBytes) }
+
+func briefly(s string, most int) string {
+	if len(s) <= most {
+		return printable(s)
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return printable(s[:most]) + "…"
+}
+
 // printableJSON appends a JSON text to dst with the same characters escaped as JSON escapes them: it stays the same
 // value. Outside of strings, JSON has none of them.
 func printableJSON(dst, text []byte) []byte {

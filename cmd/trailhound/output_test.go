@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -54,4 +55,27 @@ func TestPrintableJSON(t *testing.T) {
 	if got, want := string(printableJSON(nil, []byte("\"\u009b\U000e0041\x7f\u202e\""))), `"\u009b\udb40\udc41\u007f\u202e"`; got != want {
 		t.Errorf("printableJSON = %s; want %s", got, want)
 	}
+}
+
+// Nothing that is not shown gets through, whatever it is a part of, and no more of a long value than a person reads.
+func FuzzPrintable(f *testing.F) {
+	for _, s := range []string{"", "plain", "\x1b[2J", "\u202e\u200b", "\xff\xc3", "\U000e0041", strings.Repeat("字", 300), strings.Repeat("x", shownBytes-1) + "\xe5\xad\x97"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, out := range []string{printable(s), brief(s)} {
+			for _, r := range out {
+				if !shown(r) && r != utf8.RuneError || !utf8.ValidString(out) {
+					t.Fatalf("%q comes out as %q; want no %U in it", s, out, r)
+				}
+			}
+		}
+		// The longest escape of a byte takes four, and of a rune of three bytes six.
+		if out := brief(s); len(out) > 4*shownBytes+len("…") {
+			t.Fatalf("brief of %d bytes has %d; want at most %d", len(s), len(out), 4*shownBytes)
+		}
+		if len(s) <= shownBytes && brief(s) != printable(s) {
+			t.Fatalf("brief(%q) = %q; want all of it", s, brief(s))
+		}
+	})
 }

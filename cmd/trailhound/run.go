@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -50,7 +52,7 @@ func (a *app) runCommand() *cobra.Command {
 
 // serve opens everything, runs the service and its HTTP server, and closes everything.
 func (a *app) serve(ctx context.Context, s *settings) (err error) {
-	log, err := a.logger(s)
+	log, bar, err := a.serviceLog(s)
 	if err != nil {
 		return err
 	}
@@ -62,16 +64,23 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if err := s.settleTopics(ctx, client, log); err != nil {
 		return err
 	}
-	store, err := s.openState()
+	store, err := s.openState(log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
+	closed := endWhenStuck(store, log)
+	defer func() {
+		err = errors.Join(err, store.Close())
+		closed()
+	}()
 
 	metrics := admin.NewMetrics(versionLine())
 	service, err := s.service(client, store, metrics, log)
 	if err != nil {
 		return err
+	}
+	if bar != nil {
+		service.Restoring = bar.restoring
 	}
 	stopServing, err := a.listen(s, &admin.Server{Metrics: metrics, Ready: service.Ready}, log)
 	if err != nil {
@@ -90,20 +99,54 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 }
 
 // openState opens the local state, which the caller closes.
-func (s *settings) openState() (*state.Store, error) {
+func (s *settings) openState(log zerolog.Logger) (*state.Store, error) {
 	options := s.stateOptions(s.limits())
 	options.Dir = s.StateDir
+	options.Warn = func(message string) { log.Error().Msg(message) }
+	options.Fatal = func(err error) { endNow(log, err) }
 	store, err := state.Open(options)
 	switch {
 	case err == nil:
 		return store, nil
 	case errors.Is(err, syscall.EAGAIN):
 		return nil, fmt.Errorf("state_dir %s is in use by another instance; give each a state_dir of its own", s.StateDir)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return nil, fmt.Errorf("state_dir: %w; make space there or name a directory on another disk, with --set state_dir=DIR", err)
 	}
 	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, fmt.Errorf("state_dir: %w; name a directory that can be written, with --set state_dir=DIR", err)
 	}
 	return nil, fmt.Errorf("state_dir: %w", err)
+}
+
+// endWithin is what a run has to end in after its local state has failed. Who
+// waits for a full disk does so with locks held.
+const endWithin = 10 * time.Second
+
+// endNow ends the process as a kill would, which loses nothing: the changelog has
+// everything.
+func endNow(log zerolog.Logger, err error) {
+	log.Error().Msg("state_dir: " + err.Error())
+	os.Exit(exitFailed) //nolint:forbidigo // what holds the database's locks can neither go on nor return
+}
+
+// endWhenStuck ends the process when the local state has failed and the run does
+// not come to its end. The caller calls what it returns when the state is closed.
+func endWhenStuck(store *state.Store, log zerolog.Logger) func() {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-store.Failed():
+		}
+		select {
+		case <-done:
+		case <-time.After(endWithin):
+			endNow(log, store.Err())
+		}
+	}()
+	return func() { close(done) }
 }
 
 // announceStop logs that ctx has ended, which is when the service begins to stop. The caller calls what it returns

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/schollz/progressbar/v3"
 	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer"
@@ -89,15 +91,59 @@ func problemsError(problems []topic.Problem) error {
 	return fmt.Errorf("%s", strings.Join(lines, "\n"))
 }
 
-// logger returns the log of a service, on stderr.
-func (a *app) logger(s *settings) (zerolog.Logger, error) {
+// serviceLog returns the log of a service, on stderr, and the bar below it that shows restores if that is a terminal;
+// nil: it is none.
+func (a *app) serviceLog(s *settings) (zerolog.Logger, *restoreBar, error) {
+	if !a.stderrTerminal {
+		log, err := a.logger(s)
+		return log, nil, err
+	}
+	bar := &restoreBar{console: console{w: a.stderr}}
+	log, err := a.logTo(bar, s)
+	return log, bar, err
+}
+
+// logger returns a log on stderr.
+func (a *app) logger(s *settings) (zerolog.Logger, error) { return a.logTo(a.stderr, s) }
+
+func (a *app) logTo(out io.Writer, s *settings) (zerolog.Logger, error) {
 	level, err := zerolog.ParseLevel(s.Log.Level)
 	if err != nil {
 		return zerolog.Nop(), fmt.Errorf("log.level: %w", err)
 	}
 	if s.Log.Format == "text" || s.Log.Format == "auto" && a.stderrTerminal {
-		out := zerolog.ConsoleWriter{Out: a.stderr, TimeFormat: time.TimeOnly, NoColor: !a.stderrTerminal || a.getenv("NO_COLOR") != ""}
-		return zerolog.New(out).Level(level).With().Timestamp().Logger(), nil
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !a.stderrTerminal || a.getenv("NO_COLOR") != ""}
 	}
-	return zerolog.New(a.stderr).Level(level).With().Timestamp().Logger(), nil
+	return zerolog.New(out).Level(level).With().Timestamp().Logger(), nil
+}
+
+// restoreBar is the progress bar of the restores of a service, below the lines of its log.
+type restoreBar struct{ console }
+
+// Write writes lines of the log above the bar.
+func (b *restoreBar) Write(line []byte) (n int, err error) {
+	b.above(func() { n, err = b.w.Write(line) })
+	return n, err
+}
+
+// restoring draws the bar anew, and takes it away when no shard is left.
+func (b *restoreBar) restoring(r changelog.Restoration) {
+	if r.Shards == 0 {
+		b.close()
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bar == nil {
+		b.bar = progressbar.NewOptions64(r.Read+r.Left,
+			progressbar.OptionSetWriter(b.w),
+			progressbar.OptionShowIts(),
+			progressbar.OptionSetItsString("records"),
+			progressbar.OptionFullWidth(),
+			progressbar.OptionClearOnFinish(),
+		)
+	}
+	b.bar.ChangeMax64(r.Read + r.Left + 1) // never at its end before it is
+	b.bar.Describe(fmt.Sprintf("restoring state, shards left: %d", r.Shards))
+	_ = b.bar.Set64(r.Read) // a terminal that cannot be drawn on is no reason to stop
 }

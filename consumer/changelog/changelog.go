@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -28,6 +29,7 @@ const claimFormat = 1
 
 const (
 	fetchWait  = 500 * time.Millisecond
+	sharedWait = 20 * time.Millisecond // while other shards wait for their turn
 	fetchBytes = 4 << 20
 )
 
@@ -57,6 +59,9 @@ type Changelog struct {
 	StableWithin time.Duration
 	// Progress is told the next offset and the claim's, after each load.
 	Progress func(next, claim int64)
+	// Restores is shared by the shards of an instance. nil: this one restores on
+	// its own.
+	Restores *Restores
 	Now      func() time.Time
 }
 
@@ -140,36 +145,73 @@ func (c *Changelog) restore(ctx context.Context, claim int64) error {
 	if err := c.Shard.BeginRestore(since); err != nil {
 		return err
 	}
-	var f wire.Fetched
-	heard := c.Now()
-	next := c.Shard.Position().Changelog
-	for next <= claim {
-		if since, ok := c.Shard.Restoring(); ok && c.expired(since) {
-			if err := c.Shard.Wipe(); err != nil {
-				return err
-			}
-			return fmt.Errorf("restore of %s partition %d took longer than half of delete.retention.ms; it starts again from an empty copy", c.Topic, c.Partition)
-		}
-		if err := c.fetch(ctx, next, &f); err != nil {
-			return err
-		}
-		if f.Next == next {
-			if c.Now().Sub(heard) > c.StableWithin {
-				return c.stuck(next, claim, f.LastStable)
-			}
-			continue
-		}
-		heard = c.Now()
-		if err := c.load(&f); err != nil {
-			return err
-		}
-		next = f.Next
-		c.Progress(next, claim)
-	}
-	if err := c.Shard.EndRestore(); err != nil {
+	if err := c.follow(ctx, claim); err != nil {
 		return err
 	}
-	return c.Shard.MarkCaughtUp(c.Now())
+	// In this order: between the two the copy is complete, and marked so twice
+	// rather than not at all.
+	if err := c.Shard.MarkCaughtUp(c.Now()); err != nil {
+		return err
+	}
+	return c.Shard.EndRestore()
+}
+
+// follow loads rounds of records until the claim lies behind.
+func (c *Changelog) follow(ctx context.Context, claim int64) error {
+	shared := c.Restores
+	if shared == nil {
+		shared = new(Restores)
+	}
+	defer shared.end(c.Partition)
+	heard := c.Now()
+	next := c.Shard.Position().Changelog
+	shared.advance(c.Partition, claim+1-next, 0)
+	for turn := claim - next; next <= claim; {
+		stable, got, err := c.round(ctx, shared, turn)
+		if err != nil {
+			return err
+		}
+		turn = claim - got
+		if got == next {
+			if c.Now().Sub(heard) > c.StableWithin {
+				return c.stuck(next, claim, stable)
+			}
+			turn = math.MaxInt64 // it waits for somebody: first come those who need not
+		} else {
+			heard = c.Now()
+			c.Progress(got, claim)
+		}
+		shared.advance(c.Partition, claim+1-got, got-next)
+		next = got
+	}
+	return nil
+}
+
+// round fetches and loads what comes next, and returns the offset behind it and
+// the last stable one.
+func (c *Changelog) round(ctx context.Context, shared *Restores, turn int64) (stable, next int64, err error) {
+	if since, ok := c.Shard.Restoring(); ok && c.expired(since) {
+		if err := c.Shard.Wipe(); err != nil {
+			return 0, 0, err
+		}
+		return 0, 0, fmt.Errorf("restore of %s partition %d took longer than half of delete.retention.ms; it starts again from an empty copy", c.Topic, c.Partition)
+	}
+	f, err := shared.buffer(ctx, turn)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer shared.give(f)
+	at, wait := c.Shard.Position().Changelog, fetchWait
+	if shared.busy() {
+		wait = sharedWait
+	}
+	if err := c.fetch(ctx, at, wait, f); err != nil {
+		return 0, 0, err
+	}
+	if f.Next == at {
+		return f.LastStable, at, nil
+	}
+	return f.LastStable, f.Next, c.load(f)
 }
 
 // stuck says why a restore does not come to its end.
@@ -180,10 +222,10 @@ func (c *Changelog) stuck(next, claim, stable int64) error {
 	return fmt.Errorf("restore of %s partition %d waits for offset %d, but its last stable offset stays at %d: a transaction was left open; find it with kafka-transactions.sh find-hanging and abort it", c.Topic, c.Partition, claim, stable)
 }
 
-func (c *Changelog) fetch(ctx context.Context, at int64, f *wire.Fetched) error {
+func (c *Changelog) fetch(ctx context.Context, at int64, wait time.Duration, f *wire.Fetched) error {
 	err := c.Client.Fetch(ctx, wire.FetchRequest{
 		Topic: c.Topic, TopicID: c.TopicID, Partition: c.Partition, Offset: at, ReadCommitted: true,
-		MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
+		MaxWait: wait, MinBytes: 1, MaxBytes: fetchBytes,
 	}, f)
 	if errors.Is(err, kafka.OffsetOutOfRange) {
 		return c.outOfRange(ctx, at, err)
@@ -222,6 +264,8 @@ func (c *Changelog) load(f *wire.Fetched) error {
 	switch {
 	case errors.Is(err, state.ErrFormat):
 		return stop("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", c.Topic, c.Partition, err)
+	case errors.Is(err, state.ErrDamaged):
+		return stop("changelog %s partition %d holds a record that nobody of this app has written: %v; find out who else writes to this topic, then start a new app_id or restore the topic from a backup", c.Topic, c.Partition, err)
 	case err != nil:
 		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, err)
 	}

@@ -418,7 +418,7 @@ func TestTakeUnknownFormat(t *testing.T) {
 			b.put(rec[0], rec[1])
 			for range 2 { // nor is it the second time
 				if name == "empty value" {
-					a.wantRetry(b.topic)
+					a.wantStop(b.topic, "partition 0", "who else writes")
 				} else {
 					a.wantStop(b.topic, "partition 0", "newer format", "upgrade")
 				}

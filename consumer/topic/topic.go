@@ -47,9 +47,18 @@ func Describe(ctx context.Context, c *wire.Client, names ...string) (map[string]
 	if len(names) == 0 {
 		return infos, nil
 	}
+	err := patiently(ctx, c, func(ctx context.Context) error { return describePartitions(ctx, c, names, infos) })
+	if err == nil && len(infos) > 0 {
+		err = patiently(ctx, c, func(ctx context.Context) error { return describeConfigs(ctx, c, infos) })
+	}
+	return infos, err
+}
+
+// describePartitions puts the topics that exist into infos.
+func describePartitions(ctx context.Context, c *wire.Client, names []string, infos map[string]Info) error {
 	found, err := c.Topics(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("describe topics %q: %w", names, err)
+		return fmt.Errorf("describe topics %q: %w", names, err)
 	}
 	for _, name := range names {
 		t, ok := found[name]
@@ -57,12 +66,12 @@ func Describe(ctx context.Context, c *wire.Client, names ...string) (map[string]
 		case !ok, errors.Is(t.Err, kafka.UnknownTopicOrPartition):
 			continue
 		case t.Err != nil:
-			return nil, fmt.Errorf("describe topic %s: %w", name, t.Err)
+			return fmt.Errorf("describe topic %s: %w", name, t.Err)
 		}
 		slices.SortFunc(t.Partitions, func(a, b wire.PartitionMetadata) int { return int(a.Index) - int(b.Index) })
 		infos[name] = Info{Name: name, ID: t.ID, Partitions: t.Partitions, Replication: replication(t.Partitions)}
 	}
-	return infos, describeConfigs(ctx, c, infos)
+	return nil
 }
 
 func replication(partitions []wire.PartitionMetadata) int {
@@ -74,13 +83,6 @@ func replication(partitions []wire.PartitionMetadata) int {
 
 // describeConfigs adds the settings to infos.
 func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info) error {
-	if len(infos) == 0 {
-		return nil
-	}
-	return patiently(ctx, c, func(ctx context.Context) error { return describeConfigsOnce(ctx, c, infos) })
-}
-
-func describeConfigsOnce(ctx context.Context, c *wire.Client, infos map[string]Info) error {
 	req := new(kafka.DescribeConfigsRequest)
 	for name := range infos {
 		req.Resources = append(req.Resources, kafka.DescribeConfigRequestResource{ResourceType: kafka.ResourceTypeTopic, ResourceName: name})

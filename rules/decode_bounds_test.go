@@ -1,0 +1,200 @@
+package rules
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// allocated returns how many bytes f allocates in all, garbage included: more
+// than it ever holds at a time.
+func allocated(f func()) int64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int64(after.TotalAlloc - before.TotalAlloc)
+}
+
+// nested returns a string of size bytes inside n strings, with no more of it
+// escaped than must be.
+func nested(size, n int) string {
+	return wrapped(wrapped(repeat("x", size), 1), n)
+}
+
+// What a record unpacks to is held once, and nothing else: no copies left over
+// from growing, no layers beside it, and of a bomb nothing at all. An attacker
+// writes a string into a string as easily as gzip into gzip, and each layer may
+// be as large as the one around it.
+func TestDecodeMemory(t *testing.T) {
+	const mib = 1 << 20
+	const limit = 32 * mib
+	bomb := zipped(repeat(" ", 3*limit))
+	event := func(member string) string { return "{" + member + "," + bare("a")[1:] }
+	for _, c := range []struct {
+		name   string
+		record string
+		want   string
+		most   int64 // bytes allocated, besides scratch
+	}{
+		{"gzip up to the limit", zipped(repeat(" ", limit-mib) + bare("a")), "a", limit},
+		{"bomb", bomb, "-1 unpacked_too_large", 0},
+		{"bomb in gzip", zipped(bomb), "-1 unpacked_too_large", 0},
+		{"bomb of base64", base64ed(bomb), "-1 unpacked_too_large", 0},
+		{"gzip that is cut off", zipped(repeat(" ", limit-mib) + bare("a"))[:20_000], "-1 bad_gzip", 0},
+		{"string", zipped(wrapped(bare(repeat("a", 20*mib)), 1)), repeat("a", 20*mib), 2 * limit},
+		{"strings in one another", zipped(nested(12*mib, 6)), "-1 unpacked_too_large", 2 * limit},
+		{"bytes that are not UTF-8", `"` + repeat("\xff", 12*mib) + `"`, "-1 unpacked_too_large", 0},
+		{"one large field", event(`"errorMessage":"` + repeat(`\n`, 20*mib) + `"`), "a", 20 * mib},
+		{"large fields", event(`"errorMessage":"` + repeat("\xff", 6*mib) + `","errorCode":"` + repeat("\xff", 6*mib) + `"`), "0 unpacked_too_large", 0},
+		{"large kind of an envelope", `{"detail":{},"detail-type":"` + repeat("\xff", 12*mib) + `"}`, "-1 unpacked_too_large", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := Decoder{MaxUnpacked: limit}
+			record, got := []byte(c.record), ""
+			n := allocated(func() {
+				d.Decode(record, func(e *Event, err error) bool {
+					if got = "another event"; err != nil || e.ID == c.want {
+						got = brief(e, err)
+					}
+					return true
+				})
+			})
+			if got != c.want {
+				t.Errorf("Decode = %.60q; want %.60q", got, c.want)
+			}
+			if most := c.most + 6*keepScratch; n > most+int64(len(got)) {
+				t.Errorf("Decode of %d bytes allocates %d MiB; want at most %d MiB", len(record), n/mib, most/mib)
+			}
+			if n := kept(&d); n > 8*keepScratch {
+				t.Errorf("the decoder keeps %d MiB for the next record; want scratch", n/mib)
+			}
+		})
+	}
+}
+
+// kept is how many bytes of buffers a decoder holds on to.
+func kept(d *Decoder) int {
+	n := cap(d.text)
+	for _, l := range d.layers {
+		n += cap(l)
+	}
+	return n
+}
+
+// However a large record is packed, it gives the events that it holds.
+func TestDecodeLarge(t *testing.T) {
+	var text strings.Builder
+	var want []string
+	for i := range 60_000 {
+		id := fmt.Sprint("event-", i)
+		text.WriteString(bare(id) + "\n")
+		want = append(want, id)
+	}
+	plain := text.String()
+	for name, record := range map[string]string{
+		"plain":           plain,
+		"gzip":            zipped(plain),
+		"gzip, two parts": zipped(plain[:1<<20]) + zipped(plain[1<<20:]),
+		"gzip of gzip":    zipped(zipped(plain)),
+		"base64":          base64ed(zipped(plain)),
+		"string":          zipped(wrapped(plain, 1)),
+		"exactly scratch": zipped(repeat(" ", 2*keepScratch-len(plain)%keepScratch) + plain),
+	} {
+		var got []string
+		var d Decoder
+		for range 2 {
+			got = nil
+			d.Decode([]byte(record), func(e *Event, err error) bool {
+				got = append(got, brief(e, err))
+				return true
+			})
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: Decode = %d events, the last %.60q; want %d", name, len(got), got[max(0, len(got)-1):], len(want))
+		}
+	}
+}
+
+// Decoders that share a turn hold one large record at a time; small ones wait
+// for nobody.
+func TestDecodeTurn(t *testing.T) {
+	var turn sync.Mutex
+	large, small := []byte(zipped(repeat(" ", 2*keepScratch)+bare("large"))), []byte(zipped(bare("small")))
+	decode := func(record []byte, during func()) {
+		d := Decoder{Turn: &turn}
+		d.Decode(record, func(*Event, error) bool {
+			during()
+			return true
+		})
+	}
+	var others sync.WaitGroup
+	second := make(chan struct{})
+	decode(large, func() {
+		if turn.TryLock() {
+			t.Error("a large record is read without the turn")
+		}
+		others.Go(func() { decode(large, func() { close(second) }) })
+		decode(small, func() {})
+		select {
+		case <-second:
+			t.Error("a second large record is read at the same time")
+		case <-time.After(20 * time.Millisecond): // can only fail to notice
+		}
+	})
+	others.Wait()
+	if !turn.TryLock() {
+		t.Error("the turn is kept after the record")
+	}
+}
+
+// No megabyte of input takes more than a few passes. Each of these takes minutes
+// when one of them is quadratic.
+func TestDecodeTime(t *testing.T) {
+	const mib = 1 << 20
+	for name, record := range map[string]string{
+		"open brackets":                repeat("[", mib),
+		"open brackets and braces":     repeat(`{"a":[`, mib/6),
+		"open brackets by lines":       repeat("[\n", mib/2),
+		"quotes":                       repeat(`"`, mib),
+		"backslashes":                  `"` + repeat(`\`, mib),
+		"escapes":                      `"` + repeat(`\u0041`, mib/6) + `"`,
+		"lone surrogates":              `{"eventVersion":"1","eventName":"` + repeat(`\ud800`, mib/6) + `"}`,
+		"100,000 names":                "{" + repeat(`"eventName":"x",`, 100_000) + `"eventVersion":"1"}`,
+		"names with escapes":           `{"requestParameters":{` + repeat(`"\u0072oleArn":"x",`, mib/20) + `"a":1},` + bare("a")[1:],
+		"many empty Records":           `{"Records":[` + repeat(`{"Records":[]},`, mib/15) + `0]}`,
+		"many tiny events":             `{"Records":[` + repeat(`{"eventVersion":"1","eventTime":"2026-03-01T10:00:00Z"},`, mib/56) + `0]}`,
+		"envelopes in envelopes":       repeat(`{"Records":[`, 8) + repeat(`{},`, mib/3) + "0" + repeat("]}", 8),
+		"strings in strings":           wrapped(repeat("x", mib/256), 8),
+		"logs in logs":                 repeat(`{"messageType":"DATA_MESSAGE","logEvents":[{"message":`, 20) + `"` + repeat("x", mib) + `"` + repeat("}]}", 20),
+		"detail in detail":             repeat(`{"detail-type":"x","detail":`, 9_000) + bare("a") + repeat("}", 9_000),
+		"large number":                 `{"eventTime":` + repeat("9", mib) + `}`,
+		"exponent":                     `{"eventTime":1e` + repeat("9", mib) + `}`,
+		"base64 by lines":              repeat("H4sI\n", mib/5),
+		"gzip of lines of junk":        zipped(repeat("x\n", 8*mib)),
+		"byte order marks":             repeat(byteOrderMark, mib/3),
+		"time with a long fraction":    `{"eventVersion":"1","eventTime":"2026-03-01T10:00:00.` + repeat("0", mib) + `Z"}`,
+		"brackets inside a bad string": repeat(`["\x`, mib/4),
+	} {
+		began := time.Now()
+		var d Decoder
+		events := 0
+		d.Decode([]byte(record), func(e *Event, _ error) bool {
+			if events++; e != nil {
+				e.RequestParameter("roleArn")
+				e.Lookup("userIdentity", "arn")
+			}
+			return true
+		})
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("%s: Decode of %d bytes with %d outcomes takes %s; want less than a second", name, len(record), events, took)
+		}
+		if events > maxErrors+mib/56+2 {
+			t.Errorf("%s: Decode of %d bytes yields %d times; want errors to be bounded", name, len(record), events)
+		}
+	}
+}
