@@ -90,6 +90,7 @@ type Member struct {
 
 	// Of the goroutine in Run.
 	id     string           // member id, "" when the broker is to give one
+	proven string           // member id of the last join that succeeded
 	alive  time.Time        // when the newest request that proved membership was sent
 	counts map[string]int32 // partitions of each topic that current was computed from
 	seen   map[string]int32 // partitions of each topic as this member saw them last

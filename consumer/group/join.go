@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -40,9 +41,14 @@ func (m *Member) join(ctx context.Context) error {
 	if e.id != "" {
 		m.id = e.id
 	}
+	if errors.Is(err, kafka.FencedInstanceID) && m.id != m.proven {
+		m.id = ""
+		return fmt.Errorf("%w: %s", errForgotten, err.Error())
+	}
 	if err != nil {
 		return err
 	}
+	m.proven = m.id
 	m.alive, m.counts = e.sent, e.share.counts
 	if e.plan.shares != nil {
 		m.plan = e.plan

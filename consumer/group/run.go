@@ -16,6 +16,11 @@ var (
 	errSession = errors.New("no heartbeat was answered within the session timeout")
 	errGrown   = errors.New("a topic has new partitions")
 	errEnded   = errors.New("the group member has stopped")
+
+	// errForgotten is FENCED_INSTANCE_ID for a member id that never came to anything.
+	// A coordinator that loses its office between JoinGroup and SyncGroup takes back
+	// the id that it has just given out; nobody else uses the instance id.
+	errForgotten = errors.New("the coordinator has forgotten the member id that it gave out")
 )
 
 // Run keeps up the membership until ctx ends (nil), or until something happens
@@ -65,7 +70,7 @@ func (m *Member) run(ctx context.Context) error {
 func (m *Member) judge(err error) (atOnce bool, fatal error) {
 	var code kafka.Error
 	switch errors.As(err, &code); {
-	case errors.Is(err, errGrown), code == kafka.RebalanceInProgress, code == kafka.MemberIDRequired:
+	case errors.Is(err, errGrown), errors.Is(err, errForgotten), code == kafka.RebalanceInProgress, code == kafka.MemberIDRequired:
 		return true, nil
 	case code == kafka.UnknownMemberId:
 		m.id = ""

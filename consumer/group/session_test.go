@@ -90,6 +90,22 @@ func TestJoinErrors(t *testing.T) {
 	}
 }
 
+// TestForgottenMember: a coordinator that moves between JoinGroup and SyncGroup has
+// not written down the member id that it gave out, and takes it back: the broker
+// answers FENCED_INSTANCE_ID although nobody else uses the instance id (seen on Kafka
+// 4.1, "Reverting to old member id"). An instance that had just been restarted ended
+// with that.
+func TestForgottenMember(t *testing.T) {
+	for _, times := range []int{1, 5} {
+		bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
+			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.SyncGroup}, Err: kerr.FencedInstanceID, Count: times})
+			m := b.start("one")
+			b.settle([]int{4}, m)
+			m.mustCount("after being forgotten", 1, 0)
+		})
+	}
+}
+
 // TestFatalJoinErrors: what no repetition mends ends Run with the way out.
 func TestFatalJoinErrors(t *testing.T) {
 	for _, c := range []struct {
