@@ -8,6 +8,7 @@ set -euo pipefail
 usage() {
 	cat <<'EOF'
 usage: kafka.sh start [-n BROKERS] [-p PORT] [-d DIR] [-c KEY=VALUE]...
+                      [-l NAME:PORT:ADVERTISED]...
        kafka.sh stop  [-d DIR]
        kafka.sh kill  [-d DIR] ID
        kafka.sh up    [-d DIR] ID
@@ -26,6 +27,10 @@ usage: kafka.sh start [-n BROKERS] [-p PORT] [-d DIR] [-c KEY=VALUE]...
   -d DIR        where configuration, logs and data go; one cluster a directory
                 (default: trailhound-kafka under $TMPDIR or /tmp)
   -c KEY=VALUE  one more line for every broker's server.properties
+  -l NAME:PORT:ADVERTISED
+                one more listener, in plain text: broker i listens at PORT+i-1
+                and tells its clients to connect to ADVERTISED+i-1, where a proxy
+                can stand. Brokers go on to speak to each other through CLIENT
 
 Environment: JAVA_HOME; KAFKA_HEAP, the heap of one broker (default 512m).
 The jars (55 MB) are kept under ${XDG_CACHE_HOME:-~/.cache}/trailhound.
@@ -104,6 +109,17 @@ all_free() {
 	done
 }
 
+# need_free checks the ports of the listeners given with -l.
+need_free() {
+	local l name own advertised i
+	for l in ${listeners[@]+"${listeners[@]}"}; do
+		IFS=: read -r name own advertised <<<"$l"
+		for ((i = 0; i < brokers; i++)); do
+			if listening $((own + i)); then die "port $((own + i)) of listener $name is taken: name another first port for it with -l"; fi
+		done
+	done
+}
+
 # pick_port sets port to the first of 2 × brokers free ports. It stays below 32768,
 # where the kernel starts to hand out ports for outgoing connections.
 pick_port() {
@@ -131,6 +147,20 @@ voters() {
 	echo "${list#,}"
 }
 
+# listeners_of prints what the listeners given with -l add to a line of broker $1:
+# "listeners" where it listens, "advertised" where clients find it, "protocols" how.
+listeners_of() {
+	local l name own advertised
+	for l in ${listeners[@]+"${listeners[@]}"}; do
+		IFS=: read -r name own advertised <<<"$l"
+		case $2 in
+		listeners) printf ',%s://127.0.0.1:%d' "$name" $((own + $1 - 1)) ;;
+		advertised) printf ',%s://127.0.0.1:%d' "$name" $((advertised + $1 - 1)) ;;
+		protocols) printf ',%s:PLAINTEXT' "$name" ;;
+		esac
+	done
+}
+
 # properties prints the server.properties of broker $1. Internal topics get few
 # partitions, which makes a start quick; the cleaner runs often, so that tests of
 # compacted topics meet compaction.
@@ -142,10 +172,10 @@ node.id=$1
 process.roles=broker,controller
 controller.quorum.voters=$(voters)
 controller.listener.names=CONTROLLER
-listeners=CLIENT://127.0.0.1:$client,CONTROLLER://127.0.0.1:$((client + 1))
-advertised.listeners=CLIENT://127.0.0.1:$client
+listeners=CLIENT://127.0.0.1:$client,CONTROLLER://127.0.0.1:$((client + 1))$(listeners_of "$1" listeners)
+advertised.listeners=CLIENT://127.0.0.1:$client$(listeners_of "$1" advertised)
 inter.broker.listener.name=CLIENT
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT$(listeners_of "$1" protocols)
 log.dirs=$dir/$1/data
 auto.create.topics.enable=false
 default.replication.factor=$replicas
@@ -231,6 +261,7 @@ start() {
 	elif ! all_free "$port"; then
 		die "a port from $port to $((port + 2 * brokers - 1)) is taken: name another one with -p, or none"
 	fi
+	need_free
 	mkdir -p "$dir"
 	touch "$dir/.kafka-for-tests"
 	trap 'for i in $(ids); do end_broker "$i"; done' EXIT # no broker outlives a start that failed
@@ -283,16 +314,17 @@ tool)
 	;;
 esac
 
-brokers=1 port='' dir=${TMPDIR:-/tmp}/trailhound-kafka id='' extra=()
+brokers=1 port='' dir=${TMPDIR:-/tmp}/trailhound-kafka id='' extra=() listeners=()
 while [ $# -gt 0 ]; do
 	case $1 in
-	-n | -p | -d | -c) [ $# -gt 1 ] || misuse "$1 needs a value" ;;
+	-n | -p | -d | -c | -l) [ $# -gt 1 ] || misuse "$1 needs a value" ;;
 	esac
 	case $1 in
 	-n) brokers=$2 && shift ;;
 	-p) port=$2 && shift ;;
 	-d) dir=$2 && shift ;;
 	-c) extra+=("$2") && shift ;;
+	-l) listeners+=("$2") && shift ;;
 	-*) misuse "no option $1" ;;
 	*) id=$1 ;;
 	esac
@@ -300,6 +332,9 @@ while [ $# -gt 0 ]; do
 done
 [[ $brokers =~ ^[1-9]$ ]] || misuse "-n $brokers: want 1 to 9 brokers"
 [[ $port =~ ^([1-9][0-9]{0,4})?$ ]] || misuse "-p $port: want a port"
+for l in ${listeners[@]+"${listeners[@]}"}; do
+	[[ $l =~ ^[A-Z][A-Z0-9_]*:[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$ ]] || misuse "-l $l: want NAME:PORT:ADVERTISED"
+done
 # One spelling for a directory, however it was named: broker_pid compares it.
 if [ "$command" = start ]; then mkdir -p "$(dirname "$dir")"; fi
 if [ -d "$(dirname "$dir")" ]; then

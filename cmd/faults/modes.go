@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// play starts brokers and instances with the product's own time-outs, lets a mode do its work, and tidies up. The work
+// tells whether what was to be shown was shown.
+func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(context.Context, *suite) (bool, error)) int {
+	dir, err := makeDir(o.dir)
+	if err != nil {
+		fmt.Fprintln(stderr, "faults:", err)
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "everything is kept in %s while it runs\n", dir)
+	s := &suite{options: o, log: &lines{w: stderr, begun: time.Now()}, dir: dir, config: inCommonOfConfigs, report: newReport(o.seed)}
+	ok, err := s.play(ctx, work)
+	s.report.mu.Lock()
+	defer s.report.mu.Unlock()
+	for _, e := range s.report.Exits { // nothing happens here that explains one
+		ok = false
+		fmt.Fprintln(stdout, e)
+	}
+	if err == nil && ok {
+		if o.dir == "" {
+			err = os.RemoveAll(dir)
+		}
+		if err == nil {
+			return exitDone
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "faults:", err)
+	}
+	fmt.Fprintf(stderr, "FAILED. Logs, state and the brokers' data are in %s\n", dir)
+	return exitFailed
+}
+
+func (s *suite) play(ctx context.Context, work func(context.Context, *suite) (bool, error)) (ok bool, err error) {
+	if err := s.start(ctx); err != nil {
+		return false, err
+	}
+	defer func() {
+		s.fleet.halt()
+		if ok && err == nil {
+			err = s.cluster.stop()
+		} else {
+			s.cluster.halt()
+		}
+	}()
+	return work(ctx, s)
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"reflect"
+	"testing"
+	"time"
+)
+
+// A seed that failed can be run again only if its plan is the same again.
+func TestPlanIsAFunctionOfItsSeed(t *testing.T) {
+	for seed := range uint64(20) {
+		a, b := newPlan(seed, 10*time.Minute, 3, 3), newPlan(seed, 10*time.Minute, 3, 3)
+		if !reflect.DeepEqual(a, b) {
+			t.Fatalf("newPlan(%d) differs from itself:\n%v\n%v", seed, a, b)
+		}
+	}
+	if reflect.DeepEqual(newPlan(1, 10*time.Minute, 3, 3), newPlan(2, 10*time.Minute, 3, 3)) {
+		t.Error("newPlan(1) = newPlan(2); want different plans")
+	}
+}
+
+// Whatever the seed: there are enough faults of each kind, none outlasts its time, and no two brokers are down at once.
+func TestPlanHoldsItsMinimum(t *testing.T) {
+	const duration = 10 * time.Minute
+	for seed := range uint64(200) {
+		kills, seen := 0, map[fault]int{}
+		var brokerBack time.Duration
+		end := map[int]time.Duration{}
+		for _, s := range newPlan(seed, duration, 3, 3) {
+			kills += s.Fault.kills()
+			seen[s.Fault]++
+			if s.At+s.For > duration*85/100 {
+				t.Errorf("seed %d: %s ends in the last 15 %% of the time", seed, s)
+			}
+			switch s.Fault {
+			case brokerKill:
+				if s.At < brokerBack+20*time.Second {
+					t.Errorf("seed %d: %s begins %s after the last broker was started again; want 20s to come back", seed, s, s.At-brokerBack)
+				}
+				brokerBack = s.At + s.For
+			case leaders, coordinators, slow, cut, halfOpen:
+			default:
+				for _, i := range s.Targets {
+					if s.At < end[i] {
+						t.Errorf("seed %d: %s begins before the last fault of instance %d has ended", seed, s, i)
+					}
+					end[i] = s.At + s.For
+				}
+			}
+		}
+		if kills < 20 || seen[brokerKill] < 4 {
+			t.Errorf("seed %d: %d process kills and %d broker kills; want 20 and 4", seed, kills, seen[brokerKill])
+		}
+		for _, f := range []fault{
+			kill, killLong, killAgain, killTwo, terminate, terminateLong, rolling, freeze, guest, wipe, corrupt, stale, swap,
+			leaders, coordinators, slow, cut, halfOpen,
+		} {
+			if seen[f] == 0 {
+				t.Errorf("seed %d: no %s", seed, f)
+			}
+		}
+	}
+}
+
+// CI runs three minutes of it: they must be worth it. And no combination of arguments may hang or crash.
+func TestPlanOfOtherSizes(t *testing.T) {
+	for seed := range uint64(50) {
+		kills, brokerKills := 0, 0
+		for _, s := range newPlan(seed, 3*time.Minute, 3, 3) {
+			kills += s.Fault.kills()
+			if s.Fault == brokerKill {
+				brokerKills++
+			}
+		}
+		if kills < 8 || brokerKills < 1 {
+			t.Errorf("seed %d: %d process kills and %d broker kills in 3m; want 8 and 1", seed, kills, brokerKills)
+		}
+		for instances := 1; instances < 4; instances++ {
+			for brokers := 1; brokers < 4; brokers++ {
+				for _, d := range []time.Duration{0, time.Second, 20 * time.Second, time.Minute} {
+					newPlan(seed, d, instances, brokers)
+				}
+			}
+		}
+	}
+}
