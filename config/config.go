@@ -22,18 +22,19 @@ const EnvPrefix = "TRAILHOUND_"
 // generated from the tags below: yaml names the key, help explains it, range and one limit its values, default
 // replaces the default that is shown, and secret hides the value.
 type Config struct {
-	AppID      string `yaml:"app_id" help:"Name of the application: the consumer group, the prefix of the internal topics (<app_id>.work, <app_id>.state) and of the transactional ids. Letters a-z, digits, _ and -."`
-	InstanceID string `yaml:"instance_id" default:"host name and a hash of state_dir" help:"Name of this instance in the consumer group (static membership, KIP-345): an instance that comes back under the same name within kafka.session_timeout keeps its shards."`
-	Kafka      Kafka  `yaml:"kafka"`
-	Topics     Topics `yaml:"topics"`
-	Start      string `yaml:"start" one:"earliest latest" help:"Where an input partition is read from when the group has no offset for it: earliest or latest. Partitions that appear later are always read from the earliest record."`
-	Shards     int    `yaml:"shards" range:"1..4096" help:"Number of shards, which is the number of partitions of the work and state topics. Fixed for the life of an app_id."`
-	StateDir   string `yaml:"state_dir" help:"Directory of the local state, one per instance. It is a copy of the state topic: losing it costs a restore and no data."`
-	State      State  `yaml:"state"`
-	HTTP       HTTP   `yaml:"http"`
-	Events     Events `yaml:"events"`
-	Limits     Limits `yaml:"limits"`
-	Log        Log    `yaml:"log"`
+	AppID       string `yaml:"app_id" help:"Name of the application: the consumer group, the prefix of the internal topics (<app_id>.work, <app_id>.state) and of the transactional ids. Letters a-z, digits, _ and -."`
+	InstanceID  string `yaml:"instance_id" default:"host name and a hash of state_dir" help:"Name of this instance in the consumer group (static membership, KIP-345): an instance that comes back under the same name within kafka.session_timeout keeps its shards."`
+	LeaveOnStop bool   `yaml:"leave_on_stop" help:"Whether an instance that is stopped gives its place in the group up at once, so that the others take its shards over within a second. For instances that are taken away, as by autoscaling; for restarts, leave it off: then nothing moves."`
+	Kafka       Kafka  `yaml:"kafka"`
+	Topics      Topics `yaml:"topics"`
+	Start       string `yaml:"start" one:"earliest latest" help:"Where an input partition is read from when the group has no offset for it: earliest or latest. Partitions that appear later are always read from the earliest record."`
+	Shards      int    `yaml:"shards" range:"1..4096" help:"Number of shards, which is the number of partitions of the work and state topics. Fixed for the life of an app_id."`
+	StateDir    string `yaml:"state_dir" help:"Directory of the local state, one per instance. It is a copy of the state topic: losing it costs a restore and no data."`
+	State       State  `yaml:"state"`
+	HTTP        HTTP   `yaml:"http"`
+	Events      Events `yaml:"events"`
+	Limits      Limits `yaml:"limits"`
+	Log         Log    `yaml:"log"`
 
 	AcceptLoss   bool `yaml:"accept_loss" help:"Go on although records were deleted before they were read: a committed offset outside the log is then moved to the nearest record that is left, with a warning."`
 	AcceptChange bool `yaml:"accept_change" help:"Accept a list of input topics that differs from the one the stored state was made with."`

@@ -47,10 +47,13 @@ type Service struct {
 	Client   *wire.Client
 	App      topic.App
 	Instance string // group.instance.id; "": a dynamic member
-	Store    *state.Store
-	Engine   *rules.Engine
-	Metrics  *admin.Metrics
-	Log      zerolog.Logger
+	// LeaveOnStop makes the end of Run give up the place in the group, which a dynamic
+	// member always does: its shards move at once instead of after SessionTimeout.
+	LeaveOnStop bool
+	Store       *state.Store
+	Engine      *rules.Engine
+	Metrics     *admin.Metrics
+	Log         zerolog.Logger
 
 	StartLatest        bool          // where a new app starts to read: at the end instead of the beginning
 	SessionTimeout     time.Duration // after which a silent instance loses its partitions
@@ -190,7 +193,7 @@ func (s *Service) prepare(ctx context.Context) error {
 	s.lanes = s.lanesTo(work)
 	s.dead = s.lanesTo(topics[s.App.DeadLetter])
 	s.member = &group.Member{
-		Client: s.Client, Group: s.App.ID, Instance: s.Instance,
+		Client: s.Client, Group: s.App.ID, Instance: s.Instance, Leave: s.LeaveOnStop,
 		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(),
 		SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Log: s.Log,
 	}

@@ -56,6 +56,7 @@ type Member struct {
 	Client   *wire.Client
 	Group    string
 	Instance string   // group.instance.id, unique in the group; "" makes a dynamic member
+	Leave    bool     // a static member, too, leaves the group at the end of Run
 	Topics   []string // topics to share in
 
 	SessionTimeout    time.Duration // without a heartbeat for this long membership is lost; 0: DefaultSessionTimeout

@@ -27,7 +27,8 @@ var (
 // that no repetition mends: another process uses the instance id, the broker
 // refuses the group's settings. Whatever else goes wrong is repeated. A dynamic
 // member leaves the group at the end; a static one does not, so that it finds its
-// partitions again when it is back within its session. A Member runs once.
+// partitions again when it is back within its session, unless it is told to Leave. A
+// Member runs once.
 func (m *Member) Run(ctx context.Context) error {
 	m.init()
 	err := m.run(ctx)
@@ -289,15 +290,15 @@ func (m *Member) tell(a Assignment) {
 	}
 }
 
-// leave takes a dynamic member out of the group, so that the others need not wait
-// for its session to end.
+// leave takes a dynamic member, or one that wants to, out of the group, so that the
+// others need not wait for its session to end.
 func (m *Member) leave(ctx context.Context) {
-	if m.Instance != "" || m.id == "" {
+	if m.Instance != "" && !m.Leave || m.id == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.sessionTimeout()/2)
 	defer cancel()
-	if err := m.Client.LeaveGroup(ctx, m.Group, m.id, ""); err != nil {
+	if err := m.Client.LeaveGroup(ctx, m.Group, m.id, m.Instance); err != nil {
 		m.Log.Warn().Err(err).Str("group", m.Group).Msg("leaving the group failed; its session ends by itself")
 	}
 }

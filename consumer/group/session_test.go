@@ -275,20 +275,23 @@ func TestConfirmIsFresh(t *testing.T) {
 	})
 }
 
-// TestRunEnds: a dynamic member leaves, a static one stays.
+// TestRunEnds: a dynamic member leaves, a static one stays unless it is to leave.
 func TestRunEnds(t *testing.T) {
-	for _, instance := range []string{"", "one"} {
-		t.Run("instance "+instance, func(t *testing.T) {
+	for _, c := range []struct {
+		instance    string
+		leave, left bool
+	}{{"", false, true}, {"one", false, false}, {"one", true, true}} {
+		t.Run(fmt.Sprintf("instance %s leave %t", c.instance, c.leave), func(t *testing.T) {
 			bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
-				m := b.start(instance)
+				m := b.start(c.instance, func(m *Member) { m.Leave = c.leave })
 				b.settle([]int{4}, m)
 				m.kill()
 				if m.err != nil {
 					t.Errorf("Run() = %v at the end of its context; want nil", m.err)
 				}
 				left := len(cluster.GroupInfo(b.group).Members) == 0
-				if left != (instance == "") {
-					t.Errorf("member with instance id %q has left: %v; want a dynamic one to leave, a static one to stay", instance, left)
+				if left != c.left {
+					t.Errorf("member with instance id %q has left: %t; want %t", c.instance, left, c.left)
 				}
 				if a, ok := m.Current(); ok {
 					t.Errorf("Current() after Run = %+v; want nothing", a)
