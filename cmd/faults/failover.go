@@ -16,7 +16,8 @@ import (
 // The promise of failover: how long, at most, until alerts flow again.
 const (
 	productSession   = 10 * time.Second // kafka.session_timeout, as the product has it by itself
-	restartLimit     = 3 * time.Second  // of an instance that comes back at once
+	restartLimit     = 3 * time.Second  // of an instance that is killed and comes back at once
+	stopLimit        = time.Second      // of one that ends in order, and comes back or says that it will not
 	goneLimit        = productSession + 2*time.Second
 	rollingLimit     = 5 * time.Second
 	failoverShards   = 8 // as the product has by itself
@@ -91,33 +92,45 @@ func (f *failovers) measure(ctx context.Context, times int) (err error) {
 	next := func() int { victim = victim%f.instances + 1; return victim }
 	for _, c := range []struct {
 		failoverCase
-		times int
-		event func() error // that is measured
-		after func() error // what brings everything back, if something has to
+		times  int
+		before func() error // what has to be so for the event
+		event  func() error // that is measured
+		after  func() error // what brings everything back, if something has to
 	}{
-		{failoverCase{name: "nothing happens"}, fewer, func() error { return nil }, nil},
-		{failoverCase{name: "kill -9, restarted at once", limit: restartLimit, at: 0.95}, times, func() error {
+		{failoverCase{name: "nothing happens"}, fewer, nil, func() error { return nil }, nil},
+		{failoverCase{name: "kill -9, restarted at once", limit: restartLimit, at: 0.95}, times, nil, func() error {
 			f.fleet.kill(next())
 			return f.fleet.start(victim)
 		}, nil},
-		{failoverCase{name: "kill -9, not restarted", limit: goneLimit, at: 1}, fewer, func() error {
+		{failoverCase{name: "kill -9, not restarted", limit: goneLimit, at: 1}, fewer, nil, func() error {
 			f.fleet.kill(next())
 			return nil
 		}, func() error { return f.fleet.start(victim) }},
-		{failoverCase{name: "SIGTERM, restarted at once", limit: restartLimit, at: 0.95}, fewer, func() error {
+		{failoverCase{name: "SIGTERM, restarted at once", limit: stopLimit, at: 1}, fewer, nil, func() error {
 			f.fleet.terminate(next())
 			return f.fleet.start(victim)
 		}, nil},
-		{failoverCase{name: "SIGTERM, not restarted", limit: goneLimit, at: 1}, fewer, func() error {
+		{failoverCase{name: "SIGTERM, not restarted", limit: goneLimit, at: 1}, fewer, nil, func() error {
 			f.fleet.terminate(next())
 			return nil
 		}, func() error { return f.fleet.start(victim) }},
-		{failoverCase{name: "rolling restart of all", limit: rollingLimit, at: 1}, fewer, func() error { return f.roll(ctx) }, nil},
+		{failoverCase{name: "SIGTERM, leave_on_stop, not restarted", limit: stopLimit, at: 1}, fewer, func() error {
+			f.fleet.terminate(next())
+			f.fleet.instance(victim).flags = []string{"--set", "leave_on_stop=true"}
+			return f.fleet.start(victim)
+		}, func() error {
+			f.fleet.terminate(victim)
+			return nil
+		}, func() error {
+			f.fleet.instance(victim).flags = nil
+			return f.fleet.start(victim)
+		}},
+		{failoverCase{name: "rolling restart of all", limit: rollingLimit, at: 1}, fewer, nil, func() error { return f.roll(ctx) }, nil},
 	} {
 		one := c.failoverCase
 		f.cases = append(f.cases, &one)
 		for range c.times {
-			took, err := f.once(ctx, c.event, c.after)
+			took, err := f.once(ctx, c.before, c.event, c.after)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
@@ -129,9 +142,12 @@ func (f *failovers) measure(ctx context.Context, times int) (err error) {
 }
 
 // once lets an event happen and returns the longest delay among the probes around it.
-func (f *failovers) once(ctx context.Context, event, after func() error) (time.Duration, error) {
+func (f *failovers) once(ctx context.Context, before, event, after func() error) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, failoverWithin)
 	defer cancel()
+	if err := f.settle(ctx, before); err != nil {
+		return 0, err
+	}
 	begun := time.Now()
 	if err := event(); err != nil {
 		return 0, err
@@ -140,22 +156,26 @@ func (f *failovers) once(ctx context.Context, event, after func() error) (time.D
 	if err != nil {
 		return 0, err
 	}
-	if after != nil {
-		if err := after(); err != nil {
-			return 0, err
+	return took, f.settle(ctx, after)
+}
+
+// settle does what is not measured, and waits until everything serves and alerts flow.
+func (f *failovers) settle(ctx context.Context, do func() error) error {
+	if do != nil {
+		if err := do(); err != nil {
+			return err
 		}
 	}
 	if err := f.awaitReady(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	// What bringing it back costs is not what is measured.
 	if _, err := f.flowing(ctx, time.Now()); err != nil {
-		return 0, err
+		return err
 	}
 	if !sleep(ctx, betweenFailovers) {
-		return 0, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	return took, nil
+	return nil
 }
 
 // flowing waits until the alerts of all probes come soon again, and returns the longest delay among the probes from

@@ -36,8 +36,9 @@ type instance struct {
 	lock   sync.Mutex
 	number int
 	config string
-	state  string // state_dir
-	listen string // http.listen
+	state  string   // state_dir
+	listen string   // http.listen
+	flags  []string // of run, beside the configuration
 
 	mu      sync.Mutex
 	starts  int
@@ -141,7 +142,7 @@ func (f *fleet) launch(n *instance) error {
 	}
 	n.starts++
 	p := &process{
-		cmd: f.command(n.number, "run"), done: make(chan struct{}), begun: time.Now(),
+		cmd: f.command(n.number, append([]string{"run"}, n.flags...)...), done: make(chan struct{}), begun: time.Now(),
 		log: filepath.Join(f.dir, fmt.Sprintf("t%d-%03d.log", n.number, n.starts)),
 	}
 	log, err := os.Create(p.log)

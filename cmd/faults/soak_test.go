@@ -43,9 +43,11 @@ func TestSoakJudge(t *testing.T) {
 		"until half-time":         {func(s sample, _ int) float64 { return 100 * min(s.at, 15*time.Minute).Hours() }, nil},
 		"warms up":                {func(s sample, _ int) float64 { return -50 * max(0, (time.Minute-s.age).Hours()) }, nil},
 		"another after a restart": {func(s sample, f int) float64 { return 20 * float64(s.run%2) * float64(min(1, disk-f)) }, nil},
-		"threads":                 {func(s sample, f int) float64 { return on(f == threads, 50*s.at.Hours()) }, []string{"t1 threads", "t2 threads"}},
-		"the disk":                {func(s sample, f int) float64 { return on(f == disk, 50*s.at.Hours()) }, []string{"t1 state_dir", "t2 state_dir"}},
-		"heap until the restart":  {func(s sample, f int) float64 { return on(f == heap, 200*s.age.Hours()) }, []string{"t1 heap", "t2 heap"}},
+		"threads":                 {func(s sample, f int) float64 { return on(f == threads, 80*s.at.Hours()) }, []string{"t1 threads", "t2 threads"}},
+		"the disk":                {func(s sample, f int) float64 { return on(f == disk, 100*s.at.Hours()) }, []string{"t1 state_dir", "t2 state_dir"}},
+		"heap, fast":              {func(s sample, f int) float64 { return on(f == heap, 600*s.age.Hours()) }, []string{"t1 heap", "t2 heap"}},
+		"heap until the restart":  {func(s sample, f int) float64 { return on(f == heap, 200*s.age.Hours()) }, []string{"t1 heap"}},
+		"a few files":             {func(s sample, f int) float64 { return on(f == openFiles, 30*s.at.Hours()) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, out := soaked(tt.grow)
