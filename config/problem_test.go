@@ -31,9 +31,9 @@ func TestFileProblems(t *testing.T) {
 		{"events: {max_ahead: 24}\n", `FILE:1:21: events.max_ahead: "24" is not a duration; write one such as 90s, 1h30m or 7d`},
 		{"limits: {max_unpacked: lots}\n", `FILE:1:24: limits.max_unpacked: "lots" is not a size; write one such as 256MiB`},
 		{"a: b: c\n", "FILE:0:1: mapping values are not allowed in this context"},
-		{"- a\n", "FILE:1:1: keys are wanted here (accept_change, accept_loss, app_id, events, http, instance_id, kafka, limits, log, rules, shards, start, state, state_dir, topics), not a list"},
+		{"- a\n", "FILE:1:1: keys are wanted here (accept_change, accept_loss, app_id, events, http, instance_id, kafka, leave_on_stop, limits, log, rules, shards, start, state, state_dir, topics), not a list"},
 		{"shards: 1\n---\nshards: 2\n", "FILE:0:1: there is more than one YAML document; write one"},
-		{"shards: a\nstart: now\nbogus: 1\n", "FILE:1:9: shards: \"a\" is not a whole number\nFILE:3:1: unknown key bogus; known keys are accept_change, accept_loss, app_id, events, http, instance_id, kafka, limits, log, rules, shards, start, state, state_dir, topics"},
+		{"shards: a\nstart: now\nbogus: 1\n", "FILE:1:9: shards: \"a\" is not a whole number\nFILE:3:1: unknown key bogus; known keys are accept_change, accept_loss, app_id, events, http, instance_id, kafka, leave_on_stop, limits, log, rules, shards, start, state, state_dir, topics"},
 	}
 	for _, tt := range tests {
 		rules, _ := known()
@@ -166,7 +166,7 @@ func TestFlagProblems(t *testing.T) {
 		{"rules.access_denied.treshold=4", "--set rules.access_denied.treshold: unknown key rules.access_denied.treshold; did you mean rules.access_denied.threshold?"},
 		{"shards.a.b=4", "--set shards.a.b: unknown key shards.a.b; shards has no keys below it"},
 		{"shards.a=4", "--set shards.a: unknown key shards.a; shards has no keys below it"},
-		{"=4", "--set : unknown key \"\"; known keys are accept_change, accept_loss, app_id, events, http, instance_id, kafka, limits, log, rules, shards, start, state, state_dir, topics"},
+		{"=4", "--set : unknown key \"\"; known keys are accept_change, accept_loss, app_id, events, http, instance_id, kafka, leave_on_stop, limits, log, rules, shards, start, state, state_dir, topics"},
 		{"kafka=a", `--set kafka: keys are wanted here (brokers, client_id, compression, request_timeout, sasl, session_timeout, tls, transaction_timeout), not the value "a"`},
 		{"kafka={brokers: [a:1", `--set kafka: "{brokers: [a:1" is not YAML`},
 		{"kafka={broker: [a:1]}", "--set kafka: unknown key kafka.broker; did you mean kafka.brokers?"},
