@@ -134,7 +134,7 @@ func (k *soaking) run(ctx context.Context) (bool, error) {
 	err = k.feed.run(feeding)
 	stop()
 	others.Wait()
-	if err := errors.Join(err, failed[0], failed[1], ctx.Err()); err != nil {
+	if err := errors.Join(err, failed[0], failed[1], context.Cause(ctx)); err != nil {
 		return false, err
 	}
 	if err := k.awaitReady(ctx); err != nil {
