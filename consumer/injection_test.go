@@ -131,9 +131,11 @@ func (x target) endsWith(err *kerr.Error) bool {
 	return slices.Contains(ends[x.key], err)
 }
 
-// mustEnd says whether the code must end the run, whatever the moment.
+// mustEnd says whether the code must end the run, whatever the moment. A member id
+// that never came to anything may just have been forgotten.
 func (x target) mustEnd(err *kerr.Error) bool {
-	return x.endsWith(err) && x.key != kmsg.Metadata && x.key != kmsg.Fetch
+	forgotten := x.key == kmsg.SyncGroup && err == kerr.FencedInstanceID
+	return x.endsWith(err) && x.key != kmsg.Metadata && x.key != kmsg.Fetch && !forgotten
 }
 
 // codes calls each for every error code that there is; with the race detector, which

@@ -133,7 +133,12 @@ func Flush(t interface{ Fatal(...any) }, s *Store) {
 // BeginFlush does not wait.
 func BeginFlush(s *Store) { s.flush() }
 
-// Compact begins to merge all tables, and does not wait.
-func Compact(s *Store) {
-	go func() { _ = s.db.Compact(context.Background(), []byte{0}, []byte{0xff, 0xff, 0xff}, false) }()
+// Compact begins to merge all tables. The caller waits before it closes the store.
+func Compact(s *Store) (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.db.Compact(context.Background(), []byte{0}, []byte{0xff, 0xff, 0xff}, false)
+	}()
+	return func() { <-done }
 }

@@ -189,10 +189,11 @@ func TestDamageFoundInTheBackground(t *testing.T) {
 			state.BeginFlush(s)
 		}
 	}
-	state.Compact(s)
+	wait := state.Compact(s)
 	if f := failed(t, s); !f.Damaged {
 		t.Errorf("Err() = %v; want damage", f)
 	}
+	wait()
 	if err := s.Close(); err != nil {
 		t.Logf("Close() = %v", err)
 	}
