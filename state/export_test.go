@@ -133,12 +133,17 @@ func Flush(t interface{ Fatal(...any) }, s *Store) {
 // BeginFlush does not wait.
 func BeginFlush(s *Store) { s.flush() }
 
-// Compact begins to merge all tables. The caller waits before it closes the store.
-func Compact(s *Store) (wait func()) {
+// Compact begins to merge all tables. The caller stops that before it closes the
+// store: of tables that are damaged, it never comes to an end.
+func Compact(s *Store) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.db.Compact(context.Background(), []byte{0}, []byte{0xff, 0xff, 0xff}, false)
+		_ = s.db.Compact(ctx, []byte{0}, []byte{0xff, 0xff, 0xff}, false)
 	}()
-	return func() { <-done }
+	return func() {
+		cancel()
+		<-done
+	}
 }

@@ -189,11 +189,11 @@ func TestDamageFoundInTheBackground(t *testing.T) {
 			state.BeginFlush(s)
 		}
 	}
-	wait := state.Compact(s)
+	stop := state.Compact(s)
 	if f := failed(t, s); !f.Damaged {
 		t.Errorf("Err() = %v; want damage", f)
 	}
-	wait()
+	stop()
 	if err := s.Close(); err != nil {
 		t.Logf("Close() = %v", err)
 	}
