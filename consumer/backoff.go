@@ -90,5 +90,5 @@ func remedy(err error) string {
 	case errors.Is(err, kafka.NotEnoughReplicas), errors.Is(err, kafka.NotEnoughReplicasAfterAppend):
 		return "fewer replicas are in sync than min.insync.replicas asks for: bring the brokers back that are down"
 	}
-	return ""
+	return refusal(err)
 }

@@ -108,13 +108,11 @@ func (d *detector) final(err error) error {
 
 // lost reports why the shard has to be taken again, and whether at once. A batch
 // that the broker refuses for what is in it is never sent unchanged: it is halved
-// (PROTOCOL D6).
+// (PROTOCOL D6). A clock that is wrong is in every batch.
 func (d *detector) lost(err error) (atOnce bool) {
 	var refused *txn.RejectedError
 	switch {
-	case errors.As(err, &refused) && refused.Code == kafka.InvalidTimestamp:
-		d.log.Error().Err(err).Msg("the broker refuses the time of this machine; set the clock")
-	case errors.As(err, &refused) && d.events > 0:
+	case errors.As(err, &refused) && refused.Code != kafka.InvalidTimestamp && d.events > 0:
 		if d.most = d.events / 2; d.most == 0 {
 			d.most = refuseNext
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"trailhound/consumer/internal/race"
 )
 
 // target is one kind of request, into whose answers errors are injected.
@@ -141,7 +143,7 @@ func (x target) mustEnd(err *kerr.Error) bool {
 // codes calls each for every error code that there is; with the race detector, which
 // makes each take ten times as long, or in short tests, for every fifth one.
 func codes(each func(*kerr.Error)) {
-	sample := testing.Short() || raceEnabled
+	sample := testing.Short() || race.Enabled
 	for code := int16(-1); code <= 200; code++ {
 		var err *kerr.Error
 		if errors.As(kerr.ErrorForCode(code), &err) && err.Code == code && (!sample || code%5 == 0) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"trailhound/consumer/internal/race"
 )
 
 // matrixSteps are the requests of a run and the writes to its disk that the crash
@@ -148,7 +150,7 @@ func playMatrix(t *testing.T, p crashPoint) (reached bool, difference string, vi
 // help: no alert is lost, none is doubled.
 func TestCrashMatrix(t *testing.T) {
 	times := []int{1, 2, 3, 6}
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		times = []int{1, 3} // the rest differs in timing only, and the detector makes each run ten times as long
 	}
 	visits := make(map[crashPoint]int)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/internal/race"
 	"trailhound/state"
 )
 
@@ -12,7 +13,7 @@ import (
 // 212). Here a shard has one fetch in memory at a time, and what the database has
 // still to write: a few memtables of 16 MiB. The rest is on disk or with the broker.
 func TestFailure10RestoreInBoundedMemory(t *testing.T) {
-	if underRace {
+	if race.Enabled {
 		t.Skip("under the race detector memory says nothing")
 	}
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"trailhound/consumer/internal/race"
 )
 
 // deepVariable, set to anything, makes the tests explore wider bounds: minutes
@@ -41,7 +43,7 @@ func holdsDeep[S comparable](t *testing.T, m system[S], least int) {
 // safe is holds without the claim that every run comes to an end.
 func safe[S comparable](t *testing.T, m system[S], least, most int) Result {
 	t.Helper()
-	if underRace && least > mostUnderRace {
+	if race.Enabled && least > mostUnderRace {
 		t.Skip("there are no goroutines here: under the race detector, which is slow, the larger scenarios are left out")
 	}
 	r := explore(m, most)

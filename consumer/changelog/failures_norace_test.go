@@ -1,5 +1,0 @@
-//go:build !race
-
-package changelog_test
-
-const underRace = false
