@@ -95,6 +95,7 @@ type State struct {
 // HTTP is the server for probes, metrics and queries.
 type HTTP struct {
 	Listen string `yaml:"listen" help:"Address of the HTTP server for /livez, /readyz and /metrics; empty: no server."`
+	Pprof  bool   `yaml:"pprof" help:"Serve Go's profiles under /debug/pprof/ too. They show what the process does, and cost it something: for a look, not for good."`
 }
 
 // Events is which events are evaluated. All spans are event time; 0 turns a limit off.

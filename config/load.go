@@ -77,20 +77,25 @@ func (l *loader) problem(at Origin, path, format string, args ...any) {
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 func (l *loader) file(name string, data []byte) {
-	at := Origin{Source: FromFile, Name: name}
 	root, err := parse(data)
 	if err != nil {
-		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-			at.Line, _ = strconv.Atoi(m[1])
-			at.Column = 1
-			err = errors.New(strings.TrimPrefix(err.Error(), m[0]))
-		}
-		l.problem(at, "", "%s", err)
+		l.problems = append(l.problems, syntaxProblem(name, err))
 		return
 	}
 	l.walk("", root, func(n *yaml.Node) Origin {
 		return Origin{Source: FromFile, Name: name, Line: n.Line, Column: n.Column}
 	})
+}
+
+// syntaxProblem says where the YAML parser gave up.
+func syntaxProblem(file string, err error) *Problem {
+	at, text := Origin{Source: FromFile, Name: file}, err.Error()
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		at.Line, _ = strconv.Atoi(m[1])
+		at.Column = 1
+		text = strings.TrimPrefix(text, m[0])
+	}
+	return &Problem{Origin: at, Text: text}
 }
 
 // parse reads the one YAML document of a file; an empty file is an empty mapping.

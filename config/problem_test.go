@@ -14,7 +14,7 @@ func TestFileProblems(t *testing.T) {
 	tests := []struct{ file, want string }{
 		{"kafka:\n  broker: [a:1]\n", "FILE:2:3: unknown key kafka.broker; did you mean kafka.brokers?"},
 		{"brokers: [a:1]\n", "FILE:1:1: unknown key brokers; did you mean kafka.brokers?"},
-		{"http: {colour: red}\n", "FILE:1:8: unknown key http.colour; http has listen"},
+		{"http: {colour: red}\n", "FILE:1:8: unknown key http.colour; http has listen, pprof"},
 		{"kafka.brokers: a:1\n", "FILE:1:1: unknown key kafka.brokers; write it as keys inside keys: kafka: {brokers: …}"},
 		{"\"sh\\u001bards\": 1\n", "FILE:1:1: unknown key \"sh\\x1bards\"; did you mean shards?"},
 		{"rules: {acess_denied: false}\n", "FILE:1:9: unknown rule acess_denied; did you mean access_denied?"},
@@ -221,7 +221,7 @@ func TestDecodeParams(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, o := &deniedParams{Threshold: 10}, &options{}
-		return p, o, DecodeParams(&node, p, o)
+		return p, o, DecodeParams("parameters", &node, p, o)
 	}
 	p, o, err := decode("{threshold: 3, window: 1d, error_codes: [a, b], denied_family: true, suppress: 5m}")
 	if err != nil || p.Threshold != 3 || FormatDuration(p.Window) != "24h" || len(p.ErrorCodes) != 2 || !p.DeniedFamily || FormatDuration(o.Suppress) != "5m" {
@@ -238,7 +238,17 @@ func TestDecodeParams(t *testing.T) {
 			t.Errorf("DecodeParams(%s) = %v; want %s", text, err, want)
 		}
 	}
-	if err := DecodeParams(nil, &options{}); err != nil {
+	var file struct {
+		Any *yaml.Node `param:"any"`
+	}
+	root, err := ParseYAML("file", []byte("x: &x [a]\nany: *x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := DecodeParams("file", root, &file); err == nil || err.Error() != "file:1:1: unknown key x; known keys are any" || file.Any.Kind != yaml.SequenceNode {
+		t.Errorf("DecodeParams(any: *x) = %v, %v; want the list, and an error for x", err, file.Any)
+	}
+	if err := DecodeParams("parameters", nil, &options{}); err != nil {
 		t.Errorf("DecodeParams(nil) = %v; want no error", err)
 	}
 }

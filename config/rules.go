@@ -31,9 +31,19 @@ func addRules(s *fieldSet, rules []Rule) map[string]*bool {
 	return switches
 }
 
-// DecodeParams decodes the mapping in node strictly into the structs that targets point to, as Load does with the
-// parameters of a rule (see Rule). The error is Problems; their origins have line and column, and no file name.
-func DecodeParams(node *yaml.Node, targets ...any) error {
+// ParseYAML reads the one YAML document of a file; an empty file is an empty mapping. The error is Problems.
+func ParseYAML(file string, data []byte) (*yaml.Node, error) {
+	root, err := parse(data)
+	if err != nil {
+		return nil, Problems{syntaxProblem(file, err)}
+	}
+	return root, nil
+}
+
+// DecodeParams decodes the mapping in node, which is from this file, strictly into the structs that targets point to,
+// as Load does with the parameters of a rule (see Rule). A field of type *yaml.Node takes what stands there, whatever
+// it is. The error is Problems.
+func DecodeParams(file string, node *yaml.Node, targets ...any) error {
 	l := loader{fields: newFieldSet(), origins: map[string]Origin{}}
 	for _, t := range targets {
 		l.fields.addStruct("", "param", t)
@@ -43,7 +53,7 @@ func DecodeParams(node *yaml.Node, targets ...any) error {
 	}
 	if node != nil {
 		l.walk("", node, func(n *yaml.Node) Origin {
-			return Origin{Source: FromFile, Name: "parameters", Line: n.Line, Column: n.Column}
+			return Origin{Source: FromFile, Name: file, Line: n.Line, Column: n.Column}
 		})
 	}
 	for _, f := range l.fields.list {

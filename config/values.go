@@ -99,6 +99,7 @@ func FormatDuration(d time.Duration) string {
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	bytesType    = reflect.TypeFor[Bytes]()
+	nodeType     = reflect.TypeFor[*yaml.Node]()
 )
 
 // kindOf names the kind of value that a field of type t takes, and tells whether it is one that can be set.
@@ -108,6 +109,8 @@ func kindOf(t reflect.Type) (string, bool) {
 		return "duration", true
 	case t == bytesType:
 		return "size", true
+	case t == nodeType:
+		return "anything", true
 	case t.Kind() == reflect.Bool:
 		return "true or false", true
 	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
@@ -122,6 +125,10 @@ func kindOf(t reflect.Type) (string, bool) {
 
 // setValue decodes node into v, whose type kindOf knows.
 func setValue(v reflect.Value, node *yaml.Node) error {
+	if v.Type() == nodeType {
+		v.Set(reflect.ValueOf(node))
+		return nil
+	}
 	if v.Kind() == reflect.Slice {
 		return setList(v, node)
 	}

@@ -205,6 +205,7 @@ func (d *detector) flush(ctx context.Context) error {
 func (d *detector) ended(start time.Time, records, size int) {
 	now := d.now()
 	d.took = now.Sub(start)
+	d.due = now.Add(linger(d.events, commitLinger))
 	d.meter.Committed(d.took, records, size)
 	if d.events > 0 {
 		d.status.taking.succeeded()

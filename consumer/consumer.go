@@ -34,11 +34,12 @@ import (
 )
 
 const (
-	commitEvery  = time.Second      // group commits; what lies between two is read again after a crash, and dropped
-	flushWithin  = 10 * time.Second // at the end of a run: what is not acknowledged by then is sent again by the next owner
-	commitWithin = 5 * time.Second  // at the end of a run: what is not committed by then is read again by the next owner
-	laneBytes    = 1 << 20          // of a produce request to one partition
-	batchFraming = 1 << 10          // room for a batch's header and one record's framing
+	commitEvery  = time.Second           // group commits; what lies between two is read again after a crash, and dropped
+	flushWithin  = 10 * time.Second      // at the end of a run: what is not acknowledged by then is sent again by the next owner
+	commitWithin = 5 * time.Second       // at the end of a run: what is not committed by then is read again by the next owner
+	laneBytes    = 256 << 10             // of a produce request to one partition
+	laneLinger   = 20 * time.Millisecond // at most between two of them, unless the next is full
+	batchFraming = 1 << 10               // room for a batch's header and one record's framing
 )
 
 // Service is one instance of the detection pipeline. Its fields are set before

@@ -20,14 +20,15 @@ import (
 )
 
 const (
-	commitShare    = 4                // a batch takes at least so many times its commit: commits take at most a fifth of the time
-	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
-	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
-	batchBytes     = 4 << 20          // changes, alerts and dead letters of one transaction
-	batchEvents    = 20_000           // work records of one transaction
-	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
-	sweepPerEvent  = 4                // the same, for each of its work records
-	trimWithin     = 2 * time.Second  // evaluation waits for it
+	commitShare    = 4                     // a batch takes at least so many times its commit: commits take at most a fifth of the time
+	commitLinger   = 50 * time.Millisecond // at most between two commits, unless the batch is full
+	lazyCommit     = 60 * time.Second      // a position that moved without a change is committed after this long (PROTOCOL D8)
+	trimEvery      = 30 * time.Second      // DeleteRecords on the work topic
+	batchBytes     = 4 << 20               // changes, alerts and dead letters of one transaction
+	batchEvents    = 20_000                // work records of one transaction
+	sweepPerCommit = 2_000                 // expired keys that leave with one transaction, at least
+	sweepPerEvent  = 4                     // the same, for each of its work records
+	trimWithin     = 2 * time.Second       // evaluation waits for it
 )
 
 // detector owns one shard: it evaluates the shard's work records in order and
@@ -57,8 +58,9 @@ type detector struct {
 	batch
 	most      int // work records of a transaction, while a refused batch is being halved; 0: no such search
 	took      time.Duration
-	committed int64 // next work offset as last committed
-	trimmedTo int64 // records below it have been deleted from the work topic
+	due       time.Time // of the next commit; before it only a full batch is committed
+	committed int64     // next work offset as last committed
+	trimmedTo int64     // records below it have been deleted from the work topic
 	lazySince time.Time
 	trimmed   time.Time
 	marked    time.Time
@@ -223,7 +225,7 @@ func (d *detector) workOffset(ctx context.Context, before workLog, newWork bool)
 func (d *detector) follow(ctx context.Context, at int64) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), log: d.log, tries: d.status.reading}
+	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(d.app.Shards), log: d.log, tries: d.status.reading}
 	in.start(fetching, at)
 	for f := range in.full {
 		if err := d.consume(ctx, &in, f); err != nil {
@@ -267,26 +269,23 @@ func (d *detector) sameTopics(ctx context.Context) error {
 	return nil
 }
 
-// consume evaluates f and whatever else has arrived meanwhile, then commits.
-// Nothing waits for a timer: a lone event is committed at once, and under a
-// backlog the batch grows until commits take at most a fifth of the time.
+// consume evaluates f and whatever else arrives until the next commit is due, then
+// commits. A lone event is committed at once; the more there is to do, the larger
+// the batches: under a backlog commits take at most a fifth of the time.
 func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error {
-	for start := d.now(); ; {
+	due := d.now().Add(commitShare * d.took)
+	for f != nil {
 		if err := d.evaluate(ctx, f); err != nil {
 			return err
 		}
 		d.meter.Lag.Set(float64(f.HighWatermark - d.next))
 		in.give(f)
-		if d.now().Sub(start) >= commitShare*d.took {
-			break
-		}
-		var more bool
-		select {
-		case f, more = <-in.full:
-		default:
-		}
-		if !more {
-			break
+		f = nil
+		now := d.now()
+		if now.Before(d.due) {
+			f = in.next(d.due.Sub(now))
+		} else if now.Before(due) {
+			f = in.next(0)
 		}
 	}
 	if err := d.commit(ctx); err != nil {

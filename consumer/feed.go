@@ -12,9 +12,17 @@ import (
 )
 
 const (
-	fetchWait  = time.Second // long poll: an idle partition costs one request a second
-	fetchBytes = 1 << 20
+	fetchWait   = time.Second // long poll: an idle partition costs one request a second
+	fetchMemory = 4 << 20     // for the buffers of all feeds of a kind, if leastFetch allows it
+	leastFetch  = 128 << 10   // below this the requests begin to cost more than what they bring
+	mostFetch   = 1 << 20
 )
+
+// fetchBytes is what each of so many feeds asks for at a time. Records in larger
+// batches come all the same: the first batch of an answer is always whole (KIP-74).
+func fetchBytes(feeds int) int {
+	return min(max(fetchMemory/(fetchAhead*max(feeds, 1)), leastFetch), mostFetch)
+}
 
 // feed reads one partition a fetch ahead of its reader, so that the broker works
 // on the next records while these are evaluated. One channel operation moves a
@@ -24,6 +32,7 @@ type feed struct {
 	topic         string
 	topicID       [16]byte // zero: whatever topic has the name
 	partition     int32
+	bytes         int // of record batches in one fetch
 	readCommitted bool
 	log           zerolog.Logger
 	tries         *attempts // whom to tell how it goes; nil: nobody
@@ -78,7 +87,7 @@ func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) erro
 	for damaged := 0; ; {
 		err := f.client.Fetch(ctx, wire.FetchRequest{
 			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, Offset: offset, ReadCommitted: f.readCommitted,
-			MaxWait: fetchWait, MinBytes: 1, MaxBytes: fetchBytes,
+			MaxWait: fetchWait, MinBytes: 1, MaxBytes: f.bytes,
 		}, into)
 		if err == nil {
 			f.tries.succeeded()
@@ -107,6 +116,27 @@ func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) erro
 // gone, or another topic has the name.
 func lasting(err error) bool {
 	return errors.Is(err, kafka.OffsetOutOfRange) || errors.Is(err, kafka.UnknownTopicID) || errors.Is(err, kafka.InconsistentTopicID)
+}
+
+// next returns a fetch that has arrived, or arrives within a while; nil if there is
+// none, or there will be none any more.
+func (f *feed) next(within time.Duration) *wire.Fetched {
+	select {
+	case b := <-f.full:
+		return b
+	default:
+	}
+	if within <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case b := <-f.full:
+		return b
+	case <-timer.C:
+		return nil
+	}
 }
 
 // give returns a buffer that the reader has finished with.

@@ -54,7 +54,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		acceptLoss: s.Accept.Loss, mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
 		log: rateLimited(log), meter: meter, progress: newProgress(start),
 		feed: feed{
-			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, readCommitted: true,
+			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(s.inputPartitions()), readCommitted: true,
 			log: log, tries: newAttempts(),
 		},
 	}
@@ -70,6 +70,15 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		return errors.Join(err, s.commitOne(ctx, k, r.progress.position(), in.topicID))
 	}
 	return err
+}
+
+// inputPartitions is the number of partitions of all inputs: as many as one
+// instance may come to read.
+func (s *Service) inputPartitions() (n int) {
+	for _, name := range s.App.Inputs {
+		n += len(s.topics[name].Partitions)
+	}
+	return n
 }
 
 // unfollow makes the committer forget the partition, if the run goes on: who opens

@@ -96,6 +96,7 @@ type lane struct {
 	spare   *parcel
 	sending bool
 	closed  bool
+	next    time.Time // of the next request; before it only a full one is sent
 }
 
 func (l *lane) init() {
@@ -116,13 +117,18 @@ func (l *lane) add(ctx context.Context, p *progress, offset int64, key, value []
 			return err
 		}
 	}
-	if l.filling.batch.Len() == 0 {
-		l.change.Broadcast()
-	}
+	was := l.filling.batch.Size()
 	l.filling.note(p, offset)
 	l.filling.batch.Append(l.now().UnixMilli(), key, value, headers...)
+	if was == 0 || was < l.enough() && l.filling.batch.Size() >= l.enough() {
+		l.change.Broadcast()
+	}
 	return nil
 }
+
+// enough is the size of a batch that is sent without further delay: what comes
+// meanwhile finds room in the other one.
+func (l *lane) enough() int { return l.most / 2 }
 
 func (l *lane) waitForRoom(ctx context.Context, need int) error {
 	stop := context.AfterFunc(ctx, func() {
@@ -161,8 +167,9 @@ func (l *lane) run(ctx context.Context) {
 		if !l.send(ctx, encoded) {
 			return
 		}
+		pause := linger(c.batch.Len(), laneLinger)
 		c.acknowledge()
-		l.putBack(c)
+		l.putBack(c, pause)
 	}
 }
 
@@ -181,6 +188,7 @@ func (l *lane) take() *parcel {
 	for l.filling.batch.Len() == 0 && !l.closed {
 		l.change.Wait()
 	}
+	l.collect()
 	if l.closed {
 		return nil
 	}
@@ -191,11 +199,33 @@ func (l *lane) take() *parcel {
 	return c
 }
 
-func (l *lane) putBack(c *parcel) {
+// collect lets the batch grow until the next request is due.
+func (l *lane) collect() {
+	wait := l.next.Sub(l.now())
+	if wait <= 0 {
+		return
+	}
+	due := false
+	timer := time.AfterFunc(wait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		due = true
+		l.change.Broadcast()
+	})
+	defer timer.Stop()
+	for !due && l.filling.batch.Size() < l.enough() && !l.closed {
+		l.change.Wait()
+	}
+}
+
+// putBack makes room for the batch after the one that is being filled, whose request
+// waits for a while.
+func (l *lane) putBack(c *parcel, pause time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.spare = c
 	l.sending = false
+	l.next = l.now().Add(pause)
 	l.change.Broadcast()
 }
 

@@ -37,9 +37,10 @@ func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Rec
 	defer stop(nil)
 	var mu sync.Mutex
 	var readers sync.WaitGroup
+	bytes := fetchBytes(len(meta[t.Topic].Partitions))
 	for _, p := range meta[t.Topic].Partitions {
 		readers.Go(func() {
-			err := t.partition(reading, p.Index, func(rec *wire.Record) error {
+			err := t.partition(reading, p.Index, bytes, func(rec *wire.Record) error {
 				mu.Lock()
 				defer mu.Unlock()
 				return each(p.Index, rec)
@@ -56,7 +57,7 @@ func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Rec
 	return nil
 }
 
-func (t *Tail) partition(ctx context.Context, n int32, each func(*wire.Record) error) error {
+func (t *Tail) partition(ctx context.Context, n int32, bytes int, each func(*wire.Record) error) error {
 	start, end, err := topic.Bounds(ctx, t.Client, t.Topic, n)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func (t *Tail) partition(ctx context.Context, n int32, each func(*wire.Record) e
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: t.Client, topic: t.Topic, partition: n, readCommitted: true, log: t.Log}
+	in := feed{client: t.Client, topic: t.Topic, partition: n, bytes: bytes, readCommitted: true, log: t.Log}
 	in.start(reading, start)
 	for f := range in.full {
 		var failed error

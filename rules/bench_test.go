@@ -44,6 +44,27 @@ func BenchmarkMatchNothing(b *testing.B) {
 	}
 }
 
+// What an event costs until it is known whom it is for; a twentieth match.
+func BenchmarkDecodeMatch(b *testing.B) {
+	e, events := mustEngine(b, defaultRules()...), lines(b, "testdata/bench/events.jsonl.gz")
+	var d Decoder
+	var matches []Match
+	b.ReportAllocs()
+	b.SetBytes(meanLength(events))
+	yield := func(ev *Event, err error) bool {
+		if err != nil {
+			b.Fatal(err)
+		}
+		matches, _ = e.Match(ev, matches[:0])
+		return true
+	}
+	i := 0
+	for b.Loop() {
+		d.Decode(events[i%len(events)], yield)
+		i++
+	}
+}
+
 func TestMatchDoesNotAllocate(t *testing.T) {
 	e, ev := mustEngine(t, defaultRules()...), benchEvent()
 	matches := make([]Match, 0, 4)

@@ -69,7 +69,7 @@ func (d *Decoder) reserve(b []byte, size int) bool {
 		return true
 	}
 	n := 0
-	for _, s := range d.scan.fields[:firstWhole] {
+	for _, s := range d.scan.fields[none+1 : firstWhole] {
 		n += unescapedLen(b[s.start:s.end])
 	}
 	if int64(n) > d.limit()-d.quoted {

@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -38,8 +39,58 @@ func (r *ConsoleLogins) Evaluate(e *rules.Event, s *state.Scope) *rules.Finding 
 	return &rules.Finding{Title: title, Context: rules.Context{{Name: "users", Value: names}}}
 }
 
-// A rule of one's own, and its test: real state in memory, events as
-// CloudTrail writes them.
+const consoleLoginsTest = `
+rule: console_logins
+parameters: {max: 3}
+event: {eventName: ConsoleLogin, sourceIPAddress: 198.51.100.7, errorMessage: Failed authentication}
+tests:
+  - name: "fires: the third user, whoever came twice"
+    steps:
+      - event: {userIdentity: {userName: alice}}
+        times: 2
+        every: 10s
+      - event: {userIdentity: {userName: bob}}
+        expect: {set: {users: [alice, bob]}}
+      - event: {userIdentity: {userName: carol}}
+        alerts: {title: 198.51.100.7 failed to log in as 3 users, context: {users: [alice, bob, carol]}}
+        expect: {set: {users: []}}
+  - name: "not yet: one that is wrong"
+    steps:
+      - event: {userIdentity: {userName: alice}}
+        alerts: 1
+`
+
+// A test of the rule, as trailhound rules test runs it.
+func Example_test() {
+	known := rules.Spec{ID: "console_logins", New: func() rules.Rule { return &ConsoleLogins{Max: 5} }}
+	file, err := suite(known).Read("console_logins_test.yaml", []byte(consoleLoginsTest))
+	if err != nil {
+		panic(err)
+	}
+	for _, test := range file.Tests {
+		failure, err := test.Run(context.Background())
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(test.Name)
+		if failure != nil {
+			fmt.Println(failure)
+		}
+	}
+	// Output:
+	// fires: the third user, whoever came twice
+	// not yet: one that is wrong
+	// step 1, line 18:
+	//   alerts: got none; want 1
+	// what came of its events:
+	//   2026-03-01T10:00:00Z  evaluated  key 198.51.100.7
+	// state of the rule after it:
+	//   key 198.51.100.7
+	//     set users = ["alice"], 1 member, written at 0s, expires at 2160h0m0s
+}
+
+// What the engine does with a rule of one's own, on real state in memory and
+// events as CloudTrail writes them.
 func Example() {
 	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {

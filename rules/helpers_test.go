@@ -33,15 +33,6 @@ func newShard(t testing.TB, o state.Options) *state.Shard {
 	return shard
 }
 
-func setField(f parameterField, value json.RawMessage) error {
-	if f.value.Type() != durationType {
-		return json.Unmarshal(value, f.value.Addr().Interface())
-	}
-	d, err := time.ParseDuration(strings.Trim(string(value), `"`))
-	f.value.SetInt(int64(d))
-	return err
-}
-
 const schemaFile = "../deploy/alert.schema.json"
 
 var alertSchema = func() *jsonschema.Schema {

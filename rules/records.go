@@ -62,7 +62,7 @@ const (
 // io.EOF at the end of the file, a *RecordTooLargeError, or that of Reader;
 // there is no going on behind any of them.
 func (s *Splitter) Next() ([]byte, error) {
-	if s.buf == nil {
+	if cap(s.buf) == 0 {
 		s.buf = make([]byte, 0, splitterBuffer)
 	}
 	for {
@@ -85,6 +85,22 @@ func (s *Splitter) Next() ([]byte, error) {
 		}
 	}
 }
+
+// Swap gives the caller the memory that the last record lies in, which is then
+// valid beyond the next call of Next: for a large record that is cheaper than a
+// copy. The Splitter goes on in buf, whose content does not count; with nil, in
+// memory of its own. Before the first Next it gives nil.
+func (s *Splitter) Swap(buf []byte) []byte {
+	old := s.buf
+	s.base += int64(s.next)
+	s.buf = append(buf[:0], old[s.next:]...)
+	s.next = 0
+	return old
+}
+
+// Offset returns how many bytes of the file are behind Next: the records that
+// it has returned, and what lay between them.
+func (s *Splitter) Offset() int64 { return s.base + int64(s.next) }
 
 // end returns where the record that begins at start ends; false if that takes
 // more of the file to tell.

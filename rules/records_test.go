@@ -146,6 +146,46 @@ func TestSplitterMemory(t *testing.T) {
 	}
 }
 
+// TestSplitterSwap takes the memory of every record, and finds all of them unchanged at the end.
+func TestSplitterSwap(t *testing.T) {
+	var want, got []string
+	for i := range 300 {
+		want = append(want, fmt.Sprintf(`{"n":%d,"pad":"%s"}`, i, repeat("é", i*i%2000)))
+	}
+	file := strings.Join(want, "\n")
+	s := Splitter{Reader: iotest.HalfReader(strings.NewReader(file))}
+	if first := s.Swap(make([]byte, 5, 3000)); len(first) != 0 {
+		t.Errorf("Swap() before the first record = %q; want nothing", first)
+	}
+	var records [][]byte
+	for {
+		record, err := s.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, record)
+		if offset := s.Offset(); file[:offset] != strings.Join(want[:len(records)], "\n") {
+			t.Fatalf("Offset() = %d behind record %d, %.60q; want its end", offset, len(records), record)
+		}
+		if len(records)%2 == 0 {
+			s.Swap(nil)
+			continue
+		}
+		records[len(records)-1] = bytes.Clone(record)
+		old := s.Swap(make([]byte, 100))
+		clear(old[:cap(old)]) // it is the caller's now
+	}
+	for _, r := range records {
+		got = append(got, string(r))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d records that were kept are not those of the file", len(got))
+	}
+}
+
 // repeated reads as n times line.
 type repeated struct {
 	line []byte

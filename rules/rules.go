@@ -5,7 +5,8 @@
 // whatever envelope it came in. A [Rule] picks events and a key for each, and
 // looks at one event with the state of its key. An [Engine] runs rules: Match
 // finds the (rule, key) pairs of an event and needs no state, Evaluate runs
-// them against a [state.Tx]. An [Alert] is what comes out.
+// them against a [state.Tx]. An [Alert] is what comes out. Package ruletest runs
+// tests of rules that are written as files.
 //
 // The guarantee: an alert is a pure function of the events, their order per
 // key, and the configuration. Nothing in this package reads a clock, a file or

@@ -12,7 +12,7 @@ const maxDepth = 10_000
 // members lie that an event or an envelope is read from. It accepts exactly
 // what encoding/json accepts. The zero value is ready.
 type scanner struct {
-	fields [numFields]span // what was found; meaningful after value returned an end
+	fields [numFields]span // what was found, but for fields[none]; meaningful after value returned an end
 	mixed  bool            // some string value holds an escape or a byte above 0x7f
 
 	at   int  // after a failure: offset of the first byte that cannot be; the input's length if it is cut off
@@ -43,6 +43,16 @@ func special(w uint64) uint64 {
 	return (quote | slash) &^ w & highBits
 }
 
+// first returns how many bytes of two words in a row stand before the first one
+// that special has marked: m are the marks of the first word, n of the second,
+// and one of them is not zero.
+func first(m, n uint64) int {
+	if m != 0 {
+		return bits.TrailingZeros64(m) >> 3
+	}
+	return 8 + bits.TrailingZeros64(n)>>3
+}
+
 // tail returns what is left of b from i on, fewer than eight bytes, as the low
 // bytes of a word. The zeros above them look like control characters, so the
 // search for the end of a string stops at the end of the input.
@@ -63,6 +73,40 @@ func plain(b []byte, i int) int {
 		i += 8
 	}
 	return i + bits.TrailingZeros64(special(tail(b, i)))>>3
+}
+
+// closing checks a string from b[i] on, an offset inside it, and returns the
+// offset of its closing quote. A high bit of seen is set if there is an escape or
+// a byte above 0x7f on the way. If ok is false, end is the offset of the byte
+// that is wrong.
+func closing(b []byte, i int) (end int, seen uint64, ok bool) {
+	for {
+		var w uint64
+		if len(b)-i >= 8 {
+			w = binary.LittleEndian.Uint64(b[i:])
+		} else {
+			w = tail(b, i)
+		}
+		seen |= w
+		m := special(w)
+		if m == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(m) >> 3
+		switch {
+		case i >= len(b):
+			return len(b), seen, false
+		case b[i] == '"':
+			return i, seen, true
+		case b[i] != '\\':
+			return i, seen, false
+		}
+		seen = highBits
+		if i, ok = escape(b, i); !ok {
+			return i, seen, false
+		}
+	}
 }
 
 // space returns the offset of the first byte at or after i that is not white
@@ -155,6 +199,9 @@ func digits(b []byte, i int) (end int, ok bool) {
 
 // literal checks that word stands at b[i].
 func literal(b []byte, i int, word string) (end int, ok bool) {
+	if len(b)-i >= len(word) && string(b[i:i+len(word)]) == word {
+		return i + len(word), true
+	}
 	for n := range len(word) {
 		if i+n >= len(b) || b[i+n] != word[n] {
 			return i + n, false

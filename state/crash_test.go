@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"bytes"
-	"iter"
 	"math/rand/v2"
 	"slices"
 
@@ -70,13 +69,14 @@ func (m *machine) load(t *rapid.T, from int64) {
 	m.consistent(t)
 }
 
-func records(changes []state.Change) iter.Seq2[[]byte, []byte] {
-	return func(yield func(k, v []byte) bool) {
+func records(changes []state.Change) func(yield func(k, v []byte) bool) error {
+	return func(yield func(k, v []byte) bool) error {
 		for _, c := range changes {
 			if !yield(c.Key, c.Value) {
-				return
+				break
 			}
 		}
+		return nil
 	}
 }
 

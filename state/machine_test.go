@@ -337,4 +337,5 @@ func (m *machine) check(t *rapid.T) {
 			sameTimes(t, s, want, name)
 		}
 	}
+	m.inspect(t, at.Time)
 }

@@ -1,8 +1,8 @@
 package state
 
 import (
+	"cmp"
 	"fmt"
-	"iter"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,18 +52,24 @@ func (h *Shard) Wipe() error {
 	return h.reload()
 }
 
-// Load applies committed records of the changelog, in their order, and moves
-// the position to next, the offset behind them: all of it or, with an error,
-// nothing. A nil value is a tombstone. A record of a format that this build
-// does not know is ErrFormat. An open Tx is discarded.
-func (h *Shard) Load(next int64, changes iter.Seq2[[]byte, []byte]) error {
+// Load applies the committed records of the changelog that changes yields, in
+// their order, and moves the position to next, the offset behind them: all of it
+// or, with an error, also that of changes, nothing. A nil value is a tombstone. A
+// record of a format that this build does not know is ErrFormat. An open Tx is
+// discarded.
+func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool) error) error {
 	h.discard()
 	l := loader{h: h, batch: h.store.db.NewBatch(), hints: noHints}
 	defer l.batch.Close()
-	for key, value := range changes {
-		if err := l.add(key, value); err != nil {
-			return fmt.Errorf("load changelog of shard %d before offset %d, key %q: %w", h.number, next, key, err)
+	var failed error
+	err := changes(func(key, value []byte) bool {
+		if failed = l.add(key, value); failed != nil {
+			failed = fmt.Errorf("load changelog of shard %d before offset %d, key %q: %w", h.number, next, key, failed)
 		}
+		return failed == nil
+	})
+	if err = cmp.Or(failed, err); err != nil {
+		return err
 	}
 	if err := h.set(l.batch, []byte{kindChangelog}, encodeLocal(next)); err != nil {
 		return err

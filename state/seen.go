@@ -62,6 +62,13 @@ func (t *Tx) Seen(rule, key, eventID string, eventTime time.Time, within time.Du
 }
 
 func (t *Tx) seenOnDisk(h [16]byte) int64 {
+	may, err := t.shard.maySee(h)
+	if err != nil {
+		t.fail(err)
+	}
+	if !may || err != nil {
+		return noTime
+	}
 	t.key = append(append(t.key[:0], kindSeen), h[:]...)
 	value, ok := t.get(t.key)
 	if !ok {

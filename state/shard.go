@@ -32,6 +32,9 @@ type Shard struct {
 	// passed it, so that entries from this instant on are true.
 	doubtful int64
 
+	seen     *seenFilter // of the events on disk; nil: none was made, or they are too many
+	filtered bool        // seen is up to date
+
 	open *Tx
 	work *work // of the next Tx
 
@@ -42,6 +45,7 @@ type Shard struct {
 // reload reads what the shard keeps in memory.
 func (h *Shard) reload() error {
 	h.pos, h.changelog, h.hints = noPosition, 0, unknownHints
+	h.unfilter()
 	h.caughtUp, h.restoring = noTime, noTime
 	h.sources = map[origin]sourcePosition{}
 	value, ok, err := h.get(positionKey)

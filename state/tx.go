@@ -220,6 +220,7 @@ func (t *Tx) settle(nextChangelog int64) {
 	for o, p := range t.sources {
 		h.sources[o] = p
 	}
+	h.settleSeen(t.seen)
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
 }

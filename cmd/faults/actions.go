@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // latestStart is how much later than planned the last faults may begin.
@@ -24,7 +26,7 @@ func (s *suite) carryOut(ctx context.Context) error {
 		if slices.Contains(s.leftOut(), st.Fault) {
 			continue
 		}
-		if !sleep(ctx, time.Until(s.begun.Add(st.At))) {
+		if !testbed.Sleep(ctx, time.Until(s.begun.Add(st.At))) {
 			break
 		}
 		steps.Go(func() {
@@ -44,7 +46,7 @@ func (s *suite) carryOut(ctx context.Context) error {
 		return err
 	}
 	s.log.printf("no more faults; everything is back")
-	if !sleep(ctx, time.Until(s.begun.Add(s.duration))) {
+	if !testbed.Sleep(ctx, time.Until(s.begun.Add(s.duration))) {
 		return context.Cause(ctx)
 	}
 	return nil
@@ -83,13 +85,13 @@ func (s *suite) act(ctx context.Context, st step) error {
 			if err := s.terminate(ctx, i, st.For/time.Duration(2*len(st.Targets))); err != nil {
 				return err
 			}
-			sleep(ctx, st.For/time.Duration(2*len(st.Targets)))
+			testbed.Sleep(ctx, st.For/time.Duration(2*len(st.Targets)))
 		}
 		return nil
 	case freeze:
 		s.happened(st, "")
 		s.fleet.pause(st.Targets[0])
-		sleep(ctx, st.For)
+		testbed.Sleep(ctx, st.For)
 		s.fleet.resume(st.Targets[0])
 		return nil
 	case guest:
@@ -109,7 +111,7 @@ func (s *suite) move(ctx context.Context, st step, rng *rand.Rand) {
 			s.happened(st, "")
 			return
 		}
-		sleep(ctx, time.Second)
+		testbed.Sleep(ctx, time.Second)
 	}
 	s.log.printf("%s did not move: %v", st.Fault, err)
 }
@@ -152,7 +154,7 @@ func (s *suite) kill(ctx context.Context, st step, rng *rand.Rand) error {
 		if err := s.fleet.start(i); err != nil {
 			return err
 		}
-		sleep(ctx, st.For)
+		testbed.Sleep(ctx, st.For)
 		s.fleet.kill(i)
 		if err := copyState(state+"-old", state); err != nil {
 			return err
@@ -160,12 +162,12 @@ func (s *suite) kill(ctx context.Context, st step, rng *rand.Rand) error {
 		s.log.printf("         the old copy is put back under t%d", i)
 		return s.fleet.start(i)
 	}
-	sleep(ctx, st.For)
+	testbed.Sleep(ctx, st.For)
 	for _, i := range st.Targets {
 		err = errors.Join(err, s.fleet.start(i))
 	}
 	if st.Fault == killAgain && err == nil {
-		sleep(ctx, time.Duration(rng.IntN(1000))*time.Millisecond)
+		testbed.Sleep(ctx, time.Duration(rng.IntN(1000))*time.Millisecond)
 		s.fleet.kill(i)
 		err = s.fleet.start(i)
 	}
@@ -178,7 +180,7 @@ func (s *suite) terminate(ctx context.Context, i int, pause time.Duration) error
 	if took > time.Second {
 		s.log.printf("         t%d ended %s after SIGTERM", i, took.Round(100*time.Millisecond))
 	}
-	sleep(ctx, pause)
+	testbed.Sleep(ctx, pause)
 	return s.fleet.start(i)
 }
 
@@ -193,7 +195,7 @@ func (s *suite) visit(ctx context.Context, st step, rng *rand.Rand) error {
 	if err := s.fleet.start(i); err != nil {
 		return err
 	}
-	sleep(ctx, st.For)
+	testbed.Sleep(ctx, st.For)
 	if killed {
 		s.fleet.kill(i)
 		s.report.killed(1)
@@ -223,7 +225,7 @@ func (s *suite) killBroker(ctx context.Context, st step) error {
 		return err
 	}
 	s.happened(st, "")
-	sleep(ctx, st.For)
+	testbed.Sleep(ctx, st.For)
 	begun := time.Now()
 	if err := s.cluster.up(context.WithoutCancel(ctx), b); err != nil {
 		return err
@@ -247,7 +249,7 @@ func (s *suite) disturb(ctx context.Context, st step, rng *rand.Rand) {
 	for _, i := range st.Targets {
 		s.cluster.proxies[i-1].set(m, st.Brokers...)
 	}
-	sleep(ctx, st.For)
+	testbed.Sleep(ctx, st.For)
 	for _, i := range st.Targets {
 		s.cluster.proxies[i-1].set(mode{}, st.Brokers...)
 	}

@@ -1,35 +1,32 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // cluster is the brokers of a run, each a process of its own, and the proxies between them and the instances.
 type cluster struct {
-	script, dir string
-	heap        string
-	brokers     int
-	addresses   []string // which no proxy stands before
-	proxies     []*proxy // of instance i at i-1
-	admin       *kgo.Client
+	root, dir string
+	heap      string
+	brokers   int
+	addresses []string // which no proxy stands before
+	proxies   []*proxy // of instance i at i-1
+	admin     *kgo.Client
 }
 
 // inSyncWithin is how long a broker may take until every partition has all its replicas again.
@@ -37,7 +34,7 @@ const inSyncWithin = 2 * time.Minute
 
 // startCluster starts so many brokers, which keep what they store in dir, and a proxy for each of so many instances.
 func startCluster(ctx context.Context, root, dir, heap string, brokers, instances int) (_ *cluster, err error) {
-	c := &cluster{script: filepath.Join(root, "deploy", "kafka", "kafka.sh"), dir: dir, heap: heap, brokers: brokers}
+	c := &cluster{root: root, dir: dir, heap: heap, brokers: brokers}
 	defer func() {
 		if err != nil {
 			c.halt()
@@ -46,11 +43,11 @@ func startCluster(ctx context.Context, root, dir, heap string, brokers, instance
 	// A broker that is gone is noticed after broker.session.timeout.ms; until then the partitions it led stand still.
 	args := []string{"start", "-n", strconv.Itoa(brokers), "-d", dir, "-c", "broker.session.timeout.ms=3000"}
 	for i := range instances {
-		advertised, err := reserve(brokers)
+		advertised, err := testbed.Reserve(brokers)
 		if err != nil {
 			return nil, err
 		}
-		own, err := reserve(brokers)
+		own, err := testbed.Reserve(brokers)
 		if err != nil {
 			return nil, err
 		}
@@ -71,47 +68,11 @@ func startCluster(ctx context.Context, root, dir, heap string, brokers, instance
 	return c, err
 }
 
-// The ports of a run are below those that the kernel gives to outgoing connections, and above those that kafka.sh picks.
-const firstPort, lastPort = 29_000, 32_700
-
-// reserve returns n listeners at ports in a row.
-func reserve(n int) ([]net.Listener, error) {
-	var err error
-	for range 1000 {
-		var all []net.Listener
-		first := firstPort + rand.IntN(lastPort-firstPort-n)
-		for p := first; p < first+n && err == nil; p++ {
-			var l net.Listener
-			if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p))); err == nil {
-				all = append(all, l)
-			}
-		}
-		if err == nil {
-			return all, nil
-		}
-		for _, l := range all {
-			l.Close()
-		}
-		err = nil
-	}
-	return nil, fmt.Errorf("found no %d free ports in a row between %d and %d", n, firstPort, lastPort)
-}
-
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 // kafka runs kafka.sh and returns what it prints.
 func (c *cluster) kafka(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, c.script, args...)
-	cmd.Env = append(os.Environ(), "KAFKA_HEAP="+c.heap)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is not for the brokers
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("kafka.sh %s: %w: %s", args[0], err, strings.TrimSpace(stderr.String()))
-	}
-	return stdout.String(), nil
+	return testbed.Kafka(ctx, c.root, c.heap, args...)
 }
 
 // bootstrap returns the addresses by which instance i finds the brokers: its proxy's.
@@ -172,7 +133,7 @@ func (c *cluster) awaitSync(ctx context.Context) error {
 		if agreed == 2 {
 			return nil
 		}
-		if !sleep(ctx, 300*time.Millisecond) {
+		if !testbed.Sleep(ctx, 300*time.Millisecond) {
 			return fmt.Errorf("not all replicas are in sync after %s: %w", inSyncWithin, cmp.Or(err, context.Cause(ctx)))
 		}
 	}

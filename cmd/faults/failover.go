@@ -6,11 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // The promise of failover: how long, at most, until alerts flow again.
@@ -172,7 +172,7 @@ func (f *failovers) settle(ctx context.Context, do func() error) error {
 	if _, err := f.flowing(ctx, time.Now()); err != nil {
 		return err
 	}
-	if !sleep(ctx, betweenFailovers) {
+	if !testbed.Sleep(ctx, betweenFailovers) {
 		return context.Cause(ctx)
 	}
 	return nil
@@ -187,7 +187,7 @@ func (f *failovers) flowing(ctx context.Context, event time.Time) (time.Duration
 		if missing == 0 && time.Since(event) > probesAfter+probePatience {
 			return longest, nil
 		}
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !testbed.Sleep(ctx, 50*time.Millisecond) {
 			return 0, fmt.Errorf("%d probes have no alert %s after the event: %w", missing, time.Since(event).Round(time.Millisecond), context.Cause(ctx))
 		}
 	}
@@ -241,12 +241,6 @@ func (f *failovers) owners(ctx context.Context) (map[string]int, error) {
 	return owners, nil
 }
 
-// quantile returns the least value that so many of the values, from 0 to 1, do not exceed.
-func quantile(values []time.Duration, at float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[int(math.Ceil(at*float64(len(sorted))))-1]
-}
-
 // table prints what was measured, and tells whether all limits were kept.
 func (f *failovers) table() (bool, error) {
 	ok := f.moved == 0
@@ -259,11 +253,11 @@ func (f *failovers) table() (bool, error) {
 			if c.at == 1 {
 				limit = fmt.Sprintf("max ≤ %s", c.limit)
 			}
-			if verdict = "kept"; quantile(c.took, c.at) > c.limit {
+			if verdict = "kept"; testbed.Quantile(c.took, c.at) > c.limit {
 				verdict, ok = "MISSED", false
 			}
 		}
-		ms := func(at float64) time.Duration { return quantile(c.took, at).Round(time.Millisecond) }
+		ms := func(at float64) time.Duration { return testbed.Quantile(c.took, at).Round(time.Millisecond) }
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", c.name, len(c.took), ms(0.5), ms(0.95), ms(1), limit, verdict)
 	}
 	err := w.Flush()

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 const (
@@ -48,12 +46,8 @@ type instance struct {
 
 // process is one run of an instance.
 type process struct {
-	cmd      *exec.Cmd
-	log      string
-	begun    time.Time
+	*testbed.Process
 	expected bool // its end was asked for
-	done     chan struct{}
-	err      error
 }
 
 // exit is the end of a process that was not asked for, or not as asked for.
@@ -76,23 +70,12 @@ func (e exit) String() string {
 	return text + "NOTHING EXPLAINS IT; its last words in " + e.Log + ":\n    " + strings.Join(e.Last, "\n    ")
 }
 
-// build compiles the product into dir and returns the binary.
-func build(ctx context.Context, root, dir string) (string, error) {
-	binary := filepath.Join(dir, "trailhound")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/trailhound")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/trailhound: %w: %s", err, out)
-	}
-	return binary, nil
-}
-
 // newFleet prepares instances; none is started. Text holds the configuration that all have in common, and bootstrap
 // returns the brokers of each.
 func newFleet(binary, dir, text string, instances int, bootstrap func(int) []string) (*fleet, error) {
 	f := &fleet{binary: binary, dir: dir, ended: func(exit) {}}
 	for i := 1; i <= instances; i++ {
-		listener, err := reserve(1)
+		listener, err := testbed.Reserve(1)
 		if err != nil {
 			return nil, err
 		}
@@ -115,14 +98,8 @@ func (f *fleet) instance(i int) *instance { return f.instances[i-1] }
 
 // command returns a command line of the product with the configuration of instance i.
 func (f *fleet) command(i int, args ...string) *exec.Cmd {
-	cmd := exec.Command(f.binary, append([]string{"--config", f.instance(i).config}, args...)...)
+	cmd := testbed.Command(f.binary, append([]string{"--config", f.instance(i).config}, args...)...)
 	cmd.Dir = f.dir
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "TRAILHOUND_") { // what the caller configures for himself is none of our instances'
-			cmd.Env = append(cmd.Env, e)
-		}
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is not theirs
 	return cmd
 }
 
@@ -141,41 +118,24 @@ func (f *fleet) launch(n *instance) error {
 		return nil
 	}
 	n.starts++
-	p := &process{
-		cmd: f.command(n.number, append([]string{"run"}, n.flags...)...), done: make(chan struct{}), begun: time.Now(),
-		log: filepath.Join(f.dir, fmt.Sprintf("t%d-%03d.log", n.number, n.starts)),
-	}
-	log, err := os.Create(p.log)
+	log := filepath.Join(f.dir, fmt.Sprintf("t%d-%03d.log", n.number, n.starts))
+	child, err := testbed.Start(f.command(n.number, append([]string{"run"}, n.flags...)...), log)
 	if err != nil {
-		return err
-	}
-	defer log.Close() // the process has its own
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("start instance t%d: %w", n.number, err)
 	}
-	n.process = p
-	go f.watch(n, p)
+	n.process = &process{Process: child}
+	go f.watch(n, n.process)
 	return nil
 }
 
 // running tells whether the process has not ended; n.mu is held.
 func (n *instance) running() bool {
-	if n.process == nil {
-		return false
-	}
-	select {
-	case <-n.process.done:
-		return false
-	default:
-		return true
-	}
+	return n.process != nil && n.process.Running()
 }
 
 // watch waits for the end of a process, and starts the instance again if that was not asked for.
 func (f *fleet) watch(n *instance, p *process) {
-	p.err = p.cmd.Wait()
-	close(p.done)
+	<-p.Done
 	n.mu.Lock()
 	expected := p.expected
 	n.mu.Unlock()
@@ -194,13 +154,13 @@ func (f *fleet) watch(n *instance, p *process) {
 
 // exit describes how a process has ended.
 func (p *process) exit(number int) exit {
-	text, err := os.ReadFile(p.log)
+	text, err := os.ReadFile(p.Log)
 	if err != nil {
 		text = []byte(err.Error())
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return exit{
-		Instance: number, Status: p.cmd.ProcessState.String(), Ran: time.Since(p.begun), Log: p.log,
+		Instance: number, Status: p.Cmd.ProcessState.String(), Ran: time.Since(p.Begun), Log: p.Log,
 		Last: lines[max(0, len(lines)-5):], Started: strings.Contains(string(text), `"message":"started"`),
 		Crashed: bytes.Contains(text, []byte("\npanic: ")) || bytes.HasPrefix(text, []byte("panic: ")) || bytes.Contains(text, []byte("fatal error: ")),
 	}
@@ -218,14 +178,14 @@ func (f *fleet) signal(i int, sig syscall.Signal, last bool) *process {
 		return nil
 	}
 	n.process.expected = n.process.expected || last
-	_ = n.process.cmd.Process.Signal(sig) // it may have ended in this moment
+	_ = n.process.Cmd.Process.Signal(sig) // it may have ended in this moment
 	return n.process
 }
 
 // kill is kill -9 of instance i.
 func (f *fleet) kill(i int) {
 	if p := f.signal(i, syscall.SIGKILL, true); p != nil {
-		<-p.done
+		<-p.Done
 	}
 }
 
@@ -239,8 +199,8 @@ func (f *fleet) terminate(i int) time.Duration {
 	late := time.NewTimer(endWithin)
 	defer late.Stop()
 	select {
-	case <-p.done:
-		if p.err != nil {
+	case <-p.Done:
+		if p.Err != nil {
 			f.ended(p.exit(i))
 		}
 	case <-late.C:
@@ -258,64 +218,20 @@ func (f *fleet) resume(i int) { f.signal(i, syscall.SIGCONT, false) }
 
 // wait returns when instance i serves all that is assigned to it.
 func (f *fleet) wait(ctx context.Context, i int) error {
-	for {
-		err := f.ready(ctx, i)
-		if err == nil {
-			return nil
-		}
-		if !sleep(ctx, 50*time.Millisecond) {
-			return fmt.Errorf("instance t%d is not ready: %w", i, err)
-		}
+	if err := testbed.WaitReady(ctx, f.instance(i).listen, 50*time.Millisecond); err != nil {
+		return fmt.Errorf("instance t%d: %w", i, err)
 	}
+	return nil
 }
 
 // ready returns nil if instance i serves all that is assigned to it; else what it says is missing.
 func (f *fleet) ready(ctx context.Context, i int) error {
-	text, err := f.get(ctx, i, "/readyz")
-	if err != nil && text != "" {
-		return errors.New(strings.TrimSpace(text))
-	}
-	return err
+	return testbed.Ready(ctx, f.instance(i).listen)
 }
 
-// metrics returns the metrics of instance i by series, as in trailhound_work_lag_records{shard="0"}.
+// metrics returns the metrics of instance i by series.
 func (f *fleet) metrics(ctx context.Context, i int) (map[string]float64, error) {
-	text, err := f.get(ctx, i, "/metrics")
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]float64)
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
-		line := lines.Text()
-		at := strings.LastIndexByte(line, ' ')
-		if strings.HasPrefix(line, "#") || at < 0 {
-			continue
-		}
-		if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
-			all[line[:at]] = v
-		}
-	}
-	return all, nil
-}
-
-// get asks the HTTP server of instance i; an answer other than 200 is an error, with its text.
-func (f *fleet) get(ctx context.Context, i int, path string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.instance(i).listen+path, http.NoBody)
-	if err != nil {
-		return "", err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = errors.New(resp.Status)
-	}
-	return string(text), err
+	return testbed.Metrics(ctx, f.instance(i).listen)
 }
 
 // halt ends every process at once.

@@ -6,12 +6,14 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // play starts brokers and instances with the product's own time-outs, lets a mode do its work, and tidies up. The work
 // tells whether what was to be shown was shown.
 func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(context.Context, *suite) (bool, error)) int {
-	dir, err := makeDir(o.dir)
+	dir, err := testbed.MakeDir(o.dir, dirPrefix)
 	if err != nil {
 		fmt.Fprintln(stderr, "faults:", err)
 		return exitFailed

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -215,16 +214,4 @@ func (k *link) remove(c *connection) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.connections, c)
-}
-
-// sleep waits for d, or until ctx ends, and tells whether it was d.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

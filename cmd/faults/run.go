@@ -8,10 +8,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // The exit codes, as those of trailhound.
@@ -20,6 +21,9 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 )
+
+// dirPrefix begins the names of temporary directories.
+const dirPrefix = "trailhound-faults-"
 
 // options are what the command line says.
 type options struct {
@@ -41,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	own := o.dir == ""
-	dir, err := makeDir(o.dir)
+	dir, err := testbed.MakeDir(o.dir, dirPrefix)
 	if err != nil {
 		fmt.Fprintln(stderr, "faults:", err)
 		return exitFailed
@@ -131,40 +135,6 @@ func (o options) unknown() fault {
 		}
 	}
 	return ""
-}
-
-// makeDir makes the directory of a run; one that the user names must be empty.
-func makeDir(name string) (string, error) {
-	if name == "" {
-		return os.MkdirTemp("", "trailhound-faults-")
-	}
-	if err := os.MkdirAll(name, 0o750); err != nil {
-		return "", err
-	}
-	entries, err := os.ReadDir(name)
-	if err != nil {
-		return "", err
-	}
-	if len(entries) > 0 {
-		return "", fmt.Errorf("%s is not empty; name another directory with --dir", name)
-	}
-	return filepath.Abs(name)
-}
-
-// findRoot returns the root of the checkout in which the command is run.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "deploy", "kafka", "kafka.sh")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("this is not a checkout of trailhound: deploy/kafka/kafka.sh is in no directory above; run it with go run ./cmd/faults at the root")
-		}
-	}
 }
 
 // faults is one run: everything is started, fed, disturbed, drained and compared.

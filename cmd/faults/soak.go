@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // soakOptions are what the command line says of a soak.
@@ -196,7 +198,7 @@ func (k *soaking) back(ctx context.Context, i int) error {
 
 // compare reads along, so that at the end little is left to read, and says now and then how things are.
 func (k *soaking) compare(ctx context.Context, v *verifier) error {
-	for sleep(ctx, time.Minute) {
+	for testbed.Sleep(ctx, time.Minute) {
 		t, err := v.read(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -215,7 +217,7 @@ func (k *soaking) compare(ctx context.Context, v *verifier) error {
 
 // watch takes samples until ctx ends.
 func (k *soaking) watch(ctx context.Context) {
-	for sleep(ctx, k.o.every) {
+	for testbed.Sleep(ctx, k.o.every) {
 		for i := 1; i <= k.instances; i++ {
 			if s, err := k.look(ctx, i); err == nil { // else it is being restarted
 				k.mu.Lock()
@@ -249,8 +251,8 @@ func (k *soaking) look(ctx context.Context, i int) (s sample, err error) {
 		n.mu.Unlock()
 		return s, errors.New("it does not run")
 	}
-	s = sample{instance: i, run: n.starts, age: time.Since(n.process.begun), at: time.Since(k.begun)}
-	proc := filepath.Join("/proc", strconv.Itoa(n.process.cmd.Process.Pid))
+	s = sample{instance: i, run: n.starts, age: time.Since(n.process.Begun), at: time.Since(k.begun)}
+	proc := filepath.Join("/proc", strconv.Itoa(n.process.Cmd.Process.Pid))
 	n.mu.Unlock()
 
 	m, err := k.fleet.metrics(ctx, i)

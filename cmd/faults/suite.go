@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // The names of a run's topics, and its input's partitions.
@@ -70,11 +72,11 @@ type trouble struct {
 
 // start starts brokers, topics, and instances, and waits until they serve.
 func (s *suite) start(ctx context.Context) error {
-	root, err := findRoot()
+	root, err := testbed.FindRoot()
 	if err != nil {
 		return err
 	}
-	binary, err := build(ctx, root, s.dir)
+	binary, err := testbed.Build(ctx, root, s.dir)
 	if err != nil {
 		return err
 	}
@@ -170,13 +172,13 @@ func (s *suite) drain(ctx context.Context, v *verifier) error {
 		if missing == nil {
 			s.report.Drained = true
 			s.log.printf("drained after %s; missing until then: %s", time.Since(begun).Round(100*time.Millisecond), cmp.Or(last, "nothing"))
-			sleep(ctx, surplusWait)
+			testbed.Sleep(ctx, surplusWait)
 			break
 		}
 		if missing.Error() != last {
 			last, since = missing.Error(), time.Now()
 		}
-		if time.Since(since) > stuckAfter || !sleep(waiting, time.Second) {
+		if time.Since(since) > stuckAfter || !testbed.Sleep(waiting, time.Second) {
 			s.log.printf("not drained after %s: %v", time.Since(begun).Round(time.Second), missing)
 			s.explainStuck(ctx)
 			break

@@ -16,6 +16,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // verifyTopics names the topics that are compared.
@@ -90,7 +92,7 @@ func (v *verifier) open() (err error) {
 
 // readSchema reads the form that alerts must have.
 func (v *verifier) readSchema() error {
-	root, err := findRoot()
+	root, err := testbed.FindRoot()
 	if err != nil {
 		return err
 	}

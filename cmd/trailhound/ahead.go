@@ -28,32 +28,36 @@ type chunk struct {
 	err  error // follows data
 }
 
-// readAhead begins to read r. The caller must stop it, and closes what r reads only then. pause is called before
-// each chunk that is waited for.
-func readAhead(ctx context.Context, r io.Reader, pause func() error) *ahead {
-	a := &ahead{pause: pause, full: make(chan chunk, readCount), free: make(chan []byte, readCount)}
-	a.ctx, a.cancel = context.WithCancel(ctx)
+func newAhead() *ahead {
+	a := &ahead{full: make(chan chunk, readCount), free: make(chan []byte, readCount)}
 	for range readCount {
 		a.free <- make([]byte, readSize)
 	}
-	go a.fill(r)
 	return a
 }
 
-func (a *ahead) fill(r io.Reader) {
+// begin begins to read r. The caller must stop it, and closes what r reads only then. pause is called before a chunk
+// is waited for that is not there yet.
+func (a *ahead) begin(ctx context.Context, r io.Reader, pause func() error) {
+	a.pause = pause
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	go a.fill(a.ctx, r)
+}
+
+func (a *ahead) fill(ctx context.Context, r io.Reader) {
 	for {
 		select {
 		case buf := <-a.free:
 			n, err := r.Read(buf[:readSize])
 			select {
 			case a.full <- chunk{buf[:n], err}:
-			case <-a.ctx.Done():
+			case <-ctx.Done():
 				return
 			}
 			if err != nil {
 				return
 			}
-		case <-a.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -75,12 +79,15 @@ func (a *ahead) Read(p []byte) (int, error) {
 }
 
 func (a *ahead) next() error {
+	a.giveBack()
+	select {
+	case a.now = <-a.full:
+		a.rest = a.now.data
+		return nil
+	default:
+	}
 	if err := a.pause(); err != nil {
 		return err
-	}
-	if a.now.data != nil {
-		a.free <- a.now.data
-		a.now.data = nil
 	}
 	select {
 	case a.now = <-a.full:
@@ -91,5 +98,18 @@ func (a *ahead) next() error {
 	}
 }
 
-// stop lets the goroutine end, as soon as a read that it is in returns.
-func (a *ahead) stop() { a.cancel() }
+func (a *ahead) giveBack() {
+	if a.now.data != nil {
+		a.free <- a.now.data
+	}
+	a.now, a.rest = chunk{}, nil
+}
+
+// stop lets the goroutine end, as soon as a read that it is in returns. It reports whether the goroutine has ended
+// and another reader may begin: Read has told how the last one ended.
+func (a *ahead) stop() bool {
+	a.cancel()
+	ended := a.now.err != nil
+	a.giveBack()
+	return ended
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"trailhound/rules"
+	"trailhound/rules/play"
 	"trailhound/state"
 )
 
@@ -44,26 +45,35 @@ func (a *app) detect(ctx context.Context, args []string, strict bool) (err error
 	if err != nil {
 		return err
 	}
+	console := a.newConsole("detect", totalSize(files))
+	defer console.close()
 	t := newTally()
-	f, err := newFeed(s, t)
+	out := &alertWriter{w: bufio.NewWriterSize(a.stdout, 64<<10), console: console, terminal: a.stdoutTerminal}
+	o, err := s.playOptions()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	console := a.newConsole("detect", totalSize(files))
-	defer console.close()
-	out := &alertWriter{w: bufio.NewWriterSize(a.stdout, 64<<10), console: console, terminal: a.stdoutTerminal}
-	f.alert = out.write
-	f.rejected = func(at state.Source, index int, reason rules.Reason, detail string) {
+	o.Alert = func(_ *rules.Event, alert *rules.Alert) error {
+		t.alerts[alert.RuleID]++
+		return out.write(alert)
+	}
+	o.Rejected = func(at state.Source, index int, reason rules.Reason, detail string) {
 		t.bad(console, at, index, reason, detail)
 	}
-	r := fileReader{stdin: a.stdin, console: console, maxRecord: int64(s.Limits.MaxUnpacked), tally: t, pause: out.w.Flush}
-	err = r.each(ctx, files, func(at state.Source, record []byte) error { return f.record(at, time.Time{}, record) })
+	o.Idle = out.w.Flush
+	player, err := play.New(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, player.Close()) }()
+	r := fileReader{stdin: a.stdin, console: console, maxRecord: o.MaxUnpacked, tally: t}
+	err = player.Run(ctx, func(ctx context.Context, add func(*play.Batch) error) error { return r.batches(ctx, files, add) })
 	if err = cmp.Or(err, out.w.Flush()); errors.Is(err, errNoReader) {
 		return err
 	}
+	t.played(player.Counts())
 	console.close()
-	fmt.Fprint(a.stderr, t.summary(time.Since(begun), fmt.Sprintf("matches %d", t.matches)))
+	fmt.Fprint(a.stderr, t.summary(time.Since(begun), fmt.Sprintf("matches %d", player.Counts().Matches)))
 	if n := t.badTotal(); err == nil && strict && n > 0 {
 		return fmt.Errorf("not everything could be evaluated: dead letters %d", n)
 	}

@@ -74,7 +74,7 @@ func (a *app) ingest(ctx context.Context, args []string, kind, topic string) err
 	console := a.newConsole("ingest", totalSize(files))
 	defer console.close()
 	in.console = console
-	r := fileReader{stdin: a.stdin, console: console, maxRecord: int64(s.Limits.MaxUnpacked), tally: in.tally, pause: func() error { return nil }}
+	r := fileReader{stdin: a.stdin, console: console, maxRecord: int64(s.Limits.MaxUnpacked), tally: in.tally}
 	err = cmp.Or(r.each(ctx, files, in.record), p.close())
 	console.close()
 	fmt.Fprint(a.stderr, in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))

@@ -1,48 +1,120 @@
 package main
 
 import (
-	"bufio"
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
-
-	"github.com/klauspost/compress/gzip"
+	"runtime"
 
 	"trailhound/rules"
+	"trailhound/rules/play"
 	"trailhound/state"
 )
 
-// maxWrappings is how many times a whole file may be gzip of gzip: delivery services add their own around what
-// they are given.
-const maxWrappings = 3
+const (
+	splitBytes   = 256 << 10 // of records in a batch, from which it is full
+	splitRecords = 2048      // most in a batch
+	batchesAhead = 256       // of one file, if they are small; their bytes are bounded by the window
+)
 
-// fileReader reads records out of files, one file after the other.
+// fileReader reads records out of files. It reads several files at once, and hands on what they hold in their order.
 type fileReader struct {
 	stdin     io.Reader
 	console   *console
 	maxRecord int64
 	tally     *tally
-	// pause is called before more input is waited for: what was found so far should be shown by then.
-	pause func() error
 }
 
 // each calls yield for every record of the files. A record's source is the file's name, partition 0 and the number of
 // the record in the file, from 0. What cannot be unpacked, or not be read in one piece, ends its file as a bad
 // record; an error of the disk or of yield ends it all.
 func (r *fileReader) each(ctx context.Context, files []inputFile, yield func(at state.Source, record []byte) error) error {
-	for _, f := range files {
-		if err := r.file(ctx, f, yield); err != nil {
-			return err
+	return r.batches(ctx, files, func(b *play.Batch) error {
+		for i := range b.Records {
+			r.tally.records++
+			if err := yield(b.Records[i].At, b.Records[i].Value); err != nil {
+				return err
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 		}
-		r.tally.files++
-	}
-	return nil
+		b.Done()
+		return nil
+	})
 }
 
-func (r *fileReader) file(ctx context.Context, f inputFile, yield func(at state.Source, record []byte) error) error {
-	in := r.stdin
+// batches is each for batches of records. They are told from the outside when they are done with: that is when the end
+// of a file counts, and when the next ones may be read.
+func (r *fileReader) batches(ctx context.Context, files []inputFile, yield func(*play.Batch) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for f := range r.begin(ctx, files) {
+		f.share.enter()
+		if err := f.each(ctx, yield); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// begin begins to read the files, as many at once as there are processors. It gives them in their order.
+func (r *fileReader) begin(ctx context.Context, files []inputFile) <-chan *openFile {
+	begun := make(chan *openFile, runtime.GOMAXPROCS(0)-1)
+	w, buffers := newWindow(ctx), &buffers{}
+	go func() {
+		defer close(begun)
+		for _, file := range files {
+			f := &openFile{inputFile: file, reader: r, share: share{window: w}, buffers: buffers, full: make(chan *fileBatch, batchesAhead)}
+			select {
+			case begun <- f:
+				go f.run(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return begun
+}
+
+// openFile is a file that is being read.
+type openFile struct {
+	inputFile
+	reader  *fileReader
+	share   share
+	buffers *buffers
+	records rules.Splitter
+	batch   *fileBatch      // being filled; nil: nothing is to be handed on
+	full    chan *fileBatch // closed at the file's end
+	err     error           // what ended it before; to be read once full is closed
+	given   int64           // bytes of the file in the batches given so far
+}
+
+// each calls yield for the batches of the file.
+func (f *openFile) each(ctx context.Context, yield func(*play.Batch) error) error {
+	for {
+		select {
+		case b, ok := <-f.full:
+			if !ok {
+				return f.err
+			}
+			if err := yield(&b.Batch); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (f *openFile) run(ctx context.Context) {
+	defer close(f.full)
+	f.err = f.read(ctx)
+}
+
+func (f *openFile) read(ctx context.Context) error {
+	in := f.reader.stdin
 	if f.name != "-" {
 		file, err := os.Open(f.name)
 		if err != nil {
@@ -51,105 +123,95 @@ func (r *fileReader) file(ctx context.Context, f inputFile, yield func(at state.
 		defer file.Close()
 		in = file
 	}
-	ahead := readAhead(ctx, &unpacked{raw: rawReader{r: in, advance: r.console.advance}}, r.pause)
-	defer ahead.stop()
-	records := rules.Splitter{Reader: ahead, MaxRecord: r.maxRecord}
+	flush := func() error { return f.flush(ctx) }
+	s := f.buffers.stream()
+	s.unpacked.reset(rawReader{r: in, advance: f.reader.console.advance})
+	s.ahead.begin(ctx, &s.unpacked, flush)
+	defer f.buffers.ended(s)
+	f.records = rules.Splitter{Reader: f.share.reader(s.ahead), MaxRecord: f.reader.maxRecord}
+	f.records.Swap(f.buffers.take())
+	defer func() { f.buffers.keep(f.records.Swap(nil)) }()
 	at := state.Source{Topic: f.name}
 	for ; ; at.Offset++ {
-		record, err := records.Next()
-		if err == nil {
-			r.tally.records++
-			err = yield(at, record)
-		} else if reason, ok := badFile(err); ok {
+		record, err := f.records.Next()
+		if err != nil {
+			return f.end(ctx, at, err)
+		}
+		if err := f.add(ctx, at, record); err != nil {
+			return err
+		}
+	}
+}
+
+// add puts a record into the batch, and hands on batches that are full.
+func (f *openFile) add(ctx context.Context, at state.Source, record []byte) error {
+	if len(record) > splitBytes {
+		return f.addLarge(ctx, at, record)
+	}
+	b := f.filling()
+	start := len(b.data)
+	b.data = append(b.data, record...)
+	b.Records = append(b.Records, play.Record{At: at, Value: b.data[start:len(b.data):len(b.data)]})
+	if len(b.data) < splitBytes && len(b.Records) < splitRecords {
+		return nil
+	}
+	return f.flush(ctx)
+}
+
+// filling returns the batch to put a record into.
+func (f *openFile) filling() *fileBatch {
+	if f.batch == nil {
+		f.batch = f.buffers.batch()
+	}
+	return f.batch
+}
+
+// addLarge ends the batch with the record, and hands on the memory that it was read into.
+func (f *openFile) addLarge(ctx context.Context, at state.Source, record []byte) error {
+	b := f.filling()
+	b.Records = append(b.Records, play.Record{At: at, Value: record})
+	b.large = f.records.Swap(f.buffers.take())
+	return f.flush(ctx)
+}
+
+// flush hands on the batch, if there is something in it.
+func (f *openFile) flush(ctx context.Context) error {
+	if f.batch == nil {
+		return nil
+	}
+	return f.give(ctx, func() {})
+}
+
+// end hands on what is left, and ends the file because of err. What lies in the file itself is told behind it.
+func (f *openFile) end(ctx context.Context, at state.Source, err error) error {
+	reason, bad := badFile(err)
+	if !bad && err != io.EOF {
+		return cmp.Or(f.flush(ctx), err)
+	}
+	r := f.reader
+	return f.give(ctx, func() {
+		if bad {
 			r.tally.bad(r.console, at, -1, reason, err.Error())
-			return nil
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+		r.tally.files++
+	})
+}
+
+// give hands on the batch. then is called when it is done with.
+func (f *openFile) give(ctx context.Context, then func()) error {
+	b, bytes := f.filling(), f.records.Offset()-f.given
+	f.given += bytes
+	b.Done = func() {
+		then()
+		f.buffers.done(b)
+		f.share.release(1, bytes)
+	}
+	f.share.hand()
+	select {
+	case f.full <- b:
+		f.batch = nil
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
-
-// badFile tells errors that lie in what the file holds from those of reading it.
-func badFile(err error) (rules.Reason, bool) {
-	var tooLarge *rules.RecordTooLargeError
-	var unpack *unpackError
-	switch {
-	case errors.As(err, &tooLarge):
-		return rules.ReasonUnpackedTooLarge, true
-	case errors.As(err, &unpack):
-		return rules.ReasonBadGzip, true
-	}
-	return "", false
-}
-
-// rawReader counts the bytes that come from outside, and keeps the error that came with them.
-type rawReader struct {
-	r       io.Reader
-	advance func(n int)
-	err     error
-}
-
-func (r *rawReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	r.advance(n)
-	if err != nil && err != io.EOF {
-		r.err = err
-	}
-	return n, err
-}
-
-// unpacked reads raw, through gzip if it begins as gzip does.
-type unpacked struct {
-	raw rawReader
-	r   io.Reader // nil: not begun
-}
-
-func (u *unpacked) Read(p []byte) (int, error) {
-	if u.r == nil {
-		if err := u.begin(); err != nil {
-			return 0, u.explain(err)
-		}
-	}
-	n, err := u.r.Read(p)
-	return n, u.explain(err)
-}
-
-func (u *unpacked) begin() error {
-	b := bufio.NewReaderSize(&u.raw, readSize)
-	for range maxWrappings {
-		if magic, _ := b.Peek(2); string(magic) != "\x1f\x8b" {
-			break
-		}
-		z, err := gzip.NewReader(b)
-		if err != nil {
-			return err
-		}
-		b = bufio.NewReaderSize(z, readSize)
-	}
-	u.r = b
-	return nil
-}
-
-// explain marks an error that is not the file's but gzip's.
-func (u *unpacked) explain(err error) error {
-	if err == nil || err == io.EOF || u.raw.err != nil {
-		return err
-	}
-	return &unpackError{err}
-}
-
-// unpackError says that a file is gzip that cannot be unpacked.
-type unpackError struct{ err error }
-
-func (e *unpackError) Error() string {
-	return fmt.Sprintf("the file cannot be unpacked further: %v", e.err)
-}
-
-func (e *unpackError) Unwrap() error { return e.err }

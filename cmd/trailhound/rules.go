@@ -14,9 +14,9 @@ import (
 func (a *app) rulesCommand() *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "rules",
-		Short: "Show the rules and their parameters",
+		Short: "Show the rules and their parameters, and test them",
 	})
-	c.AddCommand(a.rulesListCommand(), a.rulesShowCommand())
+	c.AddCommand(a.rulesListCommand(), a.rulesShowCommand(), a.rulesTestCommand())
 	return c
 }
 

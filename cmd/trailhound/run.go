@@ -82,7 +82,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if bar != nil {
 		service.Restoring = bar.restoring
 	}
-	stopServing, err := a.listen(s, &admin.Server{Metrics: metrics, Ready: service.Ready}, log)
+	stopServing, err := a.listen(s, &admin.Server{Metrics: metrics, Ready: service.Ready, Pprof: s.HTTP.Pprof}, log)
 	if err != nil {
 		return err
 	}

@@ -82,8 +82,11 @@ func writeFiles(t *testing.T, text string) {
 	}
 }
 
-// changing matches what differs from run to run.
-var changing = regexp.MustCompile(`took \S+, \d+ events/s`)
+// changing matches what differs from run to run, testTime what does in the results of rules test.
+var (
+	changing = regexp.MustCompile(`took \S+, \d+ events/s`)
+	testTime = regexp.MustCompile(`(?m)\t\d+\.\d{3}s$`)
+)
 
 func runScript(t *testing.T, commands string) string {
 	t.Helper()
@@ -98,7 +101,7 @@ func runScript(t *testing.T, commands string) string {
 		}
 		b.WriteString(line)
 		r := runLine(t, strings.TrimSpace(rest))
-		prefixed(&b, "| ", r.stdout)
+		prefixed(&b, "| ", testTime.ReplaceAllString(r.stdout, "\tTIME"))
 		prefixed(&b, "! ", changing.ReplaceAllString(r.stderr, "took TIME"))
 		if r.code != 0 {
 			fmt.Fprintf(&b, "= %d\n", r.code)

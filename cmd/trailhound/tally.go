@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"trailhound/rules"
+	"trailhound/rules/play"
 	"trailhound/state"
 )
 
 // tally counts what became of the input of one command.
 type tally struct {
-	files, records, events, matches int64
+	files, records, events int64
 
 	alerts     map[string]int64            // by rule
 	unheeded   map[rules.VerdictKind]int64 // duplicates and what was suppressed
@@ -25,6 +26,16 @@ func newTally() *tally {
 	return &tally{
 		alerts: map[string]int64{}, unheeded: map[rules.VerdictKind]int64{},
 		badReasons: map[rules.Reason]int64{}, skipped: map[rules.Reason]int64{},
+	}
+}
+
+// played takes over what a player has counted.
+func (t *tally) played(c play.Counts) {
+	t.records, t.events = c.Records, c.Events
+	for _, kind := range []rules.VerdictKind{rules.VerdictDuplicate, rules.VerdictSuppressed} {
+		if n := c.Verdicts[kind]; n > 0 {
+			t.unheeded[kind] = n
+		}
 	}
 }
 

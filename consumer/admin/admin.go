@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -21,10 +22,13 @@ import (
 //	/livez    200 as long as the process runs; a long restore is no reason to kill it
 //	/readyz   200 once every partition and shard assigned to this instance is worked on, else 503 and the reason
 //	/metrics  Prometheus text or OpenMetrics
+//	/debug/pprof/  profiles, if switched on (https://pkg.go.dev/net/http/pprof)
 type Server struct {
 	Metrics *Metrics
 	// Ready returns nil, or a sentence that says what is still missing.
 	Ready func() error
+	// Pprof serves the profiles of the Go runtime too.
+	Pprof bool
 }
 
 // Serve listens on l until ctx ends, and closes it.
@@ -33,6 +37,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics.registry, promhttp.HandlerOpts{}))
+	if s.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -15,6 +15,11 @@ import (
 // serve starts a server on a port of its own; stop ends it and returns Serve's error.
 func serve(t *testing.T, ready func() error) (url string, stop func() error) {
 	t.Helper()
+	return serveWith(t, ready, false)
+}
+
+func serveWith(t *testing.T, ready func() error, pprof bool) (url string, stop func() error) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +27,7 @@ func serve(t *testing.T, ready func() error) (url string, stop func() error) {
 	m, _, _ := used()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- (&Server{Metrics: m, Ready: ready}).Serve(ctx, l) }()
+	go func() { done <- (&Server{Metrics: m, Ready: ready, Pprof: pprof}).Serve(ctx, l) }()
 	var result error
 	ended := false
 	stop = func() error {
@@ -177,5 +182,18 @@ func TestServerListenerBreaks(t *testing.T) {
 	err = (&Server{Metrics: NewMetrics("")}).Serve(t.Context(), l)
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve() = %v on a closed listener; want an error with its address that wraps %v", err, net.ErrClosed)
+	}
+}
+
+// Profiles tell a lot about a process, and cost it something: nobody gets them unasked.
+func TestProfilesOnlyWhenSwitchedOn(t *testing.T) {
+	ready := func() error { return nil }
+	for on, want := range map[bool]int{false: http.StatusNotFound, true: http.StatusOK} {
+		url, _ := serveWith(t, ready, on)
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
+			if got, _, _ := request(t, http.MethodGet, url+path); got != want {
+				t.Errorf("GET %s with profiles switched on %t = %d; want %d", path, on, got, want)
+			}
+		}
 	}
 }

@@ -251,15 +251,10 @@ func (c *Changelog) outOfRange(ctx context.Context, at int64, cause error) error
 	return stop("the beginning of changelog %s partition %d has been deleted, so the state cannot be rebuilt: the topic must have cleanup.policy=compact and must never be given to kafka-delete-records; start a new app_id, or restore the topic from a backup", c.Topic, c.Partition)
 }
 
-// load puts one fetch into the local copy. All of it is read once before: what
-// Load is given it takes for the whole, and would move the position past records
-// that cannot be read.
+// load puts one fetch into the local copy.
 func (c *Changelog) load(f *wire.Fetched) error {
-	if err := f.Each(func(*wire.Record) bool { return true }); err != nil {
-		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, err)
-	}
-	err := c.Shard.Load(f.Next, func(yield func([]byte, []byte) bool) {
-		_ = f.Each(func(r *wire.Record) bool { return yield(r.Key, r.Value) }) // it has just been read to its end
+	err := c.Shard.Load(f.Next, func(yield func([]byte, []byte) bool) error {
+		return f.Each(func(r *wire.Record) bool { return yield(r.Key, r.Value) })
 	})
 	switch {
 	case errors.Is(err, state.ErrFormat):

@@ -372,7 +372,7 @@ func TestTakeInterruptedLongAgo(t *testing.T) {
 	if err := cold.shard.BeginRestore(b.now); err != nil {
 		t.Fatal(err)
 	}
-	if err := cold.shard.Load(1, func(func([]byte, []byte) bool) {}); err != nil {
+	if err := cold.shard.Load(1, func(func([]byte, []byte) bool) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	b.now = b.now.Add(week/2 - 1)
@@ -382,7 +382,7 @@ func TestTakeInterruptedLongAgo(t *testing.T) {
 	if err := again.shard.BeginRestore(b.now); err != nil {
 		t.Fatal(err)
 	}
-	if err := again.shard.Load(1, func(func([]byte, []byte) bool) {}); err != nil {
+	if err := again.shard.Load(1, func(func([]byte, []byte) bool) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	b.now = b.now.Add(week / 2)

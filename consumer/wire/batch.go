@@ -96,9 +96,9 @@ func (b *Batch) SizeWith(timestampMS int64, key, value []byte, headers ...Header
 	return batchHeader + len(b.records) + whole
 }
 
-// Reset empties the batch and keeps its memory.
+// Reset empties the batch and keeps its memory, if the last records made use of it.
 func (b *Batch) Reset() {
-	b.records, b.count, b.firstTime, b.maxTime = b.records[:0], 0, 0, 0
+	b.records, b.count, b.firstTime, b.maxTime = keep(b.records), 0, 0, 0
 }
 
 // Encode appends the batch in Kafka's record format (magic 2) to dst. Records that

@@ -41,7 +41,6 @@ type coder struct {
 	sink   appender
 	gunzip *gzip.Reader
 	gzip   *gzip.Writer
-	unlz4  *lz4.Reader
 	lz4    *lz4.Writer
 }
 
@@ -138,10 +137,12 @@ func unpack(codec compress.Compression, dst, src []byte, limit int) ([]byte, err
 		return unpackSnappy(dst, src, limit)
 	case compress.Zstd:
 		return unpackZstd(dst, src, limit)
-	case compress.Gzip, compress.Lz4:
+	case compress.Lz4:
+		return unpackLz4(dst, src, limit)
+	case compress.Gzip:
 		c := coders.Get().(*coder)
 		defer coders.Put(c)
-		return c.unpack(codec, dst, src, limit)
+		return c.ungzip(dst, src, limit)
 	}
 	return dst, fmt.Errorf("no compression has the number %d", codec)
 }
@@ -206,17 +207,10 @@ func unpackSnappyBlock(dst, src []byte, limit int) ([]byte, error) {
 	return dst[:len(dst)+len(out)], err
 }
 
-func (c *coder) unpack(codec compress.Compression, dst, src []byte, limit int) ([]byte, error) {
+func (c *coder) ungzip(dst, src []byte, limit int) ([]byte, error) {
 	c.source.Reset(src)
 	defer c.source.Reset(nil)
 	dst = room(dst, 4*len(src), limit)
-	if codec == compress.Lz4 {
-		if c.unlz4 == nil {
-			c.unlz4 = lz4.NewReader(nil)
-		}
-		c.unlz4.Reset(&c.source)
-		return readAll(dst, c.unlz4, limit)
-	}
 	if c.gunzip == nil {
 		c.gunzip = new(gzip.Reader)
 	}

@@ -14,11 +14,6 @@ const (
 
 	// maxUnpacked bounds what one batch may unpack to.
 	maxUnpacked = 256 << 20
-
-	// enoughUnpacked is what the batches of one fetch may unpack to together, but
-	// for the first: the rest comes with the next fetch, so that a well compressed
-	// partition does not cost its reader tens of MiB.
-	enoughUnpacked = 8 << 20
 )
 
 // FetchRequest asks for the records of one partition from an offset on.
@@ -61,11 +56,10 @@ type Fetched struct {
 	from      int64 // the offset asked for
 
 	response []byte // as it came
-	unpacked []byte // records of compressed batches
-	limit    int    // of unpacked; 0: maxUnpacked
+	limit    int    // of what a batch unpacks to; 0: maxUnpacked
 	sections []section
 	filter   abortFilter
-	record   Record
+	cursor   Cursor // of Each
 }
 
 // Fetch reads records of one partition, waiting up to req.MaxWait for them. It
@@ -102,7 +96,7 @@ func (f *Fetched) reset(req FetchRequest) {
 	f.HighWatermark, f.LastStable, f.LogStart = -1, -1, -1
 	f.Next, f.Bytes = req.Offset, 0
 	f.topic, f.partition, f.from = req.Topic, req.Partition, req.Offset
-	f.response, f.unpacked = keep(f.response), keep(f.unpacked)
+	f.response = keep(f.response)
 	f.sections = f.sections[:0]
 	f.filter.reset(req.ReadCommitted)
 }

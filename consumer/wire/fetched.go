@@ -3,7 +3,6 @@ package wire
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
@@ -12,7 +11,7 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// section is the records of one batch, unpacked.
+// section is the records of one batch, as they came.
 type section struct {
 	base      int64
 	lastDelta int32
@@ -20,6 +19,7 @@ type section struct {
 	appended  int64 // time of all records when the topic says LogAppendTime; else unset
 	byBroker  bool  // the topic says LogAppendTime
 	count     int
+	codec     compress.Compression
 	records   []byte
 }
 
@@ -38,27 +38,23 @@ func (h *header) control() bool               { return h.attributes&controlBit !
 func (h *header) transactional() bool         { return h.attributes&transactionalBit != 0 }
 func (h *header) records() []byte             { return h.batch[batchHeader:] }
 
-// take goes through the batches of a response: checks them, leaves out those
-// that a reader must not see, and unpacks the others. Where something cannot be
-// read behind batches that can, it stops before it, so that those are delivered
-// and the next fetch meets the error. A batch that was cut off at the end is
-// ignored: brokers fill MaxBytes that way.
+// take goes through the batches of a response: checks them, and leaves out those
+// that a reader must not see. Where a batch is damaged behind others that are not,
+// it stops before it, so that those are delivered and the next fetch meets the
+// error. A batch that was cut off at the end is ignored: brokers fill MaxBytes that
+// way.
 func (f *Fetched) take(set []byte) error {
 	for len(set) > 0 {
 		h, rest, err := f.split(set)
-		if err == nil && h.batch == nil {
+		switch {
+		case err != nil && f.Next > f.from:
+			return nil
+		case err != nil:
+			return err
+		case h.batch == nil:
 			return f.cutOff(set)
 		}
-		if err == nil {
-			err = f.add(&h)
-		}
-		if err != nil {
-			if f.Next > f.from {
-				return nil
-			}
-			f.sections = f.sections[:0]
-			return err
-		}
+		f.add(&h)
 		f.Next = max(f.Next, h.next)
 		set = rest
 	}
@@ -120,23 +116,9 @@ func (f *Fetched) corrupt(h *header, reason string) error {
 }
 
 // add makes a section of a batch, unless there is nothing in it for the reader.
-func (f *Fetched) add(h *header) error {
+func (f *Fetched) add(h *header) {
 	if f.filter.drops(h) || h.count == 0 || h.next <= f.Next {
-		return nil
-	}
-	records := h.records()
-	if codec := h.codec(); codec != compress.None {
-		start := len(f.unpacked)
-		out, err := unpack(codec, f.unpacked, records, f.unpackLimit(start))
-		if errors.Is(err, errTooLarge) && start > 0 {
-			// It is too much together with the batches before it: those first.
-			return err
-		}
-		if err != nil {
-			return f.corrupt(h, fmt.Sprintf("%v data of %d bytes: %v", codec, len(records), err))
-		}
-		f.unpacked = out
-		records = out[start:len(out):len(out)]
+		return
 	}
 	f.sections = append(f.sections, section{
 		base:      h.base,
@@ -145,66 +127,9 @@ func (f *Fetched) add(h *header) error {
 		appended:  int64(binary.BigEndian.Uint64(h.batch[atMaxTime:])),
 		byBroker:  h.attributes&logAppendTimeBit != 0,
 		count:     int(h.count),
-		records:   records,
+		codec:     h.codec(),
+		records:   h.records(),
 	})
-	return nil
-}
-
-// unpackLimit is what all batches may unpack to when have bytes are there already.
-func (f *Fetched) unpackLimit(have int) int {
-	limit := maxUnpacked
-	if f.limit > 0 {
-		limit = f.limit
-	}
-	if have > 0 {
-		limit = min(limit, enoughUnpacked)
-	}
-	return limit
-}
-
-// Each calls yield for every record from the requested offset on, in order, until
-// yield returns false. Control records never come, and those of aborted
-// transactions only without ReadCommitted. The *Record is one and the same each
-// time. A batch whose records cannot be read gives a *CorruptError, after the
-// records before the bad one.
-func (f *Fetched) Each(yield func(*Record) bool) error {
-	for i := range f.sections {
-		s := &f.sections[i]
-		rest := s.records
-		for n := range s.count {
-			var ok bool
-			rest, ok = s.next(rest, &f.record)
-			if !ok {
-				return f.badRecord(s, fmt.Sprintf("its record %d of %d is malformed", n+1, s.count))
-			}
-			if f.record.Offset >= f.from && !yield(&f.record) {
-				return nil
-			}
-		}
-		if len(rest) > 0 {
-			return f.badRecord(s, fmt.Sprintf("%d bytes are left behind its %d records", len(rest), s.count))
-		}
-	}
-	return nil
-}
-
-func (f *Fetched) badRecord(s *section, reason string) error {
-	return f.corrupt(&header{base: s.base, next: s.base + int64(s.lastDelta) + 1}, reason)
-}
-
-// next reads the record at the start of b.
-func (s *section) next(b []byte, r *Record) (rest []byte, ok bool) {
-	rest, ok = r.read(b)
-	if !ok || r.Offset < 0 || r.Offset > int64(s.lastDelta) {
-		return nil, false
-	}
-	r.Offset += s.base
-	if s.byBroker {
-		r.Timestamp = s.appended
-	} else {
-		r.Timestamp += s.firstTime
-	}
-	return rest, true
 }
 
 // abortFilter leaves out the batches of aborted transactions (KIP-98): the broker

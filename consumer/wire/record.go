@@ -5,8 +5,8 @@ import (
 	"iter"
 )
 
-// Record is one record of a fetch. Its slices lie in the buffers of the [Fetched]
-// that it came with, and are valid until the next fetch into that.
+// Record is one record of a fetch. Its slices are valid until the yield function of
+// [Fetched.Each] returns, or the [Cursor] moves on.
 type Record struct {
 	Offset    int64
 	Timestamp int64  // milliseconds since 1970: of the producer, or of the broker where the topic says LogAppendTime; -1: none

@@ -1,5 +1,7 @@
 //go:build !race
 
+// Package race tells tests whether the race detector is on: it makes everything
+// many times slower, and what it says about memory says nothing.
 package race
 
 // Enabled is whether this is a build with -race.

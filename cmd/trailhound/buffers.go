@@ -1,0 +1,108 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"trailhound/rules/play"
+)
+
+// fileBatch is some records of one file.
+type fileBatch struct {
+	play.Batch
+	data  []byte // which the records lie in
+	large []byte // which the last one lies in, if it is large; else nil
+}
+
+// keptBytes is how much memory is kept of large buffers that are not in use.
+const keptBytes = 2 * windowBytes
+
+// buffers keeps the memory that files are read into for the files after them. To make a buffer for a document of many
+// MB takes as long as to decode the document. It is safe for concurrent use.
+type buffers struct {
+	mu      sync.Mutex
+	split   [][]byte // that files are split in, by size
+	size    int      // of all of them
+	batches []*fileBatch
+	streams []*stream
+}
+
+// stream is what a file is read by.
+type stream struct {
+	unpacked unpacked
+	ahead    *ahead
+}
+
+// take returns the largest buffer; nil: none is there.
+func (k *buffers) take() []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := len(k.split) - 1
+	if last < 0 {
+		return nil
+	}
+	buf := k.split[last]
+	k.split, k.size = k.split[:last], k.size-cap(buf)
+	return buf
+}
+
+// keep takes back a buffer. When there is too much, the smallest ones go.
+func (k *buffers) keep(buf []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if cap(buf) == 0 || cap(buf) > keptBytes {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(k.split, buf, func(x, y []byte) int { return cmp.Compare(cap(x), cap(y)) })
+	k.split = slices.Insert(k.split, at, buf)
+	for k.size += cap(buf); k.size > keptBytes; k.split = slices.Delete(k.split, 0, 1) {
+		k.size -= cap(k.split[0])
+	}
+}
+
+// stream returns a stream that is at rest.
+func (k *buffers) stream() *stream {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := len(k.streams) - 1
+	if last < 0 {
+		return &stream{ahead: newAhead()}
+	}
+	s := k.streams[last]
+	k.streams = k.streams[:last]
+	return s
+}
+
+// ended takes back a stream, unless it is still in a read.
+func (k *buffers) ended(s *stream) {
+	if !s.ahead.stop() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.streams = append(k.streams, s)
+}
+
+// batch returns an empty batch.
+func (k *buffers) batch() *fileBatch {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := len(k.batches) - 1
+	if last < 0 {
+		return &fileBatch{data: make([]byte, 0, 2*splitBytes)}
+	}
+	b := k.batches[last]
+	k.batches = k.batches[:last]
+	return b
+}
+
+// done takes back a batch. There are not many: the window bounds them.
+func (k *buffers) done(b *fileBatch) {
+	k.keep(b.large)
+	clear(b.Records)
+	*b = fileBatch{Batch: play.Batch{Records: b.Records[:0]}, data: b.data[:0]}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.batches = append(k.batches, b)
+}

@@ -1,0 +1,16 @@
+package main
+
+import "trailhound/rules/play"
+
+// playOptions are those of a player with the rules and shards of the settings, for events of the past. Callbacks are
+// left to the caller.
+func (s *settings) playOptions() (play.Options, error) {
+	limits := s.pastLimits()
+	engine, err := s.engine(limits)
+	if err != nil {
+		return play.Options{}, err
+	}
+	return play.Options{
+		Engine: engine, State: s.stateOptions(limits), Shards: s.Shards, MaxUnpacked: int64(s.Limits.MaxUnpacked),
+	}, nil
+}

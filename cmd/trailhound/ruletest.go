@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"trailhound/config"
+	"trailhound/rules"
+	"trailhound/rules/ruletest"
+	"trailhound/state"
+)
+
+func (a *app) rulesTestCommand() *cobra.Command {
+	t := &ruleTests{app: a}
+	c := &cobra.Command{
+		Use:   "test [PATH…]",
+		Short: "Run tests of rules: events in YAML files, what must come of them, and what the rule must remember",
+		Long: "Test runs the tests in the files named, and in all files *_test.yaml and *_test.yml below the directories\n" +
+			"named; without a PATH, below the current one. Each test has the real engine and a state of its own in memory.\n" +
+			"A file gives its rule's parameters itself: no configuration is read. rules/README.md describes the format.\n\n" +
+			"The exit code is 0 when all tests passed, 1 when one failed or a file has mistakes, 2 when a path cannot be\n" +
+			"read or there is nothing to run.",
+		Example: "  trailhound rules test\n  trailhound rules test -v --run 'late|duplicate' rules/testdata/access_denied",
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.execute(c.Context(), args)
+		},
+	}
+	c.Flags().BoolVarP(&t.verbose, "verbose", "v", false, "name the tests that passed, too")
+	c.Flags().StringVar(&t.run, "run", "", "run only tests whose name this `REGEXP` matches")
+	c.Flags().BoolVar(&t.update, "update", false, "write the files that alert_file names, instead of comparing them")
+	return c
+}
+
+// ruleTests is one run of rules test.
+type ruleTests struct {
+	*app
+	verbose, update bool
+	run             string
+
+	wanted           *regexp.Regexp
+	passed, failed   int
+	broken, fileRuns int
+}
+
+// ruleSuite is what test files are run with: the defaults of the configuration, so that a test means the same
+// everywhere.
+func ruleSuite() *ruletest.Suite {
+	c := config.Default()
+	return &ruletest.Suite{
+		Rules: rules.Builtin(),
+		Limits: rules.Limits{
+			DuplicatesWithin: c.Events.DuplicatesWithin,
+			MaxLateness:      c.Events.MaxLateness,
+			MaxAhead:         c.Events.MaxAhead,
+			MaxAlertBytes:    int(c.Limits.MaxAlertBytes),
+		},
+		State:   state.Options{Lifetime: c.State.Lifetime, MaxSetMembers: c.Limits.MaxSetMembers},
+		Parse:   config.ParseYAML,
+		Decode:  config.DecodeParams,
+		Nearest: config.Nearest,
+	}
+}
+
+func (t *ruleTests) execute(ctx context.Context, args []string) (err error) {
+	if t.configFile != "" || len(t.set) > 0 {
+		return usagef("rules test reads no configuration; give parameters in the test file")
+	}
+	if t.wanted, err = regexp.Compile(t.run); err != nil {
+		return usagef("--run: %s", err)
+	}
+	paths, err := ruleTestFiles(args)
+	if err != nil {
+		return err
+	}
+	suite := ruleSuite()
+	suite.Update = t.update
+	for _, path := range paths {
+		if err := t.file(ctx, suite, path); err != nil {
+			return err
+		}
+	}
+	return t.verdict()
+}
+
+// verdict is the error that the whole run comes to.
+func (t *ruleTests) verdict() error {
+	var parts []string
+	if t.failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d tests failed", t.failed, t.failed+t.passed))
+	}
+	if t.broken > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d files have mistakes", t.broken, t.fileRuns))
+	}
+	switch {
+	case len(parts) > 0:
+		return errors.New(strings.Join(parts, "; "))
+	case t.passed == 0:
+		return usagef("--run %s matches none of the tests", t.run)
+	}
+	return nil
+}
+
+// file runs the tests of one file and reports them as go test does.
+func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string) error {
+	begun := time.Now()
+	t.fileRuns++
+	f, err := suite.Load(path)
+	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Path == path {
+		return usagef("%s", pathError(err))
+	}
+	if err != nil {
+		t.broken++
+		if err := t.lines("", strings.Split(err.Error(), "\n")); err != nil {
+			return err
+		}
+		return t.line("FAIL\t%s\t[not a test file]", path)
+	}
+	passed, failed := 0, 0
+	for _, test := range f.Tests {
+		if !t.wanted.MatchString(test.Name) {
+			continue
+		}
+		ok, err := t.test(ctx, path, test)
+		if err != nil {
+			return err
+		}
+		if ok {
+			passed++
+		} else {
+			failed++
+		}
+	}
+	t.passed, t.failed = t.passed+passed, t.failed+failed
+	took := fmt.Sprintf("%.3fs", time.Since(begun).Seconds())
+	switch {
+	case failed > 0:
+		return t.line("FAIL\t%s\t%d of %d tests failed\t%s", path, failed, passed+failed, took)
+	case passed == 0:
+		return t.line("ok\t%s\t[no tests to run]", path)
+	}
+	return t.line("ok\t%s\t%s\t%s", path, tests(passed), took)
+}
+
+func tests(n int) string {
+	if n == 1 {
+		return "1 test"
+	}
+	return fmt.Sprintf("%d tests", n)
+}
+
+func (t *ruleTests) test(ctx context.Context, path string, test *ruletest.Test) (ok bool, err error) {
+	failure, err := test.Run(ctx)
+	if err != nil {
+		return false, err
+	}
+	if failure == nil {
+		if t.verbose {
+			err = t.line("--- PASS: %s (%s:%d)", test.Name, path, test.Line)
+		}
+		return true, err
+	}
+	if err := t.line("--- FAIL: %s (%s:%d)", test.Name, path, test.Line); err != nil {
+		return false, err
+	}
+	return false, t.lines("    ", failure.Lines())
+}
+
+// line writes one line: what is in a test file or an event reaches a terminal escaped.
+func (t *ruleTests) line(format string, args ...any) error {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = printable(text)
+		}
+	}
+	_, err := fmt.Fprintf(t.stdout, format+"\n", args...)
+	return err
+}
+
+func (t *ruleTests) lines(indent string, lines []string) error {
+	for _, text := range lines {
+		if err := t.line("%s%s", indent, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ruleTestFiles lists the files of tests: those named, whatever their names, and those below directories that are.
+func ruleTestFiles(args []string) ([]string, error) {
+	if len(args) == 0 {
+		args = []string{"."}
+	}
+	var paths []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil {
+			return nil, usagef("%s", pathError(err))
+		}
+		if !info.IsDir() {
+			paths = append(paths, arg)
+			continue
+		}
+		below, err := ruleTestFilesBelow(arg)
+		if err != nil {
+			return nil, usagef("%s", pathError(err))
+		}
+		if len(below) == 0 {
+			return nil, usagef("no *_test.yaml below %s; name files or directories", printable(arg))
+		}
+		paths = append(paths, below...)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
+}
+
+func ruleTestFilesBelow(dir string) (paths []string, err error) {
+	err = filepath.WalkDir(dir, func(p string, entry fs.DirEntry, err error) error {
+		name := entry.Name()
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && strings.HasPrefix(name, ".") && p != dir:
+			return filepath.SkipDir
+		case !entry.IsDir() && (strings.HasSuffix(name, "_test.yaml") || strings.HasSuffix(name, "_test.yml")):
+			paths = append(paths, p)
+		}
+		return nil
+	})
+	return paths, err
+}

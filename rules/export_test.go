@@ -1,0 +1,4 @@
+package rules
+
+// CheckAlert is for the tests outside the package.
+var CheckAlert = checkAlert

@@ -1,0 +1,185 @@
+package ruletest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"trailhound/rules"
+)
+
+// step is one step of a test: some events, and what must come of them.
+type step struct {
+	line int
+
+	// What is fed: records as they stand, or so many events made of one.
+	records  [][]byte
+	event    object
+	absent   []string
+	at       time.Duration // of the first event, after the test's start
+	every    time.Duration
+	times    int
+	recordAt time.Duration // timestamp of the records; unset: none
+
+	verdicts  []string // one for all events, or one each; nil: the rule must have looked
+	reason    rules.Reason
+	alerts    []any // each a part of an alert; nil elements: any alert
+	alertFile string
+	states    []stateWant
+}
+
+// stateWant is what a key must have after the step.
+type stateWant struct {
+	key      string // "": that of the latest event which had one
+	counters []wanted[int64]
+	sets     []wanted[[]string]
+	expires  []wanted[time.Duration]
+}
+
+type wanted[T any] struct {
+	name  string
+	value T
+}
+
+// unset is a span that the file does not give.
+const unset = time.Duration(-1 << 63)
+
+// A span of time in a test is at most a hundred years.
+const maxSpan = 36500 * 24 * time.Hour
+
+type stepText struct {
+	At        time.Duration `param:"at" range:"-36500d..36500d"`
+	Every     time.Duration `param:"every" range:"0..36500d"`
+	Times     int           `param:"times" range:"1..10000"`
+	RecordAt  time.Duration `param:"record_at" range:"-36500d..36500d"`
+	Event     *yaml.Node    `param:"event"`
+	EventFile string        `param:"event_file"`
+	Raw       *yaml.Node    `param:"raw"`
+	Absent    []string      `param:"absent"`
+	Verdict   *yaml.Node    `param:"verdict"`
+	Reason    string        `param:"reason"`
+	Alerts    *yaml.Node    `param:"alerts"`
+	AlertFile string        `param:"alert_file"`
+	Expect    *yaml.Node    `param:"expect"`
+}
+
+// step reads one step. base is what its event has from the file and the test,
+// last the time of the event before it.
+func (r *reader) step(node *yaml.Node, base object, last time.Duration) *step {
+	text := stepText{Times: 1}
+	s := &step{line: node.Line, at: last, times: 1, recordAt: unset}
+	if !r.decode(node, &text) {
+		return s
+	}
+	s.every, s.times, s.absent = text.Every, text.Times, text.Absent
+	if given(node, "at") {
+		s.at = text.At
+	}
+	if given(node, "record_at") {
+		s.recordAt = text.RecordAt
+	}
+	if s.every > maxSpan/time.Duration(s.times) || s.lastAt() > maxSpan {
+		r.problem(node, "the step ends more than a hundred years after the test's start")
+		s.every, s.at = 0, 0
+	}
+	r.source(s, &text, node, base)
+	r.verdicts(s, &text)
+	r.alerts(s, &text)
+	r.states(s, text.Expect)
+	return s
+}
+
+// target follows an alias to what it names.
+func target(node *yaml.Node) *yaml.Node {
+	for node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	return node
+}
+
+// given tells whether a mapping has a key.
+func given(node *yaml.Node, name string) bool {
+	node = target(node)
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == name {
+			return true
+		}
+	}
+	return false
+}
+
+// source reads what the step feeds: one of event, event_file and raw.
+func (r *reader) source(s *step, text *stepText, node *yaml.Node, base object) {
+	s.event = base.merge(r.event(text.Event))
+	if text.EventFile == "" && text.Raw == nil {
+		if len(s.event) == 0 && text.Event == nil {
+			r.problem(node, "the step has no event; give event, event_file or raw")
+		}
+		r.takeAway(s, node)
+		return
+	}
+	extra := []string{"event", "absent", "at", "every"}
+	extra = slices.DeleteFunc(extra, func(name string) bool { return !given(node, name) })
+	switch {
+	case text.EventFile != "" && text.Raw != nil:
+		r.problem(node, "event_file and raw are both given; give one")
+	case len(extra) > 0:
+		r.problem(node, "%s cannot go with event_file or raw, which are fed as they stand", extra[0])
+	case text.Raw != nil:
+		s.records = [][]byte{r.raw(text.Raw)}
+	default:
+		s.records = r.records(node, text.EventFile)
+	}
+	s.event = nil
+}
+
+func (r *reader) raw(n *yaml.Node) []byte {
+	if n.Kind != yaml.ScalarNode {
+		r.problem(n, "raw is the text of one record, in quotes")
+		return nil
+	}
+	if n.Tag != "!!binary" {
+		return []byte(n.Value)
+	}
+	data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(n.Value), ""))
+	if err != nil {
+		r.problem(n, "raw: %s", err)
+	}
+	return data
+}
+
+// takeAway checks that what is to be absent would be there.
+func (r *reader) takeAway(s *step, node *yaml.Node) {
+	full := made(s, 0, time.Time{}, 0)
+	for _, path := range s.absent {
+		var ok bool
+		if full, ok = full.without(path); !ok {
+			r.problem(node, "absent: the event has no %s; it has %s", path, quoted(full.names()))
+		}
+	}
+}
+
+// count is how many events the step has; of records, how many records.
+func (s *step) count() int { return max(1, len(s.records)) * s.times }
+
+// lastAt is the time of the step's last event, after the test's start.
+func (s *step) lastAt() time.Duration { return s.at + time.Duration(s.times-1)*s.every }
+
+// made makes the event of one repetition: what the step says, and what every
+// event has that says nothing of it.
+func made(s *step, i int, start time.Time, number int) object {
+	e := object{
+		{"eventVersion", "1.11"},
+		{"eventTime", start.Add(s.at + time.Duration(i)*s.every).UTC().Format(time.RFC3339Nano)},
+		{"awsRegion", "us-east-1"},
+		{"eventID", fmt.Sprintf("8f14e45f-ceea-467f-a000-%012d", number)},
+		{"eventType", "AwsApiCall"},
+		{"eventCategory", "Management"},
+		{"recipientAccountId", "111122223333"},
+	}
+	return e.merge(s.event)
+}

@@ -1,0 +1,168 @@
+package state
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"time"
+)
+
+// ValueKind is a kind of [Value].
+type ValueKind string
+
+// The kinds of value.
+const (
+	ValueCounter     ValueKind = "counter"
+	ValueSet         ValueKind = "set"
+	ValueSuppression ValueKind = "suppression"
+)
+
+// Value is one value as it is kept, for people to look at.
+type Value struct {
+	Kind      ValueKind
+	Rule, Key string
+	Name      string    // "" for a suppression: of its dedup string only a hash is kept
+	Count     int64     // the count, the number of members, or of alerts held back
+	Counted   int64     // a counter's events
+	First     time.Time // a counter's first event; zero for the other kinds
+	Newest    time.Time // event time of the newest write; of a suppression, the end of its span
+	Expiry    time.Time // the event time from which on the value is absent
+	OwnExpiry bool      // SetKeyExpiration gave it; else it is the lifetime after Newest
+
+	changelogKey string
+	number       uint64 // of a set
+}
+
+// Live tells whether an event of this time still meets the value. Sweep removes
+// it only some time after its expiry, so a Value that is given may be dead.
+func (v *Value) Live(at time.Time) bool { return at.Before(v.Expiry) }
+
+// Values gives the values of one rule and key as this Tx sees them, its own
+// changes included; those of a Scope that is not committed are not. An empty
+// key stands for all keys, an empty rule for all rules. Counters come first,
+// then sets, then suppressions; each kind in the order of the changelog's keys.
+//
+// It reads and changes nothing: neither the Tx nor a Scope of it sees a
+// difference. Errors of the store stick to the Tx and end the sequence.
+func (t *Tx) Values(rule, key string) iter.Seq[Value] {
+	return func(yield func(Value) bool) {
+		_ = t.valuesOf(kindCounter, rule, key, keysOf(t.counters), yield) &&
+			t.valuesOf(kindSet, rule, key, keysOf(t.sets), yield) &&
+			t.valuesOf(kindSuppression, rule, key, keysOf(t.suppressions), yield)
+	}
+}
+
+func keysOf[T any](entries map[string]*T) []string {
+	keys := make([]string, 0, len(entries))
+	for key := range entries {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// valuesOf merges what is on disk with what the Tx holds, whose keys it is given
+// sorted. It reports whether yield wants more.
+func (t *Tx) valuesOf(kind byte, rule, key string, held []string, yield func(Value) bool) bool {
+	prefix := inspectPrefix(kind, rule, key)
+	held = slices.DeleteFunc(held, func(k string) bool { return !bytes.HasPrefix([]byte(k), prefix) })
+	more := t.err == nil
+	show := func(key string, onDisk []byte) bool {
+		v, ok, err := t.valueAt(key, onDisk)
+		t.damaged([]byte(key), err)
+		return err == nil && (!ok || yield(v))
+	}
+	err := t.shard.scan(prefix, nil, func(key, value []byte) (bool, error) {
+		for more && len(held) > 0 && held[0] < string(key) {
+			more, held = show(held[0], nil), held[1:]
+		}
+		if more && len(held) > 0 && held[0] == string(key) {
+			held = held[1:]
+		}
+		more = more && show(string(key), value)
+		return more, nil
+	})
+	if err != nil {
+		t.fail(err)
+		return false
+	}
+	for more && len(held) > 0 {
+		more, held = show(held[0], nil), held[1:]
+	}
+	return more
+}
+
+func inspectPrefix(kind byte, rule, key string) []byte {
+	prefix := []byte{kind}
+	if rule == "" {
+		return prefix
+	}
+	if prefix = appendPart(prefix, rule); key != "" {
+		prefix = appendPart(prefix, key)
+	}
+	return prefix
+}
+
+// valueAt gives the value of a changelog key: as the Tx holds it, else as it is
+// on disk. Not ok: it is absent.
+func (t *Tx) valueAt(changelogKey string, onDisk []byte) (v Value, ok bool, err error) {
+	k, err := parseKey([]byte(changelogKey))
+	if err != nil {
+		return Value{}, false, err
+	}
+	v = Value{Rule: string(k.rule), Key: string(k.key), Name: string(k.name), changelogKey: changelogKey}
+	var l life
+	switch k.kind {
+	case kindCounter:
+		var c counter
+		if e := t.counters[changelogKey]; e != nil {
+			c = e.now
+		} else if c, err = decodeCounter(onDisk); err != nil {
+			return Value{}, false, err
+		}
+		v.Kind, v.Count, v.Counted, v.First, l, ok = ValueCounter, c.count, int64(c.total), instant(c.first), c.life, c.exists
+	case kindSet:
+		var m set
+		if e := t.sets[changelogKey]; e != nil {
+			m = e.now
+		} else if m, err = decodeSet(onDisk); err != nil {
+			return Value{}, false, err
+		}
+		v.Kind, v.Count, v.number, l, ok = ValueSet, m.count, m.number, m.life, m.exists
+	case kindSuppression:
+		var u suppression
+		if e := t.suppressions[changelogKey]; e != nil {
+			u = e.now
+		} else if u, err = decodeSuppression(onDisk); err != nil {
+			return Value{}, false, err
+		}
+		v.Kind, v.Count, l, ok = ValueSuppression, u.held, u.life, u.exists
+	}
+	v.Newest, v.OwnExpiry = instant(l.newest), l.expiry != noTime
+	v.Expiry = instant(l.deadline(t.shard.store.lifetime))
+	return v, ok, nil
+}
+
+// MembersOf gives the first n members, sorted by their bytes, of a set that
+// Values of the same Tx has given.
+func (t *Tx) MembersOf(v Value, n int) []string {
+	if v.Kind != ValueSet || n <= 0 {
+		return nil
+	}
+	n = min(n, int(v.Count))
+	e := t.sets[v.changelogKey]
+	if e == nil {
+		return t.members(v.number, nil, nil, n)
+	}
+	var came []string
+	for member, in := range e.members {
+		if in {
+			came = append(came, member)
+		}
+	}
+	slices.Sort(came)
+	if e.disk.count == 0 || e.now.number != e.disk.number {
+		return came[:min(n, len(came))]
+	}
+	return t.members(v.number, e.members, came, n)
+}
