@@ -117,17 +117,22 @@ func (d *detector) publish(out rules.Outcome) {
 func (d *detector) alert(a *rules.Alert) {
 	key := []byte(a.Dedup)
 	to := txn.Partition{Topic: d.app.Alerts, Number: wire.PartitionOf(key, d.alerts)}
-	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload,
-		wire.Header{Key: "alert_id", Value: []byte(a.ID)},
-		wire.Header{Key: "rule_id", Value: []byte(a.RuleID)},
-		wire.Header{Key: "severity", Value: []byte(a.Severity)},
-		wire.Header{Key: "schema", Value: []byte(rules.AlertSchema)},
-		wire.Header{Key: "content-type", Value: []byte("application/json")},
-	)
+	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload, AlertHeaders(a)...)
 	d.outputs++
 	d.bytes += len(key) + len(a.Payload)
 	d.meter.Alert(a.RuleID)
 	d.log.Debug().Str("rule", a.RuleID).Str("alert_id", a.ID).Str("severity", a.Severity).Msg("alert")
+}
+
+// AlertHeaders returns the headers of an alert's record.
+func AlertHeaders(a *rules.Alert) []wire.Header {
+	return []wire.Header{
+		{Key: "alert_id", Value: []byte(a.ID)},
+		{Key: "rule_id", Value: []byte(a.RuleID)},
+		{Key: "severity", Value: []byte(a.Severity)},
+		{Key: "schema", Value: []byte(rules.AlertSchema)},
+		{Key: "content-type", Value: []byte("application/json")},
+	}
 }
 
 func (d *detector) reject(b badEvent) {
@@ -142,7 +147,7 @@ func (d *detector) reject(b badEvent) {
 	ev := d.noisy.Warn().Str("reason", string(b.reason)).Str("rule", b.rule).Str("topic", source.Topic).
 		Int32("partition", source.Partition).Int64("offset", source.Offset)
 	if b.reason == rules.ReasonTooLate {
-		ev = ev.Str("remedy", "trailhound detect evaluates files whatever their age, as trailhound replay will ranges of a topic")
+		ev = ev.Str("remedy", "trailhound replay evaluates ranges of a topic whatever the age of their events, as trailhound detect does files")
 	}
 	ev.Msg("event sent to the dead-letter topic")
 }

@@ -38,7 +38,7 @@ const (
 	flushWithin  = 10 * time.Second      // at the end of a run: what is not acknowledged by then is sent again by the next owner
 	commitWithin = 5 * time.Second       // at the end of a run: what is not committed by then is read again by the next owner
 	laneBytes    = 256 << 10             // of a produce request to one partition
-	laneLinger   = 20 * time.Millisecond // at most between two of them, unless the next is full
+	laneLinger   = 30 * time.Millisecond // at most between two of them, unless the next is full
 	batchFraming = 1 << 10               // room for a batch's header and one record's framing
 )
 

@@ -21,11 +21,11 @@ import (
 
 const (
 	commitShare    = 4                     // a batch takes at least so many times its commit: commits take at most a fifth of the time
-	commitLinger   = 50 * time.Millisecond // at most between two commits, unless the batch is full
+	commitLinger   = 75 * time.Millisecond // at most between two commits, unless the batch is full
 	lazyCommit     = 60 * time.Second      // a position that moved without a change is committed after this long (PROTOCOL D8)
 	trimEvery      = 30 * time.Second      // DeleteRecords on the work topic
-	batchBytes     = 4 << 20               // changes, alerts and dead letters of one transaction
-	batchEvents    = 20_000                // work records of one transaction
+	batchBytes     = 1 << 20               // changes, alerts and dead letters of one transaction
+	batchEvents    = 2_000                 // work records of one transaction
 	sweepPerCommit = 2_000                 // expired keys that leave with one transaction, at least
 	sweepPerEvent  = 4                     // the same, for each of its work records
 	trimWithin     = 2 * time.Second       // evaluation waits for it
@@ -225,7 +225,7 @@ func (d *detector) workOffset(ctx context.Context, before workLog, newWork bool)
 func (d *detector) follow(ctx context.Context, at int64) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(d.app.Shards), log: d.log, tries: d.status.reading}
+	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards), log: d.log, tries: d.status.reading}
 	in.start(fetching, at)
 	for f := range in.full {
 		if err := d.consume(ctx, &in, f); err != nil {

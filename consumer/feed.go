@@ -13,15 +13,17 @@ import (
 
 const (
 	fetchWait   = time.Second // long poll: an idle partition costs one request a second
-	fetchMemory = 4 << 20     // for the buffers of all feeds of a kind, if leastFetch allows it
+	inputMemory = 8 << 20     // for the buffers of all feeds of inputs, if leastFetch allows it
+	workMemory  = 2 << 20     // the same, of work: a twentieth of the events goes there
 	leastFetch  = 128 << 10   // below this the requests begin to cost more than what they bring
 	mostFetch   = 1 << 20
 )
 
-// fetchBytes is what each of so many feeds asks for at a time. Records in larger
-// batches come all the same: the first batch of an answer is always whole (KIP-74).
-func fetchBytes(feeds int) int {
-	return min(max(fetchMemory/(fetchAhead*max(feeds, 1)), leastFetch), mostFetch)
+// fetchBytes is what each of so many feeds asks for at a time if they have so much
+// memory together. Records in larger batches come all the same: the first batch of an
+// answer is always whole (KIP-74).
+func fetchBytes(memory, feeds int) int {
+	return min(max(memory/(fetchAhead*max(feeds, 1)), leastFetch), mostFetch)
 }
 
 // feed reads one partition a fetch ahead of its reader, so that the broker works

@@ -54,7 +54,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		acceptLoss: s.Accept.Loss, mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
 		log: rateLimited(log), meter: meter, progress: newProgress(start),
 		feed: feed{
-			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(s.inputPartitions()), readCommitted: true,
+			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions()), readCommitted: true,
 			log: log, tries: newAttempts(),
 		},
 	}

@@ -37,7 +37,7 @@ func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Rec
 	defer stop(nil)
 	var mu sync.Mutex
 	var readers sync.WaitGroup
-	bytes := fetchBytes(len(meta[t.Topic].Partitions))
+	bytes := fetchBytes(inputMemory, len(meta[t.Topic].Partitions))
 	for _, p := range meta[t.Topic].Partitions {
 		readers.Go(func() {
 			err := t.partition(reading, p.Index, bytes, func(rec *wire.Record) error {

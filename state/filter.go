@@ -71,25 +71,27 @@ func (h *Shard) maySee(event [16]byte) (bool, error) {
 	return h.seen == nil || h.seen.may(event), nil
 }
 
-// filter makes the filter of the events that are on disk.
+// filter makes the filter of the events that are on disk. It looks at them twice,
+// for a filter of the right size without a copy of them all.
 func (h *Shard) filter() error {
-	var events [][16]byte
-	err := h.scan([]byte{kindSeen}, nil, func(key, _ []byte) (bool, error) {
-		if len(key) == 1+16 {
-			events = append(events, [16]byte(key[1:]))
+	n := 0
+	if err := h.eachSeen(func([16]byte) { n++ }); err != nil {
+		return err
+	}
+	h.seen, h.filtered = newSeenFilter(n), true
+	if h.seen == nil {
+		return nil
+	}
+	return h.eachSeen(h.seen.add)
+}
+
+func (h *Shard) eachSeen(fn func(event [16]byte)) error {
+	return h.scan([]byte{kindSeen}, nil, func(key, _ []byte) (bool, error) {
+		if len(key) == 1+16 { // whatever else there is, Tx.Seen does not ask for it
+			fn([16]byte(key[1:]))
 		}
 		return true, nil
 	})
-	if err != nil {
-		return err
-	}
-	h.seen, h.filtered = newSeenFilter(len(events)), true
-	if h.seen != nil {
-		for _, e := range events {
-			h.seen.add(e)
-		}
-	}
-	return nil
 }
 
 // unfilter forgets the filter, so that it is made anew when it is next asked for.

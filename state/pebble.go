@@ -9,7 +9,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 )
 
-const memTableBytes = 16 << 20
+// A memtable is as large as the cache, within bounds: large ones are written to disk
+// less often, and merged with less work.
+const (
+	leastMemTable = 4 << 20
+	mostMemTable  = 16 << 20
+)
 
 // pebbleOptions keeps the memory small, two memtables and the cache, and the
 // look-up of a key that is not there cheap: most events are seen for the first
@@ -19,18 +24,24 @@ const memTableBytes = 16 << 20
 // flush has left, so that no lost file, and no half-written one, can ever leave a
 // gap between what is there; and each change is written once.
 func pebbleOptions(o Options, lock *pebble.Lock, f *failure) *pebble.Options {
+	cache := orDefault(o.CacheBytes, DefaultCacheBytes)
+	memTable := min(max(cache, leastMemTable), mostMemTable)
 	p := &pebble.Options{
 		FS:         o.FS,
 		Lock:       lock,
 		DisableWAL: true,
 		// Pebble takes the memtables out of the cache: one that is written to,
 		// one on its way to disk.
-		CacheSize:                   orDefault(o.CacheBytes, DefaultCacheBytes) + 2*memTableBytes,
+		CacheSize:                   cache + 2*memTable,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
-		MemTableSize:                memTableBytes,
+		MemTableSize:                uint64(memTable),
 		MemTableStopWritesThreshold: 4,
 		MaxOpenFiles:                512,
-		Logger:                      logger{warn: o.Warn, fatal: o.Fatal, failure: f},
+		// With small memtables this halves what is written again and again; a look-up
+		// passes over tables that cannot hold its key by their filters.
+		L0CompactionThreshold:     8,
+		L0CompactionFileThreshold: 1000,
+		Logger:                    logger{warn: o.Warn, fatal: o.Fatal, failure: f},
 		EventListener: &pebble.EventListener{
 			// Pebble would try again at once and for ever, and writers would wait.
 			BackgroundError: f.report,

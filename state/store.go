@@ -15,7 +15,7 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultCacheBytes    = 16 << 20
+	DefaultCacheBytes    = 8 << 20
 	DefaultLifetime      = 90 * 24 * time.Hour
 	DefaultMaxLateness   = 168 * time.Hour
 	DefaultMaxSetMembers = 10_000

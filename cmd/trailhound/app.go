@@ -18,6 +18,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+
+	exitDifferent = 3 // of replay --diff
 )
 
 // app is what every command is given from outside, and the flags that every command takes. Commands are its
@@ -54,6 +56,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (a *app) exit(err error) int {
 	if err == nil || errors.Is(err, errNoReader) {
 		return exitDone
+	}
+	if errors.Is(err, errDifferent) {
+		return exitDifferent
 	}
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")

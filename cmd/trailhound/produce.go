@@ -95,9 +95,9 @@ func newProducer(ctx context.Context, client *wire.Client, name string, s *setti
 	return p, nil
 }
 
-// add takes one record, whose key and value it copies; a nil key is none. It waits while too much is pending. A
+// add takes one record, all of which it copies; a nil key is none. It waits while too much is pending. A
 // *tooLargeError concerns this record alone; after any other error nothing more is written.
-func (p *producer) add(key, value []byte) error {
+func (p *producer) add(key, value []byte, headers ...wire.Header) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
@@ -106,13 +106,13 @@ func (p *producer) add(key, value []byte) error {
 		}
 		n, now := p.partition(key), time.Now().UnixMilli()
 		b := &p.filling[n]
-		size := b.SizeWith(now, key, value)
+		size := b.SizeWith(now, key, value, headers...)
 		switch {
 		case b.Len() == 0 && size > p.most:
 			return &tooLargeError{p.topic, size, p.most}
 		case b.Len() == 0 || size <= min(batchBytes, p.most) && p.bytes < pendingBytes:
 			p.bytes += size - b.Size()
-			b.Append(now, key, value)
+			b.Append(now, key, value, headers...)
 			p.changed.Broadcast()
 			return nil
 		case key == nil && p.turn():

@@ -19,17 +19,24 @@ type console struct {
 
 // newConsole returns the console of a command that has total bytes to read; -1: nobody knows.
 func (a *app) newConsole(what string, total int64) *console {
+	return a.consoleOf(what, total, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
+}
+
+// recordConsole returns the console of a command that has total records to read.
+func (a *app) recordConsole(what string, total int64) *console {
+	return a.consoleOf(what, total, progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"))
+}
+
+func (a *app) consoleOf(what string, total int64, unit ...progressbar.Option) *console {
 	c := &console{w: a.stderr}
 	if a.stderrTerminal {
-		c.bar = progressbar.NewOptions64(total,
+		c.bar = progressbar.NewOptions64(total, append(unit,
 			progressbar.OptionSetWriter(a.stderr),
 			progressbar.OptionSetDescription(what),
-			progressbar.OptionShowBytes(true),
-			progressbar.OptionUseIECUnits(true),
 			progressbar.OptionFullWidth(),
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionClearOnFinish(),
-		)
+		)...)
 	}
 	return c
 }

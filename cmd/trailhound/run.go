@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -64,6 +65,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if err := s.settleTopics(ctx, client, log); err != nil {
 		return err
 	}
+	a.collectOften()
 	store, err := s.openState(log)
 	if err != nil {
 		return err
@@ -96,6 +98,19 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	}
 	log.Info().Msg("stopped")
 	return nil
+}
+
+// garbagePercent is how much garbage the heap takes before it is collected, in percent
+// of what is alive. Nearly all of that is a few large buffers without pointers, which
+// cost the collector next to nothing: a quarter instead of Go's 100 saves a third of
+// the memory.
+const garbagePercent = 25
+
+// collectOften sets garbagePercent, unless the environment says otherwise.
+func (a *app) collectOften() {
+	if a.getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 }
 
 // openState opens the local state, which the caller closes.

@@ -65,23 +65,24 @@ func (t *tally) badTotal() int64 {
 
 // summary returns the counts as lines for people.
 func (t *tally) summary(took time.Duration, more ...string) string {
-	var alerts int64
-	for _, n := range t.alerts {
-		alerts += n
-	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "files %d, records %d, events %d", t.files, t.records, t.events)
 	for _, m := range more {
 		b.WriteString(", " + m)
 	}
 	b.WriteString("\n")
-	line(&b, "alerts", t.alerts)
-	line(&b, "not evaluated again", t.unheeded)
-	line(&b, "dead letters", t.badReasons)
-	line(&b, "skipped", t.skipped)
-	rate := float64(t.events) / max(took, time.Microsecond).Seconds()
-	fmt.Fprintf(&b, "took %s, %.0f events/s\n", took.Round(time.Millisecond), rate)
+	t.outcome(&b, took)
 	return b.String()
+}
+
+// outcome adds what became of the events, and how fast.
+func (t *tally) outcome(b *strings.Builder, took time.Duration) {
+	line(b, "alerts", t.alerts)
+	line(b, "not evaluated again", t.unheeded)
+	line(b, "dead letters", t.badReasons)
+	line(b, "skipped", t.skipped)
+	rate := float64(t.events) / max(took, time.Microsecond).Seconds()
+	fmt.Fprintf(b, "took %s, %.0f events/s\n", took.Round(time.Millisecond), rate)
 }
 
 // line adds the counts, sorted by name, if there are any.

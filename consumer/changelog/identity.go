@@ -114,6 +114,11 @@ type Agreement struct {
 // difference that was not accepted is a StopError that names the key. App id and
 // shard count are fixed for the life of an app id.
 func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
+	if seeding, err := Seeding(h); err != nil {
+		return Agreement{}, err
+	} else if seeding {
+		return Agreement{}, stop("the state of app %s is being seeded, or trailhound state seed was interrupted: let it come to its end, or start it again", own.App)
+	}
 	old, err := readIdentity(h)
 	if err != nil {
 		return Agreement{}, err

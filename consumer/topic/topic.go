@@ -113,7 +113,7 @@ func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info)
 // the last offset that a read-committed reader can reach now.
 func Bounds(ctx context.Context, c *wire.Client, topic string, partition int32) (start, end int64, err error) {
 	err = patiently(ctx, c, func(ctx context.Context) error {
-		start, end, err = bounds(ctx, c, topic, int(partition))
+		start, end, err = bounds(ctx, c, topic, int(partition), kafka.ReadUncommitted)
 		return err
 	})
 	if err != nil {
@@ -122,9 +122,10 @@ func Bounds(ctx context.Context, c *wire.Client, topic string, partition int32) 
 	return start, end, nil
 }
 
-func bounds(ctx context.Context, c *wire.Client, topic string, partition int) (start, end int64, err error) {
+func bounds(ctx context.Context, c *wire.Client, topic string, partition int, isolation kafka.IsolationLevel) (start, end int64, err error) {
 	res, err := c.Kafka().ListOffsets(ctx, &kafka.ListOffsetsRequest{
-		Topics: map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(partition), kafka.LastOffsetOf(partition)}},
+		Topics:         map[string][]kafka.OffsetRequest{topic: {kafka.FirstOffsetOf(partition), kafka.LastOffsetOf(partition)}},
+		IsolationLevel: isolation,
 	})
 	if err != nil {
 		return 0, 0, err

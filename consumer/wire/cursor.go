@@ -81,7 +81,7 @@ func (c *Cursor) open() bool {
 		return true
 	}
 	if c.buffer == nil {
-		c.buffer = unpacked.Get().(*[]byte)
+		c.buffer = unpacked[c.f.class].Get().(*[]byte)
 	}
 	if *c.buffer, c.err = unpack(s.codec, (*c.buffer)[:0], s.records, c.f.unpackLimit()); c.err != nil {
 		c.err = c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), c.err))
@@ -97,16 +97,30 @@ func (c *Cursor) Err() error { return c.err }
 // Close gives the cursor's memory back.
 func (c *Cursor) Close() {
 	if c.buffer != nil && cap(*c.buffer) <= keptBuffer {
-		unpacked.Put(c.buffer)
+		c.f.class = unpackedClass(cap(*c.buffer))
+		unpacked[c.f.class].Put(c.buffer)
 	}
 	c.buffer, c.rest = nil, nil
 	c.left, c.batch = 0, len(c.f.sections)
 }
 
-// unpacked are buffers for the records of one batch. Whoever goes through a fetch
-// has one meanwhile: there are as many as goroutines at it, not as many as fetches
-// that wait their turn.
-var unpacked = sync.Pool{New: func() any { return new([]byte) }}
+// unpacked are buffers for the records of one batch, small ones and large ones: the
+// batches of one topic are alike, those of another may be ten times as large. Whoever
+// goes through a fetch has one meanwhile: there are as many as goroutines at it, not
+// as many as fetches that wait their turn.
+var unpacked = [2]sync.Pool{{New: newBuffer}, {New: newBuffer}}
+
+func newBuffer() any { return new([]byte) }
+
+const smallUnpacked = 512 << 10
+
+// unpackedClass returns the kind of buffer for so many bytes.
+func unpackedClass(n int) int {
+	if n <= smallUnpacked {
+		return 0
+	}
+	return 1
+}
 
 func (f *Fetched) unpackLimit() int {
 	if f.limit > 0 {

@@ -125,17 +125,23 @@ func (f *lz4Frame) unpack(dst, src []byte) (out, rest []byte, err error) {
 }
 
 // block appends what one compressed block unpacks to. Linked blocks refer to what
-// the frame has unpacked to before.
+// the frame has unpacked to before. A block does not say how long it becomes, and
+// many frames promise 4 MiB for each: it is tried with the place that there is, and
+// that is doubled until it is enough.
 func (f *lz4Frame) block(dst, src []byte) ([]byte, error) {
 	at, most := len(dst), min(f.most, lz4Ratio*len(src))
-	dst = slices.Grow(dst, most)
-	var before []byte
-	if f.flags&lz4Independent == 0 {
-		before = dst[max(f.start, at-lz4Window):at]
+	for place := min(max(cap(dst)-at, 2*len(src)), most); ; place = min(2*place, most) {
+		dst = slices.Grow(dst, place)
+		var before []byte
+		if f.flags&lz4Independent == 0 {
+			before = dst[max(f.start, at-lz4Window):at]
+		}
+		n, err := lz4.UncompressBlockWithDict(src, dst[at:at+place], before)
+		if err == nil {
+			return dst[:at+n], nil
+		}
+		if place == most {
+			return dst, fmt.Errorf("a block of %d bytes: %w", len(src), err)
+		}
 	}
-	n, err := lz4.UncompressBlockWithDict(src, dst[at:at+most], before)
-	if err != nil {
-		return dst, fmt.Errorf("a block of %d bytes: %w", len(src), err)
-	}
-	return dst[:at+n], nil
 }

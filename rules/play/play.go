@@ -1,5 +1,5 @@
 // Package play runs the rules over records that are at hand, such as files or
-// a range of a topic, with a state of its own in memory.
+// a range of a topic, with a state of its own, in memory unless it is given a directory.
 //
 // A [Player] takes batches of records from one producer, in the order that
 // counts. Several goroutines decode and match them ahead of time; one, the
@@ -37,7 +37,7 @@ const DefaultMaxAhead = 64 << 20
 // theirs ends Run, which returns it as it is.
 type Options struct {
 	Engine      *rules.Engine
-	State       state.Options // Dir and FS are the player's own
+	State       state.Options // without a Dir it is kept in memory; FS is the player's own
 	Shards      int
 	MaxUnpacked int64 // as in rules.Decoder
 	Decoders    int   // goroutines that decode; 0: one per processor
@@ -99,7 +99,7 @@ type Player struct {
 	mine    []rules.Match
 }
 
-// New returns a Player with an empty state. The caller closes it.
+// New returns a Player with an empty state, or with what State.Dir has. The caller closes it.
 func New(o Options) (*Player, error) {
 	if o.Decoders <= 0 {
 		o.Decoders = runtime.GOMAXPROCS(0)
@@ -107,7 +107,9 @@ func New(o Options) (*Player, error) {
 	if o.MaxAhead <= 0 {
 		o.MaxAhead = DefaultMaxAhead
 	}
-	o.State.Dir, o.State.FS = "play", vfs.NewMem()
+	if o.State.FS = nil; o.State.Dir == "" {
+		o.State.Dir, o.State.FS = "play", vfs.NewMem()
+	}
 	store, err := state.Open(o.State)
 	if err != nil {
 		return nil, err
@@ -116,7 +118,7 @@ func New(o Options) (*Player, error) {
 	p.counts.Verdicts = map[rules.VerdictKind]int64{}
 	for n := range p.shards {
 		if p.shards[n].Shard, err = store.Shard(n); err != nil {
-			return nil, errors.Join(fmt.Errorf("open shard %d in memory: %w", n, err), store.Close())
+			return nil, errors.Join(fmt.Errorf("open shard %d: %w", n, err), store.Close())
 		}
 	}
 	return p, nil
@@ -124,6 +126,15 @@ func New(o Options) (*Player, error) {
 
 // Counts tells what was evaluated so far, by all calls of Run. Callbacks may ask.
 func (p *Player) Counts() Counts { return p.counts }
+
+// Shard returns what one shard has come to remember; the caller may read it until the
+// next Run, or Close.
+func (p *Player) Shard(n int) (*state.Shard, error) {
+	if err := p.shards[n].commit(); err != nil {
+		return nil, err
+	}
+	return p.shards[n].Shard, nil
+}
 
 // Close ends what is open, and lets go of the state.
 func (p *Player) Close() error {

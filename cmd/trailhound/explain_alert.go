@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"trailhound/rules"
+)
+
+// carriedAlert is what an alert says of itself.
+type carriedAlert struct {
+	Schema     string          `json:"schema"`
+	ID         string          `json:"id"`
+	RuleID     string          `json:"rule_id"`
+	Severity   string          `json:"severity"`
+	Title      string          `json:"title"`
+	Key        string          `json:"key"`
+	EventID    string          `json:"event_id"`
+	EventTime  time.Time       `json:"event_time"`
+	Suppressed int64           `json:"suppressed"`
+	Parameters json.RawMessage `json:"parameters"`
+	Context    json.RawMessage `json:"context"`
+	Evidence   struct {
+		Total  int64        `json:"total"`
+		Events []carriedRef `json:"events"`
+	} `json:"evidence"`
+	Source position        `json:"source"`
+	Event  json.RawMessage `json:"event"` // absent where the alert would have been too large
+
+	payload json.RawMessage
+}
+
+// carriedRef is an event of the evidence.
+type carriedRef struct {
+	EventID   string    `json:"event_id"`
+	EventTime time.Time `json:"event_time"`
+	position
+}
+
+// position is where an event was, as alerts write it. The topic of an alert of detect is a file.
+type position struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Index     int32  `json:"index"`
+}
+
+func (p position) String() string {
+	return fmt.Sprintf("%s partition %d offset %d event %d", brief(p.Topic), p.Partition, p.Offset, p.Index)
+}
+
+// maxEvidence is more events than any alert has.
+const maxEvidence = 10_000
+
+func readAlert(payload []byte) (*carriedAlert, error) {
+	al := &carriedAlert{payload: payload}
+	if err := json.Unmarshal(payload, al); err != nil {
+		return nil, fmt.Errorf("what was given is no alert: %w", err)
+	}
+	switch {
+	case al.Schema != rules.AlertSchema:
+		return nil, fmt.Errorf("what was given is no alert that this build knows: its schema is %q, not %q", al.Schema, rules.AlertSchema)
+	case al.RuleID == "" || al.Key == "" || al.Source.Topic == "":
+		return nil, fmt.Errorf("the alert is incomplete: rule_id, key or source is missing")
+	case len(al.Evidence.Events) > maxEvidence:
+		return nil, fmt.Errorf("the alert lists %d events as evidence, which no build does", len(al.Evidence.Events))
+	}
+	return al, nil
+}
+
+// refs lists the events to play: the evidence, and behind it the event that completed the alert unless it is the last
+// of them.
+func (al *carriedAlert) refs() []carriedRef {
+	refs := al.Evidence.Events
+	if n := len(refs); n > 0 && refs[n-1].position == al.Source {
+		return refs
+	}
+	return append(refs[:len(refs):len(refs)], carriedRef{EventID: al.EventID, EventTime: al.EventTime, position: al.Source})
+}
+
+// counted is how many of the events that the rule counted are in slots.
+func (al *carriedAlert) counted(slots []*slot) (n int64) {
+	for _, s := range slots {
+		if s.counted {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"trailhound/config"
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// explanation is what explain prints.
+type explanation struct {
+	Alert    json.RawMessage `json:"alert"`
+	Timeline []*moment       `json:"timeline"`
+	// Result says whether the play came to the alert: "same", "differs", "none" or, when nothing could be played,
+	// "not_played".
+	Result string   `json:"result"`
+	Notes  []string `json:"notes"` // what somebody has to know to judge the time-line
+}
+
+// The results of a play.
+const (
+	playedSame    = "same"
+	playedDiffers = "differs"
+	playedNone    = "none"
+	notPlayed     = "not_played"
+)
+
+// moment is one event of the time-line.
+type moment struct {
+	EventID   string    `json:"event_id"`
+	EventTime time.Time `json:"event_time"`
+	position
+	From    string            `json:"from"` // "input", "alert", or "nowhere"
+	Missing string            `json:"missing,omitempty"`
+	Event   *shownEvent       `json:"event,omitempty"`
+	Before  []shownValue      `json:"before,omitempty"`
+	After   []shownValue      `json:"after,omitempty"`
+	Verdict rules.VerdictKind `json:"verdict,omitempty"` // absent: it was not played
+	Detail  string            `json:"detail,omitempty"`  // of a rejection
+	Alert   json.RawMessage   `json:"alert,omitempty"`   // that it completed in the play
+}
+
+// shownEvent is what people are shown of an event.
+type shownEvent struct {
+	Name      string `json:"name"`
+	Source    string `json:"source"`
+	Principal string `json:"principal"`
+	SourceIP  string `json:"source_ip"`
+	ErrorCode string `json:"error_code,omitempty"`
+}
+
+// shownValue is a value of the rule and key at the time of an event.
+type shownValue struct {
+	Kind    state.ValueKind `json:"kind"`
+	Name    string          `json:"name"`
+	Count   int64           `json:"count"`
+	Members []string        `json:"members,omitempty"` // of a set, the first ones
+	First   *time.Time      `json:"first,omitempty"`
+	Expiry  time.Time       `json:"expiry"`
+}
+
+// play evaluates the events one by one. They are those behind the last one that is missing: what the rule remembered
+// before them comes from the alert, if the alert tells.
+func (x *explainer) play() (_ *explanation, err error) {
+	e := &explanation{Alert: x.alert.payload, Result: notPlayed, Notes: []string{}}
+	from := 0
+	for i, s := range x.slots {
+		e.Timeline = append(e.Timeline, newMoment(s))
+		if !s.ok {
+			from = i + 1
+		}
+	}
+	if shown, total := int64(len(x.alert.Evidence.Events)), x.alert.Evidence.Total; total > shown {
+		e.note("the rule counted %d events; the alert names the newest %d of them", total, shown)
+	}
+	if from == len(x.slots) {
+		e.note("nothing could be played: the event that completed the alert is not there; this is what the alert carries")
+		return e, nil
+	}
+	rule, engine, err := x.engine(e)
+	if err != nil {
+		e.note("nothing could be played: %v", err)
+		return e, nil
+	}
+	limits := x.settings.pastLimits()
+	limits.MaxLateness = 0
+	o := x.settings.stateOptions(limits)
+	o.Dir, o.FS = "explain", vfs.NewMem()
+	store, err := state.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	shard, err := store.Shard(0)
+	if err != nil {
+		return nil, err
+	}
+	tx := shard.Begin()
+	defer tx.Discard()
+	x.carryOver(e, rule, tx, from)
+	for i := from; i < len(x.slots); i++ {
+		x.evaluate(e.Timeline[i], &x.slots[i].event, engine, tx)
+	}
+	x.compare(e)
+	return e, tx.Err()
+}
+
+func (e *explanation) note(format string, args ...any) {
+	e.Notes = append(e.Notes, fmt.Sprintf(format, args...))
+}
+
+func newMoment(s *slot) *moment {
+	m := &moment{EventID: s.EventID, EventTime: s.EventTime, position: s.position, From: "nowhere", Missing: s.missing}
+	if s.ok {
+		m.From = "input"
+		m.Event = &shownEvent{Name: s.event.Name, Source: s.event.Source, Principal: s.event.Principal(), SourceIP: s.event.SourceIP, ErrorCode: s.event.ErrorCode}
+	}
+	if s.carried {
+		m.From = "alert"
+	}
+	return m
+}
+
+// engine returns the alert's rule with the parameters that the alert names, and notes where the configuration has
+// others now. Parameters that alerts do not show are those of the configuration. Suppression is off: what it held back
+// hangs on the alerts before this one.
+func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
+	for _, k := range x.settings.known {
+		if k.spec.ID != x.alert.RuleID {
+			continue
+		}
+		now := rules.Parameters(k.rule)
+		if len(x.alert.Parameters) > 0 {
+			node, err := config.ParseYAML("parameters", x.alert.Parameters)
+			if err == nil {
+				err = config.DecodeParams("parameters", node, k.rule)
+			}
+			if err != nil {
+				return nil, nil, fmt.Errorf("rule %s of this build does not take the alert's parameters: %w", k.spec.ID, err)
+			}
+		}
+		for i, then := range rules.Parameters(k.rule) {
+			if then.Default != now[i].Default {
+				e.note("%s was %s when the alert was made; the configuration says %s now", then.Name, then.Default, now[i].Default)
+			}
+		}
+		if !x.settings.Rules[k.spec.ID] {
+			e.note("rule %s is off in the configuration now", k.spec.ID)
+		}
+		limits := rules.Limits{DuplicatesWithin: x.settings.Events.DuplicatesWithin, MaxAlertBytes: int(x.settings.Limits.MaxAlertBytes)}
+		engine, err := rules.NewEngine([]rules.Active{{Rule: k.rule}}, limits)
+		return k.rule, engine, err
+	}
+	return nil, nil, fmt.Errorf("this build has no rule %s", x.alert.RuleID)
+}
+
+// evaluate plays one event under the alert's key, as the owner of the shard did: which rules an event is for was
+// decided before.
+func (x *explainer) evaluate(m *moment, ev *rules.Event, engine *rules.Engine, tx *state.Tx) {
+	m.Before = x.values(tx, ev.Time)
+	out := engine.Evaluate(ev, []rules.Match{{Rule: x.alert.RuleID, Key: x.alert.Key}}, tx)
+	for _, v := range out.Verdicts {
+		m.Verdict = v.Kind
+	}
+	for _, r := range out.Rejected {
+		m.Detail = fmt.Sprintf("%s: %s", r.Reason, r.Detail)
+	}
+	for i := range out.Alerts {
+		m.Alert = bytes.Clone(out.Alerts[i].Payload)
+	}
+	m.After = x.values(tx, ev.Time)
+}
+
+// shownMembers is how many members of a set are shown.
+const shownMembers = 100
+
+// values lists what an event of this time meets.
+func (x *explainer) values(tx *state.Tx, at time.Time) []shownValue {
+	list := []shownValue{}
+	for v := range tx.Values(x.alert.RuleID, x.alert.Key) {
+		if !v.Live(at) {
+			continue
+		}
+		s := shownValue{Kind: v.Kind, Name: v.Name, Count: v.Count, Expiry: v.Expiry, Members: tx.MembersOf(v, shownMembers)}
+		if !v.First.IsZero() {
+			s.First = &v.First
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// compare says whether the last event came to the alert.
+func (x *explainer) compare(e *explanation) {
+	last := e.Timeline[len(e.Timeline)-1]
+	if last.Alert == nil {
+		e.Result = playedNone
+		return
+	}
+	var got carriedAlert
+	if err := json.Unmarshal(last.Alert, &got); err != nil {
+		e.note("the alert of the play cannot be read: %v", err)
+	}
+	e.Result = playedDiffers
+	switch {
+	case got.ID != x.alert.ID:
+		e.note("the play comes to alert %s: the alert was made by another build, or of an event at another position", got.ID)
+	case got.Title != x.alert.Title || !bytes.Equal(compact(got.Context), compact(x.alert.Context)):
+		e.note("the play comes to this alert with another title or context: %s, %s", got.Title, got.Context)
+	default:
+		e.Result = playedSame
+	}
+}
+
+func compact(text json.RawMessage) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, text) != nil {
+		return text
+	}
+	return b.Bytes()
+}

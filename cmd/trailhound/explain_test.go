@@ -1,0 +1,172 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// explained runs explain, and reads what it prints as JSON.
+func (s *site) explained(stdin string, args ...string) explanation {
+	s.Helper()
+	var e explanation
+	r := s.must(stdin, append([]string{"explain", "--json"}, args...)...)
+	if err := json.Unmarshal([]byte(r.stdout), &e); err != nil || len(lines(r.stdout)) != 1 {
+		s.Fatalf("explain %q = %q (%v); want one JSON object in a line", args, r.stdout, err)
+	}
+	return e
+}
+
+// denials returns n denials of one user, a minute apart.
+func denials(n int) []deed {
+	var all []deed
+	for i := range n {
+		all = append(all, deed{id: fmt.Sprintf("denial-%d", i), who: "arn:aws:iam::111122223333:user/mallory", ip: "192.0.2.1", at: time.Date(2026, 3, 1, 10, i, 0, 0, time.UTC)})
+	}
+	return all
+}
+
+// An alert of the service is explained from the input: each event with the state before and after it.
+func TestExplain(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		s := newSite(t, brokers, 3)
+		all := denials(10)
+		role := deed{role: "arn:aws:iam::111122223333:role/admin", at: all[0].at}
+		for i, ip := range []string{"192.0.2.1", "203.0.113.9"} {
+			role.id, role.ip = fmt.Sprintf("use-%d", i), ip
+			all = append(all, role)
+		}
+		s.ingest(all)
+		p := s.call("run")
+		s.drain()
+		p.end()
+		ids := map[string]string{}
+		for _, alert := range s.alerts() {
+			var al carriedAlert
+			if err := json.Unmarshal([]byte(alert), &al); err != nil {
+				t.Fatal(err)
+			}
+			ids[al.RuleID] = al.ID
+		}
+
+		e := s.explained("", ids["access_denied"])
+		if e.Result != playedSame || len(e.Notes) != 0 || len(e.Timeline) != 10 {
+			t.Fatalf("explain = %s with %d events, notes %q; want the same alert of 10 events", e.Result, len(e.Timeline), e.Notes)
+		}
+		for i, m := range e.Timeline {
+			if m.From != "input" || count(m.Before) != int64(i) || count(m.After) != int64(i+1)%10 || (m.Alert != nil) != (i == 9) {
+				t.Errorf("event %d is %+v; want the count to go from %d to %d, and an alert at the last", i, m, i, (i+1)%10)
+			}
+		}
+		if e := s.explained("", ids["assume_role_unique_ip"]); e.Result != playedSame || len(e.Timeline) != 1 || !slices.Equal(e.Timeline[0].Before[0].Members, []string{"192.0.2.1"}) || !strings.Contains(strings.Join(e.Notes, "\n"), "known_ips") {
+			t.Errorf("explain = %+v; want the same alert, and a note that the addresses are those it carries", e)
+		}
+
+		// Other parameters than those of the alert say so, and change nothing.
+		if r := s.must("", "explain", "--set", "rules.access_denied.threshold=3", ids["access_denied"]); !strings.Contains(r.stdout, "The play comes to the same alert.") || !strings.Contains(r.stdout, "threshold was 10 when the alert was made; the configuration says 3 now") {
+			t.Errorf("explain with another threshold prints %s; want the same alert and a note", r.stdout)
+		}
+		s.wantRefused(exitFailed, []string{"no alert with the id", "holds 2 records"}, "", "explain", "no-such-id")
+
+		// Trimmed input: what the alert carries takes its place.
+		s.trim(s.app.Inputs[0], e.Timeline[3].Partition, e.Timeline[3].Offset)
+		trimmed := s.explained("", ids["access_denied"])
+		for i, m := range trimmed.Timeline {
+			if gone := i < 3; gone != strings.Contains(m.Missing, "trimmed") || gone == (m.Verdict != "") {
+				t.Errorf("event %d is %+v; want the first three to be missing", i, m)
+			}
+		}
+		if trimmed.Result != playedSame || count(trimmed.Timeline[3].Before) != 3 {
+			t.Errorf("explain = %+v; want the same alert, played from the fourth denial on", trimmed)
+		}
+		s.trim(s.app.Inputs[0], e.Timeline[9].Partition, e.Timeline[9].Offset+1)
+		if trimmed = s.explained("", ids["access_denied"]); trimmed.Result != playedSame || trimmed.Timeline[9].From != "alert" {
+			t.Errorf("explain = %+v; want the same alert, with the event that it carries", trimmed)
+		}
+	})
+}
+
+// count is that of the only counter.
+func count(values []shownValue) int64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return values[0].Count
+}
+
+// trim deletes the records of a partition before an offset.
+func (s *site) trim(topic string, partition int32, before int64) {
+	s.Helper()
+	if err := s.client.DeleteRecords(s.Context(), topic, partition, before); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// What stands at the position of an event is played only if it is that event.
+func TestExplainOfAnotherTopic(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+	all := denials(10)
+	detected := lines(s.must("", "detect", s.history(all)).stdout)
+	alert := strings.ReplaceAll(detected[0], s.dir+"/history.jsonl", s.app.Inputs[0])
+	for i := range all[:9] {
+		all[i].id = "another-" + all[i].id
+	}
+	s.send(0, (&all[0]).line(), "", all[1].line())
+	e := s.explained(alert)
+	for i, want := range []string{"another event", "does not hold it", "another event", "made again"} {
+		if m := e.Timeline[i]; m.From != "nowhere" || !strings.Contains(m.Missing, want) || m.Verdict != "" {
+			t.Errorf("event %d is %+v; want it missing: %q", i, m, want)
+		}
+	}
+	if e.Result != playedSame || e.Timeline[9].From != "alert" {
+		t.Errorf("explain = %+v; want what the alert carries", e)
+	}
+	missing := strings.ReplaceAll(alert, s.app.Inputs[0], "no-such-topic")
+	if e := s.explained(missing); !strings.Contains(e.Timeline[0].Missing, "no partition 0 of a topic") {
+		t.Errorf("explain = %+v; want that the topic is missing", e.Timeline[0])
+	}
+}
+
+// Nothing in an alert or an event acts on a terminal.
+func TestExplainOnTerminal(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+	d := denials(1)[0]
+	d.who = "evil" + "\x1b]0;owned\x07\u009b2J\u202e"
+	encoded, _ := json.Marshal(d.who)
+	line := strings.ReplaceAll(d.line(), fmt.Sprintf("%q", d.who), string(encoded))
+	s.send(0, line)
+	p := s.call("run", "--set", "rules.access_denied.threshold=1")
+	s.drain()
+	p.end()
+	var al carriedAlert
+	if err := json.Unmarshal([]byte(s.alerts()[0]), &al); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"explain", al.ID}, {"explain", "--json", al.ID}} {
+		out := newTerminal(t)
+		var stderr output
+		code := run(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, &stderr, nil)
+		if text := out.text(); code != exitDone || strings.ContainsAny(text, "\x1b\x07\u009b\u202e") || !strings.Contains(text, "evil") {
+			t.Errorf("%q on a terminal = %d, %q, %q; want 0 and nothing raw", args, code, text, &stderr)
+		}
+	}
+}
+
+// A record that somebody has copied without its headers is found by what it says.
+func TestExplainWithoutHeaders(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+	alert := lines(s.must("", "detect", s.history(denials(10))).stdout)[0]
+	s.publish(kgo.TryCommit, "junk", alert)
+	var al carriedAlert
+	if err := json.Unmarshal([]byte(alert), &al); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.explained("", al.ID); e.Result != playedSame {
+		t.Errorf("explain = %s; want the same alert", e.Result)
+	}
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"trailhound/consumer"
+	"trailhound/consumer/replay"
+	"trailhound/rules/play"
+)
+
+// errDifferent ends a comparison that found something; what it found is printed.
+var errDifferent = errors.New("the alerts differ")
+
+// alertDiff compares the alerts of a replay with those that there are.
+type alertDiff struct {
+	file     io.ReadCloser // with a JSON line for each alert; nil: the alerts topic has them
+	seed     maphash.Seed
+	rows     map[ruleKey]*diffRow
+	alerts   map[string]*diffAlert // of the replay, by id
+	vanished map[string]bool       // ids of alerts that there are and the replay did not make
+	outside  int                   // alerts that belong to other records
+}
+
+// diffAlert is an alert of the replay.
+type diffAlert struct {
+	row  *diffRow
+	sum  uint64
+	kept bool // it is there
+	same bool // as it is there
+}
+
+// comparedAlert is what is compared of an alert.
+type comparedAlert struct {
+	ID     string `json:"id"`
+	RuleID string `json:"rule_id"`
+	Key    string `json:"key"`
+	Source struct {
+		Topic     string `json:"topic"`
+		Partition int32  `json:"partition"`
+		Offset    int64  `json:"offset"`
+	} `json:"source"`
+	sum uint64 // of all but the parameters of the rule, which a comparison may be about
+}
+
+func (r *replaying) newDiff(ctx context.Context) (*alertDiff, error) {
+	d := &alertDiff{seed: maphash.MakeSeed(), rows: map[ruleKey]*diffRow{}, alerts: map[string]*diffAlert{}, vanished: map[string]bool{}}
+	switch r.flags.against {
+	case "":
+		_, err := r.alertRanges(ctx)
+		return d, err
+	case "-":
+		d.file = io.NopCloser(r.stdin)
+		return d, nil
+	}
+	f, err := os.Open(r.flags.against)
+	if err != nil {
+		return nil, fmt.Errorf("--diff: %w", pathError(err))
+	}
+	d.file = f
+	return d, nil
+}
+
+// alertRanges are all that the alerts topic holds.
+func (r *replaying) alertRanges(ctx context.Context) ([]replay.Range, error) {
+	ranges, err := replay.Resolve(ctx, r.client, []string{r.Topics.Alerts}, replay.Bounds{})
+	if err != nil {
+		return nil, fmt.Errorf("topics.alerts: %w", err)
+	}
+	return ranges, nil
+}
+
+func (d *alertDiff) close() {
+	if d.file != nil {
+		_ = d.file.Close() // it was only read
+	}
+}
+
+// read reads what is compared of an alert.
+func (d *alertDiff) read(payload []byte) (a comparedAlert, err error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &members); err != nil {
+		return a, fmt.Errorf("%w: %w", errNoAlert, err)
+	}
+	if err := json.Unmarshal(payload, &a); err != nil {
+		return a, fmt.Errorf("%w: %w", errNoAlert, err)
+	}
+	if a.ID == "" || a.RuleID == "" {
+		return a, fmt.Errorf("%w: it has no id or no rule_id", errNoAlert)
+	}
+	delete(members, "parameters")
+	var h maphash.Hash
+	h.SetSeed(d.seed)
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		_, _ = h.WriteString(name) // a hash takes everything
+		_, _ = h.Write(members[name])
+	}
+	a.sum = h.Sum64()
+	return a, nil
+}
+
+func (d *alertDiff) row(a *comparedAlert) *diffRow {
+	k := ruleKey{a.RuleID, a.Key}
+	if d.rows[k] == nil {
+		d.rows[k] = &diffRow{Rule: a.RuleID, Key: a.Key}
+	}
+	return d.rows[k]
+}
+
+// replayed takes an alert of the replay.
+func (d *alertDiff) replayed(payload []byte) error {
+	a, err := d.read(payload)
+	if err == nil {
+		d.alerts[a.ID] = &diffAlert{row: d.row(&a), sum: a.sum}
+	}
+	return err
+}
+
+// existing takes an alert that there is.
+func (d *alertDiff) existing(r *replaying, payload []byte) error {
+	a, err := d.read(payload)
+	if err != nil {
+		return err
+	}
+	if !within(r.ranges, a.Source.Topic, a.Source.Partition, a.Source.Offset) {
+		d.outside++
+		return nil
+	}
+	if ours := d.alerts[a.ID]; ours != nil {
+		ours.kept, ours.same = true, ours.same || ours.sum == a.sum
+	} else if !d.vanished[a.ID] {
+		d.vanished[a.ID] = true
+		row := d.row(&a)
+		row.VanishedIDs = append(row.VanishedIDs, a.ID)
+	}
+	return nil
+}
+
+// compare reads the alerts that there are, and prints what differs.
+func (r *replaying) compare(ctx context.Context) error {
+	read := r.existingTopic
+	if r.diff.file != nil {
+		read = r.existingFile
+	}
+	if err := read(ctx); err != nil {
+		return err
+	}
+	result := r.diff.result(r.ranges)
+	show := result.table
+	if r.flags.diffJSON {
+		show = result.json
+	}
+	if err := show(r.stdout, r.flags.diffAll); err != nil {
+		return err
+	}
+	if result.differs() {
+		return errDifferent
+	}
+	return nil
+}
+
+func (r *replaying) existingFile(ctx context.Context) error {
+	in := bufio.NewReaderSize(r.diff.file, 64<<10)
+	for n := 1; ctx.Err() == nil; n++ {
+		line, err := in.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("--diff: %w", pathError(err))
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			if err := r.diff.existing(r, line); err != nil {
+				return fmt.Errorf("--diff: line %d of %s is %s", n, r.flags.against, brief(err.Error()))
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+	}
+	if r.diff.outside > 0 {
+		fmt.Fprintf(r.stderr, "%s has %d alerts of records outside of the range\n", r.flags.against, r.diff.outside)
+	}
+	return ctx.Err()
+}
+
+// existingTopic reads the alerts topic, outside of any group.
+func (r *replaying) existingTopic(ctx context.Context) error {
+	if lag, err := consumer.Lag(ctx, r.client, r.topology()); err == nil && lag > 0 {
+		fmt.Fprintf(r.stderr, "%s has %d records still to read or to evaluate: alerts that it has not made yet count as new\n", r.AppID, lag)
+	}
+	ranges, err := r.alertRanges(ctx)
+	if err != nil {
+		return err
+	}
+	console := r.recordConsole("compare", offsetsOf(ranges))
+	defer console.close()
+	log, err := r.logTo(consoleLog{console}, r.settings)
+	if err != nil {
+		return err
+	}
+	oldest := make([]time.Time, len(ranges)) // timestamp of each partition's first alert
+	reader := replay.Reader{Client: r.client, Ranges: ranges, Log: log, Advance: func(n int64) { console.advance(int(n)) }}
+	err = reader.Run(ctx, func(b *play.Batch) error {
+		for i := range b.Records {
+			rec := &b.Records[i]
+			if n := rec.At.Partition; oldest[n].IsZero() {
+				oldest[n] = rec.Time
+			}
+			if err := r.diff.existing(r, rec.Value); err != nil {
+				console.printf("%s partition %d offset %d: %s", rec.At.Topic, rec.At.Partition, rec.At.Offset, brief(err.Error()))
+			}
+		}
+		b.Done()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range ranges {
+		// An alert is written after the record that completed it.
+		if t := oldest[i]; ranges[i].From > 0 && (t.IsZero() || t.After(r.first)) {
+			console.printf("topic %s partition %d begins at offset %d, after the range: alerts that were deleted from it count as new",
+				ranges[i].Topic, ranges[i].Partition, ranges[i].From)
+		}
+	}
+	return nil
+}
+
+// result sorts out what the alerts have come to.
+func (d *alertDiff) result(ranges []replay.Range) *diffResult {
+	for _, id := range slices.Sorted(maps.Keys(d.alerts)) {
+		switch a := d.alerts[id]; {
+		case !a.kept:
+			a.row.NewIDs = append(a.row.NewIDs, id)
+		case a.same:
+			a.row.Kept++
+		default:
+			a.row.Kept++
+			a.row.ChangedIDs = append(a.row.ChangedIDs, id)
+		}
+	}
+	result := &diffResult{}
+	for i := range ranges {
+		g := &ranges[i]
+		result.Ranges = append(result.Ranges, diffRange{g.Topic, g.Partition, g.From, g.To})
+	}
+	byRule := map[string]*diffRow{}
+	for _, row := range d.rows {
+		slices.Sort(row.VanishedIDs)
+		row.count()
+		if byRule[row.Rule] == nil {
+			byRule[row.Rule] = &diffRow{Rule: row.Rule}
+		}
+		byRule[row.Rule].addRow(row)
+		result.Total.addRow(row)
+		result.Keys = append(result.Keys, row)
+	}
+	result.Rules = slices.SortedFunc(maps.Values(byRule), func(x, y *diffRow) int { return strings.Compare(x.Rule, y.Rule) })
+	slices.SortFunc(result.Keys, compareRows)
+	return result
+}

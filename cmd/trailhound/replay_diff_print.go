@@ -1,0 +1,113 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// diffResult is what a comparison has found.
+type diffResult struct {
+	Total  diffCounts  `json:"total"`
+	Rules  []*diffRow  `json:"rules"`
+	Keys   []*diffRow  `json:"keys"` // those that differ most first
+	Ranges []diffRange `json:"ranges"`
+}
+
+// diffCounts counts alerts by what became of them.
+type diffCounts struct {
+	New      int `json:"new"`
+	Vanished int `json:"vanished"`
+	Kept     int `json:"kept"`
+	Changed  int `json:"changed"` // of those kept: they say something else
+}
+
+// diffRow is the alerts of one rule, or of one key of it.
+type diffRow struct {
+	Rule string `json:"rule"`
+	Key  string `json:"key,omitempty"`
+	diffCounts
+	NewIDs      []string `json:"new_ids,omitempty"`
+	VanishedIDs []string `json:"vanished_ids,omitempty"`
+	ChangedIDs  []string `json:"changed_ids,omitempty"`
+}
+
+// diffRange is what was replayed of one partition.
+type diffRange struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	From      int64  `json:"from"`
+	To        int64  `json:"to"` // exclusive
+}
+
+// count counts the alerts that are listed.
+func (r *diffRow) count() {
+	r.New, r.Vanished, r.Changed = len(r.NewIDs), len(r.VanishedIDs), len(r.ChangedIDs)
+}
+
+func (c *diffCounts) addRow(r *diffRow) {
+	c.New += r.New
+	c.Vanished += r.Vanished
+	c.Kept += r.Kept
+	c.Changed += r.Changed
+}
+
+// differences is how many alerts are not as they were.
+func (c *diffCounts) differences() int { return c.New + c.Vanished + c.Changed }
+
+func (r *diffResult) differs() bool { return r.Total.differences() > 0 }
+
+func compareRows(x, y *diffRow) int {
+	return cmp.Or(cmp.Compare(y.New+y.Vanished, x.New+x.Vanished), cmp.Compare(y.Changed, x.Changed),
+		cmp.Compare(x.Rule, y.Rule), cmp.Compare(x.Key, y.Key))
+}
+
+// diffRows is how many keys a table shows, unless it is to show all.
+const diffRows = 20
+
+// table prints the rules, and the keys whose alerts differ most; all prints every key.
+func (r *diffResult) table(out io.Writer, all bool) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(c diffCounts, what string) {
+		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%s\n", c.New, c.Vanished, c.Kept, c.Changed, what)
+	}
+	const head = "NEW\tVANISHED\tKEPT\tCHANGED\t"
+	fmt.Fprintln(w, head+"RULE")
+	for _, row := range r.Rules {
+		line(row.diffCounts, brief(row.Rule))
+	}
+	line(r.Total, "total")
+	var shown []*diffRow
+	left := 0
+	for _, row := range r.Keys {
+		switch {
+		case !all && row.differences() == 0:
+		case !all && len(shown) == diffRows:
+			left++
+		default:
+			shown = append(shown, row)
+		}
+	}
+	if len(shown) > 0 {
+		fmt.Fprintln(w, "\n"+head+"RULE AND KEY")
+	}
+	for _, row := range shown {
+		line(row.diffCounts, brief(row.Rule)+" "+brief(row.Key))
+	}
+	if left > 0 {
+		fmt.Fprintf(w, "… and %d more keys; --all shows them\n", left)
+	}
+	return w.Flush()
+}
+
+// json prints everything as one line of JSON, whatever all says.
+func (r *diffResult) json(out io.Writer, _ bool) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s\n", printableJSON(nil, text))
+	return err
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"trailhound/config"
+	"trailhound/consumer/replay"
+)
+
+// bounds returns the range that the flags ask for.
+func (f *replayFlags) bounds(now time.Time) (b replay.Bounds, err error) {
+	b.Partitions = f.partitions
+	if f.offsets != "" {
+		return b, f.byOffset(&b)
+	}
+	if b.From, err = rangeTime("--from", f.from, now); err != nil {
+		return b, err
+	}
+	if f.to != "now" { // the end of the topic, whatever its clock says
+		if b.To, err = rangeTime("--to", f.to, now); err != nil {
+			return b, err
+		}
+	}
+	if !b.To.IsZero() && !b.From.Before(b.To) {
+		return b, usagef("--from %s is not before --to %s", f.from, f.to)
+	}
+	return b, nil
+}
+
+func (f *replayFlags) byOffset(b *replay.Bounds) error {
+	if f.from != "" || f.to != "" {
+		return usagef("a range is given by times, with --from and --to, or by --offsets")
+	}
+	if len(f.partitions) != 1 || len(f.inputs) != 1 {
+		return usagef("--offsets are those of one partition: name it with --partition, and the topic with --input if there are several")
+	}
+	from, to, ok := strings.Cut(f.offsets, "..")
+	b.ByOffset, b.FromOffset, b.ToOffset = true, 0, -1
+	var err error
+	if from != "" {
+		b.FromOffset, err = strconv.ParseInt(from, 10, 64)
+	}
+	if to != "" && err == nil {
+		b.ToOffset, err = strconv.ParseInt(to, 10, 64)
+	}
+	if !ok || err != nil || b.FromOffset < 0 || to != "" && b.ToOffset <= b.FromOffset {
+		return usagef("--offsets %s: two offsets are wanted, the smaller one first, as in 1000..2000, 1000.. or ..2000", f.offsets)
+	}
+	return nil
+}
+
+// timeFormats are those that a bound may have; a date is its first moment in UTC.
+var timeFormats = []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00", time.DateOnly}
+
+// rangeTime reads the value of a flag; "" is the zero time.
+func rangeTime(flag, text string, now time.Time) (time.Time, error) {
+	switch {
+	case text == "":
+		return time.Time{}, nil
+	case text == "now":
+		return now, nil
+	case strings.HasPrefix(text, "-"):
+		if d, err := config.ParseDuration(text[1:]); err == nil && d >= 0 {
+			return now.Add(-d), nil
+		}
+	}
+	for _, format := range timeFormats {
+		if t, err := time.Parse(format, text); err == nil && t.Unix() >= 0 {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("%s %s: a time is wanted, as in 2026-03-01T00:00Z, 2026-03-01, -24h or now", flag, text)
+}
+
+// checkRanges tells what is missing of the ranges; it is an error if all of them are empty.
+func (a *app) checkRanges(ranges []replay.Range) error {
+	empty := true
+	for i := range ranges {
+		if r := &ranges[i]; r.Trimmed != "" {
+			fmt.Fprintln(a.stderr, r.Trimmed)
+		}
+		empty = empty && ranges[i].Empty()
+	}
+	if empty {
+		return errors.New("the range is empty: no partition has a record in it")
+	}
+	return nil
+}
+
+// offsetsOf is the number of offsets in the ranges.
+func offsetsOf(ranges []replay.Range) (n int64) {
+	for i := range ranges {
+		if r := &ranges[i]; !r.Empty() {
+			n += r.To - r.From
+		}
+	}
+	return n
+}
+
+// within says whether an offset lies in one of the ranges.
+func within(ranges []replay.Range, topic string, partition int32, offset int64) bool {
+	for i := range ranges {
+		if r := &ranges[i]; r.Partition == partition && r.Topic == topic {
+			return r.From <= offset && offset < r.To
+		}
+	}
+	return false
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"trailhound/consumer/replay"
+	"trailhound/consumer/wire"
+	"trailhound/rules"
+	"trailhound/rules/play"
+	"trailhound/state"
+)
+
+// replaying is one replay.
+type replaying struct {
+	*app
+	*settings
+	flags  *replayFlags
+	client *wire.Client
+	ranges []replay.Range
+	read   []replay.Range // ranges, and the run-up before each
+
+	console *console
+	tally   *tally
+	keys    map[ruleKey]int64 // alerts
+	first   time.Time         // timestamp of the records of the ranges
+	last    time.Time
+	runUp   int64 // records before the ranges
+	out     *replayOut
+	diff    *alertDiff // nil: nothing is compared
+}
+
+// ruleKey is what alerts are told apart by for people.
+type ruleKey struct{ rule, key string }
+
+func (r *replaying) run(ctx context.Context) (err error) {
+	begun := time.Now()
+	r.tally, r.keys = newTally(), map[ruleKey]int64{}
+	if r.flags.diff != "" {
+		if r.diff, err = r.newDiff(ctx); err != nil {
+			return err
+		}
+		defer r.diff.close()
+	}
+	r.console = r.recordConsole("replay", offsetsOf(r.read))
+	defer r.console.close()
+	if r.out, err = r.newOut(ctx); err != nil {
+		return err
+	}
+	counts, err := r.play(ctx)
+	if err = r.out.end(err); errors.Is(err, errNoReader) {
+		return err
+	}
+	r.console.close()
+	r.tally.played(counts)
+	fmt.Fprint(r.stderr, r.summary(counts, time.Since(begun)))
+	if err != nil {
+		return err
+	}
+	if n := r.tally.badTotal(); r.flags.strict && n > 0 {
+		return fmt.Errorf("not everything could be evaluated: dead letters %d", n)
+	}
+	if r.diff != nil {
+		return r.compare(ctx)
+	}
+	return nil
+}
+
+// play evaluates the records.
+func (r *replaying) play(ctx context.Context) (counts play.Counts, err error) {
+	o, err := r.playOptions()
+	if err != nil {
+		return counts, err
+	}
+	log, err := r.logTo(consoleLog{r.console}, r.settings)
+	if err != nil {
+		return counts, err
+	}
+	o.State.Dir = r.flags.stateDir
+	o.Alert, o.Rejected, o.Idle = r.alert, r.rejected, r.out.flush
+	player, err := play.New(o)
+	if err != nil {
+		return counts, err
+	}
+	defer func() { err = errors.Join(err, player.Close()) }()
+	reader := replay.Reader{
+		Client: r.client, Ranges: r.read, Log: log, AcceptLoss: r.flags.acceptLoss,
+		Advance: func(offsets int64) { r.console.advance(int(offsets)) },
+	}
+	err = player.Run(ctx, func(ctx context.Context, add func(*play.Batch) error) error {
+		return reader.Run(ctx, func(b *play.Batch) error {
+			r.note(b)
+			return add(b)
+		})
+	})
+	return player.Counts(), err
+}
+
+// note takes down the span of the records, and counts those of the run-up.
+func (r *replaying) note(b *play.Batch) {
+	for i := range b.Records {
+		rec := &b.Records[i]
+		if !r.inRange(rec.At) {
+			r.runUp++
+			continue
+		}
+		if rec.Time.IsZero() {
+			continue
+		}
+		if r.first.IsZero() || rec.Time.Before(r.first) {
+			r.first = rec.Time
+		}
+		if rec.Time.After(r.last) {
+			r.last = rec.Time
+		}
+	}
+}
+
+// inRange says whether an event belongs to the ranges, and not to the run-up.
+func (r *replaying) inRange(at state.Source) bool {
+	return within(r.ranges, at.Topic, at.Partition, at.Offset)
+}
+
+func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
+	if !r.inRange(ev.At) {
+		return nil
+	}
+	r.tally.alerts[alert.RuleID]++
+	r.keys[ruleKey{alert.RuleID, strings.TrimPrefix(alert.Dedup, alert.RuleID+":")}]++
+	if r.diff != nil {
+		if err := r.diff.replayed(alert.Payload); err != nil {
+			return err
+		}
+	}
+	return r.out.write(alert)
+}
+
+func (r *replaying) rejected(at state.Source, index int, reason rules.Reason, detail string) {
+	if !r.inRange(at) {
+		return
+	}
+	at.Topic = fmt.Sprintf("%s/%d", at.Topic, at.Partition)
+	r.tally.bad(r.console, at, index, reason, detail)
+}
+
+// topKeys is how many keys the summary names.
+const topKeys = 5
+
+// summary returns for people what was replayed, and what came of it.
+func (r *replaying) summary(counts play.Counts, took time.Duration) string {
+	var b strings.Builder
+	partitions := 0
+	for i := range r.ranges {
+		if !r.ranges[i].Empty() {
+			partitions++
+		}
+	}
+	fmt.Fprintf(&b, "partitions %d, records %d, events %d, matches %d", partitions, counts.Records, counts.Events, counts.Matches)
+	if r.runUp > 0 {
+		fmt.Fprintf(&b, ", of which records %d are before the range", r.runUp)
+	}
+	b.WriteByte('\n')
+	if !r.first.IsZero() {
+		fmt.Fprintf(&b, "timestamps of the records: %s to %s\n", r.first.Format(time.RFC3339), r.last.Format(time.RFC3339))
+	}
+	r.tally.outcome(&b, took)
+	top := slices.SortedFunc(maps.Keys(r.keys), func(x, y ruleKey) int {
+		return cmp.Or(cmp.Compare(r.keys[y], r.keys[x]), cmp.Compare(x.rule, y.rule), cmp.Compare(x.key, y.key))
+	})
+	if len(top) > 0 {
+		b.WriteString("most alerts:\n")
+	}
+	for _, k := range top[:min(len(top), topKeys)] {
+		fmt.Fprintf(&b, "  %d %s %s\n", r.keys[k], brief(k.rule), brief(k.key))
+	}
+	return b.String()
+}
+
+// consoleLog is the console as the writer of a log.
+type consoleLog struct{ *console }
+
+// Write writes one line above the bar.
+func (l consoleLog) Write(line []byte) (n int, err error) {
+	l.above(func() { n, err = l.w.Write(line) })
+	return n, err
+}

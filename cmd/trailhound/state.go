@@ -1,0 +1,12 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func (a *app) stateCommand() *cobra.Command {
+	c := group(&cobra.Command{
+		Use:   "state",
+		Short: "Work on what the rules remember",
+	})
+	c.AddCommand(a.stateSeedCommand())
+	return c
+}

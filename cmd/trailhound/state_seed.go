@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"trailhound/consumer/replay"
+	"trailhound/consumer/seed"
+	"trailhound/consumer/wire"
+	"trailhound/rules"
+	"trailhound/rules/play"
+	"trailhound/state"
+)
+
+// seedFlags are the flags of state seed as they are typed.
+type seedFlags struct {
+	inputs     bool
+	from, to   string
+	replace    bool
+	acceptLoss bool
+}
+
+func (a *app) stateSeedCommand() *cobra.Command {
+	var f seedFlags
+	c := &cobra.Command{
+		Use:   "seed PATH...|-|--inputs",
+		Short: "Give a new app a state that is built from history, so that it does not begin with nothing",
+		Long: "Seed evaluates history without publishing its alerts, and makes what the rules then remember the state of\n" +
+			"the app. A rule that trusts what it sees first so starts from the addresses of last month, not from whoever\n" +
+			"comes first. It refuses an app that runs, and one that has a state unless --replace is given.\n\n" +
+			"The history is files, as for detect: late events count, and run begins to read its inputs where it would have\n" +
+			"begun. Or, with --inputs, it is what the input topics hold, or a range of it by the timestamps of the records,\n" +
+			"as for replay: limits are those of run, which goes on exactly behind it.\n\n" +
+			"Until all is written run refuses the app; a seed that was interrupted is started again.",
+		Example: "  trailhound state seed ./cloudtrail/2026/02\n  trailhound state seed --inputs --to 2026-03-01",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			f.inputs = f.inputs || f.from != "" || f.to != ""
+			if f.inputs && len(args) > 0 {
+				return usagef("the history is files or, with --inputs, --from or --to, the input topics; not both")
+			}
+			return a.seed(c.Context(), &f, args)
+		},
+	}
+	flags := c.Flags()
+	flags.BoolVar(&f.inputs, "inputs", false, "take the history from the input topics, and go on behind it")
+	flags.StringVar(&f.from, "from", "", "begin at this `TIME` in the input topics")
+	flags.StringVar(&f.to, "to", "", "end before this `TIME` in the input topics")
+	flags.BoolVar(&f.replace, "replace", false, "replace what an app that stands still remembers")
+	flags.BoolVar(&f.acceptLoss, "accept-loss", false, "go on behind record batches of the inputs that are damaged")
+	return c
+}
+
+// seeding is one seed.
+type seeding struct {
+	*app
+	*settings
+	flags   *seedFlags
+	client  *wire.Client
+	files   []inputFile
+	ranges  []replay.Range
+	console *console
+	tally   *tally
+}
+
+func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
+	bounds, err := (&replayFlags{from: f.from, to: f.to}).bounds(time.Now())
+	if err != nil {
+		return err
+	}
+	var files []inputFile
+	if !f.inputs {
+		if files, err = a.inputFiles(args); err != nil {
+			return err
+		}
+	}
+	return a.withKafka(ctx, func(s *settings, client *wire.Client) error {
+		log, err := a.logger(s)
+		if err != nil {
+			return err
+		}
+		if err := s.settleTopics(ctx, client, log); err != nil {
+			return err
+		}
+		d := &seeding{app: a, settings: s, flags: f, client: client, files: files, tally: newTally()}
+		if f.inputs {
+			if d.ranges, err = replay.Resolve(ctx, client, s.Topics.Input, bounds); err != nil {
+				return err
+			}
+			if err := a.checkRanges(d.ranges); err != nil {
+				return err
+			}
+		}
+		return d.run(ctx)
+	})
+}
+
+// run keeps both states in a directory of its own: a month of history may be larger than memory.
+func (d *seeding) run(ctx context.Context) (err error) {
+	dir, err := os.MkdirTemp("", "trailhound-seed-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the state: %w; name one on a disk with room in TMPDIR", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	o, err := d.options()
+	if err != nil {
+		return err
+	}
+	scratch := d.stateOptions(d.limits())
+	scratch.Dir = dir + "/was"
+	was, err := state.Open(scratch)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, was.Close()) }()
+	s := seed.Seeder{
+		Client: d.client, App: d.topology(), Owner: "trailhound state seed", Replace: d.flags.replace, Ranges: d.ranges, StartLatest: d.Start == "latest",
+		Fingerprint: o.Engine.Fingerprint(), Scratch: was, Codec: d.codec(),
+		TransactionTimeout: d.Kafka.TransactionTimeout, RequestTimeout: d.Kafka.RequestTimeout,
+	}
+	if err := s.Begin(ctx); err != nil {
+		return err
+	}
+	o.State.Dir = dir + "/is"
+	player, err := play.New(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, player.Close()) }()
+	begun := time.Now()
+	if err := d.play(ctx, player); err != nil {
+		return err
+	}
+	d.tally.played(player.Counts())
+	fmt.Fprint(d.stderr, d.summary(player.Counts(), time.Since(begun)))
+	if player.Counts().Matches == 0 {
+		return errors.New("the history holds nothing that a rule looks for; the app is as it was")
+	}
+	written, err := s.Finish(ctx, player.Shard)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(d.stdout, "app %s is seeded: records of state %d, removed %d, bytes %d, shards %d\n", d.AppID, written.Records, written.Removed, written.Bytes, d.Shards)
+	return err
+}
+
+// options are those of the player. A range of the inputs is evaluated as run would have evaluated it.
+func (d *seeding) options() (play.Options, error) {
+	o, err := d.playOptions()
+	if err != nil {
+		return o, err
+	}
+	if d.ranges != nil {
+		if o.Engine, err = d.engine(d.limits()); err != nil {
+			return o, err
+		}
+		o.State = d.stateOptions(d.limits())
+	}
+	o.Alert = func(_ *rules.Event, alert *rules.Alert) error {
+		d.tally.alerts[alert.RuleID]++
+		return nil
+	}
+	o.Rejected = func(at state.Source, index int, reason rules.Reason, detail string) {
+		d.tally.bad(d.console, at, index, reason, detail)
+	}
+	return o, nil
+}
+
+func (d *seeding) play(ctx context.Context, player *play.Player) error {
+	if d.ranges == nil {
+		d.console = d.newConsole("seed", totalSize(d.files))
+	} else {
+		d.console = d.recordConsole("seed", offsetsOf(d.ranges))
+	}
+	defer d.console.close()
+	if d.ranges == nil {
+		r := fileReader{stdin: d.stdin, console: d.console, maxRecord: int64(d.Limits.MaxUnpacked), tally: d.tally}
+		return player.Run(ctx, func(ctx context.Context, add func(*play.Batch) error) error { return r.batches(ctx, d.files, add) })
+	}
+	log, err := d.logTo(consoleLog{d.console}, d.settings)
+	if err != nil {
+		return err
+	}
+	reader := replay.Reader{
+		Client: d.client, Ranges: d.ranges, Log: log, AcceptLoss: d.flags.acceptLoss,
+		Advance: func(offsets int64) { d.console.advance(int(offsets)) },
+	}
+	return player.Run(ctx, reader.Run)
+}
+
+// summary is that of detect; alerts of the past are counted and sent to nobody.
+func (d *seeding) summary(counts play.Counts, took time.Duration) string {
+	more := []string{fmt.Sprintf("matches %d", counts.Matches)}
+	if d.ranges != nil {
+		more = append(more, fmt.Sprintf("partitions %d", len(d.ranges)))
+	}
+	text := d.tally.summary(took, more...)
+	if len(d.tally.alerts) > 0 {
+		text += "the alerts of the history were not sent\n"
+	}
+	return text
+}

@@ -1,0 +1,19 @@
+package changelog
+
+import "trailhound/state"
+
+// seedingName is the name under which a shard's state holds the mark of a seed.
+const seedingName = "seeding"
+
+// MarkSeeding says in the transaction that what the shard holds from here on is only
+// a part of a state, which nobody must go on with.
+func MarkSeeding(tx *state.Tx, by string) { tx.PutMeta(seedingName, []byte(by)) }
+
+// EndSeeding takes the mark away.
+func EndSeeding(tx *state.Tx) { tx.PutMeta(seedingName, nil) }
+
+// Seeding says whether the shard has the mark.
+func Seeding(h *state.Shard) (bool, error) {
+	mark, err := h.Meta(seedingName)
+	return mark != nil, err
+}

@@ -1,0 +1,107 @@
+package consumer
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"trailhound/consumer/wire"
+)
+
+func TestLinger(t *testing.T) {
+	for _, c := range []struct {
+		records int
+		want    time.Duration
+	}{{0, 0}, {1, time.Millisecond}, {7, 7 * time.Millisecond}, {20, 20 * time.Millisecond}, {1 << 40, 20 * time.Millisecond}} {
+		if got := linger(c.records, 20*time.Millisecond); got != c.want {
+			t.Errorf("linger(%d) = %v; want %v", c.records, got, c.want)
+		}
+	}
+}
+
+// A lone record must not wait, many must share a request, and a full batch must not
+// wait for the clock: else the lane's pause would be a limit on its throughput.
+func TestLanePace(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		pause time.Duration // since the last request
+		bytes int           // of the record
+		want  time.Duration // until the batch is taken
+	}{
+		{"the first record", 0, 100, 0},
+		{"a record soon after a request", 15 * time.Millisecond, 100, 15 * time.Millisecond},
+		{"as much as is enough", 15 * time.Millisecond, 600, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &lane{most: 1000, now: time.Now}
+				l.init()
+				l.putBack(l.spare, c.pause)
+				start := time.Now()
+				taken := make(chan time.Duration)
+				go func() {
+					l.take()
+					taken <- time.Since(start)
+				}()
+				synctest.Wait()
+				if err := l.add(context.Background(), newProgress(0), 0, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
+					t.Fatal(err)
+				}
+				if got := <-taken; got != c.want {
+					t.Errorf("the batch is taken after %v; want %v", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// The end of a run does not wait for a lane's pause.
+func TestLanePaceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lane{most: 1000, now: time.Now}
+		l.init()
+		l.putBack(l.spare, time.Hour)
+		taken := make(chan *parcel)
+		go func() { taken <- l.take() }()
+		if err := l.add(context.Background(), newProgress(0), 0, nil, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		l.close()
+		if c := <-taken; c != nil {
+			t.Error("a lane that was closed gives a batch; want none")
+		}
+	})
+}
+
+func TestFetchBytes(t *testing.T) {
+	for feeds, want := range map[int]int{0: 1 << 20, 1: 1 << 20, 4: 1 << 20, 8: 512 << 10, 16: 256 << 10, 64: 128 << 10} {
+		if got := fetchBytes(inputMemory, feeds); got != want {
+			t.Errorf("fetchBytes(%d) = %d; want %d", feeds, got, want)
+		}
+	}
+}
+
+// A detector collects until its next commit is due, and takes what comes meanwhile.
+func TestFeedNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := feed{full: make(chan *wire.Fetched, 1)}
+		start := time.Now()
+		if f.next(30*time.Millisecond) != nil || time.Since(start) != 30*time.Millisecond {
+			t.Errorf("next of an empty feed ends after %v; want 30ms", time.Since(start))
+		}
+		if f.next(0) != nil || time.Since(start) != 30*time.Millisecond {
+			t.Error("next without patience waits")
+		}
+		time.AfterFunc(10*time.Millisecond, func() { f.full <- new(wire.Fetched) })
+		if f.next(time.Hour) == nil || time.Since(start) != 40*time.Millisecond {
+			t.Errorf("next with patience ends after %v; want 40ms, with what came", time.Since(start))
+		}
+		close(f.full)
+		if f.next(time.Hour) != nil {
+			t.Error("next of a feed that has ended is not nil")
+		}
+	})
+}

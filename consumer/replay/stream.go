@@ -1,0 +1,205 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/wire"
+)
+
+const (
+	fetchWait   = time.Second
+	fetchAhead  = 2         // buffers that travel between a stream and its reader
+	fetchMemory = 8 << 20   // for the buffers of all streams, if leastFetch allows it
+	leastFetch  = 128 << 10 // below this the requests begin to cost more than what they bring
+	mostFetch   = 1 << 20
+
+	damagedTries = 5               // the damage may have been on the way
+	emptyTries   = 30              // after a fail-over the records may take a while to be committed again
+	patience     = 2 * time.Minute // with a broker that does not answer
+	leastPause   = 50 * time.Millisecond
+	mostPause    = 2 * time.Second
+)
+
+// stream reads one range, a fetch ahead of its reader.
+type stream struct {
+	*Range
+	reader *Reader
+	bytes  int // of record batches in one fetch
+
+	cancel context.CancelFunc
+	full   chan *wire.Fetched // closed when nothing follows
+	empty  chan *wire.Fetched
+	err    error // why full was closed; read after that
+
+	at     int64         // everything below it is read
+	now    *wire.Fetched // what cursor goes through; nil: nothing
+	cursor wire.Cursor   // at the record at hand
+}
+
+// start begins to fetch at an offset, in a goroutine that ends with ctx, at stop, at
+// the end of the range or at an error.
+func (s *stream) start(ctx context.Context, offset int64) {
+	ctx, s.cancel = context.WithCancel(ctx)
+	s.at, s.now = offset, nil
+	s.full, s.empty = make(chan *wire.Fetched, fetchAhead), make(chan *wire.Fetched, fetchAhead)
+	for range fetchAhead {
+		s.empty <- new(wire.Fetched)
+	}
+	go func() {
+		defer close(s.full)
+		s.err = s.fetchAll(ctx, offset)
+	}()
+}
+
+// stop ends the fetching, and waits for the end.
+func (s *stream) stop() {
+	s.cancel()
+	if s.now != nil {
+		s.cursor.Close()
+		s.now = nil
+	}
+	for range s.full { // what was fetched is of no use
+	}
+}
+
+// next moves the cursor to the next record of the range; false at its end.
+func (s *stream) next(ctx context.Context) (bool, error) {
+	for {
+		if s.now != nil {
+			if s.cursor.Next() {
+				return s.cursor.Record.Offset < s.To || s.end(), nil
+			}
+			if err := s.cursor.Err(); err != nil {
+				if err := s.leaveOut(ctx, err); err != nil {
+					return false, err
+				}
+				continue
+			}
+			s.cursor.Close()
+			s.passed(s.now.Next)
+			s.empty <- s.now // never blocks: there are no more buffers than places
+			s.now = nil
+		}
+		if s.at >= s.To {
+			return false, nil
+		}
+		f, ok := <-s.full
+		if ok {
+			s.now, s.cursor = f, f.Cursor()
+		} else if err := s.leaveOut(ctx, s.err); err != nil {
+			return false, err
+		}
+	}
+}
+
+// end notes that the range is read; it returns false.
+func (s *stream) end() bool {
+	s.passed(s.To)
+	return false
+}
+
+// passed notes that everything below an offset is read.
+func (s *stream) passed(next int64) {
+	next = min(next, s.To)
+	s.reader.advance(next - s.at)
+	s.at = max(s.at, next)
+}
+
+// leaveOut goes on behind the batch that err, a *wire.CorruptError, names, if that
+// is possible and allowed. It returns any other error.
+func (s *stream) leaveOut(ctx context.Context, err error) error {
+	corrupt, ok := errors.AsType[*wire.CorruptError](err)
+	if !ok {
+		return s.explain(err)
+	}
+	if corrupt.Next <= s.at {
+		return &DamageError{Corrupt: corrupt}
+	}
+	if corrupt.Damaged && !s.reader.AcceptLoss {
+		return &DamageError{Corrupt: corrupt, Known: true}
+	}
+	s.reader.Log.Warn().Str("topic", s.Topic).Int32("partition", s.Partition).Int64("from", corrupt.Offset).Int64("to", corrupt.Next-1).
+		Str("reason", corrupt.Reason).Msg("records that cannot be read are left out")
+	s.stop()
+	s.passed(corrupt.Next)
+	s.start(ctx, corrupt.Next)
+	return nil
+}
+
+// explain says what an error of a fetch means for the range.
+func (s *stream) explain(err error) error {
+	err = fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
+	switch {
+	case errors.Is(err, kafka.OffsetOutOfRange):
+		return fmt.Errorf("%w; the records were deleted while the range was read: begin later, or lengthen the topic's retention", err)
+	case errors.Is(err, kafka.UnknownTopicID), errors.Is(err, kafka.InconsistentTopicID):
+		return fmt.Errorf("%w; the topic was deleted while it was read", err)
+	}
+	return err
+}
+
+func (s *stream) fetchAll(ctx context.Context, offset int64) error {
+	for empty := 0; offset < s.To; {
+		var into *wire.Fetched
+		select {
+		case into = <-s.empty:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := s.fetch(ctx, offset, into); err != nil {
+			return err
+		}
+		if empty++; into.Next > offset {
+			empty = 0
+		} else if empty == emptyTries {
+			return fmt.Errorf("it ends at offset %d, before the end of the range, %d: the partition has lost records", into.LastStable, s.To)
+		}
+		offset = into.Next
+		s.full <- into // never blocks: there are no more buffers than places
+	}
+	return nil
+}
+
+// fetch repeats one fetch until it succeeds, ctx ends, or repeating does not help.
+func (s *stream) fetch(ctx context.Context, offset int64, into *wire.Fetched) error {
+	pause := wire.Backoff{Least: leastPause, Most: mostPause}
+	damaged := 0
+	for began := time.Now(); ; {
+		err := s.reader.Client.Fetch(ctx, wire.FetchRequest{
+			Topic: s.Topic, TopicID: s.TopicID, Partition: s.Partition, Offset: offset, ReadCommitted: true,
+			MaxWait: fetchWait, MinBytes: 1, MaxBytes: s.bytes,
+		}, into)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if corrupt, ok := errors.AsType[*wire.CorruptError](err); ok {
+			if damaged++; !corrupt.Damaged || damaged == damagedTries {
+				return err
+			}
+		}
+		if lasting(err) || time.Since(began) > patience {
+			return err
+		}
+		s.reader.Log.Warn().Err(err).Msg("fetch failed; it is tried again")
+		if pause.Sleep(ctx) != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// lasting says whether fetching again would give the same error.
+func lasting(err error) bool {
+	code, refused := errors.AsType[kafka.Error](err)
+	if code == kafka.UnknownTopicID || code == kafka.InconsistentTopicID { // kafka-go takes them for temporary
+		return true
+	}
+	return refused && !code.Temporary()
+}

@@ -1,0 +1,226 @@
+// Package seed gives an app a state that was built from history, before the app
+// runs for the first time or while it stands still.
+//
+// A [Seeder] has two steps: Begin refuses what cannot be seeded, before anybody
+// waits for a long history to be played; Finish writes the state that came of it
+// into the changelog.
+//
+// Its one guarantee: an instance of the service finds either the state as it was
+// before or all of the new one, whenever the seed ends, and never a part.
+//
+// The steps of Finish, and what holds if it ends after each of them:
+//
+//  1. Each shard is taken as an instance takes it (changelog.Take): who had it is
+//     fenced and can commit nothing any more. The state is as before.
+//  2. Each shard gets a mark, in a transaction of the shard's own id, so that this
+//     fails if an instance has taken the shard since. An instance that finds a mark
+//     stops with a sentence and has written nothing but its claim (changelog.Agree).
+//     The state is as before, but nobody goes on with it; a seed may start again. Then
+//     each shard is taken once more: another seed, which step 1 does not fence, may
+//     have written up to now. It has lost the id of step 3 before the first mark.
+//  3. The difference between what the shard remembers and what it shall remember is
+//     written, in as many transactions as it takes. They are those of one more
+//     transactional id, <app>.seed, which no instance fences: an instance that takes
+//     a marked shard does no harm, and does not end the seed. Another seed does: it
+//     begins with a session of that id. Where the shards stand (work offsets,
+//     sources, identity) is not touched, so that a seed that starts again finds it.
+//  4. One transaction over all shards writes where they stand, and takes the marks
+//     away: the new state is there, in all shards at once.
+//  5. After a range of the inputs, the group's offsets are set to its end. Before
+//     that, what is in the range is read once more and evaluated not at all: it is
+//     not newer than the sources of step 4.
+//
+// A router is not fenced by any of this, as it never is: one that an instance left
+// behind, neither running nor quite dead, could still write to the work topic.
+// Replacing a state therefore takes that all instances have ended.
+package seed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/segmentio/kafka-go/compress"
+
+	"trailhound/consumer/changelog"
+	"trailhound/consumer/group"
+	"trailhound/consumer/replay"
+	"trailhound/consumer/topic"
+	"trailhound/consumer/txn"
+	"trailhound/consumer/wire"
+	"trailhound/state"
+)
+
+// Seeder seeds one app. Its fields are set before Begin and not changed after; the
+// topics of App must exist (see package topic).
+type Seeder struct {
+	Client *wire.Client
+	App    topic.App
+	Owner  string // who claims and marks, for people who read the changelog
+
+	// Replace allows that the app has a state already.
+	Replace bool
+	// Ranges is the history, if it is of the app's own inputs, of all their partitions:
+	// the app goes on exactly behind them. nil: it is from elsewhere, and the app
+	// reads its inputs from where it stands, or would begin.
+	Ranges []replay.Range
+	// StartLatest is where a new app starts to read, as for the service. It counts
+	// without Ranges.
+	StartLatest bool
+	// Fingerprint is that of the engine that played the history.
+	Fingerprint []byte
+
+	Scratch            *state.Store // for copies of what the shards hold; empty
+	Codec              compress.Compression
+	TransactionTimeout time.Duration
+	RequestTimeout     time.Duration
+
+	topics   map[string]topic.Info
+	identity changelog.Identity
+	shards   []*shard // nil: they have not been taken
+}
+
+// shard is one shard that was taken.
+type shard struct {
+	number  int
+	old     *state.Shard // as the changelog has it
+	log     changelog.Changelog
+	seeding bool // an earlier seed has not come to its end
+}
+
+// Written says what a seed has written.
+type Written struct {
+	Records, Removed int64 // records of the changelog: values that are new or others, and those that are gone
+	Bytes            int64
+}
+
+// stableWithin is as for the service: how long a restore waits for somebody's open
+// transaction beyond the time after which the broker itself must have ended it.
+const stableWithin = 30 * time.Second
+
+// Begin refuses an app that runs, or that has a state unless that may be replaced. It
+// leaves no trace in an app that is new.
+func (s *Seeder) Begin(ctx context.Context) error {
+	if err := s.describe(ctx); err != nil {
+		return err
+	}
+	if err := s.standsStill(ctx); err != nil {
+		return err
+	}
+	fresh, err := s.fresh(ctx)
+	if err != nil || fresh {
+		return err
+	}
+	return s.take(ctx)
+}
+
+// describe looks up the topics.
+func (s *Seeder) describe(ctx context.Context) (err error) {
+	names := append([]string{s.App.WorkTopic(), s.App.StateTopic()}, s.App.Inputs...)
+	if s.topics, err = topic.Describe(ctx, s.Client, names...); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, ok := s.topics[name]; !ok {
+			return fmt.Errorf("topic %s does not exist; create it with: trailhound topics create", name)
+		}
+	}
+	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
+	for _, t := range []topic.Info{work, changes} {
+		if len(t.Partitions) != s.App.Shards {
+			return fmt.Errorf("topic %s has %d partitions, shards is %d: they must be equal, and are fixed for the life of an app_id", t.Name, len(t.Partitions), s.App.Shards)
+		}
+	}
+	s.identity = changelog.Identity{
+		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
+		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
+		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
+	}
+	return nil
+}
+
+// standsStill refuses an app of which an instance is in the consumer group.
+func (s *Seeder) standsStill(ctx context.Context) error {
+	member := group.Member{Client: s.Client, Group: s.App.ID}
+	n, err := member.Members(ctx)
+	if err == nil && n > 0 {
+		err = fmt.Errorf("app %s runs: its consumer group has members (%d); end all instances, and wait for kafka.session_timeout to pass", s.App.ID, n)
+	}
+	return err
+}
+
+// fresh says whether nobody has ever written to the changelog.
+func (s *Seeder) fresh(ctx context.Context) (bool, error) {
+	for n := range s.App.Shards {
+		if _, end, err := topic.Bounds(ctx, s.Client, s.App.StateTopic(), int32(n)); err != nil || end > 0 {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// take takes all shards, and refuses those that have a state unless it may be
+// replaced.
+func (s *Seeder) take(ctx context.Context) error {
+	var taken []*shard
+	for n := range s.App.Shards {
+		h, err := s.takeShard(ctx, n)
+		if err != nil {
+			return err
+		}
+		taken = append(taken, h)
+	}
+	s.shards = taken
+	return nil
+}
+
+func (s *Seeder) takeShard(ctx context.Context, n int) (*shard, error) {
+	local, err := s.Scratch.Shard(n)
+	if err != nil {
+		return nil, err
+	}
+	h := &shard{number: n, old: local}
+	h.log = changelog.Changelog{
+		Client: s.Client, Topic: s.identity.State.Name, TopicID: s.identity.State.ID, Partition: int32(n), Shard: local,
+		Producer: s.producer(".shard." + strconv.Itoa(n)), Owner: s.Owner, StableWithin: s.TransactionTimeout + stableWithin, Now: time.Now, Progress: func(int64, int64) {},
+	}
+	if err := h.log.Take(ctx); err != nil {
+		return nil, err
+	}
+	if h.seeding, err = changelog.Seeding(local); err != nil || h.seeding {
+		return h, err
+	}
+	if _, err := changelog.Agree(local, &s.identity, changelog.Accept{}); err != nil {
+		return nil, err
+	}
+	if has, err := remembers(local); err != nil || has && !s.Replace {
+		return nil, errors.Join(err, fmt.Errorf("app %s has a state already: seed an app_id that is new, or replace what it remembers with --replace", s.App.ID))
+	}
+	return h, nil
+}
+
+// remembers says whether anything was ever evaluated in the shard.
+func remembers(h *state.Shard) (bool, error) {
+	if !h.Position().StreamTime.IsZero() {
+		return true, nil
+	}
+	for _, err := range h.Dump() {
+		return true, err
+	}
+	return false, nil
+}
+
+// producer returns a producer of one of the app's transactional ids.
+func (s *Seeder) producer(id string) *txn.Producer {
+	changes := s.topics[s.App.StateTopic()]
+	return &txn.Producer{
+		Client: s.Client, ID: s.App.ID + id, Timeout: s.TransactionTimeout, RequestTimeout: s.RequestTimeout,
+		Codec: s.Codec, MaxBatch: map[string]int{changes.Name: changes.MaxMessageBytes()},
+	}
+}
+
+func (s *Seeder) to(h *shard) txn.Partition {
+	return txn.Partition{Topic: s.App.StateTopic(), Number: int32(h.number)}
+}
