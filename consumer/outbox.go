@@ -96,11 +96,13 @@ type lane struct {
 	spare   *parcel
 	sending bool
 	closed  bool
-	next    time.Time // of the next request; before it only a full one is sent
+	next    time.Time     // of the next request; before it only a full one is sent
+	hurry   chan struct{} // holds one token: collect has something to look at
 }
 
 func (l *lane) init() {
 	l.change = sync.NewCond(&l.mu)
+	l.hurry = make(chan struct{}, 1)
 	l.filling = &parcel{owners: make(map[*progress]struct{})}
 	l.spare = &parcel{owners: make(map[*progress]struct{})}
 	l.tries = newAttempts()
@@ -120,8 +122,11 @@ func (l *lane) add(ctx context.Context, p *progress, offset int64, key, value []
 	was := l.filling.batch.Size()
 	l.filling.note(p, offset)
 	l.filling.batch.Append(l.now().UnixMilli(), key, value, headers...)
-	if was == 0 || was < l.enough() && l.filling.batch.Size() >= l.enough() {
+	if was == 0 {
 		l.change.Broadcast()
+	}
+	if l.filling.batch.Size() >= l.enough() {
+		l.hurryUp()
 	}
 	return nil
 }
@@ -179,6 +184,7 @@ func (l *lane) close() {
 	defer l.mu.Unlock()
 	l.closed = true
 	l.change.Broadcast()
+	l.hurryUp()
 }
 
 // take waits for records and returns the parcel that holds them; nil at the end.
@@ -205,16 +211,28 @@ func (l *lane) collect() {
 	if wait <= 0 {
 		return
 	}
-	due := false
-	timer := time.AfterFunc(wait, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		due = true
-		l.change.Broadcast()
-	})
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for !due && l.filling.batch.Size() < l.enough() && !l.closed {
-		l.change.Wait()
+	for l.filling.batch.Size() < l.enough() && !l.closed {
+		l.mu.Unlock()
+		due := false
+		select {
+		case <-timer.C:
+			due = true
+		case <-l.hurry:
+		}
+		l.mu.Lock()
+		if due {
+			return
+		}
+	}
+}
+
+// hurryUp ends collect, if it may.
+func (l *lane) hurryUp() {
+	select {
+	case l.hurry <- struct{}{}:
+	default: // it has been told
 	}
 }
 
