@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,6 +21,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/admin"
+	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/topic"
 	"trailhound/consumer/wire"
 	"trailhound/state"
@@ -53,7 +53,7 @@ type bubble struct {
 // inBubble runs a test on a fresh cluster of three brokers with a fresh app.
 func inBubble(t *testing.T, inputPartitions, shards int, test func(w *bubble)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T) {
 		// The workload's events are of 2026, and an event must not be of the future.
 		elapse(time.Until(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)))
 		w := &bubble{TB: t, read: make(map[output]int64), at: make(map[[2]int64]int), dead: make(map[int]bool)}

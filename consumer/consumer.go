@@ -167,32 +167,13 @@ func (s *Service) finish(ctx context.Context) {
 }
 
 // prepare looks up the topics and builds what lives as long as the run.
-func (s *Service) prepare(ctx context.Context) error {
-	names := slices.Concat(s.App.Inputs, []string{s.App.WorkTopic(), s.App.StateTopic(), s.App.Alerts, s.App.DeadLetter})
-	topics, err := topic.Describe(ctx, s.Client, names...)
-	if err != nil {
+func (s *Service) prepare(ctx context.Context) (err error) {
+	if s.topics, s.identity, err = changelog.Identify(ctx, s.Client, s.App, s.App.Alerts, s.App.DeadLetter); err != nil {
 		return err
 	}
-	for _, name := range names {
-		if _, ok := topics[name]; !ok {
-			return fmt.Errorf("topic %s does not exist; create it with: trailhound topics create", name)
-		}
-	}
-	s.topics = topics
-	work, changes := topics[s.App.WorkTopic()], topics[s.App.StateTopic()]
-	for _, t := range []topic.Info{work, changes} {
-		if len(t.Partitions) != s.App.Shards {
-			return fmt.Errorf("topic %s has %d partitions, shards is %d: they must be equal, and are fixed for the life of an app_id", t.Name, len(t.Partitions), s.App.Shards)
-		}
-	}
-	s.identity = changelog.Identity{
-		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
-		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
-		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
-	}
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
-	s.lanes = s.lanesTo(work)
-	s.dead = s.lanesTo(topics[s.App.DeadLetter])
+	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
+	s.dead = s.lanesTo(s.topics[s.App.DeadLetter])
 	s.member = &group.Member{
 		Client: s.Client, Group: s.App.ID, Instance: s.Instance, Leave: s.LeaveOnStop,
 		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(),

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/wire"
 )
 
@@ -35,7 +36,7 @@ func TestLanePace(t *testing.T) {
 		{"as much as is enough", 15 * time.Millisecond, 600, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			kafkatest.Bubble(t, func(t *testing.T) {
 				l := &lane{most: 1000, now: time.Now}
 				l.init()
 				l.putBack(l.spare, c.pause)
@@ -59,7 +60,7 @@ func TestLanePace(t *testing.T) {
 
 // The end of a run does not wait for a lane's pause.
 func TestLanePaceEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T) {
 		l := &lane{most: 1000, now: time.Now}
 		l.init()
 		l.putBack(l.spare, time.Hour)
@@ -86,7 +87,7 @@ func TestFetchBytes(t *testing.T) {
 
 // A detector collects until its next commit is due, and takes what comes meanwhile.
 func TestFeedNext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T) {
 		f := feed{full: make(chan *wire.Fetched, 1)}
 		start := time.Now()
 		if f.next(30*time.Millisecond) != nil || time.Since(start) != 30*time.Millisecond {

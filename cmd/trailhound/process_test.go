@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -110,15 +109,7 @@ func (s *site) ingest(all []deed) {
 // wantAnswer compares the alerts that a read-committed reader sees with the right answer.
 func (s *site) wantAnswer(all []deed) {
 	s.Helper()
-	var got []string
-	for _, alert := range s.alerts() {
-		var a shownAlert
-		if err := json.Unmarshal([]byte(alert), &a); err != nil {
-			s.Fatal(err)
-		}
-		got = append(got, a.RuleID+" "+a.EventID)
-	}
-	slices.Sort(got)
+	got := s.alerted()
 	want := answer(all)
 	if slices.Equal(got, want) {
 		return

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/wire"
 )
 
@@ -31,7 +32,7 @@ func takeAllBuffers(t *testing.T, r *Restores) (all []*wire.Fetched) {
 // The buffers are few, and of those who wait the one with the least left to read
 // is next: shards with a local copy do not wait for those without.
 func TestRestoresLetTheShortestGoFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T) {
 		var r Restores
 		all := takeAllBuffers(t, &r)
 		var mu sync.Mutex
@@ -76,7 +77,7 @@ func TestRestoresLetTheShortestGoFirst(t *testing.T) {
 // Restores report what is left in all, at what rate, and when it will have ended,
 // every few seconds and no more often; a short one is not worth a word.
 func TestRestoresReport(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T) {
 		var got []Restoration
 		r := Restores{Report: func(s Restoration) { got = append(got, s) }}
 		r.advance(3, 1000, 0)

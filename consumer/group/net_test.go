@@ -101,7 +101,7 @@ func (n *network) cut(down bool) {
 // shards.
 func bubble(t *testing.T, test func(b *bench, c *kfake.Cluster, n *network)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T) {
 		n := &network{listeners: make(map[string]*listener)}
 		c := kafkatest.Fake(t, 3, kfake.ListenFn(n.listen), kfake.SeedTopics(4, "work"))
 		addrs := c.ListenAddrs()

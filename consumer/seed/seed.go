@@ -102,8 +102,8 @@ const stableWithin = 30 * time.Second
 
 // Begin refuses an app that runs, or that has a state unless that may be replaced. It
 // leaves no trace in an app that is new.
-func (s *Seeder) Begin(ctx context.Context) error {
-	if err := s.describe(ctx); err != nil {
+func (s *Seeder) Begin(ctx context.Context) (err error) {
+	if s.topics, s.identity, err = changelog.Identify(ctx, s.Client, s.App); err != nil {
 		return err
 	}
 	if err := s.standsStill(ctx); err != nil {
@@ -114,31 +114,6 @@ func (s *Seeder) Begin(ctx context.Context) error {
 		return err
 	}
 	return s.take(ctx)
-}
-
-// describe looks up the topics.
-func (s *Seeder) describe(ctx context.Context) (err error) {
-	names := append([]string{s.App.WorkTopic(), s.App.StateTopic()}, s.App.Inputs...)
-	if s.topics, err = topic.Describe(ctx, s.Client, names...); err != nil {
-		return err
-	}
-	for _, name := range names {
-		if _, ok := s.topics[name]; !ok {
-			return fmt.Errorf("topic %s does not exist; create it with: trailhound topics create", name)
-		}
-	}
-	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
-	for _, t := range []topic.Info{work, changes} {
-		if len(t.Partitions) != s.App.Shards {
-			return fmt.Errorf("topic %s has %d partitions, shards is %d: they must be equal, and are fixed for the life of an app_id", t.Name, len(t.Partitions), s.App.Shards)
-		}
-	}
-	s.identity = changelog.Identity{
-		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
-		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
-		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
-	}
-	return nil
 }
 
 // standsStill refuses an app of which an instance is in the consumer group.

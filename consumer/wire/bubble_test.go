@@ -4,11 +4,11 @@ import (
 	"context"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/wire"
 )
 
@@ -16,7 +16,7 @@ import (
 // nothing of the first bubble may be left in what the process shares.
 func TestBubbles(t *testing.T) {
 	for _, codec := range append(codecs, codecs...) {
-		synctest.Test(t, func(t *testing.T) {
+		kafkatest.Bubble(t, func(t *testing.T) {
 			var network kfake.VirtualNetwork
 			cluster, err := kfake.NewCluster(kfake.Ports(9092, 9093), kfake.ListenFn(network.Listen), kfake.SeedTopics(1, "t"))
 			if err != nil {
