@@ -168,8 +168,14 @@ func (s *Service) finish(ctx context.Context) {
 
 // prepare looks up the topics and builds what lives as long as the run.
 func (s *Service) prepare(ctx context.Context) (err error) {
-	if s.topics, s.identity, err = changelog.Identify(ctx, s.Client, s.App, s.App.Alerts, s.App.DeadLetter); err != nil {
+	if s.topics, err = s.App.Find(ctx, s.Client, s.App.Alerts, s.App.DeadLetter); err != nil {
 		return err
+	}
+	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
+	s.identity = changelog.Identity{
+		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
+		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
+		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
 	}
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])

@@ -103,8 +103,14 @@ const stableWithin = 30 * time.Second
 // Begin refuses an app that runs, or that has a state unless that may be replaced. It
 // leaves no trace in an app that is new.
 func (s *Seeder) Begin(ctx context.Context) (err error) {
-	if s.topics, s.identity, err = changelog.Identify(ctx, s.Client, s.App); err != nil {
+	if s.topics, err = s.App.Find(ctx, s.Client); err != nil {
 		return err
+	}
+	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
+	s.identity = changelog.Identity{
+		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
+		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
+		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
 	}
 	if err := s.standsStill(ctx); err != nil {
 		return err
