@@ -22,8 +22,16 @@ var checks = []struct {
 	{"kafka.tls.cert_file", func(c *Config) string { return needsTLS(c, c.Kafka.TLS.CertFile) }},
 	{"kafka.tls.key_file", checkKeyPair},
 	{"kafka.tls.server_name", func(c *Config) string { return needsTLS(c, c.Kafka.TLS.ServerName) }},
+	{"kafka.sasl.mechanism", checkMechanism},
 	{"kafka.sasl.username", checkUser},
 	{"kafka.sasl.password", checkPassword},
+	{"kafka.sasl.token", checkToken},
+	{"kafka.sasl.oauth.token_url", checkTokenURL},
+	{"kafka.sasl.oauth.client_id", checkClientID},
+	{"kafka.sasl.oauth.client_secret", checkClientSecret},
+	{"kafka.sasl.oauth.scopes", func(c *Config) string { return needsTokenURL(c, strings.Join(c.Kafka.SASL.OAuth.Scopes, "")) }},
+	{"kafka.sasl.oauth.extensions", checkExtensions},
+	{"kafka.sasl.aws_region", checkRegion},
 	{"topics.input", checkInput},
 	{"topics.alerts", checkAlerts},
 	{"topics.dead_letter", checkDeadLetter},
@@ -124,28 +132,6 @@ func checkKeyPair(c *Config) string {
 		return "kafka.tls.cert_file and kafka.tls.key_file are given together or not at all"
 	}
 	return needsTLS(c, c.Kafka.TLS.KeyFile)
-}
-
-func checkUser(c *Config) string {
-	switch s := c.Kafka.SASL; {
-	case s.Mechanism == "none" && s.Username != "":
-		return "has no effect without kafka.sasl.mechanism"
-	case s.Mechanism != "none" && s.Username == "":
-		return "a user name is missing for kafka.sasl.mechanism " + s.Mechanism
-	}
-	return ""
-}
-
-func checkPassword(c *Config) string {
-	switch s := c.Kafka.SASL; {
-	case s.Password != "" && s.PasswordFile != "":
-		return "kafka.sasl.password and kafka.sasl.password_file are both given; give one"
-	case s.Mechanism == "none" && s.Password+s.PasswordFile != "":
-		return "has no effect without kafka.sasl.mechanism"
-	case s.Mechanism != "none" && s.Password+s.PasswordFile == "":
-		return "a password is missing; give kafka.sasl.password_file, or " + variable("kafka.sasl.password")
-	}
-	return ""
 }
 
 func checkInput(c *Config) string {

@@ -60,7 +60,7 @@ type Kafka struct {
 
 // TLS is the encryption of connections to the brokers.
 type TLS struct {
-	Enabled    bool   `yaml:"enabled" help:"Connect with TLS."`
+	Enabled    bool   `yaml:"enabled" help:"Connect with TLS. The files below are read again when they change: new connections use what they say then."`
 	CAFile     string `yaml:"ca_file" help:"PEM file of the authorities that sign the brokers' certificates; empty: the system's."`
 	CertFile   string `yaml:"cert_file" help:"PEM file of the client certificate, for brokers that ask for one."`
 	KeyFile    string `yaml:"key_file" help:"PEM file of the client certificate's private key."`
@@ -69,10 +69,24 @@ type TLS struct {
 
 // SASL is the authentication to the brokers.
 type SASL struct {
-	Mechanism    string `yaml:"mechanism" one:"none plain scram-sha-256 scram-sha-512" help:"How to authenticate: none, plain, scram-sha-256 or scram-sha-512."`
-	Username     string `yaml:"username" help:"User name."`
-	Password     string `yaml:"password" secret:"true" help:"Password. Better given as the environment variable or as password_file."`
-	PasswordFile string `yaml:"password_file" help:"File that holds the password; one line break at its end is ignored. It is read again for each new connection."`
+	Mechanism    string `yaml:"mechanism" one:"none plain scram-sha-256 scram-sha-512 oauthbearer aws-msk-iam" help:"How to authenticate: none, plain, scram-sha-256, scram-sha-512, oauthbearer or aws-msk-iam."`
+	Username     string `yaml:"username" help:"User name, for plain and scram."`
+	Password     string `yaml:"password" secret:"true" help:"Password, for plain and scram. Better given as the environment variable or as password_file."`
+	PasswordFile string `yaml:"password_file" help:"File that holds the password; one line break at its end is ignored. It is read again for each authentication."`
+	Token        string `yaml:"token" secret:"true" help:"Token, for oauthbearer. As it ends some day, token_file and oauth.token_url are better."`
+	TokenFile    string `yaml:"token_file" help:"File that holds the token, for oauthbearer; white space around it is ignored. It is read again for each authentication."`
+	OAuth        OAuth  `yaml:"oauth"`
+	AWSRegion    string `yaml:"aws_region" help:"Region of the MSK cluster, for aws-msk-iam, which takes the credentials where all AWS tools look for them."`
+}
+
+// OAuth is how oauthbearer gets a token from an identity provider, by the client credentials grant (RFC 6749, 4.4).
+type OAuth struct {
+	TokenURL         string   `yaml:"token_url" help:"Token endpoint that gives tokens for client_id and its secret, for oauthbearer."`
+	ClientID         string   `yaml:"client_id" help:"Client id at the token endpoint."`
+	ClientSecret     string   `yaml:"client_secret" secret:"true" help:"Client secret at the token endpoint. Better given as the environment variable or as client_secret_file."`
+	ClientSecretFile string   `yaml:"client_secret_file" help:"File that holds the client secret; one line break at its end is ignored. It is read again for each token."`
+	Scopes           []string `yaml:"scopes" help:"Scopes to ask the token endpoint for."`
+	Extensions       []string `yaml:"extensions" help:"Pairs name=value that the brokers are sent with each token (KIP-342), such as logicalCluster=lkc-1."`
 }
 
 // Topics are the topics that are read and written, and how missing ones are created.
@@ -94,7 +108,7 @@ type State struct {
 
 // HTTP is the server for probes, metrics and queries.
 type HTTP struct {
-	Listen string `yaml:"listen" help:"Address of the HTTP server for /livez, /readyz and /metrics; empty: no server."`
+	Listen string `yaml:"listen" help:"Address of the HTTP server for /livez, /readyz, /metrics and /status; empty: no server. It has no authentication: an address that others reach is for networks that are trusted."`
 	Pprof  bool   `yaml:"pprof" help:"Serve Go's profiles under /debug/pprof/ too. They show what the process does, and cost it something: for a look, not for good."`
 }
 
@@ -129,7 +143,7 @@ func Default() Config {
 			TransactionTimeout: 15 * time.Second,
 			RequestTimeout:     10 * time.Second,
 			Compression:        "lz4",
-			SASL:               SASL{Mechanism: "none"},
+			SASL:               SASL{Mechanism: "none", OAuth: OAuth{Scopes: []string{}, Extensions: []string{}}},
 		},
 		Topics: Topics{
 			Input:                []string{"cloudtrail"},

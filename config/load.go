@@ -169,6 +169,10 @@ func (l *loader) flag(arg string) {
 	path, value, ok := strings.Cut(arg, "=")
 	at := Origin{Source: FromFlag, Name: path}
 	if !ok {
+		// What follows the path may be a password behind another sign than =.
+		if end := strings.IndexFunc(path, func(r rune) bool { return r >= 0x80 || !legalByte(byte(r)) }); end >= 0 {
+			at.Name = path[:end] + "…"
+		}
 		l.problem(at, "", "a value is missing; write PATH=VALUE, such as shards=4")
 		return
 	}
@@ -183,7 +187,7 @@ func (l *loader) flag(arg string) {
 	default:
 		node, err := parse([]byte(value))
 		if err != nil {
-			l.problem(at, "", "%q is not YAML", value)
+			l.problem(at, "", "its value is not YAML; write it as {key: value}") // unseen: there may be a password in it
 			return
 		}
 		l.walk(path, node, func(*yaml.Node) Origin { return at })

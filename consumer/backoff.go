@@ -3,12 +3,15 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
+	"trailhound/consumer/admin"
 	"trailhound/consumer/wire"
 )
 
@@ -24,11 +27,12 @@ const troubled = 5
 type attempts struct {
 	pause    wire.Backoff
 	failures int                   // in a row
+	part     *admin.Part           // what is counted; nil: nothing
 	lasting  atomic.Pointer[error] // the last failure, if there were troubled of them
 }
 
-func newAttempts() *attempts {
-	return &attempts{pause: wire.Backoff{Least: 50 * time.Millisecond, Most: backoffMost}}
+func newAttempts(part *admin.Part) *attempts {
+	return &attempts{pause: wire.Backoff{Least: 50 * time.Millisecond, Most: backoffMost}, part: part}
 }
 
 // failed notes a failure and begins the line that tells about it: the first one,
@@ -36,10 +40,16 @@ func newAttempts() *attempts {
 // between it returns nil, which logs nothing.
 func (a *attempts) failed(log *zerolog.Logger, err error) *zerolog.Event {
 	a.failures++
+	if a.part != nil {
+		a.part.Failures.Inc()
+	}
 	if a.failures >= troubled {
 		a.lasting.Store(&err)
 	}
 	if a.failures&(a.failures-1) != 0 {
+		if a.part != nil {
+			a.part.Suppressed.Inc()
+		}
 		return nil
 	}
 	e := log.Warn().Err(err).Int("attempt", a.failures) //nolint:zerologlint // the caller says what failed, and sends it
@@ -71,12 +81,48 @@ func (a *attempts) trouble() error {
 	return nil
 }
 
+// joining tells about the attempts to become and to stay a member of the group.
+type joining struct {
+	mu       sync.Mutex
+	attempts *attempts
+	log      zerolog.Logger
+}
+
+// report is told how an attempt went.
+func (j *joining) report(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err == nil {
+		j.attempts.succeeded()
+		return
+	}
+	line := j.attempts.failed(&j.log, err)
+	if j.attempts.failures == 1 {
+		line = line.Discard() // a coordinator that moves, or a group that is new, is nobody's business
+	}
+	line.Str("event", "group_retry").Msg("the consumer group does not answer as it should; it is tried again until it does")
+}
+
+// missing says why an instance is not a member. Anybody may ask, before there are
+// attempts too.
+func (j *joining) missing() error {
+	if j != nil {
+		if err := j.attempts.trouble(); err != nil {
+			return fmt.Errorf("not a member of the consumer group: %w", err)
+		}
+	}
+	return errors.New("not a member of the consumer group yet")
+}
+
 // remedy says what somebody has to do about an error that a broker will give
 // until then; "" where waiting is all there is to do.
 func remedy(err error) string {
+	if _, ok := errors.AsType[*wire.CredentialError](err); ok {
+		return "what kafka.sasl or kafka.tls names cannot be had: see the error"
+	}
 	switch {
 	case errors.Is(err, kafka.UnknownTopicOrPartition), errors.Is(err, kafka.UnknownTopicID):
-		return "a topic is missing, or has fewer partitions than before: create it again with trailhound topics create"
+		return "a topic is missing, or has fewer partitions than before: create it again with trailhound topics create; if it is there, this principal has lost its rights on it"
 	case errors.Is(err, kafka.TopicAuthorizationFailed):
 		return "grant this principal Read and Describe on the input topics, Read, Write and Describe on <app_id>.work and <app_id>.state, Delete on <app_id>.work, Write and Describe on the topics for alerts and dead letters"
 	case errors.Is(err, kafka.GroupAuthorizationFailed):
@@ -86,7 +132,7 @@ func remedy(err error) string {
 	case errors.Is(err, kafka.ClusterAuthorizationFailed):
 		return "grant this principal IdempotentWrite on the cluster"
 	case errors.Is(err, kafka.SASLAuthenticationFailed):
-		return "check kafka.sasl: the brokers do not take the user name or the password any more"
+		return "check kafka.sasl: the brokers do not take what this client shows them any more: user name, password or token"
 	case errors.Is(err, kafka.NotEnoughReplicas), errors.Is(err, kafka.NotEnoughReplicasAfterAppend):
 		return "fewer replicas are in sync than min.insync.replicas asks for: bring the brokers back that are down"
 	}

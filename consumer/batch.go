@@ -28,14 +28,21 @@ type batch struct {
 	next    int64                          // work offset behind the last record
 	events  int                            // work records since the last commit
 	outputs int                            // alerts and dead letters since the last commit
+	alerted []alerted                      // the alerts among them
 	bytes   int                            // of both
+}
+
+// alerted is an alert that is not committed yet.
+type alerted struct {
+	rule          string
+	event, record time.Time // that completed it; the record's is zero if it had none
 }
 
 // begin opens a batch at a work offset.
 func (d *detector) begin(at int64) {
 	d.tx = d.local.Begin()
 	d.next, d.committed = at, at
-	d.events, d.outputs, d.bytes = 0, 0, 0
+	d.events, d.outputs, d.bytes, d.alerted = 0, 0, 0, d.alerted[:0]
 	d.lazySince = d.now()
 	d.status.work.Store(at)
 	d.status.changelog.Store(d.local.Position().Changelog)
@@ -89,11 +96,12 @@ func (d *detector) event(ev *rules.Event, err error) bool {
 
 // unreadable is a work record that this build cannot read. It is never skipped.
 func (d *detector) unreadable(offset int64, err error) error {
-	remedy := "upgrade this instance (readers are deployed before writers)"
-	if errors.Is(err, errWorkCorrupt) {
-		remedy = "find out who else writes to this topic"
+	newer := errors.Is(err, errWorkFormat)
+	remedy := "find out who else writes to this topic"
+	if newer {
+		remedy = "a newer build has written it: run that build here too (readers are deployed before writers)"
 	}
-	return &changelog.StopError{Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
+	return &changelog.StopError{Newer: newer, Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
 }
 
 // publish adds an outcome's alerts and dead letters to the transaction.
@@ -120,8 +128,8 @@ func (d *detector) alert(a *rules.Alert) {
 	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload, AlertHeaders(a)...)
 	d.outputs++
 	d.bytes += len(key) + len(a.Payload)
-	d.meter.Alert(a.RuleID)
-	d.log.Debug().Str("rule", a.RuleID).Str("alert_id", a.ID).Str("severity", a.Severity).Msg("alert")
+	d.alerted = append(d.alerted, alerted{a.RuleID, a.Time, unixMillis(d.work.recordTime)})
+	d.log.Debug().Str("rule", a.RuleID).Str("alert_id", a.ID).Str("severity", a.Severity).Str("event", "alert").Msg("alert")
 }
 
 // AlertHeaders returns the headers of an alert's record.
@@ -144,7 +152,7 @@ func (d *detector) reject(b badEvent) {
 	d.producer.Add(to, d.now().UnixMilli(), nil, value, headers...)
 	d.outputs++
 	d.bytes += len(value)
-	ev := d.noisy.Warn().Str("reason", string(b.reason)).Str("rule", b.rule).Str("topic", source.Topic).
+	ev := d.noisy.Warn().Str("event", "dead_letter").Str("reason", string(b.reason)).Str("rule", b.rule).Str("topic", source.Topic).
 		Int32("partition", source.Partition).Int64("offset", source.Offset)
 	if b.reason == rules.ReasonTooLate {
 		ev = ev.Str("remedy", "trailhound replay evaluates ranges of a topic whatever the age of their events, as trailhound detect does files")
@@ -212,6 +220,13 @@ func (d *detector) ended(start time.Time, records, size int) {
 	d.took = now.Sub(start)
 	d.due = now.Add(linger(d.events, commitLinger))
 	d.meter.Committed(d.took, records, size)
+	for _, a := range d.alerted {
+		record := time.Duration(-1)
+		if !a.record.IsZero() {
+			record = now.Sub(a.record)
+		}
+		d.meter.Alerted(a.rule, now.Sub(a.event), record)
+	}
 	if d.events > 0 {
 		d.status.taking.succeeded()
 	}

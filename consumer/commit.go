@@ -14,14 +14,18 @@ import (
 func (s *Service) commitUntil(ctx context.Context) {
 	tick := time.NewTicker(commitEvery)
 	defer tick.Stop()
+	tries := newAttempts(s.Metrics.Part(partGroup))
 	for {
 		select {
 		case <-tick.C:
 			// A refused commit needs no cure of its own: the next one carries
 			// the same positions or better ones, and after a rebalance the
 			// next owner reads again what was not committed.
-			if err := s.commit(ctx); err != nil && ctx.Err() == nil {
-				s.Log.Warn().Err(err).Msg("positions were not committed; the next commit tries again")
+			err := s.commit(ctx)
+			if err == nil {
+				tries.succeeded()
+			} else if ctx.Err() == nil {
+				tries.failed(&s.Log, err).Str("event", "positions_not_committed").Msg("positions were not committed; the next commit tries again")
 			}
 		case <-ctx.Done():
 			return

@@ -42,6 +42,14 @@ const (
 	batchFraming = 1 << 10               // room for a batch's header and one record's framing
 )
 
+// The parts of the pipeline that failures are counted for.
+const (
+	partGroup  = "group"
+	partInput  = "input"
+	partOutput = "output"
+	partShard  = "shard"
+)
+
 // Service is one instance of the detection pipeline. Its fields are set before
 // Run and not changed after; the topics of App must exist (see package topic).
 type Service struct {
@@ -63,6 +71,7 @@ type Service struct {
 	Codec              compress.Compression
 	MaxUnpacked        int64 // bytes of an unpacked input record; 0: the decoder's default
 	Accept             changelog.Accept
+	formats            formats // none: this build's; tests have others
 
 	// Restoring is told how the restores of this instance go, twice a second, for
 	// somebody who watches; nil: it is logged every few seconds.
@@ -71,6 +80,7 @@ type Service struct {
 	fail      func(error) // ends the run with this error, or the first one
 	failed    error
 	member    *group.Member
+	joining   *joining
 	topics    map[string]topic.Info
 	identity  changelog.Identity
 	lanes     []*lane
@@ -106,6 +116,8 @@ type shardStatus struct {
 	work      atomic.Int64 // next work offset as committed; -1: not known yet
 	shown     int64        // as last committed to the group, for lag display
 	changelog atomic.Int64 // next changelog offset held locally
+	lag       atomic.Int64 // work records that are not evaluated yet
+	restoring atomic.Int64 // changelog offsets that a restore has still to read
 	taking    *attempts    // starts over once work has been committed
 	reading   *attempts    // of the work
 }
@@ -127,7 +139,10 @@ func (s *Service) Run(ctx context.Context) error {
 	defer drop()
 	var once sync.Once
 	s.fail = func(err error) {
-		once.Do(func() { s.failed = err })
+		once.Do(func() {
+			s.failed = err
+			s.yield(err)
+		})
 		stop()
 	}
 	s.routers = crew[inputKey]{ctx: working, fail: s.fail, run: s.route}
@@ -152,6 +167,14 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.failed
 }
 
+// yield makes the end of the run give the place in the group up at once when what
+// ends it is no trouble of a newer build: such a one may be waiting for the shards.
+func (s *Service) yield(err error) {
+	if stop, ok := errors.AsType[*changelog.StopError](err); ok && stop.Newer {
+		s.member.Retire()
+	}
+}
+
 // finish waits for the brokers to acknowledge what was read, and commits it.
 func (s *Service) finish(ctx context.Context) {
 	flushing, cancel := context.WithTimeout(ctx, flushWithin)
@@ -162,7 +185,7 @@ func (s *Service) finish(ctx context.Context) {
 	committing, cancel := context.WithTimeout(ctx, commitWithin)
 	defer cancel()
 	if err := s.commit(committing); err != nil {
-		s.Log.Warn().Err(err).Msg("the last positions were not committed; the next owner reads a little more again")
+		s.Log.Warn().Err(err).Str("event", "positions_not_committed").Msg("the last positions were not committed; the next owner reads a little more again")
 	}
 }
 
@@ -180,10 +203,11 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	s.dead = s.lanesTo(s.topics[s.App.DeadLetter])
+	s.joining = &joining{attempts: newAttempts(s.Metrics.Part(partGroup)), log: s.Log.With().Str("group", s.App.ID).Logger()}
 	s.member = &group.Member{
 		Client: s.Client, Group: s.App.ID, Instance: s.Instance, Leave: s.LeaveOnStop,
 		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(),
-		SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Log: s.Log,
+		Protocols: s.formats.protocols(), SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Tried: s.joining.report, Log: s.Log,
 	}
 	s.reportRestores()
 	if err := s.rememberFreshness(); err != nil {
@@ -197,7 +221,7 @@ func (s *Service) lanesTo(info topic.Info) []*lane {
 	for i := range lanes {
 		lanes[i] = &lane{
 			client: s.Client, topic: info.Name, partition: int32(i), codec: s.Codec, timeout: s.RequestTimeout,
-			most: min(laneBytes, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name),
+			most: min(laneBytes, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
 			refused: func(err error) { s.fail(err) },
 		}
 		lanes[i].init()
@@ -220,7 +244,10 @@ func (s *Service) assign(a group.Assignment) {
 			}
 		}
 	}
-	s.Log.Info().Int32("generation", a.Generation).Int("input_partitions", len(inputs)).Ints("shards", slices.Sorted(maps.Keys(shards))).Msg("assignment")
+	if a.MemberID != "" {
+		s.Metrics.Rebalanced()
+	}
+	s.Log.Info().Int32("generation", a.Generation).Int("input_partitions", len(inputs)).Ints("shards", slices.Sorted(maps.Keys(shards))).Str("event", "assignment").Msg("assignment")
 	s.routers.assign(inputs)
 	s.detectors.assign(shards)
 
@@ -241,7 +268,7 @@ func (s *Service) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.assigned {
-		return errors.New("not a member of the consumer group yet")
+		return s.joining.missing()
 	}
 	inputs := s.routers.keys()
 	for _, k := range inputs {
@@ -261,7 +288,7 @@ func (s *Service) Ready() error {
 	if len(inputs) > 0 {
 		for _, l := range slices.Concat(s.lanes, s.dead) {
 			if err := l.tries.trouble(); err != nil {
-				return fmt.Errorf("topic %s partition %d cannot be written to: %w", l.topic, l.partition, err)
+				return l.cannotWrite(err)
 			}
 		}
 	}

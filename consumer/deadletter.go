@@ -44,8 +44,23 @@ func asBadEvent(err error) badEvent {
 
 // rateLimited returns a logger for what hostile input can cause: it may not
 // flood the log. The metrics count what is not logged.
-func rateLimited(log zerolog.Logger) zerolog.Logger {
-	return log.Sample(&zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second})
+func rateLimited(log zerolog.Logger, suppressed func()) zerolog.Logger {
+	return log.Sample(&countedSampler{zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second}, suppressed})
+}
+
+// countedSampler counts what it does not let pass.
+type countedSampler struct {
+	zerolog.BurstSampler
+	suppressed func()
+}
+
+// Sample is of zerolog.Sampler.
+func (s *countedSampler) Sample(level zerolog.Level) bool {
+	if s.BurstSampler.Sample(level) {
+		return true
+	}
+	s.suppressed()
+	return false
 }
 
 // Bounds of what a dead letter says about itself; its value has the topic's.

@@ -118,13 +118,13 @@ func (d *detector) lost(err error) (atOnce bool) {
 		if d.most = d.events / 2; d.most == 0 {
 			d.most = refuseNext
 		}
-		d.log.Warn().Err(err).Int("events", d.events).Msg("the broker refused a batch; it is evaluated again in smaller ones")
+		d.log.Warn().Err(err).Int("events", d.events).Str("event", "batch_refused").Msg("the broker refused a batch; it is evaluated again in smaller ones")
 		return true
 	case errors.Is(err, txn.ErrFenced):
 		d.meter.Fenced.Inc()
-		d.log.Info().Err(err).Msg("another instance has taken the shard")
+		d.log.Info().Err(err).Str("event", "shard_fenced").Msg("another instance has taken the shard")
 	default:
-		d.status.taking.failed(&d.log, err).Msg("the shard is taken again")
+		d.status.taking.failed(&d.log, err).Str("event", "shard_retry").Msg("the shard is taken again")
 	}
 	return false
 }
@@ -151,7 +151,7 @@ func (d *detector) own(ctx context.Context) error {
 		return err
 	}
 	if was := d.local.Position().Fingerprint; len(was) > 0 && !bytes.Equal(was, d.engine.Fingerprint()) {
-		d.log.Info().Int64("work_offset", at).Msg("rules or parameters have changed; they hold from this work offset on")
+		d.log.Info().Int64("work_offset", at).Str("event", "rules_changed").Msg("rules or parameters have changed; they hold from this work offset on")
 	}
 	d.begin(at)
 	if agreed.Write {
@@ -161,8 +161,9 @@ func (d *detector) own(ctx context.Context) error {
 		}
 	}
 	d.meter.Restored()
+	d.status.restoring.Store(0)
 	d.setReady(true)
-	d.log.Info().Int64("work_offset", at).Int64("took_ms", d.now().Sub(start).Milliseconds()).Msg("shard taken")
+	d.log.Info().Int64("work_offset", at).Int64("took_ms", d.now().Sub(start).Milliseconds()).Str("event", "shard_taken").Msg("shard taken")
 	return d.follow(ctx, at)
 }
 
@@ -201,7 +202,7 @@ func (d *detector) workOffset(ctx context.Context, before workLog, newWork bool)
 	lost := ""
 	switch {
 	case newWork:
-		d.log.Error().Int64("lost_from", at).Msg("the work topic was made again; going on at its start, as accepted")
+		d.log.Error().Int64("lost_from", at).Str("event", "work_made_again").Msg("the work topic was made again; going on at its start, as accepted")
 		return start, nil
 	case at < 0 && start == 0 && !worked:
 		return 0, nil // a new app
@@ -217,7 +218,7 @@ func (d *detector) workOffset(ctx context.Context, before workLog, newWork bool)
 	if !d.accept.Loss {
 		return 0, &changelog.StopError{Sentence: lost + "; start once with --accept-loss to go on without what is lost"}
 	}
-	d.log.Error().Str("lost", lost).Msg("going on without what is lost, as accepted")
+	d.log.Error().Str("lost", lost).Str("event", "work_lost").Msg("going on without what is lost, as accepted")
 	return min(max(at, start), end), nil
 }
 
@@ -279,6 +280,7 @@ func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error
 			return err
 		}
 		d.meter.Lag.Set(float64(f.HighWatermark - d.next))
+		d.status.lag.Store(f.HighWatermark - d.next)
 		in.give(f)
 		f = nil
 		now := d.now()
@@ -335,7 +337,7 @@ func (d *detector) upkeep(ctx context.Context) error {
 	if err == nil {
 		d.trimmedTo = d.committed
 	} else if ctx.Err() == nil {
-		d.log.Warn().Err(err).Str("topic", d.app.WorkTopic()).Msg("cannot delete work records that are done with; the topic keeps growing until this succeeds (the principal needs Delete on it)")
+		d.log.Warn().Err(err).Str("topic", d.app.WorkTopic()).Str("event", "work_not_deleted").Msg("cannot delete work records that are done with; the topic keeps growing until this succeeds (the principal needs Delete on it)")
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ type feed struct {
 	readCommitted bool
 	log           zerolog.Logger
 	tries         *attempts // whom to tell how it goes; nil: nobody
+	watched       bool      // somebody wants to know at once what this user may not read
 
 	full  chan *wire.Fetched
 	empty chan *wire.Fetched
@@ -60,7 +61,7 @@ func (f *feed) start(ctx context.Context, offset int64) {
 		f.empty <- new(wire.Fetched)
 	}
 	if f.tries == nil {
-		f.tries = newAttempts()
+		f.tries = newAttempts(nil)
 	}
 	go func() {
 		defer close(f.full)
@@ -104,10 +105,10 @@ func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) erro
 				return err
 			}
 		}
-		if lasting(err) {
+		if _, denied := errors.AsType[*wire.DeniedError](err); lasting(err) || denied && f.watched {
 			return err
 		}
-		f.tries.failed(&f.log, err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Msg("fetch failed; it is tried again")
+		f.tries.failed(&f.log, err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
 		if f.tries.sleep(ctx) != nil {
 			return ctx.Err()
 		}

@@ -20,7 +20,7 @@ import (
 func (s *Service) route(ctx context.Context, k inputKey) error {
 	meter := s.Metrics.Input(k.topic, k.partition)
 	defer meter.Close()
-	tries := newAttempts()
+	tries := newAttempts(s.Metrics.Part(partInput))
 	for ctx.Err() == nil {
 		opened := time.Now()
 		err := s.routeOnce(ctx, k, meter)
@@ -35,7 +35,7 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 		if errors.As(err, &stop) {
 			return err
 		}
-		tries.failed(&s.Log, err).Str("topic", k.topic).Int32("partition", k.partition).Msg("input partition is opened again")
+		tries.failed(&s.Log, err).Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_retry").Msg("input partition is opened again")
 		if tries.sleep(ctx) != nil {
 			break
 		}
@@ -52,17 +52,17 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 	r := &router{
 		in: in, engine: s.Engine, lanes: s.lanes, deadLetters: s.dead,
 		acceptLoss: s.Accept.Loss, mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
-		log: rateLimited(log), meter: meter, progress: newProgress(start),
+		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start),
 		feed: feed{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions()), readCommitted: true,
-			log: log, tries: newAttempts(),
+			log: log, tries: newAttempts(s.Metrics.Part(partInput)),
 		},
 	}
-	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &s.unpacking
+	r.decoder.MaxUnpacked, r.decoder.Turn, r.work.formats = s.MaxUnpacked, &s.unpacking, s.formats
 	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start, reading: r.feed.tries}) {
 		return ctx.Err()
 	}
-	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start).Msg("reading input")
+	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start).Str("event", "input_opened").Msg("reading input")
 	err = r.run(ctx)
 	if lasting(err) {
 		// What opens the partition again starts from the committed offset: it must
@@ -146,19 +146,19 @@ func (s *Service) start(in input, was group.Offset, first, end int64) (int64, er
 	}
 	log := s.Log.With().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int64("start", first).Int64("end", end).Logger()
 	if id := hex.EncodeToString(in.topicID[:]); was.Metadata != "" && was.Metadata != id {
-		log.Error().Str("was", was.Metadata).Str("is", id).Msg("the input topic was deleted and made again; it is read from its start")
+		log.Error().Str("was", was.Metadata).Str("is", id).Str("event", "input_made_again").Msg("the input topic was deleted and made again; it is read from its start")
 		return first, nil
 	}
 	switch {
 	case was.At < first && !s.Accept.Loss:
 		return 0, &changelog.StopError{Sentence: fmt.Sprintf("input %s partition %d: records %d to %d were deleted by retention before they were read; lengthen the topic's retention, then start once with --accept-loss to go on without them", in.topic, in.partition, was.At, first-1)}
 	case was.At < first:
-		log.Error().Msg("input records were deleted before they were read; going on behind them, as accepted")
+		log.Error().Str("event", "input_lost").Msg("input records were deleted before they were read; going on behind them, as accepted")
 		return first, nil
 	case was.At > end && !s.Accept.Loss:
 		return 0, &changelog.StopError{Sentence: fmt.Sprintf("input %s partition %d ends at %d, before the committed offset %d: the partition has lost records (or another group's offsets were copied); start once with --accept-loss to go on at its end", in.topic, in.partition, end, was.At)}
 	case was.At > end:
-		log.Error().Msg("the input ends before the committed offset; going on at its end, as accepted")
+		log.Error().Str("event", "input_lost").Msg("the input ends before the committed offset; going on at its end, as accepted")
 		return end, nil
 	}
 	return was.At, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
 
+	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/wire"
 )
@@ -20,6 +21,7 @@ import (
 type progress struct {
 	mu          sync.Mutex
 	read        int64             // every record below it has been handed to the lanes
+	left        int64             // records behind it, when it was read
 	outstanding map[*parcel]int64 // parcels with records of this router, and the first offset of each
 }
 
@@ -38,11 +40,19 @@ func (p *progress) position() int64 {
 	return at
 }
 
-// handed notes that every record below next has been handed to the lanes.
-func (p *progress) handed(next int64) {
+// handed notes that every record below next has been handed to the lanes, and how
+// many there are behind it.
+func (p *progress) handed(next, left int64) {
 	p.mu.Lock()
-	p.read = next
+	p.read, p.left = next, left
 	p.mu.Unlock()
+}
+
+// lag returns how many records are left to read.
+func (p *progress) lag() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left
 }
 
 // parcel is one record batch on its way to a lane's partition.
@@ -87,6 +97,7 @@ type lane struct {
 	now       func() time.Time
 	log       zerolog.Logger
 	tries     *attempts
+	part      *admin.Part // what failures are counted as; nil: nothing
 	failed    func()      // counts a request that has to be sent again
 	refused   func(error) // told of a refusal that no repetition mends
 
@@ -105,7 +116,7 @@ func (l *lane) init() {
 	l.hurry = make(chan struct{}, 1)
 	l.filling = &parcel{owners: make(map[*progress]struct{})}
 	l.spare = &parcel{owners: make(map[*progress]struct{})}
-	l.tries = newAttempts()
+	l.tries = newAttempts(l.part)
 }
 
 // add appends one record of p's router, read at offset. It waits while the lane
@@ -165,7 +176,7 @@ func (l *lane) run(ctx context.Context) {
 		var err error
 		encoded, err = c.batch.Encode(encoded[:0], wire.BatchOptions{Codec: l.codec, ProducerID: -1, Epoch: -1, Sequence: -1})
 		if err != nil { // a codec that cannot compress: the configuration names it, so it cannot heal
-			l.log.Error().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Msg("cannot encode a record batch; the input partitions that feed it stand still")
+			l.log.Error().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Str("event", "batch_not_encoded").Msg("cannot encode a record batch; the input partitions that feed it stand still")
 			<-ctx.Done()
 			return
 		}
@@ -283,11 +294,16 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 			return false
 		}
 		l.failed()
-		l.tries.failed(&l.log, err).Str("topic", l.topic).Int32("partition", l.partition).Msg("produce request failed; it is sent again unchanged")
+		l.tries.failed(&l.log, err).Str("topic", l.topic).Int32("partition", l.partition).Str("event", "produce_retry").Msg("produce request failed; it is sent again unchanged")
 		if l.tries.sleep(ctx) != nil {
 			return false
 		}
 	}
+}
+
+// cannotWrite says where err keeps records from being written.
+func (l *lane) cannotWrite(err error) error {
+	return fmt.Errorf("topic %s partition %d cannot be written to: %w", l.topic, l.partition, err)
 }
 
 // refusal says what to do about an answer that the same bytes will get again;

@@ -48,7 +48,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 		if err := l.add(ctx, p, int64(i), nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
 			t.Fatalf("add(%d) = %v; want nil", i, err)
 		}
-		p.handed(int64(i) + 1)
+		p.handed(int64(i)+1, 0)
 		if i%500 == 0 {
 			checkPosition(t, brokers, topic, p)
 		}

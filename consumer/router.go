@@ -92,7 +92,7 @@ func (r *router) read(ctx context.Context, at int64) error {
 		if r.err != nil {
 			return r.err
 		}
-		r.progress.handed(f.Next)
+		r.progress.handed(f.Next, max(f.HighWatermark-f.Next, 0))
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
 		in.give(f)
 	}
@@ -110,7 +110,7 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 	})
 	r.deadLetter()
 	if r.err == nil {
-		r.progress.handed(corrupt.Next)
+		r.progress.handed(corrupt.Next, r.progress.lag())
 	}
 	return r.err
 }
@@ -206,7 +206,7 @@ func (r *router) deadLetter() {
 	to := r.deadLetters[int(r.in.partition)%len(r.deadLetters)]
 	r.err = to.add(r.ctx, r.progress, r.at.Offset, key, value, headers...)
 	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
-		Int64("offset", r.at.Offset).Int("bad", r.rejected).Msg("record sent to the dead-letter topic")
+		Int64("offset", r.at.Offset).Int("bad", r.rejected).Str("event", "dead_letter").Msg("record sent to the dead-letter topic")
 }
 
 // unixMillis is the time of a Kafka timestamp; the zero time for "none" (-1).

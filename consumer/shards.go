@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/topic"
 	"trailhound/consumer/txn"
+	"trailhound/state"
 )
 
 // stableWithin is how long a restore waits for somebody's open transaction
@@ -38,7 +40,7 @@ func (s *Service) detect(ctx context.Context, n int) error {
 // blame returns why the local state can be used no more, if so, and otherwise err.
 func (s *Service) blame(err error) error {
 	if failed := s.Store.Err(); failed != nil {
-		return &changelog.StopError{Sentence: "state_dir: " + failed.Error()}
+		return &changelog.StopError{Newer: errors.Is(failed, state.ErrFormat), Sentence: "state_dir: " + failed.Error()}
 	}
 	return err
 }
@@ -59,9 +61,9 @@ func (s *Service) detector(n int) (*detector, error) {
 	for _, name := range []string{s.App.StateTopic(), s.App.Alerts, s.App.DeadLetter} {
 		producer.MaxBatch[name] = s.topics[name].MaxMessageBytes()
 	}
-	return &detector{
+	d := &detector{
 		shard: n, app: s.App, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
-		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log), now: time.Now,
+		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log, s.Metrics.Suppressed()), now: time.Now,
 		alerts: len(s.topics[s.App.Alerts].Partitions), dead: len(s.topics[s.App.DeadLetter].Partitions),
 		mostDead: mostBytes(s.topics[s.App.DeadLetter]), timeout: s.TransactionTimeout,
 		changes: changelog.Changelog{
@@ -70,6 +72,7 @@ func (s *Service) detector(n int) (*detector, error) {
 			StableWithin: s.TransactionTimeout + stableWithin, Restores: &s.restores, Now: time.Now,
 			Progress: func(next, claim int64) {
 				meter.Restoring(claim + 1 - next)
+				status.restoring.Store(max(claim+1-next, 0))
 				status.changelog.Store(next)
 			},
 		},
@@ -81,7 +84,9 @@ func (s *Service) detector(n int) (*detector, error) {
 			a, err := s.member.Confirm(ctx)
 			return slices.Contains(a.Partitions[work.Name], int32(n)), err
 		},
-	}, nil
+	}
+	d.work.formats = s.formats
+	return d, nil
 }
 
 // owner is how this instance signs its claims.
@@ -98,7 +103,8 @@ func (s *Service) status(n int) *shardStatus {
 	defer s.mu.Unlock()
 	st := s.shards[n]
 	if st == nil {
-		st = &shardStatus{taking: newAttempts(), reading: newAttempts()}
+		part := s.Metrics.Part(partShard)
+		st = &shardStatus{taking: newAttempts(part), reading: newAttempts(part)}
 		st.work.Store(-1)
 		st.shown = -1
 		s.shards[n] = st
@@ -141,13 +147,13 @@ const watchEvery = 500 * time.Millisecond
 func (s *Service) logRestores(r changelog.Restoration) {
 	line := s.Log.Info().Int64("records_read", r.Read).Int64("records_per_second", int64(r.Rate()))
 	if r.Shards == 0 {
-		line.Int64("took_ms", r.Took.Milliseconds()).Msg("the restore of state has ended")
+		line.Int64("took_ms", r.Took.Milliseconds()).Str("event", "restore_ended").Msg("the restore of state has ended")
 		return
 	}
 	if d, ok := r.Remaining(); ok {
 		line = line.Stringer("expected", d.Round(time.Second))
 	}
-	line.Int("shards_left", r.Shards).Int64("records_left", r.Left).Msg("restoring state from the changelog")
+	line.Int("shards_left", r.Shards).Int64("records_left", r.Left).Str("event", "restore").Msg("restoring state from the changelog")
 }
 
 // freshness tells the group, for each shard of which this instance has a copy,

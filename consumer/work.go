@@ -9,11 +9,8 @@ import (
 	"trailhound/state"
 )
 
-// workFormat is the version byte that opens every work record. A reader that
-// meets another one hands its shard back instead of skipping (PROTOCOL R3, D10).
-const workFormat = 1
-
-// errWorkFormat says that a work record was written by a newer build.
+// errWorkFormat says that a work record was written by a newer build. Who meets one
+// leaves its shard to others instead of skipping it (PROTOCOL R3, D10).
 var errWorkFormat = errors.New("work record of an unknown format")
 
 // errWorkCorrupt says that a work record of a known format cannot be read.
@@ -26,6 +23,7 @@ type work struct {
 	recordTime int64 // timestamp of the input record, Unix milliseconds; -1: it had none
 	pairs      []rules.Match
 	event      []byte // the event's JSON exactly as it came
+	formats    formats
 }
 
 // append encodes w behind dst:
@@ -35,7 +33,7 @@ type work struct {
 // where numbers are varints, strings carry their length before them and the
 // event takes the rest of the record.
 func (w *work) append(dst []byte) []byte {
-	dst = append(dst, workFormat)
+	dst = append(dst, w.formats.orOwn().writes)
 	dst = append(dst, w.source.TopicID[:]...)
 	dst = appendString(dst, w.source.Topic)
 	dst = binary.AppendUvarint(dst, uint64(w.source.Partition))
@@ -72,8 +70,8 @@ func (w *work) decode(b []byte, names *interner) error {
 	if len(b) == 0 {
 		return fmt.Errorf("%w: it is empty", errWorkCorrupt)
 	}
-	if b[0] != workFormat {
-		return fmt.Errorf("%w: version %d, this build reads version %d", errWorkFormat, b[0], workFormat)
+	if newest := w.formats.orOwn().reads; b[0] == 0 || b[0] > newest {
+		return fmt.Errorf("%w: version %d, this build reads versions 1 to %d", errWorkFormat, b[0], newest)
 	}
 	r := workReader{b: b[1:]}
 	copy(w.source.TopicID[:], r.bytes(len(w.source.TopicID)))

@@ -45,7 +45,7 @@ func TestWorkRoundTrip(t *testing.T) {
 // A work record of another format is a reason to stop, not to skip: PROTOCOL R3.
 func TestWorkUnknownFormat(t *testing.T) {
 	b := (&work{}).append(nil)
-	b[0] = workFormat + 1
+	b[0] = newestFormat + 1
 	if err := new(work).decode(b, new(interner)); !errors.Is(err, errWorkFormat) {
 		t.Errorf("decode(format %d) = %v; want errWorkFormat", b[0], err)
 	}
@@ -66,7 +66,7 @@ func TestWorkCutOff(t *testing.T) {
 func FuzzWork(f *testing.F) {
 	w := sampleWork()
 	f.Add(w.append(nil))
-	f.Add([]byte{workFormat})
+	f.Add([]byte{writtenFormat})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var got work
 		if err := got.decode(b, new(interner)); err != nil {

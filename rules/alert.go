@@ -28,6 +28,9 @@ const AlertSchema = "trailhound.alert.v1"
 //     evidence.total stays the true number
 //  3. the members of every list in the context; totals beside them stay
 //
+// An event that nests deeper than 200 is left out too ("event_omitted":"too_deep"):
+// many readers of JSON would refuse the whole alert.
+//
 // An alert that is still too large is rejected with [ReasonAlertTooLarge].
 type Alert struct {
 	ID       string    // UUID (version 5) of rule, key and eventID; of the source position where there is no eventID

@@ -123,6 +123,21 @@ func TestAlertReduction(t *testing.T) {
 	}
 }
 
+// An event cannot hide its own alert from those who read JSON by nesting: they give up
+// long before Go does.
+func TestAlertOfADeepEvent(t *testing.T) {
+	for depth, want := range map[int]string{mostAlertDepth: "", mostAlertDepth + 1: "too_deep", maxDepth: "too_deep"} {
+		f := newFeeder(t, Limits{}, newProbe("count", counting))
+		ev := eventAt("a", 0)
+		ev.Raw = []byte(`{"eventID":"a]]}}","deep":` + strings.Repeat("[", depth-1) + strings.Repeat("]", depth-1) + `,"x":"\\\"[["}`)
+		_, out := f.event(ev)
+		payload := out.Alerts[0].Payload
+		if p := decodeAlert(t, payload); p.EventOmitted != want || (p.Event != nil) != (want == "") {
+			t.Errorf("the alert of an event %d deep has event %t, event_omitted %q; want %q", depth, p.Event != nil, p.EventOmitted, want)
+		}
+	}
+}
+
 // The limit holds for payload and dedup string together.
 func TestMaxAlertBytes(t *testing.T) {
 	alert := func(limit int) Outcome {

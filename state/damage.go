@@ -21,6 +21,10 @@ const damageMark = "DAMAGED"
 // errNewer says that a newer build has written the directory. That is no damage.
 var errNewer = errors.New("run the build that wrote it, or remove the directory and let the changelog restore it")
 
+// errOlder says that an older build has written the directory in a way that this one
+// does not read. There is nothing to convert: the changelog has all of it.
+var errOlder = errors.New("an older build has written it")
+
 // FailedError says why a Store can be used no more. Its sentence names the way out.
 type FailedError struct {
 	Dir     string

@@ -23,12 +23,12 @@ const (
 // There is no write-ahead log: the changelog is one. What is on disk is what some
 // flush has left, so that no lost file, and no half-written one, can ever leave a
 // gap between what is there; and each change is written once.
-func pebbleOptions(o Options, lock *pebble.Lock, f *failure) *pebble.Options {
+func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	cache := orDefault(o.CacheBytes, DefaultCacheBytes)
 	memTable := min(max(cache, leastMemTable), mostMemTable)
 	p := &pebble.Options{
 		FS:         o.FS,
-		Lock:       lock,
+		Lock:       s.lock,
 		DisableWAL: true,
 		// Pebble takes the memtables out of the cache: one that is written to,
 		// one on its way to disk.
@@ -41,11 +41,12 @@ func pebbleOptions(o Options, lock *pebble.Lock, f *failure) *pebble.Options {
 		// passes over tables that cannot hold its key by their filters.
 		L0CompactionThreshold:     8,
 		L0CompactionFileThreshold: 1000,
-		Logger:                    logger{warn: o.Warn, fatal: o.Fatal, failure: f},
+		Logger:                    logger{warn: o.Warn, fatal: o.Fatal, failure: s.failure},
 		EventListener: &pebble.EventListener{
 			// Pebble would try again at once and for ever, and writers would wait.
-			BackgroundError: f.report,
-			DataCorruption:  func(info pebble.DataCorruptionInfo) { f.report(info.Details) },
+			BackgroundError: s.failure.report,
+			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.failure.report(info.Details) },
+			WriteStallBegin: func(pebble.WriteStallBeginInfo) { s.stalls.Add(1) },
 		},
 	}
 	for i := range p.Levels {
@@ -55,8 +56,8 @@ func pebbleOptions(o Options, lock *pebble.Lock, f *failure) *pebble.Options {
 	return p
 }
 
-// checkPebbleFormat refuses a database of a newer Pebble, which Pebble itself does
-// without saying which of its errors that is.
+// checkPebbleFormat refuses a database of a newer Pebble, and one of a Pebble that is
+// too old, which Pebble itself does without saying which of its errors that is.
 func checkPebbleFormat(o Options) error {
 	names, err := o.FS.List(o.Dir)
 	if err != nil {
@@ -65,15 +66,20 @@ func checkPebbleFormat(o Options) error {
 	for _, name := range names {
 		rest, ok := strings.CutPrefix(name, "marker.format-version.")
 		_, version, _ := strings.Cut(rest, ".")
-		if n, err := strconv.Atoi(version); ok && err == nil && n > int(pebble.FormatNewest) {
+		n, err := strconv.Atoi(version)
+		switch {
+		case !ok || err != nil:
+		case n > int(pebble.FormatNewest):
 			return fmt.Errorf("it is a Pebble database of format %d and this build reads formats up to %d: %w", n, pebble.FormatNewest, errNewer)
+		case n < int(pebble.FormatMinSupported):
+			return fmt.Errorf("%w: it is a Pebble database of format %d and this build reads formats from %d on", errOlder, n, pebble.FormatMinSupported)
 		}
 	}
 	return nil
 }
 
 // logger passes on what somebody has to act upon. Pebble's notes on flushes
-// and compactions are not of that kind; Metrics counts them.
+// and compactions are not of that kind; Stats counts them.
 type logger struct {
 	warn    func(string)
 	fatal   func(error)

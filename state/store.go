@@ -43,7 +43,9 @@ type Options struct {
 type Store struct {
 	db            *pebble.DB
 	lock          *pebble.Lock
+	fs            vfs.FS
 	failure       *failure
+	stalls        atomic.Int64
 	unwritten     atomic.Bool // something was applied since the last flush began
 	timer         *time.Timer // of the next flush
 	dir           string
@@ -79,6 +81,7 @@ func Open(o Options) (*Store, error) {
 		o.Warn = func(string) {}
 	}
 	s := &Store{
+		fs:            o.FS,
 		dir:           o.Dir,
 		lifetime:      orDefault(o.Lifetime, DefaultLifetime),
 		maxLateness:   orDefault(o.MaxLateness, DefaultMaxLateness),
@@ -115,7 +118,11 @@ func (s *Store) open(o Options) (err error) {
 		}
 		reason = err.Error()
 	}
-	o.Warn(fmt.Sprintf("the local state in %s is damaged and is deleted; it is restored from the changelog. The damage: %s", o.Dir, reason))
+	if errors.Is(err, errOlder) {
+		o.Warn(fmt.Sprintf("the local state in %s is deleted and restored from the changelog: %s", o.Dir, reason))
+	} else {
+		o.Warn(fmt.Sprintf("the local state in %s is damaged and is deleted; it is restored from the changelog. The damage: %s", o.Dir, reason))
+	}
 	if err = wipe(o.FS, o.Dir, reason); err != nil {
 		return fmt.Errorf("delete what is damaged: %w", err)
 	}
@@ -135,7 +142,7 @@ func (s *Store) load(o Options) (err error) {
 			err = asError(p)
 		}
 	}()
-	if s.db, err = pebble.Open(o.Dir, pebbleOptions(o, s.lock, s.failure)); err != nil {
+	if s.db, err = pebble.Open(o.Dir, s.pebbleOptions(o)); err != nil {
 		return err
 	}
 	if err := s.checkFormat(); err != nil {
@@ -178,7 +185,9 @@ func (s *Store) checkFormat() error {
 	case bytes.Equal(v, []byte{localFormat}):
 		return nil
 	case len(v) == 1 && v[0] > localFormat:
-		return fmt.Errorf("it has local format %d and this build reads format %d: %w", v, localFormat, errNewer)
+		return fmt.Errorf("it has local format %d and this build reads format %d: %w", v[0], localFormat, errNewer)
+	case len(v) == 1:
+		return fmt.Errorf("%w: it has local format %d and this build reads format %d", errOlder, v[0], localFormat)
 	}
 	return fmt.Errorf("the record of the local format is %q", v)
 }
@@ -294,6 +303,3 @@ func (s *Store) Shards() (numbers []int, err error) {
 	}
 	return numbers, nil
 }
-
-// Metrics gives the database's own metrics.
-func (s *Store) Metrics() *pebble.Metrics { return s.db.Metrics() }

@@ -34,7 +34,7 @@ func TestOpenRefusesANewerFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = state.Open(state.Options{Dir: "state", FS: fs})
-	if err == nil || !strings.Contains(err.Error(), "local format [2]") {
+	if err == nil || !strings.Contains(err.Error(), "local format 2") {
 		t.Errorf("Open of a newer format = %v; want an error that names it", err)
 	}
 	if _, again := state.Open(state.Options{Dir: "state", FS: fs}); again == nil || again.Error() != err.Error() {
@@ -68,9 +68,6 @@ func TestShards(t *testing.T) {
 		if _, err := s.Shard(n); err == nil {
 			t.Errorf("Shard(%d) = nil; want an error", n)
 		}
-	}
-	if s.Metrics() == nil {
-		t.Errorf("Metrics() = nil")
 	}
 }
 

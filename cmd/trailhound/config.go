@@ -4,6 +4,9 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"trailhound/config"
+	"trailhound/rules"
 )
 
 func (a *app) configCommand() *cobra.Command {
@@ -36,6 +39,27 @@ func (a *app) configCommand() *cobra.Command {
 			}
 			return s.Print(a.stdout)
 		},
+	}, &cobra.Command{
+		Use:   "schema",
+		Short: "Print a JSON Schema of the configuration file, for editors",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			schema, err := configSchema()
+			if err != nil {
+				return err
+			}
+			_, err = a.stdout.Write(schema)
+			return err
+		},
 	})
 	return c
+}
+
+// configSchema is the schema of this build's configuration; a copy is config/schema.json.
+func configSchema() ([]byte, error) {
+	var known []config.Rule
+	for _, spec := range rules.Builtin() {
+		known = append(known, config.Rule{ID: spec.ID, Targets: []any{spec.New(), &rules.Options{}}})
+	}
+	return config.Schema(known)
 }

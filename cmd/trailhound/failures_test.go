@@ -200,7 +200,6 @@ func TestReadersWithoutTopics(t *testing.T) {
 		key  string
 		name string
 	}{
-		{[]string{"alerts"}, "topics.alerts", s.app.Alerts},
 		{[]string{"alerts", "--no-follow"}, "topics.alerts", s.app.Alerts},
 		{[]string{"dead-letters", "list"}, "topics.dead_letter", s.app.DeadLetter},
 		{[]string{"dead-letters", "retry"}, "topics.dead_letter", s.app.DeadLetter},
@@ -209,5 +208,23 @@ func TestReadersWithoutTopics(t *testing.T) {
 		if r := s.command("", tt.args...); r.code != exitFailed || r.stderr != want || r.stdout != "" {
 			t.Errorf("%q = %d, %q; want 1 with %q", tt.args, r.code, r.stderr, want)
 		}
+	}
+}
+
+// Who follows the alerts may start before the service that creates their topic.
+func TestAlertsWaitForTheirTopic(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 0)
+	p := s.call("alerts")
+	s.await("alerts to wait", func() bool {
+		return strings.Contains(p.stderr.String(), "topics.alerts: topic "+s.app.Alerts+" does not exist; waiting until run")
+	})
+	s.must("", "topics", "create", "--input-partitions", "1")
+	s.start("run")
+	for n := range 10 {
+		s.send(0, strings.TrimSpace(denial(n, "alice")))
+	}
+	s.await("an alert", func() bool { return strings.Count(p.stdout.String(), "\n") == 1 })
+	if code := p.end(); code != 0 || strings.Count(p.stderr.String(), "waiting") != 1 {
+		t.Errorf("alerts = %d, and says\n%s\nwant 0 and to be told once of the wait", code, &p.stderr)
 	}
 }

@@ -2,14 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"os"
 	"strings"
 
+	"github.com/rs/zerolog"
 	kafkasasl "github.com/segmentio/kafka-go/sasl"
 	"github.com/twmb/franz-go/pkg/sasl"       //nolint:depguard // see mechanism
+	"github.com/twmb/franz-go/pkg/sasl/oauth" //nolint:depguard // see mechanism
 	"github.com/twmb/franz-go/pkg/sasl/plain" //nolint:depguard // see mechanism
 	"github.com/twmb/franz-go/pkg/sasl/scram" //nolint:depguard // see mechanism
 
@@ -18,9 +18,9 @@ import (
 )
 
 // kafkaClient returns a client of the configured cluster. Nothing is dialled before its first request; the caller
-// closes it.
-func (s *settings) kafkaClient() (*wire.Client, error) {
-	security, err := tlsConfig(s.Kafka.TLS)
+// closes it. What goes wrong with files that are replaced later is told to the log of ctx (zerolog's WithContext).
+func (s *settings) kafkaClient(ctx context.Context) (*wire.Client, error) {
+	security, err := tlsConfig(s.Kafka.TLS, zerolog.Ctx(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -28,32 +28,6 @@ func (s *settings) kafkaClient() (*wire.Client, error) {
 	client.Transport.ClientID = s.Kafka.ClientID
 	client.RequestTimeout = s.Kafka.RequestTimeout
 	return client, nil
-}
-
-// tlsConfig returns nil for connections without TLS.
-func tlsConfig(t config.TLS) (*tls.Config, error) {
-	if !t.Enabled {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka.tls.ca_file: there is no PEM certificate in %s", t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.cert_file and kafka.tls.key_file: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // mechanism returns nil for connections without authentication. The mechanisms are franz-go's: kafka-go has plain
@@ -69,6 +43,8 @@ func mechanism(s config.SASL) kafkasasl.Mechanism {
 		return authentication{scram.Sha256(scramAuth(s))}
 	case "scram-sha-512":
 		return authentication{scram.Sha512(scramAuth(s))}
+	case "oauthbearer", "aws-msk-iam":
+		return authentication{oauth.Oauth(oauthAuth(s))}
 	}
 	return nil
 }
@@ -83,14 +59,23 @@ func scramAuth(s config.SASL) func(context.Context) (scram.Auth, error) {
 // password returns the password; the file is read at each use, so that a secret can be replaced under a running
 // service.
 func password(s config.SASL) (string, error) {
-	if s.PasswordFile == "" {
-		return s.Password, nil
+	return fileOr("kafka.sasl.password_file", s.PasswordFile, s.Password)
+}
+
+// fileOr returns what stands in the file that the key names; without a file, value.
+func fileOr(key, file, value string) (string, error) {
+	if file == "" {
+		return value, nil
 	}
-	text, err := os.ReadFile(s.PasswordFile)
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("kafka.sasl.password_file: %w", err)
+		return "", fmt.Errorf("%s: %w", key, err)
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r"), nil
+	value = strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if value == "" {
+		return "", fmt.Errorf("%s: %s is empty", key, file)
+	}
+	return value, nil
 }
 
 // authentication gives a mechanism of franz-go to kafka-go.
@@ -103,13 +88,19 @@ func (a authentication) Start(ctx context.Context) (kafkasasl.StateMachine, []by
 		host = m.Host
 	}
 	session, first, err := a.Authenticate(ctx, host)
-	return conversation{session}, first, err
+	return conversation{session, a.Name()}, first, err
 }
 
 // conversation is one authentication under way.
-type conversation struct{ sasl.Session }
+type conversation struct {
+	sasl.Session
+	mechanism string
+}
 
-// Next answers the broker's challenge.
+// Next answers the broker's challenge. A broker that does not like a token says why in a challenge (RFC 7628, 3.2.2).
 func (c conversation) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
+	if c.mechanism == "OAUTHBEARER" && len(challenge) > 0 {
+		return false, nil, fmt.Errorf("it says of the token %.200q", challenge)
+	}
 	return c.Challenge(challenge)
 }

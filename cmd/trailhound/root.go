@@ -28,6 +28,9 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		a.runCommand(),
+		a.statusCommand(),
+		a.healthCommand(),
+		a.logLevelCommand(),
 		a.demoCommand(),
 		a.detectCommand(),
 		a.replayCommand(),

@@ -57,7 +57,10 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if err != nil {
 		return err
 	}
-	client, err := s.connect(ctx)
+	metrics := admin.NewMetrics(versionLine())
+	level := metrics.LogLevel(log.GetLevel())
+	log = log.Level(zerolog.DebugLevel).Hook(level)
+	client, err := s.connect(log.WithContext(ctx))
 	if err != nil {
 		return err
 	}
@@ -76,7 +79,6 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 		closed()
 	}()
 
-	metrics := admin.NewMetrics(versionLine())
 	service, err := s.service(client, store, metrics, log)
 	if err != nil {
 		return err
@@ -84,19 +86,22 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if bar != nil {
 		service.Restoring = bar.restoring
 	}
-	stopServing, err := a.listen(s, &admin.Server{Metrics: metrics, Ready: service.Ready, Pprof: s.HTTP.Pprof}, log)
+	metrics.Watch(admin.Instance{Ready: service.Ready, Store: store.Stats})
+	stopServing, err := a.listen(s, &admin.Server{
+		Metrics: metrics, Ready: service.Ready, Status: func() any { return service.Status() }, Level: level, Pprof: s.HTTP.Pprof,
+	}, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopServing()) }()
-	log.Info().Str("version", versionLine()).Str("app_id", s.AppID).Str("instance_id", s.InstanceID).Strs("input", s.Topics.Input).Msg("started")
+	log.Info().Str("version", versionLine()).Str("app_id", s.AppID).Str("instance_id", s.InstanceID).Strs("input", s.Topics.Input).Str("event", "started").Msg("started")
 	announced := announceStop(ctx, log)
 	err = service.Run(ctx)
 	announced()
 	if err != nil {
 		return err
 	}
-	log.Info().Msg("stopped")
+	log.Info().Str("event", "stopped").Msg("stopped")
 	return nil
 }
 
@@ -117,7 +122,7 @@ func (a *app) collectOften() {
 func (s *settings) openState(log zerolog.Logger) (*state.Store, error) {
 	options := s.stateOptions(s.limits())
 	options.Dir = s.StateDir
-	options.Warn = func(message string) { log.Error().Msg(message) }
+	options.Warn = func(message string) { log.Error().Str("event", "state_damaged").Msg(message) }
 	options.Fatal = func(err error) { endNow(log, err) }
 	store, err := state.Open(options)
 	switch {
@@ -141,7 +146,7 @@ const endWithin = 10 * time.Second
 // endNow ends the process as a kill would, which loses nothing: the changelog has
 // everything.
 func endNow(log zerolog.Logger, err error) {
-	log.Error().Msg("state_dir: " + err.Error())
+	log.Error().Str("event", "state_failed").Msg("state_dir: " + err.Error())
 	os.Exit(exitFailed) //nolint:forbidigo // what holds the database's locks can neither go on nor return
 }
 
@@ -172,7 +177,7 @@ func announceStop(ctx context.Context, log zerolog.Logger) func() {
 	waiting.Go(func() {
 		<-working.Done()
 		if ctx.Err() != nil {
-			log.Info().Msg("stopping: what was read is being committed; a second signal ends it at once")
+			log.Info().Str("event", "stopping").Msg("stopping: what was read is being committed; a second signal ends it at once")
 		}
 	})
 	return func() {
@@ -195,7 +200,7 @@ func (a *app) listen(s *settings, server *admin.Server, log zerolog.Logger) (sto
 	var serving sync.WaitGroup
 	var failed error
 	serving.Go(func() { failed = server.Serve(ctx, l) })
-	log.Info().Stringer("address", l.Addr()).Msg("HTTP server listens")
+	log.Info().Stringer("address", l.Addr()).Str("event", "http_listening").Msg("HTTP server listens")
 	return func() error {
 		cancel()
 		serving.Wait()

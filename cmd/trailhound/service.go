@@ -73,7 +73,7 @@ func (s *settings) settleTopics(ctx context.Context, client *wire.Client, log ze
 		return err
 	}
 	for _, name := range created {
-		log.Info().Str("topic", name).Msg("topic created")
+		log.Info().Str("topic", name).Str("event", "topic_created").Msg("topic created")
 	}
 	problems, err = topic.Check(ctx, client, app)
 	return errors.Join(err, problemsError(problems))
@@ -112,7 +112,9 @@ func (a *app) logTo(out io.Writer, s *settings) (zerolog.Logger, error) {
 		return zerolog.Nop(), fmt.Errorf("log.level: %w", err)
 	}
 	if s.Log.Format == "text" || s.Log.Format == "auto" && a.stderrTerminal {
-		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !a.stderrTerminal || a.getenv("NO_COLOR") != ""}
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !a.stderrTerminal || a.getenv("NO_COLOR") != "",
+			FieldsExclude: []string{"event"}, // the message says it, to people
+		}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger(), nil
 }

@@ -14,15 +14,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// url is where the HTTP server of a service is; "": it has not said so yet.
+func (p *program) url() string {
+	m := regexp.MustCompile(`"address":"([^"]+)"`).FindStringSubmatch(p.stderr.String())
+	if m == nil {
+		return ""
+	}
+	return "http://" + m[1]
+}
+
 // get asks the HTTP server of a service, 0: it does not answer.
 func (p *program) get(path string) (code int, body string) {
 	p.Helper()
-	m := regexp.MustCompile(`"address":"([^"]+)"`).FindStringSubmatch(p.stderr.String())
-	if m == nil {
+	url := p.url()
+	if url == "" {
 		return 0, ""
 	}
 	client := http.Client{Timeout: 10 * time.Second}
-	resp, err := client.Get("http://" + m[1] + path)
+	resp, err := client.Get(url + path)
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -118,7 +127,7 @@ func TestLogOnTerminal(t *testing.T) {
 	}{
 		{nil, nil, `(?m)^\x1b\[90m\d\d:\d\d:\d\d\x1b\[0m \x1b\[32mINF\x1b\[0m .*stopped`},
 		{[]string{"NO_COLOR=1"}, nil, `(?m)^\d\d:\d\d:\d\d INF stopped$`},
-		{nil, []string{"--set", "log.format=json"}, `(?m)^\{"level":"info","time":"[^"]+","message":"stopped"\}$`},
+		{nil, []string{"--set", "log.format=json"}, `(?m)^\{"level":"info","event":"stopped","time":"[^"]+","message":"stopped"\}$`},
 		{nil, []string{"--set", "log.level=error"}, `^$`},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"trailhound/config"
 )
 
@@ -44,6 +46,7 @@ func selfSigned(t *testing.T) (certificate tls.Certificate, caFile string) {
 
 func TestTLSConfig(t *testing.T) {
 	_, caFile := selfSigned(t)
+	log := zerolog.Nop()
 	none, junk := filepath.Join(t.TempDir(), "none.pem"), filepath.Join(t.TempDir(), "junk.pem")
 	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
@@ -59,12 +62,12 @@ func TestTLSConfig(t *testing.T) {
 		{config.TLS{Enabled: true, CAFile: junk}, "kafka.tls.ca_file: there is no PEM certificate in " + junk},
 		{config.TLS{Enabled: true, CertFile: caFile, KeyFile: caFile}, "kafka.tls.cert_file and kafka.tls.key_file: "},
 	} {
-		c, err := tlsConfig(tt.tls)
+		c, err := tlsConfig(tt.tls, &log)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("tlsConfig(%+v) = %v; want %q", tt.tls, err, tt.want)
 		}
 		if (c != nil) != (tt.tls.Enabled && err == nil) {
-			t.Errorf("tlsConfig(%+v) = %v; want a configuration exactly when it is enabled", tt.tls, c)
+			t.Errorf("tlsConfig(%+v) gives a configuration: %t; want one exactly when it is enabled", tt.tls, c != nil)
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package admin lets people and programs look into a running instance: the
-// metrics, and an HTTP server with /livez, /readyz and /metrics.
+// metrics, and an HTTP server with probes, metrics and the state of things.
 //
 // Its one guarantee: looking costs the pipeline nothing but the counting, and
 // a restore of any length never makes /livez fail.
@@ -7,6 +7,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -22,11 +23,17 @@ import (
 //	/livez    200 as long as the process runs; a long restore is no reason to kill it
 //	/readyz   200 once every partition and shard assigned to this instance is worked on, else 503 and the reason
 //	/metrics  Prometheus text or OpenMetrics
+//	/status   what the instance works on, as JSON
+//	/loglevel the least level that is logged; PUT /loglevel?level=debug, from this host, changes it
 //	/debug/pprof/  profiles, if switched on (https://pkg.go.dev/net/http/pprof)
 type Server struct {
 	Metrics *Metrics
 	// Ready returns nil, or a sentence that says what is still missing.
 	Ready func() error
+	// Status returns what encoding/json makes /status of; nil: there is none.
+	Status func() any
+	// Level is shown and changed by /loglevel; nil: there is none.
+	Level *LogLevel
 	// Pprof serves the profiles of the Go runtime too.
 	Pprof bool
 }
@@ -37,9 +44,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics.registry, promhttp.HandlerOpts{}))
+	if s.Status != nil {
+		mux.HandleFunc("GET /status", s.status)
+	}
+	if s.Level != nil {
+		mux.Handle("GET /loglevel", s.Level)
+		mux.Handle("PUT /loglevel", s.Level)
+	}
 	if s.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		// Not the command line: --set may have a password in it.
+		mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -66,4 +81,11 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "ok")
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	_ = out.Encode(s.Status()) // the reader has gone
 }

@@ -190,10 +190,14 @@ func TestProfilesOnlyWhenSwitchedOn(t *testing.T) {
 	ready := func() error { return nil }
 	for on, want := range map[bool]int{false: http.StatusNotFound, true: http.StatusOK} {
 		url, _ := serveWith(t, ready, on)
-		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/symbol"} {
 			if got, _, _ := request(t, http.MethodGet, url+path); got != want {
 				t.Errorf("GET %s with profiles switched on %t = %d; want %d", path, on, got, want)
 			}
+		}
+		// The command line may have a password in it.
+		if got, _, _ := request(t, http.MethodGet, url+"/debug/pprof/cmdline"); got != http.StatusNotFound {
+			t.Errorf("GET /debug/pprof/cmdline = %d; want 404", got)
 		}
 	}
 }

@@ -27,6 +27,13 @@ type Metrics struct {
 	verdicts    *prometheus.CounterVec // rule, verdict
 	alerts      *prometheus.CounterVec // rule
 
+	eventDelay  *prometheus.HistogramVec // rule; seconds
+	recordDelay *prometheus.HistogramVec // rule; seconds
+	rebalances  prometheus.Counter
+	failures    *prometheus.CounterVec // part
+	logged      *prometheus.CounterVec // level
+	suppressed  prometheus.Counter
+
 	workLag       *prometheus.GaugeVec     // shard
 	ready         *prometheus.GaugeVec     // shard
 	repeats       *prometheus.CounterVec   // shard
@@ -53,6 +60,11 @@ func NewMetrics(version string) *Metrics {
 		m.registry.MustRegister(g)
 		return g
 	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "trailhound_" + name, Help: help, Buckets: buckets}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
 	m.records = counter("input_records_total", "Records read from an input partition.", "topic", "partition")
 	m.bytes = counter("input_bytes_total", "Bytes fetched from an input partition, as compressed.", "topic", "partition")
 	m.events = counter("events_total", "CloudTrail events decoded from an input partition.", "topic", "partition")
@@ -62,7 +74,15 @@ func NewMetrics(version string) *Metrics {
 	m.deadLetters = counter("dead_letters_total", "Records and events sent to the dead-letter topic, by reason.", "reason")
 	m.resent = counter("produce_retries_total", "Produce requests of the router that had to be sent again.", "topic")
 	m.verdicts = counter("evaluations_total", "Evaluations of an event by a rule, by what came of them.", "rule", "verdict")
-	m.alerts = counter("alerts_total", "Alerts of a rule, as added to a transaction.", "rule")
+	m.alerts = counter("alerts_total", "Alerts of a rule, committed.", "rule")
+	m.eventDelay = histogram("alert_event_delay_seconds", "Time from the event that completed an alert to the alert's commit: CloudTrail's delivery, the way into Kafka, and this program.",
+		[]float64{.1, .5, 1, 5, 15, 60, 300, 600, 900, 1800, 3600, 7200, 21600, 86400, 604800}, "rule")
+	m.recordDelay = histogram("alert_record_delay_seconds", "Time from the timestamp of the input record that completed an alert to the alert's commit.",
+		[]float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300, 3600, 86400}, "rule")
+	m.rebalances = counter("rebalances_total", "Assignments that the consumer group has given this instance.").WithLabelValues()
+	m.failures = counter("failures_total", "Requests to Kafka, or what is made of several, that failed and are tried again after a pause, by part of the pipeline.", "part")
+	m.logged = counter("log_messages_total", "Lines logged, by level.", "level")
+	m.suppressed = counter("log_suppressed_total", "Lines not logged because the same had been said before.").WithLabelValues()
 	m.workLag = gauge("work_lag_records", "Work records of a shard that are not evaluated yet.", "shard")
 	m.ready = gauge("shard_ready", "1 while this instance owns the shard and its state is complete.", "shard")
 	m.repeats = counter("work_repeats_total", "Work records dropped because a router had sent them before.", "shard")
@@ -72,13 +92,11 @@ func NewMetrics(version string) *Metrics {
 	m.commitBytes = counter("commit_bytes_total", "Bytes in committed transactions, before compression.", "shard")
 	m.restores = counter("restores_total", "Times that the shard was taken and its state brought up to date.", "shard")
 	m.restoring = gauge("restore_remaining_records", "Changelog offsets that a running restore has still to read.", "shard")
-	m.commits = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "trailhound_commit_duration_seconds", Help: "Time from the end of a batch to its committed and applied transaction.",
-		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15},
-	}, []string{"shard"})
+	m.commits = histogram("commit_duration_seconds", "Time from the end of a batch to its committed and applied transaction.",
+		[]float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15}, "shard")
 	build := gauge("build_info", "Always 1; the labels tell the build.", "version", "go_version")
 	build.WithLabelValues(version, goVersion()).Set(1)
-	m.registry.MustRegister(m.commits, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -140,6 +158,22 @@ func (i *Input) DeadLetter(reason string) { i.all.deadLetters.WithLabelValues(re
 // Resent returns what counts produce requests to topic that are sent again.
 func (m *Metrics) Resent(topic string) func() { return m.resent.WithLabelValues(topic).Inc }
 
+// Rebalanced counts an assignment.
+func (m *Metrics) Rebalanced() { m.rebalances.Inc() }
+
+// Part holds what fails in one part of the pipeline and is tried again: "group",
+// "input", "output" or "shard".
+type Part struct{ Failures, Suppressed prometheus.Counter }
+
+// Part returns the metrics of one part.
+func (m *Metrics) Part(name string) *Part {
+	return &Part{Failures: m.failures.WithLabelValues(name), Suppressed: m.suppressed}
+}
+
+// Suppressed returns what counts lines that are not logged because the same had been
+// said before.
+func (m *Metrics) Suppressed() func() { return m.suppressed.Inc }
+
 // Shard holds the metrics of one shard. It is for one goroutine.
 type Shard struct {
 	number         string
@@ -153,6 +187,13 @@ type Shard struct {
 	commits        prometheus.Observer
 	all            *Metrics
 	verdicts       map[[2]string]prometheus.Counter
+	alerts         map[string]alertMeters
+}
+
+// alertMeters are of the alerts of one rule.
+type alertMeters struct {
+	alerts        prometheus.Counter
+	event, record prometheus.Observer
 }
 
 // Shard returns the metrics of one shard.
@@ -164,6 +205,7 @@ func (m *Metrics) Shard(n int) *Shard {
 		Fenced: m.fenced.WithLabelValues(s), ready: m.ready.WithLabelValues(s), restoring: m.restoring.WithLabelValues(s),
 		restores: m.restores.WithLabelValues(s), records: m.commitRecords.WithLabelValues(s), bytes: m.commitBytes.WithLabelValues(s),
 		commits: m.commits.WithLabelValues(s), all: m, verdicts: make(map[[2]string]prometheus.Counter),
+		alerts: make(map[string]alertMeters),
 	}
 }
 
@@ -219,8 +261,23 @@ func (s *Shard) Verdict(rule, verdict string) {
 	c.Inc()
 }
 
-// Alert counts one alert of the rule.
-func (s *Shard) Alert(rule string) { s.all.alerts.WithLabelValues(rule).Inc() }
+// Alerted counts a committed alert of the rule: how long ago its last event was, and
+// how long ago that event's record was written. A delay below zero is not known, or of
+// a clock that is wrong.
+func (s *Shard) Alerted(rule string, event, record time.Duration) {
+	c, ok := s.alerts[rule]
+	if !ok {
+		c = alertMeters{s.all.alerts.WithLabelValues(rule), s.all.eventDelay.WithLabelValues(rule), s.all.recordDelay.WithLabelValues(rule)}
+		s.alerts[rule] = c
+	}
+	c.alerts.Inc()
+	if event >= 0 {
+		c.event.Observe(event.Seconds())
+	}
+	if record >= 0 {
+		c.record.Observe(record.Seconds())
+	}
+}
 
 // Skipped counts an event without anything to evaluate.
 func (s *Shard) Skipped(reason string) { s.all.skipped.WithLabelValues(reason).Inc() }

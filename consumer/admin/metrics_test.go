@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"os"
 	"reflect"
@@ -13,6 +15,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/rs/zerolog"
+
+	"trailhound/state"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -37,7 +42,22 @@ func used() (*Metrics, *Input, *Shard) {
 	s.Restored()
 	s.SetReady(true)
 	s.Verdict("access_denied", "alerted")
-	s.Alert("access_denied")
+	s.Alerted("access_denied", 400*time.Second, 3*time.Millisecond)
+	m.Rebalanced()
+	m.Part("input").Failures.Inc()
+	m.Suppressed()()
+	log := zerolog.New(io.Discard).Hook(m.LogLevel(zerolog.InfoLevel))
+	log.Info().Send()
+	log.Debug().Send()
+	m.Watch(Instance{
+		Ready: func() error { return nil },
+		Store: func() (state.Stats, error) {
+			return state.Stats{
+				DiskBytes: 1, DiskFreeBytes: 2, MemTableBytes: 3, CacheBytes: 4, CacheHits: 5, CacheMisses: 6, Flushes: 7, Compactions: 8,
+				CompactionDebt: 9, ReadAmplification: 10, WriteStalls: 11, Shards: map[int]state.ShardStats{7: {Keys: 12, Bytes: 13}},
+			}, nil
+		},
+	})
 	s.Skipped("empty")
 	s.DeadLetter("too_late")
 	s.Committed(3*time.Millisecond, 4, 500)
@@ -96,7 +116,9 @@ func TestMetricsAreAllRegistered(t *testing.T) {
 			t.Errorf("%s is shown %d times; want once", name, n)
 		}
 	}
-	want := reflect.TypeFor[Metrics]().NumField() // its registry stands for build_info
+	// The registry stands for build_info. An instance has its state and as many figures of the store
+	// as state.Stats, whose Shards have two.
+	want := reflect.TypeFor[Metrics]().NumField() + 1 + reflect.TypeFor[state.Stats]().NumField() - 1 + reflect.TypeFor[state.ShardStats]().NumField()
 	if len(help) != want {
 		t.Errorf("%d metrics have a help text; want the %d of Metrics", len(help), want)
 	}
@@ -147,14 +169,25 @@ func TestMetricsValues(t *testing.T) {
 		`skipped_total{reason="digest"}`:                            1,
 		`dead_letters_total{reason="too_late"}`:                     1,
 		`produce_retries_total{topic="app.work"}`:                   1,
-		`shard_ready{shard="7"}`:                                    1,
-		`restore_remaining_records{shard="7"}`:                      0,
-		`restores_total{shard="7"}`:                                 1,
-		`commit_records_total{shard="7"}`:                           4,
-		`commit_bytes_total{shard="7"}`:                             500,
-		`commit_duration_seconds_count{shard="7"}`:                  1,
-		`commit_duration_seconds_bucket{shard="7",le="0.002"}`:      0,
-		`commit_duration_seconds_bucket{shard="7",le="0.005"}`:      1,
+		`alerts_total{rule="access_denied"}`:                        1,
+		`alert_event_delay_seconds_sum{rule="access_denied"}`:       400,
+		`alert_record_delay_seconds_sum{rule="access_denied"}`:      0.003,
+		`rebalances_total`:                                     1,
+		`failures_total{part="input"}`:                         1,
+		`log_messages_total{level="info"}`:                     1,
+		`log_suppressed_total`:                                 1,
+		`ready`:                                                1,
+		`state_keys{shard="7"}`:                                12,
+		`state_bytes{shard="7"}`:                               13,
+		`store_write_stalls_total`:                             11,
+		`shard_ready{shard="7"}`:                               1,
+		`restore_remaining_records{shard="7"}`:                 0,
+		`restores_total{shard="7"}`:                            1,
+		`commit_records_total{shard="7"}`:                      4,
+		`commit_bytes_total{shard="7"}`:                        500,
+		`commit_duration_seconds_count{shard="7"}`:             1,
+		`commit_duration_seconds_bucket{shard="7",le="0.002"}`: 0,
+		`commit_duration_seconds_bucket{shard="7",le="0.005"}`: 1,
 	} {
 		if got, ok := value(t, m, series); !ok || got != want {
 			t.Errorf("%s = %v, %t; want %v, true", series, got, ok, want)
@@ -211,5 +244,34 @@ func TestMetricsAreApart(t *testing.T) {
 	b.Input("t", 0)
 	if v, ok := value(t, b, `input_records_total{partition="0",topic="t"}`); !ok || v != 0 {
 		t.Errorf("input_records_total of another Metrics = %v, %t; want 0, true", v, ok)
+	}
+}
+
+// A clock that runs behind, or a record without a timestamp, leaves the delay out and
+// not the alert.
+func TestMetricsOfAlertsFromTheFuture(t *testing.T) {
+	m := NewMetrics("")
+	m.Shard(0).Alerted("r", -time.Second, -1)
+	for series, want := range map[string]float64{
+		`alerts_total{rule="r"}`: 1, `alert_event_delay_seconds_count{rule="r"}`: 0, `alert_record_delay_seconds_count{rule="r"}`: 0,
+	} {
+		if got, ok := value(t, m, series); !ok || got != want {
+			t.Errorf("%s = %v, %t; want %v, true", series, got, ok, want)
+		}
+	}
+}
+
+// A store that has failed leaves its figures out; everything else is shown.
+func TestMetricsOfAFailedStore(t *testing.T) {
+	m := NewMetrics("")
+	m.Watch(Instance{
+		Ready: func() error { return errors.New("not yet") },
+		Store: func() (state.Stats, error) { return state.Stats{}, errors.New("failed") },
+	})
+	if got, ok := value(t, m, "ready"); !ok || got != 0 {
+		t.Errorf("ready = %v, %t; want 0, true", got, ok)
+	}
+	if got, ok := value(t, m, "store_disk_bytes"); ok {
+		t.Errorf("store_disk_bytes = %v of a store that has failed; want it left out", got)
 	}
 }

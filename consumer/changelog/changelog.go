@@ -35,11 +35,20 @@ const (
 
 // StopError is a finding that no repetition mends: the instance must stop and
 // say why, rather than go on with state that is not the truth.
-type StopError struct{ Sentence string }
+type StopError struct {
+	Sentence string
+	Newer    bool // a newer build has written what was found: another instance may well go on
+}
 
 func (e *StopError) Error() string { return e.Sentence }
 
-func stop(format string, args ...any) error { return &StopError{fmt.Sprintf(format, args...)} }
+func stop(format string, args ...any) error {
+	return &StopError{Sentence: fmt.Sprintf(format, args...)}
+}
+
+func stopNewer(format string, args ...any) error {
+	return &StopError{Sentence: fmt.Sprintf(format, args...), Newer: true}
+}
 
 // Changelog is the changelog partition of one shard, and the local copy of it.
 type Changelog struct {
@@ -99,34 +108,39 @@ func (c *Changelog) claim(ctx context.Context) (int64, error) {
 }
 
 // discardStale wipes a local copy that cannot be continued: one of another
-// topic, one that is ahead of the log, one that may have missed tombstones.
+// topic, one that is ahead of the log, one that may have missed tombstones. A copy
+// that a newer build has written is left to that build.
 func (c *Changelog) discardStale(claim int64) error {
-	if !c.stale(claim) {
-		return nil
+	stale, err := c.stale(claim)
+	if err != nil || !stale {
+		return err
 	}
 	return c.Shard.Wipe()
 }
 
-func (c *Changelog) stale(claim int64) bool {
+func (c *Changelog) stale(claim int64) (bool, error) {
 	since, restoring := c.Shard.Restoring()
 	if restoring && c.expired(since) {
-		return true
+		return true, nil
 	}
 	switch at := c.Shard.Position().Changelog; {
 	case at == 0:
-		return false // nothing is there
+		return false, nil // nothing is there
 	case at > claim:
-		return true // the topic was deleted and made again
+		return true, nil // the topic was deleted and made again
 	}
 	id, err := readIdentity(c.Shard)
+	if stop, ok := errors.AsType[*StopError](err); ok && stop.Newer {
+		return false, err
+	}
 	if err != nil {
-		return true // the copy cannot even say whose it is
+		return true, nil // the copy cannot even say whose it is
 	}
 	if id != nil && id.State.ID != c.TopicID {
-		return true
+		return true, nil
 	}
 	at, ok := c.Shard.CaughtUpAt()
-	return !restoring && (!ok || c.expired(at))
+	return !restoring && (!ok || c.expired(at)), nil
 }
 
 // expired says whether tombstones written since t may already be compacted away.
@@ -258,7 +272,7 @@ func (c *Changelog) load(f *wire.Fetched) error {
 	})
 	switch {
 	case errors.Is(err, state.ErrFormat):
-		return stop("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", c.Topic, c.Partition, err)
+		return stopNewer("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", c.Topic, c.Partition, err)
 	case errors.Is(err, state.ErrDamaged):
 		return stop("changelog %s partition %d holds a record that nobody of this app has written: %v; find out who else writes to this topic, then start a new app_id or restore the topic from a backup", c.Topic, c.Partition, err)
 	case err != nil:

@@ -3,6 +3,7 @@ package changelog
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -65,12 +66,21 @@ func (id *Identity) Encode() []byte {
 }
 
 func decodeIdentity(b []byte) (*Identity, error) {
-	var r identityRecord
-	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, stop("the identity record of the state cannot be read (%v): find out who else writes to the changelog", err)
+	var version struct {
+		Format int `json:"format"`
 	}
-	if r.Format != identityFormat {
-		return nil, stop("the changelog's identity record has format %d, this build reads format %d: upgrade this instance", r.Format, identityFormat)
+	var r identityRecord
+	err := json.Unmarshal(b, &version) // alone: a newer format may have other types for the rest
+	switch {
+	case version.Format > identityFormat:
+		return nil, stopNewer("the changelog's identity record has format %d, this build reads formats 1 to %d: run the build that wrote it, or a newer one (readers are deployed before writers)", version.Format, identityFormat)
+	case err == nil && version.Format < 1:
+		err = fmt.Errorf("its format is %d, the first one is 1", version.Format)
+	case err == nil:
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil {
+		return nil, stop("the identity record of the state cannot be read (%v): find out who else writes to the changelog", err)
 	}
 	id := &Identity{App: r.App, Shards: r.Shards, Inputs: r.Inputs, Alerts: r.Alerts, DeadLetter: r.DeadLetter}
 	id.Work.Name, id.State.Name = r.Work, r.State

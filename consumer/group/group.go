@@ -18,6 +18,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -58,6 +59,9 @@ type Member struct {
 	Instance string   // group.instance.id, unique in the group; "" makes a dynamic member
 	Leave    bool     // a static member, too, leaves the group at the end of Run
 	Topics   []string // topics to share in
+	// Protocols names what this member can work with, the preferred first; empty:
+	// trailhound. Members without one in common are not admitted to a group.
+	Protocols []string
 
 	SessionTimeout    time.Duration // without a heartbeat for this long membership is lost; 0: DefaultSessionTimeout
 	RebalanceTimeout  time.Duration // how long a rebalance waits for members; 0: DefaultRebalanceTimeout
@@ -77,6 +81,10 @@ type Member struct {
 	// under way nothing is called: work goes on with the assignment at hand.
 	Assigned func(Assignment)
 
+	// Tried is told how each attempt to join and each heartbeat went, nil for well, if
+	// it is repeated. It must return at once. May be nil.
+	Tried func(error)
+
 	Log zerolog.Logger
 
 	mu        sync.Mutex
@@ -88,6 +96,7 @@ type Member struct {
 	confirmed uint64 // number of the newest heartbeat that confirmed current
 	ended     error  // why Run has returned
 	wake      chan struct{}
+	retired   atomic.Bool
 
 	// Of the goroutine in Run.
 	id     string           // member id, "" when the broker is to give one

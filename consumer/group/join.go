@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 
 const (
 	protocolType = "consumer"   // makes Kafka's tools read subscriptions and assignments
-	protocolName = "trailhound" // members with another one are no members of the same application
+	protocolName = "trailhound" // unless a member has others; who has none in common is no member of the same application
 )
 
 // entry is what one attempt to enter the group has come to.
@@ -27,6 +28,7 @@ type entry struct {
 	share      assignment
 	plan       plan      // what was given out, as leader
 	sent       time.Time // of the SyncGroup request
+	protocol   string    // that the broker chose; "": it does not say
 }
 
 // join enters the group, with the heartbeats of the old generation beside it, and
@@ -69,7 +71,7 @@ func (m *Member) enter(ctx context.Context, id string, s subscription) (entry, e
 	if err != nil {
 		return entry{id: joined.MemberID}, fmt.Errorf("join group %s: %w", m.Group, err)
 	}
-	e := entry{id: joined.MemberID, generation: joined.GenerationID}
+	e := entry{id: joined.MemberID, generation: joined.GenerationID, protocol: joined.ProtocolName}
 	var shares []syncgroup.RequestAssignment
 	if joined.LeaderID == joined.MemberID {
 		if shares, e.plan, err = m.lead(ctx, joined); err != nil {
@@ -83,6 +85,21 @@ func (m *Member) enter(ctx context.Context, id string, s subscription) (entry, e
 	return e, nil
 }
 
+func (m *Member) protocols() []string {
+	if len(m.Protocols) == 0 {
+		return []string{protocolName}
+	}
+	return m.Protocols
+}
+
+// requestProtocols offers each protocol with the same subscription.
+func (m *Member) requestProtocols(subscription []byte) (offers []joingroup.RequestProtocol) {
+	for _, name := range m.protocols() {
+		offers = append(offers, joingroup.RequestProtocol{Name: name, Metadata: subscription})
+	}
+	return offers
+}
+
 // joinGroup sends JoinGroup. The response names the member id also when the error
 // is MEMBER_ID_REQUIRED (KIP-394: the broker wants a new member to show that it
 // has received its id).
@@ -94,13 +111,13 @@ func (m *Member) joinGroup(ctx context.Context, id string, s subscription) (*joi
 		MemberID:           id,
 		GroupInstanceID:    m.Instance,
 		ProtocolType:       protocolType,
-		Protocols:          []joingroup.RequestProtocol{{Name: protocolName, Metadata: s.encode()}},
+		Protocols:          m.requestProtocols(s.encode()),
 	})
 	switch {
 	case err != nil:
 		return new(joingroup.Response), err
 	case r.ErrorCode != 0:
-		return r, kafka.Error(r.ErrorCode)
+		return r, m.denied(kafka.Error(r.ErrorCode))
 	}
 	return r, nil
 }
@@ -112,14 +129,14 @@ func (m *Member) syncGroup(ctx context.Context, e entry, shares []syncgroup.Requ
 		MemberID:        e.id,
 		GroupInstanceID: m.Instance,
 		ProtocolType:    protocolType,
-		ProtocolName:    protocolName,
+		ProtocolName:    cmp.Or(e.protocol, m.protocols()[0]),
 		Assignments:     shares,
 	})
 	switch {
 	case err != nil:
 		return assignment{}, err
 	case r.ErrorCode != 0:
-		return assignment{}, kafka.Error(r.ErrorCode)
+		return assignment{}, m.denied(kafka.Error(r.ErrorCode))
 	}
 	return decodeAssignment(r.Assignments)
 }
@@ -178,7 +195,7 @@ func (m *Member) members(joined *joingroup.Response) (states []MemberState, topi
 		s, err := decodeSubscription(member.Metadata)
 		if err != nil {
 			m.Log.Error().Err(err).Str("group", m.Group).Str("member", member.MemberID).Str("instance", member.GroupInstanceID).
-				Msg("the subscription of a group member cannot be read; it gets no partitions")
+				Str("event", "member_unreadable").Msg("the subscription of a group member cannot be read; it gets no partitions")
 			continue
 		}
 		topics = append(topics, s.topics...)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/describegroups"
+
+	"trailhound/consumer/wire"
 )
 
 // Members returns how many members the group has, dead ones whose session has not
@@ -21,7 +23,7 @@ func (m *Member) Members(ctx context.Context) (int, error) {
 		}
 		for _, g := range r.Groups {
 			if code := kafka.Error(g.ErrorCode); code != 0 && !errors.Is(code, kafka.GroupIdNotFound) {
-				return code
+				return wire.Denied(code, wire.Right{Operation: "Describe", Resource: "group", Name: m.Group})
 			}
 			members = len(g.Members)
 		}

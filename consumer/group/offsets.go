@@ -11,6 +11,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/offsetcommit"
 	"github.com/segmentio/kafka-go/protocol/offsetfetch"
+
+	"trailhound/consumer/wire"
 )
 
 // requestTimeout bounds one request for offsets; both are repeated.
@@ -57,12 +59,12 @@ func (m *Member) fetchOffsets(ctx context.Context, topic string, partitions []in
 	case kafka.GroupIdNotFound:
 		return offsets, nil // nobody has joined or committed yet
 	default:
-		return nil, code
+		return nil, m.denied(code)
 	}
 	for _, t := range r.Topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				return nil, fmt.Errorf("partition %d: %w", p.PartitionIndex, kafka.Error(p.ErrorCode))
+				return nil, fmt.Errorf("partition %d: %w", p.PartitionIndex, m.denied(kafka.Error(p.ErrorCode), t.Name))
 			}
 			offsets[p.PartitionIndex] = Offset{At: p.CommittedOffset, Metadata: p.Metadata}
 		}
@@ -123,7 +125,7 @@ func (m *Member) commitAs(ctx context.Context, a Assignment, t offsetcommit.Requ
 	for _, t := range r.Topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				return fmt.Errorf("partition %d: %w", p.PartitionIndex, kafka.Error(p.ErrorCode))
+				return fmt.Errorf("partition %d: %w", p.PartitionIndex, m.denied(kafka.Error(p.ErrorCode), t.Name))
 			}
 			answered++
 		}
@@ -163,4 +165,14 @@ func passing(err error) bool {
 		return true
 	}
 	return false
+}
+
+// denied says which right is lacking, if err is the refusal of one: to read the group,
+// or one of the topics.
+func (m *Member) denied(err error, topics ...string) error {
+	err = wire.Denied(err, wire.Right{Operation: "Read", Resource: "group", Name: m.Group})
+	for _, t := range topics {
+		err = wire.Denied(err, wire.Right{Operation: "Read", Resource: "topic", Name: t})
+	}
+	return err
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer/wire"
@@ -48,6 +48,7 @@ func (m *Member) run(ctx context.Context) error {
 		if err == nil {
 			wait.Reset()
 			m.tries = 0
+			m.tried(nil)
 			err = m.hold(ctx)
 		}
 		if ctx.Err() != nil {
@@ -86,12 +87,14 @@ func (m *Member) judge(err error) (atOnce bool, fatal error) {
 	if fatal := m.fatal(err); fatal != nil {
 		return false, fatal
 	}
-	level := zerolog.DebugLevel
-	if m.tries == 0 {
-		level = zerolog.WarnLevel
-	}
-	m.Log.WithLevel(level).Err(err).Str("group", m.Group).Msg("joining the group failed; it is repeated until it succeeds")
+	m.tried(err)
 	return false, nil
+}
+
+func (m *Member) tried(err error) {
+	if m.Tried != nil {
+		m.Tried(err)
+	}
 }
 
 // fatal returns what to tell the user about an error that no repetition mends;
@@ -103,7 +106,11 @@ func (m *Member) fatal(err error) error {
 	case kafka.FencedInstanceID:
 		return fmt.Errorf("group %s: another process uses the instance id %q and has taken over its membership; "+
 			"stop one of the two, or give each an instance_id of its own, then start this one again: %w", m.Group, m.Instance, err)
-	case kafka.InconsistentGroupProtocol, kafka.GroupIdNotFound:
+	case kafka.InconsistentGroupProtocol:
+		return fmt.Errorf("group %s: its members cannot work together with this build, which has the group protocol %s: either they are of a release that is too far from this one "+
+			"(upgrade, and go back, one release at a time: each reads what the next one writes; who was ended still counts until its session is over), or consumers of another kind: then choose another app_id: %w",
+			m.Group, strings.Join(m.protocols(), " or "), err)
+	case kafka.GroupIdNotFound:
 		return fmt.Errorf("group %s: the group is in use by consumers of another kind; stop them or choose another app_id: %w", m.Group, err)
 	case kafka.InvalidSessionTimeout:
 		return fmt.Errorf("group %s: the broker refuses a session timeout of %v; set kafka.session_timeout between its group.min.session.timeout.ms and group.max.session.timeout.ms: %w",
@@ -167,6 +174,7 @@ func (m *Member) heartbeat(ctx context.Context, retry *wire.Backoff) (time.Durat
 	err := m.beat(ctx)
 	if err == nil {
 		retry.Reset()
+		m.tried(nil)
 		return m.heartbeatInterval(), nil
 	}
 	if !transient(err) {
@@ -176,7 +184,7 @@ func (m *Member) heartbeat(ctx context.Context, retry *wire.Backoff) (time.Durat
 	if left <= 0 {
 		return 0, fmt.Errorf("%w; the last error was: %w", errSession, err)
 	}
-	m.Log.Debug().Err(err).Str("group", m.Group).Msg("heartbeat failed")
+	m.tried(err)
 	return min(retry.Next(), left), nil
 }
 
@@ -270,7 +278,7 @@ func (m *Member) sessionLeft() time.Duration {
 // lost lets go of the assignment and says why.
 func (m *Member) lost(err error) {
 	if m.lose() {
-		m.Log.Warn().Err(err).Str("group", m.Group).Msg("the membership of the group is lost; joining again")
+		m.Log.Warn().Err(err).Str("group", m.Group).Str("event", "membership_lost").Msg("the membership of the group is lost; joining again")
 	}
 }
 
@@ -290,15 +298,18 @@ func (m *Member) tell(a Assignment) {
 	}
 }
 
+// Retire makes the end of Run leave the group, whatever Leave says.
+func (m *Member) Retire() { m.retired.Store(true) }
+
 // leave takes a dynamic member, or one that wants to, out of the group, so that the
 // others need not wait for its session to end.
 func (m *Member) leave(ctx context.Context) {
-	if m.Instance != "" && !m.Leave || m.id == "" {
+	if m.Instance != "" && !m.Leave && !m.retired.Load() || m.id == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.sessionTimeout()/2)
 	defer cancel()
 	if err := m.Client.LeaveGroup(ctx, m.Group, m.id, m.Instance); err != nil {
-		m.Log.Warn().Err(err).Str("group", m.Group).Msg("leaving the group failed; its session ends by itself")
+		m.Log.Warn().Err(err).Str("group", m.Group).Str("event", "leave_failed").Msg("leaving the group failed; its session ends by itself")
 	}
 }

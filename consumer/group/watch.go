@@ -34,7 +34,7 @@ func (m *Member) partitions(ctx context.Context, topics []string) (map[string]in
 	for _, topic := range topics {
 		t := found[topic]
 		if t.Err != nil {
-			m.Log.Warn().Err(t.Err).Str("group", m.Group).Str("topic", topic).Msg("the topic is not shared out until it can be described")
+			m.Log.Warn().Err(t.Err).Str("group", m.Group).Str("topic", topic).Str("event", "topic_not_described").Msg("the topic is not shared out until it can be described")
 		}
 		if n := int32(len(t.Partitions)); n > 0 {
 			counts[topic] = n
@@ -53,7 +53,7 @@ func (m *Member) grown(ctx context.Context) bool {
 	defer cancel()
 	seen, err := m.partitions(ctx, m.Topics)
 	if err != nil {
-		m.Log.Debug().Err(err).Str("group", m.Group).Msg("looking for new partitions failed")
+		m.Log.Debug().Err(err).Str("group", m.Group).Str("event", "partitions_not_watched").Msg("looking for new partitions failed")
 		return false
 	}
 	if m.counts == nil { // an assignment of another build that does not tell
@@ -61,7 +61,7 @@ func (m *Member) grown(ctx context.Context) bool {
 	}
 	for topic, n := range seen {
 		if n > m.counts[topic] {
-			m.Log.Info().Str("group", m.Group).Str("topic", topic).Int32("partitions", n).Int32("before", m.counts[topic]).Msg("new partitions; joining again")
+			m.Log.Info().Str("group", m.Group).Str("topic", topic).Int32("partitions", n).Int32("before", m.counts[topic]).Str("event", "partitions_added").Msg("new partitions; joining again")
 			m.seen = seen
 			return true
 		}

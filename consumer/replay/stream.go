@@ -124,7 +124,7 @@ func (s *stream) leaveOut(ctx context.Context, err error) error {
 		return &DamageError{Corrupt: corrupt, Known: true}
 	}
 	s.reader.Log.Warn().Str("topic", s.Topic).Int32("partition", s.Partition).Int64("from", corrupt.Offset).Int64("to", corrupt.Next-1).
-		Str("reason", corrupt.Reason).Msg("records that cannot be read are left out")
+		Str("reason", corrupt.Reason).Str("event", "batch_left_out").Msg("records that cannot be read are left out")
 	s.stop()
 	s.passed(corrupt.Next)
 	s.start(ctx, corrupt.Next)
@@ -188,7 +188,7 @@ func (s *stream) fetch(ctx context.Context, offset int64, into *wire.Fetched) er
 		if lasting(err) || time.Since(began) > patience {
 			return err
 		}
-		s.reader.Log.Warn().Err(err).Msg("fetch failed; it is tried again")
+		s.reader.Log.Warn().Err(err).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
 		if pause.Sleep(ctx) != nil {
 			return context.Cause(ctx)
 		}

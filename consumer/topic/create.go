@@ -153,7 +153,8 @@ func (s Spec) refused(ctx context.Context, c *wire.Client, code kafka.Error, mes
 	case kafka.InvalidReplicationFactor:
 		return fmt.Errorf("create topic %s: %s; set topics.replication to at most that in the configuration, or start more brokers: %w", s.Name, s.tooFewBrokers(ctx, c), code)
 	case kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed:
-		return fmt.Errorf("%w; grant this user Create on the topic, or let somebody create it: %s", err, s.command(c.Addr.String()))
+		denied := &wire.DeniedError{Operation: "Create", Resource: "topic", Name: s.Name, Err: err}
+		return fmt.Errorf("%w; or let somebody create it: %s", denied, s.command(c.Addr.String()))
 	case kafka.PolicyViolation, kafka.InvalidConfiguration:
 		return fmt.Errorf("%w; a policy of the cluster stands against it: have it created by its administrator: %s", err, s.command(c.Addr.String()))
 	case kafka.InvalidTopic:

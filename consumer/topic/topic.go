@@ -93,7 +93,8 @@ func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info)
 	}
 	for _, r := range res.Resources {
 		if r.Error != nil {
-			return fmt.Errorf("describe the settings of topic %s (this takes the right to DescribeConfigs): %w", r.ResourceName, r.Error)
+			denied := wire.Denied(r.Error, wire.Right{Operation: "DescribeConfigs", Resource: "topic", Name: r.ResourceName})
+			return fmt.Errorf("describe the settings of topic %s: %w", r.ResourceName, denied)
 		}
 		info, ok := infos[r.ResourceName]
 		if !ok {

@@ -83,5 +83,6 @@ func (c *Client) findCoordinator(ctx context.Context, key coordinatorKey) (int32
 	if err := c.do(ctx, k, 0); err != nil {
 		return 0, err
 	}
-	return id, answered(k.request, code, message)
+	// Describe is enough to find a coordinator; Write and Read, which what follows takes, contain it.
+	return id, Denied(answered(k.request, code, message), Right{"Write", "transactional-id", key.name}, Right{"Read", "group", key.name})
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -21,6 +22,89 @@ func (e *NoAnswerError) Error() string {
 
 // Unwrap returns what stood in the way.
 func (e *NoAnswerError) Unwrap() error { return e.Err }
+
+// AuthenticationError says that a broker does not let us in, by SASL. Its cause is
+// what the broker said, with a kafka.Error (errors.As).
+type AuthenticationError struct {
+	Broker    string   // "host:port"
+	Mechanism string   // as Kafka names it: SCRAM-SHA-512, …
+	Offered   []string // what the broker takes instead; nil: the mechanism was not what it refused
+	Err       error
+}
+
+func (e *AuthenticationError) Error() string {
+	if e.Offered != nil {
+		return fmt.Sprintf("broker %s does not take %s, only %s", e.Broker, e.Mechanism, strings.Join(e.Offered, ", "))
+	}
+	return fmt.Sprintf("broker %s refuses to authenticate this client by %s: %v", e.Broker, e.Mechanism, e.Err)
+}
+
+// Unwrap returns what the broker said.
+func (e *AuthenticationError) Unwrap() error { return e.Err }
+
+// CredentialError says that what a broker would be shown, a password, a token or a
+// certificate, cannot be had. No broker was asked.
+type CredentialError struct{ Err error }
+
+func (e *CredentialError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why it cannot be had.
+func (e *CredentialError) Unwrap() error { return e.Err }
+
+// DeniedError says what this user may not do, in the words of Kafka's ACLs. The codes
+// of brokers do not: one stands for whatever a topic, or a group, or … can refuse.
+type DeniedError struct {
+	Operation string // Read, Write, Describe, DescribeConfigs, Delete, Create, …
+	Resource  string // topic, group, transactional-id or cluster: an option of kafka-acls.sh
+	Name      string
+	Err       error // with the kafka.Error
+}
+
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("not authorized: %s on %s %s: %v; grant it with: kafka-acls.sh --bootstrap-server … --add --allow-principal User:… --operation %s %s",
+		e.Operation, strings.ReplaceAll(e.Resource, "-", " "), e.Name, e.Err, e.Operation, e.option())
+}
+
+// option names the resource for kafka-acls.sh. A transactional id is one of many: what
+// stands before its first dot is the app.
+func (e *DeniedError) option() string {
+	app, _, many := strings.Cut(e.Name, ".")
+	switch {
+	case e.Resource == "cluster":
+		return "--cluster"
+	case e.Resource == "transactional-id" && many:
+		return "--transactional-id " + app + ". --resource-pattern-type prefixed"
+	}
+	return "--" + e.Resource + " " + e.Name
+}
+
+// Unwrap returns what the broker said.
+func (e *DeniedError) Unwrap() error { return e.Err }
+
+// Right is something that a request takes: an operation on a resource, as in
+// [DeniedError].
+type Right struct{ Operation, Resource, Name string }
+
+// Denied returns err as a *DeniedError, if it is the refusal of one of these rights,
+// of which each is for another kind of resource; else err itself, nil included.
+func Denied(err error, rights ...Right) error {
+	code, ok := errors.AsType[kafka.Error](err)
+	if _, done := errors.AsType[*DeniedError](err); !ok || done {
+		return err
+	}
+	resource := map[kafka.Error]string{
+		kafka.TopicAuthorizationFailed:           "topic",
+		kafka.GroupAuthorizationFailed:           "group",
+		kafka.TransactionalIDAuthorizationFailed: "transactional-id",
+		kafka.ClusterAuthorizationFailed:         "cluster",
+	}[code]
+	for _, r := range rights {
+		if r.Resource == resource {
+			return &DeniedError{Operation: r.Operation, Resource: r.Resource, Name: r.Name, Err: err}
+		}
+	}
+	return err
+}
 
 // CorruptError names a record batch that cannot be read. Either it is Damaged, on
 // disk or on its way, and fetching it again may help; or it was written like this:

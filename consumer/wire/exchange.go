@@ -216,7 +216,11 @@ func (k *call) send(conn io.Writer, version int16, id int32) error {
 	b = k.write(b, version)
 	*frame = b
 	k.sent = true
-	return writeFrame(conn, b)
+	err := writeFrame(conn, b)
+	if unsent := (*unsentError)(nil); errors.As(err, &unsent) {
+		k.sent = false
+	}
+	return err
 }
 
 // appendHeader starts a frame; its size is filled in by writeFrame.

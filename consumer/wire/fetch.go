@@ -247,7 +247,7 @@ func (a *fetchAnswer) readPartition(r *reader) {
 
 func (a *fetchAnswer) verdict(request string, req FetchRequest) error {
 	if a.code != 0 {
-		return fmt.Errorf("%s: %w", request, kafka.Error(a.code))
+		return Denied(fmt.Errorf("%s: %w", request, kafka.Error(a.code)), Right{"Read", "topic", req.Topic})
 	}
 	byName := a.topic == req.Topic
 	byID := req.TopicID != [16]byte{} && a.topicID == req.TopicID

@@ -80,8 +80,9 @@ func readTopics(r *reader) map[string]TopicMetadata {
 }
 
 func readTopic(r *reader) (t TopicMetadata) {
-	t.Err = codeError(r.int16())
+	code := r.int16()
 	t.Name = r.compact()
+	t.Err = Denied(codeError(code), Right{"Describe", "topic", t.Name})
 	t.ID = r.uuid()
 	t.Internal = r.bool()
 	t.Partitions = make([]PartitionMetadata, r.compactArray(18))

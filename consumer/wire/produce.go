@@ -160,7 +160,14 @@ func (p *produce) newCall(leader protocol.Broker) *produceCall {
 	k.client, k.ctx, k.api = p.client, p.ctx, apiProduce
 	k.route = func(protocol.Cluster) (protocol.Broker, error) { return leader, nil }
 	k.write = func(b []byte, _ int16) []byte { return p.append(b, k.parts) }
-	k.read = func(r *reader, version int16) { readProduced(r, version, k.parts) }
+	k.read = func(r *reader, version int16) {
+		readProduced(r, version, k.parts)
+		for _, part := range k.parts {
+			if part.Err != nil {
+				part.Err = Denied(part.Err, Right{"Write", "topic", part.Topic}, Right{"Write", "transactional-id", p.transactionalID})
+			}
+		}
+	}
 	p.calls = append(p.calls, k)
 	return k
 }

@@ -28,7 +28,7 @@ func (c *Client) Heartbeat(ctx context.Context, group string, generation int32, 
 			code = r.int16()
 		},
 	}
-	return c.coordinate(ctx, coordinatorKey{name: group}, k, func() error { return answered(k.request, code, "") })
+	return c.coordinate(ctx, coordinatorKey{name: group}, k, func() error { return Denied(answered(k.request, code, ""), Right{"Read", "group", group}) })
 }
 
 // LeaveGroup takes a member out of its group at once, so that the others need not
@@ -55,7 +55,7 @@ func (c *Client) LeaveGroup(ctx context.Context, group, member, instance string)
 			}
 		},
 	}
-	return c.coordinate(ctx, coordinatorKey{name: group}, k, func() error { return answered(k.request, code, "") })
+	return c.coordinate(ctx, coordinatorKey{name: group}, k, func() error { return Denied(answered(k.request, code, ""), Right{"Read", "group", group}) })
 }
 
 // DeleteRecords deletes the records of a partition below an offset. Deleting what
@@ -87,7 +87,7 @@ func (c *Client) DeleteRecords(ctx context.Context, topic string, partition int3
 	if err := c.do(ctx, k, 0); err != nil {
 		return err
 	}
-	err := answered(k.request, code, "")
+	err := Denied(answered(k.request, code, ""), Right{"Delete", "topic", topic})
 	if misled(err) {
 		c.Refresh(ctx)
 	}

@@ -36,7 +36,9 @@ func (c *Client) InitProducer(ctx context.Context, id string, timeout time.Durat
 			code, s.ProducerID, s.Epoch = r.int16(), r.int64(), r.int16()
 		},
 	}
-	err := c.coordinate(ctx, coordinatorKey{true, id}, k, func() error { return answered(k.request, code, "") })
+	err := c.coordinate(ctx, coordinatorKey{true, id}, k, func() error {
+		return Denied(answered(k.request, code, ""), Right{"Write", "transactional-id", id}, Right{"IdempotentWrite", "cluster", "kafka-cluster"})
+	})
 	return s, err
 }
 
@@ -55,7 +57,14 @@ func (c *Client) AddPartitions(ctx context.Context, s Session, parts []Part) err
 		write:   func(b []byte, _ int16) []byte { return s.appendPartitions(b, sorted) },
 		read:    readAdded(sorted),
 	}
-	return c.coordinate(ctx, coordinatorKey{true, s.ID}, k, func() error { return addedVerdict(sorted) })
+	return c.coordinate(ctx, coordinatorKey{true, s.ID}, k, func() error {
+		for _, part := range sorted {
+			if part.Err != nil {
+				part.Err = Denied(part.Err, Right{"Write", "topic", part.Topic}, Right{"Write", "transactional-id", s.ID})
+			}
+		}
+		return addedVerdict(sorted)
+	})
 }
 
 func (s Session) append(b []byte) []byte {
@@ -126,5 +135,7 @@ func (c *Client) EndTxn(ctx context.Context, s Session, commit bool) error {
 			code = r.int16()
 		},
 	}
-	return c.coordinate(ctx, coordinatorKey{true, s.ID}, k, func() error { return answered(k.request, code, "") })
+	return c.coordinate(ctx, coordinatorKey{true, s.ID}, k, func() error {
+		return Denied(answered(k.request, code, ""), Right{"Write", "transactional-id", s.ID})
+	})
 }

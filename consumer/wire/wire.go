@@ -66,23 +66,23 @@ type Client struct {
 // NewClient returns a client of the cluster that brokers ("host:port", one or
 // more of its brokers) belong to. Each attempt to find the cluster tries them in
 // random order until one answers. A nil dial is a plain TCP connection, a nil
-// tlsConfig means no TLS, a nil mechanism no authentication. No connection is
-// made before the first request.
-func NewClient(brokers []string, dial func(ctx context.Context, network, address string) (net.Conn, error), tlsConfig *tls.Config, mechanism sasl.Mechanism) *Client {
+// tlsConfig means no TLS, a nil mechanism no authentication; both are asked anew for
+// each connection, so that what they read can be replaced. Where the broker lets an
+// authentication hold for a time only, the mechanism is asked again on the same
+// connection (KIP-368). No connection is made before the first request.
+func NewClient(brokers []string, dial func(ctx context.Context, network, address string) (net.Conn, error), tlsConfig func() (*tls.Config, error), mechanism sasl.Mechanism) *Client {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: addressTimeout}).DialContext
 	}
-	return &Client{
-		Addr: kafka.TCP(brokers...),
-		Transport: &kafka.Transport{
-			Dial:        dial,
-			DialTimeout: dialTimeout,
-			MetadataTTL: metadataTTL,
-			ClientID:    "trailhound",
-			TLS:         tlsConfig,
-			SASL:        mechanism,
-		},
+	c := &Client{Addr: kafka.TCP(brokers...)}
+	d := &dialer{client: c, dial: dial, tls: tlsConfig, mechanism: mechanism}
+	c.Transport = &kafka.Transport{
+		Dial:        d.connect,
+		DialTimeout: dialTimeout,
+		MetadataTTL: metadataTTL,
+		ClientID:    "trailhound",
 	}
+	return c
 }
 
 // Kafka returns a kafka-go client over the same connections, for the requests

@@ -2,13 +2,14 @@
 # kafka.sh runs a real Apache Kafka (KRaft, one or more brokers) on the loopback
 # interface, from the jars on Maven Central. It needs Java 17 or newer and, for
 # the first start, Maven; no container and no root. It is made for tests: the
-# brokers trust everybody, and stop deletes what they have stored.
+# brokers trust everybody, unless they are started with -s, and stop deletes what
+# they have stored.
 set -euo pipefail
 
 usage() {
 	cat <<'EOF'
 usage: kafka.sh start [-n BROKERS] [-p PORT] [-d DIR] [-c KEY=VALUE]...
-                      [-l NAME:PORT:ADVERTISED]...
+                      [-l NAME:PORT:ADVERTISED]... [-s]
        kafka.sh stop  [-d DIR]
        kafka.sh kill  [-d DIR] ID
        kafka.sh up    [-d DIR] ID
@@ -31,6 +32,19 @@ usage: kafka.sh start [-n BROKERS] [-p PORT] [-d DIR] [-c KEY=VALUE]...
                 one more listener, in plain text: broker i listens at PORT+i-1
                 and tells its clients to connect to ADVERTISED+i-1, where a proxy
                 can stand. Brokers go on to speak to each other through CLIENT
+  -s            secured: TLS everywhere, accounts, and nothing allowed without an
+                ACL but to User:admin. Needs openssl, too. Broker i takes a third
+                port, PORT+3(i-1)+2, and leaves in DIR
+                  bootstrap       the brokers' addresses: SASL over TLS, with
+                                  SCRAM-SHA-512, SCRAM-SHA-256, PLAIN, OAUTHBEARER
+                  bootstrap-mtls  their addresses for client certificates, whose
+                                  CN is the user
+                  ca.pem, ca.key  the authority that signs all certificates
+                  client.pem, client.key  the pair of User:client
+                  admin.properties, admin.password  SCRAM (both) and PLAIN account
+                                  of User:admin, the former for --command-config
+                Sessions end after 3 s (connections.max.reauth.ms). OAUTHBEARER takes
+                unsigned tokens (alg none), whose sub is the user: for tests and nothing else
 
 Environment: JAVA_HOME; KAFKA_HEAP, the heap of one broker (default 512m).
 The jars (55 MB) are kept under ${XDG_CACHE_HOME:-~/.cache}/trailhound.
@@ -49,6 +63,7 @@ misuse() {
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/secure.sh"
 pom=$here/pom.xml
 version=$(sed -n 's:.*<kafka\.version>\(.*\)</kafka\.version>.*:\1:p' "$pom")
 jars=${XDG_CACHE_HOME:-$HOME/.cache}/trailhound/kafka-$version
@@ -101,10 +116,13 @@ class_of() {
 # listening tells whether something accepts connections at a port.
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
+# stride is the number of ports that one broker takes.
+stride() { if [ -n "$secured" ]; then echo 3; else echo 2; fi; }
+
 # all_free tells whether every port of a cluster that starts at $1 is free.
 all_free() {
 	local p
-	for ((p = $1; p < $1 + 2 * brokers; p++)); do
+	for ((p = $1; p < $1 + $(stride) * brokers; p++)); do
 		if listening "$p"; then return 1; fi
 	done
 }
@@ -120,7 +138,7 @@ need_free() {
 	done
 }
 
-# pick_port sets port to the first of 2 × brokers free ports. It stays below 32768,
+# pick_port sets port to the first of as many free ports as the brokers take. It stays below 32768,
 # where the kernel starts to hand out ports for outgoing connections.
 pick_port() {
 	local try
@@ -128,16 +146,16 @@ pick_port() {
 		port=$((20000 + RANDOM % 9000))
 		if all_free "$port"; then return; fi
 	done
-	die "found no $((2 * brokers)) free ports in a row: name the first one with -p"
+	die "found no $(($(stride) * brokers)) free ports in a row: name the first one with -p"
 }
 
-client_port() { echo $((port + 2 * ($1 - 1))); }
+client_port() { echo $((port + $(stride) * ($1 - 1))); }
 
-# addresses prints the client addresses of all brokers, comma-separated; voters
-# does so for the controllers, each with its broker's number.
+# addresses prints the addresses of all brokers, $1 behind those for clients and
+# comma-separated; voters does so for the controllers, each with its broker's number.
 addresses() {
 	local i list=
-	for ((i = 1; i <= brokers; i++)); do list+=,127.0.0.1:$(client_port "$i"); done
+	for ((i = 1; i <= brokers; i++)); do list+=,127.0.0.1:$(($(client_port "$i") + $1)); done
 	echo "${list#,}"
 }
 
@@ -172,10 +190,8 @@ node.id=$1
 process.roles=broker,controller
 controller.quorum.voters=$(voters)
 controller.listener.names=CONTROLLER
-listeners=CLIENT://127.0.0.1:$client,CONTROLLER://127.0.0.1:$((client + 1))$(listeners_of "$1" listeners)
-advertised.listeners=CLIENT://127.0.0.1:$client$(listeners_of "$1" advertised)
-inter.broker.listener.name=CLIENT
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT$(listeners_of "$1" protocols)
+listeners=CLIENT://127.0.0.1:$client,CONTROLLER://127.0.0.1:$((client + 1))${secured:+,MTLS://127.0.0.1:$((client + 2))}$(listeners_of "$1" listeners)
+advertised.listeners=CLIENT://127.0.0.1:$client${secured:+,MTLS://127.0.0.1:$((client + 2))}$(listeners_of "$1" advertised)
 log.dirs=$dir/$1/data
 auto.create.topics.enable=false
 default.replication.factor=$replicas
@@ -188,6 +204,12 @@ transaction.state.log.min.isr=$in_sync
 group.initial.rebalance.delay.ms=0
 log.cleaner.backoff.ms=1000
 EOF
+	if [ -n "$secured" ]; then
+		security "$1"
+	else
+		printf '%s\n' inter.broker.listener.name=CLIENT \
+			"listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT$(listeners_of "$1" protocols)"
+	fi
 	if [ "${#extra[@]}" -gt 0 ]; then printf '%s\n' "${extra[@]}"; fi
 }
 
@@ -216,6 +238,7 @@ launch() {
 	local home=$dir/$1
 	nohup "$java" "-Xms${KAFKA_HEAP:-512m}" "-Xmx${KAFKA_HEAP:-512m}" -XX:+UseG1GC \
 		-Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server=info \
+		-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.network.Selector=info \
 		-Dorg.slf4j.simpleLogger.showDateTime=true '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS' \
 		-cp "$jars/*" kafka.Kafka "$home/server.properties" >"$home/broker.log" 2>&1 </dev/null &
 	echo $! >"$home/pid"
@@ -225,7 +248,7 @@ launch() {
 # soon as the process has died.
 await() {
 	local log=$dir/$1/broker.log deadline=$((SECONDS + 120))
-	until grep -q 'Kafka Server started' "$log"; do
+	until grep -qs 'Kafka Server started' "$log"; do
 		if ! broker_pid "$1" >/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
 			tail -n 20 "$log" >&2
 			die "broker $1 did not start: the end of $log is above"
@@ -259,25 +282,30 @@ start() {
 	if [ -z "$port" ]; then
 		pick_port
 	elif ! all_free "$port"; then
-		die "a port from $port to $((port + 2 * brokers - 1)) is taken: name another one with -p, or none"
+		die "a port from $port to $((port + $(stride) * brokers - 1)) is taken: name another one with -p, or none"
 	fi
 	need_free
 	mkdir -p "$dir"
 	touch "$dir/.kafka-for-tests"
 	trap 'for i in $(ids); do end_broker "$i"; done' EXIT # no broker outlives a start that failed
 
-	local cluster i
+	local cluster i users=()
+	if [ -n "$secured" ]; then
+		umask 077
+		secure
+		for i in SCRAM-SHA-512 SCRAM-SHA-256; do users+=(--add-scram "$i=[name=admin,password=$(cat "$dir/admin.password")]"); done
+	fi
 	cluster=$(run_class kafka.tools.StorageTool random-uuid)
 	for ((i = 1; i <= brokers; i++)); do
 		mkdir "$dir/$i"
 		properties "$i" >"$dir/$i/server.properties"
-		run_class kafka.tools.StorageTool format -t "$cluster" -c "$dir/$i/server.properties" >"$dir/$i/format.log" 2>&1 ||
+		run_class kafka.tools.StorageTool format -t "$cluster" -c "$dir/$i/server.properties" ${users[@]+"${users[@]}"} >"$dir/$i/format.log" 2>&1 ||
 			die "broker $i cannot format its storage: see $dir/$i/format.log"
 	done
 	for ((i = 1; i <= brokers; i++)); do launch "$i"; done
 	for ((i = 1; i <= brokers; i++)); do await "$i"; done
 	trap - EXIT
-	addresses
+	addresses 0
 }
 
 stop() {
@@ -314,7 +342,7 @@ tool)
 	;;
 esac
 
-brokers=1 port='' dir=${TMPDIR:-/tmp}/trailhound-kafka id='' extra=() listeners=()
+brokers=1 port='' dir=${TMPDIR:-/tmp}/trailhound-kafka id='' extra=() listeners=() secured=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	-n | -p | -d | -c | -l) [ $# -gt 1 ] || misuse "$1 needs a value" ;;
@@ -325,6 +353,7 @@ while [ $# -gt 0 ]; do
 	-d) dir=$2 && shift ;;
 	-c) extra+=("$2") && shift ;;
 	-l) listeners+=("$2") && shift ;;
+	-s) secured=yes ;;
 	-*) misuse "no option $1" ;;
 	*) id=$1 ;;
 	esac

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"trailhound/consumer"
+)
+
+// askWithin is how long an instance may take to answer: it waits for nothing.
+const askWithin = 5 * time.Second
+
+// mostAnswer bounds what is read of an answer.
+const mostAnswer = 16 << 20
+
+// instance is a running instance as its HTTP server shows it.
+type instance struct {
+	app *app
+	url string // flag; "": from http.listen
+}
+
+func (i *instance) flag(c *cobra.Command) {
+	c.Flags().StringVar(&i.url, "url", "", "ask the instance at this `URL` instead of the one at http.listen")
+}
+
+func (a *app) healthCommand() *cobra.Command {
+	i := &instance{app: a}
+	var live bool
+	c := &cobra.Command{
+		Use:   "health",
+		Short: "Ask a running instance whether it is ready; exit 1 with the reason if it is not",
+		Long: "Health asks the instance at http.listen for /readyz: whether everything that is assigned to it is worked on.\n" +
+			"With --live it asks for /livez, which a long restore does not make fail: that is for checks that restart.",
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			path := "/readyz"
+			if live {
+				path = "/livez"
+			}
+			answer, err := i.ask(c.Context(), http.MethodGet, path)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.stdout, printable(strings.TrimSpace(string(answer))))
+			return err
+		},
+	}
+	i.flag(c)
+	c.Flags().BoolVar(&live, "live", false, "ask only whether it runs")
+	return c
+}
+
+func (a *app) logLevelCommand() *cobra.Command {
+	i := &instance{app: a}
+	c := &cobra.Command{
+		Use:   "log-level [LEVEL]",
+		Short: "Print the log level of a running instance on this host, or change it until it ends",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("log-level takes one level: debug, info, warn or error; got %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			method, path := http.MethodGet, "/loglevel"
+			if len(args) == 1 {
+				method, path = http.MethodPut, path+"?level="+url.QueryEscape(args[0])
+			}
+			answer, err := i.ask(c.Context(), method, path)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.stdout, printable(strings.TrimSpace(string(answer))))
+			return err
+		},
+	}
+	i.flag(c)
+	return c
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	i := &instance{app: a}
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a running instance works on: partitions, shards, how far they are, what is wrong",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			answer, err := i.ask(c.Context(), http.MethodGet, "/status")
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				_, err = a.stdout.Write(answer)
+				return err
+			}
+			var s consumer.Status
+			if err := json.Unmarshal(answer, &s); err != nil {
+				return fmt.Errorf("read the answer to /status: %w", err)
+			}
+			return printStatus(a.stdout, &s)
+		},
+	}
+	i.flag(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print /status as it is")
+	return c
+}
+
+// printStatus writes a status for people.
+func printStatus(w io.Writer, s *consumer.Status) error {
+	state := "ready"
+	if !s.Ready {
+		state = "not ready: " + s.Missing
+	}
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "app %s, instance %s: %s\n", printable(s.App), printable(s.Instance), printable(state))
+	if len(s.Inputs) > 0 {
+		fmt.Fprint(out, "\nINPUT\tPARTITION\tNEXT\tLAG\tPROBLEM\n")
+	}
+	for _, in := range s.Inputs {
+		fmt.Fprintf(out, "%s\t%d\t%d\t%d\t%s\n", printable(in.Topic), in.Partition, in.Next, in.Lag, printable(in.Problem))
+	}
+	if len(s.Shards) > 0 {
+		fmt.Fprint(out, "\nSHARD\tREADY\tNEXT\tLAG\tTO RESTORE\tPROBLEM\n")
+	}
+	for _, h := range s.Shards {
+		fmt.Fprintf(out, "%d\t%t\t%d\t%d\t%d\t%s\n", h.Shard, h.Ready, h.Next, h.Lag, h.Restoring, printable(h.Problem))
+	}
+	if len(s.Outputs) > 0 {
+		fmt.Fprintln(out)
+	}
+	for _, problem := range s.Outputs {
+		fmt.Fprintln(out, printable(problem))
+	}
+	return out.Flush()
+}
+
+// ask sends one request and returns the answer; whatever is not 200 is an error that says what the instance says.
+func (i *instance) ask(ctx context.Context, method, path string) ([]byte, error) {
+	base, err := i.base()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
+	if err != nil {
+		return nil, usagef("--url %s: %v", i.url, err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		if e, ok := err.(*url.Error); ok { //nolint:errorlint // http.Client.Do gives nothing else
+			err = e.Err
+		}
+		return nil, fmt.Errorf("no instance answers at %s: %w; does it run, and is that its http.listen?", base, err)
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, mostAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, base+path, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s", strings.TrimSpace(string(answer)))
+	}
+	return answer, nil
+}
+
+// base is the URL of the instance. A server that listens at every address is asked at the loopback one.
+func (i *instance) base() (string, error) {
+	if i.url != "" {
+		u, err := url.Parse(i.url)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return "", usagef("--url %s: want http://HOST:PORT", i.url)
+		}
+		return strings.TrimSuffix(i.url, "/"), nil
+	}
+	s, err := i.app.settings()
+	if err != nil {
+		return "", err
+	}
+	if s.HTTP.Listen == "" {
+		return "", fmt.Errorf("http.listen is empty: the instance has no HTTP server to ask; name one with --url")
+	}
+	host, port, err := net.SplitHostPort(s.HTTP.Listen)
+	if err != nil {
+		return "", fmt.Errorf("http.listen: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.Equal(net.IPv4zero) {
+		host = "127.0.0.1"
+	} else if ip != nil && ip.IsUnspecified() {
+		host = "::1"
+	}
+	return "http://" + net.JoinHostPort(host, port), nil
+}

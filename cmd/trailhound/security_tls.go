@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"trailhound/config"
+)
+
+// tlsConfig returns what makes the TLS configuration of each connection; nil: connections without TLS.
+func tlsConfig(t config.TLS, log *zerolog.Logger) (func() (*tls.Config, error), error) {
+	if !t.Enabled {
+		return nil, nil
+	}
+	f := &tlsFiles{TLS: t, log: log}
+	if _, err := f.config(); err != nil {
+		return nil, err
+	}
+	return f.config, nil
+}
+
+// tlsFiles are files of certificates that somebody may replace at any time, as those do who renew certificates: they
+// are read for each connection, of which there are few.
+type tlsFiles struct {
+	config.TLS
+	log *zerolog.Logger
+
+	mu   sync.Mutex
+	good *tls.Config // of the last files that made sense
+	told string      // the last error that was logged since
+}
+
+// config returns the configuration for a new connection. Files that make no sense, since they are just being written,
+// change nothing, and the log has the reason; only at first is that an error.
+func (f *tlsFiles) config() (*tls.Config, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, err := f.read()
+	switch {
+	case err == nil:
+		if f.told != "" {
+			f.log.Info().Str("event", "tls_files_read").Msg("the files of kafka.tls can be used again")
+		}
+		f.good, f.told = c, ""
+	case f.good == nil:
+		return nil, err
+	case f.told != err.Error():
+		f.told = err.Error()
+		f.log.Error().Err(err).Str("event", "tls_files_refused").Msg("the files of kafka.tls were replaced and cannot be used: new connections go on with what was in them before")
+	}
+	return f.good, nil
+}
+
+func (f *tlsFiles) read() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.ServerName}
+	if f.CAFile != "" {
+		text, err := os.ReadFile(f.CAFile)
+		if err == nil {
+			c.RootCAs, err = authorities(f.CAFile, text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("kafka.tls.ca_file: %w", err)
+		}
+	}
+	if f.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("kafka.tls.cert_file and kafka.tls.key_file: %w", err)
+		}
+		// Brokers name the authorities whose certificates they take, and Go shows them none of another one: then
+		// they would say that a certificate is missing, instead of what they have against this one.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	return c, nil
+}
+
+// authorities reads all certificates of a PEM file. Half a file is refused, even if half of it makes sense: it would
+// do until a broker shows a certificate that the other half has signed.
+func authorities(name string, text []byte) (*x509.CertPool, error) {
+	pool, n := x509.NewCertPool(), 0
+	rest := text
+	for block := (*pem.Block)(nil); ; n++ {
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" || err != nil {
+			return nil, fmt.Errorf("block %d of %s, a %s, is no certificate", n+1, name, block.Type)
+		}
+		pool.AddCert(c)
+	}
+	switch {
+	case bytes.Contains(rest, []byte("-----BEGIN")):
+		return nil, fmt.Errorf("%s ends in the middle of a certificate", name)
+	case n == 0:
+		return nil, fmt.Errorf("there is no PEM certificate in %s", name)
+	}
+	return pool, nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-msk-iam-sasl-signer-go/signer"
+	"github.com/twmb/franz-go/pkg/sasl/oauth" //nolint:depguard // see mechanism
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"trailhound/config"
+)
+
+// oauthAuth returns what gives the token for each authentication.
+func oauthAuth(s config.SASL) func(context.Context) (oauth.Auth, error) {
+	fetch := tokenOf(s)
+	extensions := make(map[string]string, len(s.OAuth.Extensions))
+	for _, pair := range s.OAuth.Extensions {
+		name, value, _ := strings.Cut(pair, "=")
+		extensions[name] = value
+	}
+	return func(ctx context.Context) (oauth.Auth, error) {
+		token, err := fetch(ctx)
+		return oauth.Auth{Token: token, Extensions: extensions}, err
+	}
+}
+
+func tokenOf(s config.SASL) func(context.Context) (string, error) {
+	switch {
+	case s.Mechanism == "aws-msk-iam":
+		return (&tokens{fetch: func(ctx context.Context) (string, time.Time, error) { return mskToken(ctx, s.AWSRegion) }}).token
+	case s.OAuth.TokenURL != "":
+		return (&tokens{fetch: func(ctx context.Context) (string, time.Time, error) { return grantedToken(ctx, s.OAuth) }}).token
+	}
+	return func(context.Context) (string, error) {
+		token, err := fileOr("kafka.sasl.token_file", s.TokenFile, s.Token)
+		token = strings.TrimSpace(token)
+		if err == nil && strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			err = errors.New("kafka.sasl: what is given as a token holds what no token can: blanks, line breaks or the like")
+		}
+		return token, err
+	}
+}
+
+// Tokens are fetched anew this long before their end, or after half of their life if that is shorter: a broker ends
+// the session with the token, and its clock may be ahead.
+const tokenMargin = 5 * time.Minute
+
+// tokens keeps a token that is good for several connections: they are opened together, and whoever gives tokens
+// should not be asked once for each.
+type tokens struct {
+	fetch func(context.Context) (token string, end time.Time, err error) // a zero end: unknown
+
+	mu    sync.Mutex
+	value string
+	until time.Time
+}
+
+func (t *tokens) token(ctx context.Context) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if now.Before(t.until) {
+		return t.value, nil
+	}
+	value, end, err := t.fetch(ctx)
+	if err != nil {
+		return "", err
+	}
+	t.value, t.until = value, time.Time{}
+	if life := end.Sub(now); !end.IsZero() && life > 0 {
+		t.until = end.Add(-min(tokenMargin, life/2))
+	}
+	return value, nil
+}
+
+// grantedToken asks the token endpoint (RFC 6749, 4.4).
+func grantedToken(ctx context.Context, o config.OAuth) (string, time.Time, error) {
+	password, err := fileOr("kafka.sasl.oauth.client_secret_file", o.ClientSecretFile, o.ClientSecret)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	c := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: password, TokenURL: o.TokenURL, Scopes: o.Scopes}
+	token, err := c.Token(ctx)
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		// Its own words hold the whole body, which can be a page.
+		why := refused.Response.Status
+		if refused.ErrorCode != "" {
+			why += ", " + refused.ErrorCode
+		}
+		if refused.ErrorDescription != "" {
+			why += ", " + refused.ErrorDescription
+		}
+		err = fmt.Errorf("it answers %.300q; check client_id, client_secret and scopes", why)
+	}
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("kafka.sasl.oauth.token_url %s gives no token: %w", o.TokenURL, err)
+	}
+	return token.AccessToken, token.Expiry, nil
+}
+
+// mskToken signs a token with the credentials of AWS's default chain: environment, files, web identity, container,
+// instance.
+func mskToken(ctx context.Context, region string) (string, time.Time, error) {
+	token, end, err := signer.GenerateAuthToken(ctx, region)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("kafka.sasl.mechanism aws-msk-iam: no token: %s; are there AWS credentials for this process?", strings.Join(strings.Fields(err.Error()), " "))
+	}
+	return token, time.UnixMilli(end), nil
+}

@@ -1,0 +1,137 @@
+package consumer
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"trailhound/rules"
+	"trailhound/state"
+	"trailhound/state/formattest"
+)
+
+var _ = flag.Bool("update", false, "write the files of new formats")
+
+// Work topics hold what older builds wrote, and those of the next release may write
+// what this one must read already.
+func TestFormatOfWork(t *testing.T) {
+	var samples []formattest.Sample
+	for name, change := range map[string]func(*work){
+		"two pairs":             func(*work) {},
+		"no timestamp":          func(w *work) { w.recordTime = -1 },
+		"first position":        func(w *work) { w.source = state.Source{Topic: "t"} },
+		"no pairs and no event": func(w *work) { w.pairs, w.event = nil, nil },
+	} {
+		w := sampleWork()
+		change(&w)
+		samples = append(samples, formattest.Sample{Name: name, Bytes: w.append(nil)})
+	}
+	slices.SortFunc(samples, func(a, b formattest.Sample) int { return strings.Compare(a.Name, b.Name) })
+	formattest.Written(t, "work", writtenFormat, samples, meaningOfWork)
+	formattest.Read(t, "work", newestFormat, meaningOfWork)
+}
+
+func meaningOfWork(s formattest.Sample) (string, error) {
+	var w work
+	err := w.decode(s.Bytes, new(interner))
+	return fmt.Sprintf("%s %x partition %d offset %d index %d, recorded %d, for %q: %s",
+		w.source.Topic, w.source.TopicID, w.source.Partition, w.source.Offset, w.source.Index, w.recordTime, w.pairs, w.event), err
+}
+
+// A format that this build does not know is not guessed at, whatever its number.
+func TestFormatsThatWorkIsReadIn(t *testing.T) {
+	w := sampleWork()
+	b := w.append(nil)
+	for _, own := range []formats{{}, {1, 2}, {2, 2}, {2, 3}} {
+		for version := range 256 {
+			b[0] = byte(version)
+			got := work{formats: own}
+			err := got.decode(b, new(interner))
+			if known := version >= 1 && version <= int(own.orOwn().reads); (err == nil) != known {
+				t.Errorf("decode(version %d) of a build of %+v = %v; want an error: %t", version, own, err, !known)
+			} else if !known && !strings.Contains(err.Error(), fmt.Sprintf("version %d", version)) {
+				t.Errorf("decode(version %d) = %q; want a sentence that names it", version, err)
+			}
+		}
+	}
+}
+
+// A group must not have two members of which one writes what the other cannot read;
+// the broker sees to it, as long as they have a protocol in common exactly then.
+func TestGroupProtocolsAreFormats(t *testing.T) {
+	if got := (formats{}).protocols()[0]; writtenFormat == 1 && got != "trailhound" {
+		t.Errorf("the protocol of format 1 is %s; want trailhound, as ever", got)
+	}
+	var builds []formats
+	for writes := byte(1); writes <= 4; writes++ {
+		for reads := writes; reads <= 4; reads++ {
+			builds = append(builds, formats{writes, reads})
+		}
+	}
+	for _, a := range builds {
+		for _, b := range builds {
+			common := slices.ContainsFunc(a.protocols(), func(name string) bool { return slices.Contains(b.protocols(), name) })
+			if understood := a.reads >= b.writes && b.reads >= a.writes; common != understood {
+				t.Errorf("builds of %+v and %+v have the protocols %q and %q; they understand one another: %t", a, b, a.protocols(), b.protocols(), understood)
+			}
+		}
+	}
+}
+
+// What a shard changes goes to the changelog in a version of its own. Who raises that
+// one raises writtenFormat too, or a build that cannot read it is admitted to the group.
+func TestFormatOfTheAppCoversTheChangelog(t *testing.T) {
+	changelog := map[byte]byte{1: 1} // by the format of the app
+	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	h, err := store.Shard(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := h.Begin()
+	defer tx.Discard()
+	tx.SetWorkOffset(1)
+	for c := range tx.Changes() {
+		if c.Value[0] != changelog[writtenFormat] {
+			t.Errorf("the changelog is written in version %d, format %d of the app has version %d: raise writtenFormat, a release after newestFormat, and add a line here (deploy/upgrades.md)",
+				c.Value[0], writtenFormat, changelog[writtenFormat])
+		}
+	}
+}
+
+// Readers of dead letters go by the names of headers; a name does not change what it
+// says, and headers may be added.
+func TestFormatOfDeadLetters(t *testing.T) {
+	bad := badEvent{index: 2, reason: rules.ReasonNotJSON, detail: "event 2 is not JSON", rule: "access_denied"}
+	letter := deadLetter{
+		stage: stageRouter, bad: []badEvent{bad, {index: 3, reason: rules.ReasonNoEventTime}}, key: []byte("key"), value: []byte("value"),
+		recordTime: 1772359200123, source: sampleWork().source,
+	}
+	whole := letter
+	whole.bad, whole.recordTime = []badEvent{{index: -1, reason: rules.ReasonCutOff, detail: "cut off"}}, -1
+	samples := []formattest.Sample{
+		{Name: "two events", Bytes: lettered(&letter, 1<<20)},
+		{Name: "the record as a whole", Bytes: lettered(&whole, 1<<20)},
+		{Name: "truncated", Bytes: lettered(&deadLetter{stage: stageDetector, bad: whole.bad, value: bytes.Repeat([]byte("v"), 200), recordTime: -1}, 2200)},
+	}
+	asIs := func(s formattest.Sample) (string, error) { return "", nil }
+	formattest.Written(t, "dead-letter", 1, samples, asIs)
+}
+
+func lettered(d *deadLetter, limit int) []byte {
+	key, value, headers := d.record(limit)
+	var b strings.Builder
+	for _, h := range headers {
+		fmt.Fprintf(&b, "%s: %s; ", h.Key, h.Value)
+	}
+	fmt.Fprintf(&b, "%s = %s", key, value)
+	return []byte(b.String())
+}

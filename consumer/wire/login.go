@@ -1,0 +1,285 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/sasl"
+)
+
+const (
+	// loginTimeout bounds the handshakes of one connection, TLS and SASL, once the
+	// TCP connection stands.
+	loginTimeout = 8 * time.Second
+
+	// A broker that has refused us is left alone for a pause that doubles between
+	// these, whoever asks for a connection: refused logins cost it more than
+	// requests, and an account can be locked for them.
+	refusedLeast = 500 * time.Millisecond
+	refusedMost  = 10 * time.Second
+
+	// leastSession is the age at which a broker accepts that a session is
+	// authenticated anew (KIP-368); sooner, it closes the connection.
+	leastSession = 1100 * time.Millisecond
+)
+
+// dialer makes connections that are ready for requests: encrypted and
+// authenticated. It does itself what kafka-go's Transport would do, because that
+// waits for ever for a broker that falls silent during SASL, drops what the broker
+// says about a refusal, tries again as often as it is asked to, and does not know
+// that a session can end (KIP-368): brokers with connections.max.reauth.ms would
+// cut it in the middle of its requests.
+type dialer struct {
+	client    *Client
+	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	tls       func() (*tls.Config, error) // nil: no TLS
+	mechanism sasl.Mechanism              // nil: no authentication
+
+	mu       sync.Mutex
+	refusals map[string]*refusal // by address
+}
+
+// refusal is what stands between us and a broker.
+type refusal struct {
+	err   error
+	until time.Time
+	pause Backoff
+}
+
+// connect dials one broker.
+func (d *dialer) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := d.refused(address); err != nil {
+		return nil, err
+	}
+	if d.tls == nil && d.mechanism == nil {
+		return d.dial(ctx, network, address)
+	}
+	return d.open(ctx, network, address)
+}
+
+// refused returns why the broker is to be left alone for now; nil: it is not.
+func (d *dialer) refused(address string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r := d.refusals[address]; r != nil && time.Now().Before(r.until) {
+		return r.err
+	}
+	return nil
+}
+
+// note remembers that the broker lets us in, or why not.
+func (d *dialer) note(address string, refused error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if refused == nil {
+		delete(d.refusals, address)
+		return
+	}
+	if d.refusals == nil {
+		d.refusals = make(map[string]*refusal)
+	}
+	r := d.refusals[address]
+	if r == nil {
+		r = &refusal{pause: Backoff{Least: refusedLeast, Most: refusedMost}}
+		d.refusals[address] = r
+	}
+	r.err = refused
+	if now := time.Now(); now.After(r.until) { // else it is one more connection of those that were refused together
+		r.until = now.Add(r.pause.Next())
+	}
+}
+
+// open makes a connection and notes what comes of it. Who leaves, or does not get a
+// connection at all, has not been refused.
+func (d *dialer) open(ctx context.Context, network, address string) (net.Conn, error) {
+	l := login{dialer: d, broker: address}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	l.at.Host = host
+	l.at.Port, _ = strconv.Atoi(port) // for mechanisms that look at it, of which there is none
+	// What is needed is fetched first: without it the broker need not be troubled.
+	config, err := l.prepare(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.note(address, err)
+		}
+		return nil, err
+	}
+	conn, err := d.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if config != nil {
+		conn = tls.Client(conn, config)
+	}
+	limited, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
+	ready, err := l.run(limited, conn)
+	if err == nil || ctx.Err() == nil {
+		d.note(address, err)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return ready, nil
+}
+
+// login is one authentication of one connection.
+type login struct {
+	*dialer
+	broker string
+	at     sasl.Metadata
+	state  sasl.StateMachine
+	first  []byte // to be sent
+}
+
+// prepare gets all that a connection takes; nil: it is to be one without TLS.
+func (l *login) prepare(ctx context.Context) (*tls.Config, error) {
+	if err := l.begin(ctx); err != nil || l.tls == nil {
+		return nil, err
+	}
+	config, err := l.tls()
+	if err != nil {
+		return nil, &CredentialError{err}
+	}
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName = l.at.Host
+	}
+	return config, nil
+}
+
+// begin gets what is to be shown to the broker.
+func (l *login) begin(ctx context.Context) (err error) {
+	if l.mechanism == nil {
+		return nil
+	}
+	if l.state, l.first, err = l.mechanism.Start(sasl.WithMetadata(ctx, &l.at)); err != nil {
+		return &CredentialError{err}
+	}
+	return nil
+}
+
+// run takes a connection through its handshakes.
+func (l *login) run(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	ready, s := conn, &session{Conn: conn, login: *l}
+	release := cutOff(ctx, conn)
+	err := l.handshakes(ctx, conn)
+	if err == nil && l.mechanism != nil {
+		err, ready = s.authenticate(ctx), s
+	}
+	if cut := release(); cut && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("broker %s falls silent in the middle of a login: %w", l.broker, context.DeadlineExceeded)
+	}
+	return ready, err
+}
+
+// handshakes ends with the answer to a first request: with TLS 1.3, a broker that
+// refuses our certificate says so no sooner.
+func (l *login) handshakes(ctx context.Context, conn net.Conn) error {
+	if c, ok := conn.(*tls.Conn); ok {
+		if err := c.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("TLS with broker %s: %w", l.broker, err)
+		}
+	}
+	speaks, err := l.client.askVersions(conn)
+	if err != nil {
+		return fmt.Errorf("ask broker %s for its API versions: %w", l.broker, err)
+	}
+	l.client.rememberVersions(conn.RemoteAddr().String(), speaks)
+	return nil
+}
+
+// authenticate returns how long the broker lets the session last; 0: for ever.
+func (l *login) authenticate(ctx context.Context, conn net.Conn) (lifetime time.Duration, err error) {
+	name := l.mechanism.Name()
+	refuse := func(why error) error {
+		return &AuthenticationError{Broker: l.broker, Mechanism: name, Err: why}
+	}
+	r, err := l.ask(conn, protocol.SaslHandshake, 1, appendString(nil, name))
+	if err != nil {
+		return 0, fmt.Errorf("authentication by %s at broker %s: %w", name, l.broker, err)
+	}
+	code, offered := r.int16(), make([]string, r.array(2))
+	for i := range offered {
+		offered[i] = r.string()
+	}
+	switch {
+	case r.bad:
+		return 0, fmt.Errorf("authentication by %s at broker %s: %w", name, l.broker, errMalformed)
+	case kafka.Error(code) == kafka.UnsupportedSASLMechanism:
+		slices.Sort(offered)
+		return 0, &AuthenticationError{Broker: l.broker, Mechanism: name, Offered: offered, Err: kafka.Error(code)}
+	case code != 0:
+		return 0, refuse(kafka.Error(code))
+	}
+	for message := l.first; ; {
+		code, text, challenge, lasts, err := l.exchange(conn, message)
+		if err != nil {
+			return 0, fmt.Errorf("authentication by %s at broker %s: %w", name, l.broker, err)
+		}
+		if code != 0 {
+			if text == "" {
+				return 0, refuse(kafka.Error(code))
+			}
+			return 0, refuse(fmt.Errorf("%s (%w)", text, kafka.Error(code)))
+		}
+		var done bool
+		if done, message, err = l.state.Next(ctx, challenge); err != nil {
+			return 0, refuse(fmt.Errorf("%w (%w)", err, kafka.SASLAuthenticationFailed))
+		}
+		if done {
+			return time.Duration(lasts) * time.Millisecond, nil
+		}
+	}
+}
+
+// exchange sends one message of the mechanism and returns the broker's.
+func (l *login) exchange(conn net.Conn, message []byte) (code int16, text string, challenge []byte, lifetime int64, err error) {
+	r, err := l.ask(conn, protocol.SaslAuthenticate, 1, appendBytes(nil, message))
+	if err != nil {
+		return 0, "", nil, 0, err
+	}
+	code, text, challenge, lifetime = r.int16(), r.string(), r.bytes(), r.int64()
+	if r.bad {
+		err = errMalformed
+	}
+	return code, text, challenge, lifetime, err
+}
+
+// ask sends one request, in a version that every broker of Kafka 2.2 or newer has.
+func (l *login) ask(conn net.Conn, key protocol.ApiKey, version int16, body []byte) (reader, error) {
+	id := l.client.correlation.Add(1)
+	frame := append(appendHeader(nil, int16(key), version, id, l.client.Transport.ClientID), body...)
+	if err := writeFrame(conn, frame); err != nil {
+		return reader{}, err
+	}
+	var buffer []byte
+	answer, err := receive(conn, &buffer, id)
+	return reader{b: answer}, err
+}
+
+// rememberVersions spares the first request of our own on a connection the question.
+func (c *Client) rememberVersions(remote string, speaks apiVersions) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.versions == nil {
+		c.versions = make(map[string]apiVersions)
+	}
+	c.versions[remote] = speaks
+}

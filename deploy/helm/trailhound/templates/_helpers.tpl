@@ -1,0 +1,90 @@
+{{- define "trailhound.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Names of pods are this and a number, and a label has 63 characters: so 52, as StatefulSets want it. */}}
+{{- define "trailhound.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains (include "trailhound.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "trailhound.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "trailhound.selector" -}}
+app.kubernetes.io/name: {{ include "trailhound.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "trailhound.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "trailhound.selector" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- define "trailhound.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "trailhound.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "trailhound.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The configuration file. What the chart sets itself is refused here: a variable would win over it in silence. */}}
+{{- define "trailhound.config" -}}
+{{- $http := .Values.config.http | default dict -}}
+{{- if hasKey .Values.config "instance_id" -}}
+{{- fail "config.instance_id is the pod's name: leave it out" -}}
+{{- else if hasKey .Values.config "state_dir" -}}
+{{- fail "config.state_dir is the volume: leave it out, and set persistence.size" -}}
+{{- else if hasKey $http "listen" -}}
+{{- fail "config.http.listen is set by the chart, for the probes: leave it out, and set http.port" -}}
+{{- else if dig "kafka" "sasl" "password" "" .Values.config -}}
+{{- fail "config.kafka.sasl.password would stand in a ConfigMap for all to read: put it into a Secret, and name that in secret.existingSecret and secret.passwordKey" -}}
+{{- else if and (not .Values.secret.existingSecret) (without (values .Values.secret) "" nil) -}}
+{{- fail "secret.existingSecret is missing: name the Secret that the keys in secret are of" -}}
+{{- else if not (dig "kafka" "brokers" (list) .Values.config) -}}
+{{- fail "config.kafka.brokers is missing: name the brokers, [host:port]" -}}
+{{- end -}}
+{{- toYaml .Values.config -}}
+{{- end -}}
+
+{{/* Bytes of a quantity such as 512Mi, 1.5Gi or 2G. */}}
+{{- define "trailhound.bytes" -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $number := regexFind "^[0-9]+(\\.[0-9]+)?" . -}}
+{{- $unit := trimPrefix $number . -}}
+{{- if or (not $number) (not (hasKey $units $unit)) -}}
+{{- fail (printf "resources.limits.memory %s is not a size that GOMEMLIMIT can be made of: write 512Mi or 1Gi, or set goMemoryPercent to 0" .) -}}
+{{- end -}}
+{{- mulf (float64 $number) (get $units $unit) | floor | int64 -}}
+{{- end -}}
+
+{{/* Ports of kafka.brokers and networkPolicy.kafkaPorts, once each, as a JSON list. */}}
+{{- define "trailhound.kafkaPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.config.kafka.brokers -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" . | int) -}}
+{{- end -}}
+{{- range .Values.networkPolicy.kafkaPorts -}}
+{{- $ports = append $ports (int .) -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{/* The job of all instances of an app_id, as deploy/prometheus/rules.yml wants it. */}}
+{{- define "trailhound.job" -}}
+{{- $app := .Values.config.app_id | default "trailhound" -}}
+{{- if hasPrefix "trailhound" $app -}}{{- $app -}}{{- else -}}{{- printf "trailhound-%s" $app -}}{{- end -}}
+{{- end -}}
