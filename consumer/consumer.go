@@ -80,7 +80,6 @@ type Service struct {
 	fail      func(error) // ends the run with this error, or the first one
 	failed    error
 	member    *group.Member
-	joining   *joining
 	topics    map[string]topic.Info
 	identity  changelog.Identity
 	lanes     []*lane
@@ -95,6 +94,7 @@ type Service struct {
 	positions map[inputKey]*position // of the partitions being routed
 	shards    map[int]*shardStatus
 	assigned  bool
+	joining   *joining // nil: not begun
 }
 
 type inputKey struct {
@@ -203,12 +203,15 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	s.dead = s.lanesTo(s.topics[s.App.DeadLetter])
-	s.joining = &joining{attempts: newAttempts(s.Metrics.Part(partGroup)), log: s.Log.With().Str("group", s.App.ID).Logger()}
+	joining := &joining{attempts: newAttempts(s.Metrics.Part(partGroup)), log: s.Log.With().Str("group", s.App.ID).Logger()}
 	s.member = &group.Member{
 		Client: s.Client, Group: s.App.ID, Instance: s.Instance, Leave: s.LeaveOnStop,
 		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(),
-		Protocols: s.formats.protocols(), SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Tried: s.joining.report, Log: s.Log,
+		Protocols: s.formats.protocols(), SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Tried: joining.report, Log: s.Log,
 	}
+	s.mu.Lock()
+	s.joining = joining // probes may ask already
+	s.mu.Unlock()
 	s.reportRestores()
 	if err := s.rememberFreshness(); err != nil {
 		return err
