@@ -66,6 +66,16 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			}
 		})
 	}
+	for _, set := range [][]string{
+		{"kafka.sasl.mechanism=oauthbearer", "kafka.sasl.token=" + plantedSecret},
+		{"kafka.sasl.mechanism=oauthbearer", "kafka.sasl.oauth.token_url=http://127.0.0.1:1/", "kafka.sasl.oauth.client_id=i", "kafka.sasl.oauth.client_secret=" + plantedSecret},
+	} {
+		for _, args := range [][]string{{"config", "print"}, {"topics", "check", "--set", "kafka.brokers=127.0.0.1:1"}} {
+			if got := command(t.Context(), "", nil, append(args, sets(set)...)...); holdsSecret(got.stdout + got.stderr) {
+				t.Errorf("%v with %q prints the secret:\n%s%s", args, set[:1], got.stdout, got.stderr)
+			}
+		}
+	}
 	for _, arg := range []string{
 		"kafka.sasl.passwrd=" + plantedSecret, "kafka.sasl.password:" + plantedSecret, "kafka.sasl.password=[" + plantedSecret, "kafka.sasl={password: " + plantedSecret, "kafka.sasl.password " + plantedSecret, "kafka.sasl={password: " + plantedSecret + ", x: 1}",
 		"kafka.sasl={password: {a: " + plantedSecret + "}}", "kafka={sasl: {password: [" + plantedSecret + "]}}",
