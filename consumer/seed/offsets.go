@@ -9,6 +9,7 @@ import (
 
 	"trailhound/consumer/group"
 	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
 )
 
 // goOnBehind sets the group's offsets to the ends of the history.
@@ -64,7 +65,9 @@ func (s *Seeder) commit(ctx context.Context, topics map[string][]kafka.OffsetCom
 	for name, partitions := range res.Topics {
 		for _, p := range partitions {
 			if p.Error != nil {
-				return fmt.Errorf("commit the offset of %s partition %d in group %s: %w", name, p.Partition, s.App.ID, p.Error)
+				err := wire.Denied(p.Error, wire.Right{Operation: "Read", Resource: "group", Name: s.App.ID})
+				err = wire.Denied(err, wire.Right{Operation: "Read", Resource: "topic", Name: name})
+				return fmt.Errorf("commit the offset of %s partition %d in group %s: %w", name, p.Partition, s.App.ID, err)
 			}
 		}
 	}
