@@ -117,20 +117,15 @@ func (j *joining) missing() error {
 // remedy says what somebody has to do about an error that a broker will give
 // until then; "" where waiting is all there is to do.
 func remedy(err error) string {
+	if _, ok := errors.AsType[*wire.DeniedError](err); ok {
+		return "grant the right that the error names; deploy/acls.txt has all that an account needs"
+	}
 	if _, ok := errors.AsType[*wire.CredentialError](err); ok {
 		return "what kafka.sasl or kafka.tls names cannot be had: see the error"
 	}
 	switch {
 	case errors.Is(err, kafka.UnknownTopicOrPartition), errors.Is(err, kafka.UnknownTopicID):
 		return "a topic is missing, or has fewer partitions than before: create it again with trailhound topics create; if it is there, this principal has lost its rights on it"
-	case errors.Is(err, kafka.TopicAuthorizationFailed):
-		return "grant this principal Read and Describe on the input topics, Read, Write and Describe on <app_id>.work and <app_id>.state, Delete on <app_id>.work, Write and Describe on the topics for alerts and dead letters"
-	case errors.Is(err, kafka.GroupAuthorizationFailed):
-		return "grant this principal Read on the group named as app_id"
-	case errors.Is(err, kafka.TransactionalIDAuthorizationFailed):
-		return "grant this principal Write and Describe on the transactional ids with the prefix <app_id>."
-	case errors.Is(err, kafka.ClusterAuthorizationFailed):
-		return "grant this principal IdempotentWrite on the cluster"
 	case errors.Is(err, kafka.SASLAuthenticationFailed):
 		return "check kafka.sasl: the brokers do not take what this client shows them any more: user name, password or token"
 	case errors.Is(err, kafka.NotEnoughReplicas), errors.Is(err, kafka.NotEnoughReplicasAfterAppend):

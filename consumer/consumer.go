@@ -167,8 +167,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.failed
 }
 
-// yield makes the end of the run give the place in the group up at once when what
-// ends it is no trouble of a newer build: such a one may be waiting for the shards.
+// yield makes the end of the run give the place in the group up at once, when what
+// ends it is something that a newer build can read: one may be waiting for the shards.
 func (s *Service) yield(err error) {
 	if stop, ok := errors.AsType[*changelog.StopError](err); ok && stop.Newer {
 		s.member.Retire()

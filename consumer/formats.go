@@ -1,6 +1,10 @@
 package consumer
 
-import "strconv"
+import (
+	"strconv"
+
+	"trailhound/consumer/group"
+)
 
 // Versions of what the instances of an app leave for one another: work records,
 // changelog records and what they tell the group have one number together, which
@@ -31,7 +35,7 @@ func (f formats) protocols() []string {
 	var names []string
 	f = f.orOwn()
 	for v := int(f.writes); v <= int(f.reads); v++ {
-		name := groupProtocol
+		name := group.Protocol // of format 1
 		if v > 1 {
 			name += "." + strconv.Itoa(v)
 		}
@@ -39,7 +43,3 @@ func (f formats) protocols() []string {
 	}
 	return names
 }
-
-// groupProtocol is the protocol of format 1. Consumers of other applications have
-// others.
-const groupProtocol = "trailhound"

@@ -40,7 +40,7 @@ func TestServiceLosesRights(t *testing.T) {
 		}, says("shard 0 is not ready", "Topic Authorization Failed")},
 		{"be in the group", func(r *rig) kfake.Fault {
 			return kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup}, Err: kerr.GroupAuthorizationFailed}
-		}, says("not a member of the consumer group")},
+		}, says("not a member of the consumer group", "Group Authorization Failed")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -84,7 +84,7 @@ func (s *Store) shardStats() (map[int]ShardStats, error) {
 		if err != nil {
 			return nil, err
 		}
-		if bytes > 0 {
+		if bytes > 0 && size > 0 { // a table may have come since they were looked at
 			out[n] = ShardStats{Keys: int64(float64(entries) * float64(bytes) / float64(size)), Bytes: int64(bytes)}
 		}
 	}

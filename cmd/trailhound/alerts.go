@@ -32,20 +32,21 @@ func (a *app) alertsCommand() *cobra.Command {
 				}
 				show := a.alertPrinter(asJSON)
 				tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: fresh, Follow: !noFollow, Log: log}
-				err = tail.Run(c.Context(), show)
-				if tail.Follow && errors.Is(err, kafka.UnknownTopicOrPartition) {
-					fmt.Fprintf(a.stderr, "topics.alerts: topic %s does not exist; waiting until run, or trailhound topics create, creates it\n", tail.Topic)
-					tail.Latest = false // whatever comes is new
-				}
-				for tail.Follow && errors.Is(err, kafka.UnknownTopicOrPartition) {
+				for told := false; ; told = true {
+					err := tail.Run(c.Context(), show)
+					if !tail.Follow || !errors.Is(err, kafka.UnknownTopicOrPartition) {
+						return noTopic(err, "topics.alerts", tail.Topic)
+					}
+					if !told {
+						fmt.Fprintf(a.stderr, "topics.alerts: topic %s does not exist; waiting until run, or trailhound topics create, creates it\n", tail.Topic)
+						tail.Latest = false // whatever comes is new
+					}
 					select {
 					case <-time.After(time.Second):
-						err = tail.Run(c.Context(), show)
 					case <-c.Context().Done():
 						return nil
 					}
 				}
-				return noTopic(err, "topics.alerts", tail.Topic)
 			})
 		},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -159,8 +160,8 @@ func (i *instance) ask(ctx context.Context, method, path string) ([]byte, error)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		if e, ok := err.(*url.Error); ok { //nolint:errorlint // http.Client.Do gives nothing else
-			err = e.Err
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // what is asked for is said below
 		}
 		return nil, fmt.Errorf("no instance answers at %s: %w; does it run, and is that its http.listen?", base, err)
 	}

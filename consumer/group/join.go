@@ -17,8 +17,11 @@ import (
 )
 
 const (
-	protocolType = "consumer"   // makes Kafka's tools read subscriptions and assignments
-	protocolName = "trailhound" // unless a member has others; who has none in common is no member of the same application
+	protocolType = "consumer" // makes Kafka's tools read subscriptions and assignments
+
+	// Protocol is what members speak that have no Protocols of their own. Who has none
+	// in common with the others is no member of the same application.
+	Protocol = "trailhound"
 )
 
 // entry is what one attempt to enter the group has come to.
@@ -87,7 +90,7 @@ func (m *Member) enter(ctx context.Context, id string, s subscription) (entry, e
 
 func (m *Member) protocols() []string {
 	if len(m.Protocols) == 0 {
-		return []string{protocolName}
+		return []string{Protocol}
 	}
 	return m.Protocols
 }
@@ -117,7 +120,7 @@ func (m *Member) joinGroup(ctx context.Context, id string, s subscription) (*joi
 	case err != nil:
 		return new(joingroup.Response), err
 	case r.ErrorCode != 0:
-		return r, m.denied(kafka.Error(r.ErrorCode))
+		return r, m.denied(kafka.Error(r.ErrorCode), "")
 	}
 	return r, nil
 }
@@ -136,7 +139,7 @@ func (m *Member) syncGroup(ctx context.Context, e entry, shares []syncgroup.Requ
 	case err != nil:
 		return assignment{}, err
 	case r.ErrorCode != 0:
-		return assignment{}, m.denied(kafka.Error(r.ErrorCode))
+		return assignment{}, m.denied(kafka.Error(r.ErrorCode), "")
 	}
 	return decodeAssignment(r.Assignments)
 }

@@ -257,7 +257,7 @@ func TestForeignMember(t *testing.T) {
 			join := func(id string) *joingroup.Response {
 				r, err := roundTrip[*joingroup.Response](b.ctx, c, &joingroup.Request{
 					GroupID: b.group, SessionTimeoutMS: 6000, RebalanceTimeoutMS: 6000, MemberID: id, ProtocolType: protocolType,
-					Protocols: []joingroup.RequestProtocol{{Name: protocolName, Metadata: metadata}},
+					Protocols: []joingroup.RequestProtocol{{Name: Protocol, Metadata: metadata}},
 				})
 				if err != nil {
 					b.Fatalf("JoinGroup() = %v; want an answer", err)

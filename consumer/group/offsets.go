@@ -59,7 +59,7 @@ func (m *Member) fetchOffsets(ctx context.Context, topic string, partitions []in
 	case kafka.GroupIdNotFound:
 		return offsets, nil // nobody has joined or committed yet
 	default:
-		return nil, m.denied(code)
+		return nil, m.denied(code, "")
 	}
 	for _, t := range r.Topics {
 		for _, p := range t.Partitions {
@@ -168,11 +168,7 @@ func passing(err error) bool {
 }
 
 // denied says which right is lacking, if err is the refusal of one: to read the group,
-// or one of the topics.
-func (m *Member) denied(err error, topics ...string) error {
-	err = wire.Denied(err, wire.Right{Operation: "Read", Resource: "group", Name: m.Group})
-	for _, t := range topics {
-		err = wire.Denied(err, wire.Right{Operation: "Read", Resource: "topic", Name: t})
-	}
-	return err
+// or the topic, "" in a request without one.
+func (m *Member) denied(err error, topic string) error {
+	return wire.Denied(err, wire.Right{Operation: "Read", Resource: "group", Name: m.Group}, wire.Right{Operation: "Read", Resource: "topic", Name: topic})
 }

@@ -202,7 +202,7 @@ func TestWorkGoesOnThroughSlowRebalance(t *testing.T) {
 		slow := b.client()
 		r, err := roundTrip[*joingroup.Response](b.ctx, slow, &joingroup.Request{
 			GroupID: b.group, SessionTimeoutMS: 60_000, RebalanceTimeoutMS: 30_000, GroupInstanceID: "slow", ProtocolType: protocolType,
-			Protocols: []joingroup.RequestProtocol{{Name: protocolName, Metadata: subscription{generation: -1}.encode()}},
+			Protocols: []joingroup.RequestProtocol{{Name: Protocol, Metadata: subscription{generation: -1}.encode()}},
 		})
 		if err != nil || r.ErrorCode != 0 {
 			t.Fatalf("JoinGroup() = %+v, %v; want to join", r, err)

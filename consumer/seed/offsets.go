@@ -65,8 +65,7 @@ func (s *Seeder) commit(ctx context.Context, topics map[string][]kafka.OffsetCom
 	for name, partitions := range res.Topics {
 		for _, p := range partitions {
 			if p.Error != nil {
-				err := wire.Denied(p.Error, wire.Right{Operation: "Read", Resource: "group", Name: s.App.ID})
-				err = wire.Denied(err, wire.Right{Operation: "Read", Resource: "topic", Name: name})
+				err := wire.Denied(p.Error, wire.Right{Operation: "Read", Resource: "group", Name: s.App.ID}, wire.Right{Operation: "Read", Resource: "topic", Name: name})
 				return fmt.Errorf("commit the offset of %s partition %d in group %s: %w", name, p.Partition, s.App.ID, err)
 			}
 		}

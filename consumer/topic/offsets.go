@@ -49,7 +49,7 @@ func offsetAt(ctx context.Context, c *wire.Client, topic string, partition int, 
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return 0, p.Error
+			return 0, denied(topic, p.Error)
 		}
 		for offset := range p.Offsets {
 			return offset, nil

@@ -109,6 +109,11 @@ func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info)
 	return nil
 }
 
+// denied says which right a look-up of offsets lacks, if err is the refusal of it.
+func denied(topic string, err error) error {
+	return wire.Denied(err, wire.Right{Operation: "Describe", Resource: "topic", Name: topic})
+}
+
 // Bounds returns the first offset that a partition still has and the one that its
 // next record will get. Transactions that are still open count: end may lie behind
 // the last offset that a read-committed reader can reach now.
@@ -133,7 +138,7 @@ func bounds(ctx context.Context, c *wire.Client, topic string, partition int, is
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return 0, 0, p.Error
+			return 0, 0, denied(topic, p.Error)
 		}
 		if p.FirstOffset >= 0 && p.LastOffset >= 0 {
 			return p.FirstOffset, p.LastOffset, nil
