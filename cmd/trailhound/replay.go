@@ -127,7 +127,7 @@ func (f *replayFlags) check(s *settings, now time.Time) (b replay.Bounds, warm t
 		if warm, err = config.ParseDuration(f.warm); err != nil || warm <= 0 {
 			return b, 0, usagef("--warm %s: a duration is wanted, as in 6h or 7d", f.warm)
 		}
-		if !b.ByOffset && b.From.IsZero() {
+		if !b.ByOffset && b.From.IsZero() || b.ByOffset && b.FromOffset == 0 {
 			return b, 0, usagef("--warm %s: there is nothing before the beginning of the topics; begin the range later, with --from or --offsets", f.warm)
 		}
 	}
@@ -168,11 +168,8 @@ func (f *replayFlags) checkState(s *settings) error {
 
 // replay resolves the ranges, and evaluates what they hold.
 func (a *app) replay(ctx context.Context, client *wire.Client, s *settings, f *replayFlags, b replay.Bounds, warm time.Duration) error {
-	ranges, err := replay.Resolve(ctx, client, f.inputs, b)
+	ranges, err := a.inputRanges(ctx, client, f.inputs, b)
 	if err != nil {
-		return err
-	}
-	if err := a.checkRanges(ranges); err != nil {
 		return err
 	}
 	r := replaying{app: a, settings: s, flags: f, client: client, ranges: ranges, read: ranges}
@@ -180,6 +177,7 @@ func (a *app) replay(ctx context.Context, client *wire.Client, s *settings, f *r
 		if r.read, err = replay.WarmUp(ctx, client, ranges, b.From, warm); err != nil {
 			return err
 		}
+		a.tellTrimmed(r.read)
 	}
 	return r.run(ctx)
 }

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"trailhound/consumer"
+	kafkagroup "trailhound/consumer/group"
 	"trailhound/consumer/replay"
 	"trailhound/rules/play"
 )
@@ -75,10 +75,10 @@ func (r *replaying) newDiff(ctx context.Context) (*alertDiff, error) {
 // alertRanges are all that the alerts topic holds.
 func (r *replaying) alertRanges(ctx context.Context) ([]replay.Range, error) {
 	ranges, err := replay.Resolve(ctx, r.client, []string{r.Topics.Alerts}, replay.Bounds{})
-	if err != nil {
-		return nil, fmt.Errorf("topics.alerts: %w", err)
+	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
+		return nil, fmt.Errorf("topics.alerts: %w; name the one that run writes to with --set topics.alerts=NAME, or compare with a file, --diff FILE", missing)
 	}
-	return ranges, nil
+	return ranges, err
 }
 
 func (d *alertDiff) close() {
@@ -161,7 +161,7 @@ func (r *replaying) compare(ctx context.Context) error {
 	if r.flags.diffJSON {
 		show = result.json
 	}
-	if err := show(r.stdout, r.flags.diffAll); err != nil {
+	if err := show(r.stdout, r.flags.diffAll); err != nil && !errors.Is(err, errNoReader) { // the exit status counts all the same
 		return err
 	}
 	if result.differs() {
@@ -194,8 +194,13 @@ func (r *replaying) existingFile(ctx context.Context) error {
 
 // existingTopic reads the alerts topic, outside of any group.
 func (r *replaying) existingTopic(ctx context.Context) error {
-	if lag, err := consumer.Lag(ctx, r.client, r.topology()); err == nil && lag > 0 {
-		fmt.Fprintf(r.stderr, "%s has %d records still to read or to evaluate: alerts that it has not made yet count as new\n", r.AppID, lag)
+	switch n, err := r.behind(ctx); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		fmt.Fprintf(r.stderr, "whether %s has evaluated all of the range is not known, and alerts that it has not made count as new: %s\n", r.AppID, brief(err.Error()))
+	case n > 0:
+		fmt.Fprintf(r.stderr, "%s has %d records still to read or to evaluate: alerts that it has not made yet count as new\n", r.AppID, n)
 	}
 	ranges, err := r.alertRanges(ctx)
 	if err != nil {
@@ -233,6 +238,36 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// behind returns how many records the service has yet to read of the ranges, or to evaluate of its work topic, which
+// may be of the ranges too.
+func (r *replaying) behind(ctx context.Context) (int64, error) {
+	inputs, err := r.unread(ctx, r.ranges)
+	if err != nil {
+		return 0, err
+	}
+	// Afterwards: what is read of the inputs is in the work topic.
+	ranges, err := replay.Resolve(ctx, r.client, []string{r.topology().WorkTopic()}, replay.Bounds{})
+	if err != nil {
+		return 0, err
+	}
+	work, err := r.unread(ctx, ranges)
+	return inputs + work, err
+}
+
+// unread is how much of ranges lies behind what the service's group has committed.
+func (r *replaying) unread(ctx context.Context, ranges []replay.Range) (n int64, err error) {
+	member := kafkagroup.Member{Client: r.client, Group: r.AppID}
+	for i := range ranges {
+		g := &ranges[i]
+		committed, err := member.Committed(ctx, g.Topic, []int32{g.Partition})
+		if err != nil {
+			return 0, err
+		}
+		n += max(g.To-max(g.From, committed[g.Partition].At), 0)
+	}
+	return n, nil
 }
 
 // result sorts out what the alerts have come to.

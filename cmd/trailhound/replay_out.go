@@ -26,11 +26,8 @@ func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
 	o = &replayOut{path: r.flags.out}
 	switch {
 	case o.path != "":
-		if info, err := os.Stat(o.path); err == nil && !info.Mode().IsRegular() {
-			return nil, usagef("--out %s: it is not a file", o.path)
-		}
-		if o.file, err = os.CreateTemp(filepath.Dir(o.path), filepath.Base(o.path)+".part-*"); err != nil {
-			return nil, fmt.Errorf("--out: %w", pathError(err))
+		if err := o.create(); err != nil {
+			return nil, err
 		}
 		o.lines = r.lineWriter(o.file, false)
 	case r.flags.topic == "" && r.diff == nil:
@@ -44,13 +41,36 @@ func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
 	return o, nil
 }
 
+// create makes the temporary file. Where there is a file already, its mode stays; of a link, so does the link.
+func (o *replayOut) create() (err error) {
+	if target, err := filepath.EvalSymlinks(o.path); err == nil {
+		o.path = target
+	}
+	there, missing := os.Lstat(o.path)
+	if missing == nil && !there.Mode().IsRegular() {
+		return usagef("--out %s: it is not a file", o.path)
+	}
+	if o.file, err = os.CreateTemp(filepath.Dir(o.path), filepath.Base(o.path)+".part-*"); err == nil && missing == nil {
+		err = o.file.Chmod(there.Mode().Perm())
+	}
+	if err != nil {
+		return o.end(fmt.Errorf("--out: %w", pathError(err)))
+	}
+	return nil
+}
+
 func (r *replaying) lineWriter(w io.Writer, terminal bool) *alertWriter {
 	return &alertWriter{w: bufio.NewWriterSize(w, 64<<10), console: r.console, terminal: terminal}
 }
 
 func (o *replayOut) write(alert *rules.Alert) error {
 	if o.producer != nil {
-		if err := o.producer.add([]byte(alert.Dedup), alert.Payload, consumer.AlertHeaders(alert)...); err != nil {
+		err := o.producer.add([]byte(alert.Dedup), alert.Payload, consumer.AlertHeaders(alert)...)
+		if large, ok := errors.AsType[*tooLargeError](err); ok {
+			return fmt.Errorf("alert %s makes a record of %d bytes, and topic %s takes %d: raise its max.message.bytes, or let alerts leave out more with --set limits.max_alert_bytes=SIZE",
+				alert.ID, large.size, large.topic, large.most)
+		}
+		if err != nil {
 			return fmt.Errorf("write an alert to topic %s: %w", o.producer.topic, err)
 		}
 	}

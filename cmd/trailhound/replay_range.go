@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"trailhound/config"
 	"trailhound/consumer/replay"
+	"trailhound/consumer/wire"
 )
 
 // bounds returns the range that the flags ask for.
@@ -76,19 +78,43 @@ func rangeTime(flag, text string, now time.Time) (time.Time, error) {
 	return time.Time{}, usagef("%s %s: a time is wanted, as in 2026-03-01T00:00Z, 2026-03-01, -24h or now", flag, text)
 }
 
-// checkRanges tells what is missing of the ranges; it is an error if all of them are empty.
-func (a *app) checkRanges(ranges []replay.Range) error {
-	empty := true
+// inputRanges resolves a range of inputs, and tells what is missing of it; it is an error if nothing is left.
+func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []string, b replay.Bounds) ([]replay.Range, error) {
+	ranges, err := replay.Resolve(ctx, client, inputs, b)
+	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
+		return nil, fmt.Errorf("topics.input: %w; name one that does with --set topics.input=NAME, or create it with: trailhound topics create --input-partitions N", missing)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.tellTrimmed(ranges)
+	if partitionsOf(ranges) == 0 {
+		return nil, emptyRange(ctx, client, ranges)
+	}
+	return ranges, nil
+}
+
+// tellTrimmed tells what is missing of ranges.
+func (a *app) tellTrimmed(ranges []replay.Range) {
 	for i := range ranges {
 		if r := &ranges[i]; r.Trimmed != "" {
 			fmt.Fprintln(a.stderr, r.Trimmed)
 		}
-		empty = empty && ranges[i].Empty()
 	}
-	if empty {
-		return errors.New("the range is empty: no partition has a record in it")
+}
+
+// emptyRange is the error of a range without a record. Most often somebody took the times for those of events; what
+// there is tells where to look instead.
+func emptyRange(ctx context.Context, client *wire.Client, ranges []replay.Range) error {
+	first, last, err := replay.Span(ctx, client, ranges)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the range is empty; what there is instead is not known: %w", err)
+	case first.IsZero():
+		return errors.New("the range is empty: its partitions hold no record at all")
 	}
-	return nil
+	return fmt.Errorf("the range is empty: no partition has a record in it; those that there are have timestamps from %s to %s",
+		first.Format(time.RFC3339), last.Format(time.RFC3339))
 }
 
 // offsetsOf is the number of offsets in the ranges.
@@ -96,6 +122,16 @@ func offsetsOf(ranges []replay.Range) (n int64) {
 	for i := range ranges {
 		if r := &ranges[i]; !r.Empty() {
 			n += r.To - r.From
+		}
+	}
+	return n
+}
+
+// partitionsOf is the number of ranges that are not empty.
+func partitionsOf(ranges []replay.Range) (n int) {
+	for i := range ranges {
+		if !ranges[i].Empty() {
+			n++
 		}
 	}
 	return n

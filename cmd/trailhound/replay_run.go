@@ -31,7 +31,8 @@ type replaying struct {
 	keys    map[ruleKey]int64 // alerts
 	first   time.Time         // timestamp of the records of the ranges
 	last    time.Time
-	runUp   int64 // records before the ranges
+	count   int64 // records of the ranges
+	runUp   int64 // records before them
 	out     *replayOut
 	diff    *alertDiff // nil: nothing is compared
 }
@@ -99,6 +100,9 @@ func (r *replaying) play(ctx context.Context) (counts play.Counts, err error) {
 			return add(b)
 		})
 	})
+	if err == nil && r.count == 0 {
+		err = errors.New("the range is empty: its offsets are of transactions that were aborted, of control records, or of what compaction took away")
+	}
 	return player.Counts(), err
 }
 
@@ -110,6 +114,7 @@ func (r *replaying) note(b *play.Batch) {
 			r.runUp++
 			continue
 		}
+		r.count++
 		if rec.Time.IsZero() {
 			continue
 		}
@@ -155,13 +160,7 @@ const topKeys = 5
 // summary returns for people what was replayed, and what came of it.
 func (r *replaying) summary(counts play.Counts, took time.Duration) string {
 	var b strings.Builder
-	partitions := 0
-	for i := range r.ranges {
-		if !r.ranges[i].Empty() {
-			partitions++
-		}
-	}
-	fmt.Fprintf(&b, "partitions %d, records %d, events %d, matches %d", partitions, counts.Records, counts.Events, counts.Matches)
+	fmt.Fprintf(&b, "partitions %d, records %d, events %d, matches %d", partitionsOf(r.ranges), counts.Records, counts.Events, counts.Matches)
 	if r.runUp > 0 {
 		fmt.Fprintf(&b, ", of which records %d are before the range", r.runUp)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,17 +85,14 @@ func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := s.settleTopics(ctx, client, log); err != nil {
-			return err
-		}
 		d := &seeding{app: a, settings: s, flags: f, client: client, files: files, tally: newTally()}
 		if f.inputs {
-			if d.ranges, err = replay.Resolve(ctx, client, s.Topics.Input, bounds); err != nil {
+			if d.ranges, err = a.inputRanges(ctx, client, s.Topics.Input, bounds); err != nil {
 				return err
 			}
-			if err := a.checkRanges(d.ranges); err != nil {
-				return err
-			}
+		}
+		if err := s.settleTopics(ctx, client, log); err != nil {
+			return err
 		}
 		return d.run(ctx)
 	})
@@ -193,15 +191,18 @@ func (d *seeding) play(ctx context.Context, player *play.Player) error {
 	return player.Run(ctx, reader.Run)
 }
 
-// summary is that of detect; alerts of the past are counted and sent to nobody.
+// summary is that of detect or of replay; alerts of the past are counted and sent to nobody.
 func (d *seeding) summary(counts play.Counts, took time.Duration) string {
-	more := []string{fmt.Sprintf("matches %d", counts.Matches)}
-	if d.ranges != nil {
-		more = append(more, fmt.Sprintf("partitions %d", len(d.ranges)))
+	var b strings.Builder
+	if d.ranges == nil {
+		fmt.Fprintf(&b, "files %d", d.tally.files)
+	} else {
+		fmt.Fprintf(&b, "partitions %d", partitionsOf(d.ranges))
 	}
-	text := d.tally.summary(took, more...)
+	fmt.Fprintf(&b, ", records %d, events %d, matches %d\n", counts.Records, counts.Events, counts.Matches)
+	d.tally.outcome(&b, took)
 	if len(d.tally.alerts) > 0 {
-		text += "the alerts of the history were not sent\n"
+		b.WriteString("the alerts of the history were not sent\n")
 	}
-	return text
+	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer"
@@ -303,6 +304,13 @@ func TestSeedErrors(t *testing.T) {
 	s.wantRefused(exitUsage, []string{"a command is missing"}, "", "state")
 	s.wantRefused(exitFailed, []string{"no-such-file"}, "", "state", "seed", filepath.Join(s.dir, "no-such-file"))
 	s.wantRefused(exitFailed, []string{"range is empty"}, "", "state", "seed", "--inputs")
+	// Nor does it make the topics of an app with another name, which may be a typing mistake.
+	other := s.app.ID + "-typo"
+	s.wantRefused(exitFailed, []string{"range is empty"}, "", "--set", "app_id="+other, "state", "seed", "--inputs")
+	if found, err := s.client.Topics(t.Context(), other+".work"); err != nil || !errors.Is(found[other+".work"].Err, kafka.UnknownTopicOrPartition) {
+		t.Errorf("the work topic after a seed that was refused: %+v, %v; want that there is none", found, err)
+	}
+	s.wantRefused(exitFailed, []string{"topics.input: topic no-such does not exist"}, "", "--set", "topics.input=no-such", "state", "seed", "--inputs")
 	s.wantRefused(exitFailed, []string{"nothing that a rule looks for"}, "{}\n", "state", "seed", "-")
 	s.wantRefused(exitFailed, []string{"shards is 3"}, "", "state", "seed", "--set", "shards=3", s.history(deeds(1, 10)))
 	// None of it has made the app one that is not new.

@@ -32,6 +32,8 @@ type Range struct {
 	// Trimmed says what of the range that was asked for is not there, as a sentence;
 	// "": nothing is known to be missing.
 	Trimmed string
+
+	start, end int64 // offsets of what the partition held when the range was resolved
 }
 
 // Empty says whether there is nothing to read.
@@ -51,20 +53,28 @@ type Bounds struct {
 	FromOffset, ToOffset int64 // ToOffset is exclusive; -1: the end
 }
 
+// NoTopicError says that a topic does not exist.
+type NoTopicError struct{ Topic string }
+
+func (e *NoTopicError) Error() string { return fmt.Sprintf("topic %s does not exist", e.Topic) }
+
 // Resolve looks up the offsets of the ranges, by topic as they are given, then by
-// partition. Ranges are clipped to what the topics hold; those that hold nothing of
-// what was asked for are Empty. A topic or a partition that does not exist is an
-// error.
+// partition; a topic or a partition that is given twice counts once. Ranges are
+// clipped to what the topics hold; those that hold nothing of what was asked for are
+// Empty. A topic, as a *NoTopicError, or a partition that does not exist is an error.
 func Resolve(ctx context.Context, c *wire.Client, topics []string, b Bounds) ([]Range, error) {
 	infos, err := c.Topics(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("look up topics %q: %w", topics, err)
 	}
 	var ranges []Range
-	for _, name := range topics {
+	for i, name := range topics {
+		if slices.Contains(topics[:i], name) {
+			continue
+		}
 		info, ok := infos[name]
 		if !ok || errors.Is(info.Err, kafka.UnknownTopicOrPartition) {
-			return nil, fmt.Errorf("topic %s does not exist", name)
+			return nil, &NoTopicError{Topic: name}
 		}
 		if info.Err != nil {
 			return nil, fmt.Errorf("look up topic %s: %w", name, info.Err)
@@ -104,19 +114,19 @@ func (b *Bounds) partitions(name string, has []wire.PartitionMetadata) ([]int32,
 }
 
 func (r *Range) resolve(ctx context.Context, c *wire.Client, b Bounds) error {
-	start, end, err := topic.Readable(ctx, c, r.Topic, r.Partition)
-	if err != nil {
+	var err error
+	if r.start, r.end, err = topic.Readable(ctx, c, r.Topic, r.Partition); err != nil {
 		return err
 	}
 	if b.ByOffset {
-		r.byOffset(b, start, end)
+		r.byOffset(b)
 		return nil
 	}
-	return r.byTime(ctx, c, b, start, end)
+	return r.byTime(ctx, c, b)
 }
 
-func (r *Range) byOffset(b Bounds, start, end int64) {
-	to := b.ToOffset
+func (r *Range) byOffset(b Bounds) {
+	start, end, to := r.start, r.end, b.ToOffset
 	if to < 0 {
 		to = max(end, b.FromOffset)
 	}
@@ -129,21 +139,25 @@ func (r *Range) byOffset(b Bounds, start, end int64) {
 	}
 }
 
-func (r *Range) byTime(ctx context.Context, c *wire.Client, b Bounds, start, end int64) (err error) {
-	r.From, r.To = start, end
+func (r *Range) byTime(ctx context.Context, c *wire.Client, b Bounds) (err error) {
+	r.From, r.To = r.start, r.end
 	if !b.From.IsZero() {
-		if r.From, err = offsetAt(ctx, c, r, b.From, end); err != nil {
+		if r.From, err = offsetAt(ctx, c, r, b.From, r.end); err != nil {
 			return err
 		}
-		if r.From == start && start > 0 && start < end {
-			r.Trimmed = fmt.Sprintf("topic %s partition %d begins at offset %d, after %s: what was before it is deleted",
-				r.Topic, r.Partition, start, b.From.UTC().Format(time.RFC3339))
+		if r.From == r.start && r.start > 0 && r.start < r.end {
+			r.Trimmed = r.beginsAfter(b.From) + ": what was before it is deleted"
 		}
 	}
 	if !b.To.IsZero() {
-		r.To, err = offsetAt(ctx, c, r, b.To, end)
+		r.To, err = offsetAt(ctx, c, r, b.To, r.end)
 	}
 	return err
+}
+
+// beginsAfter says that the partition no longer goes back to t.
+func (r *Range) beginsAfter(t time.Time) string {
+	return fmt.Sprintf("topic %s partition %d begins at offset %d, after %s", r.Topic, r.Partition, r.start, t.UTC().Format(time.RFC3339))
 }
 
 // offsetAt is topic.OffsetAt within what was readable when end was asked for: end, when there is no such record.
@@ -157,7 +171,8 @@ func offsetAt(ctx context.Context, c *wire.Client, r *Range, t time.Time, end in
 
 // WarmUp returns the ranges with a run-up before each: it begins at the first record
 // of at most d before from, or, if from is zero, before the first record of the
-// range. Ranges that are Empty get one too if there is a from.
+// range. Ranges that are Empty get one too if there is a from. Trimmed says where a
+// run-up is shorter because records were deleted.
 func WarmUp(ctx context.Context, c *wire.Client, ranges []Range, from time.Time, d time.Duration) ([]Range, error) {
 	warm := slices.Clone(ranges)
 	for i := range warm {
@@ -171,9 +186,13 @@ func WarmUp(ctx context.Context, c *wire.Client, ranges []Range, from time.Time,
 				continue
 			}
 		}
-		offset, err := offsetAt(ctx, c, r, begins.Add(-d), r.From)
+		begins = begins.Add(-d)
+		offset, err := offsetAt(ctx, c, r, begins, r.From)
 		if err != nil {
 			return nil, err
+		}
+		if r.Trimmed = ""; offset == r.start && r.start > 0 && r.start < r.end {
+			r.Trimmed = r.beginsAfter(begins) + ": the run-up is shorter than was asked for"
 		}
 		r.From = offset
 	}

@@ -85,7 +85,7 @@ func TestResolve(t *testing.T) {
 			{"offsets beyond the end", replay.Bounds{Partitions: []int32{0}, ByOffset: true, FromOffset: 5, ToOffset: 50}, "5-10", "ends at offset 10 at present"},
 			{"all of them beyond the end", replay.Bounds{Partitions: []int32{0}, ByOffset: true, FromOffset: 50, ToOffset: -1}, "50-10", "ends at offset 10 at present"},
 		} {
-			ranges, err := replay.Resolve(t.Context(), c, []string{name}, c0.bounds)
+			ranges, err := replay.Resolve(t.Context(), c, []string{name, name}, c0.bounds)
 			if err != nil {
 				t.Errorf("%s: Resolve = %v", c0.name, err)
 				continue
@@ -114,6 +114,18 @@ func TestResolve(t *testing.T) {
 			if _, err := replay.Resolve(t.Context(), c, []string{of.topic}, of.bounds); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("Resolve = %v; want an error with %q", err, want)
 			}
+		}
+		// Whatever the range, what there is instead.
+		ranges, err := replay.Resolve(t.Context(), c, []string{name}, replay.Bounds{To: minute(-60)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, last, err := replay.Span(t.Context(), c, ranges)
+		if err != nil || !first.Equal(minute(2)) || !last.Equal(minute(9)) {
+			t.Errorf("Span = %v, %v, %v; want %v, %v", first, last, err, minute(2), minute(9))
+		}
+		if first, last, err = replay.Span(t.Context(), c, []replay.Range{{Topic: name}}); err != nil || !first.IsZero() || !last.IsZero() {
+			t.Errorf("Span of an empty partition = %v, %v, %v; want no time", first, last, err)
 		}
 	})
 }
@@ -146,6 +158,24 @@ func TestWarmUp(t *testing.T) {
 			}
 			if got := strings.Join(got, " "); got != want {
 				t.Errorf("WarmUp(%+v) = %s; want %s", bounds, got, want)
+			}
+		}
+		// A run-up that was deleted is worth a word, since alerts hang on it.
+		if err := c.DeleteRecords(t.Context(), name, 0, 4); err != nil {
+			t.Fatal(err)
+		}
+		bounds := replay.Bounds{Partitions: []int32{0}, ByOffset: true, FromOffset: 7, ToOffset: 9}
+		ranges, err := replay.Resolve(t.Context(), c, []string{name}, bounds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d, want := range map[time.Duration]string{2 * time.Minute: "", 5 * time.Minute: "begins at offset 4, after " + noon.Add(2*time.Minute).Format(time.RFC3339) + ": the run-up is shorter"} {
+			warm, err := replay.WarmUp(t.Context(), c, ranges, time.Time{}, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := warm[0].Trimmed; !strings.Contains(got, want) || got != "" && want == "" {
+				t.Errorf("WarmUp by %v behind what was deleted says %q; want %q", d, got, want)
 			}
 		}
 	})

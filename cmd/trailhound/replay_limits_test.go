@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// A range can have offsets and still no record, when a transaction was aborted: that is no answer, and no file.
+func TestReplayOfAborted(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		s := newSite(t, brokers, 1)
+		client := kafkaClient(t, brokers, kgo.TransactionalID(uniqueName()))
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		rec := &kgo.Record{Topic: s.app.Inputs[0], Value: []byte(denial(1, "alice"))}
+		if err := client.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+			t.Fatal(err)
+		}
+		s.send(0, denial(2, "alice"))
+		file := filepath.Join(s.dir, "alerts.jsonl")
+		s.wantRefused(exitFailed, []string{"the range is empty", "aborted"}, "", "replay", "--partition", "0", "--offsets", "0..2", "--out", file)
+		if _, err := os.Stat(file); !os.IsNotExist(err) {
+			t.Errorf("the file of a replay without a record: %v; want that there is none", err)
+		}
+	})
+}
+
+// Whoever asks for the wrong time is told which there are; a topic that is missing, by its key and with the way out.
+func TestReplayRefuses(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 2)
+	s.wantRefused(exitFailed, []string{"its partitions hold no record at all"}, "", "replay")
+	s.sendAt(1, recordTime, denialsOf(0, 301, "alice")...)
+	s.wantRefused(exitFailed, []string{"have timestamps from " + minute(0) + " to " + minute(5)}, "", "replay", "--to", "2020-01-01")
+	s.wantRefused(exitFailed, []string{"its partitions hold no record at all"}, "", "replay", "--partition", "0")
+	s.wantRefused(exitFailed, []string{"topics.input: topic no-such does not exist", "--set topics.input=NAME"}, "", "--set", "topics.input=no-such", "replay")
+	s.wantRefused(exitFailed, []string{"topics.alerts: topic no-such does not exist", "--diff FILE"}, "", "--set", "topics.alerts=no-such", "replay", "--diff")
+	s.wantRefused(exitUsage, []string{"nothing before the beginning"}, "", "replay", "--warm", "1h", "--partition", "1", "--offsets", "..10")
+	// A topic that is named twice is read once.
+	if r := s.must("", "replay", "--input", s.app.Inputs[0], "--input", s.app.Inputs[0]); !strings.Contains(r.stderr, "records 301,") {
+		t.Errorf("replay of a topic named twice says %q; want its 301 records", r.stderr)
+	}
+}
+
+// A file that was there keeps its mode, and a link goes on to lead to it: /dev/stdout is one, and not to be replaced.
+func TestReplayOutKeepsFiles(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial)
+	s.send(0, denial(1, "alice"))
+	file, link := filepath.Join(s.dir, "alerts.jsonl"), filepath.Join(t.TempDir(), "link")
+	if err := os.WriteFile(file, []byte("before\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(file, link); err != nil {
+		t.Skip(err)
+	}
+	s.must("", "--set", eachDenial, "replay", "--out", link)
+	if to, err := os.Readlink(link); err != nil || to != file {
+		t.Errorf("the link leads to %q, %v; want, as before, %q", to, err, file)
+	}
+	text, err := os.ReadFile(file)
+	if info, err2 := os.Stat(file); err != nil || err2 != nil || len(lines(string(text))) != 1 || info.Mode().Perm() != 0o640 {
+		t.Errorf("the file holds %q, %v, with mode %v, %v; want one alert and the mode that it had", text, err, info.Mode(), err2)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	s.wantRefused(exitUsage, []string{"it is not a file"}, "", "replay", "--out", link)
+}
+
+// An alert that the topic does not take ends the replay with both ways out.
+func TestReplayAlertTooLarge(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial)
+	s.send(0, denial(1, "alice"))
+	small := newTopic(t, s.brokers, "", 1, "max.message.bytes", "500")
+	s.wantRefused(exitFailed, []string{"topic " + small + " takes 500", "raise its max.message.bytes", "limits.max_alert_bytes"}, "",
+		"--set", eachDenial, "replay", "--topic", small)
+}
+
+// closedPipe is the stdout of a reader that has gone.
+type closedPipe struct{}
+
+func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// The exit status is an answer of its own: it counts for those too who read the head of the table alone.
+func TestReplayDiffExitStatus(t *testing.T) {
+	s := diffSite(t, fakeCluster(t).ListenAddrs())
+	for want, threshold := range map[int]int{exitDone: 10, exitDifferent: 5} {
+		set := fmt.Sprintf("rules.access_denied.threshold=%d", threshold)
+		args := []string{"--config", s.config, "--set", set, "replay", "--diff"}
+		if code := run(t.Context(), args, strings.NewReader(""), closedPipe{}, io.Discard, nil); code != want {
+			t.Errorf("replay --diff with threshold %d for a reader that has gone = %d; want %d", threshold, code, want)
+		}
+	}
+}
+
+// What the service has yet to do matters if it is of the range, and a service that is not there is worth a word.
+func TestReplayDiffBehind(t *testing.T) {
+	s := diffSite(t, fakeCluster(t).ListenAddrs())
+	s.send(0, denialsOf(27, 3, "bob")...)
+	if r := s.must("", "replay", "--diff", "--partition", "0", "--offsets", "0..27"); strings.Contains(r.stderr, "still to read") {
+		t.Errorf("replay --diff of what the service has evaluated says %q; want nothing of what follows", r.stderr)
+	}
+	if r := s.command("", "replay", "--diff", "--partition", "0", "--offsets", "0..28"); !strings.Contains(r.stderr, "has 1 records still to read") {
+		t.Errorf("replay --diff of one record more says %q; want that this one is still to be read", r.stderr)
+	}
+	if r := s.command("", "--set", "app_id=no-such", "replay", "--diff"); !strings.Contains(r.stderr, "whether no-such has evaluated all of the range is not known") {
+		t.Errorf("replay --diff for an app that is not there says %q; want that nothing is known of it", r.stderr)
+	}
+}
