@@ -236,20 +236,22 @@ end_broker() {
 
 launch() {
 	local home=$dir/$1
+	: >"$home/broker.log" # now, for await: not when the process gets that far
 	nohup "$java" "-Xms${KAFKA_HEAP:-512m}" "-Xmx${KAFKA_HEAP:-512m}" -XX:+UseG1GC \
 		-Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server=info \
 		-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.network.Selector=info \
 		-Dorg.slf4j.simpleLogger.showDateTime=true '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS' \
-		-cp "$jars/*" kafka.Kafka "$home/server.properties" >"$home/broker.log" 2>&1 </dev/null &
+		-cp "$jars/*" kafka.Kafka "$home/server.properties" >>"$home/broker.log" 2>&1 </dev/null &
 	echo $! >"$home/pid"
 }
 
-# await returns when broker $1 serves clients; it gives up after two minutes, or as
-# soon as the process has died.
+# await returns when broker $1, launched just now, serves clients; it gives up after
+# two minutes, or as soon as the process has died. A process that has just begun
+# does not have the broker's command line yet.
 await() {
 	local log=$dir/$1/broker.log deadline=$((SECONDS + 120))
 	until grep -qs 'Kafka Server started' "$log"; do
-		if ! broker_pid "$1" >/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
+		if ! kill -0 "$(cat "$dir/$1/pid")" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
 			tail -n 20 "$log" >&2
 			die "broker $1 did not start: the end of $log is above"
 		fi
