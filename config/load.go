@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"strconv"
+	"sort"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -73,13 +73,13 @@ func (l *loader) problem(at Origin, path, format string, args ...any) {
 	l.problems = append(l.problems, &Problem{Origin: at, Path: path, Text: fmt.Sprintf(format, args...)})
 }
 
-// yamlLine finds the line in an error of the YAML parser.
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+// yamlLine is the head of an error of the YAML parser.
+var yamlLine = regexp.MustCompile(`^yaml: (?:line \d+: )?`)
 
 func (l *loader) file(name string, data []byte) {
 	root, err := parse(data)
 	if err != nil {
-		l.problems = append(l.problems, syntaxProblem(name, err))
+		l.problems = append(l.problems, syntaxProblem(name, data, err))
 		return
 	}
 	l.walk("", root, func(n *yaml.Node) Origin {
@@ -87,15 +87,16 @@ func (l *loader) file(name string, data []byte) {
 	})
 }
 
-// syntaxProblem says where the YAML parser gave up.
-func syntaxProblem(file string, err error) *Problem {
-	at, text := Origin{Source: FromFile, Name: file}, err.Error()
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		at.Line, _ = strconv.Atoi(m[1])
-		at.Column = 1
-		text = strings.TrimPrefix(text, m[0])
-	}
-	return &Problem{Origin: at, Text: text}
+// syntaxProblem says where the YAML parser gave up: in the last of the fewest lines that make it give up in the same
+// way. Its error has no line, or that of the list or mapping in which it was, counted from 0.
+func syntaxProblem(file string, data []byte, err error) *Problem {
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	before := sort.Search(len(lines)-1, func(n int) bool {
+		_, cut := parse(bytes.Join(lines[:n+1], nil))
+		return cut != nil && cut.Error() == err.Error()
+	})
+	at := Origin{Source: FromFile, Name: file, Line: before + 1, Column: 1}
+	return &Problem{Origin: at, Text: yamlLine.ReplaceAllString(err.Error(), "")}
 }
 
 // parse reads the one YAML document of a file; an empty file is an empty mapping.

@@ -30,19 +30,38 @@ func TestFileProblems(t *testing.T) {
 		{"topics: {create: yes}\n", `FILE:1:18: topics.create: "yes" is neither true nor false`},
 		{"events: {max_ahead: 24}\n", `FILE:1:21: events.max_ahead: "24" is not a duration; write one such as 90s, 1h30m or 7d`},
 		{"limits: {max_unpacked: lots}\n", `FILE:1:24: limits.max_unpacked: "lots" is not a size; write one such as 256MiB`},
-		{"a: b: c\n", "FILE:0:1: mapping values are not allowed in this context"},
+		{"a: b: c\n", "FILE:1:1: mapping values are not allowed in this context"},
 		{"- a\n", "FILE:1:1: keys are wanted here (accept_change, accept_loss, app_id, events, http, instance_id, kafka, leave_on_stop, limits, log, rules, shards, start, state, state_dir, topics), not a list"},
-		{"shards: 1\n---\nshards: 2\n", "FILE:0:1: there is more than one YAML document; write one"},
+		{"shards: 1\n---\nshards: 2\n", "FILE:2:1: there is more than one YAML document; write one"},
 		{"shards: a\nstart: now\nbogus: 1\n", "FILE:1:9: shards: \"a\" is not a whole number\nFILE:3:1: unknown key bogus; known keys are accept_change, accept_loss, app_id, events, http, instance_id, kafka, leave_on_stop, limits, log, rules, shards, start, state, state_dir, topics"},
 	}
 	for _, tt := range tests {
 		rules, _ := known()
 		name := write(t, tt.file)
 		_, err := Load(Input{File: name, Rules: rules})
-		want := strings.ReplaceAll(tt.want, "FILE:0:1", name)
-		want = strings.ReplaceAll(want, "FILE", name)
+		want := strings.ReplaceAll(tt.want, "FILE", name)
 		if err == nil || err.Error() != want {
 			t.Errorf("Load(%q) = %v; want %s", tt.file, err, want)
+		}
+	}
+}
+
+// The YAML parser itself gives no line for what is not text, and for wrong indentation one that is above all of it.
+func TestLineOfSyntaxProblem(t *testing.T) {
+	head := "shards: 1\ntopics:\n  input:\n    - a\n"
+	for text, want := range map[string]string{
+		head + "   - b\n" + head: "FILE:5:1: did not find expected key",
+		head + "\t- b\n" + head:  "FILE:5:1: found a tab character that violates indentation",
+		head + "    - b\x00\n":   "FILE:5:1: control characters are not allowed",
+		head + "# \xff\n" + head: "FILE:5:1: invalid leading UTF-8 octet",
+		head + "    - \"b\n":     "FILE:5:1: found unexpected end of stream",
+		head + "---\n" + head:    "FILE:5:1: there is more than one YAML document; write one",
+		head + "    - [b":        "FILE:5:1: did not find expected ',' or ']'",
+	} {
+		name := write(t, text)
+		_, err := Load(Input{File: name})
+		if want = strings.ReplaceAll(want, "FILE", name); err == nil || err.Error() != want {
+			t.Errorf("Load(%q) = %v; want %s", text, err, want)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func addRules(s *fieldSet, rules []Rule) map[string]*bool {
 func ParseYAML(file string, data []byte) (*yaml.Node, error) {
 	root, err := parse(data)
 	if err != nil {
-		return nil, Problems{syntaxProblem(file, err)}
+		return nil, Problems{syntaxProblem(file, data, err)}
 	}
 	return root, nil
 }
