@@ -132,7 +132,7 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 		}
 		ok, err := t.test(ctx, path, test)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %s: %w", printable(path), printable(test.Name), err)
 		}
 		if ok {
 			passed++

@@ -26,7 +26,7 @@ type Test struct {
 }
 
 // defaultStart is when a test begins unless it says otherwise.
-const defaultStart = "2026-03-01T10:00:00Z"
+var defaultStart = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 
 // reader makes tests of the nodes of a file, and notes everything that is wrong
 // with them. What it makes is of use only if nothing is.
@@ -34,7 +34,7 @@ type reader struct {
 	suite     *Suite
 	path      string
 	problems  []error
-	nodesLeft int
+	nodesLeft int                 // of maxNodes
 	inEvent   bool                // value reads an event
 	files     map[string][][]byte // records of the files of events, by path
 }
@@ -61,7 +61,7 @@ func (r *reader) decode(node *yaml.Node, targets ...any) bool {
 // common is what a file says for all its tests, and each test for itself.
 type common struct {
 	Parameters *yaml.Node `param:"parameters"`
-	Start      string     `param:"start"`
+	Start      *yaml.Node `param:"start"`
 	Events     events     `param:"events"`
 	Event      *yaml.Node `param:"event"`
 }
@@ -77,6 +77,8 @@ type fileText struct {
 	common
 	Rule  *yaml.Node `param:"rule"`
 	Tests *yaml.Node `param:"tests"`
+
+	start time.Time // what Start says
 }
 
 type testText struct {
@@ -88,10 +90,7 @@ type testText struct {
 // file reads the whole file into f.
 func (r *reader) file(root *yaml.Node, f *File) {
 	limits := r.suite.Limits
-	text := fileText{common: common{
-		Start:  defaultStart,
-		Events: events{limits.DuplicatesWithin, limits.MaxLateness, limits.MaxAhead},
-	}}
+	text := fileText{common: common{Events: events{limits.DuplicatesWithin, limits.MaxLateness, limits.MaxAhead}}}
 	if !r.decode(root, &text) {
 		return
 	}
@@ -100,6 +99,7 @@ func (r *reader) file(root *yaml.Node, f *File) {
 		return
 	}
 	f.Rule = spec.ID
+	text.start = r.instant(text.Start, defaultStart)
 	base := r.event(text.Event)
 	for _, node := range r.list(root, text.Tests, "tests", "name and steps") {
 		f.Tests = append(f.Tests, r.test(node, &text, spec, base))
@@ -140,7 +140,7 @@ func (r *reader) list(parent, node *yaml.Node, name, of string) []*yaml.Node {
 }
 
 func (r *reader) test(node *yaml.Node, file *fileText, spec rules.Spec, base object) *Test {
-	text := testText{common: common{Start: file.Start, Events: file.Events}}
+	text := testText{common: common{Events: file.Events}}
 	t := &Test{Line: node.Line, suite: r.suite, rule: spec.ID}
 	if !r.decode(node, &text) {
 		return t
@@ -148,16 +148,16 @@ func (r *reader) test(node *yaml.Node, file *fileText, spec rules.Spec, base obj
 	if t.Name = text.Name; t.Name == "" {
 		r.problem(node, "name is missing; it says what the test shows")
 	}
-	var err error
-	if t.start, err = time.Parse(time.RFC3339Nano, text.Start); err != nil {
-		r.problem(node, "start: %q is not a time; write one such as %s", text.Start, defaultStart)
-	}
+	t.start = r.instant(text.Start, file.start)
 	t.limits = r.suite.Limits
 	t.limits.DuplicatesWithin, t.limits.MaxLateness, t.limits.MaxAhead = text.Events.DuplicatesWithin, text.Events.MaxLateness, text.Events.MaxAhead
 	r.bind(t, node, file.Parameters, text.Parameters, spec)
 	base = base.merge(r.event(text.Event))
 	total, last := 0, time.Duration(0)
 	for _, n := range r.list(node, text.Steps, "steps", "an event and what must come of it") {
+		if !r.afford(file.Event, text.Event) { // each step has a copy
+			break
+		}
 		s := r.step(n, base, last)
 		t.steps = append(t.steps, s)
 		last = s.lastAt()
@@ -184,7 +184,7 @@ func (r *reader) bind(t *Test, node, below, above *yaml.Node, spec rules.Spec) {
 			continue
 		}
 		at = parameters
-		if !r.decode(parameters, active.Rule, &active.Options) {
+		if !r.afford(parameters) || !r.decode(parameters, active.Rule, &active.Options) {
 			return
 		}
 	}
@@ -192,6 +192,18 @@ func (r *reader) bind(t *Test, node, below, above *yaml.Node, spec rules.Spec) {
 	if t.engine, err = rules.NewEngine([]rules.Active{active}, t.limits); err != nil {
 		r.problem(at, "%s", err)
 	}
+}
+
+// instant reads a time; without one it is otherwise.
+func (r *reader) instant(n *yaml.Node, otherwise time.Time) time.Time {
+	if n == nil {
+		return otherwise
+	}
+	t, err := time.Parse(time.RFC3339Nano, n.Value)
+	if err != nil {
+		r.problem(n, "start: %q is not a time; write one such as %s", n.Value, defaultStart.Format(time.RFC3339))
+	}
+	return t
 }
 
 // distinct refuses two tests of one name: a report could not tell them apart.
@@ -216,7 +228,7 @@ func (r *reader) event(node *yaml.Node) object {
 	}
 	r.inEvent = true
 	defer func() { r.inEvent = false }()
-	return r.object(node, 0)
+	return r.object(node)
 }
 
 // records reads a file of events, whose path counts from the test file's folder.

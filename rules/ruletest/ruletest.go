@@ -30,7 +30,9 @@ const (
 	maxFile      = 1 << 20  // bytes of a test file
 	maxEventFile = 16 << 20 // bytes of a file of events, unpacked
 	maxEvents    = 100_000  // events of one test
-	maxNodes     = 100_000  // values in one file's events and alerts, aliases followed
+	maxAlerts    = 64 << 20 // bytes of the alerts of one step
+	maxNodes     = 500_000  // values of one file, aliases followed, and again what a step or a test has from above
+	maxMembers   = 1000     // of one object
 	maxDepth     = 100      // values inside each other
 	bytesPerNode = 64       // so many bytes of text count as one more value
 	maxProblems  = 50       // told of one file
@@ -82,7 +84,9 @@ func (s *Suite) Read(path string, data []byte) (*File, error) {
 	}
 	r := &reader{suite: s, path: path, nodesLeft: maxNodes, files: map[string][][]byte{}}
 	f := &File{Path: path}
-	r.file(root, f)
+	if r.afford(root) {
+		r.file(root, f)
+	}
 	if len(r.problems) > 0 {
 		return nil, errors.Join(r.problems...)
 	}

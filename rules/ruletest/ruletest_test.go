@@ -137,12 +137,12 @@ func TestMistakes(t *testing.T) {
 		"rule: access_denied\ntests: []":  "x:2:8: tests must be a list, each item with name and steps",
 		"rule: access_denied\ntest: []":   "x:2:1: unknown key test; did you mean tests?",
 		"rule: access_denied\ntests: [\n": "x:2:1: did not find expected node content",
-		"a: 1\n---\nb: 1":                 "x: there is more than one YAML document; write one",
+		"a: 1\n---\nb: 1":                 "x:2:1: there is more than one YAML document; write one",
 		"rule: access_denied\nparameters: {treshold: 1}\ntests: []":                                     "x:2:14: unknown key treshold; did you mean threshold?",
 		"rule: access_denied\nparameters: {threshold: 0}\ntests: [{name: a, steps: [{event: {a: b}}]}]": "x:2:13: rule access_denied: threshold is 0; it must be at least 1",
 		"rule: access_denied\nevents: {max_latenes: 1h}\ntests: []":                                     "x:2:10: unknown key events.max_latenes; did you mean events.max_lateness?",
 		"rule: access_denied\nevents: {max_lateness: -1h}\ntests: []":                                   "x:2:24: events.max_lateness: -1h is too small; the least is 0",
-		"rule: access_denied\nstart: noon\ntests: [{name: a, steps: [{event: {a: b}}]}]":                `x:3:9: start: "noon" is not a time; write one such as 2026-03-01T10:00:00Z`,
+		"rule: access_denied\nstart: noon\ntests: [{name: a, steps: [{event: {a: b}}]}]":                `x:2:8: start: "noon" is not a time; write one such as 2026-03-01T10:00:00Z`,
 		"rule: access_denied\ntests: [{steps: [{event: {a: b}}]}]":                                      "x:2:9: name is missing; it says what the test shows",
 		"rule: access_denied\ntests: [{name: a}]":                                                       "x:2:9: steps is missing; it is a list, each item with an event and what must come of it",
 		"rule: access_denied\ntests: [{name: a, stps: []}]":                                             "x:2:19: unknown key stps; did you mean steps?",
@@ -163,11 +163,14 @@ func TestMistakes(t *testing.T) {
 		oneStep("{event: {a: b}, times: 10001}"):                      "x:3:24: times: 10001 is too large; the most is 10000",
 		oneStep("{event: {a: b}, times: 9, every: 36500d}"):           "x:3:1: the step ends more than a hundred years after the test's start",
 		oneStep("{event: {a: b}, every: -1s}"):                        "x:3:24: every: -1s is too small; the least is 0",
-		oneStep("{event: {a: b}, absent: [eventId]}"):                 "x:3:1: absent: the event has no eventId; it has a, awsRegion, eventCategory, eventID, eventTime, eventType, eventVersion, recipientAccountId",
-		oneStep("{event: {a: {b: c}}, absent: [a.c]}"):                "x:3:1: absent: the event has no a.c; it has a, awsRegion, eventCategory, eventID, eventTime, eventType, eventVersion, recipientAccountId",
+		oneStep("{event: {a: b}, absent: [eventId]}"):                 "x:3:26: absent: the event has no eventId; it has a, awsRegion, eventCategory, eventID, eventTime, eventType, eventVersion, recipientAccountId",
+		oneStep("{event: {a: {b: c}}, absent: [a.c]}"):                "x:3:31: absent: the event has no a.c; it has a, awsRegion, eventCategory, eventID, eventTime, eventType, eventVersion, recipientAccountId",
 		oneStep("{event: {a: b}, verdict: evalated}"):                 `x:3:26: unknown verdict "evalated"; did you mean evaluated?`,
 		oneStep("{event: {a: b}, verdict: good}"):                     `x:3:26: unknown verdict "good"; known are alerted, any, duplicate, evaluated, no_key, no_match, rejected, suppressed, undecodable`,
-		oneStep("{event: {a: b}, verdict: [any, any]}"):               "x:3:26: verdict has 2 items for 1 events; give one each, or one for all",
+		oneStep("{event: {a: b}, verdict: [any, any]}"):               "x:3:26: verdict has 2 items for 1 event; give one each, or one for all",
+		oneStep("{event: {a: b}, reason: to_late}"):                   `x:3:25: unknown reason "to_late"; did you mean too_late?`,
+		oneStep("{event: {a: b}, verdict: []}"):                       "x:3:26: verdict is empty; give one for all events, or one each",
+		oneStep("{event_file: [a]}"):                                  "x:3:14: event_file: one value is wanted (text), not a list",
 		oneStep("{event: {a: b}, alerts: yes}"):                       `x:3:25: alerts is "yes"; write none, how many (at most one per event), or a list of what must be in each`,
 		oneStep("{event: {a: b}, alerts: 2}"):                         `x:3:25: alerts is "2"; write none, how many (at most one per event), or a list of what must be in each`,
 		oneStep("{event: {a: b}, alerts: [a]}"):                       "x:3:26: a part of an alert is wanted here, such as {title: …, context: {count: 3}}",
@@ -177,13 +180,13 @@ func TestMistakes(t *testing.T) {
 		oneStep("{event: {a: b}, expect: {counter: {a: b}}}"):         `x:3:39: counter a: "b" is not a whole number`,
 		oneStep("{event: {a: b}, expect: {set: {a: b}}}"):             "x:3:35: set a: a list of its members is wanted, such as [a, b], or []",
 		oneStep("{event: {a: b}, expect: {expires: {a: b}}}"):         `x:3:39: expires: "b" is not a duration; write one such as 90s, 1h30m or 7d`,
-		oneStep("{event: {a: b}, raw: a}"):                            "x:3:1: event cannot go with event_file or raw, which are fed as they stand",
-		oneStep("{at: 1s, raw: a}"):                                   "x:3:1: at cannot go with event_file or raw, which are fed as they stand",
+		oneStep("{event: {a: b}, raw: a}"):                            "x:3:9: event cannot go with event_file or raw, which are fed as they stand",
+		oneStep("{at: 1s, raw: a}"):                                   "x:3:6: at cannot go with event_file or raw, which are fed as they stand",
 		oneStep("{event_file: a, raw: a}"):                            "x:3:1: event_file and raw are both given; give one",
 		oneStep("{raw: !!binary '*'}"):                                "x:3:7: raw: illegal base64 data at input byte 0",
 		oneStep("{raw: [a]}"):                                         "x:3:7: raw is the text of one record, in quotes",
-		oneStep("{event_file: a.json}"):                               "x:3:1: event_file: stat DIR/a.json: no such file or directory",
-		oneStep("{event_file: .}"):                                    "x:3:1: event_file: open DIR: not a regular file",
+		oneStep("{event_file: a.json}"):                               "x:3:14: event_file: stat DIR/a.json: no such file or directory",
+		oneStep("{event_file: .}"):                                    "x:3:14: event_file: open DIR: not a regular file",
 	} {
 		path := write(t, text)
 		_, err := newSuite().Load(path)
@@ -217,8 +220,14 @@ func TestBounds(t *testing.T) {
 	for name, text := range map[string]string{
 		"a bomb of aliases":     "rule: access_denied\nevent:\n  " + strings.ReplaceAll(bomb, "\n", "\n  ") + "\ntests: []",
 		"an alias to itself":    "rule: access_denied\nevent: &a {x: *a}\ntests: []",
+		"a list, often":         oneStep("{expect: &e {set: {x: [" + strings.Repeat("a,", 1000) + "]}}}" + strings.Repeat(",\n{expect: *e}", 1000)),
+		"a list of lists":       oneStep("{expect: &e [" + strings.Repeat("{counter: {a: 1}},", 1000) + "]}" + strings.Repeat(",\n{expect: *e}", 1000)),
+		"absent, often":         oneStep("{absent: &e [" + strings.Repeat("eventID,", 1000) + "]}" + strings.Repeat(",\n{absent: *e}", 1000)),
+		"an event, often":       "rule: access_denied\nevent: {a: [" + strings.Repeat("a,", 1000) + "]}\ntests: [{name: a, steps: [" + strings.Repeat("{at: 1s},", 1000) + "]}]",
+		"parameters, often":     "rule: access_denied\nparameters: {error_codes: &e [" + strings.Repeat("a,", 1000) + "]}\ntests: [" + strings.Repeat("{name: a, parameters: {error_codes: *e}},", 1000) + "]",
+		"many members":          oneStep("{event: {" + strings.Repeat("? [a]\n,", 1001) + "}}"),
 		"deep values":           oneStep("{event: {a: " + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "}}"),
-		"a long value, often":   oneStep("{event: " + long + "}" + strings.Repeat(",\n{event: *a}", 50)),
+		"a long value, often":   oneStep("{event: " + long + "}" + strings.Repeat(",\n{event: *a}", 100)),
 		"a huge file":           "rule: access_denied\n# " + strings.Repeat("x", maxFile),
 		"an endless test":       oneStep(strings.Repeat("{event: {a: b}, times: 10000},\n", 11)),
 		"an event file too big": oneStep("{event_file: /dev/zero}"),
@@ -226,6 +235,19 @@ func TestBounds(t *testing.T) {
 		if _, err := newSuite().Load(write(t, text)); err == nil || len(err.Error()) > 2000 {
 			t.Errorf("Load(%s) = %.200v; want a short error", name, err)
 		}
+	}
+}
+
+// What a step is compared with is kept in memory until its end.
+func TestAlertsAreBounded(t *testing.T) {
+	f, err := newSuite().Load(write(t, "rule: access_denied\nparameters: {threshold: 1}\n"+
+		"tests: [{name: a, steps: [{times: 10000, alerts: 10000, event: {errorCode: AccessDenied, userIdentity: {arn: alice}, a: "+strings.Repeat("x", 1<<19)+"}}]}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "the step in line 3 makes more than 64 MiB of alerts; split it"
+	if _, err := f.Tests[0].Run(t.Context()); err == nil || err.Error() != want {
+		t.Errorf("Run = %v; want %s", err, want)
 	}
 }
 

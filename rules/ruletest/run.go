@@ -70,6 +70,8 @@ type runner struct {
 
 	outcomes []outcome // of the step's events
 	alerts   [][]byte  // payloads of the step
+
+	alertBytes int // in all of them
 }
 
 // outcome is what came of one event.
@@ -82,7 +84,7 @@ type outcome struct {
 }
 
 func (r *runner) step(ctx context.Context, s *step) (*Failure, error) {
-	r.outcomes, r.alerts = nil, nil
+	r.outcomes, r.alerts, r.alertBytes = nil, nil, 0
 	for i := range s.times {
 		records := s.records
 		if records == nil {
@@ -134,7 +136,9 @@ func (r *runner) feed(s *step, record []byte) error {
 		if s.recordAt != unset {
 			ev.RecordTime = r.start.Add(s.recordAt)
 		}
-		failed = r.evaluate(ev)
+		if failed = r.evaluate(ev); failed == nil && r.alertBytes > maxAlerts {
+			failed = fmt.Errorf("the step in line %d makes more than %d MiB of alerts; split it", s.line, maxAlerts>>20)
+		}
 		return failed == nil
 	})
 	r.offset++
@@ -163,6 +167,7 @@ func (r *runner) evaluate(ev *rules.Event) error {
 	}
 	for i := range out.Alerts {
 		r.alerts = append(r.alerts, bytes.Clone(out.Alerts[i].Payload))
+		r.alertBytes += len(out.Alerts[i].Payload)
 		if r.suite.Alert != nil {
 			r.suite.Alert(&out.Alerts[i])
 		}

@@ -76,10 +76,10 @@ func (r *reader) step(node *yaml.Node, base object, last time.Duration) *step {
 		return s
 	}
 	s.every, s.times, s.absent = text.Every, text.Times, text.Absent
-	if given(node, "at") {
+	if under(node, "at") != nil {
 		s.at = text.At
 	}
-	if given(node, "record_at") {
+	if under(node, "record_at") != nil {
 		s.recordAt = text.RecordAt
 	}
 	if s.every > maxSpan/time.Duration(s.times) || s.lastAt() > maxSpan {
@@ -87,7 +87,7 @@ func (r *reader) step(node *yaml.Node, base object, last time.Duration) *step {
 		s.every, s.at = 0, 0
 	}
 	r.source(s, &text, node, base)
-	r.verdicts(s, &text)
+	r.verdicts(s, &text, under(node, "reason"))
 	r.alerts(s, &text)
 	r.states(s, text.Expect)
 	return s
@@ -101,15 +101,15 @@ func target(node *yaml.Node) *yaml.Node {
 	return node
 }
 
-// given tells whether a mapping has a key.
-func given(node *yaml.Node, name string) bool {
+// under is what a mapping has under a name; nil: nothing.
+func under(node *yaml.Node, name string) *yaml.Node {
 	node = target(node)
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		if node.Content[i].Value == name {
-			return true
+			return target(node.Content[i+1])
 		}
 	}
-	return false
+	return nil
 }
 
 // source reads what the step feeds: one of event, event_file and raw.
@@ -119,20 +119,20 @@ func (r *reader) source(s *step, text *stepText, node *yaml.Node, base object) {
 		if len(s.event) == 0 && text.Event == nil {
 			r.problem(node, "the step has no event; give event, event_file or raw")
 		}
-		r.takeAway(s, node)
+		r.takeAway(s, under(node, "absent"))
 		return
 	}
 	extra := []string{"event", "absent", "at", "every"}
-	extra = slices.DeleteFunc(extra, func(name string) bool { return !given(node, name) })
+	extra = slices.DeleteFunc(extra, func(name string) bool { return under(node, name) == nil })
 	switch {
 	case text.EventFile != "" && text.Raw != nil:
 		r.problem(node, "event_file and raw are both given; give one")
 	case len(extra) > 0:
-		r.problem(node, "%s cannot go with event_file or raw, which are fed as they stand", extra[0])
+		r.problem(under(node, extra[0]), "%s cannot go with event_file or raw, which are fed as they stand", extra[0])
 	case text.Raw != nil:
 		s.records = [][]byte{r.raw(text.Raw)}
 	default:
-		s.records = r.records(node, text.EventFile)
+		s.records = r.records(under(node, "event_file"), text.EventFile)
 	}
 	s.event = nil
 }
@@ -153,12 +153,19 @@ func (r *reader) raw(n *yaml.Node) []byte {
 }
 
 // takeAway checks that what is to be absent would be there.
-func (r *reader) takeAway(s *step, node *yaml.Node) {
+func (r *reader) takeAway(s *step, absent *yaml.Node) {
 	full := made(s, 0, time.Time{}, 0)
-	for _, path := range s.absent {
+	for i, path := range s.absent {
+		if len(r.problems) == maxProblems {
+			return
+		}
+		at := absent
+		if at.Kind == yaml.SequenceNode {
+			at = at.Content[i]
+		}
 		var ok bool
 		if full, ok = full.without(path); !ok {
-			r.problem(node, "absent: the event has no %s; it has %s", path, quoted(full.names()))
+			r.problem(at, "absent: the event has no %s; it has %s", path, quoted(full.names()))
 		}
 	}
 }

@@ -120,38 +120,63 @@ func plain(v any) any {
 	return v
 }
 
-// value reads the JSON value that a node stands for. It follows aliases, which
-// may name a value many times over, or one that they stand in: hence the bounds.
-func (r *reader) value(n *yaml.Node, depth int) any {
-	if r.nodesLeft < 0 {
-		return nil
+// afford counts what nodes come to. Aliases are followed: they may name a value
+// many times over, or one that they stand in. False: it is more than a file may
+// ask for.
+func (r *reader) afford(nodes ...*yaml.Node) bool {
+	for _, n := range nodes {
+		if n == nil || r.nodesLeft < 0 {
+			continue
+		}
+		if at := r.excess(n, 0); at != nil {
+			r.problem(at, "the values of this file are too many, too long or too deep, with all that aliases name and each step has from above; "+
+				"the most are %d, and %d inside each other", maxNodes, maxDepth)
+			r.nodesLeft = -1 // said once
+		}
 	}
+	return r.nodesLeft >= 0
+}
+
+// excess is the first value that is too much.
+func (r *reader) excess(n *yaml.Node, depth int) *yaml.Node {
 	if r.nodesLeft -= 1 + len(n.Value)/bytesPerNode; r.nodesLeft < 0 || depth > maxDepth {
-		r.problem(n, "the values of this file are too many, too long or too deep; the most are %d, and %d inside each other", maxNodes, maxDepth)
-		r.nodesLeft = -1 // said once
-		return nil
+		return n
 	}
+	if n.Kind == yaml.AliasNode {
+		return r.excess(n.Alias, depth+1)
+	}
+	for _, below := range n.Content {
+		if at := r.excess(below, depth+1); at != nil {
+			return at
+		}
+	}
+	return nil
+}
+
+// value reads the JSON value that a node stands for.
+func (r *reader) value(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.AliasNode:
-		return r.value(n.Alias, depth+1)
+		return r.value(n.Alias)
 	case yaml.SequenceNode:
-		list := make([]any, 0, len(n.Content))
-		for _, item := range n.Content {
-			if r.nodesLeft < 0 {
-				break
-			}
-			list = append(list, r.value(item, depth+1))
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			list[i] = r.value(item)
 		}
 		return list
 	case yaml.MappingNode:
-		return r.object(n, depth)
+		return r.object(n)
 	}
 	return r.scalar(n)
 }
 
-func (r *reader) object(n *yaml.Node, depth int) object {
+func (r *reader) object(n *yaml.Node) object {
+	if len(n.Content)/2 > maxMembers {
+		r.problem(n, "the mapping has %d members; the most are %d", len(n.Content)/2, maxMembers)
+		return nil
+	}
 	o := make(object, 0, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content) && r.nodesLeft >= 0; i += 2 {
+	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		switch {
 		case key.Kind != yaml.ScalarNode:
@@ -161,7 +186,7 @@ func (r *reader) object(n *yaml.Node, depth int) object {
 		case o.index(key.Value) >= 0:
 			r.problem(key, "%s is given twice", key.Value)
 		default:
-			value := r.value(n.Content[i+1], depth+1)
+			value := r.value(n.Content[i+1])
 			if _, ok := value.(json.Number); ok && r.inEvent && slices.Contains(digits, key.Value) {
 				r.problem(n.Content[i+1], "%s is text in CloudTrail; quote it: %q", key.Value, n.Content[i+1].Value)
 			}

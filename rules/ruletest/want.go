@@ -24,7 +24,17 @@ const (
 	verdictUndecodable = "undecodable" // the record is no event
 )
 
-func (r *reader) verdicts(s *step, text *stepText) {
+// reasonNames are the reasons that a step can name.
+var reasonNames = []string{
+	string(rules.ReasonNotJSON), string(rules.ReasonCutOff), string(rules.ReasonTooDeep), string(rules.ReasonUnknownShape),
+	string(rules.ReasonNoEventTime), string(rules.ReasonBadEventTime), string(rules.ReasonBadGzip), string(rules.ReasonUnpackedTooLarge),
+	string(rules.ReasonTooManyErrors), string(rules.ReasonTombstone), string(rules.ReasonEmpty), string(rules.ReasonS3Notification),
+	string(rules.ReasonDigest), string(rules.ReasonControlMessage), string(rules.ReasonTooLate), string(rules.ReasonTooFarAhead),
+	string(rules.ReasonKeyTooLong), string(rules.ReasonSetFull), string(rules.ReasonMemberTooLong), string(rules.ReasonValueTooLarge),
+	string(rules.ReasonRulePanic), string(rules.ReasonAlertTooLarge), string(rules.ReasonNoKey),
+}
+
+func (r *reader) verdicts(s *step, text *stepText, reason *yaml.Node) {
 	if n := text.Verdict; n != nil {
 		items := []*yaml.Node{n}
 		if n.Kind == yaml.SequenceNode {
@@ -37,12 +47,20 @@ func (r *reader) verdicts(s *step, text *stepText) {
 			}
 			s.verdicts = append(s.verdicts, item.Value)
 		}
+		if len(items) == 0 {
+			r.problem(n, "verdict is empty; give one for all events, or one each")
+		}
 		if len(items) > 1 && s.records == nil && len(items) != s.count() {
-			r.problem(n, "verdict has %d items for %d events; give one each, or one for all", len(items), s.count())
+			r.problem(n, "verdict has %d items for %s; give one each, or one for all", len(items), plural(s.count(), "event"))
 		}
 	}
-	if s.reason = rules.Reason(text.Reason); s.reason != "" && s.verdicts == nil {
-		s.verdicts = []string{string(rules.VerdictRejected)}
+	if s.reason = rules.Reason(text.Reason); s.reason != "" {
+		if !slices.Contains(reasonNames, text.Reason) {
+			r.unknown(reason, "reason", text.Reason, reasonNames)
+		}
+		if s.verdicts == nil {
+			s.verdicts = []string{string(rules.VerdictRejected)}
+		}
 	}
 	if s.verdicts == nil && text.EventFile != "" {
 		s.verdicts = []string{verdictAny}
@@ -72,14 +90,14 @@ func (r *reader) alerts(s *step, text *stepText) {
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
-		s.alerts = []any{r.value(n, 0)}
+		s.alerts = []any{r.value(n)}
 	case yaml.SequenceNode:
 		for _, item := range n.Content {
 			if target(item).Kind != yaml.MappingNode {
 				r.problem(item, "a part of an alert is wanted here, such as {title: …, context: {count: 3}}")
 				return
 			}
-			s.alerts = append(s.alerts, r.value(item, 0))
+			s.alerts = append(s.alerts, r.value(item))
 		}
 	default:
 		count, err := strconv.Atoi(n.Value)
