@@ -347,3 +347,29 @@ func TestAlertOrder(t *testing.T) {
 		t.Errorf("members of an alert = %v; want %v", names, want)
 	}
 }
+
+// An alert of a role with many addresses names the first hundred, and says how many there are.
+func TestKnownAddressesInAlert(t *testing.T) {
+	rule := NewAssumeRoleUniqueIP()
+	rule.Remember = true
+	f := newFeeder(t, defaultLimits, Active{Rule: rule})
+	var last struct {
+		Context struct {
+			Known []string `json:"known_ips"`
+			Total int      `json:"known_total"`
+		}
+	}
+	for i := range 103 {
+		f.feed(fmt.Appendf(nil, `{"eventVersion":"1.11","eventTime":"2026-03-01T12:00:00Z","eventName":"AssumeRole","sourceIPAddress":"192.0.2.%d","requestParameters":{"roleArn":"r"}}`, i),
+			func(_ *Event, _ []Rejection, out Outcome) {
+				if len(out.Alerts) > 0 {
+					if err := json.Unmarshal(out.Alerts[0].Payload, &last); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+	}
+	if c := last.Context; len(c.Known) != 100 || c.Total != 102 {
+		t.Errorf("the last alert names %d addresses of %d; want 100 of 102", len(c.Known), c.Total)
+	}
+}
