@@ -78,8 +78,14 @@ func unknownCommand(c *cobra.Command, name string) error {
 	return usagef("unknown command %q; %s has %s", name, c.CommandPath(), strings.Join(names, ", "))
 }
 
+// wantedOf tells people what a flag takes, by the type of its value.
+var wantedOf = map[string]string{"bool": "true or false", "int": "a whole number", "int32Slice": "a whole number"}
+
 // flagError says what is wrong with a flag in one sentence, and which flag was probably meant.
 func flagError(c *cobra.Command, err error) error {
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok && wantedOf[bad.GetFlag().Value.Type()] != "" {
+		return usagef("--%s %s: %s is wanted; see %s --help", bad.GetFlag().Name, bad.GetValue(), wantedOf[bad.GetFlag().Value.Type()], c.CommandPath())
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return usagef("%s; see %s --help", err, c.CommandPath())

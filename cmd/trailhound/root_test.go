@@ -54,6 +54,19 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// A value that a flag does not take is told in words, not in those of a parser.
+func TestFlagValues(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--partition x: a whole number is wanted":          {"replay", "--partition", "x"},
+		"--input-partitions 1.5: a whole number is wanted": {"topics", "create", "--input-partitions", "1.5"},
+		"--strict perhaps: true or false is wanted":        {"detect", "--strict=perhaps"},
+	} {
+		if r := command(t.Context(), "", nil, args...); r.code != exitUsage || !strings.HasPrefix(r.stderr, "trailhound: "+want) {
+			t.Errorf("%q = %d, %q; want 2 and %q", args, r.code, r.stderr, want)
+		}
+	}
+}
+
 // The environment's last word counts, as for any program.
 func TestGetenv(t *testing.T) {
 	a := &app{environment: []string{"A=1", "AB=2", "A=3", "C"}}
