@@ -17,7 +17,13 @@ type ConsoleLogins struct {
 }
 
 func (r *ConsoleLogins) Info() rules.Info {
-	return rules.Info{ID: "console_logins", Title: "One address, many users", Severity: rules.SeverityHigh, Techniques: []string{"T1110.003"}}
+	return rules.Info{
+		ID:          "console_logins",
+		Title:       "One address, many users",
+		Description: "One address failed to log in to the console as several users, as when a password is tried on all of them.",
+		Severity:    rules.SeverityHigh,
+		Techniques:  []string{"T1110.003"},
+	}
 }
 
 func (r *ConsoleLogins) Key(e *rules.Event) string {
@@ -28,7 +34,10 @@ func (r *ConsoleLogins) Key(e *rules.Event) string {
 }
 
 func (r *ConsoleLogins) Evaluate(e *rules.Event, s *state.Scope) *rules.Finding {
-	user, _ := e.Lookup("userIdentity", "userName")
+	user, ok := e.Lookup("userIdentity", "userName")
+	if !ok {
+		return nil
+	}
 	users, _ := s.AddToStringSet("users", user)
 	if users.Len() < r.Max {
 		return nil

@@ -27,6 +27,9 @@ func suite(known ...rules.Spec) *ruletest.Suite {
 	}
 }
 
+// kinds are what each rule must show: how the names of its tests begin.
+var kinds = []string{"fires", "not yet", "after expiry", "another principal", "duplicate", "late", "null fields", "suppression"}
+
 // TestScenarios runs the tests of testdata/<rule>, as trailhound rules test does,
 // and checks each alert against the schema. Each rule must show some cases.
 func TestScenarios(t *testing.T) {
@@ -39,7 +42,7 @@ func TestScenarios(t *testing.T) {
 		for _, path := range paths {
 			runFile(t, spec.ID, path, shown)
 		}
-		for _, name := range []string{"fires", "not yet", "after expiry", "another principal", "duplicate", "late", "null fields", "suppression"} {
+		for _, name := range kinds {
 			if !shown[name] {
 				t.Errorf("rule %s has no test whose name begins with %q; want one in testdata/%s", spec.ID, name, spec.ID)
 			}
