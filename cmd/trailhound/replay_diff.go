@@ -233,7 +233,7 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 	for i := range ranges {
 		// An alert is written after the record that completed it.
 		if t := oldest[i]; ranges[i].From > 0 && (t.IsZero() || t.After(r.first)) {
-			console.printf("topic %s partition %d begins at offset %d, after the range: alerts that were deleted from it count as new",
+			console.printf("topic %s partition %d begins at offset %d, later than the range: alerts that were deleted from it count as new",
 				ranges[i].Topic, ranges[i].Partition, ranges[i].From)
 		}
 	}
