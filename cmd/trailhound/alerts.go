@@ -133,13 +133,21 @@ func (a *app) printAlert(payload []byte) error {
 	}
 	b.WriteByte('\n')
 	if al.Evidence.Total > 0 {
-		fmt.Fprintf(&b, "         evidence: %d events, the last %s\n", al.Evidence.Total, brief(al.EventID))
+		fmt.Fprintf(&b, "         evidence: %s, the last %s\n", counted(al.Evidence.Total, "event"), eventName(al.EventID))
 	} else {
-		fmt.Fprintf(&b, "         event %s\n", brief(al.EventID))
+		fmt.Fprintf(&b, "         event %s\n", eventName(al.EventID))
 	}
 	if al.Suppressed > 0 {
-		fmt.Fprintf(&b, "         %d more were held back before this one\n", al.Suppressed)
+		fmt.Fprintf(&b, "         held back before this one: %d\n", al.Suppressed)
 	}
 	_, err := fmt.Fprint(a.stdout, b.String())
 	return err
+}
+
+// eventName is an eventID behind the word event.
+func eventName(id string) string {
+	if id == "" {
+		return "without an eventID"
+	}
+	return brief(id)
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -55,7 +57,11 @@ const maxEvidence = 10_000
 
 func readAlert(payload []byte) (*carriedAlert, error) {
 	al := &carriedAlert{payload: payload}
-	if err := json.Unmarshal(payload, al); err != nil {
+	err := json.Unmarshal(payload, al)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil, fmt.Errorf("what was given is no alert: %s is a JSON %s", cmp.Or(wrong.Field, "it"), wrong.Value)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("what was given is no alert: %w", err)
 	}
 	switch {

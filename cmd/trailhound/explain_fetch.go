@@ -61,7 +61,10 @@ func (x *explainer) read(ctx context.Context, of position, slots []*slot, files 
 			return x.readFile(ctx, inputFile{name: of.Topic, size: info.Size()}, slots)
 		}
 	}
-	if of.Topic == "-" || !topicName.MatchString(of.Topic) {
+	if of.Topic == "-" {
+		return missing(slots, "it came through standard input, of which nothing is kept")
+	}
+	if !topicName.MatchString(of.Topic) {
 		return missing(slots, "it came from the file %q, which is not here", of.Topic)
 	}
 	client, err := x.connect(ctx)
@@ -75,7 +78,7 @@ func (x *explainer) read(ctx context.Context, of position, slots []*slot, files 
 	if err != nil {
 		return err
 	}
-	if err := meta[of.Topic].Err; errors.Is(err, kafka.UnknownTopicOrPartition) || err == nil && int(of.Partition) >= len(meta[of.Topic].Partitions) {
+	if err := meta[of.Topic].Err; errors.Is(err, kafka.UnknownTopicOrPartition) || err == nil && (of.Partition < 0 || int(of.Partition) >= len(meta[of.Topic].Partitions)) {
 		return missing(slots, "there is no partition %d of a topic %q", of.Partition, of.Topic)
 	} else if err != nil {
 		return fmt.Errorf("look up topic %s: %w", of.Topic, err)

@@ -66,7 +66,7 @@ func (m *moment) print(b *strings.Builder, n int) {
 		}
 		fmt.Fprintf(b, ", from %s, by %s", brief(ev.SourceIP), brief(ev.Principal))
 	}
-	fmt.Fprintf(b, "\n      event %s, %s\n", brief(m.EventID), m.position)
+	fmt.Fprintf(b, "\n      event %s, %s\n", eventName(m.EventID), m.position)
 	if m.Missing != "" {
 		fmt.Fprintf(b, "      not in the input: %s\n", briefly(m.Missing, titleBytes))
 	}

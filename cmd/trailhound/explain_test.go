@@ -126,9 +126,11 @@ func TestExplainOfAnotherTopic(t *testing.T) {
 	if e.Result != playedSame || e.Timeline[9].From != "alert" {
 		t.Errorf("explain = %+v; want what the alert carries", e)
 	}
-	missing := strings.ReplaceAll(alert, s.app.Inputs[0], "no-such-topic")
-	if e := s.explained(missing); !strings.Contains(e.Timeline[0].Missing, "no partition 0 of a topic") {
-		t.Errorf("explain = %+v; want that the topic is missing", e.Timeline[0])
+	for _, change := range [][2]string{{s.app.Inputs[0], "no-such-topic"}, {`"partition":0`, `"partition":-1`}, {`"partition":0`, `"partition":1`}} {
+		changed := strings.ReplaceAll(alert, change[0], change[1])
+		if e := s.explained(changed); !strings.Contains(e.Timeline[0].Missing, "there is no partition") || e.Result != playedSame {
+			t.Errorf("explain of an alert with %s = %+v; want that the partition is missing", change[1], e.Timeline[0])
+		}
 	}
 }
 

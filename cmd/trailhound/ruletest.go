@@ -148,14 +148,14 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 	case passed == 0:
 		return t.line("ok\t%s\t[no tests to run]", path)
 	}
-	return t.line("ok\t%s\t%s\t%s", path, tests(passed), took)
+	return t.line("ok\t%s\t%s\t%s", path, counted(passed, "test"), took)
 }
 
-func tests(n int) string {
+func counted(n int, what string) string {
 	if n == 1 {
-		return "1 test"
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d tests", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func (t *ruleTests) test(ctx context.Context, path string, test *ruletest.Test) (ok bool, err error) {
