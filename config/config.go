@@ -142,7 +142,7 @@ func Default() Config {
 			SessionTimeout:     10 * time.Second,
 			TransactionTimeout: 15 * time.Second,
 			RequestTimeout:     10 * time.Second,
-			Compression:        "lz4",
+			Compression:        "snappy",
 			SASL:               SASL{Mechanism: "none", OAuth: OAuth{Scopes: []string{}, Extensions: []string{}}},
 		},
 		Topics: Topics{

@@ -20,16 +20,17 @@ const refuseNext = -1
 // batch is what becomes one Kafka transaction: the state changes of a run of
 // work records, in tx; their alerts and dead letters are with the producer.
 type batch struct {
-	tx      *state.Tx
-	work    work
-	names   interner
-	decoder rules.Decoder
-	each    func(*rules.Event, error) bool // event, made a value once
-	next    int64                          // work offset behind the last record
-	events  int                            // work records since the last commit
-	outputs int                            // alerts and dead letters since the last commit
-	alerted []alerted                      // the alerts among them
-	bytes   int                            // of both
+	tx       *state.Tx
+	work     work
+	names    interner
+	decoder  rules.Decoder
+	each     func(*rules.Event, error) bool // event, made a value once
+	next     int64                          // work offset behind the last record
+	events   int                            // work records since the last commit
+	youngest youngest                       // input record of theirs
+	outputs  int                            // alerts and dead letters since the last commit
+	alerted  []alerted                      // the alerts among them
+	bytes    int                            // of both
 }
 
 // alerted is an alert that is not committed yet.
@@ -42,7 +43,7 @@ type alerted struct {
 func (d *detector) begin(at int64) {
 	d.tx = d.local.Begin()
 	d.next, d.committed = at, at
-	d.events, d.outputs, d.bytes, d.alerted = 0, 0, 0, d.alerted[:0]
+	d.events, d.youngest, d.outputs, d.bytes, d.alerted = 0, 0, 0, 0, d.alerted[:0]
 	d.lazySince = d.now()
 	d.status.work.Store(at)
 	d.status.changelog.Store(d.local.Position().Changelog)
@@ -67,6 +68,7 @@ func (d *detector) record(rec *wire.Record) error {
 	}
 	d.next = rec.Offset + 1
 	d.events++
+	d.youngest.add(d.work.recordTime, d.now)
 	if !d.tx.Newer(d.work.source) {
 		d.meter.Repeats.Inc()
 		return nil
@@ -218,7 +220,7 @@ func (d *detector) flush(ctx context.Context) error {
 func (d *detector) ended(start time.Time, records, size int) {
 	now := d.now()
 	d.took = now.Sub(start)
-	d.due = now.Add(linger(d.events, commitLinger))
+	d.due = now.Add(commitPace.linger(d.events, d.youngest.age(now)))
 	d.meter.Committed(d.took, records, size)
 	for _, a := range d.alerted {
 		record := time.Duration(-1)

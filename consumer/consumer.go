@@ -34,13 +34,15 @@ import (
 )
 
 const (
-	commitEvery  = time.Second           // group commits; what lies between two is read again after a crash, and dropped
-	flushWithin  = 10 * time.Second      // at the end of a run: what is not acknowledged by then is sent again by the next owner
-	commitWithin = 5 * time.Second       // at the end of a run: what is not committed by then is read again by the next owner
-	laneBytes    = 256 << 10             // of a produce request to one partition
-	laneLinger   = 30 * time.Millisecond // at most between two of them, unless the next is full
-	batchFraming = 1 << 10               // room for a batch's header and one record's framing
+	commitEvery  = time.Second      // group commits; what lies between two is read again after a crash, and dropped
+	flushWithin  = 10 * time.Second // at the end of a run: what is not acknowledged by then is sent again by the next owner
+	commitWithin = 5 * time.Second  // at the end of a run: what is not committed by then is read again by the next owner
+	laneBytes    = 512 << 10        // of a produce request to one partition
+	batchFraming = 1 << 10          // room for a batch's header and one record's framing
 )
+
+// lanePace is that of the produce requests to one partition.
+var lanePace = pace{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
 
 // The parts of the pipeline that failures are counted for.
 const (

@@ -20,16 +20,18 @@ import (
 )
 
 const (
-	commitShare    = 4                     // a batch takes at least so many times its commit: commits take at most a fifth of the time
-	commitLinger   = 75 * time.Millisecond // at most between two commits, unless the batch is full
-	lazyCommit     = 60 * time.Second      // a position that moved without a change is committed after this long (PROTOCOL D8)
-	trimEvery      = 30 * time.Second      // DeleteRecords on the work topic
-	batchBytes     = 1 << 20               // changes, alerts and dead letters of one transaction
-	batchEvents    = 2_000                 // work records of one transaction
-	sweepPerCommit = 2_000                 // expired keys that leave with one transaction, at least
-	sweepPerEvent  = 4                     // the same, for each of its work records
-	trimWithin     = 2 * time.Second       // evaluation waits for it
+	commitShare    = 4                // a batch takes at least so many times its commit: commits take at most a fifth of the time
+	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
+	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
+	batchBytes     = 1 << 20          // changes, alerts and dead letters of one transaction
+	batchEvents    = 2_000            // work records of one transaction
+	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
+	sweepPerEvent  = 4                // the same, for each of its work records
+	trimWithin     = 2 * time.Second  // evaluation waits for it
 )
+
+// commitPace is that of the transactions of one shard.
+var commitPace = pace{usual: 75 * time.Millisecond, behind: 300 * time.Millisecond}
 
 // detector owns one shard: it evaluates the shard's work records in order and
 // commits each batch as one Kafka transaction (PROTOCOL D1–D8).

@@ -12,12 +12,43 @@ import (
 )
 
 func TestLinger(t *testing.T) {
+	p := pace{usual: 20 * time.Millisecond, behind: 100 * time.Millisecond}
 	for _, c := range []struct {
 		records int
+		age     time.Duration
 		want    time.Duration
-	}{{0, 0}, {1, time.Millisecond}, {7, 7 * time.Millisecond}, {20, 20 * time.Millisecond}, {1 << 40, 20 * time.Millisecond}} {
-		if got := linger(c.records, 20*time.Millisecond); got != c.want {
-			t.Errorf("linger(%d) = %v; want %v", c.records, got, c.want)
+	}{
+		{0, 0, 0},
+		{1, 0, time.Millisecond},
+		{7, 0, 7 * time.Millisecond},
+		{20, 0, 20 * time.Millisecond},
+		{1 << 40, 0, 20 * time.Millisecond},
+		{1 << 40, -time.Hour, 20 * time.Millisecond}, // the producer's clock is ahead
+		{1 << 40, 200 * time.Millisecond, 20 * time.Millisecond},
+		{1 << 40, 500 * time.Millisecond, 50 * time.Millisecond},
+		{1 << 40, time.Hour, 100 * time.Millisecond},
+		{7, time.Hour, 7 * time.Millisecond}, // few records gain nothing by company
+	} {
+		if got := p.linger(c.records, c.age); got != c.want {
+			t.Errorf("linger(%d, %v) = %v; want %v", c.records, c.age, got, c.want)
+		}
+	}
+}
+
+// Events of a backlog in one partition must not hold back those that come in now from
+// another, and what has no timestamp may be such a one.
+func TestYoungest(t *testing.T) {
+	now := func() time.Time { return time.UnixMilli(10_000) }
+	for _, c := range []struct {
+		times []int64
+		want  time.Duration
+	}{{[]int64{1000, 4000, 2000}, 6 * time.Second}, {[]int64{1000, -1, 2000}, 0}, {[]int64{0}, 10 * time.Second}} {
+		var y youngest
+		for _, at := range c.times {
+			y.add(at, now)
+		}
+		if got := y.age(now()); got != c.want {
+			t.Errorf("age of records of %v = %v; want %v", c.times, got, c.want)
 		}
 	}
 }
@@ -33,7 +64,7 @@ func TestLanePace(t *testing.T) {
 	}{
 		{"the first record", 0, 100, 0},
 		{"a record soon after a request", 15 * time.Millisecond, 100, 15 * time.Millisecond},
-		{"as much as is enough", 15 * time.Millisecond, 600, 0},
+		{"as much as is enough", 15 * time.Millisecond, 800, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			kafkatest.Bubble(t, func(t *testing.T) {
@@ -47,7 +78,7 @@ func TestLanePace(t *testing.T) {
 					taken <- time.Since(start)
 				}()
 				synctest.Wait()
-				if err := l.add(context.Background(), newProgress(0), 0, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
+				if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
 					t.Fatal(err)
 				}
 				if got := <-taken; got != c.want {
@@ -66,7 +97,7 @@ func TestLanePaceEnds(t *testing.T) {
 		l.putBack(l.spare, time.Hour)
 		taken := make(chan *parcel)
 		go func() { taken <- l.take() }()
-		if err := l.add(context.Background(), newProgress(0), 0, nil, []byte("x")); err != nil {
+		if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -55,21 +55,31 @@ func (p *progress) lag() int64 {
 	return p.left
 }
 
-// parcel is one record batch on its way to a lane's partition.
-type parcel struct {
-	batch  wire.Batch
-	owners map[*progress]struct{}
+// origin is the input record that a lane's record comes from.
+type origin struct {
+	router *progress
+	offset int64
+	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
 }
 
-// note remembers that the parcel holds a record of p from offset on. Offsets of
-// one router come in order, so the first one noted is the lowest.
-func (c *parcel) note(p *progress, offset int64) {
+// parcel is one record batch on its way to a lane's partition.
+type parcel struct {
+	batch    wire.Batch
+	owners   map[*progress]struct{}
+	youngest youngest
+}
+
+// note remembers where a record of the parcel comes from. Offsets of one router come
+// in order, so the first one noted is the lowest.
+func (c *parcel) note(from origin, now func() time.Time) {
+	c.youngest.add(from.time, now)
+	p := from.router
 	if _, ok := c.owners[p]; ok {
 		return
 	}
 	c.owners[p] = struct{}{}
 	p.mu.Lock()
-	p.outstanding[c] = offset
+	p.outstanding[c] = from.offset
 	p.mu.Unlock()
 }
 
@@ -81,6 +91,7 @@ func (c *parcel) acknowledge() {
 		p.mu.Unlock()
 	}
 	clear(c.owners)
+	c.youngest = 0
 	c.batch.Reset()
 }
 
@@ -119,10 +130,9 @@ func (l *lane) init() {
 	l.tries = newAttempts(l.part)
 }
 
-// add appends one record of p's router, read at offset. It waits while the lane
-// is full: that is how a slow broker slows the routers down. It fails only when
-// ctx has ended.
-func (l *lane) add(ctx context.Context, p *progress, offset int64, key, value []byte, headers ...wire.Header) error {
+// add appends one record. It waits while the lane is full: that is how a slow broker
+// slows the routers down. It fails only when ctx has ended.
+func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers ...wire.Header) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if size := l.filling.batch.Size(); size > 0 && size+len(key)+len(value) > l.most {
@@ -131,7 +141,7 @@ func (l *lane) add(ctx context.Context, p *progress, offset int64, key, value []
 		}
 	}
 	was := l.filling.batch.Size()
-	l.filling.note(p, offset)
+	l.filling.note(from, l.now)
 	l.filling.batch.Append(l.now().UnixMilli(), key, value, headers...)
 	if was == 0 {
 		l.change.Broadcast()
@@ -142,9 +152,9 @@ func (l *lane) add(ctx context.Context, p *progress, offset int64, key, value []
 	return nil
 }
 
-// enough is the size of a batch that is sent without further delay: what comes
-// meanwhile finds room in the other one.
-func (l *lane) enough() int { return l.most / 2 }
+// enough is the size of a batch that is sent without further delay. What comes until
+// somebody wakes up to do so finds room in the rest.
+func (l *lane) enough() int { return l.most - l.most/4 }
 
 func (l *lane) waitForRoom(ctx context.Context, need int) error {
 	stop := context.AfterFunc(ctx, func() {
@@ -183,7 +193,7 @@ func (l *lane) run(ctx context.Context) {
 		if !l.send(ctx, encoded) {
 			return
 		}
-		pause := linger(c.batch.Len(), laneLinger)
+		pause := lanePace.linger(c.batch.Len(), c.youngest.age(l.now()))
 		c.acknowledge()
 		l.putBack(c, pause)
 	}

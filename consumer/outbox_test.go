@@ -45,7 +45,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 	const n = 3000
 	p := newProgress(0)
 	for i := range n {
-		if err := l.add(ctx, p, int64(i), nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
+		if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
 			t.Fatalf("add(%d) = %v; want nil", i, err)
 		}
 		p.handed(int64(i)+1, 0)
@@ -119,7 +119,7 @@ func TestLaneIsBounded(t *testing.T) {
 	filled := make(chan int)
 	go func() {
 		for i := 0; ; i++ {
-			if err := l.add(ctx, p, int64(i), nil, make([]byte, 40)); err != nil {
+			if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, make([]byte, 40)); err != nil {
 				filled <- i
 				return
 			}

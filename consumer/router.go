@@ -177,8 +177,11 @@ func (r *router) send(shard int) {
 		return
 	}
 	r.value = r.work.append(r.value[:0])
-	r.err = r.lanes[shard].add(r.ctx, r.progress, r.at.Offset, nil, r.value)
+	r.err = r.lanes[shard].add(r.ctx, r.origin(), nil, r.value)
 }
+
+// origin is the record at hand, for the lanes.
+func (r *router) origin() origin { return origin{r.progress, r.at.Offset, r.at.Timestamp} }
 
 // reject notes a part of the record that is not evaluated. What CloudTrail writes
 // beside events (digests, control messages, tombstones) is counted only, and so is
@@ -204,7 +207,7 @@ func (r *router) deadLetter() {
 	}
 	key, value, headers := d.record(r.mostDead)
 	to := r.deadLetters[int(r.in.partition)%len(r.deadLetters)]
-	r.err = to.add(r.ctx, r.progress, r.at.Offset, key, value, headers...)
+	r.err = to.add(r.ctx, r.origin(), key, value, headers...)
 	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
 		Int64("offset", r.at.Offset).Int("bad", r.rejected).Str("event", "dead_letter").Msg("record sent to the dead-letter topic")
 }

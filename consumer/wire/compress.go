@@ -42,6 +42,7 @@ type coder struct {
 	gunzip *gzip.Reader
 	gzip   *gzip.Writer
 	lz4    *lz4.Writer
+	block  []byte // of snappy
 }
 
 var coders = sync.Pool{New: func() any { return new(coder) }}
@@ -85,21 +86,30 @@ func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
 	switch codec {
 	case compress.None:
 		return append(dst, src...), nil
-	case compress.Snappy:
-		n := s2.MaxEncodedLen(len(src))
-		if n < 0 {
-			return dst, fmt.Errorf("snappy takes no %d bytes at once", len(src))
-		}
-		dst = slices.Grow(dst, n)
-		return dst[:len(dst)+len(s2.EncodeSnappy(dst[len(dst):len(dst)+n], src))], nil
 	case compress.Zstd:
 		return zstdEncoder.EncodeAll(src, dst), nil
+	case compress.Snappy:
+		c := coders.Get().(*coder)
+		defer coders.Put(c)
+		return c.packSnappy(dst, src)
 	case compress.Gzip, compress.Lz4:
 		c := coders.Get().(*coder)
 		defer coders.Put(c)
 		return c.pack(codec, dst, src)
 	}
 	return dst, fmt.Errorf("no compression has the number %d", codec)
+}
+
+// packSnappy works in memory of the coder: the encoder wants room for data that does
+// not get smaller, and every buffer that batches are encoded to would keep that much.
+func (c *coder) packSnappy(dst, src []byte) ([]byte, error) {
+	if s2.MaxEncodedLen(len(src)) < 0 {
+		return dst, fmt.Errorf("snappy takes no %d bytes at once", len(src))
+	}
+	c.block = s2.EncodeSnappy(c.block[:cap(c.block)], src)
+	dst = append(dst, c.block...)
+	c.block = keep(c.block[:min(len(src), cap(c.block))])
+	return dst, nil
 }
 
 func (c *coder) pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
