@@ -121,6 +121,7 @@ func Damage(t interface{ Fatal(...any) }, h *Shard, key []byte) {
 	if err := errors.Join(h.set(b, key, []byte{formatVersion}), h.commit(b)); err != nil {
 		t.Fatal(err)
 	}
+	h.recent.clear() // the disk is to be asked
 }
 
 // Flush waits until what was applied is on disk.

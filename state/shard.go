@@ -34,6 +34,7 @@ type Shard struct {
 
 	seen     *seenFilter // of the events on disk; nil: none was made, or they are too many
 	filtered bool        // seen is up to date
+	recent   recent
 
 	open *Tx
 	work *work // of the next Tx
@@ -46,6 +47,7 @@ type Shard struct {
 func (h *Shard) reload() error {
 	h.pos, h.changelog, h.hints = noPosition, 0, unknownHints
 	h.unfilter()
+	h.recent.clear()
 	h.caughtUp, h.restoring = noTime, noTime
 	h.sources = map[origin]sourcePosition{}
 	value, ok, err := h.get(positionKey)
@@ -132,6 +134,21 @@ func (h *Shard) get(key []byte) (value []byte, ok bool, err error) {
 	}
 	h.value = append(h.value[:0], v...)
 	return h.value, true, closer.Close()
+}
+
+// read is get for keys that are read again and again.
+func (h *Shard) read(key []byte) (value []byte, ok bool, err error) {
+	if !recentKind(key[0]) {
+		return h.get(key)
+	}
+	if value, ok, known := h.recent.get(key); known {
+		return value, ok, nil
+	}
+	value, ok, err = h.get(key)
+	if err == nil {
+		h.recent.put(key, value, ok)
+	}
+	return value, ok, err
 }
 
 // scan gives each key with this prefix, from the key from on unless that is

@@ -126,7 +126,7 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 	if t.err != nil {
 		return nil, false
 	}
-	value, ok, err := t.shard.get(key)
+	value, ok, err := t.shard.read(key)
 	if err != nil {
 		t.fail(err)
 		return nil, false
@@ -221,6 +221,11 @@ func (t *Tx) settle(nextChangelog int64) {
 		h.sources[o] = p
 	}
 	h.settleSeen(t.seen)
+	for _, c := range t.changes {
+		if recentKind(c.Key[0]) {
+			h.recent.put(c.Key, c.Value, c.Value != nil)
+		}
+	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
 }

@@ -1,0 +1,62 @@
+package state_test
+
+import (
+	"strings"
+	"testing"
+
+	"trailhound/state"
+)
+
+// What a shard remembers of the disk must follow whatever is written there: by its own
+// transactions, by a restore, and when the copy is wiped.
+func TestRecentFollowsTheDisk(t *testing.T) {
+	h := openShard(t)
+	count := func(want int64, after string) {
+		t.Helper()
+		tx := h.Begin()
+		defer tx.Discard()
+		if got := tx.Scope("rule", "key", ref(9)).GetCounter("n"); got != want {
+			t.Errorf("GetCounter() = %d after %s; want %d", got, after, want)
+		}
+	}
+	count(0, "nothing")
+	in(t, h, 0, func(s *state.Scope) { s.IncrementCounter("n") })
+	count(1, "an increment")
+	one := dump(t, h)[0]
+	in(t, h, 1, func(s *state.Scope) { s.IncrementCounter("n") })
+	count(2, "another")
+	load := func(next int64, value []byte) {
+		if err := h.Load(next, func(yield func(key, value []byte) bool) error { yield(one.Key, value); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load(20, one.Value)
+	count(1, "a restore to an earlier value")
+	load(21, nil)
+	count(0, "a restored tombstone")
+	load(22, one.Value)
+	count(1, "a restored value")
+	if err := h.Wipe(); err != nil {
+		t.Fatal(err)
+	}
+	count(0, "Wipe")
+}
+
+// A value that is too large to be kept must not leave an older one in its place.
+func TestRecentForgetsWhatBecameLarge(t *testing.T) {
+	h := openShard(t)
+	id := strings.Repeat("x", 200)
+	for n := range 30 {
+		at := ref(n)
+		at.ID = id
+		tx := h.Begin()
+		s := tx.Scope("rule", "key", at)
+		if got := s.IncrementCounter("n"); got != int64(n)+1 {
+			t.Fatalf("IncrementCounter() = %d; want %d", got, n+1)
+		}
+		s.Commit()
+		if err := tx.Apply(int64(n) + 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
