@@ -37,12 +37,8 @@ const (
 	commitEvery  = time.Second      // group commits; what lies between two is read again after a crash, and dropped
 	flushWithin  = 10 * time.Second // at the end of a run: what is not acknowledged by then is sent again by the next owner
 	commitWithin = 5 * time.Second  // at the end of a run: what is not committed by then is read again by the next owner
-	laneBytes    = 512 << 10        // of a produce request to one partition
 	batchFraming = 1 << 10          // room for a batch's header and one record's framing
 )
-
-// lanePace is that of the produce requests to one partition.
-var lanePace = pace{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
 
 // The parts of the pipeline that failures are counted for.
 const (
@@ -226,7 +222,7 @@ func (s *Service) lanesTo(info topic.Info) []*lane {
 	for i := range lanes {
 		lanes[i] = &lane{
 			client: s.Client, topic: info.Name, partition: int32(i), codec: s.Codec, timeout: s.RequestTimeout,
-			most: min(laneBytes, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
+			most: min(laneBytes(len(lanes)), mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
 			refused: func(err error) { s.fail(err) },
 		}
 		lanes[i].init()

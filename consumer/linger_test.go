@@ -108,6 +108,14 @@ func TestLanePaceEnds(t *testing.T) {
 	})
 }
 
+func TestLaneBytes(t *testing.T) {
+	for lanes, want := range map[int]int{0: 512 << 10, 1: 512 << 10, 8: 512 << 10, 16: 256 << 10, 64: 128 << 10} {
+		if got := laneBytes(lanes); got != want {
+			t.Errorf("laneBytes(%d) = %d; want %d", lanes, got, want)
+		}
+	}
+}
+
 func TestFetchBytes(t *testing.T) {
 	for feeds, want := range map[int]int{0: 1 << 20, 1: 1 << 20, 4: 1 << 20, 8: 512 << 10, 16: 256 << 10, 64: 128 << 10} {
 		if got := fetchBytes(inputMemory, feeds); got != want {
