@@ -44,7 +44,7 @@ func TestModes(t *testing.T) {
 	brokers := testCluster(t)
 	m, o, code := parse([]string{
 		"--brokers", brokers, "--events", "30000", "--runs", "1", "--partitions", "2", "--shards", "2", "--assume", "0.2", "--denied", "0.2", "--principals", "100",
-		"--rate", "500", "--warm", "100ms", "--duration", "1s", "--idle", "100ms", "--json", results, "--set", "kafka.session_timeout=6s", "--set", "leave_on_stop=true",
+		"--rate", "500", "--background", "1000", "--warm", "100ms", "--duration", "1s", "--idle", "100ms", "--json", results, "--set", "kafka.session_timeout=6s", "--set", "leave_on_stop=true",
 	}, os.Stdout, os.Stderr)
 	if code >= 0 {
 		t.Fatalf("exit code %d", code)

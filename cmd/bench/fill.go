@@ -166,6 +166,11 @@ func produce(ctx context.Context, client *wire.Client, topic string, partition i
 	if err != nil {
 		return buffer, err
 	}
+	return encoded, produceEncoded(ctx, client, topic, partition, encoded)
+}
+
+// produceEncoded is produce for a batch that is packed already.
+func produceEncoded(ctx context.Context, client *wire.Client, topic string, partition int32, encoded []byte) error {
 	pause := wire.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
 	for begun := time.Now(); ; {
 		parts := []wire.Part{{Topic: topic, Partition: partition, Batch: encoded}}
@@ -179,8 +184,8 @@ func produce(ctx context.Context, client *wire.Client, topic string, partition i
 			continue
 		}
 		if err != nil {
-			return encoded, fmt.Errorf("write to %s partition %d: %w", topic, partition, err)
+			return fmt.Errorf("write to %s partition %d: %w", topic, partition, err)
 		}
-		return encoded, nil
+		return nil
 	}
 }

@@ -12,12 +12,12 @@ import (
 )
 
 // createTopic makes a topic that keeps everything, and waits for its leaders.
-func (b *bench) createTopic(ctx context.Context, topic string, partitions int) error {
+func (b *bench) createTopic(ctx context.Context, topic string, partitions int, settings ...kafka.ConfigEntry) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	resp, err := b.client.Kafka().CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
 		Topic: topic, NumPartitions: partitions, ReplicationFactor: 1,
-		ConfigEntries: []kafka.ConfigEntry{{ConfigName: "retention.ms", ConfigValue: "-1"}, {ConfigName: "retention.bytes", ConfigValue: "-1"}},
+		ConfigEntries: append(settings, kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: "-1"}, kafka.ConfigEntry{ConfigName: "retention.bytes", ConfigValue: "-1"}),
 	}}})
 	if err == nil {
 		err = resp.Errors[topic]

@@ -45,7 +45,7 @@ type outgoing struct{ key, value []byte }
 // latency is the mode of that name.
 func (b *bench) latency(ctx context.Context) error {
 	topic := fmt.Sprintf("%s-input-%d", b.id, len(b.topics)+1)
-	if err := b.createTopic(ctx, topic, b.partitions); err != nil {
+	if err := b.createTopic(ctx, topic, b.partitions, stampedByBroker); err != nil {
 		return err
 	}
 	s, err := b.newSubject(ctx, topic)
@@ -126,8 +126,18 @@ func (b *bench) paced(ctx context.Context, c *child, s *subject, topic string) (
 		p.lanes = append(p.lanes, lane)
 		senders.Go(func() { p.send(int32(i), lane) })
 	}
-	b.say("%d events/s for %s, then for %s that count", b.rate, b.warm, b.duration)
+	bg, err := newBackground(ctx, p.g, b.options, b.warm+b.duration)
+	if err != nil {
+		return m, err
+	}
+	b.say("%d events/s for %s, then for %s that count", b.rate+b.background, b.warm, b.duration)
+	senders.Go(func() {
+		if err := bg.send(ctx, b.client, topic, time.Now()); err != nil {
+			fail(err)
+		}
+	})
 	m, err = p.feed(c)
+	m.rate += figure(b.background)
 	for _, lane := range p.lanes {
 		close(lane)
 	}

@@ -32,6 +32,7 @@ type options struct {
 
 	keys           int // memory
 	rate           int // latency, and what follows too
+	background     int
 	warm, duration time.Duration
 	idle           time.Duration
 	megabytes      int // detect
@@ -95,7 +96,7 @@ finds in the same events: a run with other alerts is a failure, however fast it 
 		name: "latency", runs: 1, flags: (*options).latencyFlags, work: (*bench).latency,
 		about: `How long an alert takes: --rate events a second come in, and one in a hundred is the tenth denial of a principal
 that nobody has seen before. The time is from the moment it is handed to the producer until a read-committed reader of
-the alerts topic has it. Before that: how much CPU an instance uses to which nothing comes.`,
+the alerts topic has it. With --background it is measured under load. Before that: how much CPU an instance uses to which nothing comes.`,
 	},
 	{
 		name: "scale", events: 1_000_000, runs: 1, work: (*bench).scale,
@@ -119,6 +120,7 @@ stop, and after kill -9. The instance comes back under its own name (static memb
 
 func (o *options) latencyFlags(f *flag.FlagSet) {
 	f.IntVar(&o.rate, "rate", 2000, "events per second")
+	f.IntVar(&o.background, "background", 0, "events per second beside those of --rate, packed before the clock starts (300 bytes of memory each)")
 	f.DurationVar(&o.warm, "warm", 10*time.Second, "how long events come before it counts")
 	f.DurationVar(&o.duration, "duration", 20*time.Second, "how long it counts")
 	f.DurationVar(&o.idle, "idle", 20*time.Second, "how long nothing comes, for the CPU of an idle instance; 0: leave that out")
@@ -244,6 +246,8 @@ func (o options) check(m mode, rest []string) error {
 		return fmt.Errorf("--partitions %d and --shards %d: want 1 to 1000", o.partitions, o.shards)
 	case o.batchBytes < 1000 || o.batchBytes > 900_000:
 		return fmt.Errorf("--batch %d: want 1000 to 900000 bytes, which brokers take", o.batchBytes)
+	case feeds && (o.background < 0 || o.background > 0 && o.background < 100):
+		return fmt.Errorf("--background %d: want none or at least 100", o.background)
 	case feeds && (o.rate < 200 || o.duration < time.Second || o.warm < 0 || o.idle < 0):
 		return errors.New("want a --rate of at least 200, so that two alerts a second are due, a --duration of at least 1s, and no negative spans")
 	case m.name == "memory" && o.keys < 1:

@@ -10,7 +10,7 @@ import (
 func TestWrongUsage(t *testing.T) {
 	for _, args := range []string{
 		"throughputs", "throughput extra", "throughput --runs 0", "throughput --events 10", "throughput --denied 0.9 --assume 0.2", "throughput --codec brotli",
-		"throughput --partitions 0", "throughput --size 2000000", "throughput --principals 0", "throughput --set shards", "throughput --rate 5", "latency --rate 1", "--rate 1",
+		"throughput --partitions 0", "throughput --size 2000000", "throughput --principals 0", "throughput --set shards", "throughput --rate 5", "latency --rate 1", "--rate 1", "latency --background 5",
 		"latency --events 1000", "memory --keys 0", "detect --megabytes 0", "detect --brokers a:1", "throughput --broker-pid 1", "throughput --batch 5000000",
 	} {
 		var stdout, stderr bytes.Buffer
