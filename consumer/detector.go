@@ -31,7 +31,7 @@ const (
 )
 
 // commitPace is that of the transactions of one shard.
-var commitPace = pace{usual: 75 * time.Millisecond, behind: 300 * time.Millisecond}
+var commitPace = pace{usual: 75 * time.Millisecond, behind: time.Second}
 
 // detector owns one shard: it evaluates the shard's work records in order and
 // commits each batch as one Kafka transaction (PROTOCOL D1–D8).
