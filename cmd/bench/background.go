@@ -24,39 +24,55 @@ var stampedByBroker = kafka.ConfigEntry{ConfigName: "message.timestamp.type", Co
 // background is the events between which the triggers go. They are made and packed before the clock starts, so that
 // feeding them takes next to nothing from the machine that is measured.
 type background struct {
-	batches [][][]byte // of each partition, in the order in which they are sent
+	batches [][]packed // of each partition, in the order in which they are sent
 	events  int
+}
+
+// packed is a batch, and when it is sent.
+type packed struct {
+	due   time.Duration
+	batch []byte
 }
 
 // newBackground packs so many events a second, for as long as it says.
 func newBackground(ctx context.Context, g *generator, o options, during time.Duration) (*background, error) {
 	rounds, total := int(during/backgroundEvery), int(during.Seconds()*float64(o.background))
-	bg := &background{batches: make([][][]byte, o.partitions)}
+	bg := &background{batches: make([][]packed, o.partitions)}
 	open := make([]wire.Batch, o.partitions)
 	begun := time.Now()
 	for round := range rounds {
+		due := time.Duration(round) * backgroundEvery
 		for until := total * (round + 1) / rounds; bg.events < until; bg.events++ {
-			e := g.next(begun.Add(time.Duration(round) * backgroundEvery))
-			open[wire.PartitionOf(e.key, o.partitions)].Append(begun.UnixMilli(), e.key, e.value)
+			e := g.next(begun.Add(due))
+			p := wire.PartitionOf(e.key, o.partitions)
+			if b := &open[p]; b.SizeWith(begun.UnixMilli(), e.key, e.value) > o.batchBytes {
+				if err := bg.pack(int(p), b, due, o); err != nil {
+					return nil, err
+				}
+			}
+			open[p].Append(begun.UnixMilli(), e.key, e.value)
 		}
 		for p := range open {
-			batch, err := pack(&open[p], plain(codecs[o.codec]))
-			if err != nil || ctx.Err() != nil {
+			if err := bg.pack(p, &open[p], due, o); err != nil {
 				return nil, err
 			}
-			bg.batches[p] = append(bg.batches[p], batch)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 	}
 	return bg, nil
 }
 
-// pack encodes a batch and empties it; nil if nothing is in it.
-func pack(b *wire.Batch, o wire.BatchOptions) ([]byte, error) {
-	defer b.Reset()
+// pack takes what is in a batch, if there is anything.
+func (g *background) pack(partition int, b *wire.Batch, due time.Duration, o options) error {
 	if b.Len() == 0 {
-		return nil, nil
+		return nil
 	}
-	return b.Encode(nil, o)
+	batch, err := b.Encode(nil, plain(codecs[o.codec]))
+	g.batches[partition] = append(g.batches[partition], packed{due, batch})
+	b.Reset()
+	return err
 }
 
 // send writes each batch when it is due, counted from begun.
@@ -66,14 +82,14 @@ func (g *background) send(ctx context.Context, client *wire.Client, topic string
 	var all sync.WaitGroup
 	for p, batches := range g.batches {
 		all.Go(func() {
-			for i, batch := range batches {
-				due := begun.Add(time.Duration(i) * backgroundEvery)
-				if batch == nil || !testbed.Sleep(ctx, time.Until(due)) {
-					continue
+			for _, next := range batches {
+				due := begun.Add(next.due)
+				if !testbed.Sleep(ctx, time.Until(due)) {
+					return
 				}
 				if late := time.Since(due); late > backgroundLate {
 					fail(fmt.Errorf("the brokers do not keep up: a batch goes out %s too late; lower --background", late.Round(time.Millisecond)))
-				} else if err := produceEncoded(ctx, client, topic, int32(p), batch); err != nil {
+				} else if err := produceEncoded(ctx, client, topic, int32(p), next.batch); err != nil {
 					fail(err)
 				}
 			}
