@@ -20,7 +20,7 @@ type recentValue struct {
 
 const (
 	recentSlots = 1 << 11 // of one shard
-	recentMost  = 1 << 10 // bytes of a value: a counter with ten events as evidence has 700
+	recentMost  = 1 << 10 // bytes of a key and its value: a counter with ten events as evidence has 800
 )
 
 // recentSeed is of no consequence for any answer.
@@ -56,13 +56,24 @@ func (r *recent) put(key, value []byte, exists bool) {
 		r.slots = make([]recentValue, recentSlots)
 	}
 	s := r.slot(key)
-	if len(value) > recentMost {
+	if len(key)+len(value) > recentMost {
 		if bytes.Equal(s.key, key) {
 			s.key = s.key[:0]
 		}
 		return
 	}
 	s.key, s.value, s.exists = append(s.key[:0], key...), append(s.value[:0], value...), exists
+}
+
+// wrote notes a change. What was removed takes nobody's place: most of it is swept, and
+// not asked for again.
+func (r *recent) wrote(c Change) {
+	if !recentKind(c.Key[0]) {
+		return
+	}
+	if _, _, known := r.get(c.Key); c.Value != nil || known {
+		r.put(c.Key, c.Value, c.Value != nil)
+	}
 }
 
 // clear forgets everything.

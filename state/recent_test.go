@@ -25,6 +25,8 @@ func TestRecentFollowsTheDisk(t *testing.T) {
 	one := dump(t, h)[0]
 	in(t, h, 1, func(s *state.Scope) { s.IncrementCounter("n") })
 	count(2, "another")
+	in(t, h, 2, func(s *state.Scope) { s.ResetCounter("n") })
+	count(0, "a reset")
 	load := func(next int64, value []byte) {
 		if err := h.Load(next, func(yield func(key, value []byte) bool) error { yield(one.Key, value); return nil }); err != nil {
 			t.Fatal(err)

@@ -222,9 +222,7 @@ func (t *Tx) settle(nextChangelog int64) {
 	}
 	h.settleSeen(t.seen)
 	for _, c := range t.changes {
-		if recentKind(c.Key[0]) {
-			h.recent.put(c.Key, c.Value, c.Value != nil)
-		}
+		h.recent.wrote(c)
 	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
