@@ -189,6 +189,8 @@ func TestMistakes(t *testing.T) {
 		oneStep("{raw: !!binary '*'}"):                                "x:3:7: raw: illegal base64 data at input byte 0",
 		oneStep("{raw: [a]}"):                                         "x:3:7: raw is the text of one record, in quotes",
 		oneStep("{event_file: a.json}"):                               "x:3:14: event_file: stat DIR/a.json: no such file or directory",
+		oneStep("{event: {&k absent: b}, *k : [x]}"):                  "x:3:31: absent: the event has no x; it has absent, awsRegion, eventCategory, eventID, eventTime, eventType, eventVersion, recipientAccountId",
+		oneStep("{expect: {key: &k event_file}, *k : a.json}"):        "x:3:37: event_file: stat DIR/a.json: no such file or directory",
 		oneStep("{event_file: .}"):                                    "x:3:14: event_file: open DIR: not a regular file",
 	} {
 		path := write(t, text)
@@ -266,6 +268,7 @@ func TestContainment(t *testing.T) {
 		"rule: panics\nparameters: {in: Key}\ntests: [{name: a, steps: [{event: {eventName: b}}]}]":                                                                                                            "got rejected, rule_panic; want an event that the rule evaluates",
 		"rule: panics\nparameters: {in: Evaluate}\ntests: [{name: a, steps: [{event: {eventName: b}, reason: rule_panic, expect: {counter: {n: 1}}}]}]":                                                        "counter n of b: got 0; want 1",
 		"rule: fills\ntests: [{name: a, steps: [{event: {eventName: b, awsRegion: d}}, {event: {eventName: b, awsRegion: e}}, {event: {eventName: b, awsRegion: f}}, {event: {eventName: b, awsRegion: g}}]}]": "got rejected, set_full;",
+		"rule: panics\nparameters: {in: Evaluate}\ntests: [{name: a, steps: [{event: {eventName: b, &k n: c}, reason: rule_panic, expect: {counter: {*k : 1}}}]}]":                                             "counter n of b: got 0; want 1",
 		"rule: fills\ntests: [{name: a, steps: [{event: {eventName: b, awsRegion: d}, expect: {set: {regions: [e]}}}]}]":                                                                                       `set regions of b: got ["d"]; want ["e"]`,
 	} {
 		_, report := runAll(t, write(t, text))

@@ -101,11 +101,12 @@ func target(node *yaml.Node) *yaml.Node {
 	return node
 }
 
-// under is what a mapping has under a name; nil: nothing.
+// under is what a mapping has under a name; nil: nothing. Names may be aliases, as
+// they may for the decoder.
 func under(node *yaml.Node, name string) *yaml.Node {
 	node = target(node)
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		if node.Content[i].Value == name {
+		if target(node.Content[i]).Value == name {
 			return target(node.Content[i+1])
 		}
 	}

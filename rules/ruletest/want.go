@@ -171,7 +171,7 @@ func (r *reader) named(n *yaml.Node, what string) (members []wanted[*yaml.Node])
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		members = append(members, wanted[*yaml.Node]{n.Content[i].Value, target(n.Content[i+1])})
+		members = append(members, wanted[*yaml.Node]{target(n.Content[i]).Value, target(n.Content[i+1])})
 	}
 	return members
 }
