@@ -38,6 +38,9 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(file.Tests) != len(kinds) {
+		t.Errorf("README.md has %d tests; want %d, those of %q", len(file.Tests), len(kinds), kinds)
+	}
 	for i, test := range file.Tests {
 		if failure, err := test.Run(t.Context()); failure != nil || err != nil {
 			t.Errorf("the test %q of README.md: %v, %v; want it to pass", test.Name, failure, err)
