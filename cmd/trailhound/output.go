@@ -29,6 +29,14 @@ func (r *results) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// counted is a number of things: 1 record, 2 records.
+func counted[N int | int64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // printable returns s with everything that a terminal might act on, or that would hide or reorder text, written
 // as an escape: control characters, bytes that are not UTF-8, and Unicode's invisible and directional characters.
 func printable(s string) string {

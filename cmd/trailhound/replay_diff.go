@@ -187,7 +187,7 @@ func (r *replaying) existingFile(ctx context.Context) error {
 		}
 	}
 	if r.diff.outside > 0 {
-		fmt.Fprintf(r.stderr, "%s has %d alerts of records outside of the range\n", r.flags.against, r.diff.outside)
+		fmt.Fprintf(r.stderr, "%s has %s of records outside of the range\n", r.flags.against, counted(r.diff.outside, "alert"))
 	}
 	return ctx.Err()
 }
@@ -200,7 +200,7 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 	case err != nil:
 		fmt.Fprintf(r.stderr, "whether %s has evaluated all of the range is not known, and alerts that it has not made count as new: %s\n", r.AppID, brief(err.Error()))
 	case n > 0:
-		fmt.Fprintf(r.stderr, "%s has %d records still to read or to evaluate: alerts that it has not made yet count as new\n", r.AppID, n)
+		fmt.Fprintf(r.stderr, "%s has %s still to read or to evaluate: alerts that it has not made yet count as new\n", r.AppID, counted(n, "record"))
 	}
 	ranges, err := r.alertRanges(ctx)
 	if err != nil {
@@ -259,13 +259,19 @@ func (r *replaying) behind(ctx context.Context) (int64, error) {
 // unread is how much of ranges lies behind what the service's group has committed.
 func (r *replaying) unread(ctx context.Context, ranges []replay.Range) (n int64, err error) {
 	member := kafkagroup.Member{Client: r.client, Group: r.AppID}
+	partitions, committed := map[string][]int32{}, map[string]map[int32]kafkagroup.Offset{} // by topic
 	for i := range ranges {
 		g := &ranges[i]
-		committed, err := member.Committed(ctx, g.Topic, []int32{g.Partition})
-		if err != nil {
-			return 0, err
+		partitions[g.Topic] = append(partitions[g.Topic], g.Partition)
+	}
+	for i := range ranges {
+		g := &ranges[i]
+		if committed[g.Topic] == nil {
+			if committed[g.Topic], err = member.Committed(ctx, g.Topic, partitions[g.Topic]); err != nil {
+				return 0, err
+			}
 		}
-		n += max(g.To-max(g.From, committed[g.Partition].At), 0)
+		n += max(g.To-max(g.From, committed[g.Topic][g.Partition].At), 0)
 	}
 	return n, nil
 }

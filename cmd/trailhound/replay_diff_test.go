@@ -69,7 +69,7 @@ func TestReplayDiffFile(t *testing.T) {
 	elsewhere = strings.Replace(elsewhere, `"source":{"topic":"`+s.app.Inputs[0], `"source":{"topic":"other`, 1)
 	write(alerts[1], "", elsewhere)
 	r := s.command("", "replay", "--diff", file)
-	if r.code != exitDifferent || !strings.Contains(r.stdout, "1    0         1     0        total") || !strings.Contains(r.stderr, "has 1 alerts of records outside of the range") {
+	if r.code != exitDifferent || !strings.Contains(r.stdout, "1    0         1     0        total") || !strings.Contains(r.stderr, "has 1 alert of records outside of the range") {
 		t.Errorf("replay --diff FILE = %d, %q, %q; want one alert new, one kept, and one elsewhere", r.code, r.stdout, r.stderr)
 	}
 	if r := s.command(strings.Join(alerts, "\n"), "replay", "--diff=-"); r.code != exitDone {

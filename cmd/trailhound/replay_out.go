@@ -42,15 +42,16 @@ func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
 }
 
 // create makes the temporary file. Where there is a file already, its mode stays; of a link, so does the link.
-func (o *replayOut) create() (err error) {
+func (o *replayOut) create() error {
 	if target, err := filepath.EvalSymlinks(o.path); err == nil {
 		o.path = target
 	}
-	there, missing := os.Lstat(o.path)
-	if missing == nil && !there.Mode().IsRegular() {
+	there, err := os.Lstat(o.path)
+	exists := err == nil
+	if exists && !there.Mode().IsRegular() {
 		return usagef("--out %s: it is not a file", o.path)
 	}
-	if o.file, err = os.CreateTemp(filepath.Dir(o.path), filepath.Base(o.path)+".part-*"); err == nil && missing == nil {
+	if o.file, err = os.CreateTemp(filepath.Dir(o.path), filepath.Base(o.path)+".part-*"); err == nil && exists {
 		err = o.file.Chmod(there.Mode().Perm())
 	}
 	if err != nil {

@@ -106,12 +106,14 @@ func (a *app) tellTrimmed(ranges []replay.Range) {
 // emptyRange is the error of a range without a record. Most often somebody took the times for those of events; what
 // there is tells where to look instead.
 func emptyRange(ctx context.Context, client *wire.Client, ranges []replay.Range) error {
-	first, last, err := replay.Span(ctx, client, ranges)
+	first, last, found, err := replay.Span(ctx, client, ranges)
 	switch {
 	case err != nil:
 		return fmt.Errorf("the range is empty; what there is instead is not known: %w", err)
-	case first.IsZero():
+	case !found:
 		return errors.New("the range is empty: its partitions hold no record at all")
+	case first.IsZero():
+		return errors.New("the range is empty: no partition has a record in it; those that there are have no timestamps, and --from and --to go by them")
 	}
 	return fmt.Errorf("the range is empty: no partition has a record in it; those that there are have timestamps from %s to %s",
 		first.Format(time.RFC3339), last.Format(time.RFC3339))

@@ -151,13 +151,6 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 	return t.line("ok\t%s\t%s\t%s", path, counted(passed, "test"), took)
 }
 
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 func (t *ruleTests) test(ctx context.Context, path string, test *ruletest.Test) (ok bool, err error) {
 	failure, err := test.Run(ctx)
 	if err != nil {

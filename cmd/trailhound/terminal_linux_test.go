@@ -22,21 +22,19 @@ type terminal struct {
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
+	orSkip := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Skipf("this machine gives no pseudo-terminal, so nothing can be seen as people see it: %v", err)
+		}
+	}
 	control, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("this machine gives no pseudo-terminal, so nothing can be seen as people see it: %v", err)
-	}
-	if err := unix.IoctlSetPointerInt(int(control.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Skipf("this machine gives no pseudo-terminal, so nothing can be seen as people see it: %v", err)
-	}
+	orSkip(err)
+	orSkip(unix.IoctlSetPointerInt(int(control.Fd()), unix.TIOCSPTLCK, 0))
 	n, err := unix.IoctlGetInt(int(control.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Skipf("this machine gives no pseudo-terminal, so nothing can be seen as people see it: %v", err)
-	}
+	orSkip(err)
 	side, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("this machine gives no pseudo-terminal, so nothing can be seen as people see it: %v", err)
-	}
+	orSkip(err)
 	if err := unix.IoctlSetWinsize(int(side.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
 		t.Fatal(err)
 	}

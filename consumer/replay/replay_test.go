@@ -120,12 +120,33 @@ func TestResolve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first, last, err := replay.Span(t.Context(), c, ranges)
-		if err != nil || !first.Equal(minute(2)) || !last.Equal(minute(9)) {
-			t.Errorf("Span = %v, %v, %v; want %v, %v", first, last, err, minute(2), minute(9))
+		first, last, found, err := replay.Span(t.Context(), c, ranges)
+		if err != nil || !found || !first.Equal(minute(2)) || !last.Equal(minute(9)) {
+			t.Errorf("Span = %v, %v, %t, %v; want %v, %v, true", first, last, found, err, minute(2), minute(9))
 		}
-		if first, last, err = replay.Span(t.Context(), c, []replay.Range{{Topic: name}}); err != nil || !first.IsZero() || !last.IsZero() {
-			t.Errorf("Span of an empty partition = %v, %v, %v; want no time", first, last, err)
+		if first, last, found, err = replay.Span(t.Context(), c, []replay.Range{{Topic: name}}); err != nil || found || !first.IsZero() || !last.IsZero() {
+			t.Errorf("Span of an empty partition = %v, %v, %t, %v; want no time, and no record", first, last, found, err)
+		}
+	})
+}
+
+// A record without a timestamp is a record, and no bound of the times that there are.
+func TestSpanWithoutTimestamps(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, brokers []string) {
+		name := kafkatest.Topic(t, brokers, 2, nil)
+		c := client(t, brokers)
+		none := func(partition int32) *kgo.Record {
+			return &kgo.Record{Topic: name, Partition: partition, Timestamp: time.UnixMilli(-1), Value: []byte("x")}
+		}
+		put(t, brokers, nil, none(0))
+		first, last, found, err := replay.Span(t.Context(), c, all(t, c, name))
+		if err != nil || !found || !first.IsZero() || !last.IsZero() {
+			t.Errorf("Span of a record without a timestamp = %v, %v, %t, %v; want no time, but a record", first, last, found, err)
+		}
+		put(t, brokers, nil, at(name, 1, 1, "y"), none(1), at(name, 1, 2, "y"), none(1))
+		first, last, found, err = replay.Span(t.Context(), c, all(t, c, name))
+		if from, to := noon.Add(time.Minute), noon.Add(2*time.Minute); err != nil || !found || !first.Equal(from) || !last.Equal(to) {
+			t.Errorf("Span of records of which some have timestamps = %v, %v, %t, %v; want %v, %v, true", first, last, found, err, from, to)
 		}
 	})
 }

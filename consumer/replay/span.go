@@ -13,9 +13,10 @@ import (
 const spanOffsets = 100
 
 // Span returns the least and the greatest timestamp of records at the beginning and
-// at the end of the ranges' partitions, whatever the ranges; the zero time if there
-// are none. It is for people whose range is empty, and reads no more than that.
-func Span(ctx context.Context, c *wire.Client, ranges []Range) (first, last time.Time, err error) {
+// at the end of the ranges' partitions, whatever the ranges; the zero time if none
+// has one. Without found there are no records. It is for people whose range is empty,
+// and reads no more than that.
+func Span(ctx context.Context, c *wire.Client, ranges []Range) (first, last time.Time, found bool, err error) {
 	r := Reader{Client: c, AcceptLoss: true}
 	for _, g := range ranges {
 		head, tail := g, g
@@ -24,7 +25,11 @@ func Span(ctx context.Context, c *wire.Client, ranges []Range) (first, last time
 		r.Ranges = append(r.Ranges, head, tail)
 	}
 	err = r.Run(ctx, func(b *play.Batch) error {
+		found = found || len(b.Records) > 0
 		for _, rec := range b.Records {
+			if rec.Time.IsZero() {
+				continue
+			}
 			if first.IsZero() || rec.Time.Before(first) {
 				first = rec.Time
 			}
@@ -35,5 +40,5 @@ func Span(ctx context.Context, c *wire.Client, ranges []Range) (first, last time
 		b.Done()
 		return nil
 	})
-	return first, last, err
+	return first, last, found, err
 }
