@@ -68,7 +68,7 @@ func (d *detector) record(rec *wire.Record) error {
 	}
 	d.next = rec.Offset + 1
 	d.events++
-	d.youngest.add(d.work.recordTime, d.now)
+	d.youngest.add(d.work.recordTime, d.now())
 	if !d.tx.Newer(d.work.source) {
 		d.meter.Repeats.Inc()
 		return nil

@@ -285,7 +285,11 @@ func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error
 		d.status.lag.Store(f.HighWatermark - d.next)
 		in.give(f)
 		f = nil
+		if err := d.upkeep(ctx); err != nil { // batches that are full may follow one another for hours
+			return err
+		}
 		now := d.now()
+		d.due = commitPace.sooner(d.due, now, d.youngest.age(now))
 		if now.Before(d.due) {
 			f = in.next(d.due.Sub(now))
 		} else if now.Before(due) {

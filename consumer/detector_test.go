@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -188,5 +189,30 @@ func TestDetectorOvertakenIsNoLoss(t *testing.T) {
 				t.Errorf("own() = %v; want an error that lets it take the shard again", err)
 			}
 		})
+	}
+}
+
+// In a long backlog full batches follow one another, and the next commit that is not
+// full may never be due: work that is done with is deleted all the same.
+func TestDetectorUpkeepInABacklog(t *testing.T) {
+	s := newStand(t)
+	d := s.detector()
+	var log bytes.Buffer
+	d.app.ID += "-none" // so that each attempt to delete leaves a line
+	d.log = zerolog.New(&log)
+	clock := time.Now()
+	d.now = func() time.Time {
+		clock = clock.Add(trimEvery)
+		return clock
+	}
+	d.begin(1)
+	d.due = clock.Add(1000 * time.Hour)
+	in := feed{full: make(chan *wire.Fetched, 2), empty: make(chan *wire.Fetched, 3)}
+	in.full <- new(wire.Fetched)
+	if err := d.consume(t.Context(), &in, new(wire.Fetched)); err == nil {
+		t.Error("consume() = nil; want an error: the commit that ends it has no session here")
+	}
+	if got := strings.Count(log.String(), "work_not_deleted"); got != 2 {
+		t.Errorf("%d attempts to delete work while two fetches are evaluated; want 2", got)
 	}
 }

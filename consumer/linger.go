@@ -16,27 +16,44 @@ const (
 )
 
 // pace is how far apart requests are at most that are not full: usually, and while a
-// backlog is worked off.
+// backlog is worked off. Whether one is shows in the age of what is read, by this
+// machine's clock and the timestamps of the input, of which the youngest counts: as
+// long as a single event is fresh, nothing is put off for longer than usual. Where a
+// producer stamps records with the time of their events, all is late, and a busy shard
+// takes its time.
 type pace struct{ usual, behind time.Duration }
 
+// most returns for how long an event of that age may be put off.
+func (p pace) most(age time.Duration) time.Duration {
+	return min(max(p.usual, age/lingerShare), p.behind)
+}
+
 // linger returns for how long after a request of so many records no other one is sent
-// unless it is full. The age is that of the youngest event in it: as long as a single
-// one is fresh, nothing is put off.
+// unless it is full, or what comes is younger.
 func (p pace) linger(records int, age time.Duration) time.Duration {
-	most := min(max(p.usual, age/lingerShare), p.behind)
+	most := p.most(age)
 	if time.Duration(records) >= most/lingerEach {
 		return most
 	}
 	return time.Duration(records) * lingerEach
 }
 
+// sooner returns when a request is due that was due later, now that events of that age
+// are in it.
+func (p pace) sooner(due, now time.Time, age time.Duration) time.Time {
+	if bound := now.Add(p.most(age)); bound.Before(due) {
+		return bound
+	}
+	return due
+}
+
 // youngest is the newest timestamp of some input records, in milliseconds since 1970.
 type youngest int64
 
 // add notes a record's timestamp. One that has none (-1) counts as just written.
-func (y *youngest) add(timestampMS int64, now func() time.Time) {
+func (y *youngest) add(timestampMS int64, now time.Time) {
 	if timestampMS < 0 {
-		timestampMS = now().UnixMilli()
+		timestampMS = now.UnixMilli()
 	}
 	*y = max(*y, youngest(timestampMS))
 }

@@ -35,10 +35,25 @@ func TestLinger(t *testing.T) {
 	}
 }
 
+func TestSooner(t *testing.T) {
+	p, now := pace{usual: 20 * time.Millisecond, behind: 100 * time.Millisecond}, time.UnixMilli(10_000)
+	for _, c := range []struct{ due, age, want time.Duration }{
+		{100 * time.Millisecond, 0, 20 * time.Millisecond},
+		{100 * time.Millisecond, 500 * time.Millisecond, 50 * time.Millisecond},
+		{100 * time.Millisecond, time.Hour, 100 * time.Millisecond},
+		{5 * time.Millisecond, 0, 5 * time.Millisecond},
+		{-time.Second, 0, -time.Second},
+	} {
+		if got := p.sooner(now.Add(c.due), now, c.age).Sub(now); got != c.want {
+			t.Errorf("sooner(in %v) with events %v old = in %v; want in %v", c.due, c.age, got, c.want)
+		}
+	}
+}
+
 // Events of a backlog in one partition must not hold back those that come in now from
 // another, and what has no timestamp may be such a one.
 func TestYoungest(t *testing.T) {
-	now := func() time.Time { return time.UnixMilli(10_000) }
+	now := time.UnixMilli(10_000)
 	for _, c := range []struct {
 		times []int64
 		want  time.Duration
@@ -47,7 +62,7 @@ func TestYoungest(t *testing.T) {
 		for _, at := range c.times {
 			y.add(at, now)
 		}
-		if got := y.age(now()); got != c.want {
+		if got := y.age(now); got != c.want {
 			t.Errorf("age of records of %v = %v; want %v", c.times, got, c.want)
 		}
 	}
@@ -86,6 +101,68 @@ func TestLanePace(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The requests of a backlog are far apart; what comes in now must not wait for that.
+func TestLanePaceFollowsAge(t *testing.T) {
+	for _, c := range []struct{ before, after, want time.Duration }{
+		{time.Hour, time.Hour, lanePace.behind},
+		{time.Hour, 0, lanePace.usual},
+		{0, time.Hour, lanePace.usual},
+	} {
+		kafkatest.Bubble(t, func(t *testing.T) {
+			l := &lane{most: 1 << 20, now: time.Now}
+			l.init()
+			start := time.Now()
+			for range 1000 {
+				l.spare.note(origin{router: newProgress(0), time: start.Add(-c.before).UnixMilli()}, start)
+				l.spare.batch.Append(0, nil, []byte("x"))
+			}
+			l.sent(l.spare)
+			taken := make(chan time.Duration)
+			go func() {
+				l.take()
+				taken <- time.Since(start)
+			}()
+			if err := l.add(context.Background(), origin{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-taken; got != c.want {
+				t.Errorf("events %v old behind some %v old are taken after %v; want %v", c.after, c.before, got, c.want)
+			}
+		})
+	}
+}
+
+// A batch may have no room for the next record long before it is full: then nothing is
+// gained by waiting, and a router, with all its other lanes, stands still.
+func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T) {
+		l := &lane{most: 1000, now: time.Now}
+		l.init()
+		l.next = time.Now().Add(20 * time.Millisecond)
+		start := time.Now()
+		taken := make(chan time.Duration, 2)
+		go func() {
+			l.take()
+			taken <- time.Since(start)
+		}()
+		for range 2 {
+			if err := l.add(context.Background(), origin{router: newProgress(0), time: -1}, nil, make([]byte, 600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := <-taken; got != 0 {
+			t.Errorf("the batch is taken after %v; want at once", got)
+		}
+	})
+}
+
+func TestRouterTellsTheAgeOfARecord(t *testing.T) {
+	r := router{progress: newProgress(0), at: &wire.Record{Offset: 7, Timestamp: 5000}}
+	if got, want := r.origin(), (origin{r.progress, 7, 5000}); got != want {
+		t.Errorf("origin() = %v; want %v", got, want)
 	}
 }
 

@@ -89,7 +89,7 @@ type parcel struct {
 
 // note remembers where a record of the parcel comes from. Offsets of one router come
 // in order, so the first one noted is the lowest.
-func (c *parcel) note(from origin, now func() time.Time) {
+func (c *parcel) note(from origin, now time.Time) {
 	c.youngest.add(from.time, now)
 	p := from.router
 	if _, ok := c.owners[p]; ok {
@@ -137,6 +137,7 @@ type lane struct {
 	sending bool
 	closed  bool
 	next    time.Time     // of the next request; before it only a full one is sent
+	wanted  bool          // somebody waits for room
 	hurry   chan struct{} // holds one token: collect has something to look at
 }
 
@@ -158,11 +159,15 @@ func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers 
 			return err
 		}
 	}
-	was := l.filling.batch.Size()
-	l.filling.note(from, l.now)
-	l.filling.batch.Append(l.now().UnixMilli(), key, value, headers...)
+	was, now := l.filling.batch.Size(), l.now()
+	l.filling.note(from, now)
+	l.filling.batch.Append(now.UnixMilli(), key, value, headers...)
 	if was == 0 {
 		l.change.Broadcast()
+	}
+	if next := lanePace.sooner(l.next, now, l.filling.youngest.age(now)); next.Before(l.next) {
+		l.next = next
+		l.hurryUp()
 	}
 	if l.filling.batch.Size() >= l.enough() {
 		l.hurryUp()
@@ -185,6 +190,8 @@ func (l *lane) waitForRoom(ctx context.Context, need int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		l.wanted = true
+		l.hurryUp()
 		l.change.Wait()
 	}
 	return nil
@@ -211,10 +218,15 @@ func (l *lane) run(ctx context.Context) {
 		if !l.send(ctx, encoded) {
 			return
 		}
-		pause := lanePace.linger(c.batch.Len(), c.youngest.age(l.now()))
-		c.acknowledge()
-		l.putBack(c, pause)
+		l.sent(c)
 	}
+}
+
+// sent notes that the broker has a parcel.
+func (l *lane) sent(c *parcel) {
+	pause := lanePace.linger(c.batch.Len(), c.youngest.age(l.now()))
+	c.acknowledge()
+	l.putBack(c, pause)
 }
 
 // close makes the lane end, and nobody wait for it to become idle.
@@ -239,7 +251,7 @@ func (l *lane) take() *parcel {
 	}
 	c := l.filling
 	l.filling, l.spare = l.spare, nil
-	l.sending = true
+	l.sending, l.wanted = true, false
 	l.change.Broadcast()
 	return c
 }
@@ -252,18 +264,17 @@ func (l *lane) collect() {
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for l.filling.batch.Size() < l.enough() && !l.closed {
+	for l.filling.batch.Size() < l.enough() && !l.wanted && !l.closed {
 		l.mu.Unlock()
-		due := false
 		select {
 		case <-timer.C:
-			due = true
 		case <-l.hurry:
 		}
 		l.mu.Lock()
-		if due {
+		if wait = l.next.Sub(l.now()); wait <= 0 {
 			return
 		}
+		timer.Reset(wait)
 	}
 }
 

@@ -136,9 +136,10 @@ func (h *Shard) get(key []byte) (value []byte, ok bool, err error) {
 	return h.value, true, closer.Close()
 }
 
-// read is get for keys that are read again and again.
-func (h *Shard) read(key []byte) (value []byte, ok bool, err error) {
-	if !recentKind(key[0]) {
+// read is get for keys that are read again and again, as busy says. A sweep looks at
+// what nobody has asked for, and would drive out what everybody asks for.
+func (h *Shard) read(key []byte, busy bool) (value []byte, ok bool, err error) {
+	if !busy || !recentKind(key[0]) {
 		return h.get(key)
 	}
 	if value, ok, known := h.recent.get(key); known {

@@ -8,6 +8,7 @@ import (
 // sweep is how far Sweep has come within a Tx. What it removes is part of the
 // Tx like every other change.
 type sweep struct {
+	going        bool // Sweep is at work
 	values, seen cursor
 
 	dead   []byte // key of the dead set to go on with; nil: the first
@@ -54,6 +55,8 @@ func (w *sweep) settle(h *hints) {
 // comes in goes out. No answer for an event that is not older than stream time
 // - MaxLateness ever depends on whether, or when, Sweep was called.
 func (t *Tx) Sweep(max int) (removed int) {
+	t.sweep.going = true
+	defer func() { t.sweep.going = false }()
 	t.touch()
 	h := t.shard
 	for i := range 3 {

@@ -126,7 +126,7 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 	if t.err != nil {
 		return nil, false
 	}
-	value, ok, err := t.shard.read(key)
+	value, ok, err := t.shard.read(key, !t.sweep.going)
 	if err != nil {
 		t.fail(err)
 		return nil, false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -13,7 +14,7 @@ import (
 )
 
 const (
-	backgroundEvery = 10 * time.Millisecond // between two batches for the same partition
+	backgroundEvery = 10 * time.Millisecond // between two rounds of batches
 	backgroundLate  = time.Second           // as much behind its time as a batch may be sent
 )
 
@@ -26,12 +27,14 @@ var stampedByBroker = kafka.ConfigEntry{ConfigName: "message.timestamp.type", Co
 type background struct {
 	batches [][]packed // of each partition, in the order in which they are sent
 	events  int
+	sent    atomic.Int64 // events of them
 }
 
 // packed is a batch, and when it is sent.
 type packed struct {
-	due   time.Duration
-	batch []byte
+	due    time.Duration
+	batch  []byte
+	events int
 }
 
 // newBackground packs so many events a second, for as long as it says.
@@ -70,7 +73,7 @@ func (g *background) pack(partition int, b *wire.Batch, due time.Duration, o opt
 		return nil
 	}
 	batch, err := b.Encode(nil, plain(codecs[o.codec]))
-	g.batches[partition] = append(g.batches[partition], packed{due, batch})
+	g.batches[partition] = append(g.batches[partition], packed{due, batch, b.Len()})
 	b.Reset()
 	return err
 }
@@ -91,6 +94,8 @@ func (g *background) send(ctx context.Context, client *wire.Client, topic string
 					fail(fmt.Errorf("the brokers do not keep up: a batch goes out %s too late; lower --background", late.Round(time.Millisecond)))
 				} else if err := produceEncoded(ctx, client, topic, int32(p), next.batch); err != nil {
 					fail(err)
+				} else {
+					g.sent.Add(int64(next.events))
 				}
 			}
 		})

@@ -121,27 +121,27 @@ func (b *bench) paced(ctx context.Context, c *child, s *subject, topic string) (
 	for _, one := range found[s.alerts].Partitions {
 		readers.Go(func() { p.read(s.alerts, one.Index) })
 	}
+	b.say("%d events/s for %s, then for %s that count", b.rate+b.background, b.warm, b.duration)
+	bg, err := newBackground(ctx, p.g, b.options, b.warm+b.duration)
+	if err != nil {
+		return m, err
+	}
 	for i := range b.partitions {
 		lane := make(chan outgoing, queued)
 		p.lanes = append(p.lanes, lane)
 		senders.Go(func() { p.send(int32(i), lane) })
 	}
-	bg, err := newBackground(ctx, p.g, b.options, b.warm+b.duration)
-	if err != nil {
-		return m, err
-	}
-	b.say("%d events/s for %s, then for %s that count", b.rate+b.background, b.warm, b.duration)
 	senders.Go(func() {
 		if err := bg.send(ctx, b.client, topic, time.Now()); err != nil {
 			fail(err)
 		}
 	})
 	m, err = p.feed(c)
-	m.rate += figure(b.background)
 	for _, lane := range p.lanes {
 		close(lane)
 	}
 	senders.Wait()
+	m.rate += figure(bg.sent.Load()) / figure((b.warm + b.duration).Seconds())
 	if err := errors.Join(err, context.Cause(ctx)); err != nil {
 		return m, err
 	}

@@ -120,7 +120,7 @@ stop, and after kill -9. The instance comes back under its own name (static memb
 
 func (o *options) latencyFlags(f *flag.FlagSet) {
 	f.IntVar(&o.rate, "rate", 2000, "events per second")
-	f.IntVar(&o.background, "background", 0, "events per second beside those of --rate, packed before the clock starts (300 bytes of memory each)")
+	f.IntVar(&o.background, "background", 0, "events per second beside those of --rate, packed before the clock starts (each takes memory as the codec leaves it)")
 	f.DurationVar(&o.warm, "warm", 10*time.Second, "how long events come before it counts")
 	f.DurationVar(&o.duration, "duration", 20*time.Second, "how long it counts")
 	f.DurationVar(&o.idle, "idle", 20*time.Second, "how long nothing comes, for the CPU of an idle instance; 0: leave that out")

@@ -107,7 +107,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 
 // garbagePercent is how much garbage the heap takes before it is collected, in percent
 // of what is alive. Nearly all of that is a few large buffers without pointers, which
-// cost the collector next to nothing: a tenth instead of all of it saves more than a third
+// cost the collector next to nothing: a tenth instead of all of it saves nearly a third
 // of the memory.
 const garbagePercent = 10
 
