@@ -13,17 +13,25 @@ import (
 
 const (
 	fetchWait   = time.Second // long poll: an idle partition costs one request a second
-	inputMemory = 8 << 20     // for the buffers of all feeds of inputs, if leastFetch allows it
+	inputMemory = 8 << 20     // for the buffers of all feeds of inputs, if leastShare allows it
 	workMemory  = 2 << 20     // the same, of work: a twentieth of the events goes there
-	leastFetch  = 128 << 10   // below this the requests begin to cost more than what they bring
 	mostFetch   = 1 << 20
 )
+
+// leastShare is the smallest buffer of a request: below this requests begin to cost more
+// than what they carry.
+const leastShare = 128 << 10
+
+// share is what each of so many buffers may hold of the memory that they have together.
+func share(memory, buffers, most int) int {
+	return min(max(memory/max(buffers, 1), leastShare), most)
+}
 
 // fetchBytes is what each of so many feeds asks for at a time if they have so much
 // memory together. Records in larger batches come all the same: the first batch of an
 // answer is always whole (KIP-74).
 func fetchBytes(memory, feeds int) int {
-	return min(max(memory/(fetchAhead*max(feeds, 1)), leastFetch), mostFetch)
+	return share(memory, fetchAhead*feeds, mostFetch)
 }
 
 // feed reads one partition a fetch ahead of its reader, so that the broker works

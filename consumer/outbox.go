@@ -17,22 +17,16 @@ import (
 )
 
 const (
-	laneMemory = 8 << 20   // for the batches of all lanes of a topic, if leastLane allows it
-	leastLane  = 128 << 10 // below this the requests begin to cost more than what they bring
-	mostLane   = 512 << 10
+	laneMemory  = 8 << 20 // for the batches of all lanes of a topic, if leastShare allows it
+	mostLane    = 512 << 10
+	laneBatches = 2 // of a lane: one is filled while the other is sent
 )
 
 // lanePace is that of the produce requests to one partition.
 var lanePace = pace{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
 
-// laneBatches is the number of batches that a lane has: one is filled while the other
-// is sent.
-const laneBatches = 2
-
 // laneBytes is how large the batches of each of so many lanes become.
-func laneBytes(lanes int) int {
-	return min(max(laneMemory/(laneBatches*max(lanes, 1)), leastLane), mostLane)
-}
+func laneBytes(lanes int) int { return share(laneMemory, laneBatches*lanes, mostLane) }
 
 // progress is how far one router has come: every record below Position is
 // acknowledged in every lane that it went to (PROTOCOL R1, R2).

@@ -124,6 +124,12 @@ func Damage(t interface{ Fatal(...any) }, h *Shard, key []byte) {
 	h.recent.clear() // the disk is to be asked
 }
 
+// Remembers tells whether the shard need not ask the disk for a key.
+func Remembers(h *Shard, key []byte) bool {
+	_, _, known := h.recent.get(key)
+	return known
+}
+
 // Flush waits until what was applied is on disk.
 func Flush(t interface{ Fatal(...any) }, s *Store) {
 	if err := s.db.Flush(); err != nil {

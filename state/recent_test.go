@@ -62,3 +62,28 @@ func TestRecentForgetsWhatBecameLarge(t *testing.T) {
 		}
 	}
 }
+
+// A sweep looks at thousands of values that nobody asks for. They must not drive out those
+// that everybody asks for.
+func TestSweepIsNotRemembered(t *testing.T) {
+	h := openShard(t)
+	in(t, h, 0, func(s *state.Scope) { s.IncrementCounter("n") })
+	key := dump(t, h)[0].Key
+	if !state.Remembers(h, key) {
+		t.Fatalf("%q is not remembered after it was written; want it to be", key)
+	}
+	if err := h.Load(2, func(func(key, value []byte) bool) error { return nil }); err != nil { // forgets
+		t.Fatal(err)
+	}
+	tx := h.Begin()
+	tx.Observe(minute(0).Add(2 * (state.DefaultLifetime + state.DefaultMaxLateness)))
+	if n := tx.Sweep(10); n != 1 {
+		t.Fatalf("Sweep() = %d; want 1", n)
+	}
+	if err := tx.Apply(3); err != nil {
+		t.Fatal(err)
+	}
+	if state.Remembers(h, key) {
+		t.Errorf("%q is remembered after it was swept; want it not to be", key)
+	}
+}
