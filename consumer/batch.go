@@ -35,8 +35,8 @@ type batch struct {
 
 // alerted is an alert that is not committed yet.
 type alerted struct {
-	rule          string
-	event, record time.Time // that completed it; the record's is zero if it had none
+	rule, id, severity string
+	event, record      time.Time // that completed it; the record's is zero if it had none
 }
 
 // begin opens a batch at a work offset.
@@ -130,8 +130,7 @@ func (d *detector) alert(a *rules.Alert) {
 	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload, AlertHeaders(a)...)
 	d.outputs++
 	d.bytes += len(key) + len(a.Payload)
-	d.alerted = append(d.alerted, alerted{a.RuleID, a.Time, unixMillis(d.work.recordTime)})
-	d.log.Debug().Str("rule", a.RuleID).Str("alert_id", a.ID).Str("severity", a.Severity).Str("event", "alert").Msg("alert")
+	d.alerted = append(d.alerted, alerted{a.RuleID, a.ID, a.Severity, a.Time, unixMillis(d.work.recordTime)})
 }
 
 // AlertHeaders returns the headers of an alert's record.
@@ -228,6 +227,7 @@ func (d *detector) ended(start time.Time, records, size int) {
 			record = now.Sub(a.record)
 		}
 		d.meter.Alerted(a.rule, now.Sub(a.event), record)
+		d.log.Debug().Str("rule", a.rule).Str("alert_id", a.id).Str("severity", a.severity).Str("event", "alert").Msg("alert")
 	}
 	if d.events > 0 {
 		d.status.taking.succeeded()

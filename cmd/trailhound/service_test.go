@@ -61,9 +61,8 @@ func TestHTTP(t *testing.T) {
 			s.send(int32(n%2), strings.TrimSpace(denial(n, fmt.Sprintf("user-%d", n%2))), "junk")
 		}
 		s.drain()
-		_, metrics := p.get("/metrics")
 		input := s.app.Inputs[0]
-		for _, want := range []string{
+		p.wantMetrics(
 			`trailhound_input_records_total{partition="0",topic="` + input + `"} 20`,
 			`trailhound_events_total{partition="1",topic="` + input + `"} 10`,
 			`trailhound_input_lag_records{partition="0",topic="` + input + `"} 0`,
@@ -73,12 +72,30 @@ func TestHTTP(t *testing.T) {
 			`trailhound_dead_letters_total{reason="not_json"} 20`,
 			`trailhound_shard_ready{shard="7"} 1`,
 			`trailhound_build_info{`, `process_start_time_seconds `, `go_goroutines `,
-		} {
-			if !strings.Contains(metrics, "\n"+want) {
-				t.Errorf("/metrics lacks %q:\n%s", want, regexp.MustCompile(`(?m)^(#|go_|process_).*\n`).ReplaceAllString(metrics, ""))
+		)
+		p.logs()
+	})
+}
+
+// wantMetrics waits until a service's metrics have lines that begin so. An instance counts what it has committed a
+// moment after the broker shows it, so that who looks once looks too early on a busy machine.
+func (p *program) wantMetrics(lines ...string) {
+	p.Helper()
+	var metrics, missing string
+	defer func() {
+		if missing != "" {
+			p.Logf("/metrics lacks %q:\n%s", missing, regexp.MustCompile(`(?m)^(#|go_|process_).*\n`).ReplaceAllString(metrics, ""))
+		}
+	}()
+	await(p, "the service's metrics", func() bool {
+		_, metrics = p.get("/metrics")
+		for _, missing = range lines {
+			if !strings.Contains(metrics, "\n"+missing) {
+				return false
 			}
 		}
-		p.logs()
+		missing = ""
+		return true
 	})
 }
 
