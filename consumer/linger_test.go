@@ -89,7 +89,7 @@ func TestLanePace(t *testing.T) {
 				start := time.Now()
 				taken := make(chan time.Duration)
 				go func() {
-					l.take()
+					_, _, _ = l.take(nil)
 					taken <- time.Since(start)
 				}()
 				synctest.Wait()
@@ -117,12 +117,11 @@ func TestLanePaceFollowsAge(t *testing.T) {
 			start := time.Now()
 			for range 1000 {
 				l.spare.note(origin{router: newProgress(0), time: start.Add(-c.before).UnixMilli()}, start)
-				l.spare.batch.Append(0, nil, []byte("x"))
 			}
 			l.sent(l.spare)
 			taken := make(chan time.Duration)
 			go func() {
-				l.take()
+				_, _, _ = l.take(nil)
 				taken <- time.Since(start)
 			}()
 			if err := l.add(context.Background(), origin{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
@@ -145,7 +144,7 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 		start := time.Now()
 		taken := make(chan time.Duration, 2)
 		go func() {
-			l.take()
+			_, _, _ = l.take(nil)
 			taken <- time.Since(start)
 		}()
 		for range 2 {
@@ -173,7 +172,10 @@ func TestLanePaceEnds(t *testing.T) {
 		l.init()
 		l.putBack(l.spare, time.Hour)
 		taken := make(chan *parcel)
-		go func() { taken <- l.take() }()
+		go func() {
+			c, _, _ := l.take(nil)
+			taken <- c
+		}()
 		if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, []byte("x")); err != nil {
 			t.Fatal(err)
 		}

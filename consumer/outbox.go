@@ -17,16 +17,15 @@ import (
 )
 
 const (
-	laneMemory  = 8 << 20 // for the batches of all lanes of a topic, if leastShare allows it
-	mostLane    = 512 << 10
-	laneBatches = 2 // of a lane: one is filled while the other is sent
+	laneMemory = 4 << 20 // for the batches that all lanes of a topic fill, if leastShare allows it
+	mostLane   = 512 << 10
 )
 
 // lanePace is that of the produce requests to one partition.
 var lanePace = pace{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
 
 // laneBytes is how large the batches of each of so many lanes become.
-func laneBytes(lanes int) int { return share(laneMemory, laneBatches*lanes, mostLane) }
+func laneBytes(lanes int) int { return share(laneMemory, lanes, mostLane) }
 
 // progress is how far one router has come: every record below Position is
 // acknowledged in every lane that it went to (PROTOCOL R1, R2).
@@ -74,16 +73,17 @@ type origin struct {
 	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
 }
 
-// parcel is one record batch on its way to a lane's partition.
+// parcel is what is to be known of one record batch on its way to a lane's partition.
 type parcel struct {
-	batch    wire.Batch
 	owners   map[*progress]struct{}
 	youngest youngest
+	records  int
 }
 
 // note remembers where a record of the parcel comes from. Offsets of one router come
 // in order, so the first one noted is the lowest.
 func (c *parcel) note(from origin, now time.Time) {
+	c.records++
 	c.youngest.add(from.time, now)
 	p := from.router
 	if _, ok := c.owners[p]; ok {
@@ -103,8 +103,7 @@ func (c *parcel) acknowledge() {
 		p.mu.Unlock()
 	}
 	clear(c.owners)
-	c.youngest = 0
-	c.batch.Reset()
+	c.youngest, c.records = 0, 0
 }
 
 // lane carries records to one partition of the work or the dead-letter topic:
@@ -126,9 +125,9 @@ type lane struct {
 
 	mu      sync.Mutex
 	change  *sync.Cond
-	filling *parcel
-	spare   *parcel
-	sending bool
+	batch   wire.Batch // what is added; it is encoded at once when it is to be sent, and is then free again
+	filling *parcel    // of batch
+	spare   *parcel    // nil: it is on its way
 	closed  bool
 	next    time.Time     // of the next request; before it only a full one is sent
 	wanted  bool          // somebody waits for room
@@ -148,14 +147,14 @@ func (l *lane) init() {
 func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers ...wire.Header) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if size := l.filling.batch.Size(); size > 0 && size+len(key)+len(value) > l.most {
+	if size := l.batch.Size(); size > 0 && size+len(key)+len(value) > l.most {
 		if err := l.waitForRoom(ctx, len(key)+len(value)); err != nil {
 			return err
 		}
 	}
-	was, now := l.filling.batch.Size(), l.now()
+	was, now := l.batch.Size(), l.now()
 	l.filling.note(from, now)
-	l.filling.batch.Append(now.UnixMilli(), key, value, headers...)
+	l.batch.Append(now.UnixMilli(), key, value, headers...)
 	if was == 0 {
 		l.change.Broadcast()
 	}
@@ -163,7 +162,7 @@ func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers 
 		l.next = next
 		l.hurryUp()
 	}
-	if l.filling.batch.Size() >= l.enough() {
+	if l.batch.Size() >= l.enough() {
 		l.hurryUp()
 	}
 	return nil
@@ -180,7 +179,7 @@ func (l *lane) waitForRoom(ctx context.Context, need int) error {
 		l.change.Broadcast()
 	})
 	defer stop()
-	for l.filling.batch.Size() > 0 && l.filling.batch.Size()+need > l.most {
+	for l.batch.Size() > 0 && l.batch.Size()+need > l.most {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -198,18 +197,15 @@ func (l *lane) run(ctx context.Context) {
 	defer stop()
 	var encoded []byte
 	for {
-		c := l.take()
-		if c == nil {
-			return
-		}
+		var c *parcel
 		var err error
-		encoded, err = c.batch.Encode(encoded[:0], wire.BatchOptions{Codec: l.codec, ProducerID: -1, Epoch: -1, Sequence: -1})
+		c, encoded, err = l.take(encoded[:0])
 		if err != nil { // a codec that cannot compress: the configuration names it, so it cannot heal
 			l.log.Error().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Str("event", "batch_not_encoded").Msg("cannot encode a record batch; the input partitions that feed it stand still")
 			<-ctx.Done()
 			return
 		}
-		if !l.send(ctx, encoded) {
+		if c == nil || !l.send(ctx, encoded) {
 			return
 		}
 		l.sent(c)
@@ -218,7 +214,7 @@ func (l *lane) run(ctx context.Context) {
 
 // sent notes that the broker has a parcel.
 func (l *lane) sent(c *parcel) {
-	pause := lanePace.linger(c.batch.Len(), c.youngest.age(l.now()))
+	pause := lanePace.linger(c.records, c.youngest.age(l.now()))
 	c.acknowledge()
 	l.putBack(c, pause)
 }
@@ -232,22 +228,29 @@ func (l *lane) close() {
 	l.hurryUp()
 }
 
-// take waits for records and returns the parcel that holds them; nil at the end.
-func (l *lane) take() *parcel {
+// take waits for records, appends them as a batch to dst, and returns what is to be known
+// of them; nil at the end. Routers wait while it encodes, which is shorter than what
+// they take to fill a batch, and half of the memory of one that is filled meanwhile.
+func (l *lane) take(dst []byte) (*parcel, []byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.filling.batch.Len() == 0 && !l.closed {
+	for l.batch.Len() == 0 && !l.closed {
 		l.change.Wait()
 	}
 	l.collect()
 	if l.closed {
-		return nil
+		return nil, dst, nil
 	}
+	dst, err := l.batch.Encode(dst, wire.BatchOptions{Codec: l.codec, ProducerID: -1, Epoch: -1, Sequence: -1})
+	if err != nil {
+		return nil, dst, err
+	}
+	l.batch.Reset()
 	c := l.filling
 	l.filling, l.spare = l.spare, nil
-	l.sending, l.wanted = true, false
+	l.wanted = false
 	l.change.Broadcast()
-	return c
+	return c, dst, nil
 }
 
 // collect lets the batch grow until the next request is due.
@@ -258,7 +261,7 @@ func (l *lane) collect() {
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for l.filling.batch.Size() < l.enough() && !l.wanted && !l.closed {
+	for l.batch.Size() < l.enough() && !l.wanted && !l.closed {
 		l.mu.Unlock()
 		select {
 		case <-timer.C:
@@ -280,13 +283,11 @@ func (l *lane) hurryUp() {
 	}
 }
 
-// putBack makes room for the batch after the one that is being filled, whose request
-// waits for a while.
+// putBack lets the next request be sent, after a while.
 func (l *lane) putBack(c *parcel, pause time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.spare = c
-	l.sending = false
 	l.next = l.now().Add(pause)
 	l.change.Broadcast()
 }
@@ -301,7 +302,7 @@ func (l *lane) idle(ctx context.Context) {
 	defer stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for (l.sending || l.filling.batch.Len() > 0) && !l.closed && ctx.Err() == nil {
+	for (l.spare == nil || l.batch.Len() > 0) && !l.closed && ctx.Err() == nil {
 		l.change.Wait()
 	}
 }

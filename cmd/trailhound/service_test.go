@@ -63,9 +63,9 @@ func TestHTTP(t *testing.T) {
 		s.drain()
 		input := s.app.Inputs[0]
 		p.wantMetrics(
-			`trailhound_input_records_total{partition="0",topic="` + input + `"} 20`,
-			`trailhound_events_total{partition="1",topic="` + input + `"} 10`,
-			`trailhound_input_lag_records{partition="0",topic="` + input + `"} 0`,
+			`trailhound_input_records_total{partition="0",topic="`+input+`"} 20`,
+			`trailhound_events_total{partition="1",topic="`+input+`"} 10`,
+			`trailhound_input_lag_records{partition="0",topic="`+input+`"} 0`,
 			`trailhound_matches_total{rule="access_denied"} 20`,
 			`trailhound_evaluations_total{rule="access_denied",verdict="alerted"} 2`,
 			`trailhound_alerts_total{rule="access_denied"} 2`,

@@ -56,11 +56,11 @@ func (a *appender) Write(b []byte) (int, error) {
 }
 
 // The zstd coders are safe for concurrent use, and hold memory for as many uses at
-// a time as there are processors. They are made here and not on first use because
-// they hold channels, and one made in a testing/synctest bubble is of no use
-// outside it. The encoder's window is larger than most batches.
+// a time as there are processors: the encoder at once, 3 MB, so that it is made for
+// those who use it. Both hold channels: one that is made in a testing/synctest bubble
+// is of no use outside it. The encoder's window is larger than most batches.
 var (
-	zstdEncoder = newZstdEncoder()
+	zstdEncoder = sync.OnceValue(newZstdEncoder)
 	zstdDecoder = newZstdDecoder()
 )
 
@@ -69,7 +69,6 @@ func newZstdEncoder() *zstd.Encoder {
 	if err != nil {
 		panic(err) // an option that the library does not take: every test would meet it
 	}
-	z.EncodeAll(nil, nil) // makes its channel
 	return z
 }
 
@@ -87,7 +86,7 @@ func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
 	case compress.None:
 		return append(dst, src...), nil
 	case compress.Zstd:
-		return zstdEncoder.EncodeAll(src, dst), nil
+		return zstdEncoder().EncodeAll(src, dst), nil
 	case compress.Snappy:
 		c := coders.Get().(*coder)
 		defer coders.Put(c)
