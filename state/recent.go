@@ -7,9 +7,10 @@ import (
 
 // recent keeps what the disk has under the keys that were last read or written. Some
 // principals and roles are busier than others by far, and a look-up in the database
-// costs more than the whole of their rule. It is one slot for each hash: what is put
-// in takes the place of what was there. The zero value is empty.
-type recent struct{ slots []recentValue }
+// costs more than the whole of their rule. There are two slots for each hash, the
+// one that was used last first: what is put in takes the place of the other. That
+// finds as much as twice as many slots of one. The zero value is empty.
+type recent struct{ sets [][2]recentValue }
 
 // recentValue is a key, empty if the slot is, and its value.
 type recentValue struct {
@@ -36,33 +37,51 @@ func recentKind(kind byte) bool {
 	return false
 }
 
-func (r *recent) slot(key []byte) *recentValue {
-	return &r.slots[maphash.Bytes(recentSeed, key)%recentSlots]
+func (r *recent) set(key []byte) *[2]recentValue {
+	return &r.sets[maphash.Bytes(recentSeed, key)%(recentSlots/2)]
+}
+
+// first brings the key's slot, if one of the set is, to the front.
+func first(set *[2]recentValue, key []byte) bool {
+	if bytes.Equal(set[0].key, key) {
+		return true
+	}
+	if !bytes.Equal(set[1].key, key) {
+		return false
+	}
+	set[0], set[1] = set[1], set[0]
+	return true
 }
 
 // get gives what the disk has under the key; not known: it has to be asked. The value
 // is valid until the next put.
 func (r *recent) get(key []byte) (value []byte, exists, known bool) {
-	if r.slots == nil {
+	if r.sets == nil {
 		return nil, false, false
 	}
-	s := r.slot(key)
-	return s.value, s.exists, bytes.Equal(s.key, key)
+	if s := r.set(key); first(s, key) {
+		return s[0].value, s[0].exists, true
+	}
+	return nil, false, false
 }
 
 // put notes what the disk has under the key.
 func (r *recent) put(key, value []byte, exists bool) {
-	if r.slots == nil {
-		r.slots = make([]recentValue, recentSlots)
+	if r.sets == nil {
+		r.sets = make([][2]recentValue, recentSlots/2)
 	}
-	s := r.slot(key)
+	s := r.set(key)
+	known := first(s, key)
 	if len(key)+len(value) > recentMost {
-		if bytes.Equal(s.key, key) {
-			s.key = s.key[:0]
+		if known {
+			s[0].key = s[0].key[:0]
 		}
 		return
 	}
-	s.key, s.value, s.exists = append(s.key[:0], key...), append(s.value[:0], value...), exists
+	if !known {
+		s[0], s[1] = s[1], s[0]
+	}
+	s[0].key, s[0].value, s[0].exists = append(s[0].key[:0], key...), append(s[0].value[:0], value...), exists
 }
 
 // wrote notes a change. What was removed takes nobody's place: most of it is swept, and
@@ -77,4 +96,4 @@ func (r *recent) wrote(c Change) {
 }
 
 // clear forgets everything.
-func (r *recent) clear() { r.slots = nil }
+func (r *recent) clear() { r.sets = nil }
