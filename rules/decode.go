@@ -89,6 +89,9 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
 	d.yield, d.index, d.fails, d.held = yield, 0, 0, nil
 	d.left = d.limit()
+	if d.scan.seen == nil {
+		d.scan.seen = newForesight()
+	}
 	if record == nil {
 		d.hold(ReasonTombstone, "the record has no value")
 		d.finish()

@@ -64,6 +64,7 @@ const (
 func (s *Splitter) Next() ([]byte, error) {
 	if cap(s.buf) == 0 {
 		s.buf = make([]byte, 0, splitterBuffer)
+		s.scan.seen = newForesight()
 	}
 	for {
 		s.next = gap(s.buf, s.next)

@@ -18,8 +18,9 @@ type scanner struct {
 	at   int  // after a failure: offset of the first byte that cannot be; the input's length if it is cut off
 	deep bool // after a failure: it is the depth that cannot be
 
-	outer []uint64 // container kinds outside the innermost 64
-	name  []byte   // scratch for a member's name that holds escapes
+	seen  *foresight // what helps to read documents like those before; nil: nothing does
+	outer []uint64   // container kinds outside the innermost 64
+	name  []byte     // scratch for a member's name that holds escapes
 }
 
 // span is where a member's value lies: start ≤ i < end. Both zero: absent.

@@ -84,6 +84,12 @@ func (s *scanner) match(level int, key []byte) field {
 			f = fieldIssuerARN
 		}
 	}
+	s.forget(f)
+	return f
+}
+
+// forget forgets what an earlier member of the same name held.
+func (s *scanner) forget(f field) {
 	switch {
 	case f < numFields:
 		s.fields[f] = span{}
@@ -92,7 +98,6 @@ func (s *scanner) match(level int, key []byte) field {
 	default:
 		s.fields[fieldIssuerARN] = span{}
 	}
-	return f
 }
 
 // matchTop knows the members of events and of envelopes. One table serves both,

@@ -8,12 +8,16 @@ import "encoding/binary"
 // with level 0 nothing is noted.
 //
 // This is the program's hottest loop: every byte of input goes through it. So
-// it is one function without calls on the common path, its states are labels,
-// and the kinds of the open containers are the bits of one word (1: object),
-// which spills into s.outer every 64 levels. Strings are searched sixteen bytes
-// at a time: most end within that, so how often the loop turns can be foreseen;
-// what is rare in them, an escape or the end of the input, is left to closing.
-// No input makes it recurse.
+// it is one function whose states are labels, and the kinds of the open
+// containers are the bits of one word (1: object), which spills into s.outer
+// every 64 levels. What lies between two values is compared as a whole with what
+// was there in the documents before (see foresight); follow does that, and
+// searches strings for their ends, thirty-two bytes at a time. What is not as
+// foreseen is read here, strings sixteen bytes at a time. No input makes it
+// recurse.
+//
+// While all goes as foreseen only i, at and want are kept up to date. The rest
+// follows from the place, and is looked up when it is needed (see around).
 func (s *scanner) value(b []byte, i, level int) int {
 	var (
 		depth int    // open containers
@@ -25,6 +29,13 @@ func (s *scanner) value(b []byte, i, level int) int {
 		w, x  uint64 // sixteen bytes of a string
 		m, n  uint64 // what is special in them
 		ok    bool
+
+		f       = blind // what is remembered
+		at      uint16  // the place of the value at hand, or behind the bracket just opened
+		in      uint16  // the place behind the bracket around it
+		lost    = 1     // open containers, from the outermost that is not remembered
+		waiting int     // steps that are being learnt
+		t       *step
 	)
 	b = b[:len(b):len(b)] // with its capacity known, b[i:] is loaded from without further arithmetic
 	s.mixed, s.deep = false, false
@@ -32,10 +43,17 @@ func (s *scanner) value(b []byte, i, level int) int {
 	if level != 0 {
 		s.fields = [numFields]span{}
 	}
+	if s.seen != nil {
+		f, lost = s.seen, 0
+		at, in = f.begin(level)
+	}
 
-value:
+value: // the place is at
 	if i >= len(b) {
 		goto fail
+	}
+	if waiting > 0 && !isSpace(b[i]) {
+		waiting = f.learn(b, i, at, want, waiting)
 	}
 	if b[i] == '"' {
 		i++
@@ -44,6 +62,9 @@ value:
 	}
 	switch b[i] {
 	case '{':
+		if at != unknown {
+			in, depth, level, whole, kinds = f.around(at)
+		}
 		if want >= firstWhole {
 			if want < numFields {
 				whole = want
@@ -63,14 +84,11 @@ value:
 		depth++
 		kinds = kinds<<1 | 1
 		i++
-		if i < len(b) && isSpace(b[i]) {
-			i = space(b, i)
-		}
-		if i < len(b) && b[i] == '}' {
-			goto closed
-		}
-		goto key
+		goto opened
 	case '[':
+		if at != unknown {
+			in, depth, level, whole, kinds = f.around(at)
+		}
 		if want >= firstWhole && want < numFields {
 			whole = want
 			s.fields[want].start = uint32(i)
@@ -86,33 +104,27 @@ value:
 		depth++
 		kinds <<= 1
 		i++
-		if i < len(b) && isSpace(b[i]) {
-			i = space(b, i)
-		}
-		if i < len(b) && b[i] == ']' {
-			goto closed
-		}
-		goto value
+		goto opened
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		if i, ok = number(b, i); !ok {
 			goto fail
 		}
-		goto after
+		goto next
 	case 't':
 		if i, ok = literal(b, i, "true"); !ok {
 			goto fail
 		}
-		goto after
+		goto next
 	case 'f':
 		if i, ok = literal(b, i, "false"); !ok {
 			goto fail
 		}
-		goto after
+		goto next
 	case 'n':
 		if i, ok = literal(b, i, "null"); !ok {
 			goto fail
 		}
-		goto after
+		goto next
 	case ' ', '\t', '\n', '\r':
 		i = space(b, i)
 		goto value
@@ -120,6 +132,22 @@ value:
 	goto fail
 
 text: // inside a string that is a value
+	if at != unknown && waiting == 0 && len(b)-i >= minFollow && f.quick {
+		r := run{i: i, at: at, want: want}
+		stop := follow(b, &f.places, &s.fields, &r)
+		i, start, at, want = r.i, r.start, r.at, r.want
+		bytes |= r.high
+		switch stop {
+		case stopNext:
+			goto next
+		case stopValue:
+			goto value
+		case stopQuote:
+			goto textEnd
+		case stopClosing:
+			goto closing
+		}
+	}
 	for len(b)-i >= 16 {
 		w = binary.LittleEndian.Uint64(b[i:])
 		x = binary.LittleEndian.Uint64(b[i+8:])
@@ -134,6 +162,7 @@ text: // inside a string that is a value
 		}
 		i += 16
 	}
+closing:
 	if i, w, ok = closing(b, i); !ok {
 		goto fail
 	}
@@ -145,12 +174,71 @@ textEnd:
 		s.fields[want] = span{uint32(start - 1), uint32(i + 1)}
 	}
 	i++
-	if kinds&1 != 0 && len(b)-i > 2 && b[i] == ',' && b[i+1] == '"' { // as nearly always
-		i += 2
-		start = i
-		goto name
+
+next: // behind a value or an opening bracket; the place is at
+	if len(b)-i >= maxStep {
+		c := (*[maxStep]byte)(b[i:])
+		p := &f.places[at%maxPlaces]
+		if t = &p.steps[0]; t.leads(c) || p.again(c) {
+			if t.ends != none {
+				f.ends, f.endAt = t.ends, i+int(t.endAt)
+				s.fields[t.ends].end = uint32(f.endAt)
+			}
+			i += int(t.n)
+			at, want = t.to, t.want
+			if want < numFields {
+				s.fields[want] = span{}
+			} else {
+				s.forget(want)
+			}
+			if t.text {
+				if waiting > 0 {
+					waiting = f.learn(b, i-1, at, want, waiting)
+				}
+				start = i
+				goto text
+			}
+			goto value
+		}
+	}
+	if at != unknown { // not as foreseen
+		in, depth, level, whole, kinds = f.around(at)
+		if waiting < len(f.waits) {
+			f.waits[waiting] = wait{at, i}
+			waiting++
+		}
+	}
+	switch b[i-1] {
+	case '{':
+		i = space(b, i)
+		if i < len(b) && b[i] == '}' {
+			goto closed
+		}
+		goto key
+	case '[':
+		i = space(b, i)
+		if i < len(b) && b[i] == ']' {
+			goto closed
+		}
+		goto element
 	}
 	goto after
+
+opened: // behind an opening bracket
+	if at != unknown {
+		at = f.bracket(at, depth, level, kinds, whole)
+	}
+	if at == unknown {
+		lost++
+	}
+	goto next
+
+element:
+	at = unknown
+	if lost == 0 {
+		at = f.element(in)
+	}
+	goto value
 
 key:
 	if i >= len(b) {
@@ -165,7 +253,6 @@ key:
 	}
 	i++
 	start = i
-name: // inside a string that is a member's name
 	for len(b)-i >= 16 {
 		w = binary.LittleEndian.Uint64(b[i:])
 		x = binary.LittleEndian.Uint64(b[i+8:])
@@ -192,6 +279,10 @@ name: // inside a string that is a member's name
 		want = s.match(level, s.name)
 	}
 colon:
+	at = unknown
+	if lost == 0 {
+		at = f.member(in, b[start:i])
+	}
 	if len(b)-i > 2 && b[i+1] == ':' {
 		i += 2
 		goto value
@@ -217,7 +308,7 @@ after: // behind a value
 		if kinds&1 != 0 {
 			goto key
 		}
-		goto value
+		goto element
 	case '}':
 		if kinds&1 != 0 {
 			goto closed
@@ -245,9 +336,17 @@ closed: // at the bracket that closes the innermost container
 	}
 	if whole != none && depth == levelTop {
 		s.fields[whole].end = uint32(i)
+		f.ends, f.endAt = whole, i
 		whole = none
 	}
-	goto after
+	if lost == 0 {
+		at = f.places[in].of
+		in = f.places[at].in
+	} else {
+		at = unknown
+		lost--
+	}
+	goto next
 
 fail:
 	s.at = min(i, len(b))

@@ -1,0 +1,14 @@
+package rules
+
+import "golang.org/x/sys/cpu"
+
+// canFollow reports whether this processor has what follow needs.
+var canFollow = cpu.X86.HasAVX2 && cpu.X86.HasBMI1
+
+// follow reads on in b, from inside the string that r says, as long as all goes
+// as foreseen, and takes r along. It stops at what it leaves to scanner.value:
+// whatever it has not met before at this place, and what is rare. It needs
+// minFollow bytes.
+//
+//go:noescape
+func follow(b []byte, places *[maxPlaces]place, fields *[numFields]span, r *run) (stop int)

@@ -1,0 +1,215 @@
+#include "go_asm.h"
+#include "textflag.h"
+
+// Bytes that end the plain run of a string.
+DATA quotes<>+0(SB)/8, $0x2222222222222222
+GLOBL quotes<>(SB), RODATA|NOPTR, $8
+DATA slashes<>+0(SB)/8, $0x5c5c5c5c5c5c5c5c
+GLOBL slashes<>(SB), RODATA|NOPTR, $8
+DATA controls<>+0(SB)/8, $0x1f1f1f1f1f1f1f1f
+GLOBL controls<>(SB), RODATA|NOPTR, $8
+
+// func follow(b []byte, places *[maxPlaces]place, fields *[numFields]span, r *run) (stop int)
+//
+// DI: b, SI: offset, R8: the last offset from which 32 bytes can be loaded.
+// R9: places, R15: number of the place, R12: the place itself.
+// R10: fields, R13: the field that is wanted, BX: where its value starts.
+// R11: r, CX: marks of bytes above 0x7f.
+TEXT ·follow(SB), NOSPLIT, $0-56
+	MOVQ b_base+0(FP), DI
+	MOVQ b_len+8(FP), R8
+	SUBQ $const_minFollow, R8
+	MOVQ places+24(FP), R9
+	MOVQ fields+32(FP), R10
+	MOVQ r+40(FP), R11
+	MOVQ run_i(R11), SI
+	MOVQ SI, BX
+	XORL CX, CX
+	MOVWLZX run_at(R11), R15
+	IMUL3Q $place__size, R15, R12
+	ADDQ R9, R12
+	MOVBLZX run_want(R11), R13
+	VPBROADCASTQ quotes<>(SB), Y13
+	VPBROADCASTQ slashes<>(SB), Y14
+	VPBROADCASTQ controls<>(SB), Y12
+
+text:
+	CMPQ SI, R8
+	JGT  stopText
+	VMOVDQU (DI)(SI*1), Y0
+	VPCMPEQB Y0, Y13, Y1
+	VPCMPEQB Y0, Y14, Y2
+	VPMINUB Y0, Y12, Y3
+	VPCMPEQB Y0, Y3, Y3
+	VPOR Y1, Y2, Y2
+	VPOR Y2, Y3, Y2
+	VPMOVMSKB Y0, DX
+	VPMOVMSKB Y2, AX
+	ORL DX, CX
+	TESTL AX, AX
+	JNE found
+	ADDQ $32, SI
+	JMP text
+
+found:
+	TZCNTL AX, AX
+	CMPB place_length(R12), AX
+	JNE longer
+	MOVBLZX place_length(R12), AX
+measured:
+	ADDQ AX, SI
+	CMPB (DI)(SI*1), $0x22
+	JNE stopClosing
+	CMPL R13, $const_firstWhole
+	JAE stopQuote
+	MOVL BX, (R10)(R13*8)
+	MOVL SI, 4(R10)(R13*8)
+	INCQ SI
+
+next:
+	CMPQ SI, R8
+	JGT stopNext
+	VMOVDQU (DI)(SI*1), Y0
+	VPAND (place_steps+step_mask)(R12), Y0, Y0
+	VPXOR (place_steps+step_bytes)(R12), Y0, Y0
+	VPTEST Y0, Y0
+	JNE stopNext
+	MOVBLZX (place_steps+step_n)(R12), AX
+	MOVBLZX (place_steps+step_want)(R12), R13
+	CMPB (place_steps+step_rare)(R12), $0
+	JNE rare
+	MOVQ $0, (R10)(R13*8)
+
+arrive:
+	MOVBLZX (place_steps+step_text)(R12), DX
+	MOVWLZX (place_steps+step_to)(R12), R15
+	ADDQ AX, SI
+	IMUL3Q $place__size, R15, R12
+	ADDQ R9, R12
+	MOVQ SI, BX
+	TESTL DX, DX
+	JNE text
+
+	// A value that is not known to be a string.
+	CMPQ SI, R8
+	JGT stopValue
+	MOVL (DI)(SI*1), AX
+	CMPB AX, $0x7b // {
+	JEQ object
+	CMPB AX, $0x5b // [
+	JEQ array
+	CMPL AX, $0x6c6c756e // null
+	JEQ word
+	CMPL AX, $0x65757274 // true
+	JEQ word
+	CMPL AX, $0x736c6166 // fals
+	JEQ false
+	SUBB $0x30, AX
+	JEQ integer
+	CMPB AX, $9
+	JHI stopValue
+
+digit:
+	INCQ SI
+	CMPQ SI, R8
+	JGT stopNumber
+	MOVBLZX (DI)(SI*1), AX
+	SUBB $0x30, AX
+	CMPB AX, $9
+	JLS digit
+	DECQ SI
+
+integer: // SI is its last digit; a fraction or an exponent may follow
+	INCQ SI
+	MOVBLZX (DI)(SI*1), AX
+	CMPB AX, $0x2e // .
+	JEQ stopNumber
+	ORB $0x20, AX
+	CMPB AX, $0x65 // e
+	JEQ stopNumber
+	JMP next
+
+false:
+	CMPB 4(DI)(SI*1), $0x65 // e
+	JNE stopValue
+	INCQ SI
+word:
+	ADDQ $4, SI
+	JMP next
+
+object:
+	MOVWLZX place_object(R12), AX
+	JMP open
+array:
+	MOVWLZX place_array(R12), AX
+open:
+	TESTL AX, AX
+	JEQ stopValue
+	CMPL R13, $const_firstWhole
+	JLO opened
+	CMPL R13, $const_numFields
+	JHS opened
+	MOVL SI, (R10)(R13*8)
+opened:
+	MOVQ AX, R15
+	XORL R13, R13
+	IMUL3Q $place__size, R15, R12
+	ADDQ R9, R12
+	INCQ SI
+	JMP next
+
+rare: // a member of the top ends on the way, or another object is to be looked into
+	MOVBLZX (place_steps+step_ends)(R12), DX
+	TESTL DX, DX
+	JEQ ended
+	MOVBLZX (place_steps+step_endAt)(R12), AX
+	ADDL SI, AX
+	MOVL AX, 4(R10)(DX*8)
+	MOVBLZX (place_steps+step_n)(R12), AX
+ended:
+	CMPL R13, $const_numFields
+	JHS forget
+	MOVQ $0, (R10)(R13*8)
+	JMP arrive
+forget:
+	MOVQ $0, (const_fieldIssuerARN*8)(R10)
+	CMPL R13, $const_fieldIdentity
+	JNE arrive
+	VPXOR Y0, Y0, Y0
+	VMOVDQU Y0, (const_fieldIdentityType*8)(R10)
+	MOVQ $0, (const_fieldInvokedBy*8)(R10)
+	JMP arrive
+
+longer:
+	MOVB AX, place_length(R12)
+	JMP measured
+
+stopNumber:
+	MOVQ BX, SI
+	JMP stopValue
+
+stopText:
+	MOVQ $const_stopText, AX
+	JMP done
+stopClosing:
+	MOVQ $const_stopClosing, AX
+	JMP done
+stopQuote:
+	MOVQ $const_stopQuote, AX
+	JMP done
+stopNext:
+	MOVQ $const_stopNext, AX
+	JMP done
+stopValue:
+	MOVQ $const_stopValue, AX
+done:
+	VZEROUPPER
+	MOVQ SI, run_i(R11)
+	MOVQ BX, run_start(R11)
+	MOVW R15, run_at(R11)
+	MOVB R13, run_want(R11)
+	NEGL CX
+	SBBQ CX, CX
+	MOVQ CX, run_high(R11)
+	MOVQ AX, stop+48(FP)
+	RET

@@ -1,0 +1,282 @@
+package rules
+
+import (
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Sizes of what a scanner remembers. Thirteen events of one account took two
+// hundred places, four thousand of several accounts more than there are; what does
+// not fit is read without foresight.
+const (
+	maxPlaces = 2048 // a power of two
+	maxSlots  = 2 * maxPlaces
+	maxStep   = 32 // bytes
+	maxName   = 40 // bytes
+	maxProbes = 8  // of the hash table: names can be made to collide
+
+	// maxKnown is how deep places are remembered; below 64, so that the kinds of
+	// the containers around one fit into a word.
+	maxKnown = 60
+
+	// forgetAfter is how many documents are read with a full memory before it is
+	// emptied: by then what fills it may be out of use, or was sent to fill it.
+	forgetAfter = 4096
+)
+
+// Places that are always there.
+const (
+	unknown = iota // stands for all places that are not remembered; nothing follows it
+
+	outside // around a document
+	root    // a document
+
+	outsidePlain // the same two of a scan that notes nothing
+	rootPlain
+	firstPlace
+)
+
+// foresight is what a scanner remembers of the documents it has read: which bytes
+// followed at each place. JSON of one source hardly varies but in its values:
+// behind the value of "eventName" nearly always comes
+//
+//	,"awsRegion":"
+//
+// and those bytes need not be read one by one again. Four comparisons show that
+// they are the same; that they are valid at this place, and which member begins
+// behind them, is known from the time before. Both depend on nothing but the
+// path to the place, so foresight can only change how soon an answer is there.
+//
+// Its memory is bounded, allocated once, and free of pointers.
+type foresight struct {
+	places [maxPlaces]place
+	slots  [maxSlots]uint16 // hash table of the members, by bracket and name
+	used   int              // places
+	full   int              // documents since the memory is full
+	quick  bool             // follow may be used
+
+	waits [4]wait // steps that are being learnt
+	ends  field   // member of the top whose value ended last
+	endAt int     // where
+}
+
+// place is a point in all documents with the same path to it: behind a value, or
+// behind an opening bracket.
+type place struct {
+	steps [2]step // what followed the last times, the last time first
+
+	in uint16 // the bracket around the value; of a bracket, itself
+
+	// Of a value:
+	length uint8  //nolint:unused // of the last string, behind its last 32 bytes in a row; for follow
+	object uint16 // its bracket, if it is an object
+	array  uint16 // its bracket, if it is an array
+	size   uint8  // bytes of its name
+	name   [maxName]byte
+
+	// Of a bracket:
+	of    uint16 // the value that it opens
+	each  uint16 // its elements
+	depth uint8  // these four as in scanner.value
+	level uint8
+	whole field
+	kinds uint64
+}
+
+// step leads from a place to the beginning of the next value.
+type step struct {
+	bytes [maxStep / 8]uint64 // little-endian
+	mask  [maxStep / 8]uint64
+	to    uint16 // the place of that value
+	n     uint8  // how many bytes
+	text  bool   // the last of them is the opening quote of a string
+	want  field  // the member whose value it is
+	rare  bool   // want is an object to look into, or ends is not none
+	ends  field  // the member of the top whose value ends on the way
+	endAt uint8  // and behind how many bytes
+}
+
+// wait is a step that is being learnt: where it began.
+type wait struct {
+	place uint16
+	at    int
+}
+
+// blind is for scanners without foresight: they are never at a place that is known.
+var blind = newForesight()
+
+// leads reports whether b begins with the bytes of the step.
+func (t *step) leads(b *[maxStep]byte) bool {
+	return (binary.LittleEndian.Uint64(b[0:])&t.mask[0]^t.bytes[0])|
+		(binary.LittleEndian.Uint64(b[8:])&t.mask[1]^t.bytes[1])|
+		(binary.LittleEndian.Uint64(b[16:])&t.mask[2]^t.bytes[2])|
+		(binary.LittleEndian.Uint64(b[24:])&t.mask[3]^t.bytes[3]) == 0
+}
+
+// around returns the bracket around the value, or behind the bracket, at that
+// place, and the state behind that bracket, as in scanner.value.
+func (f *foresight) around(at uint16) (in uint16, depth, level int, whole field, kinds uint64) {
+	in = f.places[at].in
+	p := &f.places[in]
+	return in, int(p.depth), int(p.level), p.whole, p.kinds
+}
+
+// again tries what followed the time before, and makes it the first to try.
+func (p *place) again(b *[maxStep]byte) bool {
+	if !p.steps[1].leads(b) {
+		return false
+	}
+	p.steps[0], p.steps[1] = p.steps[1], p.steps[0]
+	return true
+}
+
+func newForesight() *foresight {
+	f := &foresight{quick: canFollow}
+	f.forget()
+	return f
+}
+
+// begin prepares for another document and returns its place.
+func (f *foresight) begin(level int) (at, in uint16) {
+	f.ends = none
+	if f.used == maxPlaces {
+		if f.full++; f.full > forgetAfter {
+			f.forget()
+		}
+	}
+	if level == 0 {
+		return rootPlain, outsidePlain
+	}
+	return root, outside
+}
+
+// forget empties the memory.
+func (f *foresight) forget() {
+	f.slots = [maxSlots]uint16{}
+	f.used, f.full = 0, 0
+	for _, in := range [firstPlace]uint16{unknown, outside, outside, outsidePlain, outsidePlain} {
+		f.add(in)
+	}
+	f.places[outside].level = levelTop
+}
+
+// add returns a new place in that bracket; unknown if there is no room.
+func (f *foresight) add(in uint16) uint16 {
+	if f.used == maxPlaces {
+		return unknown
+	}
+	n := uint16(f.used)
+	f.used++
+	p := &f.places[n]
+	*p = place{in: in}
+	for i := range p.steps {
+		// Of a byte that is masked away this is what never comes.
+		p.steps[i].bytes[0] = 1
+	}
+	return n
+}
+
+// member returns the place of the member of that name, in its raw form, behind a
+// bracket; unknown if it is not remembered.
+func (f *foresight) member(in uint16, name []byte) uint16 {
+	if len(name) > maxName {
+		return unknown
+	}
+	slot := xxhash.Sum64(name) + uint64(in)
+	for range maxProbes {
+		n := f.slots[slot%maxSlots]
+		if n == 0 {
+			if n = f.add(in); n != unknown {
+				p := &f.places[n]
+				p.size = uint8(copy(p.name[:], name))
+				f.slots[slot%maxSlots] = n
+			}
+			return n
+		}
+		if p := &f.places[n]; p.in == in && string(p.name[:p.size]) == string(name) {
+			return n
+		}
+		slot++
+	}
+	return unknown
+}
+
+// element returns the place of the elements behind a bracket.
+func (f *foresight) element(in uint16) uint16 {
+	p := &f.places[in]
+	if p.each == unknown {
+		p.each = f.add(in)
+	}
+	return p.each
+}
+
+// bracket returns the place behind the bracket that opens a value. The state is
+// that behind the bracket.
+func (f *foresight) bracket(of uint16, depth, level int, kinds uint64, whole field) uint16 {
+	p := &f.places[of].array
+	if kinds&1 != 0 {
+		p = &f.places[of].object
+	}
+	if *p == unknown && depth < maxKnown {
+		if n := f.add(unknown); n != unknown {
+			q := &f.places[n]
+			q.in, q.of = n, of
+			q.depth, q.level, q.kinds, q.whole = uint8(depth), uint8(level), kinds, whole
+			*p = n
+		}
+	}
+	return *p
+}
+
+// learn ends the first n waits at b[i], where the value at that place begins, and
+// returns how many of them go on. A step may lead to the first element of an array
+// only if it shows that there is one, as the quote of a string does: where a
+// container begins, it is learnt once it leads inside.
+func (f *foresight) learn(b []byte, i int, to uint16, want field, n int) int {
+	kind := b[i]
+	text := kind == '"'
+	if !text {
+		before := i - 1
+		for isSpace(b[before]) {
+			before--
+		}
+		if b[before] == '[' {
+			if kind == '{' || kind == '[' {
+				return n
+			}
+			return 0
+		}
+	}
+	if to == unknown {
+		return 0
+	}
+	end := i
+	if text {
+		end++
+	}
+	for _, w := range f.waits[:n] {
+		f.remember(w, b[w.at:end], to, want, text)
+	}
+	return 0
+}
+
+// remember notes that those bytes led from w to that value.
+func (f *foresight) remember(w wait, b []byte, to uint16, want field, text bool) {
+	if len(b) == 0 || len(b) > maxStep {
+		return
+	}
+	var all [maxStep]byte
+	copy(all[:], b)
+	t := step{to: to, n: uint8(len(b)), text: text, want: want}
+	for i := range t.bytes {
+		t.bytes[i] = binary.LittleEndian.Uint64(all[8*i:])
+		t.mask[i] = 1<<(8*uint(max(0, len(b)-8*i))) - 1
+	}
+	if f.ends != none && f.endAt > w.at {
+		t.ends, t.endAt = f.ends, uint8(f.endAt-w.at)
+	}
+	t.rare = t.want >= numFields || t.ends != none
+	p := &f.places[w.place]
+	p.steps[0], p.steps[1] = t, p.steps[0]
+}
