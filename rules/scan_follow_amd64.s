@@ -9,26 +9,39 @@ GLOBL slashes<>(SB), RODATA|NOPTR, $8
 DATA controls<>+0(SB)/8, $0x1f1f1f1f1f1f1f1f
 GLOBL controls<>(SB), RODATA|NOPTR, $8
 
-// func follow(b []byte, places *[maxPlaces]place, fields *[numFields]span, r *run) (stop int)
+// The first n bytes of what is 32 bytes behind its middle less n are ones.
+DATA masks<>+0(SB)/8, $0xffffffffffffffff
+DATA masks<>+8(SB)/8, $0xffffffffffffffff
+DATA masks<>+16(SB)/8, $0xffffffffffffffff
+DATA masks<>+24(SB)/8, $0xffffffffffffffff
+DATA masks<>+32(SB)/8, $0
+DATA masks<>+40(SB)/8, $0
+DATA masks<>+48(SB)/8, $0
+DATA masks<>+56(SB)/8, $0
+GLOBL masks<>(SB), RODATA|NOPTR, $64
+
+// func follow(b []byte, leads *[maxPlaces]lead, fields *[numFields]span, r *run) (stop int)
 //
 // DI: b, SI: offset, R8: the last offset from which 32 bytes can be loaded.
-// R9: places, R15: number of the place, R12: the place itself.
+// R9: leads, R15: number of the place, R12: its lead.
 // R10: fields, R13: the field that is wanted, BX: where its value starts.
 // R11: r, CX: marks of bytes above 0x7f.
 TEXT ·follow(SB), NOSPLIT, $0-56
 	MOVQ b_base+0(FP), DI
 	MOVQ b_len+8(FP), R8
 	SUBQ $const_minFollow, R8
-	MOVQ places+24(FP), R9
+	MOVQ leads+24(FP), R9
 	MOVQ fields+32(FP), R10
 	MOVQ r+40(FP), R11
 	MOVQ run_i(R11), SI
 	MOVQ SI, BX
 	XORL CX, CX
 	MOVWLZX run_at(R11), R15
-	IMUL3Q $place__size, R15, R12
+	MOVQ R15, R12
+	SHLQ $6, R12
 	ADDQ R9, R12
 	MOVBLZX run_want(R11), R13
+	LEAQ masks<>+32(SB), R14
 	VPBROADCASTQ quotes<>(SB), Y13
 	VPBROADCASTQ slashes<>(SB), Y14
 	VPBROADCASTQ controls<>(SB), Y12
@@ -53,9 +66,9 @@ text:
 
 found:
 	TZCNTL AX, AX
-	CMPB place_length(R12), AX
+	CMPB lead_length(R12), AX
 	JNE longer
-	MOVBLZX place_length(R12), AX
+	MOVBLZX lead_length(R12), AX
 measured:
 	ADDQ AX, SI
 	CMPB (DI)(SI*1), $0x22
@@ -69,22 +82,25 @@ measured:
 next:
 	CMPQ SI, R8
 	JGT stopNext
+	MOVBLZX (lead_step+step_n)(R12), AX
+	MOVQ R14, DX
+	SUBQ AX, DX
 	VMOVDQU (DI)(SI*1), Y0
-	VPAND (place_steps+step_mask)(R12), Y0, Y0
-	VPXOR (place_steps+step_bytes)(R12), Y0, Y0
+	VPAND (DX), Y0, Y0
+	VPXOR (lead_step+step_bytes)(R12), Y0, Y0
 	VPTEST Y0, Y0
 	JNE stopNext
-	MOVBLZX (place_steps+step_n)(R12), AX
-	MOVBLZX (place_steps+step_want)(R12), R13
-	CMPB (place_steps+step_rare)(R12), $0
+	MOVBLZX (lead_step+step_want)(R12), R13
+	CMPB (lead_step+step_rare)(R12), $0
 	JNE rare
 	MOVQ $0, (R10)(R13*8)
 
 arrive:
-	MOVBLZX (place_steps+step_text)(R12), DX
-	MOVWLZX (place_steps+step_to)(R12), R15
+	MOVBLZX (lead_step+step_text)(R12), DX
+	MOVWLZX (lead_step+step_to)(R12), R15
 	ADDQ AX, SI
-	IMUL3Q $place__size, R15, R12
+	MOVQ R15, R12
+	SHLQ $6, R12
 	ADDQ R9, R12
 	MOVQ SI, BX
 	TESTL DX, DX
@@ -138,10 +154,10 @@ word:
 	JMP next
 
 object:
-	MOVWLZX place_object(R12), AX
+	MOVWLZX lead_object(R12), AX
 	JMP open
 array:
-	MOVWLZX place_array(R12), AX
+	MOVWLZX lead_array(R12), AX
 open:
 	TESTL AX, AX
 	JEQ stopValue
@@ -153,19 +169,20 @@ open:
 opened:
 	MOVQ AX, R15
 	XORL R13, R13
-	IMUL3Q $place__size, R15, R12
+	MOVQ R15, R12
+	SHLQ $6, R12
 	ADDQ R9, R12
 	INCQ SI
 	JMP next
 
 rare: // a member of the top ends on the way, or another object is to be looked into
-	MOVBLZX (place_steps+step_ends)(R12), DX
+	MOVBLZX (lead_step+step_ends)(R12), DX
 	TESTL DX, DX
 	JEQ ended
-	MOVBLZX (place_steps+step_endAt)(R12), AX
+	MOVBLZX (lead_step+step_endAt)(R12), AX
 	ADDL SI, AX
 	MOVL AX, 4(R10)(DX*8)
-	MOVBLZX (place_steps+step_n)(R12), AX
+	MOVBLZX (lead_step+step_n)(R12), AX
 ended:
 	CMPL R13, $const_numFields
 	JHS forget
@@ -181,7 +198,7 @@ forget:
 	JMP arrive
 
 longer:
-	MOVB AX, place_length(R12)
+	MOVB AX, lead_length(R12)
 	JMP measured
 
 stopNumber:

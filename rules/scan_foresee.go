@@ -50,6 +50,7 @@ const (
 //
 // Its memory is bounded, allocated once, and free of pointers.
 type foresight struct {
+	leads  [maxPlaces]lead
 	places [maxPlaces]place
 	slots  [maxSlots]uint16 // hash table of the members, by bracket and name
 	used   int              // places
@@ -61,19 +62,40 @@ type foresight struct {
 	endAt int     // where
 }
 
-// place is a point in all documents with the same path to it: behind a value, or
-// behind an opening bracket.
-type place struct {
-	steps [2]step // what followed the last times, the last time first
-
-	in uint16 // the bracket around the value; of a bracket, itself
+// lead is what reading on from a place takes, as long as all is as foreseen: a
+// line of the processor's cache. A place is a point in all documents with the same
+// path to it: behind a value, or behind an opening bracket.
+type lead struct {
+	step // what followed the last time
 
 	// Of a value:
-	length uint8  //nolint:unused // of the last string, behind its last 32 bytes in a row; for follow
+	length uint8  //nolint:unused // of a string, what is behind its last 32 bytes in a row, the last time; for follow
 	object uint16 // its bracket, if it is an object
 	array  uint16 // its bracket, if it is an array
-	size   uint8  // bytes of its name
-	name   [maxName]byte
+
+	_ [18]byte
+}
+
+// step leads from a place to the beginning of the next value.
+type step struct {
+	bytes [maxStep / 8]uint64 // little-endian; zeros behind them
+	n     uint8               // how many
+	text  bool                // the last of them is the opening quote of a string
+	want  field               // the member whose value it is
+	rare  bool                // want is an object to look into, or ends is not none
+	ends  field               // the member of the top whose value ends on the way
+	endAt uint8               // and behind how many bytes
+	to    uint16              // the place of the value
+}
+
+// place is what else is known of a place.
+type place struct {
+	before step   // what followed before step
+	in     uint16 // the bracket around the value; of a bracket, itself
+
+	// Of a value:
+	size uint8 // bytes of its name
+	name [maxName]byte
 
 	// Of a bracket:
 	of    uint16 // the value that it opens
@@ -84,18 +106,18 @@ type place struct {
 	kinds uint64
 }
 
-// step leads from a place to the beginning of the next value.
-type step struct {
-	bytes [maxStep / 8]uint64 // little-endian
-	mask  [maxStep / 8]uint64
-	to    uint16 // the place of that value
-	n     uint8  // how many bytes
-	text  bool   // the last of them is the opening quote of a string
-	want  field  // the member whose value it is
-	rare  bool   // want is an object to look into, or ends is not none
-	ends  field  // the member of the top whose value ends on the way
-	endAt uint8  // and behind how many bytes
-}
+// nothing is a step that nothing follows: what is masked away is not 1.
+var nothing = step{bytes: [maxStep / 8]uint64{1}}
+
+// masks has the first n bytes of a step set, for each n.
+var masks = func() (m [maxStep + 1][maxStep / 8]uint64) {
+	for n := range m {
+		for i := range m[n] {
+			m[n][i] = 1<<(8*uint(max(0, n-8*i))) - 1
+		}
+	}
+	return m
+}()
 
 // wait is a step that is being learnt: where it began.
 type wait struct {
@@ -108,10 +130,11 @@ var blind = newForesight()
 
 // leads reports whether b begins with the bytes of the step.
 func (t *step) leads(b *[maxStep]byte) bool {
-	return (binary.LittleEndian.Uint64(b[0:])&t.mask[0]^t.bytes[0])|
-		(binary.LittleEndian.Uint64(b[8:])&t.mask[1]^t.bytes[1])|
-		(binary.LittleEndian.Uint64(b[16:])&t.mask[2]^t.bytes[2])|
-		(binary.LittleEndian.Uint64(b[24:])&t.mask[3]^t.bytes[3]) == 0
+	m := &masks[t.n%(maxStep+1)]
+	return (binary.LittleEndian.Uint64(b[0:])&m[0]^t.bytes[0])|
+		(binary.LittleEndian.Uint64(b[8:])&m[1]^t.bytes[1])|
+		(binary.LittleEndian.Uint64(b[16:])&m[2]^t.bytes[2])|
+		(binary.LittleEndian.Uint64(b[24:])&m[3]^t.bytes[3]) == 0
 }
 
 // around returns the bracket around the value, or behind the bracket, at that
@@ -122,12 +145,14 @@ func (f *foresight) around(at uint16) (in uint16, depth, level int, whole field,
 	return in, int(p.depth), int(p.level), p.whole, p.kinds
 }
 
-// again tries what followed the time before, and makes it the first to try.
-func (p *place) again(b *[maxStep]byte) bool {
-	if !p.steps[1].leads(b) {
+// again tries what followed at the place before the last time, and makes it the
+// first to try.
+func (f *foresight) again(at uint16, b *[maxStep]byte) bool {
+	t, before := &f.leads[at].step, &f.places[at].before
+	if !before.leads(b) {
 		return false
 	}
-	p.steps[0], p.steps[1] = p.steps[1], p.steps[0]
+	*t, *before = *before, *t
 	return true
 }
 
@@ -168,12 +193,8 @@ func (f *foresight) add(in uint16) uint16 {
 	}
 	n := uint16(f.used)
 	f.used++
-	p := &f.places[n]
-	*p = place{in: in}
-	for i := range p.steps {
-		// Of a byte that is masked away this is what never comes.
-		p.steps[i].bytes[0] = 1
-	}
+	f.leads[n] = lead{step: nothing}
+	f.places[n] = place{before: nothing, in: in}
 	return n
 }
 
@@ -214,9 +235,9 @@ func (f *foresight) element(in uint16) uint16 {
 // bracket returns the place behind the bracket that opens a value. The state is
 // that behind the bracket.
 func (f *foresight) bracket(of uint16, depth, level int, kinds uint64, whole field) uint16 {
-	p := &f.places[of].array
+	p := &f.leads[of].array
 	if kinds&1 != 0 {
-		p = &f.places[of].object
+		p = &f.leads[of].object
 	}
 	if *p == unknown && depth < maxKnown {
 		if n := f.add(unknown); n != unknown {
@@ -271,12 +292,11 @@ func (f *foresight) remember(w wait, b []byte, to uint16, want field, text bool)
 	t := step{to: to, n: uint8(len(b)), text: text, want: want}
 	for i := range t.bytes {
 		t.bytes[i] = binary.LittleEndian.Uint64(all[8*i:])
-		t.mask[i] = 1<<(8*uint(max(0, len(b)-8*i))) - 1
 	}
 	if f.ends != none && f.endAt > w.at {
 		t.ends, t.endAt = f.ends, uint8(f.endAt-w.at)
 	}
 	t.rare = t.want >= numFields || t.ends != none
-	p := &f.places[w.place]
-	p.steps[0], p.steps[1] = t, p.steps[0]
+	f.places[w.place].before = f.leads[w.place].step
+	f.leads[w.place].step = t
 }

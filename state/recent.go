@@ -9,19 +9,26 @@ import (
 // principals and roles are busier than others by far, and a look-up in the database
 // costs more than the whole of their rule. There are two slots for each hash, the
 // one that was used last first: what is put in takes the place of the other. That
-// finds as much as twice as many slots of one. The zero value is empty.
-type recent struct{ sets [][2]recentValue }
+// finds as much as twice as many slots of one. When all of it is too large, slots are
+// emptied in turn. The zero value is empty.
+type recent struct {
+	sets  [][2]recentValue
+	size  int    // bytes of all slots' data
+	hand  int    // slot to be emptied next
+	spare []byte // the data of the slot emptied last, for the next one that does not waste it
+}
 
 // recentValue is a key, empty if the slot is, and its value.
 type recentValue struct {
-	key    []byte
-	value  []byte
+	data   []byte // key, value
+	key    int32  // bytes of the key
 	exists bool
 }
 
 const (
-	recentSlots = 1 << 10 // of one shard
-	recentMost  = 1 << 10 // bytes of a key and its value: a counter with ten events as evidence has 800
+	recentSlots = 1 << 12   // of one shard
+	recentBytes = 512 << 10 // of one shard
+	recentMost  = 1 << 10   // bytes of a key and its value: a counter with ten events as evidence has 800
 )
 
 // recentSeed is of no consequence for any answer.
@@ -41,12 +48,15 @@ func (r *recent) set(key []byte) *[2]recentValue {
 	return &r.sets[maphash.Bytes(recentSeed, key)%(recentSlots/2)]
 }
 
+// holds reports whether the slot is that of the key.
+func (v *recentValue) holds(key []byte) bool { return bytes.Equal(v.data[:v.key], key) }
+
 // first brings the key's slot, if one of the set is, to the front.
 func first(set *[2]recentValue, key []byte) bool {
-	if bytes.Equal(set[0].key, key) {
+	if set[0].holds(key) {
 		return true
 	}
-	if !bytes.Equal(set[1].key, key) {
+	if !set[1].holds(key) {
 		return false
 	}
 	set[0], set[1] = set[1], set[0]
@@ -60,7 +70,7 @@ func (r *recent) get(key []byte) (value []byte, exists, known bool) {
 		return nil, false, false
 	}
 	if s := r.set(key); first(s, key) {
-		return s[0].value, s[0].exists, true
+		return s[0].data[s[0].key:], s[0].exists, true
 	}
 	return nil, false, false
 }
@@ -74,14 +84,35 @@ func (r *recent) put(key, value []byte, exists bool) {
 	known := first(s, key)
 	if len(key)+len(value) > recentMost {
 		if known {
-			s[0].key = s[0].key[:0]
+			r.empty(&s[0])
 		}
 		return
 	}
 	if !known {
 		s[0], s[1] = s[1], s[0]
 	}
-	s[0].key, s[0].value, s[0].exists = append(s[0].key[:0], key...), append(s[0].value[:0], value...), exists
+	v := &s[0]
+	if n := len(key) + len(value); v.data == nil && n <= cap(r.spare) && cap(r.spare) <= 4*n {
+		v.data, r.spare = r.spare, nil
+	} else {
+		r.size -= cap(v.data)
+	}
+	v.data, v.key, v.exists = append(append(v.data[:0], key...), value...), int32(len(key)), exists
+	r.size += cap(v.data)
+	for r.size > recentBytes {
+		if old := &r.sets[r.hand/2][r.hand%2]; old != v {
+			r.empty(old)
+		}
+		r.hand = (r.hand + 1) % recentSlots
+	}
+}
+
+func (r *recent) empty(v *recentValue) {
+	r.size -= cap(v.data)
+	if v.data != nil {
+		r.spare = v.data
+	}
+	*v = recentValue{}
 }
 
 // wrote notes a change. What was removed takes nobody's place: most of it is swept, and
@@ -96,4 +127,4 @@ func (r *recent) wrote(c Change) {
 }
 
 // clear forgets everything.
-func (r *recent) clear() { r.sets = nil }
+func (r *recent) clear() { *r = recent{} }
