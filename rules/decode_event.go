@@ -20,8 +20,7 @@ func (d *Decoder) isEvent() bool {
 func (d *Decoder) read(b []byte, i, end int) bool {
 	d.text = d.text[:0]
 	e := &d.event
-	e.Source = d.string(b, fieldSource)
-	if e.Source == "aws:s3" && d.has(fieldS3) {
+	if d.has(fieldS3) && d.string(b, fieldSource) == "aws:s3" {
 		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
 	}
 	if !d.reserve(b, end-i) {
@@ -32,25 +31,32 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 		return d.reject(reason, detail)
 	}
 	e.Time = when
-	e.ID = d.string(b, fieldID)
+	f := &d.scan.fields
+	e.ID = f[fieldID].string(b)
 	if e.ID == "" {
-		e.ID = d.string(b, fieldSmallID)
+		e.ID = f[fieldSmallID].string(b)
 	}
-	e.Name = d.string(b, fieldName)
-	e.Region = d.string(b, fieldRegion)
-	e.SourceIP = d.string(b, fieldSourceIP)
-	e.ErrorCode = d.string(b, fieldErrorCode)
-	e.ErrorMessage = d.string(b, fieldErrorMessage)
-	e.Account = d.string(b, fieldAccount)
-	e.Version = d.string(b, fieldVersion)
-	e.Type = d.string(b, fieldType)
-	e.Category = d.string(b, fieldCategory)
-	e.Identity.Type = d.string(b, fieldIdentityType)
-	e.Identity.ARN = d.string(b, fieldIdentityARN)
-	e.Identity.PrincipalID = d.string(b, fieldPrincipalID)
-	e.Identity.AccountID = d.string(b, fieldAccountID)
-	e.Identity.InvokedBy = d.string(b, fieldInvokedBy)
-	e.Identity.IssuerARN = d.string(b, fieldIssuerARN)
+	e.Name = f[fieldName].string(b)
+	e.Source = f[fieldSource].string(b)
+	e.Region = f[fieldRegion].string(b)
+	e.SourceIP = f[fieldSourceIP].string(b)
+	e.ErrorCode = f[fieldErrorCode].string(b)
+	e.ErrorMessage = f[fieldErrorMessage].string(b)
+	e.Account = f[fieldAccount].string(b)
+	e.Version = f[fieldVersion].string(b)
+	e.Type = f[fieldType].string(b)
+	e.Category = f[fieldCategory].string(b)
+	e.Identity.Type = f[fieldIdentityType].string(b)
+	e.Identity.ARN = f[fieldIdentityARN].string(b)
+	e.Identity.PrincipalID = f[fieldPrincipalID].string(b)
+	e.Identity.AccountID = f[fieldAccountID].string(b)
+	e.Identity.InvokedBy = f[fieldInvokedBy].string(b)
+	e.Identity.IssuerARN = f[fieldIssuerARN].string(b)
+	if d.scan.mixed {
+		for _, s := range e.strings() {
+			*s = d.decoded(*s)
+		}
+	}
 	e.requestParameters = d.whole(b, fieldRequestParameters, '{')
 	e.Raw = b[i:end:end]
 	e.At, e.RecordTime = state.Source{}, time.Time{}
@@ -105,30 +111,33 @@ func (d *Decoder) has(f field) bool {
 	return d.scan.fields[f].end > d.scan.fields[f].start
 }
 
+// string returns the string in b that the span is, in its raw form; "" if it is
+// absent.
+func (s span) string(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b[s.start:s.end]), s.end-s.start)
+}
+
 // string returns a string of the object just scanned, "" if it is absent. It
 // is part of b wherever that is possible.
 func (d *Decoder) string(b []byte, f field) string {
-	s := d.scan.fields[f]
-	if s.end == s.start {
-		return ""
+	s := d.scan.fields[f].string(b)
+	if d.scan.mixed {
+		return d.decoded(s)
 	}
-	raw := b[s.start:s.end]
-	if !d.scan.mixed {
-		return unsafe.String(unsafe.SliceData(raw), len(raw))
-	}
-	return d.decoded(raw)
+	return s
 }
 
-// decoded returns the string whose raw form is raw: part of raw or of d.text.
-func (d *Decoder) decoded(raw []byte) string {
-	if isPlain(raw) {
-		return unsafe.String(unsafe.SliceData(raw), len(raw))
+// decoded returns the string whose raw form is raw: raw itself or part of d.text.
+func (d *Decoder) decoded(raw string) string {
+	b := unsafe.Slice(unsafe.StringData(raw), len(raw))
+	if isPlain(b) {
+		return raw
 	}
 	// Should the append move d.text, strings made before keep the old array.
 	start := len(d.text)
-	d.text = appendUnescaped(d.text, raw)
-	raw = d.text[start:]
-	return unsafe.String(unsafe.SliceData(raw), len(raw))
+	d.text = appendUnescaped(d.text, b)
+	b = d.text[start:]
+	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
 // whole returns the raw value of a member of the object just scanned, nil if it

@@ -6,15 +6,20 @@ import "unsafe"
 // buf with that. The copy is valid as long as nobody changes those bytes.
 func (e *Event) Copy(buf []byte) (Event, []byte) {
 	c := *e
-	for _, s := range []*string{
-		&c.ID, &c.Name, &c.Source, &c.Region, &c.SourceIP, &c.ErrorCode, &c.ErrorMessage, &c.Account, &c.Version, &c.Type, &c.Category,
-		&c.Identity.Type, &c.Identity.ARN, &c.Identity.PrincipalID, &c.Identity.AccountID, &c.Identity.InvokedBy, &c.Identity.IssuerARN,
-	} {
+	for _, s := range c.strings() {
 		*s, buf = CopyString(*s, buf)
 	}
 	c.Raw, buf = copyBytes(c.Raw, buf)
 	c.requestParameters, buf = copyBytes(c.requestParameters, buf)
 	return c, buf
+}
+
+// strings are all strings of the event.
+func (e *Event) strings() [17]*string {
+	return [...]*string{
+		&e.ID, &e.Name, &e.Source, &e.Region, &e.SourceIP, &e.ErrorCode, &e.ErrorMessage, &e.Account, &e.Version, &e.Type, &e.Category,
+		&e.Identity.Type, &e.Identity.ARN, &e.Identity.PrincipalID, &e.Identity.AccountID, &e.Identity.InvokedBy, &e.Identity.IssuerARN,
+	}
 }
 
 // CopyString is [Event.Copy] for a string.

@@ -37,9 +37,11 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		MemTableSize:                uint64(memTable),
 		MemTableStopWritesThreshold: 4,
 		MaxOpenFiles:                512,
-		// With small memtables this halves what is written again and again; a look-up
-		// passes over tables that cannot hold its key by their filters.
-		L0CompactionThreshold:     8,
+		// With small memtables most of what compactions write has been written before:
+		// they wait for many tables. A look-up passes over those that cannot hold its
+		// key by their filters.
+		L0CompactionThreshold:     16,
+		L0StopWritesThreshold:     48,
 		L0CompactionFileThreshold: 1000,
 		Logger:                    logger{warn: o.Warn, fatal: o.Fatal, failure: s.failure},
 		EventListener: &pebble.EventListener{
