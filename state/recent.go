@@ -26,7 +26,7 @@ type recentValue struct {
 }
 
 const (
-	recentSlots = 1 << 12   // of one shard
+	recentSlots = 1 << 13   // of one shard
 	recentBytes = 512 << 10 // of one shard
 	recentMost  = 1 << 10   // bytes of a key and its value: a counter with ten events as evidence has 800
 )

@@ -116,10 +116,16 @@ func readBytes(b []byte) (v, rest []byte, ok bool) {
 	return b[n:end:end], b[end:], true
 }
 
-// varint is binary.Varint with a short way for one byte, the usual case.
+// varint is binary.Varint with a short way for one and two bytes, the usual cases.
 func varint(b []byte) (int64, int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return int64(b[0]>>1) ^ -int64(b[0]&1), 1
+	if len(b) > 1 {
+		if b[0] < 0x80 {
+			return int64(b[0]>>1) ^ -int64(b[0]&1), 1
+		}
+		if b[1] < 0x80 {
+			u := int64(b[1])<<7 | int64(b[0]&0x7f)
+			return u>>1 ^ -(u & 1), 2
+		}
 	}
 	return binary.Varint(b)
 }
