@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 )
 
@@ -23,6 +24,29 @@ func BenchmarkDecode(b *testing.B) {
 	for b.Loop() {
 		d.Decode(events[i%len(events)], yield)
 		i++
+	}
+}
+
+// BenchmarkDecodeList reads an event of 20 KB with a list of objects, as calls that
+// list things return them.
+func BenchmarkDecodeList(b *testing.B) {
+	event := []byte(`{"eventVersion":"1.08","eventTime":"2026-03-01T00:00:00Z","responseElements":{"items":[`)
+	for i := 0; len(event) < 20_000; i++ {
+		event = fmt.Appendf(event, `{"instanceId":"i-%016x","state":"running","tags":["team-a","prod"]},`, i*1_234_567)
+	}
+	event = append(event[:len(event)-1], "]}}"...)
+	var d Decoder
+	yield := func(_ *Event, err error) bool {
+		if err != nil {
+			b.Fatal(err)
+		}
+		return true
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(event)))
+	d.Decode(event, yield) // allocates what it keeps
+	for b.Loop() {
+		d.Decode(event, yield)
 	}
 }
 

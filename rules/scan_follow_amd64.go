@@ -11,4 +11,4 @@ var canFollow = cpu.X86.HasAVX2 && cpu.X86.HasBMI1
 // minFollow bytes.
 //
 //go:noescape
-func follow(b []byte, leads *[maxPlaces]lead, fields *[numFields]span, r *run) (stop int)
+func follow(b []byte, f *foresight, fields *[numFields]span, r *run) (stop int)

@@ -20,7 +20,7 @@ DATA masks<>+48(SB)/8, $0
 DATA masks<>+56(SB)/8, $0
 GLOBL masks<>(SB), RODATA|NOPTR, $64
 
-// func follow(b []byte, leads *[maxPlaces]lead, fields *[numFields]span, r *run) (stop int)
+// func follow(b []byte, f *foresight, fields *[numFields]span, r *run) (stop int)
 //
 // DI: b, SI: offset, R8: the last offset from which 32 bytes can be loaded.
 // R9: leads, R15: number of the place, R12: its lead.
@@ -30,7 +30,8 @@ TEXT ·follow(SB), NOSPLIT, $0-56
 	MOVQ b_base+0(FP), DI
 	MOVQ b_len+8(FP), R8
 	SUBQ $const_minFollow, R8
-	MOVQ leads+24(FP), R9
+	MOVQ f+24(FP), R9
+	ADDQ $foresight_leads, R9
 	MOVQ fields+32(FP), R10
 	MOVQ r+40(FP), R11
 	MOVQ run_i(R11), SI
@@ -89,7 +90,9 @@ next:
 	VPAND (DX), Y0, Y0
 	VPXOR (lead_step+step_bytes)(R12), Y0, Y0
 	VPTEST Y0, Y0
-	JNE stopNext
+	JNE second
+
+known: // R12 is the step, AX its length
 	MOVBLZX (lead_step+step_want)(R12), R13
 	CMPB (lead_step+step_rare)(R12), $0
 	JNE rare
@@ -174,6 +177,19 @@ opened:
 	ADDQ R9, R12
 	INCQ SI
 	JMP next
+
+second: // what came before the last time
+	IMUL3Q $place__size, R15, R12
+	LEAQ (foresight_places+place_before-foresight_leads-lead_step)(R9)(R12*1), R12
+	MOVBLZX (lead_step+step_n)(R12), AX
+	MOVQ R14, DX
+	SUBQ AX, DX
+	VMOVDQU (DI)(SI*1), Y0
+	VPAND (DX), Y0, Y0
+	VPXOR (lead_step+step_bytes)(R12), Y0, Y0
+	VPTEST Y0, Y0
+	JNE stopNext
+	JMP known
 
 rare: // a member of the top ends on the way, or another object is to be looked into
 	MOVBLZX (lead_step+step_ends)(R12), DX

@@ -4,4 +4,4 @@ package rules
 
 const canFollow = false
 
-func follow([]byte, *[maxPlaces]lead, *[numFields]span, *run) int { return stopText }
+func follow([]byte, *foresight, *[numFields]span, *run) int { return stopText }

@@ -145,17 +145,6 @@ func (f *foresight) around(at uint16) (in uint16, depth, level int, whole field,
 	return in, int(p.depth), int(p.level), p.whole, p.kinds
 }
 
-// again tries what followed at the place before the last time, and makes it the
-// first to try.
-func (f *foresight) again(at uint16, b *[maxStep]byte) bool {
-	t, before := &f.leads[at].step, &f.places[at].before
-	if !before.leads(b) {
-		return false
-	}
-	*t, *before = *before, *t
-	return true
-}
-
 func newForesight() *foresight {
 	f := &foresight{quick: canFollow}
 	f.forget()

@@ -134,7 +134,7 @@ value: // the place is at
 text: // inside a string that is a value
 	if at != unknown && waiting == 0 && len(b)-i >= minFollow && f.quick {
 		r := run{i: i, at: at, want: want}
-		stop := follow(b, &f.leads, &s.fields, &r)
+		stop := follow(b, f, &s.fields, &r)
 		i, start, at, want = r.i, r.start, r.at, r.want
 		bytes |= r.high
 		switch stop {
@@ -178,7 +178,10 @@ textEnd:
 next: // behind a value or an opening bracket; the place is at
 	if len(b)-i >= maxStep {
 		c := (*[maxStep]byte)(b[i:])
-		if t = &f.leads[at%maxPlaces].step; t.leads(c) || f.again(at, c) {
+		if t = &f.leads[at%maxPlaces].step; !t.leads(c) {
+			t = &f.places[at%maxPlaces].before
+		}
+		if t.leads(c) {
 			if t.ends != none {
 				f.ends, f.endAt = t.ends, i+int(t.endAt)
 				s.fields[t.ends].end = uint32(f.endAt)
