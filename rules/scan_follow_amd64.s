@@ -31,7 +31,7 @@ TEXT ·follow(SB), NOSPLIT, $0-56
 	MOVQ b_len+8(FP), R8
 	SUBQ $const_minFollow, R8
 	MOVQ f+24(FP), R9
-	ADDQ $foresight_leads, R9
+	MOVQ foresight_leads(R9), R9
 	MOVQ fields+32(FP), R10
 	MOVQ r+40(FP), R11
 	MOVQ run_i(R11), SI
@@ -180,7 +180,9 @@ opened:
 
 second: // what came before the last time
 	IMUL3Q $place__size, R15, R12
-	LEAQ (foresight_places+place_before-foresight_leads-lead_step)(R9)(R12*1), R12
+	MOVQ f+24(FP), DX
+	ADDQ foresight_places(DX), R12
+	ADDQ $(place_before-lead_step), R12
 	MOVBLZX (lead_step+step_n)(R12), AX
 	MOVQ R14, DX
 	SUBQ AX, DX

@@ -10,7 +10,8 @@ import (
 // hundred places, four thousand of several accounts more than there are; what does
 // not fit is read without foresight.
 const (
-	maxPlaces = 2048 // a power of two
+	fewPlaces = 256 // to begin with; they are doubled when they are full
+	maxPlaces = 2048
 	maxSlots  = 2 * maxPlaces
 	maxStep   = 32 // bytes
 	maxName   = 40 // bytes
@@ -48,10 +49,10 @@ const (
 // behind them, is known from the time before. Both depend on nothing but the
 // path to the place, so foresight can only change how soon an answer is there.
 //
-// Its memory is bounded, allocated once, and free of pointers.
+// Its memory is bounded, and free of pointers.
 type foresight struct {
-	leads  [maxPlaces]lead
-	places [maxPlaces]place
+	leads  []lead
+	places []place
 	slots  [maxSlots]uint16 // hash table of the members, by bracket and name
 	used   int              // places
 	full   int              // documents since the memory is full
@@ -181,7 +182,10 @@ func (f *foresight) add(in uint16) uint16 {
 		return unknown
 	}
 	n := uint16(f.used)
-	f.used++
+	if f.used++; f.used > len(f.leads) {
+		f.leads = append(f.leads, make([]lead, max(fewPlaces, len(f.leads)))...)
+		f.places = append(f.places, make([]place, max(fewPlaces, len(f.places)))...)
+	}
 	f.leads[n] = lead{step: nothing}
 	f.places[n] = place{before: nothing, in: in}
 	return n
@@ -214,29 +218,37 @@ func (f *foresight) member(in uint16, name []byte) uint16 {
 
 // element returns the place of the elements behind a bracket.
 func (f *foresight) element(in uint16) uint16 {
-	p := &f.places[in]
-	if p.each == unknown {
-		p.each = f.add(in)
+	n := f.places[in].each
+	if n == unknown {
+		n = f.add(in)
+		f.places[in].each = n
 	}
-	return p.each
+	return n
 }
 
 // bracket returns the place behind the bracket that opens a value. The state is
 // that behind the bracket.
 func (f *foresight) bracket(of uint16, depth, level int, kinds uint64, whole field) uint16 {
-	p := &f.leads[of].array
-	if kinds&1 != 0 {
-		p = &f.leads[of].object
+	object := kinds&1 != 0
+	n := f.leads[of].array
+	if object {
+		n = f.leads[of].object
 	}
-	if *p == unknown && depth < maxKnown {
-		if n := f.add(unknown); n != unknown {
-			q := &f.places[n]
-			q.in, q.of = n, of
-			q.depth, q.level, q.kinds, q.whole = uint8(depth), uint8(level), kinds, whole
-			*p = n
-		}
+	if n != unknown || depth >= maxKnown {
+		return n
 	}
-	return *p
+	if n = f.add(unknown); n == unknown {
+		return n
+	}
+	p := &f.places[n]
+	p.in, p.of = n, of
+	p.depth, p.level, p.kinds, p.whole = uint8(depth), uint8(level), kinds, whole
+	if object {
+		f.leads[of].object = n
+	} else {
+		f.leads[of].array = n
+	}
+	return n
 }
 
 // learn ends the first n waits at b[i], where the value at that place begins, and

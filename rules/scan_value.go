@@ -178,8 +178,8 @@ textEnd:
 next: // behind a value or an opening bracket; the place is at
 	if len(b)-i >= maxStep {
 		c := (*[maxStep]byte)(b[i:])
-		if t = &f.leads[at%maxPlaces].step; !t.leads(c) {
-			t = &f.places[at%maxPlaces].before
+		if t = &f.leads[at].step; !t.leads(c) {
+			t = &f.places[at].before
 		}
 		if t.leads(c) {
 			if t.ends != none {
