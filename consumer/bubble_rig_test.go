@@ -43,6 +43,8 @@ type bubble struct {
 	consume *kgo.Client
 	read    map[output]int64 // up to here all is in got and dead
 	got     []string
+	ids     map[string]bool // of the alerts in got
+	told    told
 	members []*inhabitant
 
 	sent []attempt        // to the input
@@ -56,7 +58,7 @@ func inBubble(t *testing.T, inputPartitions, shards int, test func(w *bubble)) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		// The workload's events are of 2026, and an event must not be of the future.
 		elapse(time.Until(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)))
-		w := &bubble{TB: t, read: make(map[output]int64), at: make(map[[2]int64]int), dead: make(map[int]bool)}
+		w := &bubble{TB: t, read: make(map[output]int64), at: make(map[[2]int64]int), dead: make(map[int]bool), ids: make(map[string]bool)}
 		w.build(inputPartitions, shards)
 		defer w.close()
 		test(w)
@@ -182,7 +184,7 @@ func (w *bubble) start(name string, disk *vfs.MemFS, watch trap) *inhabitant {
 	in.service = &consumer.Service{
 		Client: w.client(in.link.dial), App: w.app, Instance: name, Store: in.store, Engine: engine(w.TB, nil), Metrics: admin.NewMetrics("test"),
 		SessionTimeout: 6 * time.Second, TransactionTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,
-		Codec: compress.Lz4, Log: zerolog.Nop(),
+		Codec: compress.Lz4, Log: zerolog.New(&w.told),
 	}
 	if os.Getenv("TRAILHOUND_TEST_LOG") != "" {
 		zerolog.TimestampFunc = time.Now
@@ -318,7 +320,7 @@ func (w *bubble) collect() {
 				if err := json.Unmarshal(r.Value, &a); err != nil {
 					w.Fatalf("alert %q: %v", r.Value, err)
 				}
-				w.got = append(w.got, a.String())
+				w.got, w.ids[a.ID] = append(w.got, a.String()), true
 			}
 		})
 	}
@@ -362,6 +364,7 @@ func (w *bubble) allRead() bool {
 // multisets; "" if they do not. An event in the dead-letter topic has no effect.
 func (w *bubble) compare() string {
 	w.Helper()
+	told := w.told.soFar()
 	w.collect()
 	var events []attempt
 	for i, e := range w.sent {
@@ -372,7 +375,7 @@ func (w *bubble) compare() string {
 	want := slices.Sorted(slices.Values(expected(events)))
 	got := slices.Sorted(slices.Values(w.got))
 	if slices.Equal(got, want) {
-		return ""
+		return w.compareLogs(told)
 	}
 	missing, extra := difference(want, got), difference(got, want)
 	return fmt.Sprintf("%d alerts, want %d: missing %q, too many %q", len(got), len(want), missing, extra)

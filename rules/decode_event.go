@@ -67,16 +67,19 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	return more
 }
 
-// reserve makes room for all strings of the event just scanned, of size bytes,
-// if that may take more than scratch; false: they exceed the limit, together
-// with the strings that the event lies in.
+// reserve makes room for those strings of the event just scanned, of size bytes,
+// that cannot be taken as they stand, if that may take more than scratch; false: they
+// exceed the limit, together with the strings that the event lies in. Whether there is
+// such a string at all, the scan says with too much caution: nothing may depend on that.
 func (d *Decoder) reserve(b []byte, size int) bool {
 	if size <= keepScratch/4 || !d.scan.mixed {
 		return true
 	}
 	n := 0
 	for _, s := range d.scan.fields[none+1 : firstWhole] {
-		n += unescapedLen(b[s.start:s.end])
+		if raw := b[s.start:s.end]; !isPlain(raw) {
+			n += unescapedLen(raw)
+		}
 	}
 	if int64(n) > d.limit()-d.quoted {
 		return false

@@ -13,7 +13,7 @@ const maxDepth = 10_000
 // what encoding/json accepts. The zero value is ready.
 type scanner struct {
 	fields [numFields]span // what was found, but for fields[none]; meaningful after value returned an end
-	mixed  bool            // some string value holds an escape or a byte above 0x7f
+	mixed  bool            // some string value may hold an escape or a byte above 0x7f; false: none does
 
 	at   int  // after a failure: offset of the first byte that cannot be; the input's length if it is cut off
 	deep bool // after a failure: it is the depth that cannot be

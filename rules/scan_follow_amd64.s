@@ -9,7 +9,7 @@ GLOBL slashes<>(SB), RODATA|NOPTR, $8
 DATA controls<>+0(SB)/8, $0x1f1f1f1f1f1f1f1f
 GLOBL controls<>(SB), RODATA|NOPTR, $8
 
-// The first n bytes of what is 32 bytes behind its middle less n are ones.
+// What begins n bytes in front of the middle is n bytes of ones, and then zeros.
 DATA masks<>+0(SB)/8, $0xffffffffffffffff
 DATA masks<>+8(SB)/8, $0xffffffffffffffff
 DATA masks<>+16(SB)/8, $0xffffffffffffffff

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -17,8 +18,8 @@ const (
 	maxName   = 40 // bytes
 	maxProbes = 8  // of the hash table: names can be made to collide
 
-	// maxKnown is how deep places are remembered; below 64, so that the kinds of
-	// the containers around one fit into a word.
+	// maxKnown is from which depth on places are not remembered; below 64, so that
+	// the kinds of the containers around one fit into a word.
 	maxKnown = 60
 
 	// forgetAfter is how many documents are read with a full memory before it is
@@ -47,9 +48,10 @@ const (
 // and those bytes need not be read one by one again. Four comparisons show that
 // they are the same; that they are valid at this place, and which member begins
 // behind them, is known from the time before. Both depend on nothing but the
-// path to the place, so foresight can only change how soon an answer is there.
+// path to the place, so foresight can only change how soon an answer is there
+// (and with how much caution mixed is set).
 //
-// Its memory is bounded, and free of pointers.
+// Its memory is bounded.
 type foresight struct {
 	leads  []lead
 	places []place
@@ -77,6 +79,9 @@ type lead struct {
 	_ [18]byte
 }
 
+// follow counts on this size.
+var _ = [1]struct{}{}[unsafe.Sizeof(lead{})-64]
+
 // step leads from a place to the beginning of the next value.
 type step struct {
 	bytes [maxStep / 8]uint64 // little-endian; zeros behind them
@@ -91,7 +96,7 @@ type step struct {
 
 // place is what else is known of a place.
 type place struct {
-	before step   // what followed before step
+	before step   // what followed before the last time
 	in     uint16 // the bracket around the value; of a bracket, itself
 
 	// Of a value:
@@ -298,6 +303,8 @@ func (f *foresight) remember(w wait, b []byte, to uint16, want field, text bool)
 		t.ends, t.endAt = f.ends, uint8(f.endAt-w.at)
 	}
 	t.rare = t.want >= numFields || t.ends != none
-	f.places[w.place].before = f.leads[w.place].step
-	f.leads[w.place].step = t
+	lead, before := &f.leads[w.place].step, &f.places[w.place].before
+	if t != *lead && t != *before { // else it was too near to the end to be followed
+		*lead, *before = t, *lead
+	}
 }

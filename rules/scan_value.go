@@ -16,8 +16,8 @@ import "encoding/binary"
 // foreseen is read here, strings sixteen bytes at a time. No input makes it
 // recurse.
 //
-// While all goes as foreseen only i, at and want are kept up to date. The rest
-// follows from the place, and is looked up when it is needed (see around).
+// While all goes as foreseen, what follows from the place is not kept up to date:
+// depth, level, kinds, whole and in. It is looked up when it is needed (see around).
 func (s *scanner) value(b []byte, i, level int) int {
 	var (
 		depth int    // open containers
@@ -134,7 +134,7 @@ value: // the place is at
 text: // inside a string that is a value
 	if at != unknown && waiting == 0 && len(b)-i >= minFollow && f.quick {
 		r := run{i: i, at: at, want: want}
-		stop := follow(b, f, &s.fields, &r)
+		stop := follow(b[:min(len(b), i+maxFollow)], f, &s.fields, &r)
 		i, start, at, want = r.i, r.start, r.at, r.want
 		bytes |= r.high
 		switch stop {
@@ -338,7 +338,9 @@ closed: // at the bracket that closes the innermost container
 	}
 	if whole != none && depth == levelTop {
 		s.fields[whole].end = uint32(i)
-		f.ends, f.endAt = whole, i
+		if s.seen != nil {
+			f.ends, f.endAt = whole, i
+		}
 		whole = none
 	}
 	if lost == 0 {
