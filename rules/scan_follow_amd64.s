@@ -20,6 +20,16 @@ DATA masks<>+48(SB)/8, $0
 DATA masks<>+56(SB)/8, $0
 GLOBL masks<>(SB), RODATA|NOPTR, $64
 
+// COMPARE sets ZF if the bytes of the step at R12 come next; AX is how many they are.
+#define COMPARE \
+	MOVBLZX (lead_step+step_n)(R12), AX; \
+	MOVQ R14, DX; \
+	SUBQ AX, DX; \
+	VMOVDQU (DI)(SI*1), Y0; \
+	VPAND (DX), Y0, Y0; \
+	VPXOR (lead_step+step_bytes)(R12), Y0, Y0; \
+	VPTEST Y0, Y0
+
 // func follow(b []byte, f *foresight, fields *[numFields]span, r *run) (stop int)
 //
 // DI: b, SI: offset, R8: the last offset from which 32 bytes can be loaded.
@@ -83,16 +93,10 @@ measured:
 next:
 	CMPQ SI, R8
 	JGT stopNext
-	MOVBLZX (lead_step+step_n)(R12), AX
-	MOVQ R14, DX
-	SUBQ AX, DX
-	VMOVDQU (DI)(SI*1), Y0
-	VPAND (DX), Y0, Y0
-	VPXOR (lead_step+step_bytes)(R12), Y0, Y0
-	VPTEST Y0, Y0
+	COMPARE
 	JNE second
 
-known: // R12 is the step, AX its length
+known: // the step at R12
 	MOVBLZX (lead_step+step_want)(R12), R13
 	CMPB (lead_step+step_rare)(R12), $0
 	JNE rare
@@ -183,13 +187,7 @@ second: // what came before the last time
 	MOVQ f+24(FP), DX
 	ADDQ foresight_places(DX), R12
 	ADDQ $(place_before-lead_step), R12
-	MOVBLZX (lead_step+step_n)(R12), AX
-	MOVQ R14, DX
-	SUBQ AX, DX
-	VMOVDQU (DI)(SI*1), Y0
-	VPAND (DX), Y0, Y0
-	VPXOR (lead_step+step_bytes)(R12), Y0, Y0
-	VPTEST Y0, Y0
+	COMPARE
 	JNE stopNext
 	JMP known
 
