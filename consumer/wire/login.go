@@ -52,32 +52,47 @@ type dialer struct {
 type refusal struct {
 	err   error
 	until time.Time
+	tried bool // a login is under way, to see whether it stands any more
 	pause Backoff
 }
 
 // connect dials one broker.
 func (d *dialer) connect(ctx context.Context, network, address string) (net.Conn, error) {
-	if err := d.refused(address); err != nil {
-		return nil, err
-	}
 	if d.tls == nil && d.mechanism == nil {
 		return d.dial(ctx, network, address)
 	}
-	return d.open(ctx, network, address)
+	if err := d.admit(address); err != nil {
+		return nil, err
+	}
+	conn, asked, err := d.open(ctx, network, address)
+	if asked {
+		d.settle(address, err)
+	} else {
+		d.leave(address)
+	}
+	return conn, err
 }
 
-// refused returns why the broker is to be left alone for now; nil: it is not.
-func (d *dialer) refused(address string) error {
+// admit returns why no login may begin at the broker for now; nil: one may, and
+// settle or leave is to say that it has ended. A broker that has refused us is
+// tried by one login at a time: all that wait for it would else come at once,
+// whenever a pause ends.
+func (d *dialer) admit(address string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if r := d.refusals[address]; r != nil && time.Now().Before(r.until) {
+	r := d.refusals[address]
+	if r == nil {
+		return nil
+	}
+	if r.tried || time.Now().Before(r.until) {
 		return r.err
 	}
+	r.tried = true
 	return nil
 }
 
-// note remembers that the broker lets us in, or why not.
-func (d *dialer) note(address string, refused error) {
+// settle remembers that the broker lets us in, or why not.
+func (d *dialer) settle(address string, refused error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if refused == nil {
@@ -92,48 +107,50 @@ func (d *dialer) note(address string, refused error) {
 		r = &refusal{pause: Backoff{Least: refusedLeast, Most: refusedMost}}
 		d.refusals[address] = r
 	}
-	r.err = refused
+	r.err, r.tried = refused, false
 	if now := time.Now(); now.After(r.until) { // else it is one more connection of those that were refused together
 		r.until = now.Add(r.pause.Next())
 	}
 }
 
-// open makes a connection and notes what comes of it. Who leaves, or does not get a
-// connection at all, has not been refused.
-func (d *dialer) open(ctx context.Context, network, address string) (net.Conn, error) {
+// leave ends a login that came to nothing: what is known of the broker stays.
+func (d *dialer) leave(address string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r := d.refusals[address]; r != nil {
+		r.tried = false
+	}
+}
+
+// open makes a connection. Who leaves, or does not get a connection at all, has not
+// asked to be let in.
+func (d *dialer) open(ctx context.Context, network, address string) (ready net.Conn, asked bool, err error) {
 	l := login{dialer: d, broker: address}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	l.at.Host = host
 	l.at.Port, _ = strconv.Atoi(port) // for mechanisms that look at it, of which there is none
 	// What is needed is fetched first: without it the broker need not be troubled.
 	config, err := l.prepare(ctx)
 	if err != nil {
-		if ctx.Err() == nil {
-			d.note(address, err)
-		}
-		return nil, err
+		return nil, ctx.Err() == nil, err
 	}
 	conn, err := d.dial(ctx, network, address)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if config != nil {
 		conn = tls.Client(conn, config)
 	}
 	limited, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	ready, err := l.run(limited, conn)
-	if err == nil || ctx.Err() == nil {
-		d.note(address, err)
-	}
-	if err != nil {
+	if ready, err = l.run(limited, conn); err != nil {
 		conn.Close()
-		return nil, err
+		return nil, ctx.Err() == nil, err
 	}
-	return ready, nil
+	return ready, true, nil
 }
 
 // login is one authentication of one connection.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,6 +65,8 @@ func newGuarded(t *testing.T, configs map[string]string) *guarded {
 		cluster.KeepControl()
 		g.logins.Add(1)
 		if shown := string(req.(*kmsg.SASLAuthenticateRequest).SASLAuthBytes); !strings.HasSuffix(shown, "\x00secret") {
+			// As Kafka has it: connection.failed.authentication.delay.ms.
+			cluster.SleepControl(func() { time.Sleep(100 * time.Millisecond) })
 			resp := req.ResponseKind().(*kmsg.SASLAuthenticateResponse)
 			message := "Authentication failed: Invalid username or password"
 			resp.ErrorCode, resp.ErrorMessage = int16(kafka.SASLAuthenticationFailed), &message
@@ -164,6 +167,50 @@ func TestRefusedLogin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// However many wait for a broker that refuses us, each end of a pause brings it one
+// login. (They came all at once: an instance with two shards and four partitions
+// asked a dozen times in eight seconds, with a broker that takes its time to refuse.)
+func TestRefusedLogins(t *testing.T) {
+	kafkatest.Bubble(t, func(t *testing.T) {
+		g := newGuarded(t, map[string]string{"connections.max.reauth.ms": "10000"})
+		defer g.close()
+		var failed atomic.Int64
+		ask := func(span time.Duration) {
+			var callers sync.WaitGroup
+			for range 20 {
+				callers.Go(func() {
+					for began := time.Now(); time.Since(began) < span; time.Sleep(50 * time.Millisecond) {
+						if produce(t, g.client, "t", 0, "v") != nil {
+							failed.Add(1)
+						}
+					}
+				})
+			}
+			callers.Wait()
+		}
+		ask(time.Second)
+		if failed.Load() > 0 {
+			t.Error("Produce with the right password fails; want nil")
+		}
+		g.secret.Store("guess")
+		ask(20 * time.Second) // the sessions end
+		logins := g.logins.Load()
+		ask(10 * time.Minute)
+		// The longest pause is 10 s, less up to a half by chance.
+		if more := g.logins.Load() - logins; more < 10*6-5 || more > 10*12 {
+			t.Errorf("the broker refuses %d logins in ten minutes; want 55 to 120", more)
+		}
+		g.secret.Store("secret")
+		began := time.Now()
+		for produce(t, g.client, "t", 0, "v") != nil {
+			if time.Since(began) > 30*time.Second {
+				t.Fatal("30 s after it was put right nothing can be produced")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
 }
 
 // What the broker says of a refusal is what the caller reads.

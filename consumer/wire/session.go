@@ -39,10 +39,10 @@ func (s *session) Write(b []byte) (int, error) {
 func (s *session) again() error {
 	ctx, cancel := context.WithTimeout(context.Background(), loginTimeout)
 	defer cancel()
-	err := s.login.refused(s.login.broker)
+	err := s.login.admit(s.login.broker)
 	if err == nil {
 		if err = s.login.begin(ctx); err != nil {
-			s.login.note(s.login.broker, err)
+			s.login.settle(s.login.broker, err)
 		}
 	}
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *session) again() error {
 		return err
 	}
 	err = s.authenticate(ctx)
-	s.login.note(s.login.broker, err)
+	s.login.settle(s.login.broker, err)
 	return err
 }
 
