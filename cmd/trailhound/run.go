@@ -107,9 +107,9 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 
 // garbagePercent is how much garbage the heap takes before it is collected, in percent
 // of what is alive. Nearly all of that is a few large buffers without pointers, which
-// cost the collector next to nothing: a tenth instead of all of it saves nearly a third
+// cost the collector next to nothing: an eighth instead of all of it saves nearly a third
 // of the memory.
-const garbagePercent = 10
+const garbagePercent = 12
 
 // collectOften sets garbagePercent, unless the environment says otherwise.
 func (a *app) collectOften() {

@@ -45,7 +45,7 @@ type coder struct {
 	block  []byte // of snappy
 }
 
-var coders = sync.Pool{New: func() any { return new(coder) }}
+var coders pool[coder]
 
 // appender is a byte slice to write to.
 type appender []byte
@@ -88,12 +88,12 @@ func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
 	case compress.Zstd:
 		return zstdEncoder().EncodeAll(src, dst), nil
 	case compress.Snappy:
-		c := coders.Get().(*coder)
-		defer coders.Put(c)
+		c := coders.get()
+		defer coders.put(c)
 		return c.packSnappy(dst, src)
 	case compress.Gzip, compress.Lz4:
-		c := coders.Get().(*coder)
-		defer coders.Put(c)
+		c := coders.get()
+		defer coders.put(c)
 		return c.pack(codec, dst, src)
 	}
 	return dst, fmt.Errorf("no compression has the number %d", codec)
@@ -149,8 +149,8 @@ func unpack(codec compress.Compression, dst, src []byte, limit int) ([]byte, err
 	case compress.Lz4:
 		return unpackLz4(dst, src, limit)
 	case compress.Gzip:
-		c := coders.Get().(*coder)
-		defer coders.Put(c)
+		c := coders.get()
+		defer coders.put(c)
 		return c.ungzip(dst, src, limit)
 	}
 	return dst, fmt.Errorf("no compression has the number %d", codec)

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/segmentio/kafka-go/compress"
 )
@@ -81,7 +80,7 @@ func (c *Cursor) open() bool {
 		return true
 	}
 	if c.buffer == nil {
-		c.buffer = unpacked[c.f.class].Get().(*[]byte)
+		c.buffer = unpacked[c.f.class].get()
 	}
 	if *c.buffer, c.err = unpack(s.codec, (*c.buffer)[:0], s.records, c.f.unpackLimit()); c.err != nil {
 		c.err = c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), c.err))
@@ -96,9 +95,9 @@ func (c *Cursor) Err() error { return c.err }
 
 // Close gives the cursor's memory back.
 func (c *Cursor) Close() {
-	if c.buffer != nil && cap(*c.buffer) <= keptBuffer {
+	if c.buffer != nil && cap(*c.buffer) <= idleBuffer {
 		c.f.class = unpackedClass(cap(*c.buffer))
-		unpacked[c.f.class].Put(c.buffer)
+		unpacked[c.f.class].put(c.buffer)
 	}
 	c.buffer, c.rest = nil, nil
 	c.left, c.batch = 0, len(c.f.sections)
@@ -108,9 +107,7 @@ func (c *Cursor) Close() {
 // batches of one topic are alike, those of another may be ten times as large. Whoever
 // goes through a fetch has one meanwhile: there are as many as goroutines at it, not
 // as many as fetches that wait their turn.
-var unpacked = [2]sync.Pool{{New: newBuffer}, {New: newBuffer}}
-
-func newBuffer() any { return new([]byte) }
+var unpacked [2]pool[[]byte]
 
 const smallUnpacked = 512 << 10
 

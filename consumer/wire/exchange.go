@@ -167,11 +167,12 @@ func (k *call) settle() (answered bool) {
 	return k.state == callAnswered
 }
 
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
+// buffers are of requests and their answers.
+var buffers pool[[]byte]
 
 func recycle(b *[]byte) {
-	if cap(*b) <= keptBuffer {
-		buffers.Put(b)
+	if cap(*b) <= idleBuffer {
+		buffers.put(b)
 	}
 }
 
@@ -187,7 +188,7 @@ func (k *call) exchange(conn net.Conn) error {
 	}
 	into := k.answer
 	if into == nil {
-		into = buffers.Get().(*[]byte)
+		into = buffers.get()
 		defer recycle(into)
 	}
 	body, err := receive(conn, into, id)
@@ -207,7 +208,7 @@ func (k *call) exchange(conn net.Conn) error {
 
 // send writes the request's frame in one piece.
 func (k *call) send(conn io.Writer, version int16, id int32) error {
-	frame := buffers.Get().(*[]byte)
+	frame := buffers.get()
 	defer recycle(frame)
 	b := appendHeader((*frame)[:0], int16(k.api.key), version, id, k.client.Transport.ClientID)
 	if version >= k.api.flexible {

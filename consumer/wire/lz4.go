@@ -127,10 +127,10 @@ func (f *lz4Frame) unpack(dst, src []byte) (out, rest []byte, err error) {
 // block appends what one compressed block unpacks to. Linked blocks refer to what
 // the frame has unpacked to before. A block does not say how long it becomes, and
 // many frames promise 4 MiB for each: it is tried with the place that there is, and
-// that is doubled until it is enough.
+// that grows by half until it is enough.
 func (f *lz4Frame) block(dst, src []byte) ([]byte, error) {
 	at, most := len(dst), min(f.most, lz4Ratio*len(src))
-	for place := min(max(cap(dst)-at, 2*len(src)), most); ; place = min(2*place, most) {
+	for place := min(max(cap(dst)-at, 2*len(src)), most); ; place = min(place+place/2, most) {
 		dst = slices.Grow(dst, place)
 		var before []byte
 		if f.flags&lz4Independent == 0 {

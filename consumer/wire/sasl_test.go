@@ -66,7 +66,7 @@ func newGuarded(t *testing.T, configs map[string]string) *guarded {
 		g.logins.Add(1)
 		if shown := string(req.(*kmsg.SASLAuthenticateRequest).SASLAuthBytes); !strings.HasSuffix(shown, "\x00secret") {
 			// As Kafka has it: connection.failed.authentication.delay.ms.
-			cluster.SleepControl(func() { time.Sleep(100 * time.Millisecond) })
+			cluster.SleepControl(func() { wait(100 * time.Millisecond) })
 			resp := req.ResponseKind().(*kmsg.SASLAuthenticateResponse)
 			message := "Authentication failed: Invalid username or password"
 			resp.ErrorCode, resp.ErrorMessage = int16(kafka.SASLAuthenticationFailed), &message
@@ -107,6 +107,9 @@ func every(interval, span time.Duration, f func()) {
 		f()
 	}
 }
+
+// wait lets the bubble's clock go on.
+func wait(d time.Duration) { every(d, d, func() {}) }
 
 // A session that the broker ends after a time is renewed before that, on the same
 // connection: no request is lost, none is doubled, and no connection is opened anew.
@@ -163,7 +166,7 @@ func TestRefusedLogin(t *testing.T) {
 				if time.Since(began) > 30*time.Second {
 					t.Fatalf("%s: 30 s after it was put right nothing can be produced", name)
 				}
-				every(100*time.Millisecond, 100*time.Millisecond, func() {})
+				wait(100 * time.Millisecond)
 			}
 		})
 	}
@@ -181,7 +184,7 @@ func TestRefusedLogins(t *testing.T) {
 			var callers sync.WaitGroup
 			for range 20 {
 				callers.Go(func() {
-					for began := time.Now(); time.Since(began) < span; time.Sleep(50 * time.Millisecond) {
+					for began := time.Now(); time.Since(began) < span; wait(50 * time.Millisecond) {
 						if produce(t, g.client, "t", 0, "v") != nil {
 							failed.Add(1)
 						}
@@ -208,7 +211,7 @@ func TestRefusedLogins(t *testing.T) {
 			if time.Since(began) > 30*time.Second {
 				t.Fatal("30 s after it was put right nothing can be produced")
 			}
-			time.Sleep(100 * time.Millisecond)
+			wait(100 * time.Millisecond)
 		}
 	})
 }
@@ -260,7 +263,7 @@ func TestSilentLogin(t *testing.T) {
 			if time.Since(began) > time.Minute {
 				t.Fatalf("a minute after the broker speaks again: Topics = %v", err)
 			}
-			every(100*time.Millisecond, 100*time.Millisecond, func() {})
+			wait(100 * time.Millisecond)
 		}
 	})
 }

@@ -1,0 +1,46 @@
+package wire
+
+import (
+	"runtime"
+	"sync"
+)
+
+// pool keeps what is expensive to make for whoever needs one next. A sync.Pool would
+// forget it at the second collection of garbage, and while much is made of little
+// memory there are dozens of those a second: what is used once in a while would be made
+// anew each time, and be the garbage that is collected next. The zero value is empty.
+type pool[T any] struct {
+	mu   sync.Mutex
+	idle []*T
+}
+
+// mostIdle is how many of a kind are kept: as many as are at work at the same time, and
+// one that is held by a goroutine that has to wait.
+var mostIdle = 2 * runtime.NumCPU()
+
+// idleBuffer is the largest buffer that waits in a pool. Larger ones, of batches that are
+// not packed as batches usually are, would be as much memory for good.
+const idleBuffer = 8 << 20
+
+// get returns one that was put, or a zero one.
+func (p *pool[T]) get() *T {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.idle) - 1
+	if last < 0 {
+		return new(T)
+	}
+	x := p.idle[last]
+	p.idle[last] = nil
+	p.idle = p.idle[:last]
+	return x
+}
+
+// put takes one back, unless there are enough.
+func (p *pool[T]) put(x *T) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) < mostIdle {
+		p.idle = append(p.idle, x)
+	}
+}
