@@ -40,8 +40,8 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		// With small memtables most of what compactions write has been written before:
 		// they wait for many tables. A look-up passes over those that cannot hold its
 		// key by their filters.
-		L0CompactionThreshold:     16,
-		L0StopWritesThreshold:     48,
+		L0CompactionThreshold:     32,
+		L0StopWritesThreshold:     80,
 		L0CompactionFileThreshold: 1000,
 		Logger:                    logger{warn: o.Warn, fatal: o.Fatal, failure: s.failure},
 		EventListener: &pebble.EventListener{
