@@ -14,8 +14,8 @@ type Change struct{ Key, Value []byte }
 // indexChange is one entry of an index that comes or goes with the changes. It
 // is local.
 type indexChange struct {
-	key    []byte
-	remove bool
+	key, value []byte
+	remove     bool
 }
 
 // Changes gives the final value of each key that the Tx has changed, and the
@@ -53,7 +53,7 @@ func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
 // rewind drops the changes that were built.
 func (w *work) rewind() {
 	w.built = false
-	w.changes, w.index, w.hints = w.changes[:0], w.index[:0], noHints
+	w.changes, w.index, w.filed, w.hints = w.changes[:0], w.index[:0], w.filed[:0], noHints
 	w.arena.reset()
 }
 
@@ -169,9 +169,9 @@ func (t *Tx) file(e *entry, l *life) {
 	}
 	key := t.named(e.key)
 	if e.file.exists {
-		t.indexChange(kindValueIndex, e.file.at, key, true)
+		t.indexChange(e.file.at, key, true)
 	}
-	t.indexChange(kindValueIndex, at, key, false)
+	t.indexChange(at, key, false)
 	t.hints.values = min(t.hints.values, at)
 }
 
@@ -180,13 +180,13 @@ func (t *Tx) drop(e *entry) {
 	if e.file.exists {
 		key := t.named(e.key)
 		t.remove(key)
-		t.indexChange(kindValueIndex, e.file.at, key, true)
+		t.indexChange(e.file.at, key, true)
 	}
 }
 
-func (t *Tx) indexChange(kind byte, at int64, rest []byte, remove bool) {
-	t.value = appendIndexKey(t.value[:0], kind, at, rest)
-	t.index = append(t.index, indexChange{t.arena.keep(t.value), remove})
+func (t *Tx) indexChange(at int64, key []byte, remove bool) {
+	t.value = appendIndexKey(t.value[:0], kindValueIndex, at, key)
+	t.index = append(t.index, indexChange{key: t.arena.keep(t.value), remove: remove})
 }
 
 func (t *Tx) buildSeen(h [16]byte, e seenEvent) {
@@ -194,15 +194,12 @@ func (t *Tx) buildSeen(h [16]byte, e seenEvent) {
 		return
 	}
 	t.key = append(append(t.key[:0], kindSeen), h[:]...)
-	if e.disk != noTime {
-		t.indexChange(kindSeenIndex, e.disk, t.key[1:], true)
-	}
 	if e.now == noTime {
 		t.remove(t.key)
 		return
 	}
-	t.indexChange(kindSeenIndex, e.now, t.key[1:], false)
-	t.hints.seen = min(t.hints.seen, e.now)
+	t.filed = append(t.filed, remembered{h, e.now})
+	t.hints.seen = min(t.hints.seen, pageEnd(e.now))
 	t.value = appendSeen(t.value[:0], e.now)
 	t.put(t.key, t.value)
 }

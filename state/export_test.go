@@ -33,9 +33,22 @@ func Check(h *Shard) error {
 	if err != nil {
 		return err
 	}
-	c := checker{h: h, keys: map[string][]byte{}, members: map[uint64]int64{}, alive: map[uint64]int64{}}
+	c := checker{h: h, keys: map[string][]byte{}, filed: map[remembered]bool{}, members: map[uint64]int64{}, alive: map[uint64]int64{}}
 	for _, r := range records {
-		c.keys[string(r.Key)] = r.Value
+		if c.keys[string(r.Key)] = r.Value; r.Key[0] != kindSeenIndex {
+			continue
+		}
+		at, _, err := parseIndexKey(r.Key)
+		if err != nil {
+			return err
+		}
+		events, err := decodePage(nil, r.Value, at)
+		if err != nil {
+			return fmt.Errorf("page %x: %w", r.Key, err)
+		}
+		for _, e := range events {
+			c.filed[e] = true
+		}
 	}
 	for _, r := range records {
 		if r.Key[0] >= kindLocal {
@@ -56,6 +69,7 @@ func Check(h *Shard) error {
 type checker struct {
 	h       *Shard
 	keys    map[string][]byte
+	filed   map[remembered]bool
 	members map[uint64]int64 // as found
 	alive   map[uint64]int64 // as told; -1: dead, any number
 }
@@ -91,7 +105,10 @@ func (c *checker) indexed(k parts, r Change, at int64) error {
 	entry, deadline := appendIndexKey(nil, kindValueIndex, at, r.Key), at
 	switch k.kind {
 	case kindSeen:
-		entry = appendIndexKey(nil, kindSeenIndex, at, r.Key[1:])
+		if !c.filed[remembered{k.hash, at}] {
+			return fmt.Errorf("no page lists it until %s", instant(at))
+		}
+		return nil
 	case kindCounter:
 		v, _ := decodeCounter(r.Value)
 		deadline = v.deadline(c.h.store.lifetime)

@@ -97,8 +97,15 @@ func (h *Shard) eachSeen(fn func(event [16]byte)) error {
 // unfilter forgets the filter, so that it is made anew when it is next asked for.
 func (h *Shard) unfilter() { h.seen, h.filtered = nil, false }
 
-// settleSeen puts what a Tx has remembered into the filter.
-func (h *Shard) settleSeen(events map[[16]byte]seenEvent) {
+// settleSeen makes what the shard knows of its events follow a Tx that ended at an
+// instant of stream time.
+func (h *Shard) settleSeen(events map[[16]byte]seenEvent, stream int64) {
+	for _, e := range events {
+		if e.disk != noTime && e.now != noTime && e.now != e.disk {
+			h.doubtful = max(h.doubtful, stream) // a page lists it under e.disk, which has passed
+			break
+		}
+	}
 	if h.seen == nil {
 		return
 	}

@@ -188,7 +188,7 @@ func TestOlderLocalStateIsTakenAgain(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-		}, "local format 0 and this build reads format 1"},
+		}, "local format 1 and this build reads format 2"},
 		"Pebble": {func(t *testing.T, fs vfs.FS) {
 			if err := fs.MkdirAll("state", 0o755); err != nil {
 				t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -181,4 +182,26 @@ func TestExampleChangesAreWellFormed(t *testing.T) {
 			t.Errorf("value %q of kind %q decoded and encoded = %q, %v", c.Value, k.kind, got, err)
 		}
 	}
+}
+
+// A page is read as it was written, or not at all; and it is filed where none of what it
+// lists is remembered any more when it is due.
+func FuzzPage(f *testing.F) {
+	for _, until := range []int64{0, 1, -1, 599e9, 600e9, -600e9, 1772323200e9, noTime + 1, 1<<63 - 1} {
+		f.Add(appendPage(nil, []remembered{{[16]byte{1}, until}, {[16]byte{2}, until}}), pageEnd(until))
+	}
+	f.Fuzz(func(t *testing.T, value []byte, end int64) {
+		events, err := decodePage(nil, value, end)
+		if err != nil {
+			return
+		}
+		if got := appendPage(nil, events); !bytes.Equal(got, value) {
+			t.Fatalf("page %x decoded and encoded = %x", value, got)
+		}
+		for _, e := range events {
+			if late := e.until >= end && end < math.MaxInt64; late || end-e.until > int64(pageSpan) || end < math.MaxInt64 && end%int64(pageSpan) != 0 {
+				t.Fatalf("an event that is remembered until %d is in the page of %d", e.until, end)
+			}
+		}
+	})
 }

@@ -23,7 +23,7 @@ const (
 	// Kinds from here on are local: rebuilt by Load, or told by it.
 	kindLocal      = 0x80
 	kindValueIndex = 0x81 // instant, then the key of a counter, set or suppression
-	kindSeenIndex  = 0x82 // instant, hash
+	kindSeenIndex  = 0x82 // instant, number, number within it: a page of events
 	kindChangelog  = 0x83 // next offset of the changelog
 	kindCaughtUp   = 0x84 // when the copy was last complete
 	kindRestoring  = 0x85 // since when the copy is incomplete

@@ -74,15 +74,15 @@ func TestSweepAfterLoadKeepsWhatWasRememberedAnew(t *testing.T) {
 		}
 	}
 	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(minute(0)); see(tx, 0, false) })
-	o.turn(o.hb, func(tx *state.Tx) { tx.Observe(minute(61)); tx.Sweep(10) })
-	o.turn(o.hb, func(tx *state.Tx) { tx.Observe(minute(62)); see(tx, 62, false) })
+	o.turn(o.hb, func(tx *state.Tx) { tx.Observe(minute(75)); tx.Sweep(10) })
+	o.turn(o.hb, func(tx *state.Tx) { tx.Observe(minute(76)); see(tx, 76, false) })
 	o.turn(o.ha, func(tx *state.Tx) {
 		if n := tx.Sweep(10); n != 0 {
 			t.Errorf("Sweep(10) = %d; want 0", n)
 		}
-		see(tx, 62, true)
+		see(tx, 76, true)
 	})
-	o.turn(o.ha, func(tx *state.Tx) { see(tx, 62, true) })
+	o.turn(o.ha, func(tx *state.Tx) { see(tx, 76, true) })
 	if _, seen := o.indexed(o.ha); seen != 1 {
 		t.Errorf("%d index entries; want 1", seen)
 	}

@@ -71,6 +71,10 @@ func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool
 	if err = cmp.Or(failed, err); err != nil {
 		return err
 	}
+	l.hints.seen = earliestPage(l.filed)
+	if err := h.file(l.batch, l.filed, next); err != nil {
+		return err
+	}
 	if err := h.set(l.batch, []byte{kindChangelog}, encodeLocal(next)); err != nil {
 		return err
 	}
@@ -90,6 +94,7 @@ func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool
 type loader struct {
 	h     *Shard
 	batch *pebble.Batch
+	filed []remembered
 	hints hints
 	entry []byte // scratch: an index entry
 }
@@ -122,12 +127,11 @@ func (l *loader) add(key, value []byte) error {
 // Sweep sees that the value is not filed there.
 func (l *loader) index(kind byte, key []byte, at int64) error {
 	if kind == kindSeen {
-		l.hints.seen = min(l.hints.seen, at)
-		l.entry = appendIndexKey(l.entry[:0], kindSeenIndex, at, key[1:])
-	} else {
-		l.hints.values = min(l.hints.values, at)
-		l.entry = appendIndexKey(l.entry[:0], kindValueIndex, at, key)
+		l.filed = append(l.filed, remembered{[16]byte(key[1:]), at})
+		return nil
 	}
+	l.hints.values = min(l.hints.values, at)
+	l.entry = appendIndexKey(l.entry[:0], kindValueIndex, at, key)
 	return l.h.set(l.batch, l.entry, nil)
 }
 

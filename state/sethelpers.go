@@ -62,7 +62,7 @@ func (v Set) First(n int) []string {
 func (t *Tx) members(number uint64, changes map[string]bool, came []string, n int) []string {
 	out := make([]string, 0, n)
 	t.key = appendMemberKey(t.key[:0], number, "")
-	t.scan(t.key, nil, func(key []byte) bool {
+	t.scan(t.key, nil, func(key, _ []byte) bool {
 		member := string(key[len(t.key):])
 		for len(came) > 0 && len(out) < n && came[0] < member {
 			out, came = append(out, came[0]), came[1:]

@@ -26,10 +26,11 @@ type Shard struct {
 	hints     hints
 	turn      int // which kind of leftovers the next Sweep begins with
 
-	// doubtful is the stream time after the last Load. Load may leave entries
-	// behind in the index of events, of events that the changelog then forgets
-	// or remembers anew. That happens to an event only when stream time has
-	// passed it, so that entries from this instant on are true.
+	// doubtful is the stream time after the last Load, and after the last Tx that
+	// remembered an event anew. Both leave entries behind in the index of events, of
+	// events that are then forgotten or remembered until another instant. That happens
+	// to an event only when stream time has passed it, so that entries from this
+	// instant on are true.
 	doubtful int64
 
 	seen     *seenFilter // of the events on disk; nil: none was made, or they are too many

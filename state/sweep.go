@@ -15,6 +15,11 @@ type sweep struct {
 	member []byte // key of its member to go on with; nil: the first
 	noDead bool   // none is left
 
+	partly []byte       // key of the page of events that was swept in part; empty: none was
+	swept  int          // events of that page that were
+	rest   []byte       // the page without them
+	page   []remembered // scratch
+
 	gone  [][]byte      // keys of dead sets and their members
 	stale []indexChange // index entries that point at nothing
 	arena arena
@@ -30,6 +35,7 @@ type cursor struct {
 func (w *sweep) reset() {
 	w.values, w.seen = cursor{from: w.values.from[:0]}, cursor{from: w.seen.from[:0]}
 	w.dead, w.member, w.noDead = w.dead[:0], w.member[:0], false
+	w.partly, w.swept = w.partly[:0], 0
 	w.gone, w.stale = w.gone[:0], w.stale[:0]
 	w.arena.reset()
 }
@@ -80,10 +86,16 @@ func (t *Tx) Sweep(max int) (removed int) {
 // may still come, and files those again that live longer than was known.
 func (t *Tx) sweepValues(max int) (removed, steps int) {
 	limit := addSaturating(t.pos.stream, -int64(t.shard.store.maxLateness))
-	steps = t.due(kindValueIndex, &t.sweep.values, t.shard.hints.values, limit, max, func(at int64, key []byte) {
-		if t.sweepValue(at, key, limit) {
+	steps = t.due(kindValueIndex, &t.sweep.values, t.shard.hints.values, limit, max, func(at int64, entry, _ []byte, _ int) (steps int, done bool) {
+		_, key, err := parseIndexKey(entry)
+		if err == nil && len(key) == 0 {
+			err = ErrDamaged
+		}
+		t.damaged(entry, err)
+		if err == nil && t.sweepValue(at, key, limit) {
 			removed++
 		}
+		return 1, true
 	})
 	return removed, steps
 }
@@ -122,7 +134,7 @@ func (t *Tx) overdue(e *entry, l *life, exists bool, at, limit int64) bool {
 	case t.err != nil:
 		return false
 	case !e.file.exists || e.file.at != at:
-		t.dropStale(kindValueIndex, at, []byte(e.key))
+		t.dropStale(at, []byte(e.key))
 		return false
 	case exists && l.deadline(t.shard.store.lifetime) >= limit:
 		e.file.renew, e.dirty = true, true
@@ -131,38 +143,16 @@ func (t *Tx) overdue(e *entry, l *life, exists bool, at, limit int64) bool {
 	return exists
 }
 
-func (t *Tx) dropStale(kind byte, at int64, rest []byte) {
+func (t *Tx) dropStale(at int64, key []byte) {
 	w := &t.sweep
-	t.value = appendIndexKey(t.value[:0], kind, at, rest)
-	w.stale = append(w.stale, indexChange{w.arena.keep(t.value), true})
+	t.value = appendIndexKey(t.value[:0], kindValueIndex, at, key)
+	w.stale = append(w.stale, indexChange{key: w.arena.keep(t.value), remove: true})
 }
 
-// sweepSeen removes events that are forgotten.
-func (t *Tx) sweepSeen(max int) (removed, steps int) {
-	steps = t.due(kindSeenIndex, &t.sweep.seen, t.shard.hints.seen, t.pos.stream, max, func(at int64, rest []byte) {
-		h := [16]byte(rest)
-		e, changed := t.seen[h]
-		if !changed {
-			e.disk = at
-			if at < t.shard.doubtful {
-				e.disk = t.seenOnDisk(h)
-			}
-		}
-		switch {
-		case e.disk != at:
-			t.dropStale(kindSeenIndex, at, rest)
-		case !changed:
-			t.seen[h] = seenEvent{disk: at, now: noTime}
-			t.grow(1, 1+len(h))
-			removed++
-		}
-	})
-	return removed, steps
-}
-
-// due calls fn for at most max entries of an index that are before limit, and
-// remembers where it stopped.
-func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at int64, rest []byte)) (steps int) {
+// due calls fn for the entries of an index that are before limit, in their order, with
+// the number of steps that are left of max, and remembers where it stopped. fn says how
+// many it took, and whether it is done with the entry.
+func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at int64, key, value []byte, left int) (steps int, done bool)) (steps int) {
 	if c.used {
 		hint = c.at
 	}
@@ -173,18 +163,19 @@ func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at in
 		c.from = appendIndexKey(c.from, kind, hint, "") // not through what is deleted
 	}
 	stopped := false
-	t.scan([]byte{kind}, c.from, func(key []byte) bool {
-		at, rest, err := parseIndexKey(key)
-		if err == nil && (len(rest) == 0 || kind == kindSeenIndex && len(rest) != 16) {
-			err = ErrDamaged
-		}
+	t.scan([]byte{kind}, c.from, func(key, value []byte) bool {
+		at, _, err := parseIndexKey(key)
 		t.damaged(key, err)
-		if steps == max || at >= limit || t.err != nil {
+		done := false
+		if steps < max && at < limit && t.err == nil {
+			var n int
+			n, done = fn(at, key, value, max-steps)
+			steps += n
+		}
+		if !done || t.err != nil {
 			c.from, c.at, stopped = append(c.from[:0], key...), at, true
 			return false
 		}
-		steps++
-		fn(at, rest)
 		return true
 	})
 	c.used = true
@@ -201,7 +192,7 @@ func (t *Tx) sweepDead(max int) (removed, steps int) {
 		return 0, 0
 	}
 	w.noDead = true
-	t.scan([]byte{kindDeadSet}, w.dead, func(key []byte) bool {
+	t.scan([]byte{kindDeadSet}, w.dead, func(key, _ []byte) bool {
 		k, err := parseKey(key)
 		if t.damaged(key, err); err != nil {
 			return false
@@ -224,7 +215,7 @@ func (t *Tx) sweepDead(max int) (removed, steps int) {
 func (t *Tx) sweepMembers(number uint64, max int) (removed int, done bool) {
 	w := &t.sweep
 	done = true
-	t.scan(appendMemberKey(nil, number, ""), slices.Clone(w.member), func(key []byte) bool {
+	t.scan(appendMemberKey(nil, number, ""), slices.Clone(w.member), func(key, _ []byte) bool {
 		if removed == max {
 			w.member, done = append(w.member[:0], key...), false
 			return false
@@ -243,4 +234,7 @@ func (t *Tx) buildSwept() {
 		t.remove(key)
 	}
 	t.index = append(t.index, t.sweep.stale...)
+	if w := &t.sweep; len(w.partly) > 0 {
+		t.index = append(t.index, indexChange{key: t.arena.keep(w.partly), value: t.arena.keep(w.rest)})
+	}
 }

@@ -35,7 +35,8 @@ type work struct {
 	built   bool
 	changes []Change
 	index   []indexChange
-	hints   hints // of the index changes
+	filed   []remembered // events that are remembered until another instant than before
+	hints   hints        // of both
 
 	arena arena  // of changes and index
 	key   []byte // scratch
@@ -136,11 +137,11 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 
 // scan gives each key on disk with this prefix, from the key from on
 // unless that is empty, until fn gives false.
-func (t *Tx) scan(prefix, from []byte, fn func(key []byte) bool) {
+func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 	if t.err != nil {
 		return
 	}
-	err := t.shard.scan(prefix, from, func(key, _ []byte) (bool, error) { return fn(key), nil })
+	err := t.shard.scan(prefix, from, func(key, value []byte) (bool, error) { return fn(key, value), nil })
 	if err != nil {
 		t.fail(err)
 	}
@@ -201,11 +202,14 @@ func (t *Tx) write(nextChangelog int64) error {
 		if c.remove {
 			err = h.remove(b, c.key)
 		} else {
-			err = h.set(b, c.key, nil)
+			err = h.set(b, c.key, c.value)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	if err := h.file(b, t.filed, nextChangelog); err != nil {
+		return err
 	}
 	if err := h.set(b, []byte{kindChangelog}, encodeLocal(nextChangelog)); err != nil {
 		return err
@@ -220,7 +224,7 @@ func (t *Tx) settle(nextChangelog int64) {
 	for o, p := range t.sources {
 		h.sources[o] = p
 	}
-	h.settleSeen(t.seen)
+	h.settleSeen(t.seen, t.pos.stream)
 	for _, c := range t.changes {
 		h.recent.wrote(c)
 	}
