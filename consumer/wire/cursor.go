@@ -80,7 +80,7 @@ func (c *Cursor) open() bool {
 		return true
 	}
 	if c.buffer == nil {
-		c.buffer = unpacked[c.f.class].get()
+		c.buffer = unpacked.get(c.f.unpacked)
 	}
 	if *c.buffer, c.err = unpack(s.codec, (*c.buffer)[:0], s.records, c.f.unpackLimit()); c.err != nil {
 		c.err = c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), c.err))
@@ -95,29 +95,19 @@ func (c *Cursor) Err() error { return c.err }
 
 // Close gives the cursor's memory back.
 func (c *Cursor) Close() {
-	if c.buffer != nil && cap(*c.buffer) <= idleBuffer {
-		c.f.class = unpackedClass(cap(*c.buffer))
-		unpacked[c.f.class].put(c.buffer)
+	if c.buffer != nil {
+		c.f.unpacked = cap(*c.buffer)
+		unpacked.put(c.buffer)
 	}
 	c.buffer, c.rest = nil, nil
 	c.left, c.batch = 0, len(c.f.sections)
 }
 
-// unpacked are buffers for the records of one batch, small ones and large ones: the
-// batches of one topic are alike, those of another may be ten times as large. Whoever
-// goes through a fetch has one meanwhile: there are as many as goroutines at it, not
-// as many as fetches that wait their turn.
-var unpacked [2]pool[[]byte]
-
-const smallUnpacked = 512 << 10
-
-// unpackedClass returns the kind of buffer for so many bytes.
-func unpackedClass(n int) int {
-	if n <= smallUnpacked {
-		return 0
-	}
-	return 1
-}
+// unpacked are buffers for the records of one batch: the batches of one topic are alike,
+// those of another may be ten times as large. Whoever goes through a fetch has one
+// meanwhile: there are as many as goroutines at it, not as many as fetches that wait
+// their turn.
+var unpacked = bufferPool{small: 512 << 10}
 
 func (f *Fetched) unpackLimit() int {
 	if f.limit > 0 {

@@ -45,6 +45,7 @@ type call struct {
 	api     api
 	request string                                          // what is asked, for errors
 	route   func(protocol.Cluster) (protocol.Broker, error) // nil: any broker
+	size    int                                             // about how many bytes the body has, if they are many
 	write   func(b []byte, version int16) []byte            // appends the body
 	read    func(r *reader, version int16)                  // takes the body apart; what it keeps lies in answer
 	answer  *[]byte                                         // buffer for the response that outlives the call; nil: a pooled one
@@ -167,14 +168,9 @@ func (k *call) settle() (answered bool) {
 	return k.state == callAnswered
 }
 
-// buffers are of requests and their answers.
-var buffers pool[[]byte]
-
-func recycle(b *[]byte) {
-	if cap(*b) <= idleBuffer {
-		buffers.put(b)
-	}
-}
+// buffers are of requests and their answers: most are of some hundred bytes, those with
+// batches of some hundred thousand.
+var buffers = bufferPool{small: 64 << 10}
 
 func (k *call) exchange(conn net.Conn) error {
 	k.remote = conn.RemoteAddr().String()
@@ -188,8 +184,8 @@ func (k *call) exchange(conn net.Conn) error {
 	}
 	into := k.answer
 	if into == nil {
-		into = buffers.get()
-		defer recycle(into)
+		into = buffers.get(0)
+		defer buffers.put(into)
 	}
 	body, err := receive(conn, into, id)
 	if err != nil {
@@ -208,8 +204,8 @@ func (k *call) exchange(conn net.Conn) error {
 
 // send writes the request's frame in one piece.
 func (k *call) send(conn io.Writer, version int16, id int32) error {
-	frame := buffers.get()
-	defer recycle(frame)
+	frame := buffers.get(k.size)
+	defer buffers.put(frame)
 	b := appendHeader((*frame)[:0], int16(k.api.key), version, id, k.client.Transport.ClientID)
 	if version >= k.api.flexible {
 		b = append(b, 0) // no tagged fields

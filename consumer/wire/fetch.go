@@ -60,7 +60,7 @@ type Fetched struct {
 	sections []section
 	filter   abortFilter
 	cursor   Cursor // of Each
-	class    int    // of buffer that the last batches took
+	unpacked int    // bytes of the buffer that the last batches took
 }
 
 // Fetch reads records of one partition, waiting up to req.MaxWait for them. It

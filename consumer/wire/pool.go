@@ -18,10 +18,6 @@ type pool[T any] struct {
 // one that is held by a goroutine that has to wait.
 var mostIdle = 2 * runtime.NumCPU()
 
-// idleBuffer is the largest buffer that waits in a pool. Larger ones, of batches that are
-// not packed as batches usually are, would be as much memory for good.
-const idleBuffer = 8 << 20
-
 // get returns one that was put, or a zero one.
 func (p *pool[T]) get() *T {
 	p.mu.Lock()
@@ -42,5 +38,33 @@ func (p *pool[T]) put(x *T) {
 	defer p.mu.Unlock()
 	if len(p.idle) < mostIdle {
 		p.idle = append(p.idle, x)
+	}
+}
+
+// bufferPool keeps small buffers and large ones apart, so that who needs little does not
+// take the place of who needs much.
+type bufferPool struct {
+	small        int // bytes that a small one has at most
+	little, much pool[[]byte]
+}
+
+// idleBuffer is the largest buffer that waits in a pool. Larger ones, of batches that are
+// not packed as batches usually are, would be as much memory for good.
+const idleBuffer = 8 << 20
+
+func (p *bufferPool) kind(size int) *pool[[]byte] {
+	if size <= p.small {
+		return &p.little
+	}
+	return &p.much
+}
+
+// get returns a buffer for about so many bytes, which may have any length.
+func (p *bufferPool) get(size int) *[]byte { return p.kind(size).get() }
+
+// put takes a buffer back.
+func (p *bufferPool) put(b *[]byte) {
+	if n := cap(*b); n <= idleBuffer {
+		p.kind(n).put(b)
 	}
 }

@@ -139,6 +139,7 @@ func (p *produce) Split(layout protocol.Cluster) ([]protocol.Message, protocol.M
 			groups[leader.ID] = k
 		}
 		k.parts = append(k.parts, part)
+		k.size += len(part.Batch)
 	}
 	messages := make([]protocol.Message, len(p.calls))
 	for i, k := range p.calls {
