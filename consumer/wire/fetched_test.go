@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/segmentio/kafka-go/compress"
 )
 
@@ -314,5 +316,32 @@ func TestUnpackSmallFrames(t *testing.T) {
 		if got := values(t, f); got != want {
 			t.Fatalf("a zstd batch with a value of %d bytes gives one of %d", len(want), len(got))
 		}
+	}
+}
+
+// What is written with snappy is in blocks, as Java writes it, so that brokers check it
+// block by block; others read it as they read Java's.
+func TestSnappyIsWrittenInBlocks(t *testing.T) {
+	want := []byte(strings.Repeat("some text that repeats itself, and is longer than two blocks. ", 5000))
+	packed, err := pack(compress.Snappy, []byte("before "), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed = packed[len("before "):]
+	z := compress.Snappy.Codec().NewReader(bytes.NewReader(packed))
+	got, err := io.ReadAll(z)
+	if err := errors.Join(err, z.Close()); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("kafka-go reads %d bytes, %v; want %d", len(got), err, len(want))
+	}
+	blocks := 0
+	for rest := packed[xerialHeader:]; len(rest) > 0; blocks++ {
+		n := 4 + binary.BigEndian.Uint32(rest)
+		if size, err := s2.DecodedLen(rest[4:n]); err != nil || size > snappyBlock {
+			t.Errorf("block %d holds %d bytes (%v); want %d at most", blocks, size, err, snappyBlock)
+		}
+		rest = rest[n:]
+	}
+	if want := (len(want) + snappyBlock - 1) / snappyBlock; blocks != want || !bytes.HasPrefix(packed, xerialMagic) {
+		t.Errorf("%d blocks behind %q; want %d behind Java's header", blocks, packed[:xerialHeader], want)
 	}
 }
