@@ -85,12 +85,19 @@ func (h *Shard) filter() error {
 	return h.eachSeen(h.seen.add)
 }
 
+// eachSeen goes through the pages, which list each event that is remembered, some under
+// several instants: a few hundred with one look.
 func (h *Shard) eachSeen(fn func(event [16]byte)) error {
-	return h.scan([]byte{kindSeen}, nil, func(key, _ []byte) (bool, error) {
-		if len(key) == 1+16 { // whatever else there is, Tx.Seen does not ask for it
-			fn([16]byte(key[1:]))
+	var events []remembered
+	return h.scan([]byte{kindSeenIndex}, nil, func(key, value []byte) (bool, error) {
+		end, _, err := parseIndexKey(key)
+		if err == nil {
+			events, err = decodePage(events[:0], value, end)
 		}
-		return true, nil
+		for _, e := range events {
+			fn(e.hash)
+		}
+		return true, err
 	})
 }
 
