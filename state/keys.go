@@ -136,6 +136,9 @@ func appendBlockKey(dst []byte, counter string, slot int) []byte {
 	return append(dst, byte(slot))
 }
 
+// indexHead is the kind and the instant of an entry of an index.
+const indexHead = 1 + 8
+
 // appendIndexKey gives an entry of one of the two indexes; entries sort by
 // instant. The instant's sign bit is turned so that bytes sort as numbers do.
 func appendIndexKey[T []byte | string](dst []byte, kind byte, at int64, rest T) []byte {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"math"
 	"slices"
 	"time"
 
@@ -138,13 +137,4 @@ func (t *Tx) forget(e remembered) bool {
 	t.seen[e.hash] = seenEvent{disk: e.until, now: noTime}
 	t.grow(1, 1+len(e.hash))
 	return true
-}
-
-// earliestPage gives the instant of the first page that events are filed in.
-func earliestPage(events []remembered) int64 {
-	first := int64(math.MaxInt64)
-	for _, e := range events {
-		first = min(first, pageEnd(e.until))
-	}
-	return first
 }

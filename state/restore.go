@@ -71,7 +71,6 @@ func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool
 	if err = cmp.Or(failed, err); err != nil {
 		return err
 	}
-	l.hints.seen = earliestPage(l.filed)
 	if err := h.file(l.batch, l.filed, next); err != nil {
 		return err
 	}
@@ -127,6 +126,7 @@ func (l *loader) add(key, value []byte) error {
 // Sweep sees that the value is not filed there.
 func (l *loader) index(kind byte, key []byte, at int64) error {
 	if kind == kindSeen {
+		l.hints.seen = min(l.hints.seen, pageEnd(at))
 		l.filed = append(l.filed, remembered{[16]byte(key[1:]), at})
 		return nil
 	}

@@ -87,12 +87,10 @@ func (t *Tx) Sweep(max int) (removed int) {
 func (t *Tx) sweepValues(max int) (removed, steps int) {
 	limit := addSaturating(t.pos.stream, -int64(t.shard.store.maxLateness))
 	steps = t.due(kindValueIndex, &t.sweep.values, t.shard.hints.values, limit, max, func(at int64, entry, _ []byte, _ int) (steps int, done bool) {
-		_, key, err := parseIndexKey(entry)
-		if err == nil && len(key) == 0 {
-			err = ErrDamaged
-		}
-		t.damaged(entry, err)
-		if err == nil && t.sweepValue(at, key, limit) {
+		key := entry[indexHead:]
+		if len(key) == 0 {
+			t.damaged(entry, ErrDamaged)
+		} else if t.sweepValue(at, key, limit) {
 			removed++
 		}
 		return 1, true

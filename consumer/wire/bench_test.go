@@ -8,7 +8,6 @@ import (
 
 	"github.com/segmentio/kafka-go/compress"
 
-	"trailhound/consumer/internal/race"
 )
 
 // event is about the size of a CloudTrail event, and compresses about as well.
@@ -102,9 +101,6 @@ func BenchmarkEncode(b *testing.B) {
 // TestAllocations keeps the hot paths free of work for the garbage collector: a few
 // allocations for a whole fetch or batch, of thousands of records, are allowed.
 func TestAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector makes pools forget")
-	}
 	for _, codec := range allCodecs {
 		set, records := benchSet(t, codec)
 		var f Fetched
