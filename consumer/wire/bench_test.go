@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/segmentio/kafka-go/compress"
-
 )
 
 // event is about the size of a CloudTrail event, and compresses about as well.
