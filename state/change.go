@@ -34,7 +34,7 @@ func (t *Tx) Empty() bool {
 	case 0:
 		return true
 	case 1:
-		return t.changes[0].Key[0] == kindPosition && t.pos.same(base)
+		return t.changes[0].Key[0] == kindPosition && t.pos.same(base) // no pages, or they were changes too
 	}
 	return false
 }
@@ -53,7 +53,7 @@ func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
 // rewind drops the changes that were built.
 func (w *work) rewind() {
 	w.built = false
-	w.changes, w.index, w.filed, w.hints = w.changes[:0], w.index[:0], w.filed[:0], noHints
+	w.changes, w.index, w.pages, w.hints = w.changes[:0], w.index[:0], w.pages[:0], noHints
 	w.arena.reset()
 }
 
@@ -72,9 +72,7 @@ func (t *Tx) build() {
 	for _, e := range t.suppressions {
 		t.buildSuppression(e)
 	}
-	for h, e := range t.seen {
-		t.buildSeen(h, e)
-	}
+	t.buildPages()
 	t.buildSwept()
 	t.buildPositions()
 	slices.SortFunc(t.changes, func(a, b Change) int { return bytes.Compare(a.Key, b.Key) })
@@ -189,21 +187,6 @@ func (t *Tx) indexChange(at int64, key []byte, remove bool) {
 	t.index = append(t.index, indexChange{key: t.arena.keep(t.value), remove: remove})
 }
 
-func (t *Tx) buildSeen(h [16]byte, e seenEvent) {
-	if e.now == e.disk {
-		return
-	}
-	t.key = append(append(t.key[:0], kindSeen), h[:]...)
-	if e.now == noTime {
-		t.remove(t.key)
-		return
-	}
-	t.filed = append(t.filed, remembered{h, e.now})
-	t.hints.seen = min(t.hints.seen, pageEnd(e.now))
-	t.value = appendSeen(t.value[:0], e.now)
-	t.put(t.key, t.value)
-}
-
 func (t *Tx) buildPositions() {
 	for o, p := range t.sources {
 		if last, ok := t.shard.sources[o]; ok && last == p {
@@ -217,10 +200,17 @@ func (t *Tx) buildPositions() {
 	for name, value := range t.meta {
 		t.buildMeta(name, value)
 	}
-	if base := &t.shard.pos; !t.pos.same(base) || t.pos.work != base.work {
-		t.value = t.pos.append(t.value[:0])
+	if base, pos := &t.shard.pos, t.position(); !pos.same(base) || pos.work != base.work {
+		t.value = pos.append(t.value[:0])
 		t.put(positionKey, t.value)
 	}
+}
+
+// position is the one behind the changes: the pages among them have taken numbers too.
+func (t *Tx) position() position {
+	pos := t.pos
+	pos.next += uint64(len(t.pages))
+	return pos
 }
 
 // buildMeta leaves a record alone that is as it was.

@@ -27,36 +27,30 @@ func Dump(h *Shard, local bool) (records []Change, err error) {
 
 // Check gives the first record on disk that does not fit the others: a value
 // that Sweep would never find, a set with a wrong number of members, a member
-// or a block of evidence that nobody would remove.
+// or a block of evidence that nobody would remove, an event of a page that the shard
+// does not know.
 func Check(h *Shard) error {
 	records, err := Dump(h, true)
 	if err != nil {
 		return err
 	}
-	c := checker{h: h, keys: map[string][]byte{}, filed: map[remembered]bool{}, members: map[uint64]int64{}, alive: map[uint64]int64{}}
+	c := checker{h: h, keys: map[string][]byte{}, members: map[uint64]int64{}, alive: map[uint64]int64{}}
 	for _, r := range records {
-		if c.keys[string(r.Key)] = r.Value; r.Key[0] != kindSeenIndex {
-			continue
-		}
-		at, _, err := parseIndexKey(r.Key)
-		if err != nil {
-			return err
-		}
-		events, err := decodePage(nil, r.Value, at)
-		if err != nil {
-			return fmt.Errorf("page %x: %w", r.Key, err)
-		}
-		for _, e := range events {
-			c.filed[e] = true
-		}
+		c.keys[string(r.Key)] = r.Value
 	}
 	for _, r := range records {
+		if r.Key[0] == kindPageIndex {
+			c.filed++
+		}
 		if r.Key[0] >= kindLocal {
 			continue
 		}
 		if err := c.record(r); err != nil {
 			return fmt.Errorf("record %q: %w", r.Key, err)
 		}
+	}
+	if c.pages != c.filed {
+		return fmt.Errorf("%d entries in the index of %d pages", c.filed, c.pages)
 	}
 	for number, n := range c.members {
 		if want, ok := c.alive[number]; !ok || want >= 0 && want != n {
@@ -69,7 +63,8 @@ func Check(h *Shard) error {
 type checker struct {
 	h       *Shard
 	keys    map[string][]byte
-	filed   map[remembered]bool
+	pages   int
+	filed   int              // pages in the index
 	members map[uint64]int64 // as found
 	alive   map[uint64]int64 // as told; -1: dead, any number
 }
@@ -79,7 +74,7 @@ func (c *checker) record(r Change) error {
 	if err != nil {
 		return err
 	}
-	at, indexed, err := checkValue(k.kind, r.Value)
+	at, indexed, err := checkValue(&k, r.Value)
 	if err != nil {
 		return err
 	}
@@ -87,6 +82,8 @@ func (c *checker) record(r Change) error {
 		return c.indexed(k, r, at)
 	}
 	switch k.kind {
+	case kindPage:
+		return c.page(k.page, r.Value)
 	case kindMember:
 		c.members[k.set]++
 	case kindDeadSet:
@@ -101,14 +98,34 @@ func (c *checker) record(r Change) error {
 	return nil
 }
 
+func (c *checker) page(p pageID, value []byte) error {
+	c.pages++
+	events, err := decodePage(nil, value, p.end)
+	if err != nil {
+		return err
+	}
+	if next := c.h.pos.next; next > noPosition.next && p.number >= next { // else the pages are those of a dump
+		return fmt.Errorf("page %d, and the next number is %d", p.number, next)
+	}
+	key, count := p.appendIndex(nil, nil, len(events))
+	if got, ok := c.keys[string(key)]; !ok || !bytes.Equal(got, count) {
+		return fmt.Errorf("in the index of pages it has %x, %t; want %x", got, ok, count)
+	}
+	for _, e := range events {
+		until, err := c.h.known.until(c.h, e.hash)
+		if err != nil {
+			return err
+		}
+		if e.until >= c.h.pos.stream && until < e.until {
+			return fmt.Errorf("event %x is known until %s; want %s", e.hash, when(until), when(e.until))
+		}
+	}
+	return nil
+}
+
 func (c *checker) indexed(k parts, r Change, at int64) error {
 	entry, deadline := appendIndexKey(nil, kindValueIndex, at, r.Key), at
 	switch k.kind {
-	case kindSeen:
-		if !c.filed[remembered{k.hash, at}] {
-			return fmt.Errorf("no page lists it until %s", instant(at))
-		}
-		return nil
 	case kindCounter:
 		v, _ := decodeCounter(r.Value)
 		deadline = v.deadline(c.h.store.lifetime)
@@ -146,6 +163,12 @@ func Remembers(h *Shard, key []byte) bool {
 	_, _, known := h.recent.get(key)
 	return known
 }
+
+// SmallRuns lets runs of events have n events at most.
+func SmallRuns(s *Store, n int) { s.runEvents = n }
+
+// Runs gives the number of runs of events that the shard has.
+func Runs(h *Shard) int { return len(h.known.runs) }
 
 // Flush waits until what was applied is on disk.
 func Flush(t interface{ Fatal(...any) }, s *Store) {

@@ -16,7 +16,7 @@ import (
 // A directory that the first release has written is opened by each later one, or, once
 // the local format is another, emptied for the changelog to fill.
 func TestFormatOfLocalState(t *testing.T) {
-	const dir = "testdata/format/local-2"
+	const dir = "testdata/format/local-3"
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && *update {
 		writeLocalState(t, dir)
 	}
@@ -43,7 +43,7 @@ func TestFormatOfLocalState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	formattest.Written(t, "local", 2, got, meaning)
+	formattest.Written(t, "local", localFormat, got, meaning)
 	if at := h.Position(); at.Changelog != 77 || at.Work != 9 {
 		t.Errorf("Position() = %+v; want changelog 77 and work 9", at)
 	}

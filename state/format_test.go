@@ -33,10 +33,10 @@ func meaning(s formattest.Sample) (string, error) {
 	if k.kind == kindClaim {
 		return "a claim", nil // nobody reads what is in it
 	}
-	if _, _, err := checkValue(k.kind, s.Bytes); err != nil {
+	if _, _, err := checkValue(&k, s.Bytes); err != nil {
 		return "", err
 	}
-	what, err := meaningOf(k.kind, s.Bytes)
+	what, err := meaningOf(&k, s.Bytes)
 	return strings.TrimSpace(fmt.Sprintf("%s %s", meaningOfKey(&k), what)), err
 }
 
@@ -48,8 +48,8 @@ func meaningOfKey(k *parts) string {
 		return fmt.Sprintf("%c %s/%s/%s slot %d", k.kind, k.rule, k.key, k.name, k.slot)
 	case kindSuppression:
 		return fmt.Sprintf("%c %s/%s %x", k.kind, k.rule, k.key, k.hash)
-	case kindSeen:
-		return fmt.Sprintf("%c %x", k.kind, k.hash)
+	case kindPage:
+		return fmt.Sprintf("%c page %d of %s", k.kind, k.page.number, when(k.page.end))
 	case kindMember:
 		return fmt.Sprintf("%c set %d member %s", k.kind, k.set, k.member)
 	case kindDeadSet:
@@ -62,8 +62,8 @@ func meaningOfKey(k *parts) string {
 	return string(k.kind)
 }
 
-func meaningOf(kind byte, value []byte) (string, error) {
-	switch kind {
+func meaningOf(k *parts, value []byte) (string, error) {
+	switch k.kind {
 	case kindCounter:
 		c, err := decodeCounter(value)
 		if err != nil {
@@ -79,12 +79,16 @@ func meaningOf(kind byte, value []byte) (string, error) {
 	case kindSuppression:
 		u, err := decodeSuppression(value)
 		return fmt.Sprintf("held %d, %s", u.held, meaningOfLife(&u.life)), err
-	case kindSeen:
-		until, err := decodeSeen(value)
-		return "until " + when(until), err
+	case kindPage:
+		events, err := decodePage(nil, value, k.page.end)
+		var out []string
+		for _, e := range events {
+			out = append(out, fmt.Sprintf("%x until %s", e.hash, when(e.until)))
+		}
+		return strings.Join(out, ", "), err
 	case kindPosition:
 		p, err := decodePosition(value)
-		return fmt.Sprintf("work %d stream %s next set %d fingerprint %q", p.work, when(p.stream), p.nextSet, p.fingerprint), err
+		return fmt.Sprintf("work %d stream %s next number %d fingerprint %q", p.work, when(p.stream), p.next, p.fingerprint), err
 	case kindSource:
 		p, err := decodeSource(value)
 		return fmt.Sprintf("offset %d index %d", p.offset, p.index), err
@@ -188,7 +192,7 @@ func TestOlderLocalStateIsTakenAgain(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-		}, "local format 1 and this build reads format 2"},
+		}, fmt.Sprintf("local format %d and this build reads format %d", localFormat-1, localFormat)},
 		"Pebble": {func(t *testing.T, fs vfs.FS) {
 			if err := fs.MkdirAll("state", 0o755); err != nil {
 				t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 )
 
 // reencode decodes a value of a kind and encodes it again.
-func reencode(kind byte, value []byte) ([]byte, error) {
-	switch kind {
+func reencode(k *parts, value []byte) ([]byte, error) {
+	switch k.kind {
 	case kindCounter:
 		c, err := decodeCounter(value)
 		return c.append(nil), err
@@ -24,9 +24,9 @@ func reencode(kind byte, value []byte) ([]byte, error) {
 	case kindSuppression:
 		u, err := decodeSuppression(value)
 		return u.append(nil), err
-	case kindSeen:
-		until, err := decodeSeen(value)
-		return appendSeen(nil, until), err
+	case kindPage:
+		events, err := decodePage(nil, value, k.page.end)
+		return appendPage(nil, events), err
 	case kindPosition:
 		p, err := decodePosition(value)
 		return p.append(nil), err
@@ -36,12 +36,12 @@ func reencode(kind byte, value []byte) ([]byte, error) {
 	case kindEvidence:
 		return reencodeBlock(value)
 	}
-	_, _, err := checkValue(kind, value)
+	_, _, err := checkValue(k, value)
 	return value, err
 }
 
 func reencodeBlock(value []byte) ([]byte, error) {
-	if _, _, err := checkValue(kindEvidence, value); err != nil {
+	if _, _, err := checkValue(&parts{kind: kindEvidence}, value); err != nil {
 		return nil, err
 	}
 	refs, err := appendRefs(nil, value[1:], blockRefs)
@@ -65,14 +65,14 @@ func FuzzChange(f *testing.F) {
 		if got := k.append(nil); !bytes.Equal(got, key) {
 			t.Fatalf("key %q decoded and encoded = %q", key, got)
 		}
-		_, _, err = checkValue(k.kind, value)
+		_, _, err = checkValue(&k, value)
 		if len(value) > 0 && value[0] != formatVersion && k.kind != kindClaim && !errors.Is(err, ErrFormat) {
 			t.Fatalf("checkValue(%q, %q) = %v; want ErrFormat", k.kind, value, err)
 		}
 		if err != nil {
 			return
 		}
-		if got, err := reencode(k.kind, value); err != nil || !bytes.Equal(got, value) {
+		if got, err := reencode(&k, value); err != nil || !bytes.Equal(got, value) {
 			t.Fatalf("value %q of kind %q decoded and encoded = %q, %v", value, k.kind, got, err)
 		}
 	})
@@ -125,20 +125,20 @@ func exampleChanges() []Change {
 		block = append(block[:1:1], appendRef(block[1:], &r, nanos(r.Time))...)
 	}
 	named := func(kind byte) parts {
-		return parts{kind: kind, rule: []byte("rule"), key: []byte("key"), name: []byte("name"), slot: 6, hash: [16]byte{1}, set: 3, member: []byte("m"), partition: -1}
+		return parts{kind: kind, rule: []byte("rule"), key: []byte("key"), name: []byte("name"), slot: 6, hash: [16]byte{1}, page: pageID{number: 5, end: 600e9}, set: 3, member: []byte("m"), partition: -1}
 	}
 	c := counter{count: -5, total: 18, first: 1e9, life: own, head: head}
 	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
 	m := set{number: 3, count: 9, life: early}
 	u := suppression{held: 4, life: unlimited}
-	p := position{work: 9, stream: 1e9, nextSet: 4, fingerprint: []byte("f")}
+	p := position{work: 9, stream: 1e9, next: 4, fingerprint: []byte("f")}
 	var changes []Change
 	for _, v := range []struct {
 		kind  byte
 		value []byte
 	}{
 		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
-		{kindSeen, appendSeen(nil, 3e9)}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, []byte{1}},
+		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, []byte{1}},
 		{kindMeta, []byte("\x01value")}, {kindSource, sourcePosition{-1, 7}.append(nil)}, {kindPosition, p.append(nil)},
 		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
 	} {
@@ -178,7 +178,7 @@ func TestExampleChangesAreWellFormed(t *testing.T) {
 		if err != nil {
 			t.Errorf("parseKey(%q) = %v; want nil", c.Key, err)
 		}
-		if got, err := reencode(k.kind, c.Value); err != nil || !bytes.Equal(got, c.Value) {
+		if got, err := reencode(&k, c.Value); err != nil || !bytes.Equal(got, c.Value) {
 			t.Errorf("value %q of kind %q decoded and encoded = %q, %v", c.Value, k.kind, got, err)
 		}
 	}

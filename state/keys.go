@@ -10,23 +10,25 @@ import (
 const (
 	kindClaim       = '!' // the fixed key of claims; never stored
 	kindCounter     = 'c' // rule, key, name: a counter with its newest evidence
-	kindSeen        = 'd' // hash of rule, key and event id: an event that was evaluated
 	kindEvidence    = 'e' // rule, key, name, slot: a full block of older evidence
 	kindDeadSet     = 'g' // set number: the set's members can be removed
 	kindMeta        = 'i' // name: a small named record
 	kindMember      = 'm' // set number, member
 	kindSource      = 'o' // topic id, partition: the last source evaluated
 	kindPosition    = 'p' // the shard's position
+	kindPage        = 'r' // number, instant: a page of events that were evaluated
 	kindSet         = 's' // rule, key, name: a set without its members
 	kindSuppression = 'u' // rule, key, hash of the dedup string
 
 	// Kinds from here on are local: rebuilt by Load, or told by it.
 	kindLocal      = 0x80
 	kindValueIndex = 0x81 // instant, then the key of a counter, set or suppression
-	kindSeenIndex  = 0x82 // instant, number, number within it: a page of events
+	kindPageIndex  = 0x82 // instant, number: a page of events, and how many they are
 	kindChangelog  = 0x83 // next offset of the changelog
 	kindCaughtUp   = 0x84 // when the copy was last complete
 	kindRestoring  = 0x85 // since when the copy is incomplete
+	kindRun        = 0x86 // number: a run of events that were evaluated
+	kindRunBlock   = 0x87 // number of a run, block: a part of its events
 )
 
 // ClaimKey is the changelog key of claim records, by which an owner finds the
@@ -45,6 +47,7 @@ type parts struct {
 	member          []byte
 	hash            [16]byte // of kindSource: the topic's id
 	partition       int32
+	page            pageID
 }
 
 // parseKey takes a changelog key apart. A kind that it does not know is
@@ -63,8 +66,8 @@ func parseKey(key []byte) (parts, error) {
 		}
 	case kindSuppression:
 		p.rule, p.key, p.hash = r.part(), r.part(), r.hash()
-	case kindSeen:
-		p.hash = r.hash()
+	case kindPage:
+		p.page = pageID{number: r.fixed64(), end: r.instant()}
 	case kindDeadSet:
 		p.set = r.fixed64()
 	case kindMember:
@@ -91,8 +94,8 @@ func (p *parts) append(dst []byte) []byte {
 		return append(appendNamed(dst, p.rule, p.key, p.name), p.slot)
 	case kindSuppression:
 		return append(appendPart(appendPart(dst, p.rule), p.key), p.hash[:]...)
-	case kindSeen:
-		return append(dst, p.hash[:]...)
+	case kindPage:
+		return appendInstant(binary.BigEndian.AppendUint64(dst, p.page.number), p.page.end)
 	case kindDeadSet:
 		return binary.BigEndian.AppendUint64(dst, p.set)
 	case kindMember:
@@ -140,17 +143,23 @@ func appendBlockKey(dst []byte, counter string, slot int) []byte {
 const indexHead = 1 + 8
 
 // appendIndexKey gives an entry of one of the two indexes; entries sort by
-// instant. The instant's sign bit is turned so that bytes sort as numbers do.
+// instant.
 func appendIndexKey[T []byte | string](dst []byte, kind byte, at int64, rest T) []byte {
-	dst = binary.BigEndian.AppendUint64(append(dst, kind), uint64(at)^1<<63)
-	return append(dst, rest...)
+	return append(appendInstant(append(dst, kind), at), rest...)
 }
+
+// appendInstant turns the sign bit, so that bytes sort as instants do.
+func appendInstant(dst []byte, at int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(at)^1<<63)
+}
+
+func (r *reader) instant() int64 { return int64(r.fixed64() ^ 1<<63) }
 
 // parseIndexKey is the inverse of appendIndexKey.
 func parseIndexKey(key []byte) (at int64, rest []byte, err error) {
 	r := reader{b: key}
 	r.byte()
-	at = int64(r.fixed64() ^ 1<<63)
+	at = r.instant()
 	rest = r.rest()
 	return at, rest, r.close()
 }

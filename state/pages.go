@@ -1,19 +1,16 @@
 package state
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
-// The index of the events that are remembered is kept in pages, a few for all that one
-// Tx remembers: an entry for each event would be half of what the database has to write
-// for it. A page is never changed when what it lists is remembered anew; Sweep sees then
-// that its entry is not true any more.
+// Events that are remembered are written in pages, a few for all that one Tx remembers: a
+// record for each event would be most of what the changelog and the database have to
+// take. A page is never changed. It goes as a whole, once all that it lists is forgotten;
+// an event that is remembered anew is listed once more, in another page.
 const (
 	pageSpan   = 10 * time.Minute // of the instants in a page
 	pageEvents = 256              // in a page at most
@@ -25,8 +22,20 @@ type remembered struct {
 	until int64
 }
 
-// pageEnd gives the instant under which an event is filed: the end of its page's span.
-// When stream time is there, all that the page lists is forgotten.
+// pageID names a page within its shard. Pages and sets take their numbers in turn from
+// one counter, so that a later page has a higher one.
+type pageID struct {
+	number uint64
+	end    int64 // of the span: when stream time is there, all that the page lists is forgotten
+}
+
+// page is one page, with the events that it lists.
+type page struct {
+	pageID
+	events []remembered
+}
+
+// pageEnd gives the end of the span of the pages that list an event.
 func pageEnd(until int64) int64 {
 	span := int64(pageSpan)
 	at := until % span
@@ -36,31 +45,52 @@ func pageEnd(until int64) int64 {
 	return addSaturating(until, span-at)
 }
 
-// file puts events into pages in a batch. The pages of a batch have a number that no
-// other batch gives: the offset of the changelog behind it.
-func (h *Shard) file(b *pebble.Batch, events []remembered, number int64) error {
-	slices.SortFunc(events, func(a, b remembered) int {
-		return cmp.Or(cmp.Compare(a.until, b.until), bytes.Compare(a.hash[:], b.hash[:]))
-	})
-	var key, value []byte
-	for n := uint32(0); len(events) > 0; n++ {
-		end, count := pageEnd(events[0].until), 1
-		for count < min(len(events), pageEvents) && pageEnd(events[count].until) == end {
-			count++
-		}
-		key = appendPageKey(key[:0], end, number, n)
-		value = appendPage(value[:0], events[:count])
-		if err := h.set(b, key, value); err != nil {
-			return err
-		}
-		events = events[count:]
+// buildPages makes pages of the events that the Tx remembers.
+func (t *Tx) buildPages() {
+	byEnd := func(a, b remembered) int { return cmp.Compare(pageEnd(a.until), pageEnd(b.until)) }
+	if !slices.IsSortedFunc(t.events, byEnd) {
+		slices.SortStableFunc(t.events, byEnd)
 	}
-	return nil
+	for left := t.events; len(left) > 0; {
+		p := page{pageID: pageID{number: t.pos.next + uint64(len(t.pages)), end: pageEnd(left[0].until)}}
+		n := 1
+		for n < min(len(left), pageEvents) && pageEnd(left[n].until) == p.end {
+			n++
+		}
+		p.events, left = left[:n], left[n:]
+		t.pages = append(t.pages, p)
+		k := parts{kind: kindPage, page: p.pageID}
+		t.key = k.append(t.key[:0])
+		t.value = appendPage(t.value[:0], p.events)
+		t.put(t.key, t.value)
+		t.key, t.value = p.appendIndex(t.key[:0], t.value[:0], n)
+		t.index = append(t.index, indexChange{key: t.arena.keep(t.key), value: t.arena.keep(t.value)})
+		t.hints.pages = min(t.hints.pages, p.end)
+	}
 }
 
-func appendPageKey(dst []byte, end, number int64, n uint32) []byte {
-	dst = binary.BigEndian.AppendUint64(appendIndexKey(dst, kindSeenIndex, end, ""), uint64(number))
-	return binary.BigEndian.AppendUint32(dst, n)
+// appendIndex gives the entry of the page in the index by which Sweep finds it.
+func (p *pageID) appendIndex(key, value []byte, events int) (k, v []byte) {
+	k = binary.BigEndian.AppendUint64(appendIndexKey(key, kindPageIndex, p.end, ""), p.number)
+	return k, binary.AppendUvarint(append(value, formatVersion), uint64(events))
+}
+
+func parsePageIndex(key, value []byte) (p pageID, events int, err error) {
+	k := reader{b: key}
+	k.byte()
+	p = pageID{end: k.instant(), number: k.fixed64()}
+	if err := k.close(); err != nil {
+		return p, 0, err
+	}
+	r, err := open(value)
+	if err != nil {
+		return p, 0, err
+	}
+	n := r.uvarint()
+	if n == 0 || n > pageEvents {
+		r.fail()
+	}
+	return p, int(n), r.close()
 }
 
 func appendPage(dst []byte, events []remembered) []byte {
@@ -71,12 +101,13 @@ func appendPage(dst []byte, events []remembered) []byte {
 	return dst
 }
 
-// decodePage appends what a page lists, which is filed under an instant.
+// decodePage appends what the page with this end lists.
 func decodePage(dst []remembered, value []byte, end int64) ([]remembered, error) {
 	r, err := open(value)
 	if err != nil {
 		return dst, err
 	}
+	had := len(dst)
 	for len(r.b) > 0 && !r.bad {
 		e := remembered{r.hash(), r.time()}
 		if e.until == noTime || pageEnd(e.until) != end {
@@ -84,57 +115,27 @@ func decodePage(dst []remembered, value []byte, end int64) ([]remembered, error)
 		}
 		dst = append(dst, e)
 	}
-	if len(dst) == 0 {
+	if n := len(dst) - had; n == 0 || n > pageEvents {
 		r.fail()
 	}
 	return dst, r.close()
 }
 
-// sweepSeen removes events that are forgotten.
-func (t *Tx) sweepSeen(max int) (removed, steps int) {
+// sweepPages removes pages of events that are forgotten; removed counts the events.
+func (t *Tx) sweepPages(max int) (removed, steps int) {
 	w := &t.sweep
-	steps = t.due(kindSeenIndex, &w.seen, t.shard.hints.seen, t.pos.stream, max, func(end int64, key, value []byte, left int) (steps int, done bool) {
-		var err error
-		w.page, err = decodePage(w.page[:0], value, end)
+	steps = t.due(kindPageIndex, &w.pageAt, t.shard.hints.pages, t.pos.stream, max, func(_ int64, key, value []byte) {
+		p, events, err := parsePageIndex(key, value)
 		if t.damaged(key, err); err != nil {
-			return 0, false
+			return
 		}
-		events := w.page
-		if bytes.Equal(key, w.partly) {
-			events = events[w.swept:]
-		}
-		w.partly = w.partly[:0]
-		now := events[:min(left, len(events))]
-		for _, e := range now {
-			if t.forget(e) {
-				removed++
-			}
-		}
-		if len(now) < len(events) {
-			w.partly, w.swept = append(w.partly, key...), len(w.page)-len(events)+len(now)
-			w.rest = appendPage(w.rest[:0], events[len(now):])
-			return len(now), false
-		}
+		k := parts{kind: kindPage, page: p}
+		t.key = k.append(t.key[:0])
+		w.pages++
+		w.gone = append(w.gone, w.arena.keep(t.key))
 		w.stale = append(w.stale, indexChange{key: w.arena.keep(key), remove: true})
-		return len(now), true
+		t.grow(1, len(t.key))
+		removed += events
 	})
 	return removed, steps
-}
-
-// forget removes an event that a page lists, unless the entry is not true any more.
-func (t *Tx) forget(e remembered) bool {
-	now, changed := t.seen[e.hash]
-	if changed {
-		return false // removed, or remembered anew
-	}
-	now.disk = e.until
-	if e.until < t.shard.doubtful {
-		now.disk = t.seenOnDisk(e.hash)
-	}
-	if now.disk != e.until {
-		return false
-	}
-	t.seen[e.hash] = seenEvent{disk: e.until, now: noTime}
-	t.grow(1, 1+len(e.hash))
-	return true
 }

@@ -27,7 +27,7 @@ func pages(t *testing.T, h *state.Shard) (n int) {
 		t.Fatal(err)
 	}
 	for _, r := range all {
-		if r.Key[0] == 0x82 {
+		if r.Key[0] == 'r' {
 			n++
 		}
 	}
@@ -45,56 +45,53 @@ func TestPagesAreFew(t *testing.T) {
 	}
 }
 
-// A page is swept in as many parts as Sweep is given steps for, in one Tx and in several,
-// and what is left of it in between is what has not been swept.
-func TestSweepTakesPagesInParts(t *testing.T) {
-	for _, most := range []int{1, 7, 255, 256, 257, 1000} {
-		for _, calls := range []int{1, 3} {
-			h := openShard(t)
-			tx := h.Begin()
-			remember(t, tx, 0, 600)
-			apply(t, h, tx)
-			removed := 0
-			for removed < 600 {
-				tx = h.Begin()
-				tx.Observe(minute(71))
-				for range calls {
-					n := tx.Sweep(most)
-					if want := min(most, 600-removed); n != want {
-						t.Fatalf("Sweep(%d) after %d of 600 events = %d; want %d", most, removed, n, want)
-					}
-					removed += n
-				}
-				apply(t, h, tx)
-			}
-			if n := pages(t, h); removed != 600 || n != 0 {
-				t.Errorf("Sweep(%d), %d times a Tx, removed %d events and left %d pages; want 600 and 0", most, calls, removed, n)
-			}
-			tx = h.Begin()
-			remember(t, tx, 72, 600)
-			apply(t, h, tx)
-		}
-	}
-}
-
-// A discarded Tx has swept nothing: the page is whole for the next one.
-func TestDiscardLeavesAPageWhole(t *testing.T) {
+// Sweep takes as many pages as it is given steps for, and tells how many events were in
+// them; a Tx that is discarded has swept none.
+func TestSweepTakesPages(t *testing.T) {
 	h := openShard(t)
 	tx := h.Begin()
-	remember(t, tx, 0, 10)
+	remember(t, tx, 0, 600)
+	apply(t, h, tx)
+	for _, want := range []struct {
+		max, removed, left int
+		discard            bool
+	}{{0, 0, 3, false}, {2, 512, 1, true}, {1, 256, 2, false}, {1, 256, 1, false}, {5, 88, 0, false}, {5, 0, 0, false}} {
+		tx := h.Begin()
+		tx.Observe(minute(71))
+		if n := tx.Sweep(want.max); n != want.removed {
+			t.Fatalf("Sweep(%d) = %d; want %d", want.max, n, want.removed)
+		}
+		if want.discard {
+			tx.Discard()
+			continue
+		}
+		apply(t, h, tx)
+		if n := pages(t, h); n != want.left {
+			t.Fatalf("after Sweep(%d) there are %d pages; want %d", want.max, n, want.left)
+		}
+	}
+	tx = h.Begin()
+	remember(t, tx, 72, 600)
+	apply(t, h, tx)
+}
+
+// Several calls of one Tx go on where the last one stopped.
+func TestSweepGoesOnInOneTx(t *testing.T) {
+	h := openShard(t)
+	tx := h.Begin()
+	remember(t, tx, 0, 600)
 	apply(t, h, tx)
 	tx = h.Begin()
 	tx.Observe(minute(71))
-	if n := tx.Sweep(4); n != 4 {
-		t.Fatalf("Sweep(4) = %d; want 4", n)
-	}
-	tx.Discard()
-	tx = h.Begin()
-	tx.Observe(minute(71))
-	if n := tx.Sweep(100); n != 10 {
-		t.Errorf("Sweep(100) after a Tx that was discarded = %d; want 10", n)
+	for i, want := range []int{256, 256, 88, 0} {
+		if n := tx.Sweep(1); n != want {
+			t.Errorf("call %d of Sweep(1) = %d; want %d", i, n, want)
+		}
 	}
 	apply(t, h, tx)
+	if n := pages(t, h); n != 0 {
+		t.Errorf("%d pages are left; want none", n)
+	}
 }
 
 // An event that is forgotten may come again before Sweep has come by. The page that lists
@@ -110,8 +107,8 @@ func TestSweepKeepsWhatWasRememberedAnew(t *testing.T) {
 	apply(t, h, tx)
 	tx = h.Begin()
 	tx.Observe(minute(77))
-	if n := tx.Sweep(100); n != 1 {
-		t.Errorf("Sweep(100) = %d; want 1, the event that did not come again", n)
+	if n := tx.Sweep(100); n != 3 {
+		t.Errorf("Sweep(100) = %d; want 3, what the first page lists", n)
 	}
 	apply(t, h, tx)
 	tx = h.Begin()
@@ -124,7 +121,7 @@ func TestSweepKeepsWhatWasRememberedAnew(t *testing.T) {
 	tx = h.Begin()
 	tx.Observe(minute(300))
 	if n := tx.Sweep(100); n != 3 {
-		t.Errorf("Sweep(100) when all is forgotten = %d; want 3", n)
+		t.Errorf("Sweep(100) when all is forgotten = %d; want 3, two that came again and the last", n)
 	}
 	apply(t, h, tx)
 	if n := pages(t, h); n != 0 {

@@ -19,17 +19,17 @@ type Position struct {
 // position is the part of it that travels in the changelog.
 type position struct {
 	work        int64
-	stream      int64 // noTime: no event yet
-	nextSet     uint64
+	stream      int64  // noTime: no event yet
+	next        uint64 // number of the next set or page
 	fingerprint []byte
 }
 
-var noPosition = position{work: -1, stream: noTime, nextSet: 1}
+var noPosition = position{work: -1, stream: noTime, next: 1}
 
 func (p *position) append(dst []byte) []byte {
 	dst = binary.AppendVarint(append(dst, formatVersion), p.work)
 	dst = appendTime(dst, p.stream)
-	dst = binary.AppendUvarint(dst, p.nextSet)
+	dst = binary.AppendUvarint(dst, p.next)
 	return append(dst, p.fingerprint...)
 }
 
@@ -38,11 +38,11 @@ func decodePosition(value []byte) (position, error) {
 	if err != nil {
 		return noPosition, err
 	}
-	p := position{work: r.varint(), stream: r.time(), nextSet: r.uvarint()}
+	p := position{work: r.varint(), stream: r.time(), next: r.uvarint()}
 	if b := r.rest(); len(b) > 0 {
 		p.fingerprint = slices.Clone(b)
 	}
-	if p.nextSet == 0 {
+	if p.next == 0 {
 		r.fail()
 	}
 	return p, r.close()
@@ -50,7 +50,7 @@ func decodePosition(value []byte) (position, error) {
 
 // same tells whether nothing but the work offset differs.
 func (p *position) same(q *position) bool {
-	return p.stream == q.stream && p.nextSet == q.nextSet && string(p.fingerprint) == string(q.fingerprint)
+	return p.stream == q.stream && p.next == q.next && string(p.fingerprint) == string(q.fingerprint)
 }
 
 // origin names an input partition, sourcePosition the last event taken from it.

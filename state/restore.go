@@ -59,7 +59,7 @@ func (h *Shard) Wipe() error {
 // discarded.
 func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool) error) error {
 	h.discard()
-	l := loader{h: h, batch: h.store.db.NewBatch(), hints: noHints}
+	l := loader{h: h, batch: h.store.db.NewBatch(), hints: noHints, pos: h.pos, removed: noTime}
 	defer l.batch.Close()
 	var failed error
 	err := changes(func(key, value []byte) bool {
@@ -71,8 +71,10 @@ func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool
 	if err = cmp.Or(failed, err); err != nil {
 		return err
 	}
-	if err := h.file(l.batch, l.filed, next); err != nil {
-		return err
+	if l.rewritten || l.removed > l.pos.stream {
+		if err := h.removeRuns(l.batch); err != nil {
+			return err
+		}
 	}
 	if err := h.set(l.batch, []byte{kindChangelog}, encodeLocal(next)); err != nil {
 		return err
@@ -93,9 +95,17 @@ func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool
 type loader struct {
 	h     *Shard
 	batch *pebble.Batch
-	filed []remembered
+	pos   position
 	hints hints
-	entry []byte // scratch: an index entry
+	key   []byte // scratch: of an index entry
+	value []byte // the same
+
+	events []remembered // scratch: of a page
+
+	// Who seeds a state writes its history anew. Then the runs of events are not what
+	// the pages say, and have to be made again.
+	rewritten bool
+	removed   int64 // instant at which the last of the removed pages is due
 }
 
 func (l *loader) add(key, value []byte) error {
@@ -104,41 +114,67 @@ func (l *loader) add(key, value []byte) error {
 		return err
 	}
 	if value == nil {
-		// Its index entry stays and points at nothing, until Sweep comes by.
-		return l.h.remove(l.batch, key)
+		// The index entry of a value stays and points at nothing, until Sweep comes by.
+		return cmp.Or(l.unfile(&k), l.h.remove(l.batch, key))
 	}
-	at, indexed, err := checkValue(k.kind, value)
+	if k.kind == kindPage {
+		return cmp.Or(l.file(k.page, value), l.h.set(l.batch, key, value))
+	}
+	at, indexed, err := checkValue(&k, value)
 	if err != nil {
 		return err
 	}
-	if k.kind == kindDeadSet {
+	switch {
+	case k.kind == kindDeadSet:
 		l.hints.dead = true
+	case k.kind == kindPosition:
+		err = l.position(value)
+	case indexed:
+		err = l.index(key, at)
 	}
-	if indexed {
-		if err := l.index(k.kind, key, at); err != nil {
-			return err
-		}
+	return cmp.Or(err, l.h.set(l.batch, key, value))
+}
+
+func (l *loader) position(value []byte) error {
+	pos, err := decodePosition(value)
+	l.rewritten = l.rewritten || pos.stream < l.pos.stream || pos.next < l.pos.next
+	l.pos = pos
+	return err
+}
+
+// file puts a page into its index.
+func (l *loader) file(p pageID, value []byte) (err error) {
+	if l.events, err = decodePage(l.events[:0], value, p.end); err != nil {
+		return err
 	}
-	return l.h.set(l.batch, key, value)
+	l.rewritten = l.rewritten || p.number < l.h.known.folded
+	l.hints.pages = min(l.hints.pages, p.end)
+	l.key, l.value = p.appendIndex(l.key[:0], l.value[:0], len(l.events))
+	return l.h.set(l.batch, l.key, l.value)
+}
+
+// unfile takes a page out of its index.
+func (l *loader) unfile(k *parts) error {
+	if k.kind != kindPage {
+		return nil
+	}
+	l.removed = max(l.removed, k.page.end)
+	l.key, l.value = k.page.appendIndex(l.key[:0], l.value[:0], 0)
+	return l.h.remove(l.batch, l.key)
 }
 
 // index files a value. An entry of a value that it replaces may stay behind;
 // Sweep sees that the value is not filed there.
-func (l *loader) index(kind byte, key []byte, at int64) error {
-	if kind == kindSeen {
-		l.hints.seen = min(l.hints.seen, pageEnd(at))
-		l.filed = append(l.filed, remembered{[16]byte(key[1:]), at})
-		return nil
-	}
+func (l *loader) index(key []byte, at int64) error {
 	l.hints.values = min(l.hints.values, at)
-	l.entry = appendIndexKey(l.entry[:0], kindValueIndex, at, key)
-	return l.h.set(l.batch, l.entry, nil)
+	l.key = appendIndexKey(l.key[:0], kindValueIndex, at, key)
+	return l.h.set(l.batch, l.key, nil)
 }
 
 // checkValue reports a value that is not of its key's kind, and tells under
 // which instant it is filed.
-func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
-	switch kind {
+func checkValue(k *parts, value []byte) (at int64, indexed bool, err error) {
+	switch k.kind {
 	case kindCounter:
 		c, err := decodeCounter(value)
 		return c.filed, true, err
@@ -148,9 +184,9 @@ func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 	case kindSuppression:
 		u, err := decodeSuppression(value)
 		return u.filed, true, err
-	case kindSeen:
-		until, err := decodeSeen(value)
-		return until, true, err
+	case kindPage:
+		_, err := decodePage(nil, value, k.page.end)
+		return 0, false, err
 	case kindEvidence:
 		r, err := open(value)
 		if err != nil {
@@ -165,7 +201,7 @@ func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 		return 0, false, err
 	}
 	r, err := open(value)
-	if err == nil && (kind == kindMember || kind == kindDeadSet) {
+	if err == nil && (k.kind == kindMember || k.kind == kindDeadSet) {
 		err = r.close()
 	}
 	return 0, false, err

@@ -26,16 +26,8 @@ type Shard struct {
 	hints     hints
 	turn      int // which kind of leftovers the next Sweep begins with
 
-	// doubtful is the stream time after the last Load, and after the last Tx that
-	// remembered an event anew. Both leave entries behind in the index of events, of
-	// events that are then forgotten or remembered until another instant. That happens
-	// to an event only when stream time has passed it, so that entries from this
-	// instant on are true.
-	doubtful int64
-
-	seen     *seenFilter // of the events on disk; nil: none was made, or they are too many
-	filtered bool        // seen is up to date
-	recent   recent
+	known  known // events
+	recent recent
 
 	open *Tx
 	work *work // of the next Tx
@@ -47,7 +39,6 @@ type Shard struct {
 // reload reads what the shard keeps in memory.
 func (h *Shard) reload() error {
 	h.pos, h.changelog, h.hints = noPosition, 0, unknownHints
-	h.unfilter()
 	h.recent.clear()
 	h.caughtUp, h.restoring = noTime, noTime
 	h.sources = map[origin]sourcePosition{}
@@ -58,9 +49,11 @@ func (h *Shard) reload() error {
 	if err != nil {
 		return fmt.Errorf("read position: %w", err)
 	}
-	h.doubtful = h.pos.stream
 	if err := h.reloadLocal(); err != nil {
 		return err
+	}
+	if err := h.known.reload(h); err != nil {
+		return fmt.Errorf("read runs of events: %w", err)
 	}
 	return h.scan([]byte{kindSource}, nil, func(key, value []byte) (bool, error) {
 		k, err := parseKey(key)
@@ -217,18 +210,18 @@ func (h *Shard) commit(b *pebble.Batch) error {
 // hints let Sweep pass over what is not due without a look at the disk.
 type hints struct {
 	values int64 // no entry of the value index is before this instant
-	seen   int64 // no entry of the index of events is
+	pages  int64 // no entry of the index of pages is
 	dead   bool  // dead sets may be there
 }
 
 var (
-	unknownHints = hints{values: math.MinInt64, seen: math.MinInt64, dead: true}
-	noHints      = hints{values: math.MaxInt64, seen: math.MaxInt64}
+	unknownHints = hints{values: math.MinInt64, pages: math.MinInt64, dead: true}
+	noHints      = hints{values: math.MaxInt64, pages: math.MaxInt64}
 )
 
 // merge makes the hints true for what o tells of as well.
 func (a *hints) merge(o hints) {
-	a.values, a.seen, a.dead = min(a.values, o.values), min(a.seen, o.seen), a.dead || o.dead
+	a.values, a.pages, a.dead = min(a.values, o.values), min(a.pages, o.pages), a.dead || o.dead
 }
 
 // CaughtUpAt tells when, by the machine's clock, MarkCaughtUp was last called.

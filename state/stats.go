@@ -27,7 +27,7 @@ type Stats struct {
 // ShardStats are estimates of what one shard has on disk. What has been written in
 // the last seconds is not part of them, and what was deleted is for a while.
 type ShardStats struct {
-	Keys  int64 // values, sets' members, remembered events, and the indices of them
+	Keys  int64 // values, members of sets, pages and runs of remembered events, and the indices
 	Bytes int64 // compressed
 }
 

@@ -52,6 +52,7 @@ type Store struct {
 	lifetime      time.Duration
 	maxLateness   time.Duration
 	maxSetMembers int
+	runEvents     int
 
 	flushing sync.Mutex
 	closed   bool
@@ -62,7 +63,7 @@ type Store struct {
 
 // localFormat is the version of what is in the directory and not in the
 // changelog: index entries, markers, and the shard number before each key.
-const localFormat = 2
+const localFormat = 3
 
 // storeShard is a shard number that no shard has; its range is the Store's own.
 const storeShard = 0xffff
@@ -86,6 +87,7 @@ func Open(o Options) (*Store, error) {
 		lifetime:      orDefault(o.Lifetime, DefaultLifetime),
 		maxLateness:   orDefault(o.MaxLateness, DefaultMaxLateness),
 		maxSetMembers: orDefault(o.MaxSetMembers, DefaultMaxSetMembers),
+		runEvents:     runEvents,
 		shards:        map[int]*Shard{},
 	}
 	if s.lifetime < 0 || s.maxLateness < 0 || s.maxSetMembers < 0 {

@@ -8,19 +8,16 @@ import (
 // sweep is how far Sweep has come within a Tx. What it removes is part of the
 // Tx like every other change.
 type sweep struct {
-	going        bool // Sweep is at work
-	values, seen cursor
+	going bool // Sweep is at work
+
+	valueAt, pageAt cursor
 
 	dead   []byte // key of the dead set to go on with; nil: the first
 	member []byte // key of its member to go on with; nil: the first
 	noDead bool   // none is left
 
-	partly []byte       // key of the page of events that was swept in part; empty: none was
-	swept  int          // events of that page that were
-	rest   []byte       // the page without them
-	page   []remembered // scratch
-
-	gone  [][]byte      // keys of dead sets and their members
+	pages int           // of events that have gone
+	gone  [][]byte      // their keys, and those of dead sets and their members
 	stale []indexChange // index entries that point at nothing
 	arena arena
 }
@@ -33,20 +30,19 @@ type cursor struct {
 }
 
 func (w *sweep) reset() {
-	w.values, w.seen = cursor{from: w.values.from[:0]}, cursor{from: w.seen.from[:0]}
+	w.valueAt, w.pageAt = cursor{from: w.valueAt.from[:0]}, cursor{from: w.pageAt.from[:0]}
 	w.dead, w.member, w.noDead = w.dead[:0], w.member[:0], false
-	w.partly, w.swept = w.partly[:0], 0
-	w.gone, w.stale = w.gone[:0], w.stale[:0]
+	w.pages, w.gone, w.stale = 0, w.gone[:0], w.stale[:0]
 	w.arena.reset()
 }
 
 // settle tells the hints what the sweep has found.
 func (w *sweep) settle(h *hints) {
-	if w.values.used {
-		h.values = w.values.at
+	if w.valueAt.used {
+		h.values = w.valueAt.at
 	}
-	if w.seen.used {
-		h.seen = w.seen.at
+	if w.pageAt.used {
+		h.pages = w.pageAt.at
 	}
 	if w.noDead {
 		h.dead = false
@@ -56,10 +52,11 @@ func (w *sweep) settle(h *hints) {
 // Sweep removes, in this Tx, what no answer depends on any more: values that
 // expired more than the store's MaxLateness before stream time, events that
 // are forgotten, members of sets that were replaced or reset. It takes at most
-// max steps and gives the number of values, events and members that it has
-// removed; each batch should take some more than it has events, so that what
-// comes in goes out. No answer for an event that is not older than stream time
-// - MaxLateness ever depends on whether, or when, Sweep was called.
+// max steps, of which a page of events is one, and gives the number of values,
+// events and members that it has removed; each batch should take some more than
+// it has events, so that what comes in goes out. No answer for an event that is
+// not older than stream time - MaxLateness ever depends on whether, or when,
+// Sweep was called.
 func (t *Tx) Sweep(max int) (removed int) {
 	t.sweep.going = true
 	defer func() { t.sweep.going = false }()
@@ -69,7 +66,7 @@ func (t *Tx) Sweep(max int) (removed int) {
 		var n, steps int
 		switch (h.turn + i) % 3 {
 		case 0:
-			n, steps = t.sweepSeen(max)
+			n, steps = t.sweepPages(max)
 		case 1:
 			n, steps = t.sweepValues(max)
 		case 2:
@@ -86,14 +83,13 @@ func (t *Tx) Sweep(max int) (removed int) {
 // may still come, and files those again that live longer than was known.
 func (t *Tx) sweepValues(max int) (removed, steps int) {
 	limit := addSaturating(t.pos.stream, -int64(t.shard.store.maxLateness))
-	steps = t.due(kindValueIndex, &t.sweep.values, t.shard.hints.values, limit, max, func(at int64, entry, _ []byte, _ int) (steps int, done bool) {
+	steps = t.due(kindValueIndex, &t.sweep.valueAt, t.shard.hints.values, limit, max, func(at int64, entry, _ []byte) {
 		key := entry[indexHead:]
 		if len(key) == 0 {
 			t.damaged(entry, ErrDamaged)
 		} else if t.sweepValue(at, key, limit) {
 			removed++
 		}
-		return 1, true
 	})
 	return removed, steps
 }
@@ -147,10 +143,9 @@ func (t *Tx) dropStale(at int64, key []byte) {
 	w.stale = append(w.stale, indexChange{key: w.arena.keep(t.value), remove: true})
 }
 
-// due calls fn for the entries of an index that are before limit, in their order, with
-// the number of steps that are left of max, and remembers where it stopped. fn says how
-// many it took, and whether it is done with the entry.
-func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at int64, key, value []byte, left int) (steps int, done bool)) (steps int) {
+// due calls fn for max entries of an index that are before limit, in their order, and
+// remembers where it stopped.
+func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at int64, key, value []byte)) (steps int) {
 	if c.used {
 		hint = c.at
 	}
@@ -164,16 +159,12 @@ func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at in
 	t.scan([]byte{kind}, c.from, func(key, value []byte) bool {
 		at, _, err := parseIndexKey(key)
 		t.damaged(key, err)
-		done := false
-		if steps < max && at < limit && t.err == nil {
-			var n int
-			n, done = fn(at, key, value, max-steps)
-			steps += n
-		}
-		if !done || t.err != nil {
+		if steps == max || at >= limit || t.err != nil {
 			c.from, c.at, stopped = append(c.from[:0], key...), at, true
 			return false
 		}
+		steps++
+		fn(at, key, value)
 		return true
 	})
 	c.used = true
@@ -232,7 +223,4 @@ func (t *Tx) buildSwept() {
 		t.remove(key)
 	}
 	t.index = append(t.index, t.sweep.stale...)
-	if w := &t.sweep; len(w.partly) > 0 {
-		t.index = append(t.index, indexChange{key: t.arena.keep(w.partly), value: t.arena.keep(w.rest)})
-	}
 }

@@ -22,7 +22,8 @@ type work struct {
 	pos          position
 	sources      map[origin]sourcePosition
 	meta         map[string][]byte
-	seen         map[[16]byte]seenEvent
+	seen         map[[16]byte]int64 // until when events are remembered that this Tx remembers
+	events       []remembered       // the same events, in their order
 	counters     map[string]*counterEntry
 	counterPool  pool[counterEntry]
 	sets         map[string]*setEntry
@@ -35,8 +36,8 @@ type work struct {
 	built   bool
 	changes []Change
 	index   []indexChange
-	filed   []remembered // events that are remembered until another instant than before
-	hints   hints        // of both
+	pages   []page // of events
+	hints   hints  // of both indexes
 
 	arena arena  // of changes and index
 	key   []byte // scratch
@@ -47,7 +48,7 @@ func newWork() *work {
 	return &work{
 		sources:      map[origin]sourcePosition{},
 		meta:         map[string][]byte{},
-		seen:         map[[16]byte]seenEvent{},
+		seen:         map[[16]byte]int64{},
 		counters:     map[string]*counterEntry{},
 		sets:         map[string]*setEntry{},
 		suppressions: map[string]*suppressionEntry{},
@@ -59,6 +60,7 @@ func (w *work) reset() {
 	clear(w.sources)
 	clear(w.meta)
 	clear(w.seen)
+	w.events = w.events[:0]
 	clear(w.counters)
 	clear(w.sets)
 	clear(w.suppressions)
@@ -154,10 +156,10 @@ func (t *Tx) touch() {
 	}
 }
 
-// numberSet gives a number that no set of the shard has had.
+// numberSet gives a number that no set and no page of the shard has had.
 func (t *Tx) numberSet() uint64 {
-	t.pos.nextSet++
-	return t.pos.nextSet - 1
+	t.pos.next++
+	return t.pos.next - 1
 }
 
 var errEnded = errors.New("the transaction has ended")
@@ -178,7 +180,10 @@ func (t *Tx) Apply(nextChangelog int64) error {
 		t.fail(err)
 		return err
 	}
-	t.settle(nextChangelog)
+	if err := t.settle(nextChangelog); err != nil {
+		t.fail(err)
+		return err
+	}
 	return nil
 }
 
@@ -208,26 +213,24 @@ func (t *Tx) write(nextChangelog int64) error {
 			return err
 		}
 	}
-	if err := h.file(b, t.filed, nextChangelog); err != nil {
-		return err
-	}
 	if err := h.set(b, []byte{kindChangelog}, encodeLocal(nextChangelog)); err != nil {
 		return err
 	}
 	return h.commit(b)
 }
 
-// settle makes what the shard keeps in memory follow the disk.
-func (t *Tx) settle(nextChangelog int64) {
+// settle makes what the shard keeps in memory, and derives from what is on disk, follow
+// the changes.
+func (t *Tx) settle(nextChangelog int64) error {
 	h := t.shard
-	h.pos, h.changelog = t.pos, nextChangelog
+	h.pos, h.changelog = t.position(), nextChangelog
 	for o, p := range t.sources {
 		h.sources[o] = p
 	}
-	h.settleSeen(t.seen, t.pos.stream)
 	for _, c := range t.changes {
 		h.recent.wrote(c)
 	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
+	return h.learn(t.pages, t.sweep.pages > 0)
 }

@@ -1,0 +1,210 @@
+package state
+
+import "encoding/binary"
+
+// known tells of an event until when it is remembered. What pages have listed lately is
+// in memory; each time that runEvents have come together they become a run on disk. All
+// of it is derived from the pages: it is made from them where it is missing.
+//
+// A key of the database for each event would do as well, and cost ten times as much: they
+// come in no order, and most are never asked for again.
+type known struct {
+	runs   []run  // in the order of their numbers
+	folded uint64 // pages with a lower number are in runs, or were
+	loaded bool   // so are the filters of the runs, and fresh
+	fresh  freshEvents
+}
+
+// runEvents is how many events a run has at most. Memory for a shard's fresh events is
+// 28 bytes for each of them, and a look-up asks the filter of each run.
+const runEvents = 1 << 14
+
+// reload reads which runs there are. What is in them, and in pages that are in none, is
+// read when somebody asks.
+func (k *known) reload(h *Shard) error {
+	k.forget()
+	k.runs, k.folded = nil, 0
+	return h.scan([]byte{kindRun}, nil, func(key, value []byte) (bool, error) {
+		r, err := decodeRun(key, value)
+		k.runs, k.folded = append(k.runs, r), r.number
+		return true, err
+	})
+}
+
+// forget drops what load has read.
+func (k *known) forget() {
+	for i := range k.runs {
+		k.runs[i].filter = nil
+	}
+	k.loaded, k.fresh = false, k.fresh.reset()
+}
+
+// until gives the instant until which an event is remembered; noTime: it is not.
+func (k *known) until(h *Shard, event [16]byte) (int64, error) {
+	if err := k.load(h); err != nil {
+		return noTime, err
+	}
+	until := k.fresh.until(event)
+	for i := range k.runs {
+		if !k.runs[i].filter.may(&event) {
+			continue
+		}
+		at, err := k.runs[i].until(h, event)
+		if err != nil {
+			return noTime, err
+		}
+		until = max(until, at)
+	}
+	return until, nil
+}
+
+// load reads the filters of the runs, and the pages that are in none.
+func (k *known) load(h *Shard) (err error) {
+	if k.loaded {
+		return nil
+	}
+	defer func() {
+		if k.loaded = err == nil; !k.loaded {
+			k.forget()
+		}
+	}()
+	for i := range k.runs {
+		if err := k.runs[i].load(h); err != nil {
+			return err
+		}
+	}
+	var p page
+	return h.scan([]byte{kindPage}, appendRunKey(nil, kindPage, k.folded), func(key, value []byte) (bool, error) {
+		parsed, err := parseKey(key)
+		if err == nil {
+			p.pageID = parsed.page
+			p.events, err = decodePage(p.events[:0], value, p.end)
+		}
+		if err == nil {
+			err = k.add(h, &p)
+		}
+		return true, err
+	})
+}
+
+// add takes in a page, whose number is above those of all others.
+func (k *known) add(h *Shard, p *page) error {
+	if len(k.fresh.events)+len(p.events) > h.store.runEvents {
+		if err := k.fold(h, p.number); err != nil {
+			return err
+		}
+	}
+	for _, e := range p.events {
+		k.fresh.add(e)
+	}
+	return nil
+}
+
+// fold makes a run of what is in memory: all pages with a number below next, but for
+// those in other runs.
+func (k *known) fold(h *Shard, next uint64) error {
+	if len(k.fresh.events) == 0 {
+		return nil
+	}
+	b := h.store.db.NewBatch()
+	defer b.Close()
+	r, err := h.writeRun(b, next, k.fresh.events)
+	if err != nil {
+		return err
+	}
+	if err := h.commit(b); err != nil {
+		return err
+	}
+	k.runs, k.folded = append(k.runs, r), next
+	k.fresh = k.fresh.reset()
+	return nil
+}
+
+// drop removes the runs of which no event is remembered at this stream time. What is
+// left of their pages will be taken for fresh by the next load, to no effect.
+func (k *known) drop(h *Shard, stream int64) error {
+	b := h.store.db.NewBatch()
+	defer b.Close()
+	kept := k.runs[:0:0]
+	for i := range k.runs {
+		if r := &k.runs[i]; r.newest >= stream {
+			kept = append(kept, *r)
+		} else if err := h.removeRun(b, r.number); err != nil {
+			return err
+		}
+	}
+	if len(kept) == len(k.runs) {
+		return nil
+	}
+	if err := h.commit(b); err != nil {
+		return err
+	}
+	k.runs = kept
+	return nil
+}
+
+// learn follows a Tx that was applied, with its pages; swept says that it has removed some.
+func (h *Shard) learn(pages []page, swept bool) error {
+	k := &h.known
+	for i := range pages {
+		if !k.loaded {
+			break // nobody has asked yet: load will find them on disk
+		}
+		if err := k.add(h, &pages[i]); err != nil {
+			return err
+		}
+	}
+	if !swept {
+		return nil
+	}
+	return k.drop(h, h.pos.stream)
+}
+
+// freshEvents are events that are in no run yet.
+type freshEvents struct {
+	events []remembered
+	slots  []uint16 // hash table: place of the event in events, plus one; 0: empty
+}
+
+// reset gives the empty table, in the same memory.
+func (f *freshEvents) reset() freshEvents {
+	clear(f.slots)
+	return freshEvents{events: f.events[:0], slots: f.slots}
+}
+
+// slot gives the place of an event in slots, or where it belongs.
+func (f *freshEvents) slot(event *[16]byte) *uint16 {
+	for i := binary.LittleEndian.Uint32(event[:]); ; i++ {
+		s := &f.slots[i%uint32(len(f.slots))]
+		if *s == 0 || f.events[*s-1].hash == *event {
+			return s
+		}
+	}
+}
+
+func (f *freshEvents) until(event [16]byte) int64 {
+	if len(f.events) == 0 {
+		return noTime
+	}
+	if s := *f.slot(&event); s > 0 {
+		return f.events[s-1].until
+	}
+	return noTime
+}
+
+func (f *freshEvents) add(e remembered) {
+	if 2*len(f.events) >= len(f.slots) {
+		f.slots = make([]uint16, max(2*len(f.slots), 1<<8)) // a power of two
+		for i := range f.events {
+			*f.slot(&f.events[i].hash) = uint16(i + 1)
+		}
+	}
+	s := f.slot(&e.hash)
+	if *s == 0 {
+		f.events = append(f.events, e)
+		*s = uint16(len(f.events))
+		return
+	}
+	old := &f.events[*s-1]
+	old.until = max(old.until, e.until)
+}
