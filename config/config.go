@@ -102,7 +102,7 @@ type Topics struct {
 
 // State is how the local copy of the state is kept.
 type State struct {
-	Cache    Bytes         `yaml:"cache" range:"1MiB.." help:"Memory for blocks of the local state; as much again, 4MiB to 16MiB, and twice while it is written to disk, is taken for what is not written yet."`
+	Cache    Bytes         `yaml:"cache" range:"1MiB.." help:"Memory for blocks of the local state; as much again, 3MiB to 16MiB, and twice while it is written to disk, is taken for what is not written yet."`
 	Lifetime time.Duration `yaml:"lifetime" range:"1h.." help:"How long, in event time after its last write, a value without an expiry of its own is kept."`
 }
 
@@ -157,7 +157,7 @@ func Default() Config {
 		Start:    "earliest",
 		Shards:   8,
 		StateDir: "./data",
-		State:    State{Cache: 8 << 20, Lifetime: 90 * 24 * time.Hour},
+		State:    State{Cache: 4 << 20, Lifetime: 90 * 24 * time.Hour},
 		HTTP:     HTTP{Listen: "127.0.0.1:9464"},
 		Events: Events{
 			DuplicatesWithin: 24 * time.Hour,

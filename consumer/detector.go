@@ -24,7 +24,7 @@ const (
 	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
 	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
 	batchBytes     = 1 << 20          // changes, alerts and dead letters of one transaction
-	batchEvents    = 700              // work records of one transaction
+	batchEvents    = 1400             // work records of one transaction
 	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
 	sweepPerEvent  = 4                // the same, for each of its work records
 	trimWithin     = 2 * time.Second  // evaluation waits for it

@@ -98,7 +98,8 @@ func (t *Tx) buildCounter(e *counterEntry) {
 		return
 	}
 	used := e.now.slots()
-	for slot, block := range e.blocks {
+	for slot := range evidenceSlots {
+		block := e.block(slot)
 		switch {
 		case slot < used && len(block) > 0:
 			t.key = appendBlockKey(t.key[:0], e.key, slot)
@@ -252,8 +253,8 @@ func (t *Tx) measure(e *entry, n, size int) {
 
 func (t *Tx) measureCounter(e *counterEntry) {
 	n, size := 1, len(e.key)+valueOverhead+len(e.now.head)
-	for _, block := range e.blocks[:e.now.slots()] {
-		if len(block) > 0 {
+	for slot := range e.now.slots() {
+		if block := e.block(slot); len(block) > 0 {
 			n++
 			size += len(e.key) + len(block)
 		}

@@ -42,8 +42,16 @@ func decodeCounter(value []byte) (counter, error) {
 type counterEntry struct {
 	entry
 	now    counter
-	slots  int                   // blocks on disk
-	blocks [evidenceSlots][]byte // full since; empty: as on disk
+	slots  int      // blocks on disk
+	blocks [][]byte // full since, by slot; empty: as on disk
+}
+
+// block gives what a slot has from now on; empty: what is on disk.
+func (e *counterEntry) block(slot int) []byte {
+	if len(e.blocks) == 0 {
+		return nil // most counters never fill one
+	}
+	return e.blocks[slot]
 }
 
 // counterAt gives the counter of this changelog key.
@@ -53,9 +61,9 @@ func (t *Tx) counterAt(key []byte) *counterEntry {
 	}
 	e := t.counterPool.next()
 	head, blocks := e.now.head[:0], e.blocks
-	*e = counterEntry{entry: entry{key: string(key)}}
+	*e = counterEntry{entry: entry{key: string(key)}, blocks: blocks}
 	for i := range blocks {
-		e.blocks[i] = blocks[i][:0]
+		blocks[i] = blocks[i][:0]
 	}
 	if value, ok := t.get(key); ok {
 		c, err := decodeCounter(value)
@@ -74,6 +82,9 @@ func (e *counterEntry) take(c *scopeCounter) {
 	// Blocks of an earlier window may stay: a slot that is used has been filled
 	// in this one.
 	if c.hasSpill {
+		if e.blocks == nil {
+			e.blocks = make([][]byte, evidenceSlots)
+		}
 		slot := (fullBlocks(c.total) - 1) % evidenceSlots
 		e.blocks[slot] = append(e.blocks[slot][:0], c.spill...)
 	}

@@ -157,7 +157,7 @@ func (s *Scope) block(c *scopeCounter, b uint64) []byte {
 		return c.spill
 	}
 	slot := int(b % evidenceSlots)
-	if pending := c.entry.blocks[slot]; len(pending) > 0 {
+	if pending := c.entry.block(slot); len(pending) > 0 {
 		return pending
 	}
 	t := s.tx

@@ -17,7 +17,7 @@ type known struct {
 
 // runEvents is how many events a run has at most. Memory for a shard's fresh events is
 // 28 bytes for each of them, and a look-up asks the filter of each run.
-const runEvents = 1 << 14
+const runEvents = 1 << 13
 
 // reload reads which runs there are. What is in them, and in pages that are in none, is
 // read when somebody asks.

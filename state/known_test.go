@@ -97,7 +97,7 @@ func (s *seeing) load(changes ...Change) {
 // from the pages when they are not there: no event that is remembered is ever taken for a
 // new one.
 func TestSeenThroughRuns(t *testing.T) {
-	const events, batch = 3*runEvents + 4000, 4000
+	const events, batch = 3*runEvents + 1024, 1024
 	s := newSeeing(t)
 	for from := 0; from < events; from += batch {
 		s.see(seenAt, from, from+batch, false)

@@ -15,7 +15,7 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultCacheBytes    = 8 << 20
+	DefaultCacheBytes    = 4 << 20
 	DefaultLifetime      = 90 * 24 * time.Hour
 	DefaultMaxLateness   = 168 * time.Hour
 	DefaultMaxSetMembers = 10_000
