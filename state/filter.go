@@ -21,6 +21,9 @@ func newSeenFilter(events int) seenFilter {
 	return make(seenFilter, (events*filterEventBits+filterBlockBits-1)/filterBlockBits)
 }
 
+// room returns for how many events the filter was made.
+func (f seenFilter) room() int { return len(f) * filterBlockBits / filterEventBits }
+
 // place returns the block of an event, and the bits that say which of it are its own.
 // The hash is a cryptographic one: each part of it is as good as another.
 func (f seenFilter) place(h *[16]byte) (block *filterBlock, bits uint64) {

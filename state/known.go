@@ -1,10 +1,12 @@
 package state
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+)
 
 // known tells of an event until when it is remembered. What pages have listed lately is
-// in memory; each time that runEvents have come together they become a run on disk. All
-// of it is derived from the pages: it is made from them where it is missing.
+// in memory; each time that enough have come together they become a run on disk. All of it is derived
+// from the pages: it is made from them where it is missing.
 //
 // A key of the database for each event would do as well, and cost ten times as much: they
 // come in no order, and most are never asked for again.
@@ -15,9 +17,14 @@ type known struct {
 	fresh  freshEvents
 }
 
-// runEvents is how many events a run has at most. Memory for a shard's fresh events is
-// 28 bytes for each of them, and a look-up asks the filter of each run.
+// runEvents is how many events a run has, if they are not too many. Memory for a shard's
+// fresh events is 32 bytes for each of them, or more until the table is full.
 const runEvents = 1 << 13
+
+// manyRuns is how many runs there are of runEvents at most; beyond, they become larger: a
+// look-up asks the filter of each. As many are made while the events become 2.7 times as
+// many, so that they are some hundred in the end.
+const manyRuns = 64
 
 // reload reads which runs there are. What is in them, and in pages that are in none, is
 // read when somebody asks.
@@ -89,7 +96,7 @@ func (k *known) load(h *Shard) (err error) {
 
 // add takes in a page, whose number is above those of all others.
 func (k *known) add(h *Shard, p *page) error {
-	if len(k.fresh.events)+len(p.events) > h.store.runEvents {
+	if len(k.fresh.events)+len(p.events) > k.room(h) {
 		if err := k.fold(h, p.number); err != nil {
 			return err
 		}
@@ -98,6 +105,15 @@ func (k *known) add(h *Shard, p *page) error {
 		k.fresh.add(e)
 	}
 	return nil
+}
+
+// room is how many events are fresh at most.
+func (k *known) room(h *Shard) int {
+	events := 0
+	for i := range k.runs {
+		events += k.runs[i].filter.room()
+	}
+	return max(h.store.runEvents, events/manyRuns)
 }
 
 // fold makes a run of what is in memory: all pages with a number below next, but for
@@ -129,7 +145,7 @@ func (k *known) drop(h *Shard, stream int64) error {
 	for i := range k.runs {
 		if r := &k.runs[i]; r.newest >= stream {
 			kept = append(kept, *r)
-		} else if err := h.removeRun(b, r.number); err != nil {
+		} else if err := h.removeRun(b, r); err != nil {
 			return err
 		}
 	}
@@ -163,7 +179,7 @@ func (h *Shard) learn(pages []page, swept bool) error {
 // freshEvents are events that are in no run yet.
 type freshEvents struct {
 	events []remembered
-	slots  []uint16 // hash table: place of the event in events, plus one; 0: empty
+	slots  []uint32 // hash table: place of the event in events, plus one; 0: empty
 }
 
 // reset gives the empty table, in the same memory.
@@ -173,7 +189,7 @@ func (f *freshEvents) reset() freshEvents {
 }
 
 // slot gives the place of an event in slots, or where it belongs.
-func (f *freshEvents) slot(event *[16]byte) *uint16 {
+func (f *freshEvents) slot(event *[16]byte) *uint32 {
 	for i := binary.LittleEndian.Uint32(event[:]); ; i++ {
 		s := &f.slots[i%uint32(len(f.slots))]
 		if *s == 0 || f.events[*s-1].hash == *event {
@@ -194,15 +210,15 @@ func (f *freshEvents) until(event [16]byte) int64 {
 
 func (f *freshEvents) add(e remembered) {
 	if 2*len(f.events) >= len(f.slots) {
-		f.slots = make([]uint16, max(2*len(f.slots), 1<<8)) // a power of two
+		f.slots = make([]uint32, max(2*len(f.slots), 1<<8)) // a power of two
 		for i := range f.events {
-			*f.slot(&f.events[i].hash) = uint16(i + 1)
+			*f.slot(&f.events[i].hash) = uint32(i + 1)
 		}
 	}
 	s := f.slot(&e.hash)
 	if *s == 0 {
 		f.events = append(f.events, e)
-		*s = uint16(len(f.events))
+		*s = uint32(len(f.events))
 		return
 	}
 	old := &f.events[*s-1]

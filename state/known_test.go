@@ -131,7 +131,7 @@ func TestSeenThroughRuns(t *testing.T) {
 func TestSeenAnew(t *testing.T) {
 	s := newSeeing(t)
 	SmallRuns(s.s, 8)
-	for i := range 10 {
+	for i := range 60 {
 		at := seenAt.Add(time.Duration(i) * 61 * time.Minute)
 		s.see(at, 0, 3, false)
 		s.see(at.Add(time.Hour), 0, 3, true)
@@ -146,6 +146,38 @@ func TestSeenAnew(t *testing.T) {
 	if n := Runs(s.h); n < 3 {
 		t.Errorf("there are %d runs; want some, or this test shows nothing", n)
 	}
+}
+
+// However many events are remembered, a look-up asks few runs: they become larger, and so
+// have more blocks.
+func TestRunsStayFew(t *testing.T) {
+	s := newSeeing(t)
+	const small, events, batch = 256, 256 * 400, 1024
+	SmallRuns(s.s, small)
+	for n := 0; n < events; n += batch {
+		tx := s.h.Begin()
+		tx.Observe(seenAt)
+		for i := range batch {
+			if tx.Seen("rule", "key", idOf(n+i), seenAt, time.Hour) {
+				t.Fatalf("Seen(event %d) = true; want false", n+i)
+			}
+		}
+		if err := tx.Apply(s.h.Position().Changelog + 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs := s.h.known.runs
+	// While T events come to be remembered, their runs being T/64 then, ln(400/64) times 64
+	// are added to the first 64; and a run ends with a page.
+	if n := len(runs); n < manyRuns || n > 230 {
+		t.Errorf("%d events are in %d runs; want %d to 230, not 400", events, n, manyRuns)
+	}
+	if first, last := runs[0].bits, runs[len(runs)-1].bits; first != 1 || last <= first {
+		t.Errorf("the first run tells its blocks apart by %d bits, the last one by %d; want 1 and more", first, last)
+	}
+	s.reopen()
+	s.see(seenAt, 0, events, true)
+	s.see(seenAt, events, events+batch, false)
 }
 
 // When everything is forgotten, and swept, nothing is left on disk but where the shard
@@ -288,7 +320,9 @@ func TestLoadOfAnotherHistory(t *testing.T) {
 // A run that cannot be read, or has lost its filter, is damage: the copy is restored.
 func TestDamagedRun(t *testing.T) {
 	for name, key := range map[string]func(number uint64) []byte{
-		"block":  func(n uint64) []byte { return appendRunBlockKey(nil, n, runBlock(hashOfID(idOf(0)))) },
+		"block": func(n uint64) []byte {
+			return appendRunBlockKey(nil, n, 0)
+		},
 		"filter": func(n uint64) []byte { return appendRunBlockKey(nil, n, runFilter) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,45 +3,52 @@ package state
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// run is some thousand events on disk, in blocks by their hashes.
+// run is some thousand events on disk, in blocks by the first bits of their hashes.
 type run struct {
 	number uint64 // of the first page that is not in it, nor in a run before it
 	newest int64  // instant until which any of its events is remembered
+	bits   byte   // that tell the blocks apart
 	filter seenFilter
 }
 
 const (
-	runBlocks    = 64
-	runFilter    = runBlocks // in place of a block: the filter
-	runEventSize = 16 + 8
+	runBlockEvents = 128       // of a block, about, or up to twice as many
+	mostRunBits    = 15        // of what has more than some million events
+	runFilter      = 1<<16 - 1 // in place of a block: the filter
+	runEventSize   = 16 + 8
 )
 
-// runBlock gives the number of the block of a run in which an event is.
-func runBlock(event *[16]byte) byte { return event[0] >> 2 }
+// block gives the number of the block in which an event is.
+func (r *run) block(event *[16]byte) uint16 {
+	return binary.BigEndian.Uint16(event[:]) >> (16 - r.bits)
+}
 
 func appendRunKey(dst []byte, kind byte, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, kind), number)
 }
 
-func appendRunBlockKey(dst []byte, number uint64, block byte) []byte {
-	return append(appendRunKey(dst, kindRunBlock, number), block)
+// appendRunBlockKey gives the key of a block, or, for runFilter, of the filter.
+func appendRunBlockKey(dst []byte, number uint64, block uint16) []byte {
+	return binary.BigEndian.AppendUint16(appendRunKey(dst, kindRunBlock, number), block)
 }
 
-// writeRun puts a run into a batch.
+// writeRun puts a run of these events into a batch.
 func (h *Shard) writeRun(b *pebble.Batch, number uint64, events []remembered) (run, error) {
 	r := run{number: number, newest: noTime, filter: newSeenFilter(len(events))}
-	var blocks [runBlocks][]byte
+	r.bits = byte(min(bits.Len(uint(len(events)-1)/runBlockEvents), mostRunBits))
+	blocks := make([][]byte, 1<<r.bits)
 	for i := range events {
 		e := &events[i]
 		r.filter.add(&e.hash)
 		r.newest = max(r.newest, e.until)
-		block := &blocks[runBlock(&e.hash)]
+		block := &blocks[r.block(&e.hash)]
 		if *block == nil {
-			*block = append(make([]byte, 0, 1+len(events)*runEventSize*5/4/runBlocks), formatVersion)
+			*block = append(make([]byte, 0, 1+len(events)*runEventSize*5/4>>r.bits), formatVersion)
 		}
 		*block = appendInstant(append(*block, e.hash[:]...), e.until)
 	}
@@ -50,7 +57,7 @@ func (h *Shard) writeRun(b *pebble.Batch, number uint64, events []remembered) (r
 		if block == nil {
 			continue
 		}
-		key = appendRunBlockKey(key[:0], number, byte(i))
+		key = appendRunBlockKey(key[:0], number, uint16(i))
 		if err := h.set(b, key, block); err != nil {
 			return r, err
 		}
@@ -60,7 +67,7 @@ func (h *Shard) writeRun(b *pebble.Batch, number uint64, events []remembered) (r
 		return r, err
 	}
 	key = appendRunKey(key[:0], kindRun, number)
-	return r, h.set(b, key, appendInstant([]byte{formatVersion}, r.newest))
+	return r, h.set(b, key, append(appendInstant([]byte{formatVersion}, r.newest), r.bits))
 }
 
 func decodeRun(key, value []byte) (run, error) {
@@ -74,7 +81,10 @@ func decodeRun(key, value []byte) (run, error) {
 	if err != nil {
 		return r, err
 	}
-	r.newest = v.instant()
+	r.newest, r.bits = v.instant(), v.byte()
+	if r.bits > mostRunBits {
+		v.fail()
+	}
 	return r, v.close()
 }
 
@@ -109,33 +119,51 @@ func (h *Shard) removeRuns(b *pebble.Batch) error {
 	return b.DeleteRange(from, to, nil)
 }
 
-func (h *Shard) removeRun(b *pebble.Batch, number uint64) error {
-	for i := range byte(runFilter + 1) {
-		if err := h.remove(b, appendRunBlockKey(nil, number, i)); err != nil {
+func (h *Shard) removeRun(b *pebble.Batch, r *run) error {
+	var key []byte
+	for i := range uint16(1 << r.bits) {
+		key = appendRunBlockKey(key[:0], r.number, i)
+		if err := h.remove(b, key); err != nil {
 			return err
 		}
 	}
-	return h.remove(b, appendRunKey(nil, kindRun, number))
+	key = appendRunBlockKey(key[:0], r.number, runFilter)
+	if err := h.remove(b, key); err != nil {
+		return err
+	}
+	return h.remove(b, appendRunKey(key[:0], kindRun, r.number))
 }
 
 // until asks the run's block of the event.
 func (r *run) until(h *Shard, event [16]byte) (int64, error) {
-	value, ok, err := h.get(appendRunBlockKey(nil, r.number, runBlock(&event)))
+	until := int64(noTime)
+	err := r.each(h, r.block(&event), func(e remembered) bool {
+		if e.hash == event {
+			until = e.until
+		}
+		return until == noTime
+	})
+	return until, err
+}
+
+// each gives the events of a block, until fn gives false.
+func (r *run) each(h *Shard, block uint16, fn func(remembered) bool) error {
+	value, ok, err := h.get(appendRunBlockKey(nil, r.number, block))
 	if !ok || err != nil {
-		return noTime, err
+		return err
 	}
 	v, err := open(value)
 	for err == nil && len(v.b) > 0 {
-		hash, until := v.hash(), v.instant()
+		e := remembered{v.hash(), v.instant()}
 		if v.bad {
 			break
 		}
-		if hash == event {
-			return until, nil
+		if !fn(e) {
+			return nil
 		}
 	}
 	if err == nil {
 		err = v.close()
 	}
-	return noTime, r.broken(h, err)
+	return r.broken(h, err)
 }

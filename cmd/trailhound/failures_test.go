@@ -53,7 +53,8 @@ func TestUnreachable(t *testing.T) {
 	plain := fakeKafka(t, "cloudtrail", 1).ListenAddrs()
 	encrypted := fakeKafka(t, "cloudtrail", 1, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{certificate}})).ListenAddrs()
 	guarded := fakeKafka(t, "cloudtrail", 1, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "hunter", "secret")).ListenAddrs()
-	login := []string{"kafka.sasl.mechanism=scram-sha-256", "kafka.sasl.username=hunter"}
+	patient := "kafka.request_timeout=8s" // a handshake may take a while on a busy machine
+	login := []string{patient, "kafka.sasl.mechanism=scram-sha-256", "kafka.sasl.username=hunter"}
 	const (
 		listening = "is it a Kafka listener without TLS and with SASL mechanism \"none\", as kafka.tls and kafka.sasl say?\n"
 		start     = "; start Kafka, or name a broker that runs with --set kafka.brokers=HOST:PORT\n"
@@ -72,8 +73,8 @@ func TestUnreachable(t *testing.T) {
 		"hangs up":            {[]string{listener(t, func(c net.Conn) { c.Close() })}, nil, listening},
 		"TLS is wanted":       {encrypted, nil, listening},
 		"TLS is not wanted":   {plain, []string{"kafka.tls.enabled=true"}, "is it a Kafka listener with TLS and with SASL mechanism \"none\", as kafka.tls and kafka.sasl say?\n"},
-		"unknown authority":   {encrypted, []string{"kafka.tls.enabled=true"}, "; name the authority that signs the brokers' certificates in kafka.tls.ca_file, and the name to expect in them, if it is not the host's, in kafka.tls.server_name\n"},
-		"another name":        {encrypted, []string{"kafka.tls.enabled=true", "kafka.tls.ca_file=" + caFile, "kafka.tls.server_name=kafka"}, "in kafka.tls.server_name\n"},
+		"unknown authority":   {encrypted, []string{patient, "kafka.tls.enabled=true"}, "; name the authority that signs the brokers' certificates in kafka.tls.ca_file, and the name to expect in them, if it is not the host's, in kafka.tls.server_name\n"},
+		"another name":        {encrypted, []string{patient, "kafka.tls.enabled=true", "kafka.tls.ca_file=" + caFile, "kafka.tls.server_name=kafka"}, "in kafka.tls.server_name\n"},
 		"a password is due":   {guarded, nil, listening},
 		"wrong password":      {guarded, append(login, "kafka.sasl.password=guessed"), "with SASL mechanism \"scram-sha-256\", as kafka.tls and kafka.sasl say? Check the user name and the password too\n"},
 		"no password is due":  {plain, append(login, "kafka.sasl.password=guessed"), "Check the user name and the password too\n"},
@@ -81,11 +82,11 @@ func TestUnreachable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			args := append(sets(append(tt.set, setBrokers(tt.brokers), "kafka.request_timeout=1s")), "ingest", "-")
+			args := append(sets(append([]string{setBrokers(tt.brokers), "kafka.request_timeout=1s"}, tt.set...)), "ingest", "-")
 			begun := time.Now()
 			r := command(t.Context(), "", nil, args...)
-			if took := time.Since(begun); took > 5*time.Second {
-				t.Errorf("ingest ends after %s; want it soon after kafka.request_timeout", took)
+			if took := time.Since(begun); took > 10*time.Second {
+				t.Errorf("ingest ends after %s; want it soon after kafka.request_timeout, or an answer", took)
 			}
 			if tt.want == "" {
 				if r.code != exitDone {
