@@ -89,47 +89,33 @@ func (f *filing) next(deadline int64) int64 {
 // left alone.
 func (s *Scope) SetKeyExpiration(name string, at time.Time) {
 	expiry := nanos(at)
-	if c := s.counterIfAny(name); c != nil && c.live(s) {
-		c.expiry = expiry
-		c.dirty = true
+	if s.there(kindCounter, name) {
+		if c := s.counter(name); c != nil && c.live(s) {
+			c.expiry = expiry
+			c.dirty = true
+		}
 	}
-	if m := s.setIfAny(name); m != nil && m.live() {
-		m.expiry = expiry
-		m.dirty = true
+	if s.there(kindSet, name) {
+		if m := s.set(name); m != nil && m.live() {
+			m.expiry = expiry
+			m.dirty = true
+		}
 	}
 }
 
-// counterIfAny is counter, but nil also when no counter is there: one that is only asked
-// for would take memory until the Tx ends. A name mostly has a counter or a set.
-func (s *Scope) counterIfAny(name string) *scopeCounter {
-	for _, c := range s.counters {
-		if c.name == name {
-			return c
-		}
+// there tells whether a counter or set is on disk or in the Tx. To ask for one that is not
+// would take memory until the Tx ends, and a name mostly has one of the two.
+func (s *Scope) there(kind byte, name string) bool {
+	if !s.name(kind, name) {
+		return false
 	}
-	if !s.name(kindCounter, name) {
-		return nil
+	_, counter := s.tx.counters[string(s.key)]
+	_, set := s.tx.sets[string(s.key)]
+	if counter || set {
+		return true
 	}
-	if _, held := s.tx.counters[string(s.key)]; !held && !s.tx.exists(s.key) {
-		return nil
-	}
-	return s.counter(name)
-}
-
-// setIfAny is set in the same way.
-func (s *Scope) setIfAny(name string) *scopeSet {
-	for _, m := range s.sets {
-		if m.name == name {
-			return m
-		}
-	}
-	if !s.name(kindSet, name) {
-		return nil
-	}
-	if _, held := s.tx.sets[string(s.key)]; !held && !s.tx.exists(s.key) {
-		return nil
-	}
-	return s.set(name)
+	_, onDisk := s.tx.get(s.key)
+	return onDisk
 }
 
 // SetKeyTTL is SetKeyExpiration at d after the event's own time.
@@ -142,11 +128,13 @@ func (s *Scope) SetKeyTTL(name string, d time.Duration) {
 // value is there, or it has the default lifetime.
 func (s *Scope) Expiry(name string) (at time.Time, ok bool) {
 	expiry := int64(noTime)
-	if c := s.counterIfAny(name); c != nil && c.live(s) {
-		expiry = c.expiry
+	if s.there(kindCounter, name) {
+		if c := s.counter(name); c != nil && c.live(s) {
+			expiry = c.expiry
+		}
 	}
-	if m := s.setIfAny(name); m != nil && m.live() && m.expiry != noTime {
-		if expiry == noTime || m.expiry < expiry {
+	if s.there(kindSet, name) {
+		if m := s.set(name); m != nil && m.live() && m.expiry != noTime && (expiry == noTime || m.expiry < expiry) {
 			expiry = m.expiry
 		}
 	}

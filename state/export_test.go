@@ -60,6 +60,15 @@ func Check(h *Shard) error {
 	return nil
 }
 
+// checkRecord reports what Load would.
+func checkRecord(k *parts, value []byte) (at int64, indexed bool, err error) {
+	if k.kind == kindPage {
+		_, err := decodePage(nil, value, k.page.end)
+		return 0, false, err
+	}
+	return checkValue(k.kind, value)
+}
+
 type checker struct {
 	h       *Shard
 	keys    map[string][]byte
@@ -74,7 +83,7 @@ func (c *checker) record(r Change) error {
 	if err != nil {
 		return err
 	}
-	at, indexed, err := checkValue(&k, r.Value)
+	at, indexed, err := checkRecord(&k, r.Value)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func meaning(s formattest.Sample) (string, error) {
 	if k.kind == kindClaim {
 		return "a claim", nil // nobody reads what is in it
 	}
-	if _, _, err := checkValue(&k, s.Bytes); err != nil {
+	if _, _, err := checkRecord(&k, s.Bytes); err != nil {
 		return "", err
 	}
 	what, err := meaningOf(&k, s.Bytes)

@@ -36,12 +36,12 @@ func reencode(k *parts, value []byte) ([]byte, error) {
 	case kindEvidence:
 		return reencodeBlock(value)
 	}
-	_, _, err := checkValue(k, value)
+	_, _, err := checkRecord(k, value)
 	return value, err
 }
 
 func reencodeBlock(value []byte) ([]byte, error) {
-	if _, _, err := checkValue(&parts{kind: kindEvidence}, value); err != nil {
+	if _, _, err := checkValue(kindEvidence, value); err != nil {
 		return nil, err
 	}
 	refs, err := appendRefs(nil, value[1:], blockRefs)
@@ -65,7 +65,7 @@ func FuzzChange(f *testing.F) {
 		if got := k.append(nil); !bytes.Equal(got, key) {
 			t.Fatalf("key %q decoded and encoded = %q", key, got)
 		}
-		_, _, err = checkValue(&k, value)
+		_, _, err = checkRecord(&k, value)
 		if len(value) > 0 && value[0] != formatVersion && k.kind != kindClaim && !errors.Is(err, ErrFormat) {
 			t.Fatalf("checkValue(%q, %q) = %v; want ErrFormat", k.kind, value, err)
 		}

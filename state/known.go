@@ -1,15 +1,13 @@
 package state
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
 // known tells of an event until when it is remembered. What pages have listed lately is
-// in memory; each time that enough have come together they become a run on disk. All of it is derived
-// from the pages: it is made from them where it is missing.
+// in memory; each time that enough have come together they become a run on disk. All of
+// it is derived from the pages: it is made from them where it is missing.
 //
-// A key of the database for each event would do as well, and cost ten times as much: they
-// come in no order, and most are never asked for again.
+// A key of the database for each event would do as well, and be most of its keys: they come
+// in no order, and most are never asked for again.
 type known struct {
 	runs   []run  // in the order of their numbers
 	folded uint64 // pages with a lower number are in runs, or were
@@ -81,7 +79,7 @@ func (k *known) load(h *Shard) (err error) {
 		}
 	}
 	var p page
-	return h.scan([]byte{kindPage}, appendRunKey(nil, kindPage, k.folded), func(key, value []byte) (bool, error) {
+	return h.scan([]byte{kindPage}, appendNumberKey(nil, kindPage, k.folded), func(key, value []byte) (bool, error) {
 		parsed, err := parseKey(key)
 		if err == nil {
 			p.pageID = parsed.page

@@ -120,7 +120,7 @@ func (l *loader) add(key, value []byte) error {
 	if k.kind == kindPage {
 		return cmp.Or(l.file(k.page, value), l.h.set(l.batch, key, value))
 	}
-	at, indexed, err := checkValue(&k, value)
+	at, indexed, err := checkValue(k.kind, value)
 	if err != nil {
 		return err
 	}
@@ -171,10 +171,10 @@ func (l *loader) index(key []byte, at int64) error {
 	return l.h.set(l.batch, l.key, nil)
 }
 
-// checkValue reports a value that is not of its key's kind, and tells under
+// checkValue reports a value, but for a page, that is not of its key's kind, and tells under
 // which instant it is filed.
-func checkValue(k *parts, value []byte) (at int64, indexed bool, err error) {
-	switch k.kind {
+func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
+	switch kind {
 	case kindCounter:
 		c, err := decodeCounter(value)
 		return c.filed, true, err
@@ -184,9 +184,6 @@ func checkValue(k *parts, value []byte) (at int64, indexed bool, err error) {
 	case kindSuppression:
 		u, err := decodeSuppression(value)
 		return u.filed, true, err
-	case kindPage:
-		_, err := decodePage(nil, value, k.page.end)
-		return 0, false, err
 	case kindEvidence:
 		r, err := open(value)
 		if err != nil {
@@ -201,7 +198,7 @@ func checkValue(k *parts, value []byte) (at int64, indexed bool, err error) {
 		return 0, false, err
 	}
 	r, err := open(value)
-	if err == nil && (k.kind == kindMember || k.kind == kindDeadSet) {
+	if err == nil && (kind == kindMember || kind == kindDeadSet) {
 		err = r.close()
 	}
 	return 0, false, err

@@ -28,13 +28,14 @@ func (r *run) block(event *[16]byte) uint16 {
 	return binary.BigEndian.Uint16(event[:]) >> (16 - r.bits)
 }
 
-func appendRunKey(dst []byte, kind byte, number uint64) []byte {
+// appendNumberKey gives the key of what has a number: a run, or the first page from it on.
+func appendNumberKey(dst []byte, kind byte, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, kind), number)
 }
 
 // appendRunBlockKey gives the key of a block, or, for runFilter, of the filter.
 func appendRunBlockKey(dst []byte, number uint64, block uint16) []byte {
-	return binary.BigEndian.AppendUint16(appendRunKey(dst, kindRunBlock, number), block)
+	return binary.BigEndian.AppendUint16(appendNumberKey(dst, kindRunBlock, number), block)
 }
 
 // writeRun puts a run of these events into a batch.
@@ -66,7 +67,7 @@ func (h *Shard) writeRun(b *pebble.Batch, number uint64, events []remembered) (r
 	if err := h.set(b, key, r.filter.append([]byte{formatVersion})); err != nil {
 		return r, err
 	}
-	key = appendRunKey(key[:0], kindRun, number)
+	key = appendNumberKey(key[:0], kindRun, number)
 	return r, h.set(b, key, append(appendInstant([]byte{formatVersion}, r.newest), r.bits))
 }
 
@@ -131,7 +132,7 @@ func (h *Shard) removeRun(b *pebble.Batch, r *run) error {
 	if err := h.remove(b, key); err != nil {
 		return err
 	}
-	return h.remove(b, appendRunKey(key[:0], kindRun, r.number))
+	return h.remove(b, appendNumberKey(key[:0], kindRun, r.number))
 }
 
 // until asks the run's block of the event.

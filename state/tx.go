@@ -137,12 +137,6 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 	return value, ok
 }
 
-// exists tells whether a key is on disk.
-func (t *Tx) exists(key []byte) bool {
-	_, ok := t.get(key)
-	return ok
-}
-
 // scan gives each key on disk with this prefix, from the key from on
 // unless that is empty, until fn gives false.
 func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {

@@ -46,7 +46,7 @@ func newInstanceMetrics(in Instance) *instanceMetrics {
 	return &instanceMetrics{
 		Instance: in,
 		ready:    desc("ready", "1 while everything assigned to this instance is worked on, as /readyz tells."),
-		keys:     desc("state_keys", "Estimate of what a shard has on local disk: values, remembered events and their indices.", "shard"),
+		keys:     desc("state_keys", "Estimate of what a shard has on local disk: values, pages and runs of remembered events, and the indices.", "shard"),
 		bytes:    desc("state_bytes", "Estimate of the bytes of a shard on local disk.", "shard"),
 		store: []storeMetric{
 			gauge("store_disk_bytes", "Bytes of all files of the local state.", func(s *state.Stats) float64 { return float64(s.DiskBytes) }),
