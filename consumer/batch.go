@@ -30,7 +30,6 @@ type batch struct {
 	youngest youngest                       // input record of theirs
 	outputs  int                            // alerts and dead letters since the last commit
 	alerted  []alerted                      // the alerts among them
-	bytes    int                            // of both
 }
 
 // alerted is an alert that is not committed yet.
@@ -43,7 +42,7 @@ type alerted struct {
 func (d *detector) begin(at int64) {
 	d.tx = d.local.Begin()
 	d.next, d.committed = at, at
-	d.events, d.youngest, d.outputs, d.bytes, d.alerted = 0, 0, 0, 0, d.alerted[:0]
+	d.events, d.youngest, d.outputs, d.alerted = 0, 0, 0, d.alerted[:0]
 	d.lazySince = d.now()
 	d.status.work.Store(at)
 	d.status.changelog.Store(d.local.Position().Changelog)
@@ -58,7 +57,7 @@ func (d *detector) drop() {
 }
 
 func (d *detector) full() bool {
-	return d.events >= batchEvents || d.bytes+d.tx.Bytes() >= batchBytes || d.most != 0 && d.events >= d.most
+	return d.events >= batchEvents || d.tx.Len() >= batchChanges || d.producer.Held()+d.tx.Bytes() >= batchBytes || d.most != 0 && d.events >= d.most
 }
 
 // record evaluates one work record.
@@ -129,7 +128,6 @@ func (d *detector) alert(a *rules.Alert) {
 	to := txn.Partition{Topic: d.app.Alerts, Number: wire.PartitionOf(key, d.alerts)}
 	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload, AlertHeaders(a)...)
 	d.outputs++
-	d.bytes += len(key) + len(a.Payload)
 	d.alerted = append(d.alerted, alerted{a.RuleID, a.ID, a.Severity, a.Time, unixMillis(d.work.recordTime)})
 }
 
@@ -152,7 +150,6 @@ func (d *detector) reject(b badEvent) {
 	to := txn.Partition{Topic: d.app.DeadLetter, Number: source.Partition % int32(d.dead)}
 	d.producer.Add(to, d.now().UnixMilli(), nil, value, headers...)
 	d.outputs++
-	d.bytes += len(value)
 	ev := d.noisy.Warn().Str("event", "dead_letter").Str("reason", string(b.reason)).Str("rule", b.rule).Str("topic", source.Topic).
 		Int32("partition", source.Partition).Int64("offset", source.Offset)
 	if b.reason == rules.ReasonTooLate {

@@ -221,8 +221,8 @@ func (s *Service) lanesTo(info topic.Info) []*lane {
 	lanes := make([]*lane, len(info.Partitions))
 	for i := range lanes {
 		lanes[i] = &lane{
-			client: s.Client, topic: info.Name, partition: int32(i), codec: s.Codec, timeout: s.RequestTimeout,
-			most: min(laneBytes(len(lanes)), mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
+			client: s.Client, topic: info.Name, partition: int32(i), batch: wire.Batch{Codec: s.Codec}, timeout: s.RequestTimeout,
+			most: laneBytes(len(lanes)), limit: min(mostUnpacked, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
 			refused: func(err error) { s.fail(err) },
 		}
 		lanes[i].init()

@@ -83,7 +83,7 @@ func TestLanePace(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			kafkatest.Bubble(t, func(t *testing.T) {
-				l := &lane{most: 1000, now: time.Now}
+				l := &lane{most: 1000, limit: 1000, now: time.Now}
 				l.init()
 				l.putBack(l.spare, c.pause)
 				start := time.Now()
@@ -112,7 +112,7 @@ func TestLanePaceFollowsAge(t *testing.T) {
 		{0, time.Hour, lanePace.usual},
 	} {
 		kafkatest.Bubble(t, func(t *testing.T) {
-			l := &lane{most: 1 << 20, now: time.Now}
+			l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now}
 			l.init()
 			start := time.Now()
 			for range 1000 {
@@ -138,7 +138,7 @@ func TestLanePaceFollowsAge(t *testing.T) {
 // gained by waiting, and a router, with all its other lanes, stands still.
 func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
-		l := &lane{most: 1000, now: time.Now}
+		l := &lane{most: 1000, limit: 1000, now: time.Now}
 		l.init()
 		l.next = time.Now().Add(20 * time.Millisecond)
 		start := time.Now()
@@ -168,7 +168,7 @@ func TestRouterTellsTheAgeOfARecord(t *testing.T) {
 // The end of a run does not wait for a lane's pause.
 func TestLanePaceEnds(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
-		l := &lane{most: 1000, now: time.Now}
+		l := &lane{most: 1000, limit: 1000, now: time.Now}
 		l.init()
 		l.putBack(l.spare, time.Hour)
 		taken := make(chan *parcel)
@@ -188,7 +188,7 @@ func TestLanePaceEnds(t *testing.T) {
 }
 
 func TestLaneBytes(t *testing.T) {
-	for lanes, want := range map[int]int{0: 512 << 10, 1: 512 << 10, 8: 512 << 10, 16: 256 << 10, 64: 128 << 10} {
+	for lanes, want := range map[int]int{0: 512 << 10, 1: 512 << 10, 8: 384 << 10, 16: 192 << 10, 64: 128 << 10} {
 		if got := laneBytes(lanes); got != want {
 			t.Errorf("laneBytes(%d) = %d; want %d", lanes, got, want)
 		}

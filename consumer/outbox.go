@@ -9,7 +9,6 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
@@ -17,8 +16,11 @@ import (
 )
 
 const (
-	laneMemory = 4 << 20 // for the batches that all lanes of a topic fill, if leastShare allows it
+	laneMemory = 3 << 20 // for the batches that all lanes of a topic fill, if leastShare allows it
 	mostLane   = 512 << 10
+
+	// mostUnpacked is how large a batch may be before it is packed.
+	mostUnpacked = 4 << 20
 )
 
 // lanePace is that of the produce requests to one partition.
@@ -113,8 +115,8 @@ type lane struct {
 	client    *wire.Client
 	topic     string
 	partition int32
-	most      int // bytes of a batch before encoding; a single record may be larger
-	codec     compress.Compression
+	most      int           // bytes that a batch takes in memory; a single record may take more
+	limit     int           // bytes of a batch before encoding; the same
 	timeout   time.Duration // of one produce request
 	now       func() time.Time
 	log       zerolog.Logger
@@ -147,12 +149,12 @@ func (l *lane) init() {
 func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers ...wire.Header) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if size := l.batch.Size(); size > 0 && size+len(key)+len(value) > l.most {
+	if l.tooMuch(len(key) + len(value)) {
 		if err := l.waitForRoom(ctx, len(key)+len(value)); err != nil {
 			return err
 		}
 	}
-	was, now := l.batch.Size(), l.now()
+	was, now := l.batch.Len(), l.now()
 	l.filling.note(from, now)
 	l.batch.Append(now.UnixMilli(), key, value, headers...)
 	if was == 0 {
@@ -162,15 +164,22 @@ func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers 
 		l.next = next
 		l.hurryUp()
 	}
-	if l.batch.Size() >= l.enough() {
+	if l.enough() {
 		l.hurryUp()
 	}
 	return nil
 }
 
-// enough is the size of a batch that is sent without further delay. What comes until
+// enough says whether the batch is to be sent without further delay. What comes until
 // somebody wakes up to do so finds room in the rest.
-func (l *lane) enough() int { return l.most - l.most/4 }
+func (l *lane) enough() bool {
+	return l.batch.Held() >= l.most-l.most/4 || l.batch.Size() >= l.limit-l.limit/4
+}
+
+// tooMuch says whether a record of that size has to wait for the next batch.
+func (l *lane) tooMuch(need int) bool {
+	return l.batch.Len() > 0 && (l.batch.Held()+need > l.most || l.batch.Size()+need > l.limit)
+}
 
 func (l *lane) waitForRoom(ctx context.Context, need int) error {
 	stop := context.AfterFunc(ctx, func() {
@@ -179,7 +188,7 @@ func (l *lane) waitForRoom(ctx context.Context, need int) error {
 		l.change.Broadcast()
 	})
 	defer stop()
-	for l.batch.Size() > 0 && l.batch.Size()+need > l.most {
+	for l.tooMuch(need) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -241,7 +250,7 @@ func (l *lane) take(dst []byte) (*parcel, []byte, error) {
 	if l.closed {
 		return nil, dst, nil
 	}
-	dst, err := l.batch.Encode(dst, wire.BatchOptions{Codec: l.codec, ProducerID: -1, Epoch: -1, Sequence: -1})
+	dst, err := l.batch.Encode(dst, wire.NoProducer)
 	if err != nil {
 		return nil, dst, err
 	}
@@ -261,7 +270,7 @@ func (l *lane) collect() {
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for l.batch.Size() < l.enough() && !l.wanted && !l.closed {
+	for !l.enough() && !l.wanted && !l.closed {
 		l.mu.Unlock()
 		select {
 		case <-timer.C:

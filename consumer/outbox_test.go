@@ -34,7 +34,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
-	l := &lane{client: client, topic: topic, most: 2 << 10, codec: compress.Lz4, timeout: 5 * time.Second, now: time.Now, log: zerolog.Nop(), failed: func() {}}
+	l := &lane{client: client, topic: topic, most: 2 << 10, limit: 2 << 10, batch: wire.Batch{Codec: compress.Lz4}, timeout: 5 * time.Second, now: time.Now, log: zerolog.Nop(), failed: func() {}}
 	l.init()
 	done := make(chan struct{})
 	go func() {
@@ -112,7 +112,7 @@ func (c *mortal) Write(b []byte) (int, error) {
 
 // A router waits at a full lane, and stops waiting when its run ends.
 func TestLaneIsBounded(t *testing.T) {
-	l := &lane{most: 100, now: time.Now}
+	l := &lane{most: 100, limit: 100, now: time.Now}
 	l.init()
 	ctx, stop := context.WithCancel(t.Context())
 	p := newProgress(0)

@@ -36,7 +36,7 @@ func batch(t *testing.T, values ...[]byte) []byte {
 	for _, v := range values {
 		b.Append(time.Now().UnixMilli(), nil, v)
 	}
-	out, err := b.Encode(nil, wire.BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1})
+	out, err := b.Encode(nil, wire.NoProducer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func zstdBatch(t *testing.T, key, value []byte) []byte {
 	t.Helper()
 	var b wire.Batch
 	b.Append(time.Now().UnixMilli(), key, value)
-	out, err := b.Encode(nil, wire.BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1})
+	out, err := b.Encode(nil, wire.NoProducer)
 	if err != nil {
 		t.Fatal(err)
 	}

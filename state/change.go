@@ -18,6 +18,46 @@ type indexChange struct {
 	remove     bool
 }
 
+// changeSet is what a Tx comes to: the records of the changelog, and what goes to disk
+// with them. It takes about as much memory as all the rest of a large Tx, and is needed
+// from the end of the work to the commit: the shards of a store take turns.
+type changeSet struct {
+	changes []Change
+	index   []indexChange
+	pages   []page // of events
+	hints   hints  // of both indexes
+	arena   arena  // of changes and index
+}
+
+// keptSets bounds how many change sets a store keeps for the next ones: there are seldom
+// more at a time.
+const keptSets = 3
+
+// takeSet gives an empty change set.
+func (s *Store) takeSet() *changeSet {
+	s.setsMu.Lock()
+	defer s.setsMu.Unlock()
+	last := len(s.sets) - 1
+	if last < 0 {
+		return &changeSet{hints: noHints}
+	}
+	c := s.sets[last]
+	s.sets = s.sets[:last]
+	return c
+}
+
+// giveSet takes one back.
+func (s *Store) giveSet(c *changeSet) {
+	clear(c.pages) // their events are those of a Tx
+	c.changes, c.index, c.pages, c.hints = c.changes[:0], c.index[:0], c.pages[:0], noHints
+	c.arena.reset()
+	s.setsMu.Lock()
+	defer s.setsMu.Unlock()
+	if len(s.sets) < keptSets {
+		s.sets = append(s.sets, c)
+	}
+}
+
 // Changes gives the final value of each key that the Tx has changed, and the
 // positions, sorted by key. Call it after the last write. The slices are valid
 // until Apply or Discard, and must not be changed.
@@ -29,19 +69,22 @@ func (t *Tx) Changes() iter.Seq[Change] {
 // Empty tells that nothing but the work offset has changed.
 func (t *Tx) Empty() bool {
 	t.build()
-	base := &t.shard.pos
 	switch len(t.changes) {
 	case 0:
-		return true
 	case 1:
-		return t.changes[0].Key[0] == kindPosition && t.pos.same(base) // no pages, or they were changes too
+		if t.changes[0].Key[0] != kindPosition || !t.pos.same(&t.shard.pos) { // no pages, or they were changes too
+			return false
+		}
+	default:
+		return false
 	}
-	return false
+	t.rewind() // it may be long until the set is asked for
+	return true
 }
 
 // Len gives about how many changes there are; after Changes, exactly.
 func (t *Tx) Len() int {
-	if t.built {
+	if t.changeSet != nil {
 		return len(t.changes)
 	}
 	return t.n + 1
@@ -51,18 +94,19 @@ func (t *Tx) Len() int {
 func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
 
 // rewind drops the changes that were built.
-func (w *work) rewind() {
-	w.built = false
-	w.changes, w.index, w.pages, w.hints = w.changes[:0], w.index[:0], w.pages[:0], noHints
-	w.arena.reset()
+func (t *Tx) rewind() {
+	if t.changeSet != nil {
+		t.shard.store.giveSet(t.changeSet)
+		t.changeSet = nil
+	}
 }
 
 // build makes the changes out of what the Tx holds, unless it has done so.
 func (t *Tx) build() {
-	if t.built {
+	if t.changeSet != nil {
 		return
 	}
-	t.rewind()
+	t.changeSet = t.shard.store.takeSet()
 	for _, e := range t.counters {
 		t.buildCounter(e)
 	}
@@ -76,7 +120,6 @@ func (t *Tx) build() {
 	t.buildSwept()
 	t.buildPositions()
 	slices.SortFunc(t.changes, func(a, b Change) int { return bytes.Compare(a.Key, b.Key) })
-	t.built = true
 }
 
 func (t *Tx) put(key, value []byte) {

@@ -59,6 +59,9 @@ type Store struct {
 
 	mu     sync.Mutex
 	shards map[int]*Shard
+
+	setsMu sync.Mutex
+	sets   []*changeSet // free ones
 }
 
 // localFormat is the version of what is in the directory and not in the

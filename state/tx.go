@@ -33,15 +33,10 @@ type work struct {
 	sweep        sweep
 
 	n, size int // estimate of the changes
-	built   bool
-	changes []Change
-	index   []indexChange
-	pages   []page // of events
-	hints   hints  // of both indexes
 
-	arena arena  // of changes and index
-	key   []byte // scratch
-	value []byte // scratch
+	*changeSet        // what the Tx comes to, once it is built; else nil
+	key        []byte // scratch
+	value      []byte // scratch
 }
 
 func newWork() *work {
@@ -55,7 +50,7 @@ func newWork() *work {
 	}
 }
 
-// reset forgets everything but the buffers.
+// reset forgets everything but the buffers. The change set is not among it.
 func (w *work) reset() {
 	clear(w.sources)
 	clear(w.meta)
@@ -70,7 +65,6 @@ func (w *work) reset() {
 	w.scope.at = Ref{} // its strings are those of an event
 	w.sweep.reset()
 	w.n, w.size = 0, 0
-	w.rewind()
 }
 
 // Begin begins a Tx. A shard has one at a time: an earlier one that is still
@@ -94,6 +88,7 @@ func (h *Shard) discard() {
 
 // end gives the memory back to the shard.
 func (t *Tx) end() {
+	t.rewind()
 	t.work.reset()
 	t.shard.work, t.work = t.work, nil
 	t.shard.open = nil
@@ -150,11 +145,7 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 }
 
 // touch says that something has changed since the changes were last built.
-func (t *Tx) touch() {
-	if t.built {
-		t.rewind()
-	}
-}
+func (t *Tx) touch() { t.rewind() }
 
 // numberSet gives a number that no set and no page of the shard has had.
 func (t *Tx) numberSet() uint64 {

@@ -42,6 +42,9 @@ func newBackground(ctx context.Context, g *generator, o options, during time.Dur
 	rounds, total := int(during/backgroundEvery), int(during.Seconds()*float64(o.background))
 	bg := &background{batches: make([][]packed, o.partitions)}
 	open := make([]wire.Batch, o.partitions)
+	for p := range open {
+		open[p].Codec = codecs[o.codec]
+	}
 	begun := time.Now()
 	for round := range rounds {
 		due := time.Duration(round) * backgroundEvery
@@ -49,14 +52,14 @@ func newBackground(ctx context.Context, g *generator, o options, during time.Dur
 			e := g.next(begun.Add(due))
 			p := wire.PartitionOf(e.key, o.partitions)
 			if b := &open[p]; b.SizeWith(begun.UnixMilli(), e.key, e.value) > o.batchBytes {
-				if err := bg.pack(int(p), b, due, o); err != nil {
+				if err := bg.pack(int(p), b, due); err != nil {
 					return nil, err
 				}
 			}
 			open[p].Append(begun.UnixMilli(), e.key, e.value)
 		}
 		for p := range open {
-			if err := bg.pack(p, &open[p], due, o); err != nil {
+			if err := bg.pack(p, &open[p], due); err != nil {
 				return nil, err
 			}
 		}
@@ -68,11 +71,11 @@ func newBackground(ctx context.Context, g *generator, o options, during time.Dur
 }
 
 // pack takes what is in a batch, if there is anything.
-func (g *background) pack(partition int, b *wire.Batch, due time.Duration, o options) error {
+func (g *background) pack(partition int, b *wire.Batch, due time.Duration) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	batch, err := b.Encode(nil, plain(codecs[o.codec]))
+	batch, err := b.Encode(nil, wire.NoProducer)
 	g.batches[partition] = append(g.batches[partition], packed{due, batch, b.Len()})
 	b.Reset()
 	return err

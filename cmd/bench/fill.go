@@ -86,7 +86,6 @@ type producer struct {
 	fail       context.CancelCauseFunc
 	client     *wire.Client
 	topic      string
-	options    wire.BatchOptions
 	batchBytes int
 	open       []*wire.Batch // of each partition
 	full       []chan *wire.Batch
@@ -96,17 +95,12 @@ type producer struct {
 	sent       int64 // bytes
 }
 
-// plain are the options of a producer without transactions and sequence numbers.
-func plain(codec compress.Compression) wire.BatchOptions {
-	return wire.BatchOptions{Codec: codec, ProducerID: -1, Epoch: -1, Sequence: -1}
-}
-
 func newProducer(ctx context.Context, fail context.CancelCauseFunc, client *wire.Client, topic string, f filling) *producer {
-	p := &producer{ctx: ctx, fail: fail, client: client, topic: topic, options: plain(f.codec), batchBytes: f.batchBytes}
-	p.free.New = func() any { return new(wire.Batch) }
+	p := &producer{ctx: ctx, fail: fail, client: client, topic: topic, batchBytes: f.batchBytes}
+	p.free.New = func() any { return &wire.Batch{Codec: f.codec} }
 	for i := range f.partitions {
 		full := make(chan *wire.Batch, 1)
-		p.open, p.full = append(p.open, new(wire.Batch)), append(p.full, full)
+		p.open, p.full = append(p.open, &wire.Batch{Codec: f.codec}), append(p.full, full)
 		p.senders.Go(func() { p.send(int32(i), full) })
 	}
 	return p
@@ -132,7 +126,7 @@ func (p *producer) send(partition int32, full chan *wire.Batch) {
 			continue
 		}
 		var err error
-		if encoded, err = produce(p.ctx, p.client, p.topic, partition, b, p.options, encoded[:0]); err != nil {
+		if encoded, err = produce(p.ctx, p.client, p.topic, partition, b, encoded[:0]); err != nil {
 			p.fail(err)
 			continue
 		}
@@ -161,8 +155,8 @@ const leaderWithin = 15 * time.Second
 
 // produce writes one batch, and returns its bytes in buffer. What a broker has refused is sent again, which doubles
 // nothing; what it has not answered is not.
-func produce(ctx context.Context, client *wire.Client, topic string, partition int32, b *wire.Batch, o wire.BatchOptions, buffer []byte) ([]byte, error) {
-	encoded, err := b.Encode(buffer, o)
+func produce(ctx context.Context, client *wire.Client, topic string, partition int32, b *wire.Batch, buffer []byte) ([]byte, error) {
+	encoded, err := b.Encode(buffer, wire.NoProducer)
 	if err != nil {
 		return buffer, err
 	}

@@ -217,7 +217,7 @@ func eventID(value []byte) string {
 
 // send writes what is handed over, all that waits in one batch.
 func (p *pacer) send(partition int32, lane chan outgoing) {
-	var b wire.Batch
+	b := wire.Batch{Codec: codecs[p.codec]}
 	var buffer []byte
 	for next := range lane {
 		b.Reset()
@@ -232,7 +232,7 @@ func (p *pacer) send(partition int32, lane chan outgoing) {
 			}
 		}
 		var err error
-		if buffer, err = produce(p.ctx, p.client, p.topic, partition, &b, plain(codecs[p.codec]), buffer[:0]); err != nil {
+		if buffer, err = produce(p.ctx, p.client, p.topic, partition, &b, buffer[:0]); err != nil {
 			p.fail(err)
 		}
 	}

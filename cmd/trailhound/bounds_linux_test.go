@@ -176,7 +176,7 @@ func TestBoundsRecordsFile(t *testing.T) {
 	send := func(partition int32, value []byte) {
 		var b wire.Batch
 		b.Append(time.Now().UnixMilli(), nil, value)
-		encoded, err := b.Encode(nil, wire.BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1})
+		encoded, err := b.Encode(nil, wire.NoProducer)
 		if err != nil {
 			t.Fatal(err)
 		}

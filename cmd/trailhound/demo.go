@@ -123,11 +123,11 @@ func (a *app) demoLog(s *settings) (zerolog.Logger, error) {
 
 // feedDemo writes one record per line.
 func feedDemo(ctx context.Context, client *wire.Client, topic string, lines [][]byte) error {
-	var batch wire.Batch
+	batch := wire.Batch{Codec: compress.Lz4}
 	for _, line := range lines {
 		batch.Append(time.Now().UnixMilli(), nil, line)
 	}
-	encoded, err := batch.Encode(nil, wire.BatchOptions{Codec: compress.Lz4, ProducerID: -1, Epoch: -1, Sequence: -1})
+	encoded, err := batch.Encode(nil, wire.NoProducer)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer/topic"
 	"trailhound/consumer/wire"
@@ -45,7 +44,6 @@ func (e *tooLargeError) Error() string {
 type producer struct {
 	client  *wire.Client
 	topic   string
-	codec   compress.Compression
 	timeout time.Duration
 	most    int // max.message.bytes
 
@@ -81,7 +79,7 @@ func newProducer(ctx context.Context, client *wire.Client, name string, s *setti
 			name, strings.Join(s.Kafka.Brokers, ", "))
 	}
 	p := &producer{
-		client: client, topic: name, codec: s.codec(), timeout: s.Kafka.RequestTimeout,
+		client: client, topic: name, timeout: s.Kafka.RequestTimeout,
 		most: info.MaxMessageBytes(), ended: make(chan struct{}),
 	}
 	p.changed.L = &p.mu
@@ -89,6 +87,9 @@ func newProducer(ctx context.Context, client *wire.Client, name string, s *setti
 		p.partitions = append(p.partitions, n)
 	}
 	p.filling, p.sending = make([]wire.Batch, len(p.partitions)), make([]wire.Batch, len(p.partitions))
+	for i := range p.partitions {
+		p.filling[i].Codec, p.sending[i].Codec = s.codec(), s.codec()
+	}
 	p.encoded = make([][]byte, len(p.partitions))
 	ctx, p.cancel = context.WithCancel(ctx)
 	go p.run(ctx)
@@ -233,7 +234,7 @@ func (p *producer) encode() ([]wire.Part, error) {
 			continue
 		}
 		var err error
-		p.encoded[n], err = p.sending[n].Encode(p.encoded[n][:0], wire.BatchOptions{Codec: p.codec, ProducerID: -1, Epoch: -1, Sequence: -1})
+		p.encoded[n], err = p.sending[n].Encode(p.encoded[n][:0], wire.NoProducer)
 		if err != nil {
 			return nil, err
 		}

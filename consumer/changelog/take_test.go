@@ -463,7 +463,7 @@ func TestTakeMalformedRecord(t *testing.T) {
 	var batch wire.Batch
 	batch.Append(1, []byte("i1"), []byte{1})
 	batch.Append(1, []byte("i2"), []byte{1})
-	encoded, err := batch.Encode(nil, wire.BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1})
+	encoded, err := batch.Encode(nil, wire.NoProducer)
 	if err != nil {
 		t.Fatal(err)
 	}

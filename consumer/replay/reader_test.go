@@ -263,7 +263,7 @@ func TestReaderUnreadable(t *testing.T) {
 	put(t, brokers, nil, at(name, 0, 1, "first"))
 	var b wire.Batch
 	b.Append(noon.UnixMilli(), nil, []byte("never seen"))
-	bad, err := b.Encode(nil, wire.BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1})
+	bad, err := b.Encode(nil, wire.NoProducer)
 	if err != nil {
 		t.Fatal(err)
 	}

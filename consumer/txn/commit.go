@@ -131,7 +131,7 @@ func (p *Producer) encode() (chosen []*lane, more bool, err error) {
 			continue
 		}
 		p.encoded, err = b.Encode(p.encoded, wire.BatchOptions{
-			Codec: p.Codec, ProducerID: p.session.ProducerID, Epoch: p.session.Epoch, Sequence: l.sequence, Transactional: true,
+			ProducerID: p.session.ProducerID, Epoch: p.session.Epoch, Sequence: l.sequence, Transactional: true,
 		})
 		if err != nil {
 			return nil, false, fmt.Errorf("records for %v: %w", l.to, err)

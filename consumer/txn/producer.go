@@ -160,7 +160,7 @@ func (p *Producer) emptyBatch() *wire.Batch {
 		p.free = p.free[:n-1]
 		return b
 	}
-	return new(wire.Batch)
+	return &wire.Batch{Codec: p.Codec}
 }
 
 // Pending returns how many records have been added since the last Commit, and
@@ -173,6 +173,16 @@ func (p *Producer) Pending() (records, bytes int) {
 		}
 	}
 	return records, bytes
+}
+
+// Held returns how many bytes what has been added takes in memory.
+func (p *Producer) Held() (bytes int) {
+	for i := range p.lanes {
+		for _, b := range p.lanes[i].batches {
+			bytes += b.Held()
+		}
+	}
+	return bytes
 }
 
 // Drop forgets what has been added. It is of use only before Commit: afterwards

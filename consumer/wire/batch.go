@@ -42,24 +42,35 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Batch is a record batch under construction. The zero value is empty and ready;
 // after Reset its memory serves the next batch. Not for concurrent use.
 type Batch struct {
-	records   []byte
+	// Codec is what the records are compressed with. It is set before the first
+	// Append.
+	//
+	// Snappy is a sequence of blocks, so with it records are packed as they come:
+	// while they are in the processor's cache, and so that a batch takes little more
+	// memory than it will have bytes.
+	Codec compress.Compression
+
+	packed    []byte // blocks of the first records
+	raw       int    // bytes of the records in packed
+	records   []byte // what is not packed yet
 	count     int
 	firstTime int64
 	maxTime   int64
 }
 
-// BatchOptions says how a batch is compressed, and by whom it is produced.
+// BatchOptions says by whom a batch is produced.
 type BatchOptions struct {
-	Codec compress.Compression
-
 	// Of an idempotent or transactional producer, whose sequence numbers count
-	// records per partition; all three are -1 for any other.
+	// records per partition; as in NoProducer for any other.
 	ProducerID int64
 	Epoch      int16
 	Sequence   int32 // of the first record
 
 	Transactional bool
 }
+
+// NoProducer are the options of a batch that no idempotent producer writes.
+var NoProducer = BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1}
 
 // Append adds a record. The time is in milliseconds since 1970. A nil key or value
 // is null. Everything is copied.
@@ -72,19 +83,36 @@ func (b *Batch) Append(timestampMS int64, key, value []byte, headers ...Header) 
 	body, _ := recordSize(time, offset, key, value, headers)
 	b.records = appendRecord(b.records, body, time, offset, key, value, headers)
 	b.count++
+	if b.Codec == compress.Snappy && len(b.records) >= packAhead {
+		b.packAhead()
+	}
+}
+
+func (b *Batch) packAhead() {
+	if b.raw == 0 {
+		b.packed = packSnappy(b.packed, b.records)
+	} else {
+		b.packed = snappyBlocks(b.packed, b.records)
+	}
+	b.raw += len(b.records)
+	b.records = keep(b.records)
 }
 
 // Len returns the number of records.
 func (b *Batch) Len() int { return b.count }
 
 // Size returns the number of bytes that Encode appends at most, 0 for an empty
-// batch. It is the number that a topic's max.message.bytes limits.
+// batch. It is the number that a topic's max.message.bytes limits, whatever the
+// topic's compression.type makes of the batch.
 func (b *Batch) Size() int {
 	if b.count == 0 {
 		return 0
 	}
-	return batchHeader + len(b.records)
+	return batchHeader + b.raw + len(b.records)
 }
+
+// Held returns the number of bytes that the batch takes in memory.
+func (b *Batch) Held() int { return len(b.packed) + len(b.records) }
 
 // SizeWith returns what Size would be after Append of that record.
 func (b *Batch) SizeWith(timestampMS int64, key, value []byte, headers ...Header) int {
@@ -93,12 +121,13 @@ func (b *Batch) SizeWith(timestampMS int64, key, value []byte, headers ...Header
 		first = timestampMS
 	}
 	_, whole := recordSize(timestampMS-first, int64(b.count), key, value, headers)
-	return batchHeader + len(b.records) + whole
+	return batchHeader + b.raw + len(b.records) + whole
 }
 
 // Reset empties the batch and keeps its memory, if the last records made use of it.
 func (b *Batch) Reset() {
-	b.records, b.count, b.firstTime, b.maxTime = keep(b.records), 0, 0, 0
+	b.packed, b.records = keep(b.packed), keep(b.records)
+	b.raw, b.count, b.firstTime, b.maxTime = 0, 0, 0, 0
 }
 
 // Encode appends the batch in Kafka's record format (magic 2) to dst. Records that
@@ -110,17 +139,30 @@ func (b *Batch) Encode(dst []byte, o BatchOptions) ([]byte, error) {
 	start := len(dst)
 	var blank [batchHeader]byte
 	dst = append(dst, blank[:]...)
-	codec := o.Codec
-	dst, err := pack(codec, dst, b.records)
-	if err != nil {
+	codec := b.Codec
+	var err error
+	if b.raw > 0 {
+		dst = snappyBlocks(append(dst, b.packed...), b.records)
+	} else if dst, err = pack(codec, dst, b.records); err != nil {
 		return dst[:start], fmt.Errorf("encode a record batch: %w", err)
 	}
-	if codec != compress.None && len(dst)-start-batchHeader >= len(b.records) {
+	if whole := b.raw + len(b.records); codec != compress.None && len(dst)-start-batchHeader >= whole {
 		codec = compress.None
-		dst = append(dst[:start+batchHeader], b.records...)
+		if dst, err = b.unpacked(dst[:start+batchHeader]); err != nil {
+			return dst[:start], fmt.Errorf("encode a record batch: %w", err)
+		}
 	}
 	b.fill(dst[start:], codec, o)
 	return dst, nil
+}
+
+// unpacked appends the records as they were added.
+func (b *Batch) unpacked(dst []byte) ([]byte, error) {
+	var err error
+	if b.raw > 0 {
+		dst, err = unpack(b.Codec, dst, b.packed, len(dst)+b.raw)
+	}
+	return append(dst, b.records...), err
 }
 
 // fill writes the header of an encoded batch, last of all its checksum.

@@ -23,13 +23,13 @@ func event(rng *rand.Rand) []byte {
 func benchSet(b testing.TB, codec compress.Compression) (set []byte, records int) {
 	b.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
-	var batch Batch
+	batch := Batch{Codec: codec}
 	for len(set) < 1<<20 {
 		batch.Reset()
 		for range 60 {
 			batch.Append(1_700_000_000_000, []byte("key"), event(rng), Header{"h", []byte("v")})
 		}
-		one, err := batch.Encode(nil, plain(codec))
+		one, err := batch.Encode(nil, NoProducer)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	for _, codec := range allCodecs {
 		b.Run(codec.String(), func(b *testing.B) {
-			var batch Batch
+			batch := Batch{Codec: codec}
 			var out []byte
 			key, header := []byte("key"), []Header{{"h", []byte("v")}}
 			b.ReportAllocs()
@@ -88,7 +88,7 @@ func BenchmarkEncode(b *testing.B) {
 					batch.Append(1, key, v, header...)
 				}
 				var err error
-				if out, err = batch.Encode(out[:0], plain(codec)); err != nil {
+				if out, err = batch.Encode(out[:0], NoProducer); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -107,7 +107,7 @@ func TestAllocations(t *testing.T) {
 		if got := testing.AllocsPerRun(20, func() { decode(t, &f, set) }); got > float64(records)/20 {
 			t.Errorf("decode of %d records in %v: %.0f allocations; want none per record", records, codec, got)
 		}
-		var batch Batch
+		batch := Batch{Codec: codec}
 		var out []byte
 		header := []Header{{"h", []byte("v")}}
 		value := slices.Repeat([]byte("v"), 300)
@@ -116,7 +116,7 @@ func TestAllocations(t *testing.T) {
 			for range 1000 {
 				batch.Append(1, nil, value, header...)
 			}
-			out, _ = batch.Encode(out[:0], plain(codec))
+			out, _ = batch.Encode(out[:0], NoProducer)
 		}
 		write()
 		if got := testing.AllocsPerRun(20, write); got > 20 {

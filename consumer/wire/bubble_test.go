@@ -27,9 +27,9 @@ func TestBubbles(t *testing.T) {
 				return network.DialContext(ctx, n, address)
 			}, nil, nil)
 			defer c.Close()
-			var b wire.Batch
+			b := wire.Batch{Codec: codec}
 			b.Append(1, nil, make([]byte, 1000))
-			encoded, err := b.Encode(nil, wire.BatchOptions{Codec: codec, ProducerID: -1, Epoch: -1, Sequence: -1})
+			encoded, err := b.Encode(nil, wire.NoProducer)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/compress"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -28,7 +27,7 @@ func batch(t testing.TB, values ...string) []byte {
 	for _, v := range values {
 		b.Append(1, nil, []byte(v))
 	}
-	encoded, err := b.Encode(nil, wire.BatchOptions{Codec: compress.None, ProducerID: -1, Epoch: -1, Sequence: -1})
+	encoded, err := b.Encode(nil, wire.NoProducer)
 	if err != nil {
 		t.Fatal(err)
 	}

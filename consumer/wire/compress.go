@@ -29,9 +29,12 @@ var xerialVersions = []byte{0, 0, 0, 1, 0, 0, 0, 1}
 const (
 	xerialHeader = 16
 
-	// snappyBlock is what a block holds. Java takes 32 KiB; those take 4 % more of our
-	// time, and larger ones more of the broker's.
+	// snappyBlock is what a block holds at most. Java takes 32 KiB; those take 4 % more
+	// of our time, and larger ones more of the broker's.
 	snappyBlock = 128 << 10
+
+	// packAhead is how many bytes of records a Batch packs at a time.
+	packAhead = 64 << 10
 
 	// snappyRatio is more than the densest snappy can reach (64 bytes in 3). A
 	// block that claims more is lying, and is not given the memory.
@@ -95,9 +98,7 @@ func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
 	case compress.Zstd:
 		return zstdEncoder().EncodeAll(src, dst), nil
 	case compress.Snappy:
-		c := coders.get()
-		defer coders.put(c)
-		return c.packSnappy(dst, src), nil
+		return packSnappy(dst, src), nil
 	case compress.Gzip, compress.Lz4:
 		c := coders.get()
 		defer coders.put(c)
@@ -106,12 +107,18 @@ func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
 	return dst, fmt.Errorf("no compression has the number %d", codec)
 }
 
-// packSnappy writes blocks as Java does. A broker that checks a batch unpacks one block
-// after the other; one that is bare it has to copy, and unpack, as a whole. The encoder
-// works in memory of the coder: it wants room for data that does not get smaller, and
-// every buffer that batches are encoded to would keep that much.
-func (c *coder) packSnappy(dst, src []byte) []byte {
-	dst = append(append(dst, xerialMagic...), xerialVersions...)
+// packSnappy appends src in blocks as Java writes them.
+func packSnappy(dst, src []byte) []byte {
+	return snappyBlocks(append(append(dst, xerialMagic...), xerialVersions...), src)
+}
+
+// snappyBlocks appends further blocks. A broker that checks a batch unpacks one after
+// the other; a single bare one it has to copy, and unpack, as a whole. The encoder works
+// in memory of a coder: it wants room for data that does not get smaller, and every
+// buffer that batches are encoded to would keep that much.
+func snappyBlocks(dst, src []byte) []byte {
+	c := coders.get()
+	defer coders.put(c)
 	for len(src) > 0 {
 		n := min(len(src), snappyBlock)
 		c.block = s2.EncodeSnappy(c.block[:cap(c.block)], src[:n])
@@ -191,25 +198,32 @@ func room(dst []byte, n, limit int) []byte {
 	return slices.Grow(dst, max(0, min(n, limit-len(dst))))
 }
 
+func isXerial(src []byte) bool {
+	return len(src) >= xerialHeader && bytes.HasPrefix(src, xerialMagic)
+}
+
 func unpackSnappy(dst, src []byte, limit int) ([]byte, error) {
-	if len(src) < xerialHeader || !bytes.HasPrefix(src, xerialMagic) {
+	if !isXerial(src) {
 		return unpackSnappyBlock(dst, src, limit)
 	}
 	var err error
-	for src = src[xerialHeader:]; len(src) > 0; {
-		if len(src) < 4 {
-			return dst, io.ErrUnexpectedEOF
-		}
-		n := int(binary.BigEndian.Uint32(src))
-		if n > len(src)-4 {
-			return dst, io.ErrUnexpectedEOF
-		}
-		if dst, err = unpackSnappyBlock(dst, src[4:4+n], limit); err != nil {
-			return dst, err
-		}
-		src = src[4+n:]
+	for src = src[xerialHeader:]; len(src) > 0 && err == nil; {
+		dst, src, err = nextSnappyBlock(dst, src, limit)
 	}
-	return dst, nil
+	return dst, err
+}
+
+// nextSnappyBlock appends what the first of the blocks in src unpacks to.
+func nextSnappyBlock(dst, src []byte, limit int) (out, rest []byte, err error) {
+	if len(src) < 4 {
+		return dst, nil, io.ErrUnexpectedEOF
+	}
+	n := int(binary.BigEndian.Uint32(src))
+	if n > len(src)-4 {
+		return dst, nil, io.ErrUnexpectedEOF
+	}
+	dst, err = unpackSnappyBlock(dst, src[4:4+n], limit)
+	return dst, src[4+n:], err
 }
 
 func unpackSnappyBlock(dst, src []byte, limit int) ([]byte, error) {

@@ -25,7 +25,7 @@ func BenchmarkConsume(b *testing.B) {
 	const batches, perBatch = 400, 500
 	topic := kafkatest.Topic(b, brokers, 1, nil)
 	c := client(b, brokers)
-	var batch wire.Batch
+	batch := wire.Batch{Codec: compress.Lz4}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range perBatch { // of events' size, and half of each is the same in all
 		value := bytes.Repeat([]byte(`"name":"value",`), 56)
@@ -34,7 +34,7 @@ func BenchmarkConsume(b *testing.B) {
 		}
 		batch.Append(1, []byte("key"), value)
 	}
-	encoded, err := batch.Encode(nil, wire.BatchOptions{Codec: compress.Lz4, ProducerID: -1, Epoch: -1, Sequence: -1})
+	encoded, err := batch.Encode(nil, wire.NoProducer)
 	if err != nil {
 		b.Fatal(err)
 	}

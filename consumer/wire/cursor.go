@@ -30,15 +30,18 @@ func (f *Fetched) Each(yield func(*Record) bool) error {
 func (f *Fetched) Cursor() Cursor { return Cursor{f: f} }
 
 // Cursor steps through the records of a fetch. Only one batch is unpacked at a time,
-// just before its records are read: they are still in the processor's cache then.
+// and of one that is packed in blocks only a block, just before its records are read:
+// they are still in the processor's cache then.
 type Cursor struct {
 	Record Record // valid until the next call of Next or Close
 
 	f      *Fetched
-	batch  int // number of the section behind the current one
-	left   int // records of the current section
-	rest   []byte
-	buffer *[]byte // of an unpacked section; nil: none was
+	batch  int     // number of the section behind the current one
+	left   int     // records of the current section
+	rest   []byte  // of them, as far as they are unpacked
+	blocks []byte  // of snappy, behind rest
+	room   int     // bytes that blocks may unpack to
+	buffer *[]byte // of what is unpacked; nil: nothing was
 	err    error
 }
 
@@ -51,14 +54,18 @@ func (c *Cursor) Next() bool {
 			}
 			continue
 		}
+		if len(c.blocks) > 0 && !holdsRecord(c.rest) {
+			c.more()
+			continue
+		}
 		s := &c.f.sections[c.batch-1]
 		var ok bool
 		if c.rest, ok = s.next(c.rest, &c.Record); !ok {
 			c.err = c.f.badRecord(s, fmt.Sprintf("its record %d of %d is malformed", s.count-c.left+1, s.count))
 			return false
 		}
-		if c.left--; c.left == 0 && len(c.rest) > 0 {
-			c.err = c.f.badRecord(s, fmt.Sprintf("%d bytes are left behind its %d records", len(c.rest), s.count))
+		if c.left--; c.left == 0 && len(c.rest)+len(c.blocks) > 0 {
+			c.err = c.f.badRecord(s, fmt.Sprintf("%d bytes are left behind its %d records", len(c.rest)+len(c.blocks), s.count))
 		}
 		if c.Record.Offset >= c.f.from {
 			return true
@@ -75,19 +82,54 @@ func (c *Cursor) open() bool {
 	}
 	s := &c.f.sections[c.batch]
 	c.batch++
-	c.left, c.rest = s.count, s.records
+	c.left, c.rest, c.blocks = s.count, s.records, nil
 	if s.codec == compress.None {
 		return true
 	}
 	if c.buffer == nil {
 		c.buffer = unpacked.get(c.f.unpacked)
 	}
-	if *c.buffer, c.err = unpack(s.codec, (*c.buffer)[:0], s.records, c.f.unpackLimit()); c.err != nil {
-		c.err = c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), c.err))
-		return false
+	if s.codec == compress.Snappy && isXerial(s.records) {
+		c.rest, c.blocks, c.room = (*c.buffer)[:0], s.records[xerialHeader:], c.f.unpackLimit()
+		return true
+	}
+	var err error
+	if *c.buffer, err = unpack(s.codec, (*c.buffer)[:0], s.records, c.f.unpackLimit()); err != nil {
+		return c.cannotUnpack(s, err)
 	}
 	c.rest = *c.buffer
 	return true
+}
+
+// more unpacks another block behind the beginning of a record. That is moved to the
+// start of the buffer where it is no more than what has been read before it, so that one
+// that lies in many blocks is not copied for each of them.
+func (c *Cursor) more() {
+	b := *c.buffer
+	if read := len(b) - len(c.rest); read >= len(c.rest) {
+		b = b[:copy(b, c.rest)]
+	}
+	had := len(b)
+	var err error
+	if b, c.blocks, err = nextSnappyBlock(b, c.blocks, had+c.room); err != nil {
+		c.cannotUnpack(&c.f.sections[c.batch-1], err)
+		return
+	}
+	c.room -= len(b) - had
+	c.rest = b[had-len(c.rest):]
+	*c.buffer = b
+}
+
+// holdsRecord says whether b begins with all bytes of a record, or with what cannot
+// become one.
+func holdsRecord(b []byte) bool {
+	length, n := varint(b)
+	return n < 0 || n > 0 && length <= int64(len(b)-n)
+}
+
+func (c *Cursor) cannotUnpack(s *section, err error) bool {
+	c.err = c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), err))
+	return false
 }
 
 // Err returns the *CorruptError that ended the cursor; nil at the end of the fetch.
@@ -99,7 +141,7 @@ func (c *Cursor) Close() {
 		c.f.unpacked = cap(*c.buffer)
 		unpacked.put(c.buffer)
 	}
-	c.buffer, c.rest = nil, nil
+	c.buffer, c.rest, c.blocks = nil, nil, nil
 	c.left, c.batch = 0, len(c.f.sections)
 }
 

@@ -15,9 +15,15 @@ import (
 )
 
 // encode returns a batch with the values, as a log holds it at an offset, changed by edit.
-func encode(t testing.TB, base int64, o BatchOptions, edit func([]byte), values ...string) []byte {
+func encode(t testing.TB, base int64, codec compress.Compression, edit func([]byte), values ...string) []byte {
 	t.Helper()
-	var b Batch
+	return encodeAs(t, base, codec, NoProducer, edit, values...)
+}
+
+// encodeAs is encode for a producer of its own.
+func encodeAs(t testing.TB, base int64, codec compress.Compression, o BatchOptions, edit func([]byte), values ...string) []byte {
+	t.Helper()
+	b := Batch{Codec: codec}
 	for _, v := range values {
 		b.Append(1000, []byte("key"), []byte(v))
 	}
@@ -62,7 +68,7 @@ func marker(t testing.TB, base, producer int64, kind byte) []byte {
 // hollow returns what compaction leaves of the last batch of a producer.
 func hollow(t testing.TB, base int64, lastDelta uint32) []byte {
 	t.Helper()
-	set := encode(t, base, plain(compress.None), nil, "gone")[:batchHeader]
+	set := encode(t, base, compress.None, nil, "gone")[:batchHeader]
 	binary.BigEndian.PutUint32(set[atLength:], batchHeader-logOverhead)
 	binary.BigEndian.PutUint32(set[atLastDelta:], lastDelta)
 	binary.BigEndian.PutUint32(set[atCount:], 0)
@@ -84,10 +90,10 @@ func values(t testing.TB, f *Fetched) string {
 }
 
 func TestTake(t *testing.T) {
-	a := encode(t, 10, plain(compress.Zstd), nil, "a0", "a1", "a2")
-	b := encode(t, 20, plain(compress.None), nil, "b0", "b1")
+	a := encode(t, 10, compress.Zstd, nil, "a0", "a1", "a2")
+	b := encode(t, 20, compress.None, nil, "b0", "b1")
 	txn := func(base, producer int64, v ...string) []byte {
-		return encode(t, base, BatchOptions{ProducerID: producer, Transactional: true}, nil, v...)
+		return encodeAs(t, base, compress.None, BatchOptions{ProducerID: producer, Transactional: true}, nil, v...)
 	}
 	for _, c := range []struct {
 		name    string
@@ -116,11 +122,11 @@ func TestTake(t *testing.T) {
 			aborted: []abortedTransaction{{1, 0}}, want: "z", next: 4},
 		{name: "read uncommitted", from: 0, raw: true, batches: [][]byte{txn(0, 1, "x"), marker(t, 1, 1, 0), txn(2, 1, "y")}, want: "x y", next: 3},
 		{name: "committed between two aborted, producers mixed", from: 0,
-			batches: [][]byte{txn(0, 1, "a"), txn(1, 2, "B"), encode(t, 2, plain(compress.None), nil, "C"), marker(t, 3, 1, 0), txn(4, 1, "D"),
+			batches: [][]byte{txn(0, 1, "a"), txn(1, 2, "B"), encode(t, 2, compress.None, nil, "C"), marker(t, 3, 1, 0), txn(4, 1, "D"),
 				marker(t, 5, 2, 1), marker(t, 6, 1, 1), txn(7, 1, "e"), txn(8, 2, "f"), marker(t, 9, 2, 0), txn(10, 2, "G"), marker(t, 11, 1, 0)},
 			aborted: []abortedTransaction{{1, 7}, {2, 8}, {1, 0}}, want: "B C D G", next: 12},
 		{name: "aborted data is not unpacked", from: 0, batches: [][]byte{
-			encode(t, 0, BatchOptions{ProducerID: 1, Transactional: true}, attribute(uint16(compress.Gzip)), "not gzip"), marker(t, 1, 1, 0)},
+			encodeAs(t, 0, compress.None, BatchOptions{ProducerID: 1, Transactional: true}, attribute(uint16(compress.Gzip)), "not gzip"), marker(t, 1, 1, 0)},
 			aborted: []abortedTransaction{{1, 0}}, want: "", next: 2},
 	} {
 		f, err := fetched(slices.Concat(c.batches...), c.from, !c.raw, c.aborted...)
@@ -135,9 +141,9 @@ func TestTake(t *testing.T) {
 }
 
 func TestTakeRefuses(t *testing.T) {
-	good := encode(t, 10, plain(compress.Lz4), nil, "a0", "a1")
+	good := encode(t, 10, compress.Lz4, nil, "a0", "a1")
 	bad := func(codec compress.Compression, edit func([]byte)) []byte {
-		return encode(t, 12, plain(codec), edit, strings.Repeat("b0", 99), "b1")
+		return encode(t, 12, codec, edit, strings.Repeat("b0", 99), "b1")
 	}
 	put32 := func(at int, v uint32) func([]byte) {
 		return func(b []byte) { binary.BigEndian.PutUint32(b[at:], v) }
@@ -203,7 +209,7 @@ func TestEachRefuses(t *testing.T) {
 		{"an unknown codec", attribute(5), 0, "no compression has the number 5"},
 		{"a header count without headers", func(b []byte) { b[len(b)-1] = 2 }, 1, "record 2 of 2 is malformed"},
 	} {
-		f, err := fetched(encode(t, 4, plain(compress.None), c.edit, "v0", "v1"), 4, true)
+		f, err := fetched(encode(t, 4, compress.None, c.edit, "v0", "v1"), 4, true)
 		if err != nil {
 			t.Fatalf("%s: take = %v", c.name, err)
 		}
@@ -217,7 +223,7 @@ func TestEachRefuses(t *testing.T) {
 }
 
 func TestLogAppendTime(t *testing.T) {
-	set := encode(t, 0, plain(compress.None), func(b []byte) {
+	set := encode(t, 0, compress.None, func(b []byte) {
 		attribute(logAppendTimeBit)(b)
 		binary.BigEndian.PutUint64(b[atMaxTime:], 777)
 	}, "v")
@@ -231,7 +237,7 @@ func TestLogAppendTime(t *testing.T) {
 }
 
 func TestEachStops(t *testing.T) {
-	f, err := fetched(encode(t, 0, plain(compress.None), nil, "v0", "v1"), 0, true)
+	f, err := fetched(encode(t, 0, compress.None, nil, "v0", "v1"), 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,9 +249,9 @@ func TestEachStops(t *testing.T) {
 
 func TestUnpackLimit(t *testing.T) {
 	for _, codec := range allCodecs[1:] {
-		small := encode(t, 0, plain(codec), nil, strings.Repeat("small", 1000))
-		bomb := encode(t, 1, plain(codec), nil, strings.Repeat("0", 1<<20))
-		large := encode(t, 2, plain(codec), nil, strings.Repeat("large", 1000))
+		small := encode(t, 0, codec, nil, strings.Repeat("small", 1000))
+		bomb := encode(t, 1, codec, nil, strings.Repeat("0", 1<<20))
+		large := encode(t, 2, codec, nil, strings.Repeat("large", 1000))
 		f := Fetched{limit: 9000}
 		f.reset(FetchRequest{Offset: 0})
 		if err := f.take(slices.Concat(small, bomb, large)); err != nil {
@@ -309,7 +315,7 @@ func TestUnpackXerial(t *testing.T) {
 func TestUnpackSmallFrames(t *testing.T) {
 	for n := range 1500 {
 		want := strings.Repeat("ab", n)
-		f, err := fetched(encode(t, 0, plain(compress.Zstd), nil, want), 0, false)
+		f, err := fetched(encode(t, 0, compress.Zstd, nil, want), 0, false)
 		if err != nil {
 			t.Fatalf("take of a zstd batch with a value of %d bytes = %v; want nil", len(want), err)
 		}

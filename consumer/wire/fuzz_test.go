@@ -23,9 +23,9 @@ func sealAll(set []byte) {
 
 func FuzzTake(f *testing.F) {
 	for _, codec := range allCodecs {
-		f.Add(slices.Concat(encode(f, 0, plain(codec), nil, strings.Repeat("compressible ", 20), "b"), hollow(f, 2, 3), marker(f, 6, 1, 0)), int64(0), int64(1), int64(0))
+		f.Add(slices.Concat(encode(f, 0, codec, nil, strings.Repeat("compressible ", 20), "b"), hollow(f, 2, 3), marker(f, 6, 1, 0)), int64(0), int64(1), int64(0))
 	}
-	f.Add(encode(f, 5, plain(compress.None), attribute(logAppendTimeBit|transactionalBit), "x"), int64(5), int64(-1), int64(3))
+	f.Add(encode(f, 5, compress.None, attribute(logAppendTimeBit|transactionalBit), "x"), int64(5), int64(-1), int64(3))
 	f.Fuzz(func(t *testing.T, set []byte, from, producer, first int64) {
 		sealAll(set)
 		in := Fetched{limit: 1 << 20}
@@ -49,11 +49,11 @@ func FuzzTake(f *testing.F) {
 		if err != nil || len(all) == 0 {
 			return
 		}
-		var b Batch
+		b := Batch{Codec: compress.Compression(len(set) % 5)}
 		for _, e := range all {
 			b.Append(e.time, e.key, e.value, e.headers...)
 		}
-		again, err := b.Encode(nil, plain(compress.Compression(uint(len(set))%5)))
+		again, err := b.Encode(nil, NoProducer)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,8 +80,8 @@ func FuzzResponses(f *testing.F) {
 	body = append(body, make([]byte, 26)...)    // code and offsets
 	body = appendInt64(appendInt64(appendInt32(body, 1), 9), 0)
 	body = appendInt32(body, -1) // preferred replica
-	f.Add(appendBytes(body, encode(f, 0, plain(compress.Lz4), nil, "a", "b")))
-	f.Add(flexibleAnswer(encode(f, 0, plain(compress.Zstd), nil, "a", "b")))
+	f.Add(appendBytes(body, encode(f, 0, compress.Lz4, nil, "a", "b")))
+	f.Add(flexibleAnswer(encode(f, 0, compress.Zstd, nil, "a", "b")))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for version := apiFetch.min; version <= apiFetch.max; version++ {
 			var in Fetched
@@ -128,7 +128,7 @@ func TestFuzzSeedsAreWhole(t *testing.T) {
 	body = appendString(appendInt32(body, 1), "t")
 	body = append(appendInt32(appendInt32(body, 1), 3), make([]byte, 26)...)
 	body = appendInt32(appendInt32(body, 0), -1)
-	batches := encode(t, 0, plain(compress.None), nil, "a")
+	batches := encode(t, 0, compress.None, nil, "a")
 	for version, body := range map[int16][]byte{11: appendBytes(body, batches), 13: flexibleAnswer(batches)} {
 		r := reader{b: body}
 		var in Fetched

@@ -135,7 +135,7 @@ func TestProduceForFranzGo(t *testing.T) {
 			topic := kafkatest.Topic(t, brokers, 3, nil)
 			var parts []wire.Part
 			var want []row
-			var b wire.Batch
+			b := wire.Batch{Codec: codec}
 			for p := range int32(3) {
 				b.Reset()
 				for i, r := range samples() {
@@ -146,7 +146,7 @@ func TestProduceForFranzGo(t *testing.T) {
 					b.Append(r.Timestamp.UnixMilli(), r.Key, r.Value, headers...)
 					want = append(want, rowOf(int64(i), r.Timestamp.UnixMilli(), r.Key, r.Value, headers...))
 				}
-				encoded, err := b.Encode(nil, wire.BatchOptions{Codec: codec, ProducerID: -1, Epoch: -1, Sequence: -1})
+				encoded, err := b.Encode(nil, wire.NoProducer)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,0 +1,64 @@
+package consumer
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"trailhound/consumer/wire"
+	"trailhound/rules"
+	"trailhound/state"
+)
+
+// A transaction is as large as its memory allows: many events of a few keys, fewer that
+// each have a key of their own, and few whose alerts are large.
+func TestBatchIsFull(t *testing.T) {
+	noise := rand.New(rand.NewPCG(1, 2))
+	body := func(size int) string {
+		var b strings.Builder
+		for b.Len() < size {
+			fmt.Fprintf(&b, "%016x", noise.Uint64())
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct {
+		role, address, body func(n int) string
+		least, most         int // events
+	}{
+		"a few keys": {
+			role: func(n int) string { return fmt.Sprint("arn:", n%50) }, address: func(int) string { return "192.0.2.1" }, body: func(int) string { return "" },
+			least: batchEvents, most: batchEvents,
+		},
+		"a key for each": {
+			role: func(n int) string { return fmt.Sprint("arn:", n) }, address: func(int) string { return "192.0.2.1" }, body: func(int) string { return "" },
+			least: batchChanges / 4, most: batchChanges,
+		},
+		"large alerts": {
+			role: func(int) string { return "arn" }, address: func(n int) string { return fmt.Sprint("192.0.2.", n) }, body: func(int) string { return body(64 << 10) },
+			least: batchBytes / (64 << 10), most: 5 * batchBytes / (64 << 10),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newStand(t).detector()
+			d.each = d.event
+			d.begin(0)
+			defer d.drop()
+			for n := 0; !d.full(); n++ {
+				w := work{
+					source: state.Source{Topic: "t", Offset: int64(n)}, recordTime: -1,
+					pairs: []rules.Match{{Rule: rules.AssumeRoleUniqueIPID, Key: c.role(n)}},
+					event: fmt.Appendf(nil, `{"eventVersion":"1.10","eventID":"%d","eventTime":"2026-03-01T12:00:00Z","eventName":"AssumeRole","sourceIPAddress":%q,"requestParameters":{"roleArn":%q},"body":%q}`,
+						n, c.address(n), c.role(n), c.body(n)),
+				}
+				if err := d.record(&wire.Record{Offset: int64(n), Value: w.append(nil)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d.events < c.least || d.events > c.most {
+				t.Errorf("the transaction is full with %d events (%d changes of %d bytes, %d bytes of output); want %d to %d",
+					d.events, d.tx.Len(), d.tx.Bytes(), d.producer.Held(), c.least, c.most)
+			}
+		})
+	}
+}
