@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -94,7 +95,12 @@ func (p *Producer) repeat(ctx context.Context, at step, do func(context.Context)
 // answers to this one: with two of one transaction in flight, a broker may refuse
 // the later one.
 func (p *Producer) produce(ctx context.Context) (more bool, err error) {
-	chosen, more, err := p.encode()
+	const header = 256 // of a batch, with room to spare
+	size := min(p.Held()+header*len(p.lanes), maxRequest)
+	encoded := wire.Buffer(size)
+	defer wire.Return(encoded)
+	*encoded = slices.Grow((*encoded)[:0], size) // else it may become twice as large as it has to be
+	chosen, more, err := p.encode(encoded)
 	if err != nil {
 		return false, err
 	}
@@ -105,6 +111,7 @@ func (p *Producer) produce(ctx context.Context) (more bool, err error) {
 	_ = p.Client.Produce(ctx, p.ID, timeout, p.parts)
 	for i, l := range chosen {
 		part := &p.parts[i]
+		part.Batch = nil // it is lent
 		if failure := classify(stepProduce, l.to, part.Err); rank(failure) > rank(err) {
 			err = failure
 		}
@@ -116,9 +123,9 @@ func (p *Producer) produce(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// encode fills p.parts with one batch for each of the chosen lanes.
-func (p *Producer) encode() (chosen []*lane, more bool, err error) {
-	p.parts, p.encoded = p.parts[:0], p.encoded[:0]
+// encode fills p.parts with one batch for each of the chosen lanes, which lies in encoded.
+func (p *Producer) encode(encoded *[]byte) (chosen []*lane, more bool, err error) {
+	p.parts = p.parts[:0]
 	var ends []int
 	for i := range p.lanes {
 		l := &p.lanes[i]
@@ -126,23 +133,23 @@ func (p *Producer) encode() (chosen []*lane, more bool, err error) {
 			continue
 		}
 		b := l.batches[l.sent]
-		if len(chosen) > 0 && len(p.encoded)+b.Size() > maxRequest {
+		if len(chosen) > 0 && len(*encoded)+b.Size() > maxRequest {
 			more = true
 			continue
 		}
-		p.encoded, err = b.Encode(p.encoded, wire.BatchOptions{
+		*encoded, err = b.Encode(*encoded, wire.BatchOptions{
 			ProducerID: p.session.ProducerID, Epoch: p.session.Epoch, Sequence: l.sequence, Transactional: true,
 		})
 		if err != nil {
 			return nil, false, fmt.Errorf("records for %v: %w", l.to, err)
 		}
-		chosen, ends = append(chosen, l), append(ends, len(p.encoded))
+		chosen, ends = append(chosen, l), append(ends, len(*encoded))
 		p.parts = append(p.parts, wire.Part{Topic: l.to.Topic, Partition: l.to.Number})
 		more = more || l.sent+1 < len(l.batches)
 	}
 	start := 0
 	for i, end := range ends { // only now: encoded may have moved while it grew
-		p.parts[i].Batch = p.encoded[start:end]
+		p.parts[i].Batch = (*encoded)[start:end]
 		start = end
 	}
 	return chosen, more, nil

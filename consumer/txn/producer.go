@@ -42,9 +42,7 @@ type Producer struct {
 	state   state
 	session wire.Session
 	lanes   []lane         // one for each partition ever used
-	free    []*wire.Batch  // empty ones, for use again
 	parts   []wire.Part    // of a request
-	encoded []byte         // batches of a request
 	refused *RejectedError // a record that no batch can hold
 }
 
@@ -61,9 +59,10 @@ type lane struct {
 	to       Partition
 	limit    int
 	batches  []*wire.Batch
-	sent     int   // batches of this transaction that have been acknowledged
-	sequence int32 // of the next record in this session
-	next     int64 // offset behind the last acknowledged record
+	free     []*wire.Batch // empty ones, for use again: as large as this partition's become
+	sent     int           // batches of this transaction that have been acknowledged
+	sequence int32         // of the next record in this session
+	next     int64         // offset behind the last acknowledged record
 }
 
 // Init opens a session: it fences whoever used the transactional id before, aborts
@@ -121,7 +120,7 @@ func (p *Producer) Add(to Partition, timestampMS int64, key, value []byte, heade
 	l := p.lane(to)
 	b := l.last()
 	if b == nil || b.Len() > 0 && b.SizeWith(timestampMS, key, value, headers...) > l.limit {
-		b = p.emptyBatch()
+		b = p.emptyBatch(l)
 		l.batches = append(l.batches, b)
 	}
 	b.Append(timestampMS, key, value, headers...)
@@ -154,10 +153,10 @@ func (l *lane) last() *wire.Batch {
 	return l.batches[len(l.batches)-1]
 }
 
-func (p *Producer) emptyBatch() *wire.Batch {
-	if n := len(p.free); n > 0 {
-		b := p.free[n-1]
-		p.free = p.free[:n-1]
+func (p *Producer) emptyBatch(l *lane) *wire.Batch {
+	if n := len(l.free); n > 0 {
+		b := l.free[n-1]
+		l.free = l.free[:n-1]
 		return b
 	}
 	return &wire.Batch{Codec: p.Codec}
@@ -193,7 +192,7 @@ func (p *Producer) discard() {
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		for _, b := range l.batches {
-			p.recycle(b)
+			l.recycle(b)
 		}
 		l.batches = l.batches[:0]
 	}
@@ -201,11 +200,11 @@ func (p *Producer) discard() {
 }
 
 // recycle keeps an emptied batch, but not the memory of an unusual transaction.
-func (p *Producer) recycle(b *wire.Batch) {
-	const enough = 64
-	if len(p.free) < enough {
+func (l *lane) recycle(b *wire.Batch) {
+	const enough = 8
+	if len(l.free) < enough {
 		b.Reset()
-		p.free = append(p.free, b)
+		l.free = append(l.free, b)
 	}
 }
 

@@ -172,6 +172,13 @@ func (k *call) settle() (answered bool) {
 // batches of some hundred thousand.
 var buffers = bufferPool{small: 64 << 10}
 
+// Buffer lends a buffer for what becomes part of a request, of about so many bytes. It
+// may have any length, and goes back with Return once the request has ended.
+func Buffer(size int) *[]byte { return buffers.get(size) }
+
+// Return takes back what Buffer has lent.
+func Return(b *[]byte) { buffers.put(b) }
+
 func (k *call) exchange(conn net.Conn) error {
 	k.remote = conn.RemoteAddr().String()
 	version, err := k.client.negotiate(conn, k.remote, k.api)
