@@ -67,7 +67,7 @@ func (d *detector) record(rec *wire.Record) error {
 	}
 	d.next = rec.Offset + 1
 	d.events++
-	d.youngest.add(d.work.recordTime, d.now())
+	d.youngest.add(d.work.recordTime, d.now)
 	if !d.tx.Newer(d.work.source) {
 		d.meter.Repeats.Inc()
 		return nil
@@ -180,9 +180,9 @@ func (d *detector) flush(ctx context.Context) error {
 	start := d.now()
 	d.tx.SetWorkOffset(d.next)
 	d.tx.SetFingerprint(d.engine.Fingerprint())
-	// More than the batch can have added, or a backlog would grow the state faster
-	// than it is swept.
-	swept := d.tx.Sweep(max(sweepPerCommit, sweepPerEvent*d.events))
+	// More than the batch has added, or a backlog would grow the state faster than it
+	// is swept.
+	swept := d.tx.Sweep(max(sweepPerCommit, sweepPerChange*d.tx.Len()))
 	log := txn.Partition{Topic: d.app.StateTopic(), Number: int32(d.shard)}
 	for c := range d.tx.Changes() {
 		d.producer.Add(log, start.UnixMilli(), c.Key, c.Value)

@@ -27,7 +27,7 @@ const (
 	batchChanges   = 1_400            // records of the changelog that they come to: a thousand keys take more memory than four thousand events of a few
 	batchBytes     = 1 << 20          // what changes, alerts and dead letters take in memory meanwhile
 	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
-	sweepPerEvent  = 4                // the same, for each of its work records
+	sweepPerChange = 4                // the same, for each record of the changelog in it
 	trimWithin     = 2 * time.Second  // evaluation waits for it
 )
 

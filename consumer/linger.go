@@ -50,10 +50,11 @@ func (p pace) sooner(due, now time.Time, age time.Duration) time.Time {
 // youngest is the newest timestamp of some input records, in milliseconds since 1970.
 type youngest int64
 
-// add notes a record's timestamp. One that has none (-1) counts as just written.
-func (y *youngest) add(timestampMS int64, now time.Time) {
+// add notes a record's timestamp. One that has none (-1) counts as just written; only
+// then is the clock read.
+func (y *youngest) add(timestampMS int64, clock func() time.Time) {
 	if timestampMS < 0 {
-		timestampMS = now.UnixMilli()
+		timestampMS = clock().UnixMilli()
 	}
 	*y = max(*y, youngest(timestampMS))
 }

@@ -60,7 +60,7 @@ func TestYoungest(t *testing.T) {
 	}{{[]int64{1000, 4000, 2000}, 6 * time.Second}, {[]int64{1000, -1, 2000}, 0}, {[]int64{0}, 10 * time.Second}} {
 		var y youngest
 		for _, at := range c.times {
-			y.add(at, now)
+			y.add(at, func() time.Time { return now })
 		}
 		if got := y.age(now); got != c.want {
 			t.Errorf("age of records of %v = %v; want %v", c.times, got, c.want)
@@ -93,7 +93,7 @@ func TestLanePace(t *testing.T) {
 					taken <- time.Since(start)
 				}()
 				synctest.Wait()
-				if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
+				if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, bytes.Repeat([]byte("x"), c.bytes), nil); err != nil {
 					t.Fatal(err)
 				}
 				if got := <-taken; got != c.want {
@@ -124,7 +124,7 @@ func TestLanePaceFollowsAge(t *testing.T) {
 				_, _, _ = l.take(nil)
 				taken <- time.Since(start)
 			}()
-			if err := l.add(context.Background(), origin{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
+			if err := l.add(context.Background(), origin{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x"), nil); err != nil {
 				t.Fatal(err)
 			}
 			if got := <-taken; got != c.want {
@@ -148,7 +148,7 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 			taken <- time.Since(start)
 		}()
 		for range 2 {
-			if err := l.add(context.Background(), origin{router: newProgress(0), time: -1}, nil, make([]byte, 600)); err != nil {
+			if err := l.add(context.Background(), origin{router: newProgress(0), time: -1}, nil, make([]byte, 600), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -176,7 +176,7 @@ func TestLanePaceEnds(t *testing.T) {
 			c, _, _ := l.take(nil)
 			taken <- c
 		}()
-		if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, []byte("x")); err != nil {
+		if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, []byte("x"), nil); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -86,7 +86,7 @@ type parcel struct {
 // in order, so the first one noted is the lowest.
 func (c *parcel) note(from origin, now time.Time) {
 	c.records++
-	c.youngest.add(from.time, now)
+	c.youngest.add(from.time, func() time.Time { return now })
 	p := from.router
 	if _, ok := c.owners[p]; ok {
 		return
@@ -144,19 +144,20 @@ func (l *lane) init() {
 	l.tries = newAttempts(l.part)
 }
 
-// add appends one record. It waits while the lane is full: that is how a slow broker
-// slows the routers down. It fails only when ctx has ended.
-func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers ...wire.Header) error {
+// add appends one record, whose value is head and tail together. It waits while the lane
+// is full: that is how a slow broker slows the routers down. It fails only when ctx has
+// ended.
+func (l *lane) add(ctx context.Context, from origin, key, head, tail []byte, headers ...wire.Header) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.tooMuch(len(key) + len(value)) {
-		if err := l.waitForRoom(ctx, len(key)+len(value)); err != nil {
+	if need := len(key) + len(head) + len(tail); l.tooMuch(need) {
+		if err := l.waitForRoom(ctx, need); err != nil {
 			return err
 		}
 	}
 	was, now := l.batch.Len(), l.now()
 	l.filling.note(from, now)
-	l.batch.Append(now.UnixMilli(), key, value, headers...)
+	l.batch.AppendJoined(now.UnixMilli(), key, head, tail, headers...)
 	if was == 0 {
 		l.change.Broadcast()
 	}

@@ -1,9 +1,12 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -45,7 +48,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 	const n = 3000
 	p := newProgress(0)
 	for i := range n {
-		if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
+		if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i)), nil); err != nil {
 			t.Fatalf("add(%d) = %v; want nil", i, err)
 		}
 		p.handed(int64(i)+1, 0)
@@ -119,7 +122,7 @@ func TestLaneIsBounded(t *testing.T) {
 	filled := make(chan int)
 	go func() {
 		for i := 0; ; i++ {
-			if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, make([]byte, 40)); err != nil {
+			if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, make([]byte, 40), nil); err != nil {
 				filled <- i
 				return
 			}
@@ -131,5 +134,38 @@ func TestLaneIsBounded(t *testing.T) {
 	}
 	if got := p.position(); got != 0 {
 		t.Errorf("position() = %d with nothing acknowledged; want 0", got)
+	}
+}
+
+// What a lane takes in memory bounds its batch, not what the records have before they are
+// packed, as long as the topic takes that.
+func TestLaneFillsItsMemory(t *testing.T) {
+	for name, c := range map[string]struct {
+		codec        compress.Compression
+		limit        int
+		least, above int // bytes of records
+	}{
+		"packed":             {compress.Snappy, 4 << 20, 512 << 10, 4 << 20},
+		"as they are":        {compress.Lz4, 4 << 20, 192 << 10, 193 << 10},
+		"packed, low limit":  {compress.Snappy, 400 << 10, 300 << 10, 301 << 10},
+		"very well packable": {compress.Snappy, 1 << 20, 768 << 10, 769 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &lane{most: 256 << 10, limit: c.limit, batch: wire.Batch{Codec: c.codec}, now: time.Now}
+			l.init()
+			from := origin{router: newProgress(0), time: 1}
+			for n := 0; !l.enough(); n++ {
+				head := fmt.Appendf(nil, "%x", sha256.Sum256([]byte{byte(n), byte(n >> 8)}))
+				if name == "very well packable" {
+					head = nil
+				}
+				if err := l.add(t.Context(), from, nil, head, bytes.Repeat([]byte("the same in each "), 20)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if size, held := l.batch.Size(), l.batch.Held(); size < c.least || size > c.above || held > l.most {
+				t.Errorf("the batch is sent with %d bytes of records in %d bytes of memory; want %d to %d in %d at most", size, held, c.least, c.above, l.most)
+			}
+		})
 	}
 }

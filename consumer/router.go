@@ -43,7 +43,7 @@ type router struct {
 	progress *progress
 	matches  []rules.Match
 	work     work
-	value    []byte
+	head     []byte       // of a work record
 	bad      []badEvent   // of the record at hand, the first ones
 	rejected int          // all of them
 	records  int          // read since they were last counted
@@ -188,8 +188,8 @@ func (r *router) send(shard int) {
 		})
 		return
 	}
-	r.value = r.work.append(r.value[:0])
-	r.err = r.lanes[shard].add(r.ctx, r.origin(), nil, r.value)
+	r.head = r.work.appendHead(r.head[:0])
+	r.err = r.lanes[shard].add(r.ctx, r.origin(), nil, r.head, r.work.event)
 }
 
 // origin is the record at hand, for the lanes.
@@ -219,7 +219,7 @@ func (r *router) deadLetter() {
 	}
 	key, value, headers := d.record(r.mostDead)
 	to := r.deadLetters[int(r.in.partition)%len(r.deadLetters)]
-	r.err = to.add(r.ctx, r.origin(), key, value, headers...)
+	r.err = to.add(r.ctx, r.origin(), key, value, nil, headers...)
 	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
 		Int64("offset", r.at.Offset).Int("bad", r.rejected).Str("event", "dead_letter").Msg("record sent to the dead-letter topic")
 }

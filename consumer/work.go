@@ -26,13 +26,13 @@ type work struct {
 	formats    formats
 }
 
-// append encodes w behind dst:
+// appendHead encodes w behind dst, but for the event, which comes last:
 //
 //	version | topic id (16) | topic | partition | offset | index | record time | pairs: n × (rule, key) | event
 //
 // where numbers are varints, strings carry their length before them and the
 // event takes the rest of the record.
-func (w *work) append(dst []byte) []byte {
+func (w *work) appendHead(dst []byte) []byte {
 	dst = append(dst, w.formats.orOwn().writes)
 	dst = append(dst, w.source.TopicID[:]...)
 	dst = appendString(dst, w.source.Topic)
@@ -45,11 +45,11 @@ func (w *work) append(dst []byte) []byte {
 		dst = appendString(dst, w.pairs[i].Rule)
 		dst = appendString(dst, w.pairs[i].Key)
 	}
-	return append(dst, w.event...)
+	return dst
 }
 
-// size is the number of bytes that append appends, to within a few: it takes the
-// numbers for as long as they can be.
+// size is the number of bytes of the record, to within a few: it takes the numbers for
+// as long as they can be.
 func (w *work) size() int {
 	n := 1 + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 6*binary.MaxVarintLen64
 	for i := range w.pairs {

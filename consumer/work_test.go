@@ -10,6 +10,9 @@ import (
 	"trailhound/state"
 )
 
+// append encodes w as the value of a record.
+func (w *work) append(dst []byte) []byte { return append(w.appendHead(dst), w.event...) }
+
 func sampleWork() work {
 	return work{
 		source:     state.Source{Topic: "cloudtrail", TopicID: [16]byte{1, 2, 3}, Partition: 7, Offset: 1 << 40, Index: 3},

@@ -75,6 +75,13 @@ var NoProducer = BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1}
 // Append adds a record. The time is in milliseconds since 1970. A nil key or value
 // is null. Everything is copied.
 func (b *Batch) Append(timestampMS int64, key, value []byte, headers ...Header) {
+	b.AppendJoined(timestampMS, key, value, nil, headers...)
+}
+
+// AppendJoined is Append for a value whose two parts do not lie together. It is null if
+// both are nil.
+func (b *Batch) AppendJoined(timestampMS int64, key, head, tail []byte, headers ...Header) {
+	value := joined{head, tail}
 	if b.count == 0 {
 		b.firstTime, b.maxTime = timestampMS, timestampMS
 	}
@@ -83,7 +90,7 @@ func (b *Batch) Append(timestampMS int64, key, value []byte, headers ...Header) 
 	body, _ := recordSize(time, offset, key, value, headers)
 	b.records = appendRecord(b.records, body, time, offset, key, value, headers)
 	b.count++
-	if b.Codec == compress.Snappy && len(b.records) >= packAhead {
+	if b.Codec == compress.Snappy && len(b.records) >= pieceBytes {
 		b.packAhead()
 	}
 }
@@ -120,7 +127,7 @@ func (b *Batch) SizeWith(timestampMS int64, key, value []byte, headers ...Header
 	if b.count == 0 {
 		first = timestampMS
 	}
-	_, whole := recordSize(timestampMS-first, int64(b.count), key, value, headers)
+	_, whole := recordSize(timestampMS-first, int64(b.count), key, joined{head: value}, headers)
 	return batchHeader + b.raw + len(b.records) + whole
 }
 

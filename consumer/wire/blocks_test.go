@@ -146,7 +146,7 @@ func TestPackedAhead(t *testing.T) {
 			e := entry{time: 1000, key: []byte("key"), value: event(rng)}
 			b.Append(e.time, e.key, e.value)
 			want = append(want, e)
-			if held := b.Held(); held > b.Size()/2+packAhead+2000 {
+			if held := b.Held(); held > b.Size()/2+pieceBytes+2000 {
 				t.Fatalf("round %d: %d bytes of records take %d of memory", round, b.Size(), held)
 			}
 		}

@@ -33,8 +33,8 @@ const (
 	// of our time, and larger ones more of the broker's.
 	snappyBlock = 128 << 10
 
-	// packAhead is how many bytes of records a Batch packs at a time.
-	packAhead = 64 << 10
+	// pieceBytes is how many bytes of records a Batch packs at a time.
+	pieceBytes = 64 << 10
 
 	// snappyRatio is more than the densest snappy can reach (64 bytes in 3). A
 	// block that claims more is lying, and is not given the memory.

@@ -118,21 +118,19 @@ func readBytes(b []byte) (v, rest []byte, ok bool) {
 
 // varint is binary.Varint with a short way for one and two bytes, the usual cases.
 func varint(b []byte) (int64, int) {
-	if len(b) > 1 {
-		if b[0] < 0x80 {
-			return int64(b[0]>>1) ^ -int64(b[0]&1), 1
-		}
-		if b[1] < 0x80 {
-			u := int64(b[1])<<7 | int64(b[0]&0x7f)
-			return u>>1 ^ -(u & 1), 2
-		}
+	if len(b) > 0 && b[0] < 0x80 {
+		return int64(b[0]>>1) ^ -int64(b[0]&1), 1
+	}
+	if len(b) > 1 && b[1] < 0x80 {
+		u := int64(b[1])<<7 | int64(b[0]&0x7f)
+		return u>>1 ^ -(u & 1), 2
 	}
 	return binary.Varint(b)
 }
 
 // recordSize returns the length of a record without and with its length prefix.
-func recordSize(timestampDelta, offsetDelta int64, key, value []byte, headers []Header) (body, whole int) {
-	body = 1 + varintSize(timestampDelta) + varintSize(offsetDelta) + bytesSize(key) + bytesSize(value) + varintSize(int64(len(headers)))
+func recordSize(timestampDelta, offsetDelta int64, key []byte, value joined, headers []Header) (body, whole int) {
+	body = 1 + varintSize(timestampDelta) + varintSize(offsetDelta) + bytesSize(key) + value.size() + varintSize(int64(len(headers)))
 	for i := range headers {
 		h := &headers[i]
 		body += varintSize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
@@ -140,13 +138,34 @@ func recordSize(timestampDelta, offsetDelta int64, key, value []byte, headers []
 	return body, varintSize(int64(body)) + body
 }
 
-func appendRecord(b []byte, body int, timestampDelta, offsetDelta int64, key, value []byte, headers []Header) []byte {
+// joined is a value in two parts. It is null if both are.
+type joined struct{ head, tail []byte }
+
+func (j *joined) null() bool { return j.head == nil && j.tail == nil }
+
+func (j *joined) size() int {
+	if j.null() {
+		return 1
+	}
+	n := len(j.head) + len(j.tail)
+	return varintSize(int64(n)) + n
+}
+
+func (j *joined) append(b []byte) []byte {
+	if j.null() {
+		return binary.AppendVarint(b, -1)
+	}
+	b = binary.AppendVarint(b, int64(len(j.head)+len(j.tail)))
+	return append(append(b, j.head...), j.tail...)
+}
+
+func appendRecord(b []byte, body int, timestampDelta, offsetDelta int64, key []byte, value joined, headers []Header) []byte {
 	b = binary.AppendVarint(b, int64(body))
 	b = append(b, 0) // attributes
 	b = binary.AppendVarint(b, timestampDelta)
 	b = binary.AppendVarint(b, offsetDelta)
 	b = appendVarBytes(b, key)
-	b = appendVarBytes(b, value)
+	b = value.append(b)
 	b = binary.AppendVarint(b, int64(len(headers)))
 	for i := range headers {
 		h := &headers[i]
