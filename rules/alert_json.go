@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"strconv"
@@ -64,6 +65,9 @@ func (a *alertDraft) appendEvent(dst []byte) []byte {
 
 // deeper tells whether valid JSON nests deeper than most.
 func deeper(raw []byte, most int) bool {
+	if bytes.Count(raw, []byte{'{'})+bytes.Count(raw, []byte{'['}) <= most {
+		return false // there are not even as many brackets, those in strings among them
+	}
 	depth, quoted := 0, false
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
