@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"trailhound/cmd/internal/testbed"
 )
 
 // modes are the other things that the command can do, by its first argument.
@@ -21,6 +23,7 @@ var modes = map[string]func(ctx context.Context, args []string, stdout, stderr i
 }
 
 func main() {
+	testbed.OutliveReaders()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	mode, args := run, os.Args[1:]
 	if len(args) > 0 && modes[args[0]] != nil {

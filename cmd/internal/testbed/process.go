@@ -9,11 +9,17 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
+
+// OutliveReaders makes what is written to a pipe that nobody reads any more an error of
+// the write, and not the end of the program: that would leave its brokers running, as
+// "bench | head" once did. The children get the signal as ever.
+func OutliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // Process is a child with a log of its own.
 type Process struct {
