@@ -108,8 +108,8 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 // garbagePercent is how much garbage the heap takes before it is collected, in percent
 // of what is alive. Nearly all of that is a few large buffers without pointers, which
 // cost the collector next to nothing: a tenth instead of all of it saved nearly a third
-// of the memory, and a little more than a tenth spares it some of its rounds.
-const garbagePercent = 12
+// of the memory, and a sixth spares it some of its rounds.
+const garbagePercent = 16
 
 // collectOften sets garbagePercent, unless the environment says otherwise.
 func (a *app) collectOften() {
