@@ -15,7 +15,7 @@ func TestOutliveReaders(t *testing.T) {
 	if os.Getenv(child) != "" {
 		OutliveReaders()
 		_, _ = io.ReadAll(os.Stdin) // until nobody reads stdout any more
-		_, err := fmt.Println("a line")
+		_, err := fmt.Fprintln(os.Stdout, "a line")
 		fmt.Fprintln(os.Stderr, outlives, err)
 		os.Exit(0)
 	}
