@@ -20,7 +20,7 @@ type indexChange struct {
 
 // changeSet is what a Tx comes to: the records of the changelog, and what goes to disk
 // with them. It takes about as much memory as all the rest of a large Tx, and is needed
-// from the end of the work to the commit: the shards of a store take turns.
+// from the end of the work to the commit: the shards of a store share a few.
 type changeSet struct {
 	changes []Change
 	index   []indexChange
@@ -48,6 +48,8 @@ func (s *Store) takeSet() *changeSet {
 
 // giveSet takes one back.
 func (s *Store) giveSet(c *changeSet) {
+	clear(c.changes) // or they would keep chunks that the arena has left
+	clear(c.index)
 	clear(c.pages) // their events are those of a Tx
 	c.changes, c.index, c.pages, c.hints = c.changes[:0], c.index[:0], c.pages[:0], noHints
 	c.arena.reset()

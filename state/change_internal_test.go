@@ -11,8 +11,8 @@ import (
 )
 
 // What transactions come to takes as much memory as all else of them: the shards of a
-// store take turns, however many there are, and one that has nothing to commit holds none.
-func TestShardsTakeTurnsWithChangeSets(t *testing.T) {
+// store share a few, however many there are, and one that has nothing to commit holds none.
+func TestShardsShareChangeSets(t *testing.T) {
 	s, err := Open(Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)

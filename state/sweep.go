@@ -54,7 +54,7 @@ func (w *sweep) settle(h *hints) {
 // are forgotten, members of sets that were replaced or reset. It takes at most
 // max steps, of which a page of events is one, and gives the number of values,
 // events and members that it has removed; each batch should take some more than
-// it has events, so that what comes in goes out. No answer for an event that is
+// it has changes, so that what comes in goes out. No answer for an event that is
 // not older than stream time - MaxLateness ever depends on whether, or when,
 // Sweep was called.
 func (t *Tx) Sweep(max int) (removed int) {

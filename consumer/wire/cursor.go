@@ -102,11 +102,10 @@ func (c *Cursor) open() bool {
 }
 
 // more unpacks another block behind the beginning of a record. That is moved to the
-// start of the buffer where it is no more than what has been read before it, so that one
-// that lies in many blocks is not copied for each of them.
+// start of the buffer, once: there it stays, however many blocks the record lies in.
 func (c *Cursor) more() {
 	b := *c.buffer
-	if read := len(b) - len(c.rest); read >= len(c.rest) {
+	if len(c.rest) < len(b) {
 		b = b[:copy(b, c.rest)]
 	}
 	had := len(b)
@@ -116,7 +115,7 @@ func (c *Cursor) more() {
 		return
 	}
 	c.room -= len(b) - had
-	c.rest = b[had-len(c.rest):]
+	c.rest = b
 	*c.buffer = b
 }
 
