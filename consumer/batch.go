@@ -13,20 +13,21 @@ import (
 	"trailhound/state"
 )
 
-// refuseNext, as the size of a batch, sends the next work record to the
+// refuseNext, as the size of a batch, sends the next event to the
 // dead-letter topic unevaluated: alone in its batch it was still refused.
 const refuseNext = -1
 
 // batch is what becomes one Kafka transaction: the state changes of a run of
-// work records, in tx; their alerts and dead letters are with the producer.
+// events, in tx; their alerts and dead letters are with the producer.
 type batch struct {
 	tx       *state.Tx
-	work     work
+	entries  entries // of the work record at hand
+	work     work    // the entry at hand
 	names    interner
 	decoder  rules.Decoder
 	each     func(*rules.Event, error) bool // event, made a value once
 	next     int64                          // work offset behind the last record
-	events   int                            // work records since the last commit
+	events   int                            // entries since the last commit
 	youngest youngest                       // input record of theirs
 	outputs  int                            // alerts and dead letters since the last commit
 	alerted  []alerted                      // the alerts among them
@@ -60,12 +61,40 @@ func (d *detector) full() bool {
 	return d.events >= batchEvents || d.tx.Len() >= batchChanges || d.producer.Held()+d.tx.Bytes() >= batchBytes || d.most != 0 && d.events >= d.most
 }
 
-// record evaluates one work record.
-func (d *detector) record(rec *wire.Record) error {
-	if err := d.work.decode(rec.Value, &d.names); err != nil {
+// record evaluates the entries of one work record, and commits when a batch is full. A
+// position in the middle of a record is that before it: whoever goes on from there drops
+// the entries that were evaluated, as any other repeat.
+func (d *detector) record(ctx context.Context, rec *wire.Record) error {
+	defer d.entries.close()
+	if err := d.entries.open(rec.Value); err != nil {
 		return d.unreadable(rec.Offset, err)
 	}
-	d.next = rec.Offset + 1
+	for d.entries.more() {
+		entry, err := d.entries.next()
+		if err == nil {
+			err = d.entry(entry)
+		}
+		if err != nil {
+			return d.unreadable(rec.Offset, err)
+		}
+		if !d.entries.more() {
+			d.next = rec.Offset + 1
+			d.meter.Records.Inc()
+		}
+		if d.full() {
+			if err := d.commit(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// entry evaluates one entry of a work record.
+func (d *detector) entry(b []byte) error {
+	if err := d.work.decode(b, &d.names); err != nil {
+		return err
+	}
 	d.events++
 	d.youngest.add(d.work.recordTime, d.now)
 	if !d.tx.Newer(d.work.source) {
@@ -81,7 +110,7 @@ func (d *detector) record(rec *wire.Record) error {
 	return nil
 }
 
-// event evaluates the event of the work record at hand. The router has decoded
+// event evaluates the event of the entry at hand. The router has decoded
 // it before; an error means that this build reads it differently.
 func (d *detector) event(ev *rules.Event, err error) bool {
 	if err != nil {

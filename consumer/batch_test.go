@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"trailhound/consumer/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )
@@ -51,7 +50,7 @@ func TestBatchIsFull(t *testing.T) {
 					event: fmt.Appendf(nil, `{"eventVersion":"1.10","eventID":"%d","eventTime":"2026-03-01T12:00:00Z","eventName":"AssumeRole","sourceIPAddress":%q,"requestParameters":{"roleArn":%q},"body":%q}`,
 						n, c.address(n), c.role(n), c.body(n)),
 				}
-				if err := d.record(&wire.Record{Offset: int64(n), Value: w.append(nil)}); err != nil {
+				if err := d.entry(w.entry()); err != nil {
 					t.Fatal(err)
 				}
 			}

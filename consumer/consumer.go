@@ -200,6 +200,9 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	}
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
+	for _, l := range s.lanes { // the records are packed already
+		l.batch.Codec, l.bundle = compress.None, bundle{formats: s.formats, codec: s.Codec}
+	}
 	s.dead = s.lanesTo(s.topics[s.App.DeadLetter])
 	joining := &joining{attempts: newAttempts(s.Metrics.Part(partGroup)), log: s.Log.With().Str("group", s.App.ID).Logger()}
 	s.member = &group.Member{

@@ -303,14 +303,11 @@ func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error
 	return d.upkeep(ctx)
 }
 
-// evaluate plays the records of one fetch, committing in between when a batch is full.
+// evaluate plays the work records of one fetch.
 func (d *detector) evaluate(ctx context.Context, f *wire.Fetched) error {
 	var failed error
 	err := f.Each(func(rec *wire.Record) bool {
-		failed = d.record(rec)
-		if failed == nil && d.full() {
-			failed = d.commit(ctx)
-		}
+		failed = d.record(ctx, rec)
 		return failed == nil
 	})
 	if failed != nil {

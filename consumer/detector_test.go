@@ -25,9 +25,10 @@ import (
 // stand is an app of one shard, for detectors without a group, a router or a run.
 type stand struct {
 	testing.TB
-	client *wire.Client
-	app    topic.App
-	send   *kgo.Client
+	brokers []string
+	client  *wire.Client
+	app     topic.App
+	send    *kgo.Client
 }
 
 func newStand(t testing.TB) *stand {
@@ -35,7 +36,7 @@ func newStand(t testing.TB) *stand {
 	brokers := kafkatest.Brokers(t)
 	id := strings.ToLower(kafkatest.Name(t))
 	s := &stand{
-		TB: t, client: wire.NewClient(brokers, nil, nil, nil), send: kafkatest.Client(t, brokers),
+		TB: t, brokers: brokers, client: wire.NewClient(brokers, nil, nil, nil), send: kafkatest.Client(t, brokers),
 		app: topic.App{ID: id, Shards: 1, Inputs: []string{kafkatest.Topic(t, brokers, 1, nil)}, Alerts: id + ".alerts", DeadLetter: id + ".dead", Replication: -1},
 	}
 	t.Cleanup(s.client.Close)
@@ -96,7 +97,7 @@ func (s *stand) put() {
 		pairs: []rules.Match{{Rule: rules.AssumeRoleUniqueIPID, Key: "arn:r"}},
 		event: []byte(`{"eventVersion":"1.10","eventID":"a","eventTime":"2026-03-01T12:00:00Z","eventName":"AssumeRole","sourceIPAddress":"192.0.2.1","requestParameters":{"roleArn":"arn:r"}}`),
 	}
-	if err := s.send.ProduceSync(s.Context(), &kgo.Record{Topic: s.app.WorkTopic(), Value: w.append(nil)}).FirstErr(); err != nil {
+	if err := s.send.ProduceSync(s.Context(), &kgo.Record{Topic: s.app.WorkTopic(), Value: w.record()}).FirstErr(); err != nil {
 		s.Fatal(err)
 	}
 }

@@ -29,33 +29,38 @@ func TestFormatOfWork(t *testing.T) {
 	} {
 		w := sampleWork()
 		change(&w)
-		samples = append(samples, formattest.Sample{Name: name, Bytes: w.append(nil)})
+		samples = append(samples, formattest.Sample{Name: name, Bytes: w.record()})
 	}
+	later := sampleWork()
+	later.source.Offset++
+	samples = append(samples, formattest.Sample{Name: "two events", Bytes: recordOf(bundle{}, sampleWork(), later)}) // what packs them may change its mind
 	slices.SortFunc(samples, func(a, b formattest.Sample) int { return strings.Compare(a.Name, b.Name) })
 	formattest.Written(t, "work", writtenFormat, samples, meaningOfWork)
 	formattest.Read(t, "work", newestFormat, meaningOfWork)
 }
 
 func meaningOfWork(s formattest.Sample) (string, error) {
-	var w work
-	err := w.decode(s.Bytes, new(interner))
-	return fmt.Sprintf("%s %x partition %d offset %d index %d, recorded %d, for %q: %s",
-		w.source.Topic, w.source.TopicID, w.source.Partition, w.source.Offset, w.source.Index, w.recordTime, w.pairs, w.event), err
+	all, err := worksOf(entries{}, s.Bytes)
+	var b strings.Builder
+	for _, w := range all {
+		fmt.Fprintf(&b, "%s %x partition %d offset %d index %d, recorded %d, for %q: %s\n",
+			w.source.Topic, w.source.TopicID, w.source.Partition, w.source.Offset, w.source.Index, w.recordTime, w.pairs, w.event)
+	}
+	return strings.TrimSpace(b.String()), err
 }
 
 // A format that this build does not know is not guessed at, whatever its number.
 func TestFormatsThatWorkIsReadIn(t *testing.T) {
 	w := sampleWork()
-	b := w.append(nil)
+	b := w.record()
 	for _, own := range []formats{{}, {1, 2}, {2, 2}, {2, 3}} {
 		for version := range 256 {
 			b[0] = byte(version)
-			got := work{formats: own}
-			err := got.decode(b, new(interner))
+			_, err := worksOf(entries{formats: own}, b)
 			if known := version >= 1 && version <= int(own.orOwn().reads); (err == nil) != known {
-				t.Errorf("decode(version %d) of a build of %+v = %v; want an error: %t", version, own, err, !known)
+				t.Errorf("a record of version %d, read by a build of %+v = %v; want an error: %t", version, own, err, !known)
 			} else if !known && !strings.Contains(err.Error(), fmt.Sprintf("version %d", version)) {
-				t.Errorf("decode(version %d) = %q; want a sentence that names it", version, err)
+				t.Errorf("a record of version %d = %q; want a sentence that names it", version, err)
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)),
 		},
 	}
-	r.decoder.MaxUnpacked, r.decoder.Turn, r.work.formats = s.MaxUnpacked, &s.unpacking, s.formats
+	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &s.unpacking
 	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start, reading: r.feed.tries}) {
 		return ctx.Err()
 	}

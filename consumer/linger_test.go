@@ -93,7 +93,7 @@ func TestLanePace(t *testing.T) {
 					taken <- time.Since(start)
 				}()
 				synctest.Wait()
-				if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, bytes.Repeat([]byte("x"), c.bytes), nil); err != nil {
+				if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
 					t.Fatal(err)
 				}
 				if got := <-taken; got != c.want {
@@ -124,7 +124,7 @@ func TestLanePaceFollowsAge(t *testing.T) {
 				_, _, _ = l.take(nil)
 				taken <- time.Since(start)
 			}()
-			if err := l.add(context.Background(), origin{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x"), nil); err != nil {
+			if err := l.add(context.Background(), origin{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
 				t.Fatal(err)
 			}
 			if got := <-taken; got != c.want {
@@ -148,7 +148,7 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 			taken <- time.Since(start)
 		}()
 		for range 2 {
-			if err := l.add(context.Background(), origin{router: newProgress(0), time: -1}, nil, make([]byte, 600), nil); err != nil {
+			if err := l.add(context.Background(), origin{router: newProgress(0), time: -1}, nil, make([]byte, 600)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -176,7 +176,7 @@ func TestLanePaceEnds(t *testing.T) {
 			c, _, _ := l.take(nil)
 			taken <- c
 		}()
-		if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, []byte("x"), nil); err != nil {
+		if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -29,85 +29,6 @@ var lanePace = pace{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond
 // laneBytes is how large the batches of each of so many lanes become.
 func laneBytes(lanes int) int { return share(laneMemory, lanes, mostLane) }
 
-// progress is how far one router has come: every record below Position is
-// acknowledged in every lane that it went to (PROTOCOL R1, R2).
-type progress struct {
-	mu          sync.Mutex
-	read        int64             // every record below it has been handed to the lanes
-	left        int64             // records behind it, when it was read
-	outstanding map[*parcel]int64 // parcels with records of this router, and the first offset of each
-}
-
-func newProgress(start int64) *progress {
-	return &progress{read: start, outstanding: make(map[*parcel]int64)}
-}
-
-// position returns the offset that may be committed.
-func (p *progress) position() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := p.read
-	for _, first := range p.outstanding {
-		at = min(at, first)
-	}
-	return at
-}
-
-// handed notes that every record below next has been handed to the lanes, and how
-// many there are behind it.
-func (p *progress) handed(next, left int64) {
-	p.mu.Lock()
-	p.read, p.left = next, left
-	p.mu.Unlock()
-}
-
-// lag returns how many records are left to read.
-func (p *progress) lag() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.left
-}
-
-// origin is the input record that a lane's record comes from.
-type origin struct {
-	router *progress
-	offset int64
-	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
-}
-
-// parcel is what is to be known of one record batch on its way to a lane's partition.
-type parcel struct {
-	owners   map[*progress]struct{}
-	youngest youngest
-	records  int
-}
-
-// note remembers where a record of the parcel comes from. Offsets of one router come
-// in order, so the first one noted is the lowest.
-func (c *parcel) note(from origin, now time.Time) {
-	c.records++
-	c.youngest.add(from.time, func() time.Time { return now })
-	p := from.router
-	if _, ok := c.owners[p]; ok {
-		return
-	}
-	c.owners[p] = struct{}{}
-	p.mu.Lock()
-	p.outstanding[c] = from.offset
-	p.mu.Unlock()
-}
-
-// acknowledge frees the parcel's routers from waiting for it, and empties it.
-func (c *parcel) acknowledge() {
-	for p := range c.owners {
-		p.mu.Lock()
-		delete(p.outstanding, c)
-		p.mu.Unlock()
-	}
-	clear(c.owners)
-	c.youngest, c.records = 0, 0
-}
-
 // lane carries records to one partition of the work or the dead-letter topic:
 // in order, one request in flight, encoded once, sent again byte for byte until
 // the broker has them (PROTOCOL R2). Lanes do not wait for each other.
@@ -128,7 +49,8 @@ type lane struct {
 	mu      sync.Mutex
 	change  *sync.Cond
 	batch   wire.Batch // what is added; it is encoded at once when it is to be sent, and is then free again
-	filling *parcel    // of batch
+	bundle  bundle     // of a lane of work: what is added, but not in batch yet
+	filling *parcel    // of both
 	spare   *parcel    // nil: it is on its way
 	closed  bool
 	next    time.Time     // of the next request; before it only a full one is sent
@@ -144,21 +66,57 @@ func (l *lane) init() {
 	l.tries = newAttempts(l.part)
 }
 
-// add appends one record, whose value is head and tail together. It waits while the lane
-// is full: that is how a slow broker slows the routers down. It fails only when ctx has
-// ended.
-func (l *lane) add(ctx context.Context, from origin, key, head, tail []byte, headers ...wire.Header) error {
+// add appends one record. It waits while the lane is full: that is how a slow broker
+// slows the routers down. It fails only when ctx has ended.
+func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers ...wire.Header) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if need := len(key) + len(head) + len(tail); l.tooMuch(need) {
+	now, err := l.enter(ctx, from, len(key)+len(value))
+	if err != nil {
+		return err
+	}
+	l.batch.Append(now.UnixMilli(), key, value, headers...)
+	l.entered(now)
+	return nil
+}
+
+// addWork appends one entry of a work record, whose parts are head and event, as add does.
+func (l *lane) addWork(ctx context.Context, from origin, head, event []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, err := l.enter(ctx, from, len(head)+len(event))
+	if err != nil {
+		return err
+	}
+	if l.bundle.add(head, event); l.bundle.full() {
+		l.closeBundle(now)
+	}
+	l.entered(now)
+	return nil
+}
+
+// closeBundle makes a record of the entries that are not in the batch yet.
+func (l *lane) closeBundle(now time.Time) {
+	if l.bundle.size() > 0 {
+		l.batch.Append(now.UnixMilli(), nil, l.bundle.record())
+	}
+}
+
+// enter waits for room for so many bytes, and notes where they come from.
+func (l *lane) enter(ctx context.Context, from origin, need int) (now time.Time, err error) {
+	if l.tooMuch(need) {
 		if err := l.waitForRoom(ctx, need); err != nil {
-			return err
+			return now, err
 		}
 	}
-	was, now := l.batch.Len(), l.now()
+	now = l.now()
 	l.filling.note(from, now)
-	l.batch.AppendJoined(now.UnixMilli(), key, head, tail, headers...)
-	if was == 0 {
+	return now, nil
+}
+
+// entered tells run what has come.
+func (l *lane) entered(now time.Time) {
+	if l.filling.records == 1 {
 		l.change.Broadcast()
 	}
 	if next := lanePace.sooner(l.next, now, l.filling.youngest.age(now)); next.Before(l.next) {
@@ -168,19 +126,24 @@ func (l *lane) add(ctx context.Context, from origin, key, head, tail []byte, hea
 	if l.enough() {
 		l.hurryUp()
 	}
-	return nil
 }
 
 // enough says whether the batch is to be sent without further delay. What comes until
 // somebody wakes up to do so finds room in the rest.
 func (l *lane) enough() bool {
-	return l.batch.Held() >= l.most-l.most/4 || l.batch.Size() >= l.limit-l.limit/4
+	return l.held() >= l.most-l.most/4 || l.size() >= l.limit-l.limit/4
 }
 
 // tooMuch says whether a record of that size has to wait for the next batch.
 func (l *lane) tooMuch(need int) bool {
-	return l.batch.Len() > 0 && (l.batch.Held()+need > l.most || l.batch.Size()+need > l.limit)
+	return l.filling.records > 0 && (l.held()+need > l.most || l.size()+need > l.limit)
 }
+
+// held returns how many bytes what is added takes in memory.
+func (l *lane) held() int { return l.batch.Held() + l.bundle.size() }
+
+// size returns how many bytes the batch will have, at most, before it is encoded.
+func (l *lane) size() int { return l.batch.Size() + l.bundle.size() }
 
 func (l *lane) waitForRoom(ctx context.Context, need int) error {
 	stop := context.AfterFunc(ctx, func() {
@@ -244,13 +207,14 @@ func (l *lane) close() {
 func (l *lane) take(dst []byte) (*parcel, []byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.batch.Len() == 0 && !l.closed {
+	for l.filling.records == 0 && !l.closed {
 		l.change.Wait()
 	}
 	l.collect()
 	if l.closed {
 		return nil, dst, nil
 	}
+	l.closeBundle(l.now())
 	dst, err := l.batch.Encode(dst, wire.NoProducer)
 	if err != nil {
 		return nil, dst, err
@@ -312,7 +276,7 @@ func (l *lane) idle(ctx context.Context) {
 	defer stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for (l.spare == nil || l.batch.Len() > 0) && !l.closed && ctx.Err() == nil {
+	for (l.spare == nil || l.filling.records > 0) && !l.closed && ctx.Err() == nil {
 		l.change.Wait()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 	const n = 3000
 	p := newProgress(0)
 	for i := range n {
-		if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i)), nil); err != nil {
+		if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
 			t.Fatalf("add(%d) = %v; want nil", i, err)
 		}
 		p.handed(int64(i)+1, 0)
@@ -122,7 +123,7 @@ func TestLaneIsBounded(t *testing.T) {
 	filled := make(chan int)
 	go func() {
 		for i := 0; ; i++ {
-			if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, make([]byte, 40), nil); err != nil {
+			if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, make([]byte, 40)); err != nil {
 				filled <- i
 				return
 			}
@@ -138,33 +139,50 @@ func TestLaneIsBounded(t *testing.T) {
 }
 
 // What a lane takes in memory bounds its batch, not what the records have before they are
-// packed, as long as the topic takes that.
+// packed; only where the batch is packed as a whole, the topic's limit does too.
 func TestLaneFillsItsMemory(t *testing.T) {
 	for name, c := range map[string]struct {
 		codec        compress.Compression
+		work         bool
 		limit        int
-		least, above int // bytes of records
+		least, above int // bytes added
 	}{
-		"packed":             {compress.Snappy, 4 << 20, 512 << 10, 4 << 20},
-		"as they are":        {compress.Lz4, 4 << 20, 192 << 10, 193 << 10},
-		"packed, low limit":  {compress.Snappy, 400 << 10, 300 << 10, 301 << 10},
-		"very well packable": {compress.Snappy, 1 << 20, 768 << 10, 769 << 10},
+		"packed":                   {compress.Snappy, false, 4 << 20, 512 << 10, 4 << 20},
+		"as they are":              {compress.Lz4, false, 4 << 20, 180 << 10, 193 << 10},
+		"packed, low limit":        {compress.Snappy, false, 400 << 10, 280 << 10, 301 << 10},
+		"very well packable":       {compress.Snappy, false, 1 << 20, 740 << 10, 769 << 10},
+		"work":                     {compress.Snappy, true, 1 << 20, 512 << 10, 4 << 20},
+		"work, very well packable": {compress.Snappy, true, 1 << 20, 1 << 20, 16 << 20},
+		"work, not packed":         {compress.None, true, 1 << 20, 180 << 10, 193 << 10},
+		"work, low limit":          {compress.None, true, 100 << 10, 70 << 10, 76 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := &lane{most: 256 << 10, limit: c.limit, batch: wire.Batch{Codec: c.codec}, now: time.Now}
+			if c.work {
+				l.batch.Codec, l.bundle.codec = compress.None, c.codec
+			}
 			l.init()
 			from := origin{router: newProgress(0), time: 1}
+			added := 0
 			for n := 0; !l.enough(); n++ {
 				head := fmt.Appendf(nil, "%x", sha256.Sum256([]byte{byte(n), byte(n >> 8)}))
-				if name == "very well packable" {
+				if strings.Contains(name, "very well packable") {
 					head = nil
 				}
-				if err := l.add(t.Context(), from, nil, head, bytes.Repeat([]byte("the same in each "), 20)); err != nil {
+				tail := bytes.Repeat([]byte("the same in each "), 20)
+				added += len(head) + len(tail)
+				var err error
+				if c.work {
+					err = l.addWork(t.Context(), from, head, tail)
+				} else {
+					err = l.add(t.Context(), from, nil, append(head, tail...))
+				}
+				if err != nil {
 					t.Fatal(err)
 				}
 			}
-			if size, held := l.batch.Size(), l.batch.Held(); size < c.least || size > c.above || held > l.most {
-				t.Errorf("the batch is sent with %d bytes of records in %d bytes of memory; want %d to %d in %d at most", size, held, c.least, c.above, l.most)
+			if added < c.least || added > c.above || l.held() > l.most || l.size() > c.limit {
+				t.Errorf("the batch is sent with %d bytes in %d bytes of memory, and has %d; want %d to %d in %d at most, and %d", added, l.held(), l.size(), c.least, c.above, l.most, c.limit)
 			}
 		})
 	}

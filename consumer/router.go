@@ -43,7 +43,7 @@ type router struct {
 	progress *progress
 	matches  []rules.Match
 	work     work
-	head     []byte       // of a work record
+	head     []byte       // of an entry
 	bad      []badEvent   // of the record at hand, the first ones
 	rejected int          // all of them
 	records  int          // read since they were last counted
@@ -156,8 +156,8 @@ func (r *router) event(ev *rules.Event, err error) bool {
 	return r.err == nil
 }
 
-// route appends one work record to each shard that owns a match of ev; matches
-// of the same shard share the record (PROTOCOL R3).
+// route appends one entry to the work of each shard that owns a match of ev; matches
+// of the same shard share the entry (PROTOCOL R3).
 func (r *router) route(ev *rules.Event) {
 	r.work.source = state.Source{
 		Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition,
@@ -189,7 +189,7 @@ func (r *router) send(shard int) {
 		return
 	}
 	r.head = r.work.appendHead(r.head[:0])
-	r.err = r.lanes[shard].add(r.ctx, r.origin(), nil, r.head, r.work.event)
+	r.err = r.lanes[shard].addWork(r.ctx, r.origin(), r.head, r.work.event)
 }
 
 // origin is the record at hand, for the lanes.
@@ -219,7 +219,7 @@ func (r *router) deadLetter() {
 	}
 	key, value, headers := d.record(r.mostDead)
 	to := r.deadLetters[int(r.in.partition)%len(r.deadLetters)]
-	r.err = to.add(r.ctx, r.origin(), key, value, nil, headers...)
+	r.err = to.add(r.ctx, r.origin(), key, value, headers...)
 	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
 		Int64("offset", r.at.Offset).Int("bad", r.rejected).Str("event", "dead_letter").Msg("record sent to the dead-letter topic")
 }

@@ -85,7 +85,7 @@ func (s *Service) detector(n int) (*detector, error) {
 			return slices.Contains(a.Partitions[work.Name], int32(n)), err
 		},
 	}
-	d.work.formats = s.formats
+	d.entries.formats = s.formats
 	return d, nil
 }
 

@@ -16,24 +16,22 @@ var errWorkFormat = errors.New("work record of an unknown format")
 // errWorkCorrupt says that a work record of a known format cannot be read.
 var errWorkCorrupt = errors.New("work record is damaged")
 
-// work is one record of the work topic: an event that matched, where it stands
-// in the input, and the (rule, key) pairs of this shard that the router chose.
+// work is one entry of a work record: an event that matched, where it stands in the
+// input, and the (rule, key) pairs of this shard that the router chose.
 type work struct {
 	source     state.Source
 	recordTime int64 // timestamp of the input record, Unix milliseconds; -1: it had none
 	pairs      []rules.Match
 	event      []byte // the event's JSON exactly as it came
-	formats    formats
 }
 
 // appendHead encodes w behind dst, but for the event, which comes last:
 //
-//	version | topic id (16) | topic | partition | offset | index | record time | pairs: n × (rule, key) | event
+//	topic id (16) | topic | partition | offset | index | record time | pairs: n × (rule, key) | event
 //
 // where numbers are varints, strings carry their length before them and the
-// event takes the rest of the record.
+// event takes the rest of the entry.
 func (w *work) appendHead(dst []byte) []byte {
-	dst = append(dst, w.formats.orOwn().writes)
 	dst = append(dst, w.source.TopicID[:]...)
 	dst = appendString(dst, w.source.Topic)
 	dst = binary.AppendUvarint(dst, uint64(w.source.Partition))
@@ -48,10 +46,10 @@ func (w *work) appendHead(dst []byte) []byte {
 	return dst
 }
 
-// size is the number of bytes of the record, to within a few: it takes the numbers for
-// as long as they can be.
+// size is the number of bytes of a work record that holds nothing else, to within a few:
+// it takes the numbers for as long as they can be.
 func (w *work) size() int {
-	n := 1 + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 6*binary.MaxVarintLen64
+	n := bundleHead + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 7*binary.MaxVarintLen64
 	for i := range w.pairs {
 		n += len(w.pairs[i].Rule) + len(w.pairs[i].Key) + 2*binary.MaxVarintLen64
 	}
@@ -63,17 +61,11 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-// decode reads one work record into w, whose pairs are reused. Rule ids and the
-// topic are taken from names, so that a shard keeps one copy of each; keys are
-// copied, the event aliases b. Errors wrap errWorkFormat or errWorkCorrupt.
+// decode reads one entry into w, whose pairs are reused. Rule ids and the topic are
+// taken from names, so that a shard keeps one copy of each; keys are copied, the event
+// aliases b. Errors wrap errWorkCorrupt.
 func (w *work) decode(b []byte, names *interner) error {
-	if len(b) == 0 {
-		return fmt.Errorf("%w: it is empty", errWorkCorrupt)
-	}
-	if newest := w.formats.orOwn().reads; b[0] == 0 || b[0] > newest {
-		return fmt.Errorf("%w: version %d, this build reads versions 1 to %d", errWorkFormat, b[0], newest)
-	}
-	r := workReader{b: b[1:]}
+	r := workReader{b: b}
 	copy(w.source.TopicID[:], r.bytes(len(w.source.TopicID)))
 	w.source.Topic = names.get(r.string())
 	w.source.Partition = int32(r.uvarint(1<<31 - 1))

@@ -10,8 +10,40 @@ import (
 	"trailhound/state"
 )
 
-// append encodes w as the value of a record.
-func (w *work) append(dst []byte) []byte { return append(w.appendHead(dst), w.event...) }
+// entry encodes w as an entry of a work record.
+func (w *work) entry() []byte { return append(w.appendHead(nil), w.event...) }
+
+// record encodes w as the value of a work record that holds nothing else.
+func (w *work) record() []byte { return recordOf(bundle{}, *w) }
+
+// recordOf encodes the value of a work record.
+func recordOf(b bundle, all ...work) []byte {
+	for i := range all {
+		b.add(all[i].appendHead(nil), all[i].event)
+	}
+	return bytes.Clone(b.record())
+}
+
+// worksOf returns what is in the value of a work record.
+func worksOf(e entries, value []byte) ([]work, error) {
+	defer e.close()
+	if err := e.open(bytes.Clone(value)); err != nil {
+		return nil, err
+	}
+	var all []work
+	for e.more() {
+		entry, err := e.next()
+		if err != nil {
+			return all, err
+		}
+		var w work
+		if err := w.decode(bytes.Clone(entry), new(interner)); err != nil {
+			return all, err
+		}
+		all = append(all, w)
+	}
+	return all, nil
+}
 
 func sampleWork() work {
 	return work{
@@ -35,28 +67,19 @@ func TestWorkRoundTrip(t *testing.T) {
 			want := sampleWork()
 			change(&want)
 			got := sampleWork() // reused: nothing of the former record may stay
-			if err := got.decode(want.append(nil), new(interner)); err != nil {
-				t.Fatalf("decode(append(%+v)) = %v; want nil", want, err)
+			if err := got.decode(want.entry(), new(interner)); err != nil {
+				t.Fatalf("decode(entry(%+v)) = %v; want nil", want, err)
 			}
 			if !reflect.DeepEqual(got, want) {
-				t.Errorf("decode(append(%+v)) = %+v; want the same", want, got)
+				t.Errorf("decode(entry(%+v)) = %+v; want the same", want, got)
 			}
 		})
 	}
 }
 
-// A work record of another format is a reason to stop, not to skip: PROTOCOL R3.
-func TestWorkUnknownFormat(t *testing.T) {
-	b := (&work{}).append(nil)
-	b[0] = newestFormat + 1
-	if err := new(work).decode(b, new(interner)); !errors.Is(err, errWorkFormat) {
-		t.Errorf("decode(format %d) = %v; want errWorkFormat", b[0], err)
-	}
-}
-
 func TestWorkCutOff(t *testing.T) {
 	w := sampleWork()
-	whole := w.append(nil)
+	whole := w.entry()
 	fields := len(whole) - len(w.event)
 	for n := range fields {
 		err := new(work).decode(whole[:n], new(interner))
@@ -68,22 +91,21 @@ func TestWorkCutOff(t *testing.T) {
 
 func FuzzWork(f *testing.F) {
 	w := sampleWork()
-	f.Add(w.append(nil))
-	f.Add([]byte{writtenFormat})
+	f.Add(w.entry())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var got work
 		if err := got.decode(b, new(interner)); err != nil {
-			if !errors.Is(err, errWorkFormat) && !errors.Is(err, errWorkCorrupt) {
-				t.Errorf("decode(%x) = %v; want errWorkFormat or errWorkCorrupt", b, err)
+			if !errors.Is(err, errWorkCorrupt) {
+				t.Errorf("decode(%x) = %v; want errWorkCorrupt", b, err)
 			}
 			return
 		}
 		var again work
-		if err := again.decode(got.append(nil), new(interner)); err != nil {
-			t.Fatalf("decode(append(decode(%x))) = %v; want nil", b, err)
+		if err := again.decode(got.entry(), new(interner)); err != nil {
+			t.Fatalf("decode(entry(decode(%x))) = %v; want nil", b, err)
 		}
 		if !bytes.Equal(got.event, again.event) || got.source != again.source || len(got.pairs) != len(again.pairs) {
-			t.Errorf("decode(append(decode(%x))) = %+v; want %+v", b, again, got)
+			t.Errorf("decode(entry(decode(%x))) = %+v; want %+v", b, again, got)
 		}
 	})
 }

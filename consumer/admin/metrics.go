@@ -34,6 +34,7 @@ type Metrics struct {
 	logged      *prometheus.CounterVec // level
 	suppressed  prometheus.Counter
 
+	workRecords   *prometheus.CounterVec   // shard
 	workLag       *prometheus.GaugeVec     // shard
 	ready         *prometheus.GaugeVec     // shard
 	repeats       *prometheus.CounterVec   // shard
@@ -83,9 +84,10 @@ func NewMetrics(version string) *Metrics {
 	m.failures = counter("failures_total", "Requests to Kafka, or what is made of several, that failed and are tried again after a pause, by part of the pipeline.", "part")
 	m.logged = counter("log_messages_total", "Lines logged, by level.", "level")
 	m.suppressed = counter("log_suppressed_total", "Lines not logged because the same had been said before.").WithLabelValues()
+	m.workRecords = counter("work_records_total", "Work records of a shard that were evaluated; one holds the matching events of up to 64 KiB.", "shard")
 	m.workLag = gauge("work_lag_records", "Work records of a shard that are not evaluated yet.", "shard")
 	m.ready = gauge("shard_ready", "1 while this instance owns the shard and its state is complete.", "shard")
-	m.repeats = counter("work_repeats_total", "Work records dropped because a router had sent them before.", "shard")
+	m.repeats = counter("work_repeats_total", "Matching events dropped because a router had sent them before.", "shard")
 	m.swept = counter("state_swept_keys_total", "Expired keys removed from the state.", "shard")
 	m.fenced = counter("fenced_total", "Times that another instance took the shard away.", "shard")
 	m.commitRecords = counter("commit_records_total", "Records in committed transactions.", "shard")
@@ -178,6 +180,7 @@ func (m *Metrics) Suppressed() func() { return m.suppressed.Inc }
 type Shard struct {
 	number         string
 	Lag            prometheus.Gauge
+	Records        prometheus.Counter
 	Repeats, Swept prometheus.Counter
 	Fenced         prometheus.Counter
 	ready          prometheus.Gauge
@@ -201,7 +204,7 @@ func (m *Metrics) Shard(n int) *Shard {
 	s := strconv.Itoa(n)
 	return &Shard{
 		number: s,
-		Lag:    m.workLag.WithLabelValues(s), Repeats: m.repeats.WithLabelValues(s), Swept: m.swept.WithLabelValues(s),
+		Lag:    m.workLag.WithLabelValues(s), Records: m.workRecords.WithLabelValues(s), Repeats: m.repeats.WithLabelValues(s), Swept: m.swept.WithLabelValues(s),
 		Fenced: m.fenced.WithLabelValues(s), ready: m.ready.WithLabelValues(s), restoring: m.restoring.WithLabelValues(s),
 		restores: m.restores.WithLabelValues(s), records: m.commitRecords.WithLabelValues(s), bytes: m.commitBytes.WithLabelValues(s),
 		commits: m.commits.WithLabelValues(s), all: m, verdicts: make(map[[2]string]prometheus.Counter),

@@ -75,13 +75,6 @@ var NoProducer = BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1}
 // Append adds a record. The time is in milliseconds since 1970. A nil key or value
 // is null. Everything is copied.
 func (b *Batch) Append(timestampMS int64, key, value []byte, headers ...Header) {
-	b.AppendJoined(timestampMS, key, value, nil, headers...)
-}
-
-// AppendJoined is Append for a value whose two parts do not lie together. It is null if
-// both are nil.
-func (b *Batch) AppendJoined(timestampMS int64, key, head, tail []byte, headers ...Header) {
-	value := joined{head, tail}
 	if b.count == 0 {
 		b.firstTime, b.maxTime = timestampMS, timestampMS
 	}
@@ -127,7 +120,7 @@ func (b *Batch) SizeWith(timestampMS int64, key, value []byte, headers ...Header
 	if b.count == 0 {
 		first = timestampMS
 	}
-	_, whole := recordSize(timestampMS-first, int64(b.count), key, joined{head: value}, headers)
+	_, whole := recordSize(timestampMS-first, int64(b.count), key, value, headers)
 	return batchHeader + b.raw + len(b.records) + whole
 }
 
@@ -150,7 +143,7 @@ func (b *Batch) Encode(dst []byte, o BatchOptions) ([]byte, error) {
 	var err error
 	if b.raw > 0 {
 		dst = snappyBlocks(append(dst, b.packed...), b.records)
-	} else if dst, err = pack(codec, dst, b.records); err != nil {
+	} else if dst, err = Pack(codec, dst, b.records); err != nil {
 		return dst[:start], fmt.Errorf("encode a record batch: %w", err)
 	}
 	if whole := b.raw + len(b.records); codec != compress.None && len(dst)-start-batchHeader >= whole {

@@ -90,8 +90,8 @@ func newZstdDecoder() *zstd.Decoder {
 	return z
 }
 
-// pack appends src, compressed, to dst.
-func pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
+// Pack appends src, compressed, to dst.
+func Pack(codec compress.Compression, dst, src []byte) ([]byte, error) {
 	switch codec {
 	case compress.None:
 		return append(dst, src...), nil

@@ -144,12 +144,6 @@ func (c *Cursor) Close() {
 	c.left, c.batch = 0, len(c.f.sections)
 }
 
-// unpacked are buffers for the records of one batch: the batches of one topic are alike,
-// those of another may be ten times as large. Whoever goes through a fetch has one
-// meanwhile: there are as many as goroutines at it, not as many as fetches that wait
-// their turn.
-var unpacked = bufferPool{small: 512 << 10}
-
 func (f *Fetched) unpackLimit() int {
 	if f.limit > 0 {
 		return f.limit

@@ -329,7 +329,7 @@ func TestUnpackSmallFrames(t *testing.T) {
 // block by block; others read it as they read Java's.
 func TestSnappyIsWrittenInBlocks(t *testing.T) {
 	want := []byte(strings.Repeat("some text that repeats itself, and is longer than two blocks. ", 5000))
-	packed, err := pack(compress.Snappy, []byte("before "), want)
+	packed, err := Pack(compress.Snappy, []byte("before "), want)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,8 +129,8 @@ func varint(b []byte) (int64, int) {
 }
 
 // recordSize returns the length of a record without and with its length prefix.
-func recordSize(timestampDelta, offsetDelta int64, key []byte, value joined, headers []Header) (body, whole int) {
-	body = 1 + varintSize(timestampDelta) + varintSize(offsetDelta) + bytesSize(key) + value.size() + varintSize(int64(len(headers)))
+func recordSize(timestampDelta, offsetDelta int64, key, value []byte, headers []Header) (body, whole int) {
+	body = 1 + varintSize(timestampDelta) + varintSize(offsetDelta) + bytesSize(key) + bytesSize(value) + varintSize(int64(len(headers)))
 	for i := range headers {
 		h := &headers[i]
 		body += varintSize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
@@ -138,34 +138,13 @@ func recordSize(timestampDelta, offsetDelta int64, key []byte, value joined, hea
 	return body, varintSize(int64(body)) + body
 }
 
-// joined is a value in two parts. It is null if both are.
-type joined struct{ head, tail []byte }
-
-func (j *joined) null() bool { return j.head == nil && j.tail == nil }
-
-func (j *joined) size() int {
-	if j.null() {
-		return 1
-	}
-	n := len(j.head) + len(j.tail)
-	return varintSize(int64(n)) + n
-}
-
-func (j *joined) append(b []byte) []byte {
-	if j.null() {
-		return binary.AppendVarint(b, -1)
-	}
-	b = binary.AppendVarint(b, int64(len(j.head)+len(j.tail)))
-	return append(append(b, j.head...), j.tail...)
-}
-
-func appendRecord(b []byte, body int, timestampDelta, offsetDelta int64, key []byte, value joined, headers []Header) []byte {
+func appendRecord(b []byte, body int, timestampDelta, offsetDelta int64, key, value []byte, headers []Header) []byte {
 	b = binary.AppendVarint(b, int64(body))
 	b = append(b, 0) // attributes
 	b = binary.AppendVarint(b, timestampDelta)
 	b = binary.AppendVarint(b, offsetDelta)
 	b = appendVarBytes(b, key)
-	b = value.append(b)
+	b = appendVarBytes(b, value)
 	b = binary.AppendVarint(b, int64(len(headers)))
 	for i := range headers {
 		h := &headers[i]

@@ -1,0 +1,111 @@
+package consumer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/segmentio/kafka-go/compress"
+
+	"trailhound/consumer/wire"
+)
+
+const (
+	// bundleBytes is how large the entries of a work record become before they are
+	// packed, if one alone has not more: they are in the processor's cache then.
+	bundleBytes = 64 << 10
+
+	bundleHead = 2 // version and compression
+)
+
+// bundle is a work record that is being made of entries. Its value is
+//
+//	version | compression | n × (length | entry), packed
+//
+// where the compression has Kafka's number for it. Brokers unpack a batch that is packed
+// as a whole, to look at each of its records. They have half as much to do where the batch
+// is not packed, its records are, and each holds some dozens of events.
+type bundle struct {
+	formats formats
+	codec   compress.Compression
+	entries []byte
+	value   []byte // of the last record
+}
+
+// add appends an entry, whose parts are head and event.
+func (b *bundle) add(head, event []byte) {
+	b.entries = binary.AppendUvarint(b.entries, uint64(len(head)+len(event)))
+	b.entries = append(append(b.entries, head...), event...)
+}
+
+// size returns how many bytes a record of what was added has at most, to within a few.
+func (b *bundle) size() int { return len(b.entries) }
+
+// full says whether the entries are to become a record.
+func (b *bundle) full() bool { return len(b.entries) >= bundleBytes }
+
+// record returns the value of a record of all that was added, and begins another one. It
+// is valid until the next call. What would not become smaller is not packed.
+func (b *bundle) record() []byte {
+	head := [bundleHead]byte{b.formats.orOwn().writes, byte(b.codec)}
+	value, err := wire.Pack(b.codec, append(b.value[:0], head[:]...), b.entries)
+	if err != nil || len(value) >= bundleHead+len(b.entries) {
+		head[1] = byte(compress.None)
+		value = append(append(value[:0], head[:]...), b.entries...)
+	}
+	b.entries, b.value = b.entries[:0], value
+	if cap(b.entries) > 4*bundleBytes { // of an event of unusual size
+		b.entries, b.value = nil, nil
+	}
+	return value
+}
+
+// entries are those of a work record that have not been read yet.
+type entries struct {
+	formats  formats
+	rest     []byte
+	unpacked wire.Unpacked
+}
+
+// open begins with the value of a record. Errors wrap errWorkFormat or errWorkCorrupt.
+func (e *entries) open(value []byte) error {
+	if len(value) == 0 {
+		return fmt.Errorf("%w: it is empty", errWorkCorrupt)
+	}
+	if newest := e.formats.orOwn().reads; value[0] == 0 || value[0] > newest {
+		return fmt.Errorf("%w: version %d, this build reads versions 1 to %d", errWorkFormat, value[0], newest)
+	}
+	if len(value) <= bundleHead {
+		return fmt.Errorf("%w: it holds no event", errWorkCorrupt)
+	}
+	codec, packed := compress.Compression(value[1]), value[bundleHead:]
+	if codec == compress.None {
+		e.rest = packed
+		return nil
+	}
+	if err := e.unpacked.Set(codec, packed); err != nil {
+		return fmt.Errorf("%w: %d bytes of %v data: %w", errWorkCorrupt, len(packed), codec, err)
+	}
+	e.rest = e.unpacked.Bytes
+	return nil
+}
+
+// more says whether there is another entry, or what should be one.
+func (e *entries) more() bool { return len(e.rest) > 0 }
+
+// next returns the next entry. Errors wrap errWorkCorrupt.
+func (e *entries) next() ([]byte, error) {
+	size, n := binary.Uvarint(e.rest)
+	if n <= 0 || size > uint64(len(e.rest)-n) {
+		return nil, fmt.Errorf("%w: it ends in the middle of an event", errWorkCorrupt)
+	}
+	end := n + int(size)
+	entry := e.rest[n:end:end]
+	e.rest = e.rest[end:]
+	return entry, nil
+}
+
+// close gives back the memory in which they lie.
+func (e *entries) close() {
+	e.rest = nil
+	e.unpacked.Close()
+}

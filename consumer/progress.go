@@ -1,0 +1,86 @@
+package consumer
+
+import (
+	"sync"
+	"time"
+)
+
+// progress is how far one router has come: every record below Position is
+// acknowledged in every lane that it went to (PROTOCOL R1, R2).
+type progress struct {
+	mu          sync.Mutex
+	read        int64             // every record below it has been handed to the lanes
+	left        int64             // records behind it, when it was read
+	outstanding map[*parcel]int64 // parcels with records of this router, and the first offset of each
+}
+
+func newProgress(start int64) *progress {
+	return &progress{read: start, outstanding: make(map[*parcel]int64)}
+}
+
+// position returns the offset that may be committed.
+func (p *progress) position() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.read
+	for _, first := range p.outstanding {
+		at = min(at, first)
+	}
+	return at
+}
+
+// handed notes that every record below next has been handed to the lanes, and how
+// many there are behind it.
+func (p *progress) handed(next, left int64) {
+	p.mu.Lock()
+	p.read, p.left = next, left
+	p.mu.Unlock()
+}
+
+// lag returns how many records are left to read.
+func (p *progress) lag() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left
+}
+
+// origin is the input record that a lane's record comes from.
+type origin struct {
+	router *progress
+	offset int64
+	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
+}
+
+// parcel is what is to be known of one record batch on its way to a lane's partition. A
+// record is what was added, be it an entry of a work record.
+type parcel struct {
+	owners   map[*progress]struct{}
+	youngest youngest
+	records  int
+}
+
+// note remembers where a record of the parcel comes from. Offsets of one router come
+// in order, so the first one noted is the lowest.
+func (c *parcel) note(from origin, now time.Time) {
+	c.records++
+	c.youngest.add(from.time, func() time.Time { return now })
+	p := from.router
+	if _, ok := c.owners[p]; ok {
+		return
+	}
+	c.owners[p] = struct{}{}
+	p.mu.Lock()
+	p.outstanding[c] = from.offset
+	p.mu.Unlock()
+}
+
+// acknowledge frees the parcel's routers from waiting for it, and empties it.
+func (c *parcel) acknowledge() {
+	for p := range c.owners {
+		p.mu.Lock()
+		delete(p.outstanding, c)
+		p.mu.Unlock()
+	}
+	clear(c.owners)
+	c.youngest, c.records = 0, 0
+}
