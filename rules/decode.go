@@ -44,6 +44,7 @@ type Decoder struct {
 	Turn sync.Locker
 
 	scan   scanner
+	clock  clock
 	event  Event
 	text   []byte               // strings of the event that could not be taken as they stand
 	layers [maxEnvelopes][]byte // what each envelope was unpacked to

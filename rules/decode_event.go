@@ -101,7 +101,7 @@ func (d *Decoder) time(b []byte) (time.Time, Reason, string) {
 		return time.Time{}, ReasonNoEventTime, "the event has no eventTime"
 	}
 	s := d.string(b, f)
-	t, ok := parseTime(s)
+	t, ok := d.clock.read(s)
 	if !ok {
 		return t, ReasonBadEventTime, fmt.Sprintf("eventTime %q is not an RFC 3339 time from 1970 to 2262", clip(s))
 	}

@@ -75,3 +75,22 @@ func TestParseTimeEveryDay(t *testing.T) {
 		}
 	}
 }
+
+// TestClock reads each time behind each other one: what was read before must not show.
+func TestClock(t *testing.T) {
+	var times []string
+	for _, c := range timeCases {
+		times = append(times, c.in)
+	}
+	times = append(times, "2262-04-11T23:47:00Z", "2262-04-11T23:46:59Z", "2026-03-01T10:07:00Z", "2026-03-01T10:07:1xZ", "2026-03-01T10:07:60Z", "2026-03-01T10:07x12Z", "2026-03-01T10:07:12z", "2026-03-01T01:07:12Z")
+	for _, before := range times {
+		for _, in := range times {
+			var c clock
+			c.read(before)
+			want, wantOK := parseTime(in)
+			if got, ok := c.read(in); got != want || ok != wantOK {
+				t.Errorf("read(%q) behind %q = %v, %v; want %v, %v", in, before, got, ok, want, wantOK)
+			}
+		}
+	}
+}

@@ -58,6 +58,9 @@ func first(m, n uint64) int {
 // bytes of a word. The zeros above them look like control characters, so the
 // search for the end of a string stops at the end of the input.
 func tail(b []byte, i int) (w uint64) {
+	if len(b) >= 8 && i < len(b) {
+		return binary.LittleEndian.Uint64(b[len(b)-8:]) >> (8 * uint(8-len(b)+i))
+	}
 	for n := len(b) - 1; n >= i; n-- {
 		w = w<<8 | uint64(b[n])
 	}

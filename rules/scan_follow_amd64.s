@@ -1,41 +1,31 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// Bytes that end the plain run of a string.
-DATA quotes<>+0(SB)/8, $0x2222222222222222
-GLOBL quotes<>(SB), RODATA|NOPTR, $8
+// What ends the plain run of a string: the quote and control characters are those bytes
+// that are 0x20 at most once bit 1 is flipped; and the backslash.
+DATA flips<>+0(SB)/8, $0x0202020202020202
+GLOBL flips<>(SB), RODATA|NOPTR, $8
+DATA lows<>+0(SB)/8, $0x2020202020202020
+GLOBL lows<>(SB), RODATA|NOPTR, $8
 DATA slashes<>+0(SB)/8, $0x5c5c5c5c5c5c5c5c
 GLOBL slashes<>(SB), RODATA|NOPTR, $8
-DATA controls<>+0(SB)/8, $0x1f1f1f1f1f1f1f1f
-GLOBL controls<>(SB), RODATA|NOPTR, $8
 
-// What begins n bytes in front of the middle is n bytes of ones, and then zeros.
-DATA masks<>+0(SB)/8, $0xffffffffffffffff
-DATA masks<>+8(SB)/8, $0xffffffffffffffff
-DATA masks<>+16(SB)/8, $0xffffffffffffffff
-DATA masks<>+24(SB)/8, $0xffffffffffffffff
-DATA masks<>+32(SB)/8, $0
-DATA masks<>+40(SB)/8, $0
-DATA masks<>+48(SB)/8, $0
-DATA masks<>+56(SB)/8, $0
-GLOBL masks<>(SB), RODATA|NOPTR, $64
-
-// COMPARE sets ZF if the bytes of the step at R12 come next; AX is how many they are.
+// COMPARE sets CF unless the bytes of the step at R12 come next; AX is how many they are.
 #define COMPARE \
 	MOVBLZX (lead_step+step_n)(R12), AX; \
-	MOVQ R14, DX; \
-	SUBQ AX, DX; \
-	VMOVDQU (DI)(SI*1), Y0; \
-	VPAND (DX), Y0, Y0; \
-	VPXOR (lead_step+step_bytes)(R12), Y0, Y0; \
-	VPTEST Y0, Y0
+	VMOVDQU (lead_step+step_bytes)(R12), Y0; \
+	VPCMPEQB (DI)(SI*1), Y0, Y0; \
+	VPMOVMSKB Y0, DX; \
+	NOTL DX; \
+	TZCNTL DX, DX; \
+	CMPL DX, AX
 
 // func follow(b []byte, f *foresight, fields *[numFields]span, r *run) (stop int)
 //
 // DI: b, SI: offset, R8: the last offset from which 32 bytes can be loaded.
 // R9: leads, R15: number of the place, R12: its lead.
 // R10: fields, R13: the field that is wanted, BX: where its value starts.
-// R11: r, CX: marks of bytes above 0x7f.
+// R11: r, Y11: all bytes of strings, or-ed, and some behind them.
 TEXT ·follow(SB), NOSPLIT, $0-56
 	MOVQ b_base+0(FP), DI
 	MOVQ b_len+8(FP), R8
@@ -46,30 +36,27 @@ TEXT ·follow(SB), NOSPLIT, $0-56
 	MOVQ r+40(FP), R11
 	MOVQ run_i(R11), SI
 	MOVQ SI, BX
-	XORL CX, CX
+	VPXOR Y11, Y11, Y11
 	MOVWLZX run_at(R11), R15
 	MOVQ R15, R12
 	SHLQ $6, R12
 	ADDQ R9, R12
 	MOVBLZX run_want(R11), R13
-	LEAQ masks<>+32(SB), R14
-	VPBROADCASTQ quotes<>(SB), Y13
+	VPBROADCASTQ flips<>(SB), Y12
+	VPBROADCASTQ lows<>(SB), Y13
 	VPBROADCASTQ slashes<>(SB), Y14
-	VPBROADCASTQ controls<>(SB), Y12
 
 text:
 	CMPQ SI, R8
 	JGT  stopText
 	VMOVDQU (DI)(SI*1), Y0
-	VPCMPEQB Y0, Y13, Y1
-	VPCMPEQB Y0, Y14, Y2
-	VPMINUB Y0, Y12, Y3
-	VPCMPEQB Y0, Y3, Y3
-	VPOR Y1, Y2, Y2
+	VPXOR Y0, Y12, Y1
+	VPMINUB Y1, Y13, Y2
+	VPCMPEQB Y1, Y2, Y2
+	VPCMPEQB Y0, Y14, Y3
+	VPOR Y0, Y11, Y11
 	VPOR Y2, Y3, Y2
-	VPMOVMSKB Y0, DX
 	VPMOVMSKB Y2, AX
-	ORL DX, CX
 	TESTL AX, AX
 	JNE found
 	ADDQ $32, SI
@@ -94,7 +81,7 @@ next:
 	CMPQ SI, R8
 	JGT stopNext
 	COMPARE
-	JNE second
+	JCS second
 
 known: // the step at R12
 	MOVBLZX (lead_step+step_want)(R12), R13
@@ -188,10 +175,12 @@ second: // what came before the last time
 	ADDQ foresight_places(DX), R12
 	ADDQ $(place_before-lead_step), R12
 	COMPARE
-	JNE stopNext
+	JCS stopNext
 	JMP known
 
-rare: // a member of the top ends on the way, or another object is to be looked into
+rare: // the document ends, or a member of the top on the way, or another object is to be looked into
+	CMPW (lead_step+step_to)(R12), $const_done
+	JEQ stopNext
 	MOVBLZX (lead_step+step_ends)(R12), DX
 	TESTL DX, DX
 	JEQ ended
@@ -236,6 +225,7 @@ stopNext:
 stopValue:
 	MOVQ $const_stopValue, AX
 done:
+	VPMOVMSKB Y11, CX
 	VZEROUPPER
 	MOVQ SI, run_i(R11)
 	MOVQ BX, run_start(R11)

@@ -36,6 +36,8 @@ const (
 
 	outsidePlain // the same two of a scan that notes nothing
 	rootPlain
+
+	done // behind a document
 	firstPlace
 )
 
@@ -82,7 +84,8 @@ type lead struct {
 // follow counts on this size.
 var _ = [1]struct{}{}[unsafe.Sizeof(lead{})-64]
 
-// step leads from a place to the beginning of the next value.
+// step leads from a place to the beginning of the next value, or to the end of the
+// document.
 type step struct {
 	bytes [maxStep / 8]uint64 // little-endian; zeros behind them
 	n     uint8               // how many
@@ -112,12 +115,13 @@ type place struct {
 	kinds uint64
 }
 
-// nothing is a step that nothing follows: what is masked away is not 1.
-var nothing = step{bytes: [maxStep / 8]uint64{1}}
+// nothing is a step that nothing follows: it would be longer than what is compared. Nor
+// is what is masked away ever 1.
+var nothing = step{bytes: [maxStep / 8]uint64{1}, n: maxStep + 1}
 
-// masks has the first n bytes of a step set, for each n.
-var masks = func() (m [maxStep + 1][maxStep / 8]uint64) {
-	for n := range m {
+// masks has the first n bytes of a step set, for each n, and none for that of nothing.
+var masks = func() (m [maxStep + 2][maxStep / 8]uint64) {
+	for n := range maxStep + 1 {
 		for i := range m[n] {
 			m[n][i] = 1<<(8*uint(max(0, n-8*i))) - 1
 		}
@@ -136,7 +140,7 @@ var blind = newForesight()
 
 // leads reports whether b begins with the bytes of the step.
 func (t *step) leads(b *[maxStep]byte) bool {
-	m := &masks[t.n%(maxStep+1)]
+	m := &masks[t.n%(maxStep+2)]
 	return (binary.LittleEndian.Uint64(b[0:])&m[0]^t.bytes[0])|
 		(binary.LittleEndian.Uint64(b[8:])&m[1]^t.bytes[1])|
 		(binary.LittleEndian.Uint64(b[16:])&m[2]^t.bytes[2])|
@@ -175,7 +179,7 @@ func (f *foresight) begin(level int) (at, in uint16) {
 func (f *foresight) forget() {
 	f.slots = [maxSlots]uint16{}
 	f.used, f.full = 0, 0
-	for _, in := range [firstPlace]uint16{unknown, outside, outside, outsidePlain, outsidePlain} {
+	for _, in := range [firstPlace]uint16{unknown, outside, outside, outsidePlain, outsidePlain, outside} {
 		f.add(in)
 	}
 	f.places[outside].level = levelTop
@@ -288,6 +292,13 @@ func (f *foresight) learn(b []byte, i int, to uint16, want field, n int) int {
 	return 0
 }
 
+// finish ends the first n waits at the end of a document, b[i].
+func (f *foresight) finish(b []byte, i, n int) {
+	for _, w := range f.waits[:n] {
+		f.remember(w, b[w.at:i], done, none, false)
+	}
+}
+
 // remember notes that those bytes led from w to that value.
 func (f *foresight) remember(w wait, b []byte, to uint16, want field, text bool) {
 	if len(b) == 0 || len(b) > maxStep {
@@ -302,7 +313,7 @@ func (f *foresight) remember(w wait, b []byte, to uint16, want field, text bool)
 	if f.ends != none && f.endAt > w.at {
 		t.ends, t.endAt = f.ends, uint8(f.endAt-w.at)
 	}
-	t.rare = t.want >= numFields || t.ends != none
+	t.rare = t.want >= numFields || t.ends != none || to == done
 	lead, before := &f.leads[w.place].step, &f.places[w.place].before
 	if t != *lead && t != *before { // else it was too near to the end to be followed
 		*lead, *before = t, *lead

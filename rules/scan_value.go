@@ -36,6 +36,8 @@ func (s *scanner) value(b []byte, i, level int) int {
 		lost    = 1     // open containers, from the outermost that is not remembered
 		waiting int     // steps that are being learnt
 		t       *step
+		c       *[maxStep]byte
+		last    [maxStep]byte // what is left of the input, with zeros behind it: they are in no step
 	)
 	b = b[:len(b):len(b)] // with its capacity known, b[i:] is loaded from without further arithmetic
 	s.mixed, s.deep = false, false
@@ -177,31 +179,42 @@ textEnd:
 
 next: // behind a value or an opening bracket; the place is at
 	if len(b)-i >= maxStep {
-		c := (*[maxStep]byte)(b[i:])
-		if t = &f.leads[at].step; !t.leads(c) {
-			t = &f.places[at].before
+		c = (*[maxStep]byte)(b[i:])
+	} else {
+		last = [maxStep]byte{}
+		copy(last[:], b[i:])
+		c = &last
+	}
+	if t = &f.leads[at].step; !t.leads(c) {
+		t = &f.places[at].before
+	}
+	if t.leads(c) {
+		if t.ends != none {
+			f.ends, f.endAt = t.ends, i+int(t.endAt)
+			s.fields[t.ends].end = uint32(f.endAt)
 		}
-		if t.leads(c) {
-			if t.ends != none {
-				f.ends, f.endAt = t.ends, i+int(t.endAt)
-				s.fields[t.ends].end = uint32(f.endAt)
+		i += int(t.n)
+		at, want = t.to, t.want
+		if at == done {
+			if waiting > 0 {
+				f.finish(b, i, waiting)
 			}
-			i += int(t.n)
-			at, want = t.to, t.want
-			if want < numFields {
-				s.fields[want] = span{}
-			} else {
-				s.forget(want)
-			}
-			if t.text {
-				if waiting > 0 {
-					waiting = f.learn(b, i-1, at, want, waiting)
-				}
-				start = i
-				goto text
-			}
-			goto value
+			s.mixed = bytes&highBits != 0
+			return i
 		}
+		if want < numFields {
+			s.fields[want] = span{}
+		} else {
+			s.forget(want)
+		}
+		if t.text {
+			if waiting > 0 {
+				waiting = f.learn(b, i-1, at, want, waiting)
+			}
+			start = i
+			goto text
+		}
+		goto value
 	}
 	if at != unknown { // not as foreseen
 		in, depth, level, whole, kinds = f.around(at)
@@ -298,6 +311,9 @@ colon:
 
 after: // behind a value
 	if depth == 0 {
+		if waiting > 0 {
+			f.finish(b, i, waiting)
+		}
 		s.mixed = bytes&highBits != 0
 		return i
 	}
