@@ -109,12 +109,16 @@ func (s *Scope) there(kind byte, name string) bool {
 	if !s.name(kind, name) {
 		return false
 	}
-	_, counter := s.tx.counters[string(s.key)]
-	_, set := s.tx.sets[string(s.key)]
-	if counter || set {
+	var open bool
+	if kind == kindCounter {
+		_, open = s.tx.counters[string(s.key)]
+	} else {
+		_, open = s.tx.sets[string(s.key)]
+	}
+	if open {
 		return true
 	}
-	_, onDisk := s.tx.get(s.key)
+	_, onDisk := s.tx.getSeldom(s.key)
 	return onDisk
 }
 

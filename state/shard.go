@@ -28,6 +28,7 @@ type Shard struct {
 
 	known  known // events
 	recent recent
+	vacant vacant
 
 	open *Tx
 	work *work // of the next Tx
@@ -40,6 +41,7 @@ type Shard struct {
 func (h *Shard) reload() error {
 	h.pos, h.changelog, h.hints = noPosition, 0, unknownHints
 	h.recent.clear()
+	clear(h.vacant)
 	h.caughtUp, h.restoring = noTime, noTime
 	h.sources = map[origin]sourcePosition{}
 	value, ok, err := h.get(positionKey)

@@ -132,6 +132,21 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 	return value, ok
 }
 
+// getSeldom is get for a counter or a set that mostly is not there.
+func (t *Tx) getSeldom(key []byte) (value []byte, ok bool) {
+	if t.err != nil {
+		return nil, false
+	}
+	none, err := t.shard.isVacant(key)
+	if err != nil {
+		t.fail(err)
+	}
+	if none {
+		return nil, false
+	}
+	return t.get(key)
+}
+
 // scan gives each key on disk with this prefix, from the key from on
 // unless that is empty, until fn gives false.
 func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
@@ -220,6 +235,7 @@ func (t *Tx) settle(nextChangelog int64) error {
 	}
 	for _, c := range t.changes {
 		h.recent.wrote(c)
+		h.vacant.wrote(c)
 	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
