@@ -87,7 +87,6 @@ known: // the step at R12
 	MOVBLZX (lead_step+step_want)(R12), R13
 	CMPB (lead_step+step_rare)(R12), $0
 	JNE rare
-	MOVQ $0, (R10)(R13*8)
 
 arrive:
 	MOVBLZX (lead_step+step_text)(R12), DX
@@ -100,7 +99,12 @@ arrive:
 	TESTL DX, DX
 	JNE text
 
-	// A value that is not known to be a string.
+	// A value that is not known to be a string: whatever a member of that name held
+	// before is forgotten. (The end of a string overwrites it.)
+	CMPL R13, $const_numFields
+	JHS forgotten
+	MOVQ $0, (R10)(R13*8)
+forgotten:
 	CMPQ SI, R8
 	JGT stopValue
 	MOVL (DI)(SI*1), AX
@@ -190,10 +194,7 @@ rare: // the document ends, or a member of the top on the way, or another object
 	MOVBLZX (lead_step+step_n)(R12), AX
 ended:
 	CMPL R13, $const_numFields
-	JHS forget
-	MOVQ $0, (R10)(R13*8)
-	JMP arrive
-forget:
+	JLO arrive
 	MOVQ $0, (const_fieldIssuerARN*8)(R10)
 	CMPL R13, $const_fieldIdentity
 	JNE arrive
