@@ -64,6 +64,8 @@ text:
 
 found:
 	TZCNTL AX, AX
+	CMPB lead_misses(R12), $const_manyMisses
+	JCC measured
 	CMPB lead_length(R12), AX
 	JNE longer
 	MOVBLZX lead_length(R12), AX
@@ -205,6 +207,7 @@ ended:
 
 longer:
 	MOVB AX, lead_length(R12)
+	INCB lead_misses(R12)
 	JMP measured
 
 stopNumber:
