@@ -89,7 +89,7 @@ func TestLanePace(t *testing.T) {
 				start := time.Now()
 				taken := make(chan time.Duration)
 				go func() {
-					_, _, _ = l.take(nil)
+					_, _, _ = l.take()
 					taken <- time.Since(start)
 				}()
 				synctest.Wait()
@@ -121,7 +121,7 @@ func TestLanePaceFollowsAge(t *testing.T) {
 			l.sent(l.spare)
 			taken := make(chan time.Duration)
 			go func() {
-				_, _, _ = l.take(nil)
+				_, _, _ = l.take()
 				taken <- time.Since(start)
 			}()
 			if err := l.add(context.Background(), origin{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
@@ -144,7 +144,7 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 		start := time.Now()
 		taken := make(chan time.Duration, 2)
 		go func() {
-			_, _, _ = l.take(nil)
+			_, _, _ = l.take()
 			taken <- time.Since(start)
 		}()
 		for range 2 {
@@ -173,7 +173,7 @@ func TestLanePaceEnds(t *testing.T) {
 		l.putBack(l.spare, time.Hour)
 		taken := make(chan *parcel)
 		go func() {
-			c, _, _ := l.take(nil)
+			c, _, _ := l.take()
 			taken <- c
 		}()
 		if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, []byte("x")); err != nil {
@@ -196,7 +196,7 @@ func TestLaneBytes(t *testing.T) {
 }
 
 func TestFetchBytes(t *testing.T) {
-	for feeds, want := range map[int]int{0: 1 << 20, 1: 1 << 20, 4: 768 << 10, 8: 384 << 10, 16: 192 << 10, 64: 128 << 10} {
+	for feeds, want := range map[int]int{0: 1 << 20, 1: 1 << 20, 4: 896 << 10, 8: 448 << 10, 16: 224 << 10, 64: 128 << 10} {
 		if got := fetchBytes(inputMemory, feeds); got != want {
 			t.Errorf("fetchBytes(%d) = %d; want %d", feeds, got, want)
 		}

@@ -168,19 +168,17 @@ func (l *lane) waitForRoom(ctx context.Context, need int) error {
 func (l *lane) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
-	var encoded []byte
 	for {
-		var c *parcel
-		var err error
-		c, encoded, err = l.take(encoded[:0])
+		c, encoded, err := l.take()
 		if err != nil { // a codec that cannot compress: the configuration names it, so it cannot heal
 			l.log.Error().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Str("event", "batch_not_encoded").Msg("cannot encode a record batch; the input partitions that feed it stand still")
 			<-ctx.Done()
 			return
 		}
-		if c == nil || !l.send(ctx, encoded) {
+		if c == nil || !l.send(ctx, *encoded) {
 			return
 		}
+		wire.Return(encoded)
 		l.sent(c)
 	}
 }
@@ -201,10 +199,11 @@ func (l *lane) close() {
 	l.hurryUp()
 }
 
-// take waits for records, appends them as a batch to dst, and returns what is to be known
-// of them; nil at the end. Routers wait while it encodes, which is shorter than what
-// they take to fill a batch, and half of the memory of one that is filled meanwhile.
-func (l *lane) take(dst []byte) (*parcel, []byte, error) {
+// take waits for records, and returns what is to be known of them, nil at the end, and the
+// batch that they are encoded to, in a buffer that is lent: few lanes have one at a time.
+// Routers wait while it encodes, which is shorter than what they take to fill a batch,
+// and half of the memory of one that is filled meanwhile.
+func (l *lane) take() (*parcel, *[]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.filling.records == 0 && !l.closed {
@@ -212,19 +211,20 @@ func (l *lane) take(dst []byte) (*parcel, []byte, error) {
 	}
 	l.collect()
 	if l.closed {
-		return nil, dst, nil
+		return nil, nil, nil
 	}
 	l.closeBundle(l.now())
-	dst, err := l.batch.Encode(dst, wire.NoProducer)
-	if err != nil {
-		return nil, dst, err
+	encoded := wire.Buffer(l.batch.Size())
+	var err error
+	if *encoded, err = l.batch.Encode((*encoded)[:0], wire.NoProducer); err != nil {
+		return nil, nil, err
 	}
 	l.batch.Reset()
 	c := l.filling
 	l.filling, l.spare = l.spare, nil
 	l.wanted = false
 	l.change.Broadcast()
-	return c, dst, nil
+	return c, encoded, nil
 }
 
 // collect lets the batch grow until the next request is due.
