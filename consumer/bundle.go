@@ -44,7 +44,8 @@ func (b *bundle) size() int { return len(b.entries) }
 func (b *bundle) full() bool { return len(b.entries) >= bundleBytes }
 
 // record returns the value of a record of all that was added, and begins another one. It
-// is valid until the next call. What would not become smaller is not packed.
+// is valid until the next call. What cannot be packed, or would not become smaller, goes
+// as it is.
 func (b *bundle) record() []byte {
 	head := [bundleHead]byte{b.formats.orOwn().writes, byte(b.codec)}
 	value, err := wire.Pack(b.codec, append(b.value[:0], head[:]...), b.entries)
@@ -74,18 +75,20 @@ func (e *entries) open(value []byte) error {
 	if newest := e.formats.orOwn().reads; value[0] == 0 || value[0] > newest {
 		return fmt.Errorf("%w: version %d, this build reads versions 1 to %d", errWorkFormat, value[0], newest)
 	}
-	if len(value) <= bundleHead {
-		return fmt.Errorf("%w: it holds no event", errWorkCorrupt)
+	if len(value) < bundleHead {
+		return fmt.Errorf("%w: it ends in the middle of its head", errWorkCorrupt)
 	}
 	codec, packed := compress.Compression(value[1]), value[bundleHead:]
-	if codec == compress.None {
-		e.rest = packed
-		return nil
+	e.rest = packed
+	if codec != compress.None {
+		if err := e.unpacked.Set(codec, packed); err != nil {
+			return fmt.Errorf("%w: %d bytes of %v data: %w", errWorkCorrupt, len(packed), codec, err)
+		}
+		e.rest = e.unpacked.Bytes
 	}
-	if err := e.unpacked.Set(codec, packed); err != nil {
-		return fmt.Errorf("%w: %d bytes of %v data: %w", errWorkCorrupt, len(packed), codec, err)
+	if len(e.rest) == 0 { // nobody writes one, and to step over it would be to skip it
+		return fmt.Errorf("%w: it holds no event", errWorkCorrupt)
 	}
-	e.rest = e.unpacked.Bytes
 	return nil
 }
 

@@ -91,7 +91,9 @@ func TestBundleUnreadable(t *testing.T) {
 		"version 0":               {append([]byte{0}, plain[1:]...), errWorkFormat},
 		"a newer version":         {append([]byte{newestFormat + 1}, plain[1:]...), errWorkFormat},
 		"a newer version alone":   {[]byte{newestFormat + 1}, errWorkFormat},
+		"half a head":             {plain[:1], errWorkCorrupt},
 		"no event":                {plain[:bundleHead], errWorkCorrupt},
+		"nothing, packed":         {[]byte("\x01\x03\x04\"M\x18BA0\x00\x00\x00\x00"), errWorkCorrupt}, // was taken for a record that was evaluated
 		"unknown compression":     {append([]byte{plain[0], 9}, plain[2:]...), errWorkCorrupt},
 		"not what it claims":      {append([]byte{plain[0], byte(compress.Zstd)}, plain[2:]...), errWorkCorrupt},
 		"packed and cut off":      {whole[:len(whole)-1], errWorkCorrupt},

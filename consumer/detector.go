@@ -23,7 +23,7 @@ const (
 	commitShare    = 4                // a batch takes at least so many times its commit: commits take at most a fifth of the time
 	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
 	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
-	batchEvents    = 6_300            // work records of one transaction
+	batchEvents    = 6_300            // of one transaction
 	batchChanges   = 1_400            // records of the changelog that they come to: a thousand keys take more memory than four thousand events of a few
 	batchBytes     = 1 << 20          // what changes, alerts and dead letters take in memory meanwhile
 	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
