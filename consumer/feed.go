@@ -13,7 +13,7 @@ import (
 
 const (
 	fetchWait   = time.Second // long poll: an idle partition costs one request a second
-	inputMemory = 7 << 20     // for the buffers of all feeds of inputs, if leastShare allows it
+	inputMemory = 8 << 20     // for the buffers of all feeds of inputs, if leastShare allows it
 	workMemory  = 2 << 20     // the same, of work: a twentieth of the events goes there
 	mostFetch   = 1 << 20
 )
