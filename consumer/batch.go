@@ -202,7 +202,7 @@ func (d *detector) commit(ctx context.Context) error {
 }
 
 // flush commits one Kafka transaction with everything that follows from the
-// batch's work records, then applies it to the local copy (PROTOCOL D3). The end
+// batch's events, then applies it to the local copy (PROTOCOL D3). The end
 // of the run does not cut it short: a little patience is better than an unknown
 // outcome.
 func (d *detector) flush(ctx context.Context) error {

@@ -59,7 +59,7 @@ type detector struct {
 	status   *shardStatus
 
 	batch
-	most      int // work records of a transaction, while a refused batch is being halved; 0: no such search
+	most      int // events of a transaction, while a refused batch is being halved; 0: no such search
 	took      time.Duration
 	due       time.Time // of the next commit; before it only a full batch is committed
 	committed int64     // next work offset as last committed

@@ -196,11 +196,7 @@ next: // behind a value or an opening bracket; the place is at
 		i += int(t.n)
 		at, want = t.to, t.want
 		if at == done {
-			if waiting > 0 {
-				f.finish(b, i, waiting)
-			}
-			s.mixed = bytes&highBits != 0
-			return i
+			goto end
 		}
 		if want < numFields {
 			s.fields[want] = span{}
@@ -311,11 +307,7 @@ colon:
 
 after: // behind a value
 	if depth == 0 {
-		if waiting > 0 {
-			f.finish(b, i, waiting)
-		}
-		s.mixed = bytes&highBits != 0
-		return i
+		goto end
 	}
 	if i >= len(b) {
 		goto fail
@@ -367,6 +359,13 @@ closed: // at the bracket that closes the innermost container
 		lost--
 	}
 	goto next
+
+end: // behind the document
+	if waiting > 0 {
+		f.finish(b, i, waiting)
+	}
+	s.mixed = bytes&highBits != 0
+	return i
 
 fail:
 	s.at = min(i, len(b))

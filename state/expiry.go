@@ -118,8 +118,7 @@ func (s *Scope) there(kind byte, name string) bool {
 	if open {
 		return true
 	}
-	_, onDisk := s.tx.getSeldom(s.key)
-	return onDisk
+	return s.tx.onDisk(s.key)
 }
 
 // SetKeyTTL is SetKeyExpiration at d after the event's own time.

@@ -132,19 +132,20 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 	return value, ok
 }
 
-// getSeldom is get for a counter or a set that mostly is not there.
-func (t *Tx) getSeldom(key []byte) (value []byte, ok bool) {
+// onDisk tells whether there is a counter or a set that mostly is not.
+func (t *Tx) onDisk(key []byte) bool {
 	if t.err != nil {
-		return nil, false
+		return false
 	}
 	none, err := t.shard.isVacant(key)
 	if err != nil {
 		t.fail(err)
 	}
-	if none {
-		return nil, false
+	if err != nil || none {
+		return false
 	}
-	return t.get(key)
+	_, ok := t.get(key)
+	return ok
 }
 
 // scan gives each key on disk with this prefix, from the key from on
