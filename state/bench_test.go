@@ -109,8 +109,8 @@ func BenchmarkSeen(b *testing.B) {
 	inTxs(b, h, func(tx *state.Tx, i int) {
 		at := epoch.Add(time.Duration(i) * time.Second)
 		id := [8]byte{byte(i), byte(i >> 8), byte(i >> 16), byte(i >> 24)}
-		tx.Observe(at)
-		tx.Seen("access_denied", keys[i%1000], string(id[:]), at, 24*time.Hour)
+		tx.Observe(state.Source{}, at)
+		state.See(tx, "access_denied", keys[i%1000], string(id[:]), at, 24*time.Hour)
 		if i%batch == batch-1 {
 			tx.Sweep(2 * batch)
 		}

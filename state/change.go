@@ -234,15 +234,7 @@ func (t *Tx) indexChange(at int64, key []byte, remove bool) {
 }
 
 func (t *Tx) buildPositions() {
-	for o, p := range t.sources {
-		if last, ok := t.shard.sources[o]; ok && last == p {
-			continue
-		}
-		k := parts{kind: kindSource, hash: o.topicID, partition: o.partition}
-		t.key = k.append(t.key[:0])
-		t.value = p.append(t.value[:0])
-		t.put(t.key, t.value)
-	}
+	t.buildSources()
 	for name, value := range t.meta {
 		t.buildMeta(name, value)
 	}

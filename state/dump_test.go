@@ -32,7 +32,7 @@ func TestDump(t *testing.T) {
 		s.Suppress("dedup", time.Hour)
 	})
 	tx := h.Begin()
-	tx.Seen("rule", "key", "event", minute(42), time.Hour)
+	state.See(tx, "rule", "key", "event", minute(42), time.Hour)
 	tx.PutMeta("name", []byte("value"))
 	tx.SetWorkOffset(7)
 	tx.Advance(state.Source{Offset: 3})

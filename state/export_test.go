@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // The tests outside the package see these.
@@ -58,6 +59,19 @@ func Check(h *Shard) error {
 		}
 	}
 	return nil
+}
+
+// See remembers an event that was not seen, as an evaluation that ends well does.
+func See(t *Tx, rule, key, eventID string, eventTime time.Time, within time.Duration) bool {
+	if eventID == "" {
+		return false
+	}
+	k := t.EventKey(rule, key, eventID)
+	if t.Seen(k) {
+		return true
+	}
+	t.Remember(k, eventTime, within)
+	return false
 }
 
 // checkRecord reports what Load would.
@@ -125,7 +139,7 @@ func (c *checker) page(p pageID, value []byte) error {
 		if err != nil {
 			return err
 		}
-		if e.until >= c.h.pos.stream && until < e.until {
+		if e.until >= c.h.horizon() && until < e.until {
 			return fmt.Errorf("event %x is known until %s; want %s", e.hash, when(until), when(e.until))
 		}
 	}

@@ -26,8 +26,8 @@ func TestFailure14StateGrowsWithoutBound(t *testing.T) {
 		o.turn(h, func(tx *state.Tx) {
 			for i := range keys {
 				at := ref(day(d) + i)
-				tx.Observe(at.Time)
-				tx.Seen("rule", at.ID, at.ID, at.Time, 24*time.Hour)
+				tx.Observe(state.Source{}, at.Time)
+				state.See(tx, "rule", at.ID, at.ID, at.Time, 24*time.Hour)
 				s := tx.Scope("rule", at.ID, at)
 				s.IncrementCounter("short")
 				s.SetKeyTTL("short", time.Hour)
@@ -80,7 +80,7 @@ func TestFailure18ExpiredKeysComeBack(t *testing.T) {
 		},
 		"a sweep long after": func(t *testing.T, h *state.Shard) *state.Shard {
 			tx := h.Begin()
-			tx.Observe(minute(day(30)))
+			tx.Observe(state.Source{}, minute(day(30)))
 			tx.Sweep(100)
 			apply(t, h, tx)
 			return h

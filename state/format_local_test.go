@@ -16,7 +16,7 @@ import (
 // A directory that the first release has written is opened by each later one, or, once
 // the local format is another, emptied for the changelog to fill.
 func TestFormatOfLocalState(t *testing.T) {
-	const dir = "testdata/format/local-3"
+	const dir = "testdata/format/local-4"
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && *update {
 		writeLocalState(t, dir)
 	}
@@ -74,8 +74,8 @@ func writeLocalState(t *testing.T, dir string) {
 			sc.SetKeyTTL("denied", time.Hour)
 		}
 		sc.Commit()
-		tx.Seen("access_denied", "alice", "event-"+string(rune('a'+i%26)), ev, 24*time.Hour)
-		tx.Observe(ev)
+		See(tx, "access_denied", "alice", "event-"+string(rune('a'+i%26)), ev, 24*time.Hour)
+		tx.Observe(Source{}, ev)
 	}
 	sc := tx.Scope("assume_role_unique_ip", "arn:aws:iam::111122223333:role/admin", Ref{ID: "4f7c1e1e-0000-4000-8000-0123456789ab", Time: at, Source: Source{Topic: "cloudtrail", Offset: 8}})
 	sc.AddToStringSet("ips", "192.0.2.1", "2001:db8::1")

@@ -130,8 +130,9 @@ func exampleChanges() []Change {
 	c := counter{count: -5, total: 18, first: 1e9, life: own, head: head}
 	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
 	m := set{number: 3, count: 9, life: early}
-	u := suppression{held: 4, life: unlimited}
+	u := suppression{held: 4, alerts: []int64{1e9, 5e9}, life: unlimited}
 	p := position{work: 9, stream: 1e9, next: 4, fingerprint: []byte("f")}
+	idle := source{last: sourcePosition{epoch: 3, offset: -1, index: 7}, newest: 5e9, idle: true}
 	var changes []Change
 	for _, v := range []struct {
 		kind  byte
@@ -139,7 +140,7 @@ func exampleChanges() []Change {
 	}{
 		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
 		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, []byte{1}},
-		{kindMeta, []byte("\x01value")}, {kindSource, sourcePosition{-1, 7}.append(nil)}, {kindPosition, p.append(nil)},
+		{kindMeta, []byte("\x01value")}, {kindSource, idle.append(nil)}, {kindPosition, p.append(nil)},
 		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
 	} {
 		k := named(v.kind)

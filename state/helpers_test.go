@@ -57,7 +57,7 @@ func in(t *testing.T, h *state.Shard, at int, fn func(s *state.Scope)) {
 func inScope(t *testing.T, h *state.Shard, key string, at state.Ref, fn func(s *state.Scope)) {
 	t.Helper()
 	tx := h.Begin()
-	tx.Observe(at.Time)
+	tx.Observe(state.Source{}, at.Time)
 	s := tx.Scope("rule", key, at)
 	fn(s)
 	s.Commit()

@@ -67,9 +67,9 @@ func describeModel(m *model, n modelName, v modelValue) string {
 }
 
 func describeAlert(m *model, n modelName, a modelAlert) (line string, end time.Time) {
-	end = a.until
+	end = a.end(5 * time.Hour)
 	if a.held > 0 {
-		end = a.until.Add(m.lifetime)
+		end = a.end(5 * time.Hour).Add(m.lifetime)
 	}
 	return fmt.Sprintf("suppression %s %s : %d [] 0  %s %t", n.rule, n.key, a.held, end.Format(time.RFC3339Nano), a.held == 0), end
 }

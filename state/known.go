@@ -134,14 +134,14 @@ func (k *known) fold(h *Shard, next uint64) error {
 	return nil
 }
 
-// drop removes the runs of which no event is remembered at this stream time. What is
+// drop removes the runs of which no event is remembered at this horizon. What is
 // left of their pages will be taken for fresh by the next load, to no effect.
-func (k *known) drop(h *Shard, stream int64) error {
+func (k *known) drop(h *Shard, horizon int64) error {
 	b := h.store.db.NewBatch()
 	defer b.Close()
 	kept := k.runs[:0:0]
 	for i := range k.runs {
-		if r := &k.runs[i]; r.newest >= stream {
+		if r := &k.runs[i]; r.newest >= horizon {
 			kept = append(kept, *r)
 		} else if err := h.removeRun(b, r); err != nil {
 			return err
@@ -171,7 +171,7 @@ func (h *Shard) learn(pages []page, swept bool) error {
 	if !swept {
 		return nil
 	}
-	return k.drop(h, h.pos.stream)
+	return k.drop(h, h.horizon())
 }
 
 // freshEvents are events that are in no run yet.

@@ -56,9 +56,9 @@ func (s *seeing) reopen() {
 func (s *seeing) see(at time.Time, from, to int, want bool) {
 	s.Helper()
 	tx := s.h.Begin()
-	tx.Observe(at)
+	tx.Observe(Source{}, at)
 	for n := from; n < to; n++ {
-		if got := tx.Seen("rule", "key", idOf(n), at, time.Hour); got != want {
+		if got := See(tx, "rule", "key", idOf(n), at, time.Hour); got != want {
 			s.Fatalf("Seen(event %d) at %s = %t; want %t", n, at, got, want)
 		}
 	}
@@ -156,9 +156,9 @@ func TestRunsStayFew(t *testing.T) {
 	SmallRuns(s.s, small)
 	for n := 0; n < events; n += batch {
 		tx := s.h.Begin()
-		tx.Observe(seenAt)
+		tx.Observe(Source{}, seenAt)
 		for i := range batch {
-			if tx.Seen("rule", "key", idOf(n+i), seenAt, time.Hour) {
+			if See(tx, "rule", "key", idOf(n+i), seenAt, time.Hour) {
 				t.Fatalf("Seen(event %d) = true; want false", n+i)
 			}
 		}
@@ -193,7 +193,7 @@ func TestSweepLeavesNoRuns(t *testing.T) {
 	}
 	s.reopen() // nobody asks for an event after this
 	tx := s.h.Begin()
-	tx.Observe(seenAt.Add(71 * time.Minute))
+	tx.Observe(Source{}, seenAt.Add(71*time.Minute))
 	if n := tx.Sweep(1000); n != 1000 {
 		t.Errorf("Sweep() = %d; want all of the 1000 events", n)
 	}
@@ -204,7 +204,7 @@ func TestSweepLeavesNoRuns(t *testing.T) {
 	}
 	for _, r := range records {
 		switch r.Key[0] {
-		case kindPosition, kindChangelog:
+		case kindPosition, kindSource, kindChangelog:
 		default:
 			t.Errorf("%x is left", r.Key)
 		}
@@ -221,21 +221,19 @@ func TestSweepKeepsLiveRuns(t *testing.T) {
 	}
 	now := seenAt.Add(91 * time.Minute)
 	tx := s.h.Begin()
-	tx.Observe(now)
-	if n := tx.Sweep(1000); n != 24 {
-		t.Errorf("Sweep() = %d; want the 24 events of minutes 0, 5 and 10", n)
+	tx.Observe(Source{}, now)
+	if n := tx.Sweep(1000); n != 16 {
+		t.Errorf("Sweep() = %d; want the 16 events of minutes 0 and 10: that of minute 5 came at minute 40", n)
 	}
 	s.apply(tx)
 	if n := Runs(s.h); n != 1 {
 		t.Errorf("there are %d runs; want 1, with the events of minutes 40 and 5", n)
 	}
 	for range 2 {
-		s.see(now, 16, 24, true)
-		s.see(now, 32, 40, true)
+		s.see(now, 16, 40, true)
 		s.reopen()
 	}
 	s.see(now, 0, 16, false)
-	s.see(now, 24, 32, false)
 }
 
 // Who seeds a state writes its history anew, and other copies meet that as a Load. What
@@ -248,6 +246,10 @@ func TestLoadOfAnotherHistory(t *testing.T) {
 	position := func(stream time.Time, next uint64) Change {
 		p := position{work: 9, stream: nanos(stream), next: next}
 		return Change{positionKey, p.append(nil)}
+	}
+	source := func(newest time.Time) Change {
+		k, s := parts{kind: kindSource}, source{newest: nanos(newest)}
+		return Change{k.append(nil), s.append(nil)}
 	}
 	pageOf := func(number uint64, from, to int, until time.Time) Change {
 		var events []remembered
@@ -274,7 +276,7 @@ func TestLoadOfAnotherHistory(t *testing.T) {
 		},
 		"a time that was over": {
 			stream: at(71), swept: true, now: at(0),
-			load: []Change{position(at(0), 9)},
+			load: []Change{position(at(0), 9), source(at(0))},
 		},
 		"numbers from the beginning": {
 			stream: at(71), swept: true, now: at(80),
@@ -291,7 +293,7 @@ func TestLoadOfAnotherHistory(t *testing.T) {
 				t.Fatalf("there are %d runs; want 4", n)
 			}
 			tx := s.h.Begin()
-			tx.Observe(tt.stream)
+			tx.Observe(Source{}, tt.stream)
 			s.apply(tx)
 			records, err := Dump(s.h, false)
 			if err != nil {
@@ -338,7 +340,7 @@ func TestDamagedRun(t *testing.T) {
 			s.reopen()
 			tx := s.h.Begin()
 			defer tx.Discard()
-			tx.Seen("rule", "key", idOf(0), seenAt, time.Hour)
+			See(tx, "rule", "key", idOf(0), seenAt, time.Hour)
 			if err := tx.Err(); !errors.Is(err, ErrDamaged) {
 				t.Errorf("Err() = %v; want ErrDamaged", err)
 			}
@@ -350,8 +352,8 @@ func TestDamagedRun(t *testing.T) {
 }
 
 func hashOfID(id string) *[16]byte {
-	h := (&Tx{work: newWork()}).seenHash("rule", "key", id)
-	return &h
+	h := (&Tx{work: newWork()}).EventKey("rule", "key", id)
+	return (*[16]byte)(&h)
 }
 
 func TestFreshEvents(t *testing.T) {

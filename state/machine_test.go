@@ -103,7 +103,7 @@ func (m *machine) event(t *rapid.T) state.Ref {
 func eventID(n int64) string { return fmt.Sprintf("0b6e7c1e-0000-4000-8000-%012x", n) }
 
 func (m *machine) observe(at time.Time) {
-	m.tx.Observe(at)
+	m.tx.Observe(state.Source{}, at)
 	m.pending.stream = later(m.pending.stream, at)
 }
 
@@ -114,7 +114,7 @@ func (m *machine) evaluate(t *rapid.T) {
 	key := rapid.SampledFrom([]string{"ab", "b"}).Draw(t, "key")
 	if at.ID != "" {
 		want := m.pending.see(rule, key, at.ID, at.Time, testWithin)
-		if got := m.tx.Seen(rule, key, at.ID, at.Time, testWithin); got != want {
+		if got := state.See(m.tx, rule, key, at.ID, at.Time, testWithin); got != want {
 			t.Fatalf("Seen(%q) = %t; want %t", at.ID, got, want)
 		}
 	}
@@ -254,16 +254,17 @@ func (m *machine) sweep(t *rapid.T) {
 
 func (m *machine) positions(t *rapid.T) {
 	src := state.Source{TopicID: [16]byte{byte(rapid.IntRange(1, 2).Draw(t, "topic"))}, Partition: 1,
-		Offset: int64(rapid.IntRange(0, 3).Draw(t, "offset")), Index: int32(rapid.IntRange(0, 1).Draw(t, "index"))}
+		Epoch: int32(rapid.IntRange(0, 1).Draw(t, "epoch")), Offset: int64(rapid.IntRange(0, 3).Draw(t, "offset")), Index: int32(rapid.IntRange(0, 1).Draw(t, "index"))}
 	o := modelOrigin{src.TopicID[0], src.Partition}
 	last, ok := m.pending.sources[o]
-	want := !ok || src.Offset > last.offset || src.Offset == last.offset && src.Index > last.index
+	at := modelAt{src.Epoch, src.Offset, src.Index}
+	want := !ok || slices.Compare([]int64{int64(at.epoch), at.offset, int64(at.index)}, []int64{int64(last.epoch), last.offset, int64(last.index)}) > 0
 	if got := m.tx.Newer(src); got != want {
 		t.Fatalf("Newer(%v) = %t; want %t after %v", src, got, want, last)
 	}
 	if want {
 		m.tx.Advance(src)
-		m.pending.sources[o] = modelAt{src.Offset, src.Index}
+		m.pending.sources[o] = at
 	}
 	m.pending.work++
 	m.tx.SetWorkOffset(m.pending.work)
@@ -324,9 +325,9 @@ func (m *machine) check(t *rapid.T) {
 		t.Fatalf("Meta() = %q, %v; want %q", got, err, m.applied.meta["identity"])
 	}
 	for o, last := range m.pending.sources {
-		offset, index, ok := m.tx.Source([16]byte{o.topic}, o.partition)
-		if !ok || offset != last.offset || index != last.index {
-			t.Fatalf("Source(%v) = %d, %d, %t; want %v", o, offset, index, ok, last)
+		got, ok := m.tx.Source([16]byte{o.topic}, o.partition)
+		if !ok || got.Epoch != last.epoch || got.Offset != last.offset || got.Index != last.index {
+			t.Fatalf("Source(%v) = %v, %t; want %v", o, got, ok, last)
 		}
 	}
 	at := state.Ref{Time: later(epoch, m.pending.stream)}

@@ -33,6 +33,7 @@ type modelOrigin struct {
 }
 
 type modelAt struct {
+	epoch  int32
 	offset int64
 	index  int32
 }
@@ -46,8 +47,16 @@ type modelValue struct {
 }
 
 type modelAlert struct {
-	until time.Time
-	held  int64
+	sent []time.Time
+	held int64
+}
+
+// end gives the end of the span of the newest alert that was sent.
+func (a *modelAlert) end(span time.Duration) (end time.Time) {
+	for _, at := range a.sent {
+		end = later(end, at.Add(span))
+	}
+	return end
 }
 
 func newModel(lifetime time.Duration, maxSet int) *model {
@@ -235,16 +244,18 @@ func (s *modelScope) renew(name string, atMost time.Duration) {
 
 func (s *modelScope) suppress(dedup string, span time.Duration) (int64, bool) {
 	id := s.id("alert", dedup)
-	a, ok := s.m.alerts[id]
-	if ok && s.at.Time.Before(a.until) {
-		a.held++
-		s.m.alerts[id] = a
-		return a.held, true
+	a := s.m.alerts[id]
+	for _, at := range a.sent {
+		if s.at.Time.Sub(at).Abs() < span {
+			a.held++
+			s.m.alerts[id] = a
+			return a.held, true
+		}
 	}
-	if !s.at.Time.Before(a.until.Add(s.m.lifetime)) {
+	if !s.at.Time.Before(a.end(span).Add(s.m.lifetime)) {
 		a.held = 0
 	}
-	s.m.alerts[id] = modelAlert{until: s.at.Time.Add(span)}
+	s.m.alerts[id] = modelAlert{sent: append(slices.Clip(a.sent), s.at.Time)}
 	return a.held, false
 }
 
@@ -254,6 +265,6 @@ func (m *model) see(rule, key, id string, at time.Time, within time.Duration) bo
 	if ok && !m.stream.After(until) {
 		return true
 	}
-	m.seen[n] = at.Add(within)
+	m.seen[n] = later(at, m.stream).Add(within)
 	return false
 }

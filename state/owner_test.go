@@ -69,13 +69,13 @@ func TestSweepAfterLoadKeepsWhatWasRememberedAnew(t *testing.T) {
 	o := newOwners(t)
 	see := func(tx *state.Tx, at int, want bool) {
 		t.Helper()
-		if got := tx.Seen("rule", "key", "id", minute(at), time.Hour); got != want {
+		if got := state.See(tx, "rule", "key", "id", minute(at), time.Hour); got != want {
 			t.Errorf("Seen() at minute %d = %t; want %t", at, got, want)
 		}
 	}
-	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(minute(0)); see(tx, 0, false) })
-	o.turn(o.hb, func(tx *state.Tx) { tx.Observe(minute(75)); tx.Sweep(10) })
-	o.turn(o.hb, func(tx *state.Tx) { tx.Observe(minute(76)); see(tx, 76, false) })
+	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(state.Source{}, minute(0)); see(tx, 0, false) })
+	o.turn(o.hb, func(tx *state.Tx) { tx.Observe(state.Source{}, minute(75)); tx.Sweep(10) })
+	o.turn(o.hb, func(tx *state.Tx) { tx.Observe(state.Source{}, minute(76)); see(tx, 76, false) })
 	o.turn(o.ha, func(tx *state.Tx) {
 		if n := tx.Sweep(10); n != 0 {
 			t.Errorf("Sweep(10) = %d; want 0", n)
@@ -98,7 +98,7 @@ func TestSweepAfterLoadDropsStaleEntries(t *testing.T) {
 		s.IncrementCounter("n")
 		s.SetKeyTTL("n", ttl)
 		s.Commit()
-		tx.Observe(minute(at))
+		tx.Observe(state.Source{}, minute(at))
 	}
 	reset := func(tx *state.Tx) {
 		s := tx.Scope("rule", "key", ref(2))
@@ -112,7 +112,7 @@ func TestSweepAfterLoadDropsStaleEntries(t *testing.T) {
 	if values, _ := o.indexed(o.ha); values != 2 {
 		t.Fatalf("%d index entries before Sweep; want 2, one of them stale", values)
 	}
-	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(minute(day(10))); tx.Sweep(10) })
+	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(state.Source{}, minute(day(10))); tx.Sweep(10) })
 	if values, _ := o.indexed(o.ha); values != 1 {
 		t.Errorf("%d index entries after Sweep; want 1", values)
 	}
@@ -120,7 +120,7 @@ func TestSweepAfterLoadDropsStaleEntries(t *testing.T) {
 
 func TestSweepFindsWhatLoadBrought(t *testing.T) {
 	o := newOwners(t)
-	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(minute(day(30))); tx.Sweep(10) })
+	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(state.Source{}, minute(day(30))); tx.Sweep(10) })
 	o.turn(o.hb, func(tx *state.Tx) {
 		s := tx.Scope("rule", "key", ref(0))
 		s.IncrementCounter("n")

@@ -11,9 +11,9 @@ import (
 // remember lets a Tx see n events of one minute, for an hour, and wants each to be new.
 func remember(t *testing.T, tx *state.Tx, at, n int) {
 	t.Helper()
-	tx.Observe(minute(at))
+	tx.Observe(state.Source{}, minute(at))
 	for i := range n {
-		if tx.Seen("rule", "key", fmt.Sprint("id-", i), minute(at), time.Hour) {
+		if state.See(tx, "rule", "key", fmt.Sprint("id-", i), minute(at), time.Hour) {
 			t.Fatalf("Seen() of event %d at minute %d = true; want false", i, at)
 		}
 	}
@@ -57,7 +57,7 @@ func TestSweepTakesPages(t *testing.T) {
 		discard            bool
 	}{{0, 0, 3, false}, {2, 512, 1, true}, {1, 256, 2, false}, {1, 256, 1, false}, {5, 88, 0, false}, {5, 0, 0, false}} {
 		tx := h.Begin()
-		tx.Observe(minute(71))
+		tx.Observe(state.Source{}, minute(71))
 		if n := tx.Sweep(want.max); n != want.removed {
 			t.Fatalf("Sweep(%d) = %d; want %d", want.max, n, want.removed)
 		}
@@ -82,7 +82,7 @@ func TestSweepGoesOnInOneTx(t *testing.T) {
 	remember(t, tx, 0, 600)
 	apply(t, h, tx)
 	tx = h.Begin()
-	tx.Observe(minute(71))
+	tx.Observe(state.Source{}, minute(71))
 	for i, want := range []int{256, 256, 88, 0} {
 		if n := tx.Sweep(1); n != want {
 			t.Errorf("call %d of Sweep(1) = %d; want %d", i, n, want)
@@ -106,20 +106,20 @@ func TestSweepKeepsWhatWasRememberedAnew(t *testing.T) {
 	remember(t, tx, 76, 2) // the first two anew
 	apply(t, h, tx)
 	tx = h.Begin()
-	tx.Observe(minute(77))
+	tx.Observe(state.Source{}, minute(77))
 	if n := tx.Sweep(100); n != 3 {
 		t.Errorf("Sweep(100) = %d; want 3, what the first page lists", n)
 	}
 	apply(t, h, tx)
 	tx = h.Begin()
 	for i, want := range []bool{true, true, false} {
-		if got := tx.Seen("rule", "key", fmt.Sprint("id-", i), minute(77), time.Hour); got != want {
+		if got := state.See(tx, "rule", "key", fmt.Sprint("id-", i), minute(77), time.Hour); got != want {
 			t.Errorf("Seen() of event %d = %t; want %t", i, got, want)
 		}
 	}
 	apply(t, h, tx)
 	tx = h.Begin()
-	tx.Observe(minute(300))
+	tx.Observe(state.Source{}, minute(300))
 	if n := tx.Sweep(100); n != 3 {
 		t.Errorf("Sweep(100) when all is forgotten = %d; want 3, two that came again and the last", n)
 	}
@@ -132,10 +132,10 @@ func TestSweepKeepsWhatWasRememberedAnew(t *testing.T) {
 // What Load brings is swept although the shard knew that nothing was left to sweep.
 func TestSweepFindsEventsThatLoadBrought(t *testing.T) {
 	o := newOwners(t)
-	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(minute(1)); tx.Sweep(10) })
+	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(state.Source{}, minute(1)); tx.Sweep(10) })
 	o.turn(o.hb, func(tx *state.Tx) { remember(t, tx, 2, 5) })
 	o.turn(o.ha, func(tx *state.Tx) {
-		tx.Observe(minute(75))
+		tx.Observe(state.Source{}, minute(75))
 		if n := tx.Sweep(10); n != 5 {
 			t.Errorf("Sweep(10) = %d; want 5", n)
 		}

@@ -53,63 +53,6 @@ func (p *position) same(q *position) bool {
 	return p.stream == q.stream && p.next == q.next && string(p.fingerprint) == string(q.fingerprint)
 }
 
-// origin names an input partition, sourcePosition the last event taken from it.
-type origin struct {
-	topicID   [16]byte
-	partition int32
-}
-
-type sourcePosition struct {
-	offset int64
-	index  int32
-}
-
-func (p sourcePosition) append(dst []byte) []byte {
-	dst = binary.AppendVarint(append(dst, formatVersion), p.offset)
-	return binary.AppendVarint(dst, int64(p.index))
-}
-
-func decodeSource(value []byte) (sourcePosition, error) {
-	r, err := open(value)
-	if err != nil {
-		return sourcePosition{}, err
-	}
-	p := sourcePosition{offset: r.varint(), index: r.int32()}
-	return p, r.close()
-}
-
-func (t *Tx) source(o origin) (sourcePosition, bool) {
-	if p, ok := t.sources[o]; ok {
-		return p, true
-	}
-	p, ok := t.shard.sources[o]
-	return p, ok
-}
-
-// Newer tells whether src comes after the last source of its (TopicID,
-// Partition), by this Tx's own Advance too. What is not newer has been
-// evaluated before.
-func (t *Tx) Newer(src Source) bool {
-	last, ok := t.source(origin{src.TopicID, src.Partition})
-	return !ok || src.Offset > last.offset || src.Offset == last.offset && src.Index > last.index
-}
-
-// Advance remembers src as the last source of its (TopicID, Partition).
-func (t *Tx) Advance(src Source) {
-	t.touch()
-	o := origin{src.TopicID, src.Partition}
-	if _, ok := t.sources[o]; !ok {
-		t.grow(1, 32)
-	}
-	t.sources[o] = sourcePosition{src.Offset, src.Index}
-}
-
-// Source gives the last source of an input partition; not ok: none yet.
-func (t *Tx) Source(topicID [16]byte, partition int32) (offset int64, index int32, ok bool) {
-	p, ok := t.source(origin{topicID, partition})
-	return p.offset, p.index, ok
-}
-
 // SetWorkOffset sets the next offset of the work partition.
 func (t *Tx) SetWorkOffset(next int64) {
 	t.touch()
@@ -118,14 +61,6 @@ func (t *Tx) SetWorkOffset(next int64) {
 
 // WorkOffset gives the next offset of the work partition; -1: none yet.
 func (t *Tx) WorkOffset() int64 { return t.pos.work }
-
-// Observe moves stream time on to eventTime, if that is newer.
-func (t *Tx) Observe(eventTime time.Time) {
-	if n := nanos(eventTime); n > t.pos.stream {
-		t.touch()
-		t.pos.stream = n
-	}
-}
 
 // StreamTime gives the newest event time observed; zero: no event yet.
 func (t *Tx) StreamTime() time.Time { return instant(t.pos.stream) }

@@ -76,7 +76,7 @@ func TestSweepIsNotRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	tx := h.Begin()
-	tx.Observe(minute(0).Add(2 * (state.DefaultLifetime + state.DefaultMaxLateness)))
+	tx.Observe(state.Source{}, minute(0).Add(2*(state.DefaultLifetime+state.DefaultMaxLateness)))
 	if n := tx.Sweep(10); n != 1 {
 		t.Fatalf("Sweep() = %d; want 1", n)
 	}

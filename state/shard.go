@@ -20,7 +20,7 @@ type Shard struct {
 
 	pos       position
 	changelog int64
-	sources   map[origin]sourcePosition
+	sources   sources
 	caughtUp  int64 // machine clock; noTime: never
 	restoring int64 // machine clock; noTime: not
 	hints     hints
@@ -43,7 +43,7 @@ func (h *Shard) reload() error {
 	h.recent.clear()
 	clear(h.vacant)
 	h.caughtUp, h.restoring = noTime, noTime
-	h.sources = map[origin]sourcePosition{}
+	h.sources = sources{}
 	value, ok, err := h.get(positionKey)
 	if ok {
 		h.pos, err = decodePosition(value)
@@ -62,8 +62,10 @@ func (h *Shard) reload() error {
 		if err != nil {
 			return false, err
 		}
-		p, err := decodeSource(value)
-		h.sources[origin{k.hash, k.partition}] = p
+		s, err := decodeSource(value)
+		e, _ := h.sources.put(origin{k.hash, k.partition})
+		s.origin = e.origin
+		*e = s
 		return true, err
 	})
 }

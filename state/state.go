@@ -22,11 +22,12 @@ import (
 )
 
 // Source is where an event stands in the input. Sources of one (TopicID,
-// Partition) are ordered by (Offset, Index).
+// Partition) are ordered by (Epoch, Offset, Index).
 type Source struct {
 	Topic     string
 	TopicID   [16]byte // Kafka's id of the topic: a topic made again has another
 	Partition int32
+	Epoch     int32 // leader epoch of the record's batch (KIP-320); not part of evidence
 	Offset    int64
 	Index     int32 // of the event within the record
 }

@@ -28,7 +28,8 @@ type Options struct {
 	FS            vfs.FS               // nil: the disk
 	CacheBytes    int64                // block cache; 0: DefaultCacheBytes
 	Lifetime      time.Duration        // of a value without an own expiry, in event time after its last write; 0: DefaultLifetime
-	MaxLateness   time.Duration        // how far stream time passes an expiry before Sweep removes the value; 0: DefaultMaxLateness
+	MaxLateness   time.Duration        // how far the horizon passes an expiry before Sweep removes the value; 0: DefaultMaxLateness
+	NoHorizon     bool                 // nothing is forgotten: events may come in any order, however late
 	MaxSetMembers int                  // 0: DefaultMaxSetMembers
 	Warn          func(message string) // told what somebody has to know, such as that a damaged copy was deleted; nil: nobody is
 
@@ -52,6 +53,7 @@ type Store struct {
 	lifetime      time.Duration
 	maxLateness   time.Duration
 	maxSetMembers int
+	noHorizon     bool
 	runEvents     int
 
 	flushing sync.Mutex
@@ -66,7 +68,7 @@ type Store struct {
 
 // localFormat is the version of what is in the directory and not in the
 // changelog: index entries, markers, and the shard number before each key.
-const localFormat = 3
+const localFormat = 4
 
 // storeShard is a shard number that no shard has; its range is the Store's own.
 const storeShard = 0xffff
@@ -90,6 +92,7 @@ func Open(o Options) (*Store, error) {
 		lifetime:      orDefault(o.Lifetime, DefaultLifetime),
 		maxLateness:   orDefault(o.MaxLateness, DefaultMaxLateness),
 		maxSetMembers: orDefault(o.MaxSetMembers, DefaultMaxSetMembers),
+		noHorizon:     o.NoHorizon,
 		runEvents:     runEvents,
 		shards:        map[int]*Shard{},
 	}

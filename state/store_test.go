@@ -30,11 +30,11 @@ func TestOpenRefusesANewerFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(db.Set([]byte{0xff, 0xff, 'f'}, []byte{4}, pebble.Sync), db.Close()); err != nil {
+	if err := errors.Join(db.Set([]byte{0xff, 0xff, 'f'}, []byte{5}, pebble.Sync), db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = state.Open(state.Options{Dir: "state", FS: fs})
-	if err == nil || !strings.Contains(err.Error(), "local format 4") {
+	if err == nil || !strings.Contains(err.Error(), "local format 5") {
 		t.Errorf("Open of a newer format = %v; want an error that names it", err)
 	}
 	if _, again := state.Open(state.Options{Dir: "state", FS: fs}); again == nil || again.Error() != err.Error() {
@@ -76,11 +76,11 @@ func TestShardsDoNotSeeEachOther(t *testing.T) {
 	a, b := shardOf(t, s, 1), shardOf(t, s, 2)
 	fill := func(h *state.Shard, n int) {
 		tx := h.Begin()
-		tx.Observe(minute(n))
+		tx.Observe(state.Source{}, minute(n))
 		tx.SetWorkOffset(int64(n))
 		tx.Advance(state.Source{TopicID: [16]byte{1}, Offset: int64(n)})
 		tx.PutMeta("identity", []byte{byte(n)})
-		tx.Seen("rule", "key", "id", minute(n), time.Hour)
+		state.See(tx, "rule", "key", "id", minute(n), time.Hour)
 		c := tx.Scope("rule", "key", ref(n))
 		c.IncrementCounterBy("n", int64(n))
 		c.PutStringSet("n", strings.Repeat("x", n))
@@ -106,7 +106,7 @@ func TestShardsDoNotSeeEachOther(t *testing.T) {
 	}
 	tx := b.Begin()
 	defer tx.Discard()
-	if tx.Seen("rule", "key", "id", minute(2), time.Hour) {
+	if state.See(tx, "rule", "key", "id", minute(2), time.Hour) {
 		t.Errorf("Seen() after Wipe = true; want false")
 	}
 	if !tx.Newer(state.Source{TopicID: [16]byte{1}, Offset: 1}) {

@@ -50,12 +50,12 @@ func (w *sweep) settle(h *hints) {
 }
 
 // Sweep removes, in this Tx, what no answer depends on any more: values that
-// expired more than the store's MaxLateness before stream time, events that
+// expired more than the store's MaxLateness before the horizon, events that
 // are forgotten, members of sets that were replaced or reset. It takes at most
 // max steps, of which a page of events is one, and gives the number of values,
 // events and members that it has removed; each batch should take some more than
 // it has changes, so that what comes in goes out. No answer for an event that is
-// not older than stream time - MaxLateness ever depends on whether, or when,
+// not older than the horizon - MaxLateness ever depends on whether, or when,
 // Sweep was called.
 func (t *Tx) Sweep(max int) (removed int) {
 	t.sweep.going = true
@@ -82,7 +82,7 @@ func (t *Tx) Sweep(max int) (removed int) {
 // sweepValues removes values whose expiry is too long ago for any event that
 // may still come, and files those again that live longer than was known.
 func (t *Tx) sweepValues(max int) (removed, steps int) {
-	limit := addSaturating(t.pos.stream, -int64(t.shard.store.maxLateness))
+	limit := addSaturating(t.horizon(), -int64(t.shard.store.maxLateness))
 	steps = t.due(kindValueIndex, &t.sweep.valueAt, t.shard.hints.values, limit, max, func(at int64, entry, _ []byte) {
 		key := entry[indexHead:]
 		if len(key) == 0 {

@@ -26,9 +26,9 @@ func play(t *testing.T, seed uint64, sweep int) (answers []string, records int) 
 		at.Time = stream.Add(time.Duration(r.IntN(320)-300) * time.Minute)
 		at.ID = fmt.Sprint(r.IntN(50))
 		stream = later(stream, at.Time)
-		tx.Observe(at.Time)
+		tx.Observe(state.Source{}, at.Time)
 		key, m := fmt.Sprint(r.IntN(5)), fmt.Sprint(r.IntN(9))
-		seen := tx.Seen("rule", key, at.ID, at.Time, 4*time.Hour)
+		seen := state.See(tx, "rule", key, at.ID, at.Time, 4*time.Hour)
 		s := tx.Scope("rule", key, at)
 		var got any
 		switch r.IntN(8) {
@@ -81,8 +81,8 @@ func TestStateDoesNotGrowForEver(t *testing.T) {
 		tx := h.Begin()
 		for i := range 20 {
 			at := ref(day(d) + i)
-			tx.Observe(at.Time)
-			tx.Seen("rule", at.ID, at.ID, at.Time, 24*time.Hour)
+			tx.Observe(state.Source{}, at.Time)
+			state.See(tx, "rule", at.ID, at.ID, at.Time, 24*time.Hour)
 			s := tx.Scope("rule", at.ID, at) // a key of its own
 			for range 20 {
 				s.IncrementCounter("short")
@@ -119,8 +119,8 @@ func TestStateDoesNotGrowForEver(t *testing.T) {
 	// Far later nothing but positions and the last event's own value is left.
 	at := ref(day(1000))
 	tx := h.Begin()
-	tx.Observe(at.Time)
-	tx.Seen("rule", "key", at.ID, at.Time, time.Hour)
+	tx.Observe(state.Source{}, at.Time)
+	state.See(tx, "rule", "key", at.ID, at.Time, time.Hour)
 	for tx.Sweep(1000) > 0 {
 		applyUnchecked(t, h, tx)
 		tx = h.Begin()
@@ -130,8 +130,8 @@ func TestStateDoesNotGrowForEver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(all) != 4 { // position, changelog offset, the event and its index entry
-		t.Errorf("%d records are left of %d; want 4: %q", len(all), most, all)
+	if len(all) != 5 { // position, source, changelog offset, the event and its index entry
+		t.Errorf("%d records are left of %d; want 5: %q", len(all), most, all)
 	}
 }
 
@@ -143,18 +143,18 @@ func TestReplacingALargeSetIsOneChange(t *testing.T) {
 	for name, c := range map[string]struct {
 		call func(s *state.Scope)
 		at   int
-		most int // changes: the set, its dead number, perhaps a member and the position
+		most int // changes: the set, its dead number, perhaps a member, the source and the position
 		left string
 	}{
-		"reset":   {func(s *state.Scope) { s.ResetStringSet("n") }, 1, 3, "0[]"},
-		"replace": {func(s *state.Scope) { s.PutStringSet("n", "a") }, 1, 4, `1["a"]`},
-		"expiry":  {func(s *state.Scope) { s.AddToStringSet("n", "a") }, 60, 4, `1["a"]`},
+		"reset":   {func(s *state.Scope) { s.ResetStringSet("n") }, 1, 4, "0[]"},
+		"replace": {func(s *state.Scope) { s.PutStringSet("n", "a") }, 1, 5, `1["a"]`},
+		"expiry":  {func(s *state.Scope) { s.AddToStringSet("n", "a") }, 60, 5, `1["a"]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := openShard(t)
 			in(t, h, 0, func(s *state.Scope) { s.PutStringSet("n", many...); s.SetKeyTTL("n", time.Hour) })
 			tx := h.Begin()
-			tx.Observe(minute(c.at))
+			tx.Observe(state.Source{}, minute(c.at))
 			s := tx.Scope("rule", "key", ref(c.at))
 			if n := s.GetStringSet("n").Len(); c.at < 60 && n != len(many) {
 				t.Fatalf("Len() = %d; want %d", n, len(many))
@@ -198,7 +198,7 @@ func TestSweepFilesAgainWhatLivesLonger(t *testing.T) {
 	in(t, h, 1, func(s *state.Scope) { s.SetKeyTTL("n", 1000*time.Hour) })
 	for i, c := range []struct{ at, removed int }{{day(10), 0}, {day(20), 0}, {day(42 + 7), 1}, {day(60), 0}} {
 		tx := h.Begin()
-		tx.Observe(minute(c.at))
+		tx.Observe(state.Source{}, minute(c.at))
 		if n := tx.Sweep(10); n != c.removed {
 			t.Errorf("%d: Sweep(10) at minute %d = %d; want %d", i, c.at, n, c.removed)
 		}
@@ -213,7 +213,7 @@ func TestDiscardUndoesASweep(t *testing.T) {
 	before := dump(t, h)
 	for range 3 {
 		tx := h.Begin()
-		tx.Observe(minute(day(30)))
+		tx.Observe(state.Source{}, minute(day(30)))
 		if n := tx.Sweep(10); n != 2 {
 			t.Fatalf("Sweep(10) = %d; want 2", n)
 		}

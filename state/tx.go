@@ -20,9 +20,12 @@ type Tx struct {
 // work is the memory of a Tx. The shard's next Tx takes it over.
 type work struct {
 	pos          position
-	sources      map[origin]sourcePosition
+	sources      sources
+	lastSource   int   // place in sources of the partition that was last asked for
+	horizonAt    int64 // if horizonKnown
+	horizonKnown bool
 	meta         map[string][]byte
-	seen         map[[16]byte]int64 // until when events are remembered that this Tx remembers
+	seen         map[EventKey]int64 // until when events are remembered that this Tx remembers
 	events       []remembered       // the same events, in their order
 	counters     map[string]*counterEntry
 	counterPool  pool[counterEntry]
@@ -41,9 +44,8 @@ type work struct {
 
 func newWork() *work {
 	return &work{
-		sources:      map[origin]sourcePosition{},
 		meta:         map[string][]byte{},
-		seen:         map[[16]byte]int64{},
+		seen:         map[EventKey]int64{},
 		counters:     map[string]*counterEntry{},
 		sets:         map[string]*setEntry{},
 		suppressions: map[string]*suppressionEntry{},
@@ -52,7 +54,7 @@ func newWork() *work {
 
 // reset forgets everything but the buffers. The change set is not among it.
 func (w *work) reset() {
-	clear(w.sources)
+	w.lastSource, w.horizonKnown = 0, false
 	clear(w.meta)
 	clear(w.seen)
 	w.events = w.events[:0]
@@ -76,6 +78,7 @@ func (h *Shard) Begin() *Tx {
 		w = newWork()
 	}
 	w.pos = h.pos
+	w.sources.assign(&h.sources)
 	h.open = &Tx{shard: h, work: w}
 	return h.open
 }
@@ -231,9 +234,7 @@ func (t *Tx) write(nextChangelog int64) error {
 func (t *Tx) settle(nextChangelog int64) error {
 	h := t.shard
 	h.pos, h.changelog = t.position(), nextChangelog
-	for o, p := range t.sources {
-		h.sources[o] = p
-	}
+	h.sources.assign(&t.sources)
 	for _, c := range t.changes {
 		h.recent.wrote(c)
 		h.vacant.wrote(c)

@@ -22,13 +22,12 @@ func TestEmpty(t *testing.T) {
 		"work offset":         {func(tx *state.Tx) { tx.SetWorkOffset(8) }, true},
 		"older source":        {func(tx *state.Tx) { tx.Newer(src) }, true},
 		"same source":         {func(tx *state.Tx) { tx.Advance(src) }, true},
-		"same stream time":    {func(tx *state.Tx) { tx.Observe(minute(5)); tx.Observe(minute(1)) }, true},
+		"same stream time":    {func(tx *state.Tx) { tx.Observe(state.Source{}, minute(5)); tx.Observe(state.Source{}, minute(1)) }, true},
 		"same fingerprint":    {func(tx *state.Tx) { tx.SetFingerprint([]byte("f")) }, true},
 		"same meta":           {func(tx *state.Tx) { tx.PutMeta("m", []byte("v")) }, true},
 		"removed absent meta": {func(tx *state.Tx) { tx.PutMeta("other", nil) }, true},
-		"known event":         {func(tx *state.Tx) { tx.Seen("rule", "key", "id", minute(5), time.Hour) }, true},
-		"forgotten event":     {func(tx *state.Tx) { tx.Seen("rule", "key", "x", minute(-100), time.Hour) }, true},
-		"event without id":    {func(tx *state.Tx) { tx.Seen("rule", "key", "", minute(5), time.Hour) }, true},
+		"known event":         {func(tx *state.Tx) { state.See(tx, "rule", "key", "id", minute(5), time.Hour) }, true},
+		"event without id":    {func(tx *state.Tx) { state.See(tx, "rule", "key", "", minute(5), time.Hour) }, true},
 		"read":                {func(tx *state.Tx) { s := tx.Scope("rule", "key", ref(6)); s.GetCounter("n"); s.Commit() }, true},
 		"reset of nothing":    {func(tx *state.Tx) { s := tx.Scope("rule", "k", ref(6)); s.ResetCounter("n"); s.Commit() }, true},
 		"counted and reset": {func(tx *state.Tx) {
@@ -39,14 +38,14 @@ func TestEmpty(t *testing.T) {
 		}, true},
 		"sweep":                {func(tx *state.Tx) { tx.Sweep(10) }, true},
 		"newer source":         {func(tx *state.Tx) { src := src; src.Index++; tx.Advance(src) }, false},
-		"newer stream time":    {func(tx *state.Tx) { tx.Observe(minute(6)) }, false},
+		"newer stream time":    {func(tx *state.Tx) { tx.Observe(state.Source{}, minute(6)) }, false},
 		"fingerprint":          {func(tx *state.Tx) { tx.SetFingerprint([]byte("g")) }, false},
 		"meta":                 {func(tx *state.Tx) { tx.PutMeta("m", []byte("w")) }, false},
 		"removed meta":         {func(tx *state.Tx) { tx.PutMeta("m", nil) }, false},
 		"empty meta":           {func(tx *state.Tx) { tx.PutMeta("other", []byte{}) }, false},
-		"event":                {func(tx *state.Tx) { tx.Seen("rule", "key", "new", minute(5), time.Hour) }, false},
+		"event":                {func(tx *state.Tx) { state.See(tx, "rule", "key", "new", minute(5), time.Hour) }, false},
 		"counter":              {func(tx *state.Tx) { s := tx.Scope("rule", "key", ref(6)); s.IncrementCounterBy("n", 0); s.Commit() }, false},
-		"changes after Empty":  {func(tx *state.Tx) { tx.Empty(); tx.Observe(minute(6)) }, false},
+		"changes after Empty":  {func(tx *state.Tx) { tx.Empty(); tx.Observe(state.Source{}, minute(6)) }, false},
 		"changes after others": {func(tx *state.Tx) { tx.SetWorkOffset(9); tx.Changes(); tx.PutMeta("m", []byte("w")) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,10 +53,10 @@ func TestEmpty(t *testing.T) {
 			tx := h.Begin()
 			tx.SetWorkOffset(7)
 			tx.Advance(src)
-			tx.Observe(minute(5))
+			tx.Observe(state.Source{}, minute(5))
 			tx.SetFingerprint([]byte("f"))
 			tx.PutMeta("m", []byte("v"))
-			tx.Seen("rule", "key", "id", minute(5), time.Hour)
+			state.See(tx, "rule", "key", "id", minute(5), time.Hour)
 			s := tx.Scope("rule", "key", ref(5))
 			s.IncrementCounter("n")
 			s.Commit()
@@ -91,8 +90,8 @@ func TestBytesAndLenFollowTheChanges(t *testing.T) {
 		tx := h.Begin()
 		for i := range 200 {
 			at := ref(round*1000 + i)
-			tx.Observe(at.Time)
-			tx.Seen("rule", "key", at.ID, at.Time, time.Hour)
+			tx.Observe(state.Source{}, at.Time)
+			state.See(tx, "rule", "key", at.ID, at.Time, time.Hour)
 			s := tx.Scope("rule", fmt.Sprint("key", i%20), at)
 			s.IncrementCounter("n")
 			s.AddToStringSet("n", fmt.Sprint(i), fmt.Sprint(round))
@@ -175,11 +174,11 @@ func TestSeen(t *testing.T) {
 	defer tx.Discard()
 	see := func(rule, key, id string, at int, want bool) {
 		t.Helper()
-		if got := tx.Seen(rule, key, id, minute(at), time.Hour); got != want {
+		if got := state.See(tx, rule, key, id, minute(at), time.Hour); got != want {
 			t.Errorf("Seen(%q, %q, %q, %d) = %t; want %t", rule, key, id, at, got, want)
 		}
 	}
-	tx.Observe(minute(0))
+	tx.Observe(state.Source{}, minute(0))
 	see("r", "k", "id", 0, false)
 	see("r", "k", "id", 0, true)
 	see("r", "k2", "id", 0, false)
@@ -188,17 +187,13 @@ func TestSeen(t *testing.T) {
 	see("r", "k", "\x00id", 0, false)
 	see("r", "k", "", 0, false)
 	see("r", "k", "", 0, false)
-	tx.Observe(minute(60))
+	tx.Observe(state.Source{}, minute(60))
 	see("r", "k", "id", 0, true)
-	tx.Observe(minute(60).Add(1))
-	see("r", "k", "id", 0, false)  // forgotten, and too old to be remembered
-	see("r", "k", "id", 0, false)  //
-	see("r", "k", "id", 30, false) // a younger event of that id is remembered
-	see("r", "k", "id", 30, true)
-	s := tx.Scope("r", "k", ref(0))
-	s.IncrementCounter("n")
-	tx.Scope("r", "k", ref(0)) // the evaluation is dropped
-	see("r", "k", "id", 30, true)
+	tx.Observe(state.Source{}, minute(60).Add(1))
+	see("r", "k", "id", 0, false) // forgotten; remembered anew for an hour from minute 60, late as it is
+	see("r", "k", "id", 0, true)
+	tx.Observe(state.Source{}, minute(120))
+	see("r", "k", "id", 0, true)
 }
 
 func TestSuppress(t *testing.T) {
@@ -213,9 +208,9 @@ func TestSuppress(t *testing.T) {
 		{0, "d", time.Hour, 0, false},
 		{1, "d", time.Hour, 1, true},
 		{1, "e", time.Hour, 0, false},
-		{-500, "d", time.Hour, 2, true}, // late: it falls into the span
-		{59, "d", time.Hour, 3, true},
-		{60, "d", time.Hour, 3, false}, // the next alert tells
+		{-500, "d", time.Hour, 1, false}, // late: no alert is near
+		{59, "d", time.Hour, 1, true},
+		{60, "d", time.Hour, 1, false}, // the next alert tells
 		{119, "d", 0, 0, false},        // off
 		{120, "d", time.Hour, 0, false},
 		{121, "d", time.Hour, 1, true},
