@@ -115,8 +115,9 @@ type HTTP struct {
 // Events is which events are evaluated. All spans are event time; 0 turns a limit off.
 type Events struct {
 	DuplicatesWithin time.Duration `yaml:"duplicates_within" range:"0.." help:"An event with the eventID of one that was evaluated for the same rule and key within this span is not evaluated again; 0: off."`
-	MaxLateness      time.Duration `yaml:"max_lateness" range:"0.." help:"An event that is older than the newest one of its shard by more than this goes to the dead-letter topic; 0: no limit. In detect: only when given with --set."`
-	MaxAhead         time.Duration `yaml:"max_ahead" range:"0.." help:"An event whose time is further ahead of its record's timestamp than this goes to the dead-letter topic; 0: no limit. In detect: only when given with --set."`
+	MaxLateness      time.Duration `yaml:"max_lateness" range:"0.." help:"An event that is older than the newest one of its input partition by more than this goes to the dead-letter topic; 0: no limit. In detect: only when given with --set."`
+	MaxAhead         time.Duration `yaml:"max_ahead" range:"0.." help:"An event whose time is further ahead of its record's timestamp, or of the clock, than this goes to the dead-letter topic; 0: no limit. In detect: only when given with --set."`
+	MaxDrift         time.Duration `yaml:"max_drift" range:"0.." help:"While input partitions have a backlog, one that is further ahead in event time than this of the slowest waits for it; 0: none waits."`
 }
 
 // Limits bound what one record, alert or set may cost.
@@ -162,7 +163,8 @@ func Default() Config {
 		Events: Events{
 			DuplicatesWithin: 24 * time.Hour,
 			MaxLateness:      7 * 24 * time.Hour,
-			MaxAhead:         24 * time.Hour,
+			MaxAhead:         time.Hour,
+			MaxDrift:         time.Hour,
 		},
 		Limits: Limits{MaxUnpacked: 256 << 20, MaxAlertBytes: 1 << 20, MaxSetMembers: 10_000},
 		Log:    Log{Level: "info", Format: "auto"},

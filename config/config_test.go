@@ -91,7 +91,7 @@ topics: {input: [cloudtrail], alerts: alerts, dead_letter: cloudtrail-dead-lette
 shards: 8
 state_dir: ./data
 http: {listen: 127.0.0.1:9464}
-events: {duplicates_within: 24h, max_lateness: 168h, max_ahead: 24h}
+events: {duplicates_within: 24h, max_lateness: 168h, max_ahead: 1h, max_drift: 1h}
 rules:                      # a rule is on unless it is false
   access_denied: {threshold: 10, window: 1h}
   assume_role_unique_ip: {}

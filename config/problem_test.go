@@ -158,6 +158,7 @@ func TestChecks(t *testing.T) {
 		{"events.duplicates_within=-1h", "--set events.duplicates_within: -1h is too small; the least is 0"},
 		{"events.max_lateness=-1h", "--set events.max_lateness: -1h is too small; the least is 0"},
 		{"events.max_ahead=-1h", "--set events.max_ahead: -1h is too small; the least is 0"},
+		{"events.max_drift=-1h", "--set events.max_drift: -1h is too small; the least is 0"},
 		{"limits.max_unpacked=1", "--set limits.max_unpacked: 1B is too small; the least is 1KiB"},
 		{"limits.max_alert_bytes=1KiB", "--set limits.max_alert_bytes: 1KiB is too small; the least is 64KiB"},
 		{"limits.max_alert_bytes=1GiB", "--set limits.max_alert_bytes: 1GiB is too large; the most is 64MiB"},

@@ -96,9 +96,17 @@ func (d *detector) entry(b []byte) error {
 		return err
 	}
 	d.events++
+	if d.work.isInstruction() {
+		d.rewind()
+		return nil
+	}
 	d.youngest.add(d.work.recordTime, d.now)
 	if !d.tx.Newer(d.work.source) {
 		d.meter.Repeats.Inc()
+		return nil
+	}
+	if d.work.isMark() {
+		d.tx.Mark(d.work.source, nanosTime(d.work.newest), d.work.idle)
 		return nil
 	}
 	if d.most == refuseNext {
@@ -122,6 +130,22 @@ func (d *detector) event(ev *rules.Event, err error) bool {
 	ev.At, ev.RecordTime = d.work.source, unixMillis(d.work.recordTime)
 	d.publish(d.engine.Evaluate(ev, d.work.pairs, d.tx))
 	return false
+}
+
+// rewind sets the times of the shard back, as an operator has asked for. The work offset
+// makes it happen once.
+func (d *detector) rewind() {
+	to := nanosTime(d.work.rewind)
+	moved := d.tx.Rewind(to)
+	d.log.Warn().Time("to", to).Bool("moved", moved).Str("event", "time_rewound").Msg("the shard's times were set back, as asked for")
+}
+
+// nanosTime is the time of nanoseconds since 1970; the zero time for noNewest.
+func nanosTime(n int64) time.Time {
+	if n == noNewest {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
 }
 
 // unreadable is a work record that this build cannot read. It is never skipped.

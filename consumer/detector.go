@@ -51,6 +51,7 @@ type detector struct {
 	alerts   int                                 // partitions of the alerts topic
 	dead     int                                 // partitions of the dead-letter topic
 	mostDead int                                 // bytes of a dead letter that its topic takes
+	reads    func(topicID [16]byte) bool         // the app reads the topic
 	timeout  time.Duration                       // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger
@@ -157,6 +158,7 @@ func (d *detector) own(ctx context.Context) error {
 		d.log.Info().Int64("work_offset", at).Str("event", "rules_changed").Msg("rules or parameters have changed; they hold from this work offset on")
 	}
 	d.begin(at)
+	d.tx.Retire(d.reads)
 	if agreed.Write {
 		d.identity.Put(d.tx)
 		if err := d.flush(ctx); err != nil {

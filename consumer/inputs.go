@@ -52,7 +52,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 	r := &router{
 		in: in, engine: s.Engine, lanes: s.lanes, deadLetters: s.dead,
 		acceptLoss: s.Accept.Loss, mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
-		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start),
+		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start), marks: newTimeMarks(len(s.lanes)),
 		feed: feed{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions()), readCommitted: true,
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)),

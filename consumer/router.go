@@ -41,6 +41,10 @@ type router struct {
 	meter       *admin.Input
 
 	progress *progress
+	marks    timeMarks
+	epoch    int32     // leader epoch of the last record
+	stamp    int64     // its timestamp; -1: none
+	now      time.Time // of the fetch at hand: the clock that bounds the times of events
 	matches  []rules.Match
 	work     work
 	head     []byte       // of an entry
@@ -88,12 +92,17 @@ func (r *router) read(ctx context.Context, at int64) error {
 	in := r.feed
 	in.start(ctx, at)
 	for f := range in.full {
+		r.now = time.Now()
+		empty := f.Bytes == 0
 		err := f.Each(r.record)
 		r.count()
 		if err != nil {
 			return err
 		}
 		if r.err != nil {
+			return r.err
+		}
+		if r.mark(f.Next, f.HighWatermark, empty, r.now); r.err != nil {
 			return r.err
 		}
 		r.progress.handed(f.Next, max(f.HighWatermark-f.Next, 0))
@@ -130,6 +139,7 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 // record routes the events of one input record; false when the run is over.
 func (r *router) record(rec *wire.Record) bool {
 	r.at, r.bad, r.rejected = rec, r.bad[:0], 0
+	r.stamp = rec.Timestamp
 	r.records++
 	r.decoder.Decode(rec.Value, r.yield)
 	if len(r.bad) > 0 && r.err == nil {
@@ -145,9 +155,18 @@ func (r *router) event(ev *rules.Event, err error) bool {
 		return true
 	}
 	r.events++
+	ev.RecordTime = unixMillis(r.at.Timestamp)
+	ahead, isAhead := r.engine.Ahead(ev, r.now)
+	if !isAhead {
+		r.marks.observe(ev)
+	}
 	var rejected []rules.Rejection
 	r.matches, rejected = r.engine.Match(ev, r.matches[:0])
-	if len(r.matches) > 0 {
+	switch {
+	case len(r.matches) == 0:
+	case isAhead:
+		r.reject(badEvent{index: ev.At.Index, reason: ahead.Reason, detail: ahead.Detail})
+	default:
 		r.route(ev)
 	}
 	for _, x := range rejected {
@@ -161,7 +180,7 @@ func (r *router) event(ev *rules.Event, err error) bool {
 func (r *router) route(ev *rules.Event) {
 	r.work.source = state.Source{
 		Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition,
-		Offset: r.at.Offset, Index: ev.At.Index,
+		Epoch: r.epoch, Offset: r.at.Offset, Index: ev.At.Index,
 	}
 	r.work.recordTime, r.work.event = r.at.Timestamp, ev.Raw
 	for len(r.matches) > 0 && r.err == nil {
@@ -176,6 +195,7 @@ func (r *router) route(ev *rules.Event) {
 			return true
 		})
 		r.send(shard)
+		r.marks.event(shard, ev)
 	}
 }
 

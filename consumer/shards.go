@@ -76,6 +76,7 @@ func (s *Service) detector(n int) (*detector, error) {
 				status.changelog.Store(next)
 			},
 		},
+		reads: s.reads,
 		worked: func(ctx context.Context) (bool, error) {
 			was, err := s.member.Committed(ctx, work.Name, []int32{int32(n)})
 			return was[int32(n)].At > 0, err
@@ -87,6 +88,11 @@ func (s *Service) detector(n int) (*detector, error) {
 	}
 	d.entries.formats = s.formats
 	return d, nil
+}
+
+// reads tells whether a topic is one of the app's inputs.
+func (s *Service) reads(topicID [16]byte) bool {
+	return slices.ContainsFunc(s.App.Inputs, func(name string) bool { return s.topics[name].ID == topicID })
 }
 
 // owner is how this instance signs its claims.

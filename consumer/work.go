@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"trailhound/rules"
 	"trailhound/state"
@@ -17,24 +18,40 @@ var errWorkFormat = errors.New("work record of an unknown format")
 var errWorkCorrupt = errors.New("work record is damaged")
 
 // work is one entry of a work record: an event that matched, where it stands in the
-// input, and the (rule, key) pairs of this shard that the router chose.
+// input, and the (rule, key) pairs of this shard that the router chose. An entry without
+// pairs is a time mark (PROTOCOL R9), and one without a topic id an instruction.
 type work struct {
 	source     state.Source
 	recordTime int64 // timestamp of the input record, Unix milliseconds; -1: it had none
 	pairs      []rules.Match
 	event      []byte // the event's JSON exactly as it came
+
+	newest int64 // of a mark: newest event time handed on, Unix nanoseconds; noNewest: none
+	idle   bool  // of a mark: the router stands at the end of the log
+	rewind int64 // of an instruction: times beyond this, in Unix nanoseconds, are set back to it
 }
+
+// noNewest stands for the newest event time of a partition without one.
+const noNewest = math.MinInt64
+
+// isMark tells whether the entry is a time mark of the partition in source.
+func (w *work) isMark() bool { return len(w.pairs) == 0 }
+
+// isInstruction tells whether the entry comes from an operator instead of an input.
+func (w *work) isInstruction() bool { return w.source.TopicID == [16]byte{} }
 
 // appendHead encodes w behind dst, but for the event, which comes last:
 //
-//	topic id (16) | topic | partition | offset | index | record time | pairs: n × (rule, key) | event
+//	topic id (16) | topic | partition | leader epoch | offset | index | record time | pairs: n × (rule, key) | event
 //
 // where numbers are varints, strings carry their length before them and the
-// event takes the rest of the entry.
+// event takes the rest of the entry. In the place of the event, a mark has the newest
+// event time and a byte that tells whether the router is idle.
 func (w *work) appendHead(dst []byte) []byte {
 	dst = append(dst, w.source.TopicID[:]...)
 	dst = appendString(dst, w.source.Topic)
 	dst = binary.AppendUvarint(dst, uint64(w.source.Partition))
+	dst = binary.AppendVarint(dst, int64(w.source.Epoch))
 	dst = binary.AppendUvarint(dst, uint64(w.source.Offset))
 	dst = binary.AppendUvarint(dst, uint64(w.source.Index))
 	dst = binary.AppendVarint(dst, w.recordTime)
@@ -43,13 +60,34 @@ func (w *work) appendHead(dst []byte) []byte {
 		dst = appendString(dst, w.pairs[i].Rule)
 		dst = appendString(dst, w.pairs[i].Key)
 	}
+	if w.isMark() {
+		dst = binary.AppendVarint(dst, w.newest)
+		dst = append(dst, boolByte(w.idle))
+	}
 	return dst
 }
+
+func boolByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// appendInstruction encodes an instruction: a topic id of zeros, which no input has, the
+// number of what is to be done, and an instant.
+func (w *work) appendInstruction(dst []byte) []byte {
+	dst = append(dst, make([]byte, len(w.source.TopicID))...)
+	return binary.AppendVarint(append(dst, instructionRewind), w.rewind)
+}
+
+// instructionRewind sets the times of a shard back.
+const instructionRewind = 1
 
 // size is the number of bytes of a work record that holds nothing else, to within a few:
 // it takes the numbers for as long as they can be.
 func (w *work) size() int {
-	n := bundleHead + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 7*binary.MaxVarintLen64
+	n := bundleHead + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 8*binary.MaxVarintLen64
 	for i := range w.pairs {
 		n += len(w.pairs[i].Rule) + len(w.pairs[i].Key) + 2*binary.MaxVarintLen64
 	}
@@ -67,8 +105,12 @@ func appendString(dst []byte, s string) []byte {
 func (w *work) decode(b []byte, names *interner) error {
 	r := workReader{b: b}
 	copy(w.source.TopicID[:], r.bytes(len(w.source.TopicID)))
+	if w.isInstruction() {
+		return w.decodeInstruction(&r)
+	}
 	w.source.Topic = names.get(r.string())
 	w.source.Partition = int32(r.uvarint(1<<31 - 1))
+	w.source.Epoch = r.int32()
 	w.source.Offset = int64(r.uvarint(1<<63 - 1))
 	w.source.Index = int32(r.uvarint(1<<31 - 1))
 	w.recordTime = r.varint()
@@ -81,9 +123,21 @@ func (w *work) decode(b []byte, names *interner) error {
 		}
 		w.pairs = append(w.pairs, rules.Match{Rule: names.get(rule), Key: string(key)})
 	}
+	if w.isMark() {
+		w.newest, w.idle = r.varint(), r.uvarint(1) == 1
+	}
 	w.event = r.b
-	if r.short {
-		return fmt.Errorf("%w: it ends in the middle of a field", errWorkCorrupt)
+	if r.short || w.isMark() && len(w.event) > 0 {
+		return fmt.Errorf("%w: it ends in the middle of a field, or behind it", errWorkCorrupt)
+	}
+	return nil
+}
+
+func (w *work) decodeInstruction(r *workReader) error {
+	kind := r.bytes(1)
+	w.rewind = r.varint()
+	if r.short || len(r.b) > 0 || kind[0] != instructionRewind {
+		return fmt.Errorf("%w: an instruction that no build gives", errWorkCorrupt)
 	}
 	return nil
 }
@@ -122,6 +176,15 @@ func (r *workReader) varint() int64 {
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+func (r *workReader) int32() int32 {
+	v := r.varint()
+	if v != int64(int32(v)) {
+		r.short, r.b = true, nil
+		return 0
+	}
+	return int32(v)
 }
 
 func (r *workReader) string() []byte {

@@ -165,7 +165,7 @@ func TestAlertTooLargeKeepsState(t *testing.T) {
 	big := eventAt("big", 0)
 	big.Region = strings.Repeat("r", 1000)
 	f.want(big, "count rejected (count alert_too_large)")
-	f.want(big, "count duplicate")
+	f.want(big, "count rejected (count alert_too_large)") // its id is free again
 	f.want(eventAt("small", 0), `count alerted "1"`)
 }
 

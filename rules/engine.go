@@ -131,9 +131,9 @@ func fromAWSService(ev *Event) bool {
 }
 
 // Evaluate runs the matched rules on the event, with the state in tx, and moves
-// the stream time of tx. Of a rejected evaluation nothing is kept but its
-// eventID, so that a second delivery is a duplicate and not a second rejection.
-// An event without matches leaves no trace.
+// the time of the event's input partition. Of a rejected evaluation nothing is kept, not
+// even the eventID: the event can be sent again once its rule or limit is mended
+// (PROTOCOL D12). An event without matches leaves no trace.
 func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 	e.out.Alerts, e.out.Rejected, e.out.Verdicts = e.out.Alerts[:0], e.out.Rejected[:0], e.out.Verdicts[:0]
 	if e.buf = e.buf[:0]; cap(e.buf) > keepScratch {
@@ -153,15 +153,31 @@ func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 	return e.out
 }
 
-// admit moves stream time, and rejects an event that stands too far from it.
-func (l Limits) admit(ev *Event, tx *state.Tx) (Rejection, bool) {
-	if l.MaxAhead > 0 && !ev.RecordTime.IsZero() && ev.Time.Sub(ev.RecordTime) > l.MaxAhead {
-		return Rejection{Reason: ReasonTooFarAhead, Detail: fmt.Sprintf("the event's time %s is more than %s ahead of its record's timestamp %s",
-			rfc3339(ev.Time), l.MaxAhead, rfc3339(ev.RecordTime))}, false
+// Ahead tells whether an event's time lies more than Limits.MaxAhead ahead of the earlier
+// of its record's timestamp and now (either may be zero: not known), and gives the
+// rejection. It is asked where a clock may be read, before anything follows from the
+// event's time: one absurd time must not move the time of all.
+func (e *Engine) Ahead(ev *Event, now time.Time) (Rejection, bool) {
+	if e.limits.MaxAhead <= 0 {
+		return Rejection{}, false
 	}
-	tx.Observe(ev.Time)
-	if newest := tx.StreamTime(); l.MaxLateness > 0 && newest.Sub(ev.Time) > l.MaxLateness {
-		return Rejection{Reason: ReasonTooLate, Detail: fmt.Sprintf("the event's time %s is more than %s behind %s, the newest of its shard; replay evaluates such events",
+	from, what := ev.RecordTime, "its record's timestamp"
+	if from.IsZero() || !now.IsZero() && now.Before(from) {
+		from, what = now, "the clock"
+	}
+	if from.IsZero() || ev.Time.Sub(from) <= e.limits.MaxAhead {
+		return Rejection{}, false
+	}
+	return Rejection{Reason: ReasonTooFarAhead, Detail: fmt.Sprintf("the event's time %s is more than %s ahead of %s %s",
+		rfc3339(ev.Time), e.limits.MaxAhead, what, rfc3339(from))}, true
+}
+
+// admit moves the time of the event's input partition, and rejects an event that lies too
+// far behind it.
+func (l Limits) admit(ev *Event, tx *state.Tx) (Rejection, bool) {
+	tx.Observe(ev.At, ev.Time)
+	if newest := tx.NewestOf(ev.At); l.MaxLateness > 0 && newest.Sub(ev.Time) > l.MaxLateness {
+		return Rejection{Reason: ReasonTooLate, Detail: fmt.Sprintf("the event's time %s is more than %s behind %s, the newest of its partition; replay evaluates such events",
 			rfc3339(ev.Time), l.MaxLateness, rfc3339(newest))}, false
 	}
 	return Rejection{}, true
@@ -176,9 +192,12 @@ func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx) VerdictKind {
 	if !ok {
 		return VerdictUnknownRule
 	}
-	within := e.limits.DuplicatesWithin
-	if within > 0 && ev.ID != "" && tx.Seen(m.Rule, m.Key, ev.ID, ev.Time, within) {
-		return VerdictDuplicate
+	var known state.EventKey
+	remembers := e.limits.DuplicatesWithin > 0 && ev.ID != ""
+	if remembers {
+		if known = tx.EventKey(m.Rule, m.Key, ev.ID); tx.Seen(known) {
+			return VerdictDuplicate
+		}
 	}
 	scope := tx.Scope(m.Rule, m.Key, state.Ref{ID: ev.ID, Time: ev.Time, Source: ev.At})
 	verdict, err := e.judge(r, ev, m.Key, scope)
@@ -187,6 +206,9 @@ func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx) VerdictKind {
 		return VerdictRejected
 	}
 	scope.Commit()
+	if remembers {
+		tx.Remember(known, ev.Time, e.limits.DuplicatesWithin)
+	}
 	return verdict
 }
 

@@ -77,8 +77,9 @@ func TestPanicStaysInItsPair(t *testing.T) {
 		}
 	}
 	bad = false
-	f.want(eventAt("e1", 0), "before duplicate broken duplicate after duplicate")
-	f.want(eventAt("e2", 0), `before alerted broken alerted after alerted "2" "1" "2"`)
+	// The rule is mended: the event that it could not digest is evaluated when it is sent again.
+	f.want(eventAt("e1", 0), `before duplicate broken alerted after duplicate "1"`)
+	f.want(eventAt("e2", 0), `before alerted broken alerted after alerted "2" "2" "2"`)
 }
 
 func TestPanicInKey(t *testing.T) {
@@ -142,6 +143,21 @@ func TestLateAndAhead(t *testing.T) {
 	if f.engine.Evaluate(eventAt("without a match", time.Hour), nil, f.tx); !f.tx.StreamTime().Equal(noon.Add(time.Minute)) {
 		t.Errorf("StreamTime() = %s; want it unmoved by an event without matches", f.tx.StreamTime())
 	}
+
+	// The clock bounds an event whose record claims its own time, and one without a record's time.
+	f = newFeeder(t, limits, newProbe("count", counting))
+	f.now = noon
+	f.want(recordAt(eventAt("stamped with its own time", time.Hour), time.Hour), "rejected ( too_far_ahead)")
+	f.want(eventAt("without a record time", time.Minute+1), "rejected ( too_far_ahead)")
+	f.want(recordAt(eventAt("a record of the past", -time.Hour), -2*time.Hour), "rejected ( too_far_ahead)")
+	f.want(eventAt("at the limit", time.Minute), `count alerted "1"`)
+
+	// Partitions that drift apart in a backlog make nothing late in each other.
+	f = newFeeder(t, limits, newProbe("count", counting))
+	other := eventAt("of another partition", -500*time.Hour)
+	other.At.Partition = 7
+	f.want(eventAt("ahead by weeks", 0), `count alerted "1"`)
+	f.want(other, `count alerted "2"`)
 
 	f = newFeeder(t, Limits{}, newProbe("count", counting))
 	f.want(eventAt("e1", 0), `count alerted "1"`)
@@ -220,7 +236,7 @@ func TestLimitsOfState(t *testing.T) {
 			if out.Rejected[0].Detail == "" {
 				t.Errorf("rejection %+v has no detail; want one", out.Rejected[0])
 			}
-			f.want(eventAt("bad", 0), "limited duplicate other duplicate")
+			f.want(eventAt("bad", 0), fmt.Sprintf(`limited rejected other duplicate (limited %s)`, test.reason))
 			f.want(eventAt("good", 0), `limited alerted other alerted "1" "2"`)
 		})
 	}

@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"trailhound/state"
 )
@@ -15,6 +16,7 @@ type feeder struct {
 	tx     *state.Tx
 	topic  string
 	offset int64
+	now    time.Time // that a router's clock shows; zero: it shows none
 
 	matches []Match
 }
@@ -55,6 +57,9 @@ func (f *feeder) event(ev *Event) ([]Rejection, Outcome) {
 	f.matches, rejected = f.engine.Match(ev, f.matches[:0])
 	if len(f.matches) == 0 {
 		return rejected, Outcome{}
+	}
+	if ahead, ok := f.engine.Ahead(ev, f.now); ok { // as a router does
+		return append(rejected, ahead), Outcome{Verdicts: []Verdict{{Kind: VerdictRejected}}, Rejected: []Rejection{ahead}}
 	}
 	out := f.engine.Evaluate(ev, f.matches, f.tx)
 	for _, a := range out.Alerts {

@@ -120,14 +120,15 @@ type Active struct {
 // Limits bound what the engine accepts and makes. A zero field: no limit.
 type Limits struct {
 	// DuplicatesWithin is how long, in event time, an eventID is remembered
-	// for a rule and key: an event already evaluated is not evaluated again.
+	// for a rule and key, from the later of its own time and the newest of its shard
+	// on: an event already evaluated is not evaluated again.
 	DuplicatesWithin time.Duration
-	// MaxLateness is how far an event may lie behind the newest event that
-	// was evaluated in its shard. What is later is rejected: the state that
-	// it would need may have been swept.
+	// MaxLateness is how far an event may lie behind the newest event of its own input
+	// partition. What is later is rejected: the state that it would need may have been
+	// swept.
 	MaxLateness time.Duration
-	// MaxAhead is how far an event may lie ahead of the timestamp of its
-	// Kafka record: one absurd time must not make all other events late.
+	// MaxAhead is how far an event may lie ahead of the timestamp of its Kafka record
+	// and of the clock; see [Engine.Ahead].
 	MaxAhead time.Duration
 	// MaxAlertBytes bounds the payload and the dedup string of an alert
 	// together, because both travel in one Kafka record. The headers and

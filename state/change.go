@@ -68,16 +68,16 @@ func (t *Tx) Changes() iter.Seq[Change] {
 	return slices.Values(t.changes)
 }
 
-// Empty tells that nothing but the work offset has changed.
+// Empty tells that nothing but positions has changed: the work offset, and the sources
+// with their times.
 func (t *Tx) Empty() bool {
 	t.build()
-	switch len(t.changes) {
-	case 0:
-	case 1:
-		if t.changes[0].Key[0] != kindPosition || !t.pos.same(&t.shard.pos) { // no pages, or they were changes too
+	for i := range t.changes {
+		if kind := t.changes[i].Key[0]; kind != kindPosition && kind != kindSource {
 			return false
 		}
-	default:
+	}
+	if t.pos.next != t.shard.pos.next || string(t.pos.fingerprint) != string(t.shard.pos.fingerprint) { // no pages, or they were changes too
 		return false
 	}
 	t.rewind() // it may be long until the set is asked for

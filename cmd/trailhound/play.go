@@ -10,7 +10,9 @@ func (s *settings) playOptions() (play.Options, error) {
 	if err != nil {
 		return play.Options{}, err
 	}
+	options := s.stateOptions(limits)
+	options.NoHorizon = limits.MaxLateness == 0
 	return play.Options{
-		Engine: engine, State: s.stateOptions(limits), Shards: s.Shards, MaxUnpacked: int64(s.Limits.MaxUnpacked),
+		Engine: engine, State: options, Shards: s.Shards, MaxUnpacked: int64(s.Limits.MaxUnpacked),
 	}, nil
 }

@@ -272,7 +272,7 @@ func (s *site) seeder(role string, replace bool) (*seed.Seeder, func(n int) (*st
 			s.Fatal(err)
 		}
 		tx := h.Begin()
-		tx.Observe(at)
+		tx.Observe(state.Source{}, at)
 		scope := tx.Scope("assume_role_unique_ip", role, state.Ref{Time: at})
 		scope.AddToStringSet("addresses", "203.0.113.1")
 		scope.Commit()

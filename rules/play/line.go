@@ -172,7 +172,12 @@ func (w *worker) event(ev *rules.Event, err error) bool {
 	for _, r := range unmatched {
 		w.page.reject(ev.At, int(index), r.Reason, r.Detail)
 	}
-	if len(w.matches) > 0 {
+	if len(w.matches) == 0 {
+		return w.turnPage()
+	}
+	if ahead, ok := w.line.options.Engine.Ahead(ev, w.line.options.Now); ok {
+		w.page.reject(ev.At, int(index), ahead.Reason, ahead.Detail)
+	} else {
 		w.page.match(ev, w.matches)
 	}
 	return w.turnPage()

@@ -43,6 +43,10 @@ type Options struct {
 	Decoders    int   // goroutines that decode; 0: one per processor
 	MaxAhead    int64 // bytes of records that may wait for evaluation, a batch that is larger alone; 0: DefaultMaxAhead
 
+	// Now bounds the times of events, together with the timestamps of their records:
+	// see rules.Engine.Ahead. Zero: the timestamps alone.
+	Now time.Time
+
 	// Alert is given each alert, with the event that completed it. Whether it
 	// is shown is the caller's affair: what an event does to the state, it has
 	// done.

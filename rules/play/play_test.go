@@ -81,6 +81,10 @@ func oneByOne(t fataler, records []Record) (w told, counts Counts) {
 			for _, r := range unmatched {
 				w.rejected(ev.At, int(index), r.Reason, r.Detail)
 			}
+			if ahead, ok := e.Ahead(ev, time.Time{}); ok && len(matches) > 0 {
+				w.rejected(ev.At, int(index), ahead.Reason, ahead.Detail)
+				return true
+			}
 			counts.Matches += int64(len(matches))
 			for len(matches) > 0 { // once in each shard
 				of := func(m rules.Match) int { return rules.ShardOf(m.Rule, m.Key, shards) }

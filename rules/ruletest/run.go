@@ -88,6 +88,9 @@ func (r *runner) step(ctx context.Context, s *step) (*Failure, error) {
 	for i := range s.times {
 		records := s.records
 		if records == nil {
+			if s.order != nil {
+				i = s.order[i]
+			}
 			records = [][]byte{r.make(s, i)}
 		}
 		for _, record := range records {
@@ -132,7 +135,7 @@ func (r *runner) feed(s *step, record []byte) error {
 		if failed = err; failed != nil {
 			return false
 		}
-		ev.At = state.Source{Topic: "cloudtrail", Offset: r.offset, Index: ev.At.Index}
+		ev.At = state.Source{Topic: "cloudtrail", Partition: s.partition, Offset: r.offset, Index: ev.At.Index}
 		if s.recordAt != unset {
 			ev.RecordTime = r.start.Add(s.recordAt)
 		}
@@ -152,6 +155,11 @@ func (r *runner) evaluate(ev *rules.Event) error {
 	if len(matches) > 0 {
 		o.key = strings.Clone(matches[0].Key)
 		r.key = o.key
+	}
+	if ahead, ok := r.engine.Ahead(ev, time.Time{}); ok && len(matches) > 0 {
+		o.verdict, o.reason, o.detail = string(rules.VerdictRejected), ahead.Reason, ahead.Detail
+		r.outcomes = append(r.outcomes, o)
+		return nil
 	}
 	tx := r.shard.Begin()
 	out := r.engine.Evaluate(ev, matches, tx)

@@ -3,7 +3,9 @@ package ruletest
 import (
 	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +26,9 @@ type step struct {
 	every    time.Duration
 	times    int
 	recordAt time.Duration // timestamp of the records; unset: none
+
+	partition int32 // of the input, that the records come in
+	order     []int // of the events, by their numbers; nil: as they happened
 
 	verdicts  []string // one for all events, or one each; nil: the rule must have looked
 	reason    rules.Reason
@@ -56,6 +61,8 @@ type stepText struct {
 	Every     time.Duration `param:"every" range:"0..36500d"`
 	Times     int           `param:"times" range:"1..10000"`
 	RecordAt  time.Duration `param:"record_at" range:"-36500d..36500d"`
+	Partition int           `param:"partition" range:"0..100000"`
+	Order     string        `param:"order"`
 	Event     *yaml.Node    `param:"event"`
 	EventFile string        `param:"event_file"`
 	Raw       *yaml.Node    `param:"raw"`
@@ -82,6 +89,8 @@ func (r *reader) step(node *yaml.Node, base object, last time.Duration) *step {
 	if under(node, "record_at") != nil {
 		s.recordAt = text.RecordAt
 	}
+	s.partition = int32(text.Partition)
+	r.order(s, text.Order, under(node, "order"))
 	if s.every > maxSpan/time.Duration(s.times) || s.lastAt() > maxSpan {
 		r.problem(node, "the step ends more than a hundred years after the test's start")
 		s.every, s.at = 0, 0
@@ -91,6 +100,24 @@ func (r *reader) step(node *yaml.Node, base object, last time.Duration) *step {
 	r.alerts(s, &text)
 	r.states(s, text.Expect)
 	return s
+}
+
+// order reads in which order the step's events come: as they happened, the last first, or
+// shuffled by a number.
+func (r *reader) order(s *step, text string, node *yaml.Node) {
+	word, seed, shuffled := strings.Cut(text, " ")
+	n, err := strconv.ParseUint(seed, 10, 32)
+	switch {
+	case text == "" || text == "forward":
+	case text == "backward":
+		for i := range s.times {
+			s.order = append(s.order, s.times-1-i)
+		}
+	case shuffled && word == "shuffled" && err == nil:
+		s.order = rand.New(rand.NewPCG(n, 0)).Perm(s.times)
+	default:
+		r.problem(node, "order is %q; it must be forward, backward, or shuffled and a number, such as: shuffled 1", text)
+	}
 }
 
 // target follows an alias to what it names.
@@ -123,7 +150,7 @@ func (r *reader) source(s *step, text *stepText, node *yaml.Node, base object) {
 		r.takeAway(s, under(node, "absent"))
 		return
 	}
-	extra := []string{"event", "absent", "at", "every"}
+	extra := []string{"event", "absent", "at", "every", "order"}
 	extra = slices.DeleteFunc(extra, func(name string) bool { return under(node, name) == nil })
 	switch {
 	case text.EventFile != "" && text.Raw != nil:
