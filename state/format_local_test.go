@@ -16,7 +16,7 @@ import (
 // A directory that the first release has written is opened by each later one, or, once
 // the local format is another, emptied for the changelog to fill.
 func TestFormatOfLocalState(t *testing.T) {
-	const dir = "testdata/format/local-3"
+	const dir = "testdata/format/local-4"
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && *update {
 		writeLocalState(t, dir)
 	}
@@ -81,7 +81,7 @@ func writeLocalState(t *testing.T, dir string) {
 	sc.AddToStringSet("ips", "192.0.2.1", "2001:db8::1")
 	sc.Suppress("assume_role_unique_ip:admin", time.Hour)
 	sc.Commit()
-	tx.Advance(Source{TopicID: [16]byte{1, 2}, Partition: 1, Offset: 39})
+	tx.Advance(Source{TopicID: [16]byte{1, 2}, Partition: 1, Epoch: 5, Offset: 39})
 	tx.SetWorkOffset(9)
 	tx.SetFingerprint([]byte("fingerprint"))
 	tx.PutMeta("identity", []byte("{}"))

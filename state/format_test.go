@@ -91,7 +91,7 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return fmt.Sprintf("work %d stream %s next number %d fingerprint %q", p.work, when(p.stream), p.next, p.fingerprint), err
 	case kindSource:
 		p, err := decodeSource(value)
-		return fmt.Sprintf("offset %d index %d", p.offset, p.index), err
+		return fmt.Sprintf("epoch %d offset %d index %d", p.epoch, p.offset, p.index), err
 	case kindMeta:
 		return fmt.Sprintf("%q", value[1:]), nil
 	}

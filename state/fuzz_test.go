@@ -139,7 +139,7 @@ func exampleChanges() []Change {
 	}{
 		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
 		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, []byte{1}},
-		{kindMeta, []byte("\x01value")}, {kindSource, sourcePosition{-1, 7}.append(nil)}, {kindPosition, p.append(nil)},
+		{kindMeta, []byte("\x01value")}, {kindSource, sourcePosition{-1, -1, 7}.append(nil)}, {kindPosition, p.append(nil)},
 		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
 	} {
 		k := named(v.kind)

@@ -254,16 +254,17 @@ func (m *machine) sweep(t *rapid.T) {
 
 func (m *machine) positions(t *rapid.T) {
 	src := state.Source{TopicID: [16]byte{byte(rapid.IntRange(1, 2).Draw(t, "topic"))}, Partition: 1,
-		Offset: int64(rapid.IntRange(0, 3).Draw(t, "offset")), Index: int32(rapid.IntRange(0, 1).Draw(t, "index"))}
+		Epoch: int32(rapid.IntRange(-1, 2).Draw(t, "epoch")), Offset: int64(rapid.IntRange(0, 3).Draw(t, "offset")), Index: int32(rapid.IntRange(0, 1).Draw(t, "index"))}
 	o := modelOrigin{src.TopicID[0], src.Partition}
 	last, ok := m.pending.sources[o]
-	want := !ok || src.Offset > last.offset || src.Offset == last.offset && src.Index > last.index
+	at := modelAt{src.Epoch, src.Offset, src.Index}
+	want := !ok || last.before(at)
 	if got := m.tx.Newer(src); got != want {
 		t.Fatalf("Newer(%v) = %t; want %t after %v", src, got, want, last)
 	}
 	if want {
 		m.tx.Advance(src)
-		m.pending.sources[o] = modelAt{src.Offset, src.Index}
+		m.pending.sources[o] = at
 	}
 	m.pending.work++
 	m.tx.SetWorkOffset(m.pending.work)
@@ -324,9 +325,10 @@ func (m *machine) check(t *rapid.T) {
 		t.Fatalf("Meta() = %q, %v; want %q", got, err, m.applied.meta["identity"])
 	}
 	for o, last := range m.pending.sources {
-		offset, index, ok := m.tx.Source([16]byte{o.topic}, o.partition)
-		if !ok || offset != last.offset || index != last.index {
-			t.Fatalf("Source(%v) = %d, %d, %t; want %v", o, offset, index, ok, last)
+		got, ok := m.tx.Source([16]byte{o.topic}, o.partition)
+		want := state.Source{TopicID: [16]byte{o.topic}, Partition: o.partition, Epoch: last.epoch, Offset: last.offset, Index: last.index}
+		if !ok || got != want {
+			t.Fatalf("Source(%v) = %v, %t; want %v", o, got, ok, want)
 		}
 	}
 	at := state.Ref{Time: later(epoch, m.pending.stream)}

@@ -33,8 +33,19 @@ type modelOrigin struct {
 }
 
 type modelAt struct {
+	epoch  int32
 	offset int64
 	index  int32
+}
+
+func (a modelAt) before(b modelAt) bool {
+	switch {
+	case a.epoch != b.epoch && a.epoch != -1 && b.epoch != -1:
+		return a.epoch < b.epoch
+	case a.offset != b.offset:
+		return a.offset < b.offset
+	}
+	return a.index < b.index
 }
 
 type modelValue struct {

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -60,12 +61,14 @@ type origin struct {
 }
 
 type sourcePosition struct {
+	epoch  int32
 	offset int64
 	index  int32
 }
 
 func (p sourcePosition) append(dst []byte) []byte {
-	dst = binary.AppendVarint(append(dst, formatVersion), p.offset)
+	dst = binary.AppendVarint(append(dst, formatVersion), int64(p.epoch))
+	dst = binary.AppendVarint(dst, p.offset)
 	return binary.AppendVarint(dst, int64(p.index))
 }
 
@@ -74,7 +77,7 @@ func decodeSource(value []byte) (sourcePosition, error) {
 	if err != nil {
 		return sourcePosition{}, err
 	}
-	p := sourcePosition{offset: r.varint(), index: r.int32()}
+	p := sourcePosition{epoch: r.int32(), offset: r.varint(), index: r.int32()}
 	return p, r.close()
 }
 
@@ -88,10 +91,18 @@ func (t *Tx) source(o origin) (sourcePosition, bool) {
 
 // Newer tells whether src comes after the last source of its (TopicID,
 // Partition), by this Tx's own Advance too. What is not newer has been
-// evaluated before.
+// evaluated before. Where one of the two epochs is not known, (Offset, Index)
+// decides.
 func (t *Tx) Newer(src Source) bool {
 	last, ok := t.source(origin{src.TopicID, src.Partition})
-	return !ok || src.Offset > last.offset || src.Offset == last.offset && src.Index > last.index
+	return !ok || last.before(sourcePosition{src.Epoch, src.Offset, src.Index})
+}
+
+func (p sourcePosition) before(q sourcePosition) bool {
+	if p.epoch >= 0 && q.epoch >= 0 && p.epoch != q.epoch {
+		return p.epoch < q.epoch
+	}
+	return cmp.Or(cmp.Compare(p.offset, q.offset), cmp.Compare(p.index, q.index)) < 0
 }
 
 // Advance remembers src as the last source of its (TopicID, Partition).
@@ -101,13 +112,14 @@ func (t *Tx) Advance(src Source) {
 	if _, ok := t.sources[o]; !ok {
 		t.grow(1, 32)
 	}
-	t.sources[o] = sourcePosition{src.Offset, src.Index}
+	t.sources[o] = sourcePosition{src.Epoch, src.Offset, src.Index}
 }
 
-// Source gives the last source of an input partition; not ok: none yet.
-func (t *Tx) Source(topicID [16]byte, partition int32) (offset int64, index int32, ok bool) {
+// Source gives the last source of an input partition, without its Topic; not ok: none
+// yet.
+func (t *Tx) Source(topicID [16]byte, partition int32) (last Source, ok bool) {
 	p, ok := t.source(origin{topicID, partition})
-	return p.offset, p.index, ok
+	return Source{TopicID: topicID, Partition: partition, Epoch: p.epoch, Offset: p.offset, Index: p.index}, ok
 }
 
 // SetWorkOffset sets the next offset of the work partition.

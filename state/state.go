@@ -22,11 +22,15 @@ import (
 )
 
 // Source is where an event stands in the input. Sources of one (TopicID,
-// Partition) are ordered by (Offset, Index).
+// Partition) are ordered by (Epoch, Offset, Index): when a log loses its end and is
+// written anew from there, its new records stand at offsets that were taken before,
+// but in a later epoch (KIP-320). Evidence keeps a Source without its TopicID and
+// its Epoch.
 type Source struct {
 	Topic     string
 	TopicID   [16]byte // Kafka's id of the topic: a topic made again has another
 	Partition int32
+	Epoch     int32 // of the leader that wrote the record's batch; -1: not known
 	Offset    int64
 	Index     int32 // of the event within the record
 }

@@ -66,7 +66,7 @@ type Store struct {
 
 // localFormat is the version of what is in the directory and not in the
 // changelog: index entries, markers, and the shard number before each key.
-const localFormat = 3
+const localFormat = 4
 
 // storeShard is a shard number that no shard has; its range is the Store's own.
 const storeShard = 0xffff

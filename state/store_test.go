@@ -30,11 +30,11 @@ func TestOpenRefusesANewerFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(db.Set([]byte{0xff, 0xff, 'f'}, []byte{4}, pebble.Sync), db.Close()); err != nil {
+	if err := errors.Join(db.Set([]byte{0xff, 0xff, 'f'}, []byte{5}, pebble.Sync), db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = state.Open(state.Options{Dir: "state", FS: fs})
-	if err == nil || !strings.Contains(err.Error(), "local format 4") {
+	if err == nil || !strings.Contains(err.Error(), "local format 5") {
 		t.Errorf("Open of a newer format = %v; want an error that names it", err)
 	}
 	if _, again := state.Open(state.Options{Dir: "state", FS: fs}); again == nil || again.Error() != err.Error() {

@@ -232,3 +232,46 @@ func TestSuppress(t *testing.T) {
 		})
 	}
 }
+
+// A log that has lost its end and was written anew holds other events at offsets
+// that were evaluated, in a later leader epoch. To take those for repeats would lose
+// them (KIP-320); to take what was read before the loss for new would count it twice.
+func TestNewerByLeaderEpoch(t *testing.T) {
+	at := func(epoch int32, offset int64, index int32) state.Source {
+		return state.Source{TopicID: [16]byte{1}, Partition: 2, Epoch: epoch, Offset: offset, Index: index}
+	}
+	for name, c := range map[string]struct {
+		last, src state.Source
+		want      bool
+	}{
+		"written anew, lower offset":         {at(1, 199, 3), at(2, 100, 0), true},
+		"written anew, same offset":          {at(1, 199, 3), at(2, 199, 3), true},
+		"from before the loss, again":        {at(2, 100, 0), at(1, 150, 0), false},
+		"from before the loss, not yet read": {at(2, 100, 0), at(1, 250, 0), false},
+		"first epoch":                        {at(0, 7, 0), at(0, 8, 0), true},
+		"first epoch, again":                 {at(0, 7, 0), at(0, 7, 0), false},
+		"next event of the record":           {at(3, 7, 0), at(3, 7, 1), true},
+		"epoch unknown, behind":              {at(3, 7, 1), at(-1, 8, 0), true},
+		"epoch unknown, again":               {at(3, 7, 1), at(-1, 7, 1), false},
+		"epoch of the last one unknown":      {at(-1, 7, 1), at(3, 6, 0), false},
+		"neither epoch known":                {at(-1, 7, 1), at(-1, 7, 2), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := openShard(t)
+			tx := h.Begin()
+			tx.Advance(c.last)
+			if got := tx.Newer(c.src); got != c.want {
+				t.Errorf("Newer(%+v) = %t; want %t after %+v", c.src, got, c.want, c.last)
+			}
+			apply(t, h, tx)
+			tx = h.Begin()
+			defer tx.Discard()
+			if got, ok := tx.Source([16]byte{1}, 2); !ok || got != c.last {
+				t.Errorf("Source() = %+v, %t after Apply; want %+v", got, ok, c.last)
+			}
+			if got := tx.Newer(c.src); got != c.want {
+				t.Errorf("Newer(%+v) = %t after Apply; want %t after %+v", c.src, got, c.want, c.last)
+			}
+		})
+	}
+}
