@@ -25,6 +25,7 @@ func TestFormatOfWork(t *testing.T) {
 		"two pairs":             func(*work) {},
 		"no timestamp":          func(w *work) { w.recordTime = -1 },
 		"first position":        func(w *work) { w.source = state.Source{Topic: "t"} },
+		"no leader epoch":       func(w *work) { w.source.Epoch = -1 },
 		"no pairs and no event": func(w *work) { w.pairs, w.event = nil, nil },
 	} {
 		w := sampleWork()
@@ -43,8 +44,8 @@ func meaningOfWork(s formattest.Sample) (string, error) {
 	all, err := worksOf(entries{}, s.Bytes)
 	var b strings.Builder
 	for _, w := range all {
-		fmt.Fprintf(&b, "%s %x partition %d offset %d index %d, recorded %d, for %q: %s\n",
-			w.source.Topic, w.source.TopicID, w.source.Partition, w.source.Offset, w.source.Index, w.recordTime, w.pairs, w.event)
+		fmt.Fprintf(&b, "%s %x partition %d epoch %d offset %d index %d, recorded %d, for %q: %s\n",
+			w.source.Topic, w.source.TopicID, w.source.Partition, w.source.Epoch, w.source.Offset, w.source.Index, w.recordTime, w.pairs, w.event)
 	}
 	return strings.TrimSpace(b.String()), err
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"trailhound/rules"
 	"trailhound/state"
@@ -27,7 +28,7 @@ type work struct {
 
 // appendHead encodes w behind dst, but for the event, which comes last:
 //
-//	topic id (16) | topic | partition | offset | index | record time | pairs: n × (rule, key) | event
+//	topic id (16) | topic | partition | leader epoch | offset | index | record time | pairs: n × (rule, key) | event
 //
 // where numbers are varints, strings carry their length before them and the
 // event takes the rest of the entry.
@@ -35,6 +36,7 @@ func (w *work) appendHead(dst []byte) []byte {
 	dst = append(dst, w.source.TopicID[:]...)
 	dst = appendString(dst, w.source.Topic)
 	dst = binary.AppendUvarint(dst, uint64(w.source.Partition))
+	dst = binary.AppendVarint(dst, int64(w.source.Epoch))
 	dst = binary.AppendUvarint(dst, uint64(w.source.Offset))
 	dst = binary.AppendUvarint(dst, uint64(w.source.Index))
 	dst = binary.AppendVarint(dst, w.recordTime)
@@ -49,7 +51,7 @@ func (w *work) appendHead(dst []byte) []byte {
 // size is the number of bytes of a work record that holds nothing else, to within a few:
 // it takes the numbers for as long as they can be.
 func (w *work) size() int {
-	n := bundleHead + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 7*binary.MaxVarintLen64
+	n := bundleHead + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 8*binary.MaxVarintLen64
 	for i := range w.pairs {
 		n += len(w.pairs[i].Rule) + len(w.pairs[i].Key) + 2*binary.MaxVarintLen64
 	}
@@ -69,6 +71,7 @@ func (w *work) decode(b []byte, names *interner) error {
 	copy(w.source.TopicID[:], r.bytes(len(w.source.TopicID)))
 	w.source.Topic = names.get(r.string())
 	w.source.Partition = int32(r.uvarint(1<<31 - 1))
+	w.source.Epoch = r.epoch()
 	w.source.Offset = int64(r.uvarint(1<<63 - 1))
 	w.source.Index = int32(r.uvarint(1<<31 - 1))
 	w.recordTime = r.varint()
@@ -122,6 +125,16 @@ func (r *workReader) varint() int64 {
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+// epoch reads a leader epoch; noEpoch is one that is not known.
+func (r *workReader) epoch() int32 {
+	v := r.varint()
+	if v < noEpoch || v > math.MaxInt32 {
+		r.short, r.b = true, nil
+		return 0
+	}
+	return int32(v)
 }
 
 func (r *workReader) string() []byte {

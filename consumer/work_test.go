@@ -47,7 +47,7 @@ func worksOf(e entries, value []byte) ([]work, error) {
 
 func sampleWork() work {
 	return work{
-		source:     state.Source{Topic: "cloudtrail", TopicID: [16]byte{1, 2, 3}, Partition: 7, Offset: 1 << 40, Index: 3},
+		source:     state.Source{Topic: "cloudtrail", TopicID: [16]byte{1, 2, 3}, Partition: 7, Epoch: 12, Offset: 1 << 40, Index: 3},
 		recordTime: 1772359200123,
 		pairs:      []rules.Match{{Rule: "access_denied", Key: "arn:aws:iam::111122223333:user/alice"}, {Rule: "own", Key: "\x00\xff"}},
 		event:      []byte(`{"eventVersion":"1.10"}`),
