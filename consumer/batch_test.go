@@ -45,7 +45,7 @@ func TestBatchIsFull(t *testing.T) {
 			defer d.drop()
 			for n := 0; !d.full(); n++ {
 				w := work{
-					source: state.Source{Topic: "t", Offset: int64(n)}, recordTime: -1,
+					source: state.Source{Topic: "t", TopicID: [16]byte{1}, Offset: int64(n)}, recordTime: -1,
 					pairs: []rules.Match{{Rule: rules.AssumeRoleUniqueIPID, Key: c.role(n)}},
 					event: fmt.Appendf(nil, `{"eventVersion":"1.10","eventID":"%d","eventTime":"2026-03-01T12:00:00Z","eventName":"AssumeRole","sourceIPAddress":%q,"requestParameters":{"roleArn":%q},"body":%q}`,
 						n, c.address(n), c.role(n), c.body(n)),

@@ -143,7 +143,7 @@ func TestDetectorCommitsInTheMiddleOfARecord(t *testing.T) {
 	var all []work
 	for n := range size {
 		all = append(all, work{
-			source: state.Source{Topic: "t", Offset: int64(n)}, recordTime: -1, pairs: []rules.Match{{Rule: rules.AssumeRoleUniqueIPID, Key: "arn:r"}},
+			source: state.Source{Topic: "t", TopicID: [16]byte{1}, Offset: int64(n)}, recordTime: -1, pairs: []rules.Match{{Rule: rules.AssumeRoleUniqueIPID, Key: "arn:r"}},
 			event: fmt.Appendf(nil, `{"eventVersion":"1.10","eventID":"%d","eventTime":"2026-03-01T12:00:00Z","eventName":"AssumeRole","sourceIPAddress":"192.0.2.%d","requestParameters":{"roleArn":"arn:r"}}`, n, n),
 		})
 	}

@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -40,7 +39,7 @@ func (s *Service) commit(ctx context.Context) error {
 	for topic, moved := range s.moved() {
 		offsets := make(map[int32]group.Offset, len(moved))
 		for partition, m := range moved {
-			offsets[partition] = group.Offset{At: m.at, Metadata: m.metadata}
+			offsets[partition] = m.Offset
 		}
 		if err := s.member.Commit(ctx, topic, offsets); err != nil {
 			failed = append(failed, err)
@@ -48,7 +47,7 @@ func (s *Service) commit(ctx context.Context) error {
 		}
 		s.mu.Lock()
 		for _, m := range moved {
-			*m.committed = m.at
+			*m.committed = m.At
 		}
 		s.mu.Unlock()
 	}
@@ -57,8 +56,8 @@ func (s *Service) commit(ctx context.Context) error {
 
 // movement is a position to commit, and where to note that it was.
 type movement struct {
-	at        int64
-	metadata  string
+	group.Offset
+
 	committed *int64
 }
 
@@ -67,7 +66,7 @@ func (s *Service) moved() map[string]map[int32]movement {
 	defer s.mu.Unlock()
 	out := make(map[string]map[int32]movement)
 	put := func(topic string, partition int32, m movement) {
-		if *m.committed == m.at {
+		if *m.committed == m.At {
 			return
 		}
 		if out[topic] == nil {
@@ -76,17 +75,17 @@ func (s *Service) moved() map[string]map[int32]movement {
 		out[topic][partition] = m
 	}
 	for k, p := range s.positions {
-		put(k.topic, k.partition, movement{p.position(), hex.EncodeToString(p.topicID[:]), &p.committed})
+		put(k.topic, k.partition, movement{inputOffset(p.reached(), p.topicID), &p.committed})
 	}
 	for n, st := range s.shards {
 		if st.ready.Load() {
-			put(s.App.WorkTopic(), int32(n), movement{st.work.Load(), "", &st.shown})
+			put(s.App.WorkTopic(), int32(n), movement{group.Offset{At: st.work.Load(), LeaderEpoch: noEpoch}, &st.shown})
 		}
 	}
 	return out
 }
 
 // commitOne commits the position of one input partition.
-func (s *Service) commitOne(ctx context.Context, k inputKey, at int64, topicID [16]byte) error {
-	return s.member.Commit(ctx, k.topic, map[int32]group.Offset{k.partition: {At: at, Metadata: hex.EncodeToString(topicID[:])}})
+func (s *Service) commitOne(ctx context.Context, k inputKey, at logPosition, topicID [16]byte) error {
+	return s.member.Commit(ctx, k.topic, map[int32]group.Offset{k.partition: inputOffset(at, topicID)})
 }

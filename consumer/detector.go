@@ -232,7 +232,7 @@ func (d *detector) follow(ctx context.Context, at int64) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
 	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards), log: d.log, tries: d.status.reading}
-	in.start(fetching, at)
+	in.start(fetching, logPosition{at, noEpoch})
 	for f := range in.full {
 		if err := d.consume(ctx, &in, f); err != nil {
 			return err
@@ -240,6 +240,9 @@ func (d *detector) follow(ctx context.Context, at int64) error {
 	}
 	if ctx.Err() != nil {
 		return nil
+	}
+	if diverged, ok := errors.AsType[*wire.DivergedError](in.err); ok {
+		return &changelog.StopError{Sentence: fmt.Sprintf("%v: work that was written was lost; unclean.leader.election.enable must be false for the topic, and min.insync.replicas at least 2", diverged)}
 	}
 	return in.err
 }

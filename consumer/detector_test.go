@@ -93,7 +93,7 @@ func (s *stand) run(d *detector) (stop func()) {
 func (s *stand) put() {
 	s.Helper()
 	w := work{
-		source: state.Source{Topic: "t", Offset: 7}, recordTime: -1,
+		source: state.Source{Topic: "t", TopicID: [16]byte{1}, Offset: 7}, recordTime: -1,
 		pairs: []rules.Match{{Rule: rules.AssumeRoleUniqueIPID, Key: "arn:r"}},
 		event: []byte(`{"eventVersion":"1.10","eventID":"a","eventTime":"2026-03-01T12:00:00Z","eventName":"AssumeRole","sourceIPAddress":"192.0.2.1","requestParameters":{"roleArn":"arn:r"}}`),
 	}

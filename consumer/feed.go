@@ -60,9 +60,10 @@ const fetchAhead = 2
 // been on the way.
 const damagedTries = 5
 
-// start begins to fetch at offset in a goroutine of its own that ends with ctx
-// or at an error that repeating cannot mend (see lasting).
-func (f *feed) start(ctx context.Context, offset int64) {
+// start begins to fetch in a goroutine of its own that ends with ctx or at an error
+// that repeating cannot mend (see lasting). Each fetch asks the broker to check that
+// the log still holds what the one before has brought.
+func (f *feed) start(ctx context.Context, at logPosition) {
 	f.full = make(chan *wire.Fetched, fetchAhead)
 	f.empty = make(chan *wire.Fetched, fetchAhead)
 	for range fetchAhead {
@@ -73,11 +74,11 @@ func (f *feed) start(ctx context.Context, offset int64) {
 	}
 	go func() {
 		defer close(f.full)
-		f.err = f.run(ctx, offset)
+		f.err = f.run(ctx, at)
 	}()
 }
 
-func (f *feed) run(ctx context.Context, offset int64) error {
+func (f *feed) run(ctx context.Context, at logPosition) error {
 	for {
 		var into *wire.Fetched
 		select {
@@ -85,19 +86,20 @@ func (f *feed) run(ctx context.Context, offset int64) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := f.fetch(ctx, offset, into); err != nil {
+		if err := f.fetch(ctx, at, into); err != nil {
 			return err
 		}
-		offset = into.Next
+		at = logPosition{into.Next, into.LastEpoch}
 		f.full <- into // never blocks: there are no more buffers than places
 	}
 }
 
 // fetch repeats one fetch until it succeeds, ctx ends, or repeating cannot help.
-func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) error {
+func (f *feed) fetch(ctx context.Context, at logPosition, into *wire.Fetched) error {
 	for damaged := 0; ; {
 		err := f.client.Fetch(ctx, wire.FetchRequest{
-			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, Offset: offset, ReadCommitted: f.readCommitted,
+			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, ReadCommitted: f.readCommitted,
+			Offset: at.offset, Verify: true, LastEpoch: at.epoch,
 			MaxWait: fetchWait, MinBytes: 1, MaxBytes: f.bytes,
 		}, into)
 		if err == nil {
@@ -116,7 +118,7 @@ func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) erro
 		if _, denied := errors.AsType[*wire.DeniedError](err); lasting(err) || denied && f.watched {
 			return err
 		}
-		f.tries.failed(&f.log, err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", offset).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
+		f.tries.failed(&f.log, err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", at.offset).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
 		if f.tries.sleep(ctx) != nil {
 			return ctx.Err()
 		}
@@ -124,8 +126,11 @@ func (f *feed) fetch(ctx context.Context, offset int64, into *wire.Fetched) erro
 }
 
 // lasting says whether fetching again would give the same error: the offset is
-// gone, or another topic has the name.
+// gone, other records stand below it, or another topic has the name.
 func lasting(err error) bool {
+	if _, diverged := errors.AsType[*wire.DivergedError](err); diverged {
+		return true
+	}
 	return errors.Is(err, kafka.OffsetOutOfRange) || errors.Is(err, kafka.UnknownTopicID) || errors.Is(err, kafka.InconsistentTopicID)
 }
 

@@ -24,8 +24,11 @@ func TestFormatOfWork(t *testing.T) {
 	for name, change := range map[string]func(*work){
 		"two pairs":             func(*work) {},
 		"no timestamp":          func(w *work) { w.recordTime = -1 },
-		"first position":        func(w *work) { w.source = state.Source{Topic: "t"} },
-		"no pairs and no event": func(w *work) { w.pairs, w.event = nil, nil },
+		"first position":        func(w *work) { w.source = state.Source{Topic: "t", TopicID: [16]byte{1}} },
+		"no leader epoch":       func(w *work) { w.source.Epoch = -1 },
+		"mark":                  func(w *work) { w.pairs, w.event, w.newest, w.idle = nil, nil, 1772359200e9, true },
+		"mark without a time":   func(w *work) { w.pairs, w.event, w.newest = nil, nil, noNewest },
+		"rewind":                func(w *work) { *w = work{rewind: 1772359200e9} },
 	} {
 		w := sampleWork()
 		change(&w)
@@ -43,8 +46,11 @@ func meaningOfWork(s formattest.Sample) (string, error) {
 	all, err := worksOf(entries{}, s.Bytes)
 	var b strings.Builder
 	for _, w := range all {
-		fmt.Fprintf(&b, "%s %x partition %d offset %d index %d, recorded %d, for %q: %s\n",
-			w.source.Topic, w.source.TopicID, w.source.Partition, w.source.Offset, w.source.Index, w.recordTime, w.pairs, w.event)
+		if w.isMark() {
+			fmt.Fprintf(&b, "newest %d idle %t rewind %d: ", w.newest, w.idle, w.rewind)
+		}
+		fmt.Fprintf(&b, "%s %x partition %d epoch %d offset %d index %d, recorded %d, for %q: %s\n",
+			w.source.Topic, w.source.TopicID, w.source.Partition, w.source.Epoch, w.source.Offset, w.source.Index, w.recordTime, w.pairs, w.event)
 	}
 	return strings.TrimSpace(b.String()), err
 }

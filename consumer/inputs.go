@@ -52,22 +52,22 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 	r := &router{
 		in: in, engine: s.Engine, lanes: s.lanes, deadLetters: s.dead,
 		acceptLoss: s.Accept.Loss, mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
-		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start), marks: newTimeMarks(len(s.lanes)),
+		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.lanes)),
 		feed: feed{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions()), readCommitted: true,
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)),
 		},
 	}
 	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &s.unpacking
-	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start, reading: r.feed.tries}) {
+	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start.offset, reading: r.feed.tries}) {
 		return ctx.Err()
 	}
-	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start).Str("event", "input_opened").Msg("reading input")
+	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start.offset).Str("event", "input_opened").Msg("reading input")
 	err = r.run(ctx)
 	if lasting(err) {
 		// What opens the partition again starts from the committed offset: it must
 		// see how far this router has come, and of which topic.
-		return errors.Join(err, s.commitOne(ctx, k, r.progress.position(), in.topicID))
+		return errors.Join(err, s.commitOne(ctx, k, r.progress.reached(), in.topicID))
 	}
 	return err
 }
@@ -106,36 +106,44 @@ func (s *Service) follow(ctx context.Context, k inputKey, p *position) bool {
 
 // open decides where to start in an input partition, and has it committed
 // before anything is produced (PROTOCOL R1, R4).
-func (s *Service) open(ctx context.Context, k inputKey) (input, int64, error) {
-	in := input{topic: k.topic, partition: k.partition}
+func (s *Service) open(ctx context.Context, k inputKey) (input, logPosition, error) {
+	in, none := input{topic: k.topic, partition: k.partition}, logPosition{}
 	meta, err := s.Client.Topics(ctx, k.topic)
 	if err != nil {
-		return in, 0, err
+		return in, none, err
 	}
 	if err := meta[k.topic].Err; err != nil {
-		return in, 0, fmt.Errorf("look up input topic %s: %w", k.topic, err)
+		return in, none, fmt.Errorf("look up input topic %s: %w", k.topic, err)
 	}
 	in.topicID = meta[k.topic].ID
 	committed, err := s.member.Committed(ctx, k.topic, []int32{k.partition})
 	if err != nil {
-		return in, 0, err
+		return in, none, err
 	}
 	was, ok := committed[k.partition]
 	if !ok {
 		was.At = -1
 	}
+	held, err := s.verify(ctx, in, was, meta[k.topic])
+	if err != nil {
+		return in, none, err
+	}
 	first, end, err := topic.Bounds(ctx, s.Client, k.topic, k.partition)
 	if err != nil {
-		return in, 0, err
+		return in, none, err
 	}
-	at, err := s.start(in, was, first, end)
+	at, err := s.start(in, held, first, end)
 	if err != nil {
-		return in, 0, err
+		return in, none, err
+	}
+	start := logPosition{at, noEpoch}
+	if at == held.At {
+		start.epoch = held.LeaderEpoch
 	}
 	if was.At != at || was.Metadata != hex.EncodeToString(in.topicID[:]) {
-		return in, at, s.commitOne(ctx, k, at, in.topicID)
+		return in, start, s.commitOne(ctx, k, start, in.topicID)
 	}
-	return in, at, nil
+	return in, start, nil
 }
 
 // start returns the offset at which to go on, given the group's committed offset
@@ -183,9 +191,10 @@ func (s *Service) startLatest(ctx context.Context) error {
 // commitEnds commits the ends of all input partitions in one request, unless the
 // group has offsets or is at work already: then somebody else has done it.
 func (s *Service) commitEnds(ctx context.Context) error {
-	req := kafka.OffsetCommitRequest{GroupID: s.App.ID, GenerationID: -1, Topics: make(map[string][]kafka.OffsetCommit)}
+	ends := make(map[string]map[int32]group.Offset)
 	for _, name := range s.App.Inputs {
 		info := s.topics[name]
+		ends[name] = make(map[int32]group.Offset)
 		partitions := make([]int32, len(info.Partitions))
 		for i, p := range info.Partitions {
 			partitions[i] = p.Index
@@ -193,9 +202,7 @@ func (s *Service) commitEnds(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			req.Topics[name] = append(req.Topics[name], kafka.OffsetCommit{
-				Partition: int(p.Index), Offset: end, Metadata: hex.EncodeToString(info.ID[:]),
-			})
+			ends[name][p.Index] = inputOffset(logPosition{end, noEpoch}, info.ID)
 		}
 		committed, err := s.member.Committed(ctx, name, partitions)
 		if err != nil {
@@ -207,16 +214,9 @@ func (s *Service) commitEnds(ctx context.Context) error {
 			}
 		}
 	}
-	res, err := s.Client.Kafka().OffsetCommit(ctx, &req)
-	if err != nil {
+	err := s.member.SetOffsets(ctx, ends)
+	if err != nil && !errors.Is(err, kafka.UnknownMemberId) && !errors.Is(err, kafka.RebalanceInProgress) {
 		return fmt.Errorf("commit the ends of the inputs, to start there: %w", err)
-	}
-	for name, partitions := range res.Topics {
-		for _, p := range partitions {
-			if p.Error != nil && !errors.Is(p.Error, kafka.UnknownMemberId) && !errors.Is(p.Error, kafka.RebalanceInProgress) {
-				return fmt.Errorf("commit the end of %s partition %d, to start there: %w", name, p.Partition, p.Error)
-			}
-		}
 	}
 	return nil
 }

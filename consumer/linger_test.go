@@ -159,8 +159,8 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 }
 
 func TestRouterTellsTheAgeOfARecord(t *testing.T) {
-	r := router{progress: newProgress(0), at: &wire.Record{Offset: 7, Timestamp: 5000}}
-	if got, want := r.origin(), (origin{r.progress, 7, 5000}); got != want {
+	r := router{progress: newProgress(0), at: &wire.Record{Offset: 7, Epoch: 4, LastEpoch: 3, Timestamp: 5000}}
+	if got, want := r.origin(), (origin{r.progress, 7, 3, 5000}); got != want {
 		t.Errorf("origin() = %v; want %v", got, want)
 	}
 }

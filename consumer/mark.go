@@ -17,6 +17,16 @@ const (
 	// gets no events of: from there it is read when the group's offsets have expired
 	// (PROTOCOL R7).
 	markEvery = 10 * time.Minute
+
+	// busyEvery is the same while a backlog is read. A former router of the partition may
+	// have told the shards, further on, that it was idle: what is told before that place is
+	// dropped as a repeat, and told again behind it.
+	busyEvery = 10 * time.Second
+
+	// The index of a mark stands behind all events of its record. A partition may become
+	// idle where it was busy without a record more.
+	busyIndex = math.MaxInt32 - 1
+	idleIndex = math.MaxInt32
 )
 
 // timeMarks tell the shards of the event time of one input partition, in band
@@ -25,6 +35,7 @@ const (
 type timeMarks struct {
 	newest int64 // event time, Unix nanoseconds; noNewest: no event yet
 	idle   bool  // the router stands at the end of the log
+	busy   bool  // a backlog is read
 	shards []marked
 }
 
@@ -58,34 +69,42 @@ func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 	case m.newest != noNewest && (t.newest == noNewest || m.newest-t.newest >= int64(markStep)):
 		return true
 	}
-	return next != t.at && now.Sub(t.when) >= markEvery
+	every := markEvery
+	if m.busy {
+		every = busyEvery
+	}
+	return next != t.at && now.Sub(t.when) >= every
 }
 
 // mark sends a mark to each shard that has to be told, with all records below next handed
 // on. A router is idle once it has fetched nothing at the end of the log, and is no more when
 // more is left behind a fetch than came with it: between the two, a partition is alive.
-func (r *router) mark(next, end int64, empty bool, now time.Time) {
+func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	m := &r.marks
 	switch {
-	case empty && next >= end:
-		m.idle = true
-	case next < end:
-		m.idle = false
+	case empty && next.offset >= end:
+		m.idle, m.busy = true, false
+	case next.offset < end:
+		m.idle, m.busy = false, true
 	}
-	if next == 0 {
+	if next.offset == 0 {
 		return // nothing was ever read: a partition that is not known holds nothing back
 	}
 	for shard := range m.shards {
 		t := &m.shards[shard]
-		if r.err != nil || !t.due(m, next, now) {
+		if r.err != nil || !t.due(m, next.offset, now) {
 			continue
 		}
+		index := int32(busyIndex)
+		if m.idle {
+			index = idleIndex
+		}
 		w := work{
-			source:     state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Epoch: r.epoch, Offset: next - 1, Index: math.MaxInt32},
+			source:     state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Epoch: next.epoch, Offset: next.offset - 1, Index: index},
 			recordTime: r.stamp, newest: m.newest, idle: m.idle,
 		}
 		r.head = w.appendHead(r.head[:0])
-		r.err = r.lanes[shard].addWork(r.ctx, origin{r.progress, next - 1, r.stamp}, r.head, nil)
-		*t = marked{told: true, newest: m.newest, idle: m.idle, at: next, when: now}
+		r.err = r.lanes[shard].addWork(r.ctx, origin{r.progress, next.offset, next.epoch, r.stamp}, r.head, nil)
+		*t = marked{told: true, newest: m.newest, idle: m.idle, at: next.offset, when: now}
 	}
 }

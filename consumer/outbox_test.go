@@ -52,7 +52,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 		if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
 			t.Fatalf("add(%d) = %v; want nil", i, err)
 		}
-		p.handed(int64(i)+1, 0)
+		p.handed(logPosition{int64(i) + 1, noEpoch}, 0)
 		if i%500 == 0 {
 			checkPosition(t, brokers, topic, p)
 		}

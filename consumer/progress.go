@@ -9,29 +9,40 @@ import (
 // acknowledged in every lane that it went to (PROTOCOL R1, R2).
 type progress struct {
 	mu          sync.Mutex
-	read        int64             // every record below it has been handed to the lanes
-	left        int64             // records behind it, when it was read
-	outstanding map[*parcel]int64 // parcels with records of this router, and the first offset of each
+	read        logPosition             // every record below it has been handed to the lanes
+	left        int64                   // records behind it, when it was read
+	outstanding map[*parcel]logPosition // parcels with records of this router, and the first one of each
 }
 
 func newProgress(start int64) *progress {
-	return &progress{read: start, outstanding: make(map[*parcel]int64)}
+	return &progress{read: logPosition{start, noEpoch}, outstanding: make(map[*parcel]logPosition)}
+}
+
+// behind sets the leader epoch of what lies before the start.
+func (p *progress) behind(epoch int32) *progress {
+	p.read.epoch = epoch
+	return p
 }
 
 // position returns the offset that may be committed.
-func (p *progress) position() int64 {
+func (p *progress) position() int64 { return p.reached().offset }
+
+// reached returns the position that may be committed.
+func (p *progress) reached() logPosition {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.read
 	for _, first := range p.outstanding {
-		at = min(at, first)
+		if first.offset < at.offset {
+			at = first
+		}
 	}
 	return at
 }
 
 // handed notes that every record below next has been handed to the lanes, and how
 // many there are behind it.
-func (p *progress) handed(next, left int64) {
+func (p *progress) handed(next logPosition, left int64) {
 	p.mu.Lock()
 	p.read, p.left = next, left
 	p.mu.Unlock()
@@ -48,6 +59,7 @@ func (p *progress) lag() int64 {
 type origin struct {
 	router *progress
 	offset int64
+	epoch  int32 // leader epoch of what lies before it in the log; noEpoch: not known
 	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
 }
 
@@ -70,7 +82,7 @@ func (c *parcel) note(from origin, now time.Time) {
 	}
 	c.owners[p] = struct{}{}
 	p.mu.Lock()
-	p.outstanding[c] = from.offset
+	p.outstanding[c] = logPosition{from.offset, from.epoch}
 	p.mu.Unlock()
 }
 

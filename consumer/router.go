@@ -42,8 +42,7 @@ type router struct {
 
 	progress *progress
 	marks    timeMarks
-	epoch    int32     // leader epoch of the last record
-	stamp    int64     // its timestamp; -1: none
+	stamp    int64     // timestamp of the last record; -1: none
 	now      time.Time // of the fetch at hand: the clock that bounds the times of events
 	matches  []rules.Match
 	work     work
@@ -65,15 +64,18 @@ type router struct {
 // held good events; leaving it out is a loss that somebody must accept.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield = ctx, r.event
-	for at := r.progress.position(); ; {
+	for at := r.progress.reached(); ; {
 		err := r.read(ctx, at)
 		var corrupt *wire.CorruptError
+		var diverged *wire.DivergedError
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case errors.As(err, &diverged) && !r.acceptLoss:
+			return cutBack(diverged)
 		case !errors.As(err, &corrupt):
 			return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, err)
-		case corrupt.Next <= at:
+		case corrupt.Next <= at.offset:
 			return &changelog.StopError{Sentence: fmt.Sprintf("input %v; where the next batch begins is not known: let a replica that is whole become leader, or move the group's offset behind it", corrupt)}
 		case corrupt.Damaged && !r.acceptLoss:
 			return &changelog.StopError{Sentence: fmt.Sprintf("input %v; let a replica that is whole become leader, or start once with --accept-loss to go on without offsets %d to %d", corrupt, corrupt.Offset, corrupt.Next-1)}
@@ -81,12 +83,12 @@ func (r *router) run(ctx context.Context) error {
 		if err := r.leaveOut(corrupt); err != nil {
 			return nil
 		}
-		at = corrupt.Next
+		at = logPosition{corrupt.Next, noEpoch}
 	}
 }
 
 // read routes from an offset on until ctx ends or a fetch fails for good.
-func (r *router) read(ctx context.Context, at int64) error {
+func (r *router) read(ctx context.Context, at logPosition) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	in := r.feed
@@ -102,10 +104,11 @@ func (r *router) read(ctx context.Context, at int64) error {
 		if r.err != nil {
 			return r.err
 		}
-		if r.mark(f.Next, f.HighWatermark, empty, r.now); r.err != nil {
+		next := logPosition{f.Next, f.LastEpoch}
+		if r.mark(next, f.HighWatermark, empty, r.now); r.err != nil {
 			return r.err
 		}
-		r.progress.handed(f.Next, max(f.HighWatermark-f.Next, 0))
+		r.progress.handed(next, max(f.HighWatermark-f.Next, 0))
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
 		in.give(f)
 	}
@@ -123,7 +126,7 @@ func (r *router) count() {
 // leaveOut notes a batch that cannot be read as a dead letter without a value:
 // its headers say which offsets are missing.
 func (r *router) leaveOut(corrupt *wire.CorruptError) error {
-	r.at = &wire.Record{Offset: corrupt.Offset, Timestamp: -1}
+	r.at = &wire.Record{Offset: corrupt.Offset, Epoch: noEpoch, LastEpoch: noEpoch, Timestamp: -1}
 	r.bad, r.rejected = r.bad[:0], 0
 	r.reject(badEvent{
 		index: -1, reason: reasonUnreadable,
@@ -131,7 +134,7 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 	})
 	r.deadLetter()
 	if r.err == nil {
-		r.progress.handed(corrupt.Next, r.progress.lag())
+		r.progress.handed(logPosition{corrupt.Next, noEpoch}, r.progress.lag())
 	}
 	return r.err
 }
@@ -180,7 +183,7 @@ func (r *router) event(ev *rules.Event, err error) bool {
 func (r *router) route(ev *rules.Event) {
 	r.work.source = state.Source{
 		Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition,
-		Epoch: r.epoch, Offset: r.at.Offset, Index: ev.At.Index,
+		Epoch: r.at.Epoch, Offset: r.at.Offset, Index: ev.At.Index,
 	}
 	r.work.recordTime, r.work.event = r.at.Timestamp, ev.Raw
 	for len(r.matches) > 0 && r.err == nil {
@@ -213,7 +216,9 @@ func (r *router) send(shard int) {
 }
 
 // origin is the record at hand, for the lanes.
-func (r *router) origin() origin { return origin{r.progress, r.at.Offset, r.at.Timestamp} }
+func (r *router) origin() origin {
+	return origin{r.progress, r.at.Offset, r.at.LastEpoch, r.at.Timestamp}
+}
 
 // reject notes a part of the record that is not evaluated. What CloudTrail writes
 // beside events (digests, control messages, tombstones) is counted only, and so is

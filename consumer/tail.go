@@ -71,7 +71,7 @@ func (t *Tail) partition(ctx context.Context, n int32, bytes int, each func(*wir
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	in := feed{client: t.Client, topic: t.Topic, partition: n, bytes: bytes, readCommitted: true, log: t.Log, watched: true}
-	in.start(reading, start)
+	in.start(reading, logPosition{start, noEpoch})
 	for f := range in.full {
 		var failed error
 		err := f.Each(func(rec *wire.Record) bool {

@@ -46,9 +46,13 @@ func (w *work) isInstruction() bool { return w.source.TopicID == [16]byte{} }
 //
 // where numbers are varints, strings carry their length before them and the
 // event takes the rest of the entry. In the place of the event, a mark has the newest
-// event time and a byte that tells whether the router is idle.
+// event time and a byte that tells whether the router is idle. An instruction has,
+// behind a topic id of zeros, which no input has, its number and an instant.
 func (w *work) appendHead(dst []byte) []byte {
 	dst = append(dst, w.source.TopicID[:]...)
+	if w.isInstruction() {
+		return binary.AppendVarint(append(dst, instructionRewind), w.rewind)
+	}
 	dst = appendString(dst, w.source.Topic)
 	dst = binary.AppendUvarint(dst, uint64(w.source.Partition))
 	dst = binary.AppendVarint(dst, int64(w.source.Epoch))
@@ -72,13 +76,6 @@ func boolByte(b bool) byte {
 		return 1
 	}
 	return 0
-}
-
-// appendInstruction encodes an instruction: a topic id of zeros, which no input has, the
-// number of what is to be done, and an instant.
-func (w *work) appendInstruction(dst []byte) []byte {
-	dst = append(dst, make([]byte, len(w.source.TopicID))...)
-	return binary.AppendVarint(append(dst, instructionRewind), w.rewind)
 }
 
 // instructionRewind sets the times of a shard back.
@@ -110,7 +107,7 @@ func (w *work) decode(b []byte, names *interner) error {
 	}
 	w.source.Topic = names.get(r.string())
 	w.source.Partition = int32(r.uvarint(1<<31 - 1))
-	w.source.Epoch = r.int32()
+	w.source.Epoch = r.epoch()
 	w.source.Offset = int64(r.uvarint(1<<63 - 1))
 	w.source.Index = int32(r.uvarint(1<<31 - 1))
 	w.recordTime = r.varint()
@@ -123,7 +120,7 @@ func (w *work) decode(b []byte, names *interner) error {
 		}
 		w.pairs = append(w.pairs, rules.Match{Rule: names.get(rule), Key: string(key)})
 	}
-	if w.isMark() {
+	if w.newest, w.idle, w.rewind = 0, false, 0; w.isMark() {
 		w.newest, w.idle = r.varint(), r.uvarint(1) == 1
 	}
 	w.event = r.b
@@ -135,7 +132,7 @@ func (w *work) decode(b []byte, names *interner) error {
 
 func (w *work) decodeInstruction(r *workReader) error {
 	kind := r.bytes(1)
-	w.rewind = r.varint()
+	*w = work{pairs: w.pairs[:0], rewind: r.varint()}
 	if r.short || len(r.b) > 0 || kind[0] != instructionRewind {
 		return fmt.Errorf("%w: an instruction that no build gives", errWorkCorrupt)
 	}
@@ -178,9 +175,10 @@ func (r *workReader) varint() int64 {
 	return v
 }
 
-func (r *workReader) int32() int32 {
+// epoch reads a leader epoch; noEpoch is one that is not known.
+func (r *workReader) epoch() int32 {
 	v := r.varint()
-	if v != int64(int32(v)) {
+	if v < noEpoch || v > math.MaxInt32 {
 		r.short, r.b = true, nil
 		return 0
 	}

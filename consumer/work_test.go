@@ -47,7 +47,7 @@ func worksOf(e entries, value []byte) ([]work, error) {
 
 func sampleWork() work {
 	return work{
-		source:     state.Source{Topic: "cloudtrail", TopicID: [16]byte{1, 2, 3}, Partition: 7, Offset: 1 << 40, Index: 3},
+		source:     state.Source{Topic: "cloudtrail", TopicID: [16]byte{1, 2, 3}, Partition: 7, Epoch: 12, Offset: 1 << 40, Index: 3},
 		recordTime: 1772359200123,
 		pairs:      []rules.Match{{Rule: "access_denied", Key: "arn:aws:iam::111122223333:user/alice"}, {Rule: "own", Key: "\x00\xff"}},
 		event:      []byte(`{"eventVersion":"1.10"}`),
@@ -56,12 +56,13 @@ func sampleWork() work {
 
 func TestWorkRoundTrip(t *testing.T) {
 	for name, change := range map[string]func(*work){
-		"full":           func(*work) {},
-		"no pairs":       func(w *work) { w.pairs = []rules.Match{} },
-		"no timestamp":   func(w *work) { w.recordTime = -1 },
-		"empty event":    func(w *work) { w.event = []byte{} },
-		"zero topic id":  func(w *work) { w.source.TopicID = [16]byte{} },
-		"first position": func(w *work) { w.source.Partition, w.source.Offset, w.source.Index = 0, 0, 0 },
+		"full":            func(*work) {},
+		"mark":            func(w *work) { w.pairs, w.event, w.newest, w.idle = []rules.Match{}, []byte{}, -5, true },
+		"mark of no time": func(w *work) { w.pairs, w.event, w.newest = []rules.Match{}, []byte{}, noNewest },
+		"instruction":     func(w *work) { *w = work{pairs: []rules.Match{}, rewind: 1 << 60} },
+		"no timestamp":    func(w *work) { w.recordTime = -1 },
+		"empty event":     func(w *work) { w.event = []byte{} },
+		"first position":  func(w *work) { w.source.Partition, w.source.Offset, w.source.Index = 0, 0, 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := sampleWork()
@@ -103,6 +104,9 @@ func FuzzWork(f *testing.F) {
 		var again work
 		if err := again.decode(got.entry(), new(interner)); err != nil {
 			t.Fatalf("decode(entry(decode(%x))) = %v; want nil", b, err)
+		}
+		if got.newest != again.newest || got.idle != again.idle || got.rewind != again.rewind {
+			t.Errorf("decode(entry(decode(%x))) = %+v; want %+v", b, again, got)
 		}
 		if !bytes.Equal(got.event, again.event) || got.source != again.source || len(got.pairs) != len(again.pairs) {
 			t.Errorf("decode(entry(decode(%x))) = %+v; want %+v", b, again, got)

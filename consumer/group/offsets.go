@@ -20,8 +20,9 @@ const requestTimeout = 10 * time.Second
 
 // Offset is a committed offset.
 type Offset struct {
-	At       int64  // offset of the record that comes next; -1: none is committed
-	Metadata string // whatever was committed with it
+	At          int64  // offset of the record that comes next; -1: none is committed
+	LeaderEpoch int32  // of the record before it (KIP-320); -1: not known
+	Metadata    string // whatever was committed with it
 }
 
 // Committed returns what the group has committed for partitions of a topic. It
@@ -52,7 +53,7 @@ func (m *Member) fetchOffsets(ctx context.Context, topic string, partitions []in
 	}
 	offsets := make(map[int32]Offset, len(partitions))
 	for _, p := range partitions {
-		offsets[p] = Offset{At: -1}
+		offsets[p] = Offset{At: -1, LeaderEpoch: -1}
 	}
 	switch code := kafka.Error(r.ErrorCode); code {
 	case 0:
@@ -66,7 +67,7 @@ func (m *Member) fetchOffsets(ctx context.Context, topic string, partitions []in
 			if p.ErrorCode != 0 {
 				return nil, fmt.Errorf("partition %d: %w", p.PartitionIndex, m.denied(kafka.Error(p.ErrorCode), t.Name))
 			}
-			offsets[p.PartitionIndex] = Offset{At: p.CommittedOffset, Metadata: p.Metadata}
+			offsets[p.PartitionIndex] = Offset{At: p.CommittedOffset, LeaderEpoch: p.ComittedLeaderEpoch, Metadata: p.Metadata}
 		}
 	}
 	return offsets, nil
@@ -101,37 +102,68 @@ func (m *Member) commit(ctx context.Context, topic string, offsets map[int32]Off
 		if !a.Has(topic, p) {
 			return fmt.Errorf("partition %d is not assigned in generation %d: %w", p, a.Generation, kafka.IllegalGeneration)
 		}
-		t.Partitions = append(t.Partitions, offsetcommit.RequestPartition{
-			PartitionIndex: p, CommittedOffset: offsets[p].At, CommittedLeaderEpoch: -1, CommittedMetadata: offsets[p].Metadata,
-		})
+		t.Partitions = append(t.Partitions, offsets[p].request(p))
 	}
 	return m.commitAs(ctx, a, t)
 }
 
+func (o Offset) request(partition int32) offsetcommit.RequestPartition {
+	return offsetcommit.RequestPartition{
+		PartitionIndex: partition, CommittedOffset: o.At, CommittedLeaderEpoch: o.LeaderEpoch, CommittedMetadata: o.Metadata,
+	}
+}
+
+// SetOffsets commits offsets by topic and partition for a group that has no members:
+// while it has some, the broker answers kafka.UnknownMemberId, or
+// kafka.RebalanceInProgress. kafka-go's own call says of each offset that its leader
+// epoch is 0. Errors wrap the broker's kafka.Error.
+func (m *Member) SetOffsets(ctx context.Context, topics map[string]map[int32]Offset) error {
+	var all []offsetcommit.RequestTopic
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		t := offsetcommit.RequestTopic{Name: name}
+		for _, p := range slices.Sorted(maps.Keys(topics[name])) {
+			t.Partitions = append(t.Partitions, topics[name][p].request(p))
+		}
+		all = append(all, t)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	outside := &Member{Client: m.Client, Group: m.Group} // without an instance: the group has none
+	err := m.repeat(ctx, func(ctx context.Context) error { return outside.commitAs(ctx, Assignment{Generation: -1}, all...) })
+	if err != nil {
+		return fmt.Errorf("set the offsets of group %s: %w", m.Group, err)
+	}
+	return nil
+}
+
 // commitAs sends offsets in the name of a generation.
-func (m *Member) commitAs(ctx context.Context, a Assignment, t offsetcommit.RequestTopic) error {
+func (m *Member) commitAs(ctx context.Context, a Assignment, topics ...offsetcommit.RequestTopic) error {
 	r, err := roundTrip[*offsetcommit.Response](ctx, m.Client, &offsetcommit.Request{
 		GroupID:         m.Group,
 		GenerationID:    a.Generation,
 		MemberID:        a.MemberID,
 		GroupInstanceID: m.Instance,
 		RetentionTimeMs: -1,
-		Topics:          []offsetcommit.RequestTopic{t},
+		Topics:          topics,
 	})
 	if err != nil {
 		return err
 	}
-	answered := 0
+	asked, answered := 0, 0
+	for _, t := range topics {
+		asked += len(t.Partitions)
+	}
 	for _, t := range r.Topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				return fmt.Errorf("partition %d: %w", p.PartitionIndex, m.denied(kafka.Error(p.ErrorCode), t.Name))
+				return fmt.Errorf("%s partition %d: %w", t.Name, p.PartitionIndex, m.denied(kafka.Error(p.ErrorCode), t.Name))
 			}
 			answered++
 		}
 	}
-	if answered < len(t.Partitions) {
-		return fmt.Errorf("the broker answered for %d of %d partitions", answered, len(t.Partitions))
+	if answered < asked {
+		return fmt.Errorf("the broker answered for %d of %d partitions", answered, asked)
 	}
 	return nil
 }

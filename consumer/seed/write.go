@@ -216,7 +216,8 @@ func (w *writer) end(ctx context.Context, built func(int) (*state.Shard, error))
 		w.identity.Put(tx)
 		for i := range w.Ranges {
 			if r := &w.Ranges[i]; r.To > 0 {
-				tx.Advance(state.Source{TopicID: r.TopicID, Partition: r.Partition, Offset: r.To - 1, Index: math.MaxInt32})
+				// Without an epoch the offset alone decides until the shard's next event.
+				tx.Advance(state.Source{TopicID: r.TopicID, Partition: r.Partition, Epoch: -1, Offset: r.To - 1, Index: math.MaxInt32})
 			}
 		}
 		w.addChanges(h, tx)

@@ -161,6 +161,10 @@ func (s *section) next(b []byte, r *Record) (rest []byte, ok bool) {
 	if !ok || r.Offset < 0 || r.Offset > int64(s.lastDelta) {
 		return nil, false
 	}
+	r.Epoch, r.LastEpoch = s.epoch, s.epoch
+	if r.Offset == 0 {
+		r.LastEpoch = s.last
+	}
 	r.Offset += s.base
 	if s.byBroker {
 		r.Timestamp = s.appended

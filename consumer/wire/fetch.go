@@ -32,6 +32,13 @@ type FetchRequest struct {
 	MinBytes int           // 0: 1
 	MaxBytes int           // of record batches; 0: 1 MiB. The first batch comes whole even if it is larger (KIP-74)
 
+	// Verify makes the broker check that the log still holds the record before
+	// Offset, read in leader epoch LastEpoch (-1: not known, nothing is checked):
+	// Fetched.LastEpoch of the fetch before this one. It takes Kafka 2.7; older
+	// brokers check nothing (KIP-595).
+	Verify    bool
+	LastEpoch int32
+
 	// ReadCommitted stops at the last stable offset and leaves out the records of
 	// aborted transactions.
 	ReadCommitted bool
@@ -49,6 +56,11 @@ type Fetched struct {
 	// emptied. It is the offset asked for when nothing came.
 	Next int64
 
+	// LastEpoch is the leader epoch of the last batch before Next, be it one without
+	// records for the reader; the one of a request with Verify when nothing came; -1:
+	// not known.
+	LastEpoch int32
+
 	Bytes int // of record batches that the broker sent
 
 	topic     string
@@ -65,7 +77,8 @@ type Fetched struct {
 
 // Fetch reads records of one partition, waiting up to req.MaxWait for them. It
 // fails with a kafka.Error of the broker (errors.Is(err, kafka.OffsetOutOfRange)),
-// with a *CorruptError when the first batch cannot be read, and otherwise when
+// with a *DivergedError when a request with Verify meets a log that has been cut
+// back, with a *CorruptError when the first batch cannot be read, and otherwise when
 // there was no answer; asking again is always harmless. After an error, into holds
 // no records.
 func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) error {
@@ -95,7 +108,7 @@ func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) err
 
 func (f *Fetched) reset(req FetchRequest) {
 	f.HighWatermark, f.LastStable, f.LogStart = -1, -1, -1
-	f.Next, f.Bytes = req.Offset, 0
+	f.Next, f.LastEpoch, f.Bytes = req.Offset, req.lastEpoch(), 0
 	f.topic, f.partition, f.from = req.Topic, req.Partition, req.Offset
 	f.response = keep(f.response)
 	f.sections = f.sections[:0]
@@ -114,7 +127,11 @@ func keep(b []byte) []byte {
 // api is Fetch in the versions that say what q has to say.
 func (q *FetchRequest) api() api {
 	a := apiFetch
-	if q.TopicID == ([16]byte{}) {
+	switch {
+	case q.TopicID != [16]byte{}:
+	case q.lastEpoch() >= 0:
+		a.max = topicIDs - 1
+	default:
 		a.max = a.min
 	}
 	return a
@@ -167,7 +184,7 @@ func (q *FetchRequest) appendFlexible(b []byte, version int16, most int32) []byt
 	b = appendInt32(b, q.Partition)
 	b = appendInt32(b, -1) // leader epoch: any
 	b = appendInt64(b, q.Offset)
-	b = appendInt32(b, -1) // epoch of the last fetched record: truncation is not looked for
+	b = appendInt32(b, q.lastEpoch())
 	b = appendInt64(b, -1) // log start offset, of followers
 	b = appendInt32(b, most)
 	b = append(b, 0, 0) // no tagged fields of the partition, nor of the topic
@@ -187,6 +204,7 @@ type fetchAnswer struct {
 	highWatermark int64
 	lastStable    int64
 	logStart      int64
+	diverged      *EpochEnd // nil: the log holds what was read
 	batches       []byte
 }
 
@@ -226,7 +244,7 @@ func (a *fetchAnswer) readFlexible(r *reader, version int16, into *Fetched) {
 			}
 			r.int32() // preferred read replica: only for a client that names its rack
 			a.batches = r.compactBytes()
-			r.tags()
+			a.readTags(r)
 		}
 		r.tags()
 	}
@@ -253,6 +271,9 @@ func (a *fetchAnswer) verdict(request string, req FetchRequest) error {
 	byID := req.TopicID != [16]byte{} && a.topicID == req.TopicID
 	if a.partitions != 1 || !byName && !byID || a.partition != req.Partition {
 		return fmt.Errorf("%s: %w: it is about other partitions", request, errMalformed)
+	}
+	if a.diverged != nil {
+		return &DivergedError{Topic: req.Topic, Partition: req.Partition, Offset: req.Offset, Epoch: req.lastEpoch(), End: *a.diverged}
 	}
 	return nil
 }

@@ -14,6 +14,8 @@ import (
 // section is the records of one batch, as they came.
 type section struct {
 	base      int64
+	epoch     int32 // of the leader that wrote the batch; -1: not known
+	last      int32 // the same, of the batch before
 	lastDelta int32
 	firstTime int64
 	appended  int64 // time of all records when the topic says LogAppendTime; else unset
@@ -27,6 +29,7 @@ type section struct {
 type header struct {
 	base       int64
 	next       int64 // first offset behind the batch
+	epoch      int32 // of the leader; no part of what the checksum covers
 	attributes uint16
 	producer   int64
 	count      int32
@@ -46,6 +49,9 @@ func (h *header) records() []byte             { return h.batch[batchHeader:] }
 func (f *Fetched) take(set []byte) error {
 	for len(set) > 0 {
 		h, rest, err := f.split(set)
+		if err == nil && h.batch != nil {
+			err = f.follows(&h)
+		}
 		switch {
 		case err != nil && f.Next > f.from:
 			return nil
@@ -55,7 +61,9 @@ func (f *Fetched) take(set []byte) error {
 			return f.cutOff(set)
 		}
 		f.add(&h)
-		f.Next = max(f.Next, h.next)
+		if h.next > f.Next {
+			f.Next, f.LastEpoch = h.next, h.epoch
+		}
 		set = rest
 	}
 	return nil
@@ -90,6 +98,7 @@ func (f *Fetched) split(set []byte) (h header, rest []byte, err error) {
 	}
 	batch := set[:length:length]
 	lastDelta := int32(be.Uint32(batch[atLastDelta:]))
+	h.epoch = max(int32(be.Uint32(batch[atLeaderEpoch:])), noEpoch)
 	h.attributes = be.Uint16(batch[atAttributes:])
 	h.producer = int64(be.Uint64(batch[atProducerID:]))
 	h.count = int32(be.Uint32(batch[atCount:]))
@@ -122,6 +131,8 @@ func (f *Fetched) add(h *header) {
 	}
 	f.sections = append(f.sections, section{
 		base:      h.base,
+		epoch:     h.epoch,
+		last:      f.LastEpoch,
 		lastDelta: int32(h.next - h.base - 1),
 		firstTime: int64(binary.BigEndian.Uint64(h.batch[atFirstTime:])),
 		appended:  int64(binary.BigEndian.Uint64(h.batch[atMaxTime:])),

@@ -134,10 +134,16 @@ func (r *reader) compactInt32s() []int32 {
 }
 
 // tags steps over the tagged fields of a flexible version (KIP-482).
-func (r *reader) tags() {
+func (r *reader) tags() { r.eachTag(func(int, *reader) {}) }
+
+// eachTag gives the tagged fields of a flexible version. One that is too short for
+// what read takes of it makes the response malformed.
+func (r *reader) eachTag(read func(tag int, field *reader)) {
 	for range r.fits(r.uvarint(), 2) {
-		r.uvarint()
-		r.take(r.uvarint())
+		tag := r.uvarint()
+		field := reader{b: r.take(r.uvarint()), bad: r.bad}
+		read(tag, &field)
+		r.bad = r.bad || field.bad
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 // [Fetched.Each] returns, or the [Cursor] moves on.
 type Record struct {
 	Offset    int64
+	Epoch     int32  // of the leader that wrote the record's batch; -1: not known
+	LastEpoch int32  // of what lies before Offset in the log, records or not; -1: not known
 	Timestamp int64  // milliseconds since 1970: of the producer, or of the broker where the topic says LogAppendTime; -1: none
 	Key       []byte // nil: null
 	Value     []byte // nil: null

@@ -31,6 +31,8 @@ var (
 	apiInitProducerID  = api{protocol.InitProducerId, 3, 4, 2, "2.5"}
 	apiAddPartitions   = api{protocol.AddPartitionsToTxn, 0, 2, 3, "0.11"}
 	apiEndTxn          = api{protocol.EndTxn, 0, 2, 3, "0.11"}
+
+	apiOffsetForLeaderEpoch = api{protocol.OffsetForLeaderEpoch, 3, 3, 4, "2.3"}
 )
 
 type versionRange struct{ min, max int16 }

@@ -1,0 +1,111 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// noEpoch is a leader epoch that is not known.
+const noEpoch = -1
+
+// EpochEnd is where a leader epoch ends in a log (KIP-101, KIP-320).
+type EpochEnd struct {
+	// Epoch is the one asked about or, if the log holds none of its records, the
+	// largest below it; -1: the leader knows of no such epoch.
+	Epoch int32
+	// End is the offset behind the last record of Epoch: the first one of the next
+	// epoch, or the end of the log; -1: the leader knows of no such epoch.
+	End int64
+}
+
+// Holds tells whether a log whose leader gave this answer about an epoch still holds
+// the record before an offset, which was read in that epoch.
+func (e EpochEnd) Holds(epoch int32, offset int64) bool {
+	return e.Epoch == epoch && e.End >= offset
+}
+
+// DivergedError says that a partition no longer holds the record before the offset
+// that was asked for: the log was cut back (an unclean leader election, a power loss),
+// and other records may have been written in the place of those that were read.
+type DivergedError struct {
+	Topic     string
+	Partition int32
+	Offset    int64 // that was asked for
+	Epoch     int32 // in which the record before it was read
+	End       EpochEnd
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("topic %s partition %d no longer holds the records below offset %d that were read in leader epoch %d: in the log as it is, leader epoch %d ends at offset %d",
+		e.Topic, e.Partition, e.Offset, e.Epoch, e.End.Epoch, e.End.End)
+}
+
+// OffsetForLeaderEpoch asks the leader of a partition where a leader epoch ends in its
+// log. It needs Describe on the topic. The error is the broker's (a kafka.Error), or
+// tells why there was no answer; asking again is harmless.
+func (c *Client) OffsetForLeaderEpoch(ctx context.Context, topic string, partition, epoch int32) (EpochEnd, error) {
+	end, code := EpochEnd{noEpoch, -1}, int16(kafka.Unknown)
+	k := &call{
+		api:     apiOffsetForLeaderEpoch,
+		request: fmt.Sprintf("ask where leader epoch %d of %s partition %d ends", epoch, topic, partition),
+		write: func(b []byte, _ int16) []byte {
+			b = appendInt32(b, -1) // replica: none
+			b = appendString(appendInt32(b, 1), topic)
+			b = appendInt32(appendInt32(b, 1), partition)
+			b = appendInt32(b, -1) // the leader's own epoch: any
+			return appendInt32(b, epoch)
+		},
+		read: func(r *reader, _ int16) {
+			r.int32() // throttle time
+			for range r.array(6) {
+				r.raw() // topic
+				for range r.array(18) {
+					code = r.int16()
+					r.int32() // partition
+					end = EpochEnd{Epoch: r.int32(), End: r.int64()}
+				}
+			}
+		},
+	}
+	k.toLeader(topic, partition)
+	if err := c.do(ctx, k, 0); err != nil {
+		return EpochEnd{noEpoch, -1}, err
+	}
+	err := Denied(answered(k.request, code, ""), Right{"Describe", "topic", topic})
+	if misled(err) {
+		c.Refresh(ctx)
+	}
+	return end, err
+}
+
+// lastEpoch is the epoch that a request sends for the record before its offset.
+func (q *FetchRequest) lastEpoch() int32 {
+	if q.Verify {
+		return q.LastEpoch
+	}
+	return noEpoch
+}
+
+// divergingEpoch is the tag of what a broker says of a log that has diverged.
+const divergingEpoch = 0
+
+// readTags reads the tagged fields of a partition of a Fetch response.
+func (a *fetchAnswer) readTags(r *reader) {
+	r.eachTag(func(tag int, field *reader) {
+		if tag == divergingEpoch {
+			a.diverged = &EpochEnd{Epoch: field.int32(), End: field.int64()}
+		}
+	})
+}
+
+// follows checks that a batch can come behind those before it: the leader epochs of
+// a log never go down. Readers order records by epoch before offset, and would take
+// those of a lower one for records that they have read before.
+func (f *Fetched) follows(h *header) error {
+	if h.epoch < 0 || f.LastEpoch < 0 || h.epoch >= f.LastEpoch || h.next <= f.Next {
+		return nil
+	}
+	return f.damaged(h, fmt.Sprintf("its leader epoch is %d, and that of the batch before it %d: it was damaged on disk or on its way", h.epoch, f.LastEpoch))
+}
