@@ -1,0 +1,260 @@
+package consumer_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"trailhound/consumer"
+	"trailhound/consumer/group"
+)
+
+// brittle is a cluster that can lose the end of a log, as brokers do that lose power:
+// it stops, and what its disk holds comes back under the same addresses.
+type brittle struct {
+	*rig
+	dir     string
+	cluster *kfake.Cluster
+	ports   []int
+}
+
+func newBrittle(t *testing.T) *brittle {
+	f := &brittle{dir: t.TempDir()}
+	f.open(t)
+	t.Cleanup(func() { f.cluster.Close() }) // whichever it is by then
+	f.rig = newRigOn(t, f.cluster.ListenAddrs(), 1, 1)
+	return f
+}
+
+func (f *brittle) open(t testing.TB) {
+	t.Helper()
+	opts := []kfake.Opt{kfake.NumBrokers(3), kfake.DataDir(f.dir)}
+	if f.ports != nil {
+		opts = append(opts, kfake.Ports(f.ports...))
+	}
+	cluster, err := kfake.NewCluster(opts...)
+	if err != nil {
+		t.Fatalf("start a cluster on %s: %v", f.dir, err)
+	}
+	f.cluster, f.ports = cluster, nil
+	for _, addr := range cluster.ListenAddrs() {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.ports = append(f.ports, n)
+	}
+}
+
+// lose makes the input end before an offset; its next records are in a new leader epoch.
+func (f *brittle) lose(from int64) {
+	f.Helper()
+	f.produce.Close()
+	f.cluster.Close()
+	input := f.app.Inputs[0]
+	segments, err := filepath.Glob(filepath.Join(f.dir, "partitions", url.PathEscape(input)+"-0", "*.dat"))
+	if err != nil || len(segments) != 1 {
+		f.Fatalf("segments of the input: %v, %v; want one", segments, err)
+	}
+	log, err := os.ReadFile(segments[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	kept := 0
+	for kept < len(log) && int64(binary.BigEndian.Uint64(log[kept:])) < from {
+		kept += 12 + int(binary.BigEndian.Uint32(log[kept+8:]))
+	}
+	if err := os.Truncate(segments[0], int64(kept)); err != nil {
+		f.Fatal(err)
+	}
+	f.open(f.TB)
+	if err := f.cluster.MoveTopicPartition(input, 0, (f.cluster.LeaderFor(input, 0)+1)%3); err != nil {
+		f.Fatal(err)
+	}
+	if f.produce, err = kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(f.produce.Close)
+}
+
+// history evaluates 6 records, of which 5 alert.
+func (f *brittle) history() (want []string) {
+	f.trust(0, "arn:r")
+	for i := range 5 {
+		want = append(want, f.strange(0, "arn:r", fmt.Sprint("old-", i)))
+	}
+	f.drain()
+	f.wantAlerts(want)
+	return want
+}
+
+// anew writes 10 records in the place of those lost, and beyond.
+func (f *brittle) anew() (want []string) {
+	for i := range 10 {
+		want = append(want, f.strange(0, "arn:r", fmt.Sprint("new-", i)))
+	}
+	return want
+}
+
+// An input lost its end and was written anew, past the committed offset. The records
+// from there up to the committed offset were skipped without a word, and dropped as
+// repeats once an operator had set the group back. Here the instance stops and names
+// both ranges; it goes on where the log departs from what was read, by --accept-loss or
+// by an operator's hand, and nothing of what was written anew is taken for a repeat.
+func TestInputCutBack(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"accept-loss", "reset"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			f, fs := newBrittle(t), disk()
+			in := f.start("only", fs, nil)
+			want := f.history()
+			in.shutdown()
+			f.lose(3)
+			want = append(want, f.anew()...)
+			for range 2 { // nothing but a decision changes it
+				f.start("only", fs, nil).wantStop(f.app.Inputs[0], "partition 0", "records 3 to 5 that were read are gone", "from offset 3 on", "--accept-loss")
+			}
+			f.wantAlerts(want[:5])
+
+			accept := way == "accept-loss"
+			if !accept {
+				f.await("the group to be empty", func() bool {
+					return f.member().SetOffsets(f.Context(), map[string]map[int32]group.Offset{f.app.Inputs[0]: {0: {At: 3, LeaderEpoch: -1}}}) == nil
+				})
+			}
+			in = f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = accept })
+			f.drain()
+			f.wantAlerts(want)
+			in.shutdown()
+
+			// What is committed since carries the epoch of the log as it is.
+			in = f.start("only", fs, nil)
+			want = append(want, f.strange(0, "arn:r", "later"))
+			f.drain()
+			f.wantAlerts(want)
+			in.shutdown()
+			got, err := f.member().Committed(f.Context(), f.app.Inputs[0], []int32{0})
+			if err != nil || got[0].At != 14 || got[0].LeaderEpoch != 1 {
+				t.Errorf("Committed() = %+v, %v; want offset 14 in leader epoch 1", got, err)
+			}
+		})
+	}
+}
+
+func (f *brittle) member() *group.Member {
+	return &group.Member{Client: f.client, Group: f.app.ID}
+}
+
+// The input is cut back and not yet written anew as far as the committed offset: with
+// --accept-loss reading went on at the end of the log, behind what had been written
+// since the loss.
+func TestInputCutBackAndShort(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	in := f.start("only", fs, nil)
+	want := f.history()
+	in.shutdown()
+	f.lose(2)
+	want = append(want, f.strange(0, "arn:r", "new-0"), f.strange(0, "arn:r", "new-1"))
+	f.start("only", fs, nil).wantStop(f.app.Inputs[0], "records 2 to 5", "--accept-loss")
+	f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	f.drain()
+	f.wantAlerts(want)
+}
+
+// The log loses its end while an instance reads it: the broker says so in answer to
+// the next fetch, which names the leader epoch of the record before.
+func TestInputCutBackWhileRunning(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	in := f.start("only", fs, nil)
+	f.history()
+	f.diverge(0, 3)
+	in.wantStop(f.app.Inputs[0], "partition 0", "records 3 to 5 that were read are gone", "from offset 3 on", "--accept-loss")
+}
+
+// diverge makes the cluster answer fetches of the input as Kafka does, if the record
+// before was read in a leader epoch that now ends below the offset asked for.
+func (f *brittle) diverge(epoch int32, end int64) {
+	id := f.topicID(f.app.Inputs[0])
+	f.cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		f.cluster.KeepControl()
+		fetch := req.(*kmsg.FetchRequest)
+		if len(fetch.Topics) != 1 || fetch.Topics[0].TopicID != id || len(fetch.Topics[0].Partitions) != 1 {
+			return nil, nil, false
+		}
+		asked := fetch.Topics[0].Partitions[0]
+		if asked.LastFetchedEpoch != epoch || asked.FetchOffset <= end {
+			return nil, nil, false
+		}
+		resp := fetch.ResponseKind().(*kmsg.FetchResponse)
+		topic, p := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		topic.TopicID, p.Partition = id, asked.Partition
+		p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = epoch, end
+		topic.Partitions = append(topic.Partitions, p)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+}
+
+// A leader that is not the leader any more, and has not heard of it, knows nothing of
+// the leader epoch of what was read: that is no loss, but nothing to go on with either.
+func TestInputAtALeaderOfThePast(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	in := f.start("only", fs, nil)
+	want := f.history()
+	in.shutdown()
+	infos, err := f.client.Topics(t.Context(), f.app.Inputs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := infos[f.app.Inputs[0]].ID
+	f.setOffset(group.Offset{At: 6, LeaderEpoch: 7, Metadata: fmt.Sprintf("%x", id)})
+	said := make(lines, 1000)
+	f.start("only", fs, func(s *consumer.Service) { s.Log = zerolog.New(said) })
+	f.strange(0, "arn:r", "later")
+	f.await("the instance to say what it waits for", func() bool {
+		select {
+		case line := <-said:
+			return strings.Contains(line, "knows no leader epoch 7")
+		default:
+			return false
+		}
+	})
+	f.wantAlerts(want)
+}
+
+// lines are those of a log, as far as there is room.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	select {
+	case l <- string(b):
+	default:
+	}
+	return len(b), nil
+}
+
+func (f *brittle) setOffset(o group.Offset) {
+	f.Helper()
+	f.await("the group to be empty", func() bool {
+		return f.member().SetOffsets(f.Context(), map[string]map[int32]group.Offset{f.app.Inputs[0]: {0: o}}) == nil
+	})
+}
