@@ -306,21 +306,24 @@ func (m *timing) write(s timingState, yield yieldTiming) {
 // when a mark arrives that is under way.
 func (s *timingState) idleAt(p, offset uint8) bool {
 	d := &s.shard
-	if d.idle[p] && busyAt(offset) <= d.last[p] && d.last[p] <= idleAt(offset) {
+	if d.idle[p] && marks(d.last[p], offset) {
 		return true
 	}
 	for i := range s.routers {
-		if h := &s.routers[i][p].sending; h.idle && h.source == idleAt(offset) {
+		if h := &s.routers[i][p].sending; h.idle && marks(h.source, offset) {
 			return true
 		}
 	}
 	for _, h := range s.late {
-		if h.idle && h.of == p && h.source == idleAt(offset) {
+		if h.idle && h.of == p && marks(h.source, offset) {
 			return true
 		}
 	}
 	return false
 }
+
+// marks tells whether a source is that of a mark at an offset.
+func marks(source, offset uint8) bool { return busyAt(offset) <= source && source <= idleAt(offset) }
 
 // outside yields what the world does to the routers and to the shard.
 func (m *timing) outside(s *timingState, yield yieldTiming) {
