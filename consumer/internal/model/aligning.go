@@ -28,7 +28,7 @@ type alignFaults struct {
 
 // alignRules are the rules that the model leaves out, to see that it notices.
 type alignRules struct {
-	waits        bool // nobody waits for a slower partition
+	waits        bool // a partition does not wait for a slower one
 	leaveOut     bool // one that cannot be read is not left out
 	waiting      bool // one that waits for a slower one is left out, as if it could not be read
 	takeBack     bool // one that was left out stays so when it moves again

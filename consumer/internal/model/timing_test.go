@@ -86,6 +86,16 @@ func TestTiming(t *testing.T) {
 	}
 }
 
+// The same, with more that goes wrong.
+func TestTimingDeep(t *testing.T) {
+	t.Run("a crash and a late request", func(t *testing.T) {
+		holdsDeep(t, waking.with(timingFaults{crashes: 1, losses: 1}), 1_000_000)
+	})
+	t.Run("a zombie and a crash", func(t *testing.T) {
+		holdsDeep(t, waking.with(timingFaults{rebalances: 1, crashes: 1}), 1_000_000)
+	})
+}
+
 // Each rule of event time is needed.
 func TestTimingRules(t *testing.T) {
 	t.Parallel()
