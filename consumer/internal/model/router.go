@@ -7,6 +7,8 @@ const (
 	instances    = 2 // of trailhound: the owner of an input partition, and who was or will be
 	partitions   = 2 // of the input topic
 	incarnations = 2 // of the input topic: it may be deleted and made again
+	epochs       = 3 // of a partition's leader, each after an election that lost records
+	offsets      = 3 // of a partition
 	shards       = 2
 	deadLetter   = shards     // the lane that leads to the dead-letter topic
 	lanes        = shards + 1 // of an instance
@@ -29,6 +31,7 @@ type routing struct {
 	ends   [partitions]uint8
 	faults faults
 	latest bool // begin at the input's end, which grows while the routers work
+	accept bool // the operator accepts each loss that a router stops at (--accept-loss)
 	public bool // judge by what is accepted in the end alone, not by what is committed
 	off    routerRules
 }
@@ -40,6 +43,10 @@ type faults struct {
 	rebalances uint8 // the group gives a partition to the other instance, the old one goes on unaware
 	remakes    uint8 // the input topic is deleted and made again under its name
 	trims      uint8 // retention deletes the oldest record
+	expiries   uint8 // the group forgets a position, while no router of the partition runs
+	cuts       uint8 // an unclean election loses the end of a partition's log
+	returns    uint8 // one brings back a log that an earlier one had cut
+	strangers  uint8 // an instance of another configuration starts under the group's name
 }
 
 // routerRules are the rules of the protocol that the model leaves out, to see
@@ -55,6 +62,14 @@ type routerRules struct {
 	compareIndex       bool // R3: a source is (topic id, partition, offset)
 	checkTopicID       bool // R4: goes on at the committed offset in whatever topic has the name
 	stopAtLoss         bool // R4: goes on behind records that retention has deleted
+	identity           bool // R6: opens an input before the configuration is checked
+	startOfLog         bool // R7: with no committed offset, begins where the log begins
+	lowestShard        bool // R7: begins where the shard that has come farthest stands
+	stopAtTrimmed      bool // R7: goes on behind records that retention has deleted
+	compareEpoch       bool // R8: a source is (topic id, partition, offset, index)
+	checkOpening       bool // R8: opens at the committed offset, whatever its epoch
+	checkFetches       bool // R8: goes on at its position when the leader has changed
+	expireAtRest       bool // an assumption: see forget
 	commitGeneration   bool // the group takes commits of former owners, too
 }
 
@@ -62,23 +77,42 @@ type routerRules struct {
 type routerState struct {
 	incarnation uint8 // of the input topic
 	start, end  [partitions]uint8
+	log         [partitions]epochLog
+	old         [partitions]oldLog // for an election that brings it back
 	owner       [partitions]uint8  // instance that the group gives the partition to
 	committed   [partitions]offset // in the group
 	delayed     lateCommit
 	instances   [instances]instance
-	late        [lateRoom]request                           // sorted
-	last        [shards][incarnations][partitions]uint8     // what the detectors remember: 1 + the last event accepted; 0: none
-	accepted    [shards + 1][incarnations][partitions]uint8 // of the events that matched, how many were accepted, or are in the dead-letter topic
-	began       [partitions]uint8                           // the offset at which the first router began; none: no router yet
-	left        faults                                      // that may still happen
+	late        [lateRoom]request                                   // sorted
+	last        [shards][incarnations][partitions]uint8             // what the detectors remember: 1 + the last event accepted; 0: none
+	accepted    [shards + 1][incarnations][epochs][partitions]uint8 // of the events that matched, how many were accepted, or are in the dead-letter topic
+	began       [partitions]uint8                                   // the offset at which the first router began; none: no router yet
+	left        faults                                              // that may still happen
 	broken      breach
 }
 
-// offset is a committed offset and its metadata (R4).
-type offset struct{ topic, at uint8 }
+// epochLog is what leaders have made of a partition's log.
+type epochLog struct {
+	epoch uint8          // of its leader
+	of    [offsets]uint8 // the leader epoch in which the record at an offset was written
+	since [epochs]uint8  // the offset at which the records of an epoch begin
+}
+
+// oldLog is a log as it was before its end was lost.
+type oldLog struct {
+	end uint8
+	of  [offsets]uint8
+}
+
+// offset is a committed offset, its metadata (R4), and the leader epoch of the
+// record before it (R8).
+type offset struct{ topic, at, epoch uint8 }
 
 // lateCommit is an offset commit whose sender has given up waiting.
-type lateCommit struct{ instance, partition, topic, at uint8 }
+type lateCommit struct {
+	instance, partition uint8
+	offset              offset
+}
 
 type instance struct {
 	routers [partitions]router
@@ -87,7 +121,8 @@ type instance struct {
 
 type router struct {
 	phase       routerPhase
-	topic, read uint8 // next offset to hand to the lanes
+	topic, read uint8          // next offset to hand to the lanes
+	epochs      [offsets]uint8 // of the records below, as it has read them
 }
 
 type routerPhase uint8
@@ -131,7 +166,7 @@ func (m *routing) initial() routerState {
 	s := routerState{left: m.faults, end: m.ends}
 	s.delayed.instance = none
 	for p := range partitions {
-		s.committed[p] = offset{none, none}
+		s.committed[p] = offset{topic: none, at: none}
 		s.began[p] = none
 	}
 	if m.latest {
@@ -141,9 +176,15 @@ func (m *routing) initial() routerState {
 }
 
 // of is what an event number in a parcel stands for.
-func (m *routing) of(n uint8) (event, uint8) {
+func (m *routing) of(n uint8) (e event, topic, epoch uint8) {
 	n--
-	return m.events[int(n)%len(m.events)], n / uint8(len(m.events))
+	version := n / uint8(len(m.events))
+	return m.events[int(n)%len(m.events)], version / epochs, version % epochs
+}
+
+// number is the event number of an event of the scenario.
+func (m *routing) number(n int, topic, epoch uint8) uint8 {
+	return 1 + (topic*epochs+epoch)*uint8(len(m.events)) + uint8(n)
 }
 
 func (c *parcel) empty() bool { return c[0] == 0 }
@@ -160,12 +201,26 @@ func (c *parcel) add(n uint8) bool {
 
 // position is the offset that the router of a partition may commit: the lowest
 // that is not acknowledged by every lane (progress.position).
-func (m *routing) position(in *instance, p uint8) uint8 {
+func (m *routing) position(in *instance, p uint8) offset {
 	r := &in.routers[p]
 	at := r.read
-	if m.off.commitAcknowledged {
-		return at
+	if !m.off.commitAcknowledged {
+		at = m.acknowledged(in, p)
 	}
+	return offset{r.topic, at, r.before(at)}
+}
+
+// before is the leader epoch of the record before an offset, as the router knows it.
+func (r *router) before(at uint8) uint8 {
+	if at == 0 {
+		return 0
+	}
+	return r.epochs[at-1]
+}
+
+func (m *routing) acknowledged(in *instance, p uint8) uint8 {
+	r := &in.routers[p]
+	at := r.read
 	for l := range in.lanes {
 		if l == deadLetter && m.off.commitDeadLetters {
 			continue
@@ -175,7 +230,7 @@ func (m *routing) position(in *instance, p uint8) uint8 {
 				if n == 0 {
 					break
 				}
-				if e, topic := m.of(n); e.partition == p && topic == r.topic {
+				if e, topic, _ := m.of(n); e.partition == p && topic == r.topic {
 					at = min(at, e.offset)
 				}
 			}
@@ -184,11 +239,18 @@ func (m *routing) position(in *instance, p uint8) uint8 {
 	return at
 }
 
-// matching counts the events of a partition for a lane: those below an offset,
-// and those from where the first router began.
-func (m *routing) matching(lane int, topic uint8, p int, from, below uint8) (n uint8) {
+// matching counts the events of a partition for a lane that were written in an
+// epoch: those below an offset, and those from where the first router began.
+func (m *routing) matching(s *routerState, lane int, topic, epoch uint8, p int, below uint8) (n uint8) {
+	from := s.began[p]
+	switch {
+	case epoch > 0:
+		from = s.log[p].since[epoch]
+	case topic > 0:
+		from = 0
+	}
 	for _, e := range m.events {
-		if int(e.partition) == p && e.lanes&(1<<lane) != 0 && e.offset < below && (topic > 0 || e.offset >= from) {
+		if int(e.partition) == p && e.lanes&(1<<lane) != 0 && e.offset < below && e.offset >= from {
 			n++
 		}
 	}
@@ -207,12 +269,24 @@ func (m *routing) wrong(s *routerState) string {
 			continue
 		}
 		for l := range lanes {
-			if s.accepted[l][c.topic][p] < m.matching(l, c.topic, p, s.began[p], c.at) {
+			if m.lacks(s, l, c.topic, p, c.at, c.epoch) {
 				return fmt.Sprintf("offset %d of partition %d is committed, but something below it was not acknowledged, or not accepted, in %s", c.at, p, laneName(l))
 			}
 		}
 	}
 	return ""
+}
+
+// lacks tells whether a lane lacks an event below a position, of those that are
+// still in the log: what an election has lost is never asked for.
+func (m *routing) lacks(s *routerState, l int, topic uint8, p int, below, newest uint8) bool {
+	for epoch := int(s.log[p].epoch); epoch >= 0; epoch-- {
+		if epoch <= int(newest) && s.accepted[l][topic][epoch][p] < m.matching(s, l, topic, uint8(epoch), p, below) {
+			return true
+		}
+		below = min(below, s.log[p].since[epoch])
+	}
+	return false
 }
 
 // missing: something of the input was not accepted, and nobody says so.
@@ -222,12 +296,26 @@ func (m *routing) missing(s *routerState) string {
 			continue
 		}
 		for l := range lanes {
-			if s.accepted[l][s.incarnation][p] < m.matching(l, s.incarnation, p, s.began[p], s.end[p]) {
+			if m.lacksOfLog(s, l, p) {
 				return fmt.Sprintf("events of partition %d were never accepted in %s", p, laneName(l))
 			}
 		}
 	}
 	return ""
+}
+
+// lacksOfLog tells whether a lane lacks an event of the log as it is in the end.
+func (m *routing) lacksOfLog(s *routerState, l, p int) bool {
+	var end [epochs]uint8 // of the log's records of each epoch
+	for at := range s.end[p] {
+		end[s.log[p].of[at]] = at + 1
+	}
+	for epoch, below := range end {
+		if s.accepted[l][s.incarnation][epoch][p] < m.matching(s, l, s.incarnation, uint8(epoch), p, below) {
+			return true
+		}
+	}
+	return false
 }
 
 func laneName(l int) string {

@@ -30,59 +30,26 @@ func (m *routing) next(s *routerState, yield func(Step, routerState)) {
 	m.outside(s, yield)
 }
 
-// open decides where to start and has it committed before anything is produced:
-// Service.open, Service.start (R1, R4).
-func (m *routing) open(s routerState, i, p uint8, yield func(Step, routerState)) {
-	if s.owner[p] != i {
-		return
-	}
-	r, was := &s.instances[i].routers[p], s.committed[p]
-	at := was.at
-	switch {
-	case was.topic == none && m.latest:
-		at = s.end[p]
-	case was.topic == none:
-		at = s.start[p]
-	case was.topic != s.incarnation && !m.off.checkTopicID:
-		at = s.start[p]
-	case at < s.start[p] && m.off.stopAtLoss:
-		at = s.start[p]
-	case at < s.start[p] || at > s.end[p]:
-		r.phase = stopped
-		yield(say("instance %d refuses to open partition %d: the committed offset %d is not in the log", i, p, at), s)
-		return
-	}
-	*r = router{reading, s.incarnation, at}
-	if s.began[p] == none {
-		s.began[p] = at
-	}
-	if m.off.commitStart {
-		yield(say("instance %d opens partition %d at offset %d, which it does not commit", i, p, at), s)
-		return
-	}
-	s.committed[p] = offset{s.incarnation, at}
-	yield(say("instance %d opens partition %d at offset %d", i, p, at), s)
-}
-
 // read hands the events of one record to the lanes that they match: router.record.
 // It waits while a lane is full.
 func (m *routing) read(s routerState, i, p uint8, yield func(Step, routerState)) {
 	in := &s.instances[i]
 	r := &in.routers[p]
-	if r.topic != s.incarnation || r.read < s.start[p] || r.read >= s.end[p] {
+	if r.topic != s.incarnation || r.read < s.start[p] || r.read >= s.end[p] || m.moved(&s, r, p) {
 		return
 	}
+	epoch := s.log[p].of[r.read]
 	for n, e := range m.events {
 		if e.partition != p || e.offset != r.read {
 			continue
 		}
 		for l := range lanes {
-			number := 1 + r.topic*uint8(len(m.events)) + uint8(n)
-			if e.lanes&(1<<l) != 0 && !in.lanes[l].filling.add(number) {
+			if e.lanes&(1<<l) != 0 && !in.lanes[l].filling.add(m.number(n, r.topic, epoch)) {
 				return
 			}
 		}
 	}
+	r.epochs[r.read] = epoch
 	r.read++
 	yield(say("instance %d reads offset %d of partition %d and hands it to the lanes", i, r.read-1, p), s)
 }
@@ -98,7 +65,7 @@ func (m *routing) send(s routerState, i, l uint8, yield func(Step, routerState))
 		return
 	}
 	ln.sending[slot], ln.filling = ln.filling, parcel{}
-	e, _ := m.of(ln.sending[slot][0])
+	e, _, _ := m.of(ln.sending[slot][0])
 	yield(say("instance %d sends what waits for "+laneName(int(l))+", from offset %d of partition %d on", i, e.offset, e.partition), s)
 }
 
@@ -134,21 +101,20 @@ func (m *routing) answer(s *routerState, i, l uint8, slot int, yield func(Step, 
 // partition belongs to somebody else by now; or the request travels for so long
 // that the instance gives up waiting (Service.commit).
 func (m *routing) commit(s *routerState, i, p uint8, yield func(Step, routerState)) {
-	r := &s.instances[i].routers[p]
 	at := m.position(&s.instances[i], p)
-	if s.owner[p] != i && !m.off.commitGeneration || s.committed[p] == (offset{r.topic, at}) {
+	if s.owner[p] != i && !m.off.commitGeneration || s.committed[p] == at {
 		return
 	}
 	t := *s
-	t.committed[p] = offset{r.topic, at}
-	if t.committed[p].at >= s.committed[p].at || s.owner[p] == i {
-		yield(say("instance %d commits offset %d of partition %d", i, at, p), t)
+	t.committed[p] = at
+	if at.at >= s.committed[p].at || s.owner[p] == i {
+		yield(say("instance %d commits offset %d of partition %d", i, at.at, p), t)
 	}
 	if s.left.losses > 0 && s.delayed.instance == none {
 		t = *s
 		t.left.losses--
-		t.delayed = lateCommit{i, p, r.topic, at}
-		yield(say("instance %d commits offset %d of partition %d, but the request is delayed", i, at, p), t)
+		t.delayed = lateCommit{i, p, at}
+		yield(say("instance %d commits offset %d of partition %d, but the request is delayed", i, at.at, p), t)
 	}
 }
 
@@ -159,9 +125,9 @@ func (m *routing) commitLate(s routerState, yield func(Step, routerState)) {
 	}
 	s.delayed = lateCommit{instance: none}
 	if s.owner[c.partition] == c.instance || m.off.commitGeneration {
-		s.committed[c.partition] = offset{c.topic, c.at}
+		s.committed[c.partition] = c.offset
 	}
-	yield(say("the delayed commit of instance %d arrives: offset %d of partition %d", c.instance, c.at, c.partition), s)
+	yield(say("the delayed commit of instance %d arrives: offset %d of partition %d", c.instance, c.offset.at, c.partition), s)
 }
 
 // notice ends a router that has learned that the partition is not its own any
@@ -174,8 +140,8 @@ func (m *routing) notice(s routerState, i, p uint8, yield func(Step, routerState
 	case s.owner[p] != i:
 		*r = router{}
 		yield(say("instance %d learns that partition %d is not its own any more", i, p), s)
-	case r.topic != s.incarnation || r.read < s.start[p]:
-		s.committed[p] = offset{r.topic, m.position(in, p)}
+	case r.topic != s.incarnation || r.read < s.start[p] || m.moved(&s, r, p):
+		s.committed[p] = m.position(in, p)
 		*r = router{}
 		yield(say("instance %d finds partition %d of the topic it knew gone, and commits how far it came", i, p), s)
 	}
@@ -232,43 +198,10 @@ func (m *routing) arriveLate(s *routerState, yield func(Step, routerState)) {
 		t := *s
 		copy(t.late[i:], s.late[i+1:])
 		t.late[lateRoom-1] = request{}
-		e, _ := m.of(late.parcel[0])
+		e, _, _ := m.of(late.parcel[0])
 		yield(say("an old request for "+laneName(int(late.lane-1))+" is lost (from offset %d of partition %d)", e.offset, e.partition), t)
 		m.append(&t, late.lane-1, late.parcel)
 		yield(say("an old request for "+laneName(int(late.lane-1))+" arrives (from offset %d of partition %d)", e.offset, e.partition), t)
-	}
-}
-
-// outside yields what the world does to the routers.
-func (m *routing) outside(s *routerState, yield func(Step, routerState)) {
-	for p := range uint8(partitions) {
-		if m.ends[p] == 0 {
-			continue
-		}
-		if s.left.rebalances > 0 {
-			t := *s
-			t.left.rebalances--
-			t.owner[p] = 1 - s.owner[p]
-			yield(say("the group gives partition %d to instance %d; the other one does not know yet", p, t.owner[p]), t)
-		}
-		if s.left.trims > 0 && s.start[p] < s.end[p] {
-			t := *s
-			t.left.trims--
-			t.start[p]++
-			yield(say("retention deletes offset %d of partition %d", s.start[p], p), t)
-		}
-		if m.latest && s.end[p] < m.ends[p] {
-			t := *s
-			t.end[p]++
-			yield(say("offset %d of partition %d is written", s.end[p], p), t)
-		}
-	}
-	if s.left.remakes > 0 && s.incarnation+1 < incarnations {
-		t := *s
-		t.left.remakes--
-		t.incarnation++
-		t.start, t.end = [partitions]uint8{}, m.ends
-		yield(say("the input topic is deleted and made again"), t)
 	}
 }
 
@@ -281,9 +214,9 @@ func (m *routing) append(s *routerState, l uint8, c parcel) {
 		if n == 0 {
 			break
 		}
-		e, topic := m.of(n)
+		e, topic, epoch := m.of(n)
 		if l == deadLetter {
-			m.arrived(s, l, e, topic) // at least once is enough (R5)
+			m.arrived(s, l, e, topic, epoch) // at least once is enough (R5)
 			continue
 		}
 		from := [2]uint8{topic, e.partition}
@@ -294,20 +227,23 @@ func (m *routing) append(s *routerState, l uint8, c parcel) {
 			from[1] = 0
 		}
 		last := &s.last[l][from[0]][from[1]]
-		if !m.off.dropRepeats && !m.newer(e, *last) {
+		if !m.off.dropRepeats && !m.newer(e, epoch, *last) {
 			continue
 		}
 		*last = n
-		m.arrived(s, l, e, topic)
+		m.arrived(s, l, e, topic, epoch)
 	}
 }
 
 // newer compares sources (Tx.Newer).
-func (m *routing) newer(e event, last uint8) bool {
+func (m *routing) newer(e event, epoch, last uint8) bool {
 	if last == 0 {
 		return true
 	}
-	was, _ := m.of(last)
+	was, _, before := m.of(last)
+	if epoch != before && !m.off.compareEpoch {
+		return epoch > before
+	}
 	if m.off.compareIndex {
 		return e.offset > was.offset
 	}
@@ -315,15 +251,15 @@ func (m *routing) newer(e event, last uint8) bool {
 }
 
 // arrived notes an accepted record, and whether it was the one to come next.
-func (m *routing) arrived(s *routerState, l uint8, e event, topic uint8) {
+func (m *routing) arrived(s *routerState, l uint8, e event, topic, epoch uint8) {
 	p := int(e.partition)
-	before := m.matching(int(l), topic, p, s.began[p], e.offset)
+	before := m.matching(s, int(l), topic, epoch, p, e.offset)
 	for _, other := range m.events { // of the same record
 		if other.partition == e.partition && other.offset == e.offset && other.index < e.index && other.lanes&(1<<l) != 0 {
 			before++
 		}
 	}
-	switch n := &s.accepted[l][topic][p]; {
+	switch n := &s.accepted[l][topic][epoch][p]; {
 	case before == *n:
 		*n++
 	case l == deadLetter && before < *n: // a dead letter may come twice

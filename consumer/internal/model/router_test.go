@@ -15,6 +15,18 @@ var twoRecords = routing{
 	ends:   [partitions]uint8{2, 0},
 }
 
+// Its second record is a dead letter and nothing else.
+var oneDeadLetter = routing{
+	events: []event{{0, 0, 0, 0b011}, {0, 1, 0, 0b100}, {0, 2, 0, 0b011}},
+	ends:   [partitions]uint8{3, 0},
+}
+
+// Three records for one shard, or for both.
+var cutRecords = routing{
+	events: []event{{0, 0, 0, 0b011}, {0, 1, 0, 0b001}, {0, 2, 0, 0b011}},
+	ends:   [partitions]uint8{3, 0},
+}
+
 // Two partitions whose events share the shards and the lanes.
 var twoPartitions = routing{
 	events: []event{{0, 0, 0, 0b001}, {0, 1, 0, 0b011}, {1, 0, 0, 0b001}, {1, 1, 0, 0b010}},
@@ -28,6 +40,12 @@ func (m routing) with(f faults) *routing {
 
 func (m routing) fromLatest(f faults) *routing {
 	m.faults, m.latest = f, true
+	return &m
+}
+
+// accepting is a scenario whose operator accepts every loss that a router stops at.
+func (m routing) accepting(f faults) *routing {
+	m.faults, m.accept = f, true
 	return &m
 }
 
@@ -58,6 +76,15 @@ func TestRouter(t *testing.T) {
 		{"begin at the end", twoRecords.fromLatest(faults{crashes: 1, rebalances: 1}), 22_000},
 		{"two partitions, a crash", twoPartitions.with(faults{crashes: 1}), 114_000},
 		{"two partitions, a zombie", twoPartitions.with(faults{rebalances: 1}), 59_000},
+		{"the position expires", threeRecords.with(faults{expiries: 1, crashes: 1, trims: 1}), 49_000},
+		{"the position expires, a zombie", twoRecords.with(faults{expiries: 1, crashes: 1, rebalances: 1}), 36_000},
+		{"the position expires, a late request", twoRecords.with(faults{expiries: 1, crashes: 1, losses: 1}), 4_000},
+		{"an unclean election", cutRecords.with(faults{cuts: 1, crashes: 1}), 498_000},
+		{"an unclean election, accepted", cutRecords.accepting(faults{cuts: 1, crashes: 1}), 492_000},
+		{"an unclean election, accepted, a zombie", twoRecords.accepting(faults{cuts: 1, rebalances: 1}), 94_000},
+		{"an unclean election, accepted, a late request", twoRecords.accepting(faults{cuts: 1, losses: 1, crashes: 1}), 135_000},
+		{"two unclean elections, accepted", cutRecords.accepting(faults{cuts: 2}), 158_000},
+		{"an unclean election, and the position expires", twoRecords.accepting(faults{cuts: 1, crashes: 1, expiries: 1}), 35_000},
 		{"two partitions, a lost answer", twoPartitions.with(faults{losses: 1}), 6_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) { holds(t, tt.m, tt.least) })
@@ -91,6 +118,27 @@ func TestRouterRules(t *testing.T) {
 		{"R3: compare the index", threeRecords.without(faults{}, routerRules{compareIndex: true})},
 		{"R4: check the topic id of the committed offset", threeRecords.without(faults{remakes: 1}, routerRules{checkTopicID: true})},
 		{"R4: stop when records were deleted before they were read", threeRecords.without(faults{trims: 1}, routerRules{stopAtLoss: true})},
+		{"R6: touch nothing before the identity is checked", twoRecords.without(faults{strangers: 1}, routerRules{identity: true})},
+		{"R7: without a committed offset, begin at the position in the state", twoRecords.without(faults{expiries: 1, crashes: 1, trims: 1}, routerRules{startOfLog: true})},
+		{"R7: of the shards, the one that has come least far", twoRecords.without(faults{expiries: 1, crashes: 1}, routerRules{lowestShard: true})},
+		{"R7: stop when retention has deleted what is behind that position", twoRecords.without(faults{expiries: 1, crashes: 1, trims: 1}, routerRules{stopAtTrimmed: true})},
+		{"R8: compare the leader epoch", acceptAll(cutRecords.without(faults{cuts: 1}, routerRules{compareEpoch: true}))},
+		{"R8: check the epoch of the committed offset", cutRecords.without(faults{cuts: 1, crashes: 1}, routerRules{checkOpening: true})},
+		{"R8: check the position when the leader has changed", cutRecords.without(faults{cuts: 1}, routerRules{checkFetches: true})},
+	} {
+		t.Run(tt.name, func(t *testing.T) { breaks(t, tt.m) })
+	}
+}
+
+// What the argument takes for granted, and what would happen if it were not so.
+func TestRouterAssumptions(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		m    *routing
+	}{
+		{"a position does not expire while a dead letter is on its way", oneDeadLetter.without(faults{expiries: 1, crashes: 1}, routerRules{expireAtRest: true})},
+		{"no election brings back what an earlier one has cut", cutRecords.with(faults{cuts: 1, returns: 1})},
 	} {
 		t.Run(tt.name, func(t *testing.T) { breaks(t, tt.m) })
 	}
@@ -101,6 +149,11 @@ func TestRouterRules(t *testing.T) {
 func TestRouterNeedsNoFencing(t *testing.T) {
 	t.Parallel()
 	safe(t, twoRecords.without(faults{rebalances: 1, losses: 1, crashes: 1}, routerRules{commitGeneration: true}), 160_000, mostStates)
+}
+
+func acceptAll(m *routing) *routing {
+	m.accept = true
+	return m
 }
 
 func (m *routing) latestToo() *routing {
