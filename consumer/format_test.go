@@ -22,13 +22,13 @@ var _ = flag.Bool("update", false, "write the files of new formats")
 func TestFormatOfWork(t *testing.T) {
 	var samples []formattest.Sample
 	for name, change := range map[string]func(*work){
-		"two pairs":             func(*work) {},
-		"no timestamp":          func(w *work) { w.recordTime = -1 },
-		"first position":        func(w *work) { w.source = state.Source{Topic: "t", TopicID: [16]byte{1}} },
-		"no leader epoch":       func(w *work) { w.source.Epoch = -1 },
-		"mark":                  func(w *work) { w.pairs, w.event, w.newest, w.idle = nil, nil, 1772359200e9, true },
-		"mark without a time":   func(w *work) { w.pairs, w.event, w.newest = nil, nil, noNewest },
-		"rewind":                func(w *work) { *w = work{rewind: 1772359200e9} },
+		"two pairs":           func(*work) {},
+		"no timestamp":        func(w *work) { w.recordTime = -1 },
+		"first position":      func(w *work) { w.source = state.Source{Topic: "t", TopicID: [16]byte{1}} },
+		"no leader epoch":     func(w *work) { w.source.Epoch = -1 },
+		"mark":                func(w *work) { w.pairs, w.event, w.newest, w.idle = nil, nil, 1772359200e9, true },
+		"mark without a time": func(w *work) { w.pairs, w.event, w.newest = nil, nil, noNewest },
+		"rewind":              func(w *work) { *w = work{rewind: 1772359200e9} },
 	} {
 		w := sampleWork()
 		change(&w)

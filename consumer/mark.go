@@ -64,7 +64,7 @@ func (m *timeMarks) event(shard int, ev *rules.Event) {
 // due tells whether a shard has to be told where the partition stands.
 func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 	switch {
-	case !t.told, t.idle != m.idle:
+	case !t.told, t.idle && m.busy, !t.idle && m.idle:
 		return true
 	case m.newest != noNewest && (t.newest == noNewest || m.newest-t.newest >= int64(markStep)):
 		return true
@@ -77,15 +77,16 @@ func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 }
 
 // mark sends a mark to each shard that has to be told, with all records below next handed
-// on. A router is idle once it has fetched nothing at the end of the log, and is no more when
-// more is left behind a fetch than came with it: between the two, a partition is alive.
+// on. A router is idle once it has fetched nothing at the end of the log, and busy while more
+// is left behind a fetch. Between the two a partition is alive: its events tell its time, and
+// a mark for each of them would cost as much as they do.
 func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	m := &r.marks
 	switch {
 	case empty && next.offset >= end:
 		m.idle, m.busy = true, false
-	case next.offset < end:
-		m.idle, m.busy = false, true
+	default:
+		m.idle, m.busy = false, next.offset < end
 	}
 	if next.offset == 0 {
 		return // nothing was ever read: a partition that is not known holds nothing back
