@@ -17,17 +17,24 @@ func (s *Service) commitUntil(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			// A refused commit needs no cure of its own: the next one carries
-			// the same positions or better ones, and after a rebalance the
-			// next owner reads again what was not committed.
-			err := s.commit(ctx)
-			if err == nil {
-				tries.succeeded()
-			} else if ctx.Err() == nil {
-				tries.failed(&s.Log, err).Str("event", "positions_not_committed").Msg("positions were not committed; the next commit tries again")
+		case <-s.alignment.learns():
+			for _, l := range s.lanes { // other instances wait for what they hold
+				l.flush()
+			}
+			if !pause(ctx, alignTight) {
+				return
 			}
 		case <-ctx.Done():
 			return
+		}
+		// A refused commit needs no cure of its own: the next one carries the same
+		// positions or better ones, and after a rebalance the next owner reads again
+		// what was not committed.
+		err := s.commit(ctx)
+		if err == nil {
+			tries.succeeded()
+		} else if ctx.Err() == nil {
+			tries.failed(&s.Log, err).Str("event", "positions_not_committed").Msg("positions were not committed; the next commit tries again")
 		}
 	}
 }
@@ -47,7 +54,7 @@ func (s *Service) commit(ctx context.Context) error {
 		}
 		s.mu.Lock()
 		for _, m := range moved {
-			*m.committed = m.At
+			*m.committed = m.Offset
 		}
 		s.mu.Unlock()
 	}
@@ -58,7 +65,7 @@ func (s *Service) commit(ctx context.Context) error {
 type movement struct {
 	group.Offset
 
-	committed *int64
+	committed *group.Offset
 }
 
 func (s *Service) moved() map[string]map[int32]movement {
@@ -66,7 +73,7 @@ func (s *Service) moved() map[string]map[int32]movement {
 	defer s.mu.Unlock()
 	out := make(map[string]map[int32]movement)
 	put := func(topic string, partition int32, m movement) {
-		if *m.committed == m.At {
+		if *m.committed == m.Offset {
 			return
 		}
 		if out[topic] == nil {
@@ -75,7 +82,7 @@ func (s *Service) moved() map[string]map[int32]movement {
 		out[topic][partition] = m
 	}
 	for k, p := range s.positions {
-		put(k.topic, k.partition, movement{inputOffset(p.reached(), p.topicID), &p.committed})
+		put(k.topic, k.partition, movement{s.inputOffset(k, p), &p.committed})
 	}
 	for n, st := range s.shards {
 		if st.ready.Load() {
@@ -85,7 +92,19 @@ func (s *Service) moved() map[string]map[int32]movement {
 	return out
 }
 
+// inputOffset is the position of an input partition that may be committed, and the event
+// time that it has come to, for the other instances.
+func (s *Service) inputOffset(k inputKey, p *position) group.Offset {
+	at, clock := p.reachedTime()
+	m := inputMetadata{topicID: p.topicID, clock: clock}
+	if s.alignment != nil {
+		t := s.alignment.state(k)
+		m.backlog, m.waiting = t.backlog, t.waiting
+	}
+	return inputOffset(at, m)
+}
+
 // commitOne commits the position of one input partition.
-func (s *Service) commitOne(ctx context.Context, k inputKey, at logPosition, topicID [16]byte) error {
-	return s.member.Commit(ctx, k.topic, map[int32]group.Offset{k.partition: inputOffset(at, topicID)})
+func (s *Service) commitOne(ctx context.Context, k inputKey, o group.Offset) error {
+	return s.member.Commit(ctx, k.topic, map[int32]group.Offset{k.partition: o})
 }

@@ -67,7 +67,8 @@ type Service struct {
 	TransactionTimeout time.Duration // after which the broker aborts a dead instance's transaction
 	RequestTimeout     time.Duration // of one request to a broker
 	Codec              compress.Compression
-	MaxUnpacked        int64 // bytes of an unpacked input record; 0: the decoder's default
+	MaxUnpacked        int64         // bytes of an unpacked input record; 0: the decoder's default
+	MaxDrift           time.Duration // how far, in event time, an input partition may be ahead of the slowest while there is a backlog; 0: any
 	Accept             changelog.Accept
 	formats            formats // none: this build's; tests have others
 
@@ -85,6 +86,7 @@ type Service struct {
 	routers   crew[inputKey]
 	detectors crew[int]
 	restores  changelog.Restores
+	alignment *alignment // nil: no input partition waits for another
 
 	unpacking sync.Mutex // one large input record at a time
 
@@ -104,7 +106,7 @@ type inputKey struct {
 type position struct {
 	*progress
 	topicID   [16]byte
-	committed int64
+	committed group.Offset
 	reading   *attempts
 }
 
@@ -112,7 +114,7 @@ type position struct {
 type shardStatus struct {
 	ready     atomic.Bool
 	work      atomic.Int64 // next work offset as committed; -1: not known yet
-	shown     int64        // as last committed to the group, for lag display
+	shown     group.Offset // as last committed to the group, for lag display
 	changelog atomic.Int64 // next changelog offset held locally
 	lag       atomic.Int64 // work records that are not evaluated yet
 	restoring atomic.Int64 // changelog offsets that a restore has still to read
@@ -155,6 +157,9 @@ func (s *Service) Run(ctx context.Context) error {
 			s.fail(err)
 		}
 	})
+	if s.alignment != nil {
+		carriers.Go(func() { s.align(carrying) })
+	}
 	s.commitUntil(working)
 
 	s.routers.wait()
@@ -213,6 +218,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.mu.Lock()
 	s.joining = joining // probes may ask already
 	s.mu.Unlock()
+	s.prepareAlignment()
 	s.reportRestores()
 	if err := s.rememberFreshness(); err != nil {
 		return err

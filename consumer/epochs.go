@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 
 	"trailhound/consumer/changelog"
@@ -20,8 +19,8 @@ type logPosition struct {
 }
 
 // inputOffset is what the group commits for an input partition.
-func inputOffset(at logPosition, topicID [16]byte) group.Offset {
-	return group.Offset{At: at.offset, LeaderEpoch: at.epoch, Metadata: hex.EncodeToString(topicID[:])}
+func inputOffset(at logPosition, m inputMetadata) group.Offset {
+	return group.Offset{At: at.offset, LeaderEpoch: at.epoch, Metadata: m.encode()}
 }
 
 // verify returns the committed offset of an input partition if the partition still
@@ -34,7 +33,7 @@ func inputOffset(at logPosition, topicID [16]byte) group.Offset {
 // Nothing is checked of an offset that was committed without an epoch, or without the
 // topic's id: by other tools, or for a topic that was made again.
 func (s *Service) verify(ctx context.Context, in input, was group.Offset, meta wire.TopicMetadata) (group.Offset, error) {
-	if was.At < 0 || was.LeaderEpoch < 0 || was.Metadata != hex.EncodeToString(in.topicID[:]) {
+	if was.At < 0 || was.LeaderEpoch < 0 || !ofTopic(was, in.topicID) {
 		was.LeaderEpoch = noEpoch
 		return was, nil
 	}

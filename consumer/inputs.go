@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -44,7 +43,7 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 }
 
 func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input) error {
-	in, start, err := s.open(ctx, k)
+	in, start, clock, err := s.open(ctx, k)
 	if err != nil {
 		return err
 	}
@@ -59,7 +58,10 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		},
 	}
 	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &s.unpacking
-	if !s.follow(ctx, k, &position{progress: r.progress, topicID: in.topicID, committed: start.offset, reading: r.feed.tries}) {
+	r.progress.clock = clock
+	r.gate = newGate(s.alignment, k, clock, in.end > start.offset, time.Now())
+	at := &position{progress: r.progress, topicID: in.topicID, reading: r.feed.tries}
+	if !s.follow(ctx, k, at) {
 		return ctx.Err()
 	}
 	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start.offset).Str("event", "input_opened").Msg("reading input")
@@ -67,7 +69,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 	if lasting(err) {
 		// What opens the partition again starts from the committed offset: it must
 		// see how far this router has come, and of which topic.
-		return errors.Join(err, s.commitOne(ctx, k, r.progress.reached(), in.topicID))
+		return errors.Join(err, s.commitOne(ctx, k, s.inputOffset(k, at)))
 	}
 	return err
 }
@@ -91,6 +93,7 @@ func (s *Service) unfollow(k inputKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.positions, k)
+	s.alignment.forget(k)
 }
 
 // follow makes the committer commit the partition's position; false: ctx has ended.
@@ -106,19 +109,19 @@ func (s *Service) follow(ctx context.Context, k inputKey, p *position) bool {
 
 // open decides where to start in an input partition, and has it committed
 // before anything is produced (PROTOCOL R1, R4).
-func (s *Service) open(ctx context.Context, k inputKey) (input, logPosition, error) {
-	in, none := input{topic: k.topic, partition: k.partition}, logPosition{}
+func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosition, clock int64, err error) {
+	in, clock = input{topic: k.topic, partition: k.partition}, noNewest
 	meta, err := s.Client.Topics(ctx, k.topic)
 	if err != nil {
-		return in, none, err
+		return in, start, clock, err
 	}
 	if err := meta[k.topic].Err; err != nil {
-		return in, none, fmt.Errorf("look up input topic %s: %w", k.topic, err)
+		return in, start, clock, fmt.Errorf("look up input topic %s: %w", k.topic, err)
 	}
 	in.topicID = meta[k.topic].ID
 	committed, err := s.member.Committed(ctx, k.topic, []int32{k.partition})
 	if err != nil {
-		return in, none, err
+		return in, start, clock, err
 	}
 	was, ok := committed[k.partition]
 	if !ok {
@@ -126,24 +129,30 @@ func (s *Service) open(ctx context.Context, k inputKey) (input, logPosition, err
 	}
 	held, err := s.verify(ctx, in, was, meta[k.topic])
 	if err != nil {
-		return in, none, err
+		return in, start, clock, err
 	}
 	first, end, err := topic.Bounds(ctx, s.Client, k.topic, k.partition)
+	in.end = end
 	if err != nil {
-		return in, none, err
+		return in, start, clock, err
 	}
 	at, err := s.start(in, held, first, end)
 	if err != nil {
-		return in, none, err
+		return in, start, clock, err
 	}
-	start := logPosition{at, noEpoch}
+	start = logPosition{at, noEpoch}
 	if at == held.At {
 		start.epoch = held.LeaderEpoch
 	}
-	if was.At != at || was.Metadata != hex.EncodeToString(in.topicID[:]) {
-		return in, start, s.commitOne(ctx, k, start, in.topicID)
+	m, ok := decodeInputMetadata(was.Metadata)
+	if ok && m.topicID == in.topicID {
+		clock = m.clock
 	}
-	return in, start, nil
+	if was.At != at || !ofTopic(was, in.topicID) {
+		m = inputMetadata{topicID: in.topicID, clock: clock, backlog: end > at}
+		return in, start, clock, s.commitOne(ctx, k, inputOffset(start, m))
+	}
+	return in, start, clock, nil
 }
 
 // start returns the offset at which to go on, given the group's committed offset
@@ -153,8 +162,8 @@ func (s *Service) start(in input, was group.Offset, first, end int64) (int64, er
 		return first, nil // also for a partition that was added later: what is in it is new
 	}
 	log := s.Log.With().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int64("start", first).Int64("end", end).Logger()
-	if id := hex.EncodeToString(in.topicID[:]); was.Metadata != "" && was.Metadata != id {
-		log.Error().Str("was", was.Metadata).Str("is", id).Str("event", "input_made_again").Msg("the input topic was deleted and made again; it is read from its start")
+	if m, ok := decodeInputMetadata(was.Metadata); was.Metadata != "" && (!ok || m.topicID != in.topicID) {
+		log.Error().Str("was", was.Metadata).Hex("is", in.topicID[:]).Str("event", "input_made_again").Msg("the input topic was deleted and made again; it is read from its start")
 		return first, nil
 	}
 	switch {
@@ -202,7 +211,7 @@ func (s *Service) commitEnds(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			ends[name][p.Index] = inputOffset(logPosition{end, noEpoch}, info.ID)
+			ends[name][p.Index] = inputOffset(logPosition{end, noEpoch}, inputMetadata{topicID: info.ID, clock: noNewest})
 		}
 		committed, err := s.member.Committed(ctx, name, partitions)
 		if err != nil {

@@ -249,6 +249,16 @@ func (l *lane) collect() {
 	}
 }
 
+// flush has what was added sent at once.
+func (l *lane) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.filling.records > 0 {
+		l.wanted = true
+		l.hurryUp()
+	}
+}
+
 // hurryUp ends collect, if it may.
 func (l *lane) hurryUp() {
 	select {

@@ -12,10 +12,16 @@ type progress struct {
 	read        logPosition             // every record below it has been handed to the lanes
 	left        int64                   // records behind it, when it was read
 	outstanding map[*parcel]logPosition // parcels with records of this router, and the first one of each
+
+	clock int64       // event time of all that is acknowledged; noNewest: not known
+	steps []clockStep // behind it, by offset
 }
 
+// clockStep is the event time of a partition at an offset.
+type clockStep struct{ offset, clock int64 }
+
 func newProgress(start int64) *progress {
-	return &progress{read: logPosition{start, noEpoch}, outstanding: make(map[*parcel]logPosition)}
+	return &progress{read: logPosition{start, noEpoch}, clock: noNewest, outstanding: make(map[*parcel]logPosition)}
 }
 
 // behind sets the leader epoch of what lies before the start.
@@ -31,6 +37,31 @@ func (p *progress) position() int64 { return p.reached().offset }
 func (p *progress) reached() logPosition {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.acknowledged()
+}
+
+// reachedTime returns the position that may be committed, and the event time that the
+// partition has come to before it.
+func (p *progress) reachedTime() (at logPosition, clock int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at = p.acknowledged()
+	for len(p.steps) > 0 && p.steps[0].offset <= at.offset {
+		p.clock, p.steps = p.steps[0].clock, p.steps[1:]
+	}
+	return at, p.clock
+}
+
+// step notes that every record below next has been handed to the lanes, which the fetch at
+// hand goes beyond, and the event time that the partition has come to.
+func (p *progress) step(next logPosition, clock int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.read = next
+	p.steps = append(p.steps, clockStep{next.offset, clock})
+}
+
+func (p *progress) acknowledged() logPosition {
 	at := p.read
 	for _, first := range p.outstanding {
 		if first.offset < at.offset {

@@ -21,6 +21,7 @@ type input struct {
 	topic     string
 	topicID   [16]byte
 	partition int32
+	end       int64 // of the log when it was opened
 }
 
 // router reads one input partition and hands each matching event to the lanes
@@ -42,6 +43,8 @@ type router struct {
 
 	progress *progress
 	marks    timeMarks
+	gate     gate
+	newest   int64     // event time of the record at hand; noNewest: none
 	stamp    int64     // timestamp of the last record; -1: none
 	now      time.Time // of the fetch at hand: the clock that bounds the times of events
 	matches  []rules.Match
@@ -109,6 +112,9 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 			return r.err
 		}
 		r.progress.handed(next, max(f.HighWatermark-f.Next, 0))
+		if r.gate.a != nil {
+			r.gate.fetched(f.Next, max(f.HighWatermark-f.Next, 0), r.now)
+		}
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
 		in.give(f)
 	}
@@ -142,13 +148,39 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 // record routes the events of one input record; false when the run is over.
 func (r *router) record(rec *wire.Record) bool {
 	r.at, r.bad, r.rejected = rec, r.bad[:0], 0
-	r.stamp = rec.Timestamp
+	r.stamp, r.newest = rec.Timestamp, noNewest
 	r.records++
 	r.decoder.Decode(rec.Value, r.yield)
 	if len(r.bad) > 0 && r.err == nil {
 		r.deadLetter()
 	}
+	if r.gate.a != nil && r.newest != noNewest && r.err == nil {
+		r.align()
+	}
 	return r.err == nil
+}
+
+// align notes the time of the record at hand, and waits while it is too far ahead of the
+// slowest partition.
+func (r *router) align() {
+	step := r.gate.record(r.newest)
+	if !step && !r.gate.closed() {
+		return
+	}
+	r.progress.step(logPosition{r.at.Offset + 1, r.at.Epoch}, r.gate.clock)
+	r.gate.publish(r.now)
+	if !r.gate.closed() {
+		return
+	}
+	for _, l := range r.lanes { // others may wait for these
+		l.flush()
+	}
+	r.meter.SetWaiting(true)
+	if !r.gate.wait(r.ctx, time.Now) {
+		r.err = r.ctx.Err()
+	}
+	r.meter.SetWaiting(false)
+	r.now = time.Now()
 }
 
 // event routes one decoded event, or notes why there is none.
@@ -162,6 +194,7 @@ func (r *router) event(ev *rules.Event, err error) bool {
 	ahead, isAhead := r.engine.Ahead(ev, r.now)
 	if !isAhead {
 		r.marks.observe(ev)
+		r.newest = max(r.newest, ev.Time.UnixNano())
 	}
 	var rejected []rules.Rejection
 	r.matches, rejected = r.engine.Match(ev, r.matches[:0])

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/group"
 	"trailhound/consumer/topic"
 	"trailhound/consumer/txn"
 	"trailhound/state"
@@ -112,7 +113,7 @@ func (s *Service) status(n int) *shardStatus {
 		part := s.Metrics.Part(partShard)
 		st = &shardStatus{taking: newAttempts(part), reading: newAttempts(part)}
 		st.work.Store(-1)
-		st.shown = -1
+		st.shown = group.Offset{At: -1}
 		s.shards[n] = st
 	}
 	return st

@@ -14,17 +14,21 @@ type origin struct {
 	partition int32
 }
 
-// sourcePosition is the place of an event in its input partition. The leader epoch comes
-// first: records that were written anew behind a lost suffix have lower offsets, and a
-// higher epoch (KIP-320).
+// sourcePosition is the place of an event in its input partition.
 type sourcePosition struct {
-	epoch  int32
+	epoch  int32 // negative: not known
 	offset int64
 	index  int32
 }
 
+// compare orders positions by leader epoch first: records that were written anew behind a
+// lost suffix have lower offsets, and a higher epoch (KIP-320). Where an epoch is not
+// known, the offset alone tells.
 func (p sourcePosition) compare(q sourcePosition) int {
-	return cmp.Or(cmp.Compare(p.epoch, q.epoch), cmp.Compare(p.offset, q.offset), cmp.Compare(p.index, q.index))
+	if p.epoch >= 0 && q.epoch >= 0 && p.epoch != q.epoch {
+		return cmp.Compare(p.epoch, q.epoch)
+	}
+	return cmp.Or(cmp.Compare(p.offset, q.offset), cmp.Compare(p.index, q.index))
 }
 
 // source is one input partition as the shard knows it.

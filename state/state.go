@@ -27,7 +27,7 @@ type Source struct {
 	Topic     string
 	TopicID   [16]byte // Kafka's id of the topic: a topic made again has another
 	Partition int32
-	Epoch     int32 // leader epoch of the record's batch (KIP-320); not part of evidence
+	Epoch     int32 // leader epoch of the record's batch (KIP-320), negative: not known; not part of evidence
 	Offset    int64
 	Index     int32 // of the event within the record
 }

@@ -16,16 +16,17 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	records     *prometheus.CounterVec // topic, partition
-	bytes       *prometheus.CounterVec // topic, partition
-	events      *prometheus.CounterVec // topic, partition
-	inputLag    *prometheus.GaugeVec   // topic, partition
-	matches     *prometheus.CounterVec // rule
-	skipped     *prometheus.CounterVec // reason
-	deadLetters *prometheus.CounterVec // reason
-	resent      *prometheus.CounterVec // topic
-	verdicts    *prometheus.CounterVec // rule, verdict
-	alerts      *prometheus.CounterVec // rule
+	records      *prometheus.CounterVec // topic, partition
+	bytes        *prometheus.CounterVec // topic, partition
+	events       *prometheus.CounterVec // topic, partition
+	inputLag     *prometheus.GaugeVec   // topic, partition
+	inputWaiting *prometheus.GaugeVec   // topic, partition
+	matches      *prometheus.CounterVec // rule
+	skipped      *prometheus.CounterVec // reason
+	deadLetters  *prometheus.CounterVec // reason
+	resent       *prometheus.CounterVec // topic
+	verdicts     *prometheus.CounterVec // rule, verdict
+	alerts       *prometheus.CounterVec // rule
 
 	eventDelay  *prometheus.HistogramVec // rule; seconds
 	recordDelay *prometheus.HistogramVec // rule; seconds
@@ -70,6 +71,7 @@ func NewMetrics(version string) *Metrics {
 	m.bytes = counter("input_bytes_total", "Bytes fetched from an input partition, as compressed.", "topic", "partition")
 	m.events = counter("events_total", "CloudTrail events decoded from an input partition.", "topic", "partition")
 	m.inputLag = gauge("input_lag_records", "Records between the router's position and the end of an input partition.", "topic", "partition")
+	m.inputWaiting = gauge("input_waiting", "1 while an input partition waits for the slowest one to come up in event time.", "topic", "partition")
 	m.matches = counter("matches_total", "Events that a rule's filter let through, as routed.", "rule")
 	m.skipped = counter("skipped_total", "Records and events that hold nothing to evaluate, by reason.", "reason")
 	m.deadLetters = counter("dead_letters_total", "Records and events sent to the dead-letter topic, by reason.", "reason")
@@ -115,7 +117,7 @@ type Input struct {
 
 	Records, Events prometheus.Counter
 	bytes           prometheus.Counter
-	lag             prometheus.Gauge
+	lag, waiting    prometheus.Gauge
 	all             *Metrics
 	matches         map[string]prometheus.Counter
 }
@@ -127,7 +129,8 @@ func (m *Metrics) Input(topic string, partition int32) *Input {
 		topic: topic, partition: p,
 		Records: m.records.WithLabelValues(topic, p), Events: m.events.WithLabelValues(topic, p),
 		bytes: m.bytes.WithLabelValues(topic, p), lag: m.inputLag.WithLabelValues(topic, p),
-		all: m, matches: make(map[string]prometheus.Counter),
+		waiting: m.inputWaiting.WithLabelValues(topic, p),
+		all:     m, matches: make(map[string]prometheus.Counter),
 	}
 }
 
@@ -139,7 +142,19 @@ func (i *Input) Read(next, end int64, n int) {
 
 // Close takes the gauges of a partition away that this instance has stopped
 // reading: the lag is another instance's to tell. The counters stay.
-func (i *Input) Close() { i.all.inputLag.DeleteLabelValues(i.topic, i.partition) }
+func (i *Input) Close() {
+	i.all.inputLag.DeleteLabelValues(i.topic, i.partition)
+	i.all.inputWaiting.DeleteLabelValues(i.topic, i.partition)
+}
+
+// SetWaiting notes whether the partition waits for a slower one.
+func (i *Input) SetWaiting(waiting bool) {
+	if waiting {
+		i.waiting.Set(1)
+	} else {
+		i.waiting.Set(0)
+	}
+}
 
 // Match counts one event that the rule's filter let through.
 func (i *Input) Match(rule string) {

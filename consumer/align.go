@@ -1,0 +1,298 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// alignSteps is in how many steps of event time a partition that is max_drift behind
+	// comes up to the others; each step is told to them.
+	alignSteps = 8
+
+	// alignPatience is how long the slowest partition may stand still before the others go
+	// on without it: no leader, an open transaction, no owner.
+	alignPatience = 30 * time.Second
+
+	// backlogAfter is how long records must have been left behind each fetch before a
+	// partition that was alive counts as one with a backlog.
+	backlogAfter = 2 * time.Second
+
+	// clockSamples is of how many records the median is a partition's event time: a few that
+	// are hours off do not move it.
+	clockSamples = 9
+)
+
+// alignment keeps the input partitions of an app together in event time while there is a
+// backlog (PROTOCOL R9): one that is more than drift ahead of the slowest waits. The
+// slowest never waits, so the backlog always moves; a slowest that cannot move is left
+// out. Flink calls this watermark alignment.
+type alignment struct {
+	drift time.Duration
+	limit atomic.Int64  // event time up to which records are handed on, Unix nanoseconds; math.MaxInt64: all are
+	tight atomic.Bool   // a partition waits, on this instance or another one: steps are told at once
+	told  chan struct{} // holds a token when the group's other members have something to learn
+
+	mu     sync.Mutex
+	change *sync.Cond // limit has changed
+	inputs map[inputKey]*inputTime
+	warn   func(k inputKey, leftOut bool)
+}
+
+// inputTime is one input partition, on this instance or another one.
+type inputTime struct {
+	local   bool
+	clock   int64 // event time, Unix nanoseconds; noNewest: not known yet
+	backlog bool
+	waiting bool
+	leftOut bool
+	next    int64     // offset as last seen
+	moved   time.Time // when clock or next was last seen to change
+}
+
+func newAlignment(drift time.Duration) *alignment {
+	a := &alignment{drift: drift, told: make(chan struct{}, 1), inputs: make(map[inputKey]*inputTime), warn: func(inputKey, bool) {}}
+	a.change = sync.NewCond(&a.mu)
+	a.limit.Store(math.MaxInt64)
+	return a
+}
+
+// update changes what is known of a partition, and lets go on whichever may now.
+func (a *alignment) update(k inputKey, now time.Time, change func(t *inputTime)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.inputs[k]
+	if t == nil {
+		t = &inputTime{clock: noNewest, next: -1, moved: now}
+		a.inputs[k] = t
+	}
+	was := *t
+	change(t)
+	if t.clock != was.clock || t.next != was.next {
+		t.moved = now
+		if t.leftOut {
+			t.leftOut = false
+			a.warn(k, false)
+		}
+	}
+	a.settle()
+}
+
+// settle computes the limit anew. The caller holds the lock.
+func (a *alignment) settle() {
+	limit := int64(math.MaxInt64)
+	waiting := false
+	for _, t := range a.inputs {
+		waiting = waiting || t.waiting
+		if t.backlog && !t.leftOut {
+			limit = min(limit, a.ahead(t.clock))
+		}
+	}
+	a.tight.Store(waiting)
+	if limit != a.limit.Swap(limit) {
+		a.change.Broadcast()
+	}
+}
+
+// ahead returns the event time that is drift after clock. A partition whose time is not
+// known holds all others: it may be the slowest.
+func (a *alignment) ahead(clock int64) int64 {
+	if clock == noNewest {
+		return math.MinInt64 + 1
+	}
+	if clock > math.MaxInt64-int64(a.drift) {
+		return math.MaxInt64
+	}
+	return clock + int64(a.drift)
+}
+
+// leaveOut takes the slowest partitions out that have stood still for too long. The others
+// begin to count from then on: they have stood still because of these.
+func (a *alignment) leaveOut(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	limit, out := a.limit.Load(), false
+	for k, t := range a.inputs {
+		if t.backlog && !t.leftOut && a.ahead(t.clock) == limit && now.Sub(t.moved) >= alignPatience {
+			t.leftOut, out = true, true
+			a.warn(k, true)
+		}
+	}
+	if !out {
+		return
+	}
+	for _, t := range a.inputs {
+		t.moved = now
+	}
+	a.settle()
+}
+
+// forget drops a partition that another instance reads from now on, until its own word
+// comes with the group's offsets.
+func (a *alignment) forget(k inputKey) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t := a.inputs[k]; t != nil {
+		t.local, t.waiting = false, false
+		a.settle()
+	}
+}
+
+// tell wakes the committer, for the other members of the group.
+func (a *alignment) tell() {
+	select {
+	case a.told <- struct{}{}:
+	default:
+	}
+}
+
+// slowest names the partition that holds the others back; not ok: none does.
+func (a *alignment) slowest() (k inputKey, clock int64, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for key, t := range a.inputs {
+		if t.backlog && !t.leftOut && (!ok || t.clock < clock) {
+			k, clock, ok = key, t.clock, true
+		}
+	}
+	return k, clock, ok
+}
+
+// state returns what is known of a partition.
+func (a *alignment) state(k inputKey) inputTime {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t := a.inputs[k]; t != nil {
+		return *t
+	}
+	return inputTime{clock: noNewest}
+}
+
+// waits says for what a partition waits; "" if it does not.
+func (a *alignment) waits(k inputKey) string {
+	if a == nil {
+		return ""
+	}
+	t := a.state(k)
+	slowest, clock, ok := a.slowest()
+	if !t.waiting || !ok {
+		return ""
+	}
+	if clock == noNewest {
+		return fmt.Sprintf("it waits for %s partition %d, of which no event time is known yet (events.max_drift is %s)", slowest.topic, slowest.partition, a.drift)
+	}
+	return fmt.Sprintf("it waits: its events are %s ahead of those of %s partition %d, the slowest input (events.max_drift is %s)",
+		time.Duration(t.clock-clock).Round(time.Second), slowest.topic, slowest.partition, a.drift)
+}
+
+// gate is an input partition's place in the alignment. It is for the router's goroutine.
+type gate struct {
+	a   *alignment // nil: no partition waits for another
+	key inputKey
+
+	samples [clockSamples]int64
+	taken   int
+	clock   int64 // median of the samples, or an earlier one that was higher
+	told    int64 // as the alignment knows it
+	near    int   // records since the last sample whose times were near the clock
+	behind  time.Time
+	backlog bool
+}
+
+func newGate(a *alignment, k inputKey, clock int64, backlog bool, now time.Time) gate {
+	g := gate{a: a, key: k, clock: clock, told: clock, backlog: backlog}
+	if a != nil {
+		a.update(k, now, func(t *inputTime) {
+			*t = inputTime{local: true, clock: clock, backlog: backlog, next: t.next, moved: now}
+		})
+	}
+	return g
+}
+
+// record notes the newest event time of a record, and tells whether the partition's time
+// has come a step further. Of times near the known one, which most are, a few stand for
+// all: enough that rare ones far away never are the median.
+func (g *gate) record(newest int64) (step bool) {
+	size := int64(g.a.drift) / alignSteps
+	if g.clock != noNewest && newest < g.clock+size && newest > g.clock-size {
+		if g.near++; g.near < clockSamples {
+			return false
+		}
+	}
+	g.near = 0
+	g.samples[g.taken%clockSamples] = newest
+	g.taken++
+	g.clock = max(g.clock, median(g.samples, min(g.taken, clockSamples)))
+	return g.told == noNewest || g.clock-g.told >= size
+}
+
+// median returns the lower median of the first n samples.
+func median(samples [clockSamples]int64, n int) int64 {
+	for i := 1; i < n; i++ {
+		for j := i; j > 0 && samples[j] < samples[j-1]; j-- {
+			samples[j], samples[j-1] = samples[j-1], samples[j]
+		}
+	}
+	return samples[(n-1)/2]
+}
+
+// publish tells the alignment how far the partition has come.
+func (g *gate) publish(now time.Time) {
+	first := g.told == noNewest
+	g.told = g.clock
+	g.a.update(g.key, now, func(t *inputTime) { t.clock = g.clock })
+	if first || g.a.tight.Load() {
+		g.a.tell()
+	}
+}
+
+// closed tells whether the partition is too far ahead to go on.
+func (g *gate) closed() bool { return g.clock > g.a.limit.Load() }
+
+// wait waits until the partition may go on; false: ctx has ended.
+func (g *gate) wait(ctx context.Context, now func() time.Time) bool {
+	a := g.a
+	stop := context.AfterFunc(ctx, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.change.Broadcast()
+	})
+	defer stop()
+	a.update(g.key, now(), func(t *inputTime) { t.clock, t.waiting = g.clock, true })
+	a.tell()
+	a.mu.Lock()
+	for g.closed() && ctx.Err() == nil {
+		a.change.Wait()
+	}
+	a.mu.Unlock()
+	a.update(g.key, now(), func(t *inputTime) { t.waiting = false })
+	return ctx.Err() == nil
+}
+
+// fetched notes how many records are left behind a fetch. A partition has a backlog from
+// its opening, or from when it has not come to its end for a while, until it does.
+func (g *gate) fetched(next, left int64, now time.Time) {
+	was := g.backlog
+	switch {
+	case left == 0:
+		g.backlog, g.behind = false, time.Time{}
+	case g.behind.IsZero():
+		g.behind = now
+	case now.Sub(g.behind) >= backlogAfter:
+		g.backlog = true
+	}
+	if !g.backlog && !was {
+		return
+	}
+	g.a.update(g.key, now, func(t *inputTime) { t.backlog, t.next = g.backlog, next })
+	if was != g.backlog {
+		g.a.tell()
+	}
+}

@@ -1,0 +1,175 @@
+package consumer
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"time"
+
+	"trailhound/consumer/group"
+)
+
+const (
+	// alignEvery is how often an instance reads where the partitions of others stand.
+	alignEvery = time.Second
+	// alignTight is the same, and the pause between commits, while any partition waits.
+	alignTight = 10 * time.Millisecond
+)
+
+// inputMetadata is what an instance commits with the offset of an input partition.
+type inputMetadata struct {
+	topicID [16]byte
+	clock   int64 // event time of the partition that lies acknowledged, Unix nanoseconds, to the millisecond; noNewest: not known
+	backlog bool
+	waiting bool
+}
+
+// encode writes the topic's id and, behind it, what is known of the partition's time:
+//
+//	ID[;CLOCK[;FLAGS]]    CLOCK in Unix milliseconds or empty, FLAGS of b (backlog) and w (waiting)
+func (m inputMetadata) encode() string {
+	s := hex.EncodeToString(m.topicID[:])
+	if m.clock == noNewest && !m.backlog && !m.waiting {
+		return s
+	}
+	s += ";"
+	if m.clock != noNewest {
+		s += strconv.FormatInt(m.clock/int64(time.Millisecond), 10)
+	}
+	s += ";"
+	if m.backlog {
+		s += "b"
+	}
+	if m.waiting {
+		s += "w"
+	}
+	return s
+}
+
+// decodeInputMetadata reads what encode has written. Metadata of other tools is no
+// metadata: ok is false.
+func decodeInputMetadata(s string) (m inputMetadata, ok bool) {
+	m.clock = noNewest
+	parts := strings.Split(s, ";")
+	id, err := hex.DecodeString(parts[0])
+	if err != nil || len(id) != len(m.topicID) {
+		return m, false
+	}
+	copy(m.topicID[:], id)
+	if len(parts) > 1 && parts[1] != "" {
+		if ms, err := strconv.ParseInt(parts[1], 10, 64); err == nil {
+			m.clock = time.UnixMilli(ms).UnixNano()
+		}
+	}
+	if len(parts) > 2 {
+		m.backlog, m.waiting = strings.Contains(parts[2], "b"), strings.Contains(parts[2], "w")
+	}
+	return m, true
+}
+
+// ofTopic tells whether an offset was committed for the topic with this id.
+func ofTopic(o group.Offset, topicID [16]byte) bool {
+	m, ok := decodeInputMetadata(o.Metadata)
+	return ok && m.topicID == topicID
+}
+
+// prepareAlignment makes the alignment, unless there is nothing to align. Partitions hold
+// the others until they are opened: each of them may be the slowest.
+func (s *Service) prepareAlignment() {
+	if s.MaxDrift <= 0 || s.inputPartitions() < 2 {
+		return
+	}
+	s.alignment = newAlignment(s.MaxDrift)
+	s.alignment.warn = func(k inputKey, leftOut bool) {
+		if leftOut {
+			s.Log.Warn().Str("topic", k.topic).Int32("partition", k.partition).Stringer("after", alignPatience).Str("event", "input_left_out").
+				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, to open transactions (kafka-transactions.sh find-hanging) and to who reads it")
+			return
+		}
+		s.Log.Info().Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_moves").Msg("the input partition that was left out moves again")
+	}
+	for _, name := range s.App.Inputs {
+		for _, p := range s.topics[name].Partitions {
+			s.alignment.update(inputKey{name, p.Index}, time.Now(), func(t *inputTime) { t.backlog = true })
+		}
+	}
+}
+
+// learns returns the channel that tells when other instances have something to learn.
+func (a *alignment) learns() <-chan struct{} {
+	if a == nil {
+		return nil
+	}
+	return a.told
+}
+
+// align follows the partitions of other instances, and leaves out those that cannot move,
+// until ctx ends.
+func (s *Service) align(ctx context.Context) {
+	tries := newAttempts(nil)
+	for {
+		err := s.readOthers(ctx)
+		if err != nil && ctx.Err() == nil {
+			tries.failed(&s.Log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")
+		}
+		s.alignment.leaveOut(time.Now())
+		every := alignEvery
+		if s.alignment.tight.Load() {
+			every = alignTight
+		}
+		if !pause(ctx, every) {
+			return
+		}
+	}
+}
+
+// pause lets some time pass; false: ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// readOthers reads the committed offsets of all input partitions that this instance does
+// not read itself.
+func (s *Service) readOthers(ctx context.Context) error {
+	for _, name := range s.App.Inputs {
+		others := s.others(name)
+		committed, err := s.member.Committed(ctx, name, others)
+		if err != nil {
+			return err
+		}
+		for _, p := range others {
+			o := committed[p]
+			m, _ := decodeInputMetadata(o.Metadata)
+			if m.topicID != s.topics[name].ID {
+				// Not opened yet, so what it holds is not known: it may be the slowest.
+				m = inputMetadata{clock: noNewest, backlog: true}
+			}
+			s.alignment.update(inputKey{name, p}, time.Now(), func(t *inputTime) {
+				if !t.local {
+					t.clock, t.backlog, t.waiting, t.next = m.clock, m.backlog, m.waiting, o.At
+				}
+			})
+		}
+	}
+	return nil
+}
+
+// others returns the partitions of an input that this instance does not read.
+func (s *Service) others(name string) (partitions []int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.topics[name].Partitions {
+		if s.positions[inputKey{name, p.Index}] == nil {
+			partitions = append(partitions, p.Index)
+		}
+	}
+	return partitions
+}

@@ -1,0 +1,215 @@
+package consumer
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var alignEpoch = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+// hour is an event time, by the hours since the epoch of the tests.
+func hour(n float64) int64 { return alignEpoch.Add(time.Duration(n * float64(time.Hour))).UnixNano() }
+
+func inputs(n int) (keys []inputKey) {
+	for p := range n {
+		keys = append(keys, inputKey{"trail", int32(p)})
+	}
+	return keys
+}
+
+// Each partition of a backlog is read by a goroutine of its own, at its own speed. None is
+// ever more than drift ahead of the slowest that is still at it, and all come to their ends.
+func TestAlignmentKeepsPartitionsTogether(t *testing.T) {
+	const drift = time.Hour
+	synctest.Test(t, func(t *testing.T) {
+		a := newAlignment(drift)
+		keys := inputs(5)
+		for _, k := range keys {
+			a.update(k, time.Now(), func(in *inputTime) { in.backlog = true })
+		}
+		var mu sync.Mutex
+		at := make([]int64, len(keys)) // event time handed on; math.MaxInt64: at its end
+		for i := range at {
+			at[i] = hour(float64(i * 10)) // time ranges that follow one another
+		}
+		var all sync.WaitGroup
+		for i, k := range keys {
+			all.Go(func() {
+				random := rand.New(rand.NewPCG(7, uint64(i)))
+				g := newGate(a, k, noNewest, true, time.Now())
+				for n := range 200 {
+					now := hour(float64(i*10) + float64(n)/20)
+					mu.Lock()
+					slowest := int64(math.MaxInt64)
+					for _, other := range at {
+						slowest = min(slowest, other)
+					}
+					if at[i] = now; now-slowest > int64(drift+drift/alignSteps+6*time.Minute) && g.clock != noNewest {
+						t.Errorf("partition %d is %s ahead of the slowest", i, time.Duration(now-slowest))
+					}
+					mu.Unlock()
+					if g.record(now) || g.closed() {
+						if g.publish(time.Now()); g.closed() && !g.wait(t.Context(), time.Now) {
+							t.Error("wait() = false; want true")
+						}
+					}
+					time.Sleep(time.Duration(random.IntN(1000)) * time.Microsecond)
+				}
+				mu.Lock()
+				at[i] = math.MaxInt64
+				mu.Unlock()
+				g.fetched(200, 0, time.Now())
+			})
+		}
+		all.Wait()
+	})
+}
+
+// A slowest partition that cannot move is left out after a while, whichever it is, and the
+// others go on; the next slowest is not left out with it, for it has only waited.
+func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
+	for stuck := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAlignment(time.Hour)
+			var told []inputKey
+			a.warn = func(k inputKey, leftOut bool) {
+				if leftOut {
+					told = append(told, k)
+				}
+			}
+			keys := inputs(3)
+			gates := make([]gate, len(keys))
+			for i, k := range keys {
+				gates[i] = newGate(a, k, hour(0), true, time.Now())
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			go func() {
+				for pause(ctx, time.Second) {
+					a.leaveOut(time.Now())
+				}
+			}()
+			var moving sync.WaitGroup
+			for i := range keys {
+				if i == stuck {
+					continue
+				}
+				moving.Go(func() {
+					g := &gates[i]
+					for n := range 100 {
+						g.clock = hour(float64(n))
+						g.publish(time.Now())
+						if g.closed() && !g.wait(ctx, time.Now) {
+							t.Error("wait() = false; want true")
+						}
+						time.Sleep(time.Second)
+					}
+					g.fetched(1, 0, time.Now())
+				})
+			}
+			moving.Wait()
+			stop()
+			synctest.Wait()
+			if want := []inputKey{keys[stuck]}; !reflect.DeepEqual(told, want) {
+				t.Errorf("left out %v; want %v alone", told, want)
+			}
+			if !a.state(keys[stuck]).leftOut {
+				t.Error("the partition that stands still counts again; want it left out until it moves")
+			}
+			gates[stuck].clock = hour(1)
+			gates[stuck].publish(time.Now())
+			if a.state(keys[stuck]).leftOut {
+				t.Error("the partition that moves again is left out; want it to count")
+			}
+		})
+	}
+}
+
+// A partition that is not opened yet may be the slowest: all wait for it. One at its end
+// holds nothing back.
+func TestAlignmentWaitsForTheUnknown(t *testing.T) {
+	a := newAlignment(time.Hour)
+	now, keys := alignEpoch, inputs(2)
+	a.update(keys[1], now, func(in *inputTime) { in.backlog = true })
+	g := newGate(a, keys[0], noNewest, true, now)
+	if g.closed() {
+		t.Error("closed() before any event = true; want false: its time is to be known")
+	}
+	g.record(hour(5))
+	if g.publish(now); !g.closed() {
+		t.Error("closed() = false; want true while partition 1 is not known")
+	}
+	a.update(keys[0], now, func(in *inputTime) { in.waiting = true })
+	if got := a.waits(keys[0]); !strings.Contains(got, "trail partition 1") || !strings.Contains(got, "no event time") {
+		t.Errorf("waits() = %q; want the partition and that its time is not known", got)
+	}
+	a.update(keys[1], now, func(in *inputTime) { in.clock = hour(1.5) })
+	if got := a.waits(keys[0]); !strings.Contains(got, "3h30m0s ahead of those of trail partition 1") {
+		t.Errorf("waits() = %q; want how far it is ahead, and of which partition", got)
+	}
+	a.update(keys[1], now, func(in *inputTime) { in.clock = hour(4) })
+	if g.closed() {
+		t.Error("closed() an hour ahead of the slowest = true; want false")
+	}
+	a.update(keys[1], now, func(in *inputTime) { in.clock, in.backlog = hour(1), false })
+	if g.closed() {
+		t.Error("closed() when the slower one is at its end = true; want false")
+	}
+}
+
+// A few records of an absurd time do not move a partition's time; what they may move it
+// by otherwise is hours of waiting.
+func TestClockOfAPartitionIsAMedian(t *testing.T) {
+	g := newGate(newAlignment(time.Hour), inputs(1)[0], noNewest, true, alignEpoch)
+	for n := range 10_000 {
+		now := hour(float64(n) / 1000)
+		if g.record(now); n%97 == 0 {
+			g.record(hour(5000))
+		}
+		if d := time.Duration(g.clock - now); d > 0 || d < -time.Hour/4 {
+			t.Fatalf("after record %d the clock is %s off; want it within a quarter of an hour behind", n, d)
+		}
+	}
+}
+
+// A partition is not one with a backlog for being asked between two records.
+func TestBacklogBeginsAfterAWhile(t *testing.T) {
+	a := newAlignment(time.Hour)
+	k, now := inputs(1)[0], alignEpoch
+	g := newGate(a, k, noNewest, false, now)
+	for i, c := range []struct {
+		after time.Duration
+		left  int64
+		want  bool
+	}{
+		{0, 3, false}, {time.Second, 0, false}, {time.Second, 9, false}, {time.Second, 9, false}, {time.Second, 9, true}, {time.Hour, 1, true}, {0, 0, false}, {0, 1, false},
+	} {
+		now = now.Add(c.after)
+		if g.fetched(int64(i), c.left, now); a.state(k).backlog != c.want {
+			t.Errorf("fetch %d: backlog = %t; want %t", i, !c.want, c.want)
+		}
+	}
+}
+
+func TestInputMetadata(t *testing.T) {
+	id := [16]byte{0xab, 15: 1}
+	for _, m := range []inputMetadata{
+		{topicID: id, clock: noNewest}, {topicID: id, clock: hour(3)}, {topicID: id, clock: noNewest, backlog: true},
+		{topicID: id, clock: hour(-3e4), waiting: true}, {topicID: id, clock: hour(1), backlog: true, waiting: true},
+	} {
+		if got, ok := decodeInputMetadata(m.encode()); !ok || got != m {
+			t.Errorf("decodeInputMetadata(%q) = %+v, %t; want %+v", m.encode(), got, ok, m)
+		}
+	}
+	for _, s := range []string{"", "ab", "consumer-1-of-another-tool", ";5;b", strings.Repeat("z", 32)} {
+		if _, ok := decodeInputMetadata(s); ok {
+			t.Errorf("decodeInputMetadata(%q) is ok; want it refused", s)
+		}
+	}
+}
