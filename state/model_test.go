@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 // ever and looks at the event's time only. It shares no code with the package.
 type model struct {
 	values   map[modelName]modelValue
+	windows  map[modelName][]modelWindow
 	alerts   map[modelName]modelAlert
 	seen     map[modelName]time.Time // remembered until
 	sources  map[modelOrigin]modelAt
@@ -38,8 +38,6 @@ type modelAt struct {
 }
 
 type modelValue struct {
-	count   int64
-	events  []state.Ref
 	members []string // sorted
 	written time.Time
 	expiry  time.Time // zero: none
@@ -52,13 +50,14 @@ type modelAlert struct {
 
 func newModel(lifetime time.Duration, maxSet int) *model {
 	return &model{
-		values: map[modelName]modelValue{}, alerts: map[modelName]modelAlert{}, seen: map[modelName]time.Time{},
+		values: map[modelName]modelValue{}, windows: map[modelName][]modelWindow{}, alerts: map[modelName]modelAlert{}, seen: map[modelName]time.Time{},
 		sources: map[modelOrigin]modelAt{}, meta: map[string]string{}, work: -1, lifetime: lifetime, maxSet: maxSet,
 	}
 }
 
 func (m *model) clone() *model {
 	c := *m
+	c.windows = maps.Clone(m.windows)
 	c.values, c.alerts, c.seen = maps.Clone(m.values), maps.Clone(m.alerts), maps.Clone(m.seen)
 	c.sources, c.meta = maps.Clone(m.sources), maps.Clone(m.meta)
 	return &c
@@ -84,40 +83,16 @@ type modelScope struct {
 	rule    string
 	key     string
 	at      state.Ref
-	counted map[string]bool
-	last    []state.Ref
+	current map[string]*modelWindow // the event's window by name, nil if it has none
+	looked  []*modelWindow          // windows that were read and reset
 	refused string
 }
 
 func (m *model) scope(rule, key string, at state.Ref) *modelScope {
-	return &modelScope{m: m.clone(), rule: rule, key: key, at: at, counted: map[string]bool{}}
+	return &modelScope{m: m.clone(), rule: rule, key: key, at: at, current: map[string]*modelWindow{}}
 }
 
 func (s *modelScope) id(kind, name string) modelName { return modelName{kind, s.rule, s.key, name} }
-
-func (s *modelScope) increment(name string, n int64) int64 {
-	id := s.id("counter", name)
-	v, ok := s.m.get(id, s.at.Time)
-	if !ok {
-		delete(s.counted, name)
-	}
-	switch sum := v.count + n; {
-	case n > 0 && sum < v.count:
-		v.count = math.MaxInt64
-	case n < 0 && sum > v.count:
-		v.count = math.MinInt64
-	default:
-		v.count = sum
-	}
-	if !s.counted[name] {
-		v.events = append(slices.Clip(v.events), s.at)
-		s.counted[name] = true
-	}
-	v.written = later(v.written, s.at.Time)
-	s.m.values[id] = v
-	s.last = v.events
-	return v.count
-}
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
@@ -126,47 +101,30 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (s *modelScope) count(name string) int64 {
-	v, _ := s.m.get(s.id("counter", name), s.at.Time)
-	return v.count
-}
-
-func (s *modelScope) reset(kind, name string) {
-	delete(s.m.values, s.id(kind, name))
-	if kind == "counter" {
-		delete(s.counted, name)
-	}
-}
-
 func (s *modelScope) expire(name string, at time.Time) {
-	for _, kind := range []string{"counter", "set"} {
-		if v, ok := s.m.get(s.id(kind, name), s.at.Time); ok {
-			v.expiry = at
-			s.m.values[s.id(kind, name)] = v
-		}
+	if w := s.meets(name); w != nil {
+		w.expiry = at
+		s.store(name)
+	}
+	if v, ok := s.m.get(s.id("set", name), s.at.Time); ok {
+		v.expiry = at
+		s.m.values[s.id("set", name)] = v
 	}
 }
 
 func (s *modelScope) expiry(name string) time.Time {
-	c, _ := s.m.get(s.id("counter", name), s.at.Time)
+	var own time.Time
+	if w := s.meets(name); w != nil {
+		own = w.expiry
+	}
 	m, _ := s.m.get(s.id("set", name), s.at.Time)
-	if c.expiry.IsZero() || !m.expiry.IsZero() && m.expiry.Before(c.expiry) {
+	if own.IsZero() || !m.expiry.IsZero() && m.expiry.Before(own) {
 		return m.expiry
 	}
-	return c.expiry
+	return own
 }
 
-func (s *modelScope) window(name string) (start time.Time, span time.Duration) {
-	v, ok := s.m.get(s.id("counter", name), s.at.Time)
-	if !ok {
-		return start, 0
-	}
-	return v.events[0].Time, v.written.Sub(v.events[0].Time)
-}
-
-func (s *modelScope) evidence() (int64, []state.Ref) {
-	return int64(len(s.last)), s.last[max(0, len(s.last)-100):]
-}
+func (s *modelScope) resetSet(name string) { delete(s.m.values, s.id("set", name)) }
 
 func (s *modelScope) set(name string) []string {
 	v, _ := s.m.get(s.id("set", name), s.at.Time)

@@ -178,6 +178,9 @@ func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 	case kindCounter:
 		c, err := decodeCounter(value)
 		return c.filed, true, err
+	case kindWindow:
+		c, err := decodeWindow(value)
+		return c.filed, true, err
 	case kindSet:
 		m, err := decodeSet(value)
 		return m.filed, true, err
