@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -206,22 +207,23 @@ func (s *Scope) repeats(c *scopeCounter) bool {
 	if c.repeated || s.at.ID == "" {
 		return c.repeated
 	}
-	var id [16]byte
-	var packed bool
-	if id, packed = packUUID(s.at.ID); !packed {
-		c.repeated = s.holdsID(c, false, s.at.ID)
+	if id, packed := packUUID(s.at.ID); packed {
+		c.repeated = s.holdsID(c, true, id[:])
 	} else {
-		c.repeated = s.holdsID(c, true, string(id[:]))
+		c.repeated = s.holdsID(c, false, []byte(s.at.ID))
 	}
 	return c.repeated
 }
 
-func (s *Scope) holdsID(c *scopeCounter, packed bool, id string) (found bool) {
+func (s *Scope) holdsID(c *scopeCounter, packed bool, id []byte) (found bool) {
 	s.blocks(c, func(block []byte, n, skip int) bool {
+		if !bytes.Contains(block, id) {
+			return true // nearly always, and much faster than to read each event
+		}
 		r := reader{b: block}
 		topic := r.part()
 		for i := range n {
-			if b := r.ref(topic); i >= skip && b.packed == packed && string(b.id) == id {
+			if b := r.ref(topic); i >= skip && b.packed == packed && bytes.Equal(b.id, id) {
 				found = true
 				return false
 			}
