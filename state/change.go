@@ -168,10 +168,11 @@ func (t *Tx) buildSet(e *setEntry) {
 		t.drop(&e.entry)
 		return
 	}
-	for member, in := range e.members {
+	for member, now := range e.members {
 		t.key = appendMemberKey(t.key[:0], e.now.number, member)
-		if in {
-			t.put(t.key, []byte{formatVersion})
+		if now.in {
+			t.value = append(append(t.value[:0], formatVersion), now.block...)
+			t.put(t.key, t.value)
 		} else if alive && e.disk.count > 0 {
 			t.remove(t.key)
 		}

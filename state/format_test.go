@@ -70,6 +70,12 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return meaningOfCounter(value)
 	case kindEvidence:
 		return meaningOfBlock(value[1:], blockRefs)
+	case kindMember:
+		n, err := checkMember(value[1:])
+		if err != nil {
+			return "", err
+		}
+		return meaningOfBlock(value[1:], n)
 	case kindSet:
 		m, err := decodeSet(value)
 		return fmt.Sprintf("set %d of %d, %s", m.number, m.count, meaningOfLife(&m.life)), err

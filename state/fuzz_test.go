@@ -143,7 +143,7 @@ func exampleChanges() []Change {
 		value []byte
 	}{
 		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindCounter, beside.append(nil)}, {kindCounter, vacant.append(nil)}, {kindWindow, c.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
-		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, []byte{1}},
+		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, append([]byte{1}, head...)}, {kindMember, append([]byte{1}, appendRef(nil, &ref, nanos(ref.Time))...)},
 		{kindMeta, []byte("\x01value")}, {kindSource, sourcePosition{-1, 7}.append(nil)}, {kindPosition, p.append(nil)},
 		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
 	} {

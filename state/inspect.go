@@ -159,8 +159,8 @@ func (t *Tx) MembersOf(v Value, n int) []string {
 		return t.members(v.number, nil, nil, n)
 	}
 	var came []string
-	for member, in := range e.members {
-		if in {
+	for member, now := range e.members {
+		if now.in {
 			came = append(came, member)
 		}
 	}

@@ -201,7 +201,11 @@ func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 		return 0, false, err
 	}
 	r, err := open(value)
-	if err == nil && (kind == kindMember || kind == kindDeadSet) {
+	switch {
+	case err != nil:
+	case kind == kindMember:
+		_, err = checkMember(r.b)
+	case kind == kindDeadSet:
 		err = r.close()
 	}
 	return 0, false, err

@@ -45,8 +45,8 @@ func (v Set) First(n int) []string {
 	}
 	changes, onDisk := m.overlay()
 	var came []string
-	for member, in := range changes {
-		if in {
+	for member, now := range changes {
+		if now.in {
 			came = append(came, member)
 		}
 	}
@@ -59,7 +59,7 @@ func (v Set) First(n int) []string {
 }
 
 // members merges the members on disk with what came and went since.
-func (t *Tx) members(number uint64, changes map[string]bool, came []string, n int) []string {
+func (t *Tx) members(number uint64, changes map[string]member, came []string, n int) []string {
 	out := make([]string, 0, n)
 	t.key = appendMemberKey(t.key[:0], number, "")
 	t.scan(t.key, nil, func(key, _ []byte) bool {
@@ -131,6 +131,10 @@ func (m *scopeSet) add(member string) bool {
 		return !s.failed()
 	case m.count >= limit:
 		s.refuse(reasonSetFull, "set %q has its %d members already", m.name, limit)
+		return false
+	}
+	if len(s.at.ID) > maxEventID {
+		s.refuse(reasonValueTooLarge, "the event's id has %d bytes, evidence keeps at most %d", len(s.at.ID), maxEventID)
 		return false
 	}
 	m.put(strings.Clone(member), true)
