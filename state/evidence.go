@@ -241,8 +241,8 @@ func (s *Scope) brokenEvidence(err error) {
 }
 
 // Evidence gives the events that are remembered with what this evaluation has
-// read or written: the windows of counters, as they stood after it, or before a
-// reset. These are the true number of events, each of which counts once as far
+// read or written: the windows of counters and the first 100 members of sets, as
+// they stood after it, or before a reset. These are the true number of events, each of which counts once as far
 // as their ids are remembered, and the newest of them (at most 100), in the
 // order of their times, then of their sources. Topic ids are not remembered.
 // Call it before Commit.
@@ -261,16 +261,32 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 			total, newest = addSaturating(total, events(c)), s.appendEvidence(newest, c)
 		}
 	}
+	had := len(newest)
+	newest = s.appendSets(newest)
+	total = addSaturating(total, int64(len(newest)-had))
 	if s.failed() {
 		return 0, nil
 	}
 	slices.SortStableFunc(newest, compareRefs)
-	if values > 1 {
+	if values > 1 || len(newest) > had {
 		n := len(newest)
 		newest = distinct(newest)
 		total -= int64(n - len(newest))
 	}
 	return total, newest[max(0, len(newest)-maxEvidence):]
+}
+
+// appendSets adds the events of the members of sets.
+func (s *Scope) appendSets(dst []Ref) []Ref {
+	for _, m := range s.lookedSets {
+		dst = m.appendEvidence(dst)
+	}
+	for _, m := range s.sets {
+		if m.looked {
+			dst = m.appendEvidence(dst)
+		}
+	}
+	return dst
 }
 
 func events(c *scopeCounter) int64 { return int64(min(c.total, math.MaxInt64)) }

@@ -184,7 +184,7 @@ func call(t *rapid.T, s *state.Scope, want *modelScope) {
 			sameSet(t, set, want.set(name))
 		},
 		func() { s.ResetStringSet(name); want.resetSet(name) },
-		func() { s.RenewStringSet(name, 3*time.Hour); want.renew(name, 3*time.Hour) },
+		func() { s.RenewStringSet(name, 3*time.Hour, members...); want.renew(name, 3*time.Hour, members...) },
 		func() {
 			held, suppressed := s.Suppress(name, 5*time.Hour)
 			wantHeld, wantSuppressed := want.suppress(name, 5*time.Hour)

@@ -38,7 +38,8 @@ type modelAt struct {
 }
 
 type modelValue struct {
-	members []string // sorted
+	members []string               // sorted
+	refs    map[string][]state.Ref // of each member: which brought it, and which met it
 	written time.Time
 	expiry  time.Time // zero: none
 }
@@ -85,11 +86,13 @@ type modelScope struct {
 	at      state.Ref
 	current map[string]*modelWindow // the event's window by name, nil if it has none
 	looked  []*modelWindow          // windows that were read and reset
+	sets    map[string]bool         // sets that were looked at
+	gone    [][]state.Ref           // of members of sets that were read and replaced
 	refused string
 }
 
 func (m *model) scope(rule, key string, at state.Ref) *modelScope {
-	return &modelScope{m: m.clone(), rule: rule, key: key, at: at, current: map[string]*modelWindow{}}
+	return &modelScope{m: m.clone(), rule: rule, key: key, at: at, current: map[string]*modelWindow{}, sets: map[string]bool{}}
 }
 
 func (s *modelScope) id(kind, name string) modelName { return modelName{kind, s.rule, s.key, name} }
@@ -106,7 +109,7 @@ func (s *modelScope) expire(name string, at time.Time) {
 		w.expiry = at
 		s.store(name)
 	}
-	if v, ok := s.m.get(s.id("set", name), s.at.Time); ok {
+	if v, ok := s.getSet(name); ok {
 		v.expiry = at
 		s.m.values[s.id("set", name)] = v
 	}
@@ -117,17 +120,53 @@ func (s *modelScope) expiry(name string) time.Time {
 	if w := s.meets(name); w != nil {
 		own = w.expiry
 	}
-	m, _ := s.m.get(s.id("set", name), s.at.Time)
+	m, _ := s.getSet(name)
 	if own.IsZero() || !m.expiry.IsZero() && m.expiry.Before(own) {
 		return m.expiry
 	}
 	return own
 }
 
-func (s *modelScope) resetSet(name string) { delete(s.m.values, s.id("set", name)) }
+func (s *modelScope) resetSet(name string) {
+	s.forget(name)
+	delete(s.m.values, s.id("set", name))
+}
+
+// getSet looks at a set.
+func (s *modelScope) getSet(name string) (modelValue, bool) {
+	v, ok := s.m.get(s.id("set", name), s.at.Time)
+	s.sets[name] = s.sets[name] || ok
+	return v, ok
+}
+
+// forget keeps the evidence of a set that was looked at and goes.
+func (s *modelScope) forget(name string) {
+	if s.sets[name] {
+		s.gone = append(s.gone, s.setRefs(name)...)
+	}
+	s.sets[name] = false
+}
+
+// setRefs gives the evidence of the members of a set.
+func (s *modelScope) setRefs(name string) (refs [][]state.Ref) {
+	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	for _, member := range v.members {
+		refs = append(refs, v.refs[member])
+	}
+	return refs
+}
+
+// bring notes the event with a member that comes.
+func (s *modelScope) bring(v *modelValue, member string) {
+	v.refs = maps.Clone(v.refs)
+	if v.refs == nil {
+		v.refs = map[string][]state.Ref{}
+	}
+	v.refs[member] = []state.Ref{s.at}
+}
 
 func (s *modelScope) set(name string) []string {
-	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	v, _ := s.getSet(name)
 	return v.members
 }
 
@@ -135,7 +174,8 @@ func (s *modelScope) add(name string, members ...string) (added []string) {
 	if len(members) == 0 {
 		return nil
 	}
-	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	v, _ := s.getSet(name)
+	s.sets[name] = true
 	v.members = slices.Clone(v.members)
 	for _, member := range members {
 		if slices.Contains(v.members, member) {
@@ -147,6 +187,7 @@ func (s *modelScope) add(name string, members ...string) (added []string) {
 		}
 		added = append(added, member)
 		v.members = append(v.members, member)
+		s.bring(&v, member)
 	}
 	if added == nil {
 		return nil
@@ -164,13 +205,19 @@ func (s *modelScope) put(name string, members ...string) {
 		s.refused = "set_full"
 		return
 	}
+	s.forget(name)
+	s.sets[name] = true
+	v.refs = nil
+	for _, member := range members {
+		s.bring(&v, member)
+	}
 	v.members = members
 	v.written = later(v.written, s.at.Time)
 	s.m.values[s.id("set", name)] = v
 }
 
 func (s *modelScope) remove(name string, members ...string) {
-	v, ok := s.m.get(s.id("set", name), s.at.Time)
+	v, ok := s.getSet(name)
 	if !ok {
 		return
 	}
@@ -183,10 +230,16 @@ func (s *modelScope) remove(name string, members ...string) {
 	s.m.values[s.id("set", name)] = v
 }
 
-func (s *modelScope) renew(name string, atMost time.Duration) {
-	v, ok := s.m.get(s.id("set", name), s.at.Time)
+func (s *modelScope) renew(name string, atMost time.Duration, members ...string) {
+	v, ok := s.getSet(name)
 	if ok && v.expiry.IsZero() && s.at.Time.Sub(v.written) >= atMost {
 		v.written = s.at.Time
+		v.refs = maps.Clone(v.refs)
+		for _, member := range members {
+			if r := v.refs[member]; slices.Contains(v.members, member) && !s.at.Time.Before(r[len(r)-1].Time) {
+				v.refs[member] = []state.Ref{r[0], s.at}
+			}
+		}
 		s.m.values[s.id("set", name)] = v
 	}
 }

@@ -175,6 +175,18 @@ func (s *modelScope) evidence() (int64, []state.Ref) {
 			refs = append(refs, r)
 		}
 	}
+	lists := slices.Clone(s.gone)
+	for name, looked := range s.sets {
+		if looked {
+			lists = append(lists, s.setRefs(name)...)
+		}
+	}
+	for _, r := range slices.Concat(lists...) {
+		if !slices.ContainsFunc(refs, func(o state.Ref) bool { return o.ID == r.ID && o.Source == r.Source }) {
+			refs = append(refs, r)
+			total++
+		}
+	}
 	slices.SortStableFunc(refs, func(a, b state.Ref) int {
 		if c := a.Time.Compare(b.Time); c != 0 {
 			return c

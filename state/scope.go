@@ -52,6 +52,8 @@ type Scope struct {
 	looked   []*scopeCounter // windows that were read or written, as they were before a reset
 	keptPool pool[scopeCounter]
 
+	lookedSets []*scopeSet // the same of sets
+
 	prefix []byte // rule and key within changelog keys
 	key    []byte // scratch
 	value  []byte // scratch
@@ -78,6 +80,8 @@ func (s *Scope) reset() {
 	s.setPool.reset()
 	s.looked = s.looked[:0]
 	s.keptPool.reset()
+	clear(s.lookedSets)
+	s.lookedSets = s.lookedSets[:0]
 }
 
 // Now gives the event's own time.

@@ -143,6 +143,7 @@ type scopeSet struct {
 	entry *setEntry
 	set
 	dirty    bool
+	looked   bool              // it was read or written, and so is evidence
 	replaced bool              // members before this evaluation no longer count
 	members  map[string]member // came, met again or went
 }
@@ -167,9 +168,14 @@ func (s *Scope) set(name string) *scopeSet {
 	return m
 }
 
+// live tells whether the set is there for the event, and notes that it was asked for.
 func (m *scopeSet) live() bool {
 	s := m.scope
-	return m.exists && s.now < m.deadline(s.tx.shard.store.lifetime)
+	if !m.exists || s.now >= m.deadline(s.tx.shard.store.lifetime) {
+		return false
+	}
+	m.looked = true
+	return true
 }
 
 func (m *scopeSet) has(name string) bool {
@@ -193,6 +199,11 @@ func (m *scopeSet) clear() {
 	if m.count == 0 && len(m.members) == 0 && !m.replaced {
 		return
 	}
+	if m.looked {
+		was := *m // the alert that follows shows what led to it
+		m.scope.lookedSets = append(m.scope.lookedSets, &was)
+		m.members, m.looked = nil, false
+	}
 	m.replaced = true
 	m.number, m.count = 0, 0
 	m.members = emptied(m.members)
@@ -205,6 +216,7 @@ func (m *scopeSet) start() {
 	}
 	m.clear()
 	m.exists = true
+	m.looked = true
 	m.newest, m.expiry = m.scope.now, noTime
 }
 
@@ -243,6 +255,65 @@ func (m *scopeSet) met(name string) {
 	}
 	block := appendRef(nil, &refs[0], nanos(refs[0].Time))
 	m.members[strings.Clone(name)] = member{in: true, block: appendRef(block, &m.scope.at, m.scope.now)}
+}
+
+// lastOf gives the time of the newest event that a member's block has.
+func (m *scopeSet) lastOf(block []byte) int64 {
+	r := reader{b: block}
+	topic := r.part()
+	last := int64(noTime)
+	for len(r.b) > 0 {
+		last = max(last, r.ref(topic).at)
+	}
+	if r.bad {
+		m.scope.brokenEvidence(ErrDamaged)
+	}
+	return last
+}
+
+// oldest gives the member whose newest event is the oldest, of several the
+// first by its bytes. It reads every member.
+func (m *scopeSet) oldest() (name string) {
+	at, found := int64(0), false
+	look := func(n string, block []byte) {
+		if last := m.lastOf(block); !found || last < at || last == at && n < name {
+			name, at, found = n, last, true
+		}
+	}
+	changes, onDisk := m.overlay()
+	for n, v := range changes {
+		if v.in {
+			look(n, v.block)
+		}
+	}
+	if !onDisk {
+		return name
+	}
+	t := m.scope.tx
+	prefix := appendMemberKey(nil, m.number, "")
+	t.scan(prefix, nil, func(key, value []byte) bool {
+		n := string(key[len(prefix):])
+		if _, changed := changes[n]; !changed && len(value) > 0 {
+			look(n, value[1:])
+		}
+		return t.err == nil
+	})
+	return name
+}
+
+// appendEvidence adds the events of the first members, as many as evidence has.
+func (m *scopeSet) appendEvidence(dst []Ref) []Ref {
+	for _, name := range (Set{m}).First(maxEvidence) {
+		v, _ := m.member(name)
+		n, err := checkMember(v.block)
+		if err == nil {
+			dst, err = appendRefs(dst, v.block, n)
+		}
+		if err != nil {
+			m.scope.brokenEvidence(err)
+		}
+	}
+	return dst
 }
 
 // wrote renews the set's lifetime.

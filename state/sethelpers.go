@@ -86,9 +86,12 @@ func (s *Scope) PutStringSet(name string, members ...string) {
 	if m == nil {
 		return
 	}
+	looked := m.looked
 	m.start()
+	m.looked = looked // the members that go are evidence only if they were read
 	m.clear()
 	m.wrote()
+	m.looked = true
 	for _, member := range members {
 		if !m.add(member) {
 			return
@@ -117,6 +120,33 @@ func (s *Scope) AddToStringSet(name string, members ...string) (Set, []string) {
 		}
 	}
 	return Set{m}, added
+}
+
+// AddToStringSetEvicting adds one member. In a full set the oldest member gives
+// way to it: the one whose newest remembered event (which brought it, or met it
+// by RenewStringSet) has the earliest time, of several the first by its bytes.
+// Only then are all members read.
+func (s *Scope) AddToStringSetEvicting(name, member string) (evicted string, ok bool) {
+	m := s.set(name)
+	if m == nil {
+		return "", false
+	}
+	m.start()
+	if len(member) > maxString || m.has(member) || s.failed() {
+		m.add(member)
+		return "", false
+	}
+	if ok = m.count > 0 && m.count >= int64(s.tx.shard.store.maxSetMembers); ok {
+		if evicted = m.oldest(); s.failed() {
+			return "", false
+		}
+		m.put(evicted, false)
+	}
+	if !m.add(member) {
+		return "", false
+	}
+	m.wrote()
+	return evicted, ok
 }
 
 // add puts one member in; false means that a bound was met and the scope has

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"trailhound/state"
 )
 
@@ -190,4 +192,39 @@ func TestRepeatedEventIsNotCounted(t *testing.T) {
 	if n := increment(id(0), 1); n != 104 {
 		t.Errorf("an event older than the newest 100 = %d; want 104", n)
 	}
+}
+
+// A full set takes a new member in place of the one that was used longest ago,
+// as far as that is noted.
+func TestOldestMemberGivesWay(t *testing.T) {
+	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: 3}), 0)
+	evicting := func(at int, member, want string) {
+		t.Helper()
+		in(t, h, at, func(s *state.Scope) {
+			if got, ok := s.AddToStringSetEvicting("a", member); got != want || ok != (want != "") || s.Err() != nil {
+				t.Errorf("AddToStringSetEvicting(%q) = %q, %t, %v; want %q", member, got, ok, s.Err(), want)
+			}
+			if n := s.GetStringSet("a").Len(); n > 3 {
+				t.Errorf("%d members; want at most 3", n)
+			}
+		})
+		if err := state.Check(h); err != nil {
+			t.Error(err)
+		}
+	}
+	evicting(5, "b", "")
+	evicting(4, "a", "")
+	evicting(6, "c", "")
+	evicting(6, "c", "")
+	in(t, h, day(1), func(s *state.Scope) {
+		s.RenewStringSet("a", time.Hour, "a", "absent")
+		if total, refs := s.Evidence(); total != 4 || refs[3].ID != ref(day(1)).ID {
+			t.Errorf("Evidence() = %d, %v; want three events, and the one that met a", total, refs)
+		}
+	})
+	evicting(day(1)+1, "d", "b")
+	evicting(day(1)+2, "e", "c")
+	evicting(day(1)+3, "f", "a")
+	evicting(day(1)-3, "late", "d")
+	evicting(day(1)+4, "g", "late")
 }
