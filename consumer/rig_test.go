@@ -369,11 +369,8 @@ func workload(seed uint64, n, keys int) []attempt {
 
 // expected is the plain reading of the two rules: maps and a loop.
 func expected(events []attempt) []string {
-	type window struct {
-		n    int
-		ends time.Time
-	}
-	denied, known, seen := map[string]*window{}, map[string]map[string]bool{}, map[string]bool{}
+	type window struct{ times []time.Time } // in their order
+	denied, known, seen := map[string][]*window{}, map[string]map[string]bool{}, map[string]bool{}
 	var out []string
 	for _, e := range events {
 		if seen[e.id] {
@@ -388,15 +385,29 @@ func expected(events []attempt) []string {
 			}
 			continue
 		}
-		w := denied[e.who]
-		if w == nil || !e.at.Before(w.ends) {
-			w = &window{ends: e.at.Add(time.Hour)}
-			denied[e.who] = w
+		all := denied[e.who] // in the order of their starts
+		i := len(all) - 1
+		for i >= 0 && !(!e.at.Before(all[i].times[0]) && e.at.Before(all[i].times[0].Add(time.Hour))) {
+			i--
 		}
-		if w.n++; w.n >= 10 {
-			delete(denied, e.who)
+		if i < 0 { // the next one that begins after it, if it can move back
+			i = slices.IndexFunc(all, func(w *window) bool { return e.at.Before(w.times[0]) })
+			if i < 0 || all[i].times[len(all[i].times)-1].Sub(e.at) >= time.Hour {
+				i = max(i, 0)
+				if len(all) > 0 && !e.at.Before(all[len(all)-1].times[0]) {
+					i = len(all)
+				}
+				all = slices.Insert(all, i, &window{})
+			}
+		}
+		w := all[i]
+		w.times = append(w.times, e.at)
+		slices.SortFunc(w.times, time.Time.Compare)
+		if len(w.times) >= 10 {
+			all = slices.Delete(all, i, i+1)
 			out = append(out, "access_denied "+e.id)
 		}
+		denied[e.who] = all
 	}
 	return out
 }

@@ -112,6 +112,9 @@ func (t *Tx) build() {
 	for _, e := range t.counters {
 		t.buildCounter(e)
 	}
+	for _, r := range t.ringPool.items[:t.ringPool.used] {
+		t.buildRing(r)
+	}
 	for _, e := range t.sets {
 		t.buildSet(e)
 	}
@@ -142,20 +145,7 @@ func (t *Tx) buildCounter(e *counterEntry) {
 	if !e.dirty {
 		return
 	}
-	used := e.now.slots()
-	for slot := range evidenceSlots {
-		block := e.block(slot)
-		switch {
-		case slot < used && len(block) > 0:
-			t.key = appendBlockKey(t.key[:0], e.key, slot)
-			t.value = append(append(t.value[:0], formatVersion), block...)
-			t.put(t.key, t.value)
-		case slot >= used && slot < e.slots:
-			t.key = appendBlockKey(t.key[:0], e.key, slot)
-			t.remove(t.key)
-		}
-	}
-	if e.now.exists {
+	if e.now.kept() {
 		t.file(&e.entry, &e.now.life)
 		t.value = e.now.append(t.value[:0])
 		t.put(t.named(e.key), t.value)
@@ -178,10 +168,11 @@ func (t *Tx) buildSet(e *setEntry) {
 		t.drop(&e.entry)
 		return
 	}
-	for member, in := range e.members {
+	for member, now := range e.members {
 		t.key = appendMemberKey(t.key[:0], e.now.number, member)
-		if in {
-			t.put(t.key, []byte{formatVersion})
+		if now.in {
+			t.value = append(append(t.value[:0], formatVersion), now.block...)
+			t.put(t.key, t.value)
 		} else if alive && e.disk.count > 0 {
 			t.remove(t.key)
 		}
@@ -270,6 +261,7 @@ func (t *Tx) buildMeta(name string, value []byte) {
 
 const (
 	valueOverhead  = 48 // bytes of a value besides its evidence
+	blockOverhead  = 11 // bytes of a block's key and version
 	memberOverhead = 11 // bytes of a member's key and value besides the member
 )
 
@@ -290,10 +282,12 @@ func (t *Tx) measure(e *entry, n, size int) {
 
 func (t *Tx) measureCounter(e *counterEntry) {
 	n, size := 1, len(e.key)+valueOverhead+len(e.now.head)
-	for slot := range e.now.slots() {
-		if block := e.block(slot); len(block) > 0 {
-			n++
-			size += len(e.key) + len(block)
+	if e.ring != nil {
+		for _, block := range e.ring.pending {
+			if len(block) > 0 {
+				n++
+				size += blockOverhead + len(block)
+			}
 		}
 	}
 	t.measure(&e.entry, n, size)

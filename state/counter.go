@@ -2,26 +2,42 @@ package state
 
 import (
 	"encoding/binary"
-	"math"
 	"time"
 )
 
-// counter is a count and what is known of the events that it counted. Its
-// newest write is the newest event that it counted.
+// counter is one window of a counter: a count, and what is known of the events
+// that were counted. Its newest write is the newest of these events.
 type counter struct {
-	exists bool
+	exists bool // there is a window
 	count  int64
 	total  uint64 // events counted
-	first  int64  // event time of the first of them: the window's start
+	first  int64  // event time of the oldest of them: the window's start
 	life
-	head []byte // the newest events, at most blockRefs
+	number uint64 // of the full blocks of its evidence; 0: there are none
+	head   []byte // the newest events, at most blockRefs
+	older  older  // of the counter's own key alone
 }
 
+// flagOlder, among the flags of a life, says that windows older than the
+// counter's own may be there.
+const flagOlder = 4
+
 func (c *counter) append(dst []byte) []byte {
-	dst = c.life.append(append(dst, formatVersion))
-	dst = binary.AppendVarint(dst, c.count)
-	dst = binary.AppendUvarint(dst, c.total)
+	dst = append(dst, formatVersion)
+	at := len(dst)
+	dst = c.life.append(dst)
+	if c.older.ttl > 0 {
+		dst[at] |= flagOlder
+		dst = appendTime(appendTime(dst, c.older.until), c.older.ttl)
+	}
+	dst = binary.AppendUvarint(binary.AppendVarint(dst, c.count), c.total)
+	if c.total == 0 {
+		return dst
+	}
 	dst = appendTime(dst, c.first)
+	if c.total > blockRefs {
+		dst = binary.AppendUvarint(dst, c.number)
+	}
 	return append(dst, c.head...)
 }
 
@@ -31,82 +47,140 @@ func decodeCounter(value []byte) (counter, error) {
 	if err != nil {
 		return counter{}, err
 	}
-	c := counter{exists: true, life: r.life(), count: r.varint(), total: r.uvarint(), first: r.time(), head: r.rest()}
-	if r.bad || c.total == 0 || c.first == noTime {
+	var c counter
+	var extra byte
+	if c.life, extra = r.lifeWith(flagOlder); extra != 0 {
+		if c.older = (older{until: r.time(), ttl: r.time()}); c.older.ttl <= 0 || c.older.until == noTime {
+			r.fail()
+		}
+	}
+	c.count = r.varint()
+	if c.total = r.uvarint(); c.total == 0 {
+		if extra == 0 || c.count != 0 {
+			r.fail() // neither a window nor a way to one
+		}
+		return c, r.close()
+	}
+	c.exists, c.first = true, r.time()
+	if c.total > blockRefs {
+		if c.number = r.uvarint(); c.number == 0 {
+			r.fail()
+		}
+	}
+	c.head = r.rest()
+	if r.bad || c.first == noTime {
 		return counter{}, ErrDamaged
 	}
 	return c, checkBlock(c.head, headRefs(c.total))
 }
 
-// counterEntry is a counter in a Tx: as it is on disk, and as it is now.
+// decodeWindow reads an older window.
+func decodeWindow(value []byte) (counter, error) {
+	c, err := decodeCounter(value)
+	if err == nil && (!c.exists || c.older.ttl > 0) {
+		err = ErrDamaged
+	}
+	return c, err
+}
+
+// counterEntry is a window in a Tx: as it is on disk, and as it is now. That of
+// the counter's own key is the newest window; older ones have keys of their own.
 type counterEntry struct {
 	entry
 	now    counter
-	slots  int      // blocks on disk
-	blocks [][]byte // full since, by slot; empty: as on disk
+	ring   *ring           // its full blocks; nil: none
+	opened []*counterEntry // of the counter's own key: older windows that this Tx has put beside it
 }
 
-// block gives what a slot has from now on; empty: what is on disk.
-func (e *counterEntry) block(slot int) []byte {
-	if len(e.blocks) == 0 {
-		return nil // most counters never fill one
-	}
-	return e.blocks[slot]
-}
-
-// counterAt gives the counter of this changelog key.
+// counterAt gives the window of this changelog key.
 func (t *Tx) counterAt(key []byte) *counterEntry {
 	if e, ok := t.counters[string(key)]; ok {
 		return e
 	}
+	value, ok := t.get(key)
+	return t.loadCounter(key, value, ok)
+}
+
+// loadCounter takes a window that the Tx does not have yet from the disk.
+func (t *Tx) loadCounter(key, value []byte, ok bool) *counterEntry {
 	e := t.counterPool.next()
-	head, blocks := e.now.head[:0], e.blocks
-	*e = counterEntry{entry: entry{key: string(key)}, blocks: blocks}
-	for i := range blocks {
-		blocks[i] = blocks[i][:0]
-	}
-	if value, ok := t.get(key); ok {
+	head := e.now.head[:0]
+	*e = counterEntry{entry: entry{key: string(key)}, opened: e.opened[:0]}
+	if ok {
 		c, err := decodeCounter(value)
 		t.damaged(key, err)
 		e.now = c
 		e.file = filing{exists: true, at: c.filed}
-		e.slots = e.now.slots()
+		if c.number != 0 {
+			e.ring = t.ringOf(c.number, c.slots())
+		}
 	}
 	e.now.head = append(head, e.now.head...)
 	t.counters[e.key] = e
 	return e
 }
 
-// take makes what a scope did to the counter part of the Tx.
-func (e *counterEntry) take(c *scopeCounter) {
-	// Blocks of an earlier window may stay: a slot that is used has been filled
-	// in this one.
+// hold makes the entry the place of what a scope made of a window, whose full
+// blocks until then were those of r.
+func (e *counterEntry) hold(t *Tx, c *scopeCounter, r *ring) {
+	if e.ring != r {
+		e.dropRing() // of a window that begins at the same instant and holds nothing
+	}
 	if c.hasSpill {
-		if e.blocks == nil {
-			e.blocks = make([][]byte, evidenceSlots)
+		if r == nil {
+			r = t.ringOf(t.numberSet(), 0)
 		}
 		slot := (fullBlocks(c.total) - 1) % evidenceSlots
-		e.blocks[slot] = append(e.blocks[slot][:0], c.spill...)
+		r.pending[slot] = append(r.pending[slot][:0], c.spill...)
 	}
-	head := append(e.now.head[:0], c.head...)
+	head, behind := append(e.now.head[:0], c.head...), e.now.older
 	e.now = c.counter
-	e.now.head = head
+	e.now.head, e.now.older, e.now.number = head, behind, 0
+	if e.ring = r; r != nil {
+		e.now.number = r.number
+	}
 	e.dirty = true
 }
 
-// remove makes the counter absent.
+// remove makes the window absent, and with it what its key tells of older ones.
 func (e *counterEntry) remove() {
+	e.dropRing()
 	e.now = counter{head: e.now.head[:0]}
 	e.dirty = true
 }
 
-// scopeCounter is a counter as one evaluation sees it.
+// vacate makes the window absent. The counter's own key stays as long as it
+// may lead to older windows.
+func (e *counterEntry) vacate() {
+	behind := e.now.older
+	e.remove()
+	if behind.ttl > 0 {
+		e.now.older, e.now.newest, e.now.expiry = behind, behind.until, behind.until
+	}
+}
+
+func (e *counterEntry) dropRing() {
+	if e.ring != nil {
+		e.ring.dead = true
+		e.ring = nil
+	}
+}
+
+// kept tells whether the key has a value.
+func (c *counter) kept() bool { return c.exists || c.older.ttl > 0 }
+
+// scopeCounter is the event's window of a counter as one evaluation sees it.
 type scopeCounter struct {
 	name  string
-	entry *counterEntry
+	entry *counterEntry // of the counter's own key
+	from  *counterEntry // where the window was found; nil: there is none for the event
+	newer bool          // none was found, and older windows than the newest begin after the event
 	counter
 	dirty    bool
+	looked   bool // it was read or written, and so is evidence
 	counted  bool // the event has been counted since the last start
+	repeated bool // the evidence holds the event already
+	anew     bool // what was found is gone
 	hasSpill bool
 	spill    []byte // the block that this evaluation filled
 }
@@ -125,22 +199,36 @@ func (s *Scope) counter(name string) *scopeCounter {
 	if s.failed() {
 		return nil
 	}
+	from, newer := s.tx.window(e, s.now)
+	if s.failed() {
+		return nil
+	}
 	c := s.counterPool.next()
-	head := append(c.head[:0], e.now.head...)
-	*c = scopeCounter{name: name, entry: e, counter: e.now, spill: c.spill[:0]}
+	head := c.head[:0]
+	*c = scopeCounter{name: name, entry: e, from: from, newer: newer, spill: c.spill[:0]}
+	if from != nil {
+		c.counter = from.now
+		head = append(head, from.now.head...)
+	}
 	c.head = head
 	s.counters = append(s.counters, c)
 	return c
 }
 
+// live tells whether the event has a window, and notes that it was asked for.
 func (c *scopeCounter) live(s *Scope) bool {
-	return c.exists && s.now < c.deadline(s.tx.shard.store.lifetime)
+	if !c.fits(s.now, s.tx.shard.store.lifetime) {
+		return false
+	}
+	c.looked = true
+	return true
 }
 
-// clear takes everything from the counter but its buffers.
+// clear takes everything from the window but its buffers.
 func (c *scopeCounter) clear() {
 	c.counter = counter{head: c.head[:0]}
-	c.counted, c.hasSpill, c.dirty = false, false, true
+	c.looked, c.counted, c.repeated, c.hasSpill = false, false, false, false
+	c.anew, c.dirty = true, true
 }
 
 // remember counts the event.
@@ -169,9 +257,11 @@ func (s *Scope) GetCounter(name string) int64 {
 func (s *Scope) IncrementCounter(name string) int64 { return s.IncrementCounterBy(name, 1) }
 
 // IncrementCounterBy adds n, which may be 0 or negative, and gives the new
-// count; it saturates instead of overflowing. A counter that is missing or has
-// expired starts at n, without an expiry of its own; another keeps the expiry
-// that it has. The event becomes part of the counter's evidence.
+// count; it saturates instead of overflowing. Without a window for the event
+// one opens: it starts at n, without an expiry of its own; another keeps the
+// length that it has, and moves back to an event before its start. The event
+// becomes part of the window's evidence. An event whose id the evidence (its
+// newest 100 events) holds since an earlier evaluation is not counted again.
 func (s *Scope) IncrementCounterBy(name string, n int64) int64 {
 	c := s.counter(name)
 	if c == nil {
@@ -183,36 +273,34 @@ func (s *Scope) IncrementCounterBy(name string, n int64) int64 {
 	}
 	if !c.live(s) {
 		c.clear()
-		c.exists = true
+		c.exists, c.looked = true, true
 		c.first, c.newest, c.expiry = s.now, s.now, noTime
+	} else if !c.counted && s.repeats(c) {
+		return c.count
 	}
+	c.moveBack(s.now)
 	c.count = addSaturating(c.count, n)
 	c.remember(&s.at, s.now)
 	c.dirty = true
-	s.lastCounted, s.hasKept = c, false
 	return c.count
 }
 
-// ResetCounter makes the counter absent: no count, no expiry, no evidence.
+// ResetCounter makes the event's window absent: no count, no expiry, no
+// evidence. Windows of other times stay.
 func (s *Scope) ResetCounter(name string) {
 	c := s.counter(name)
 	if c == nil || !c.exists {
 		return
 	}
-	if c == s.lastCounted && !s.hasKept {
+	if c.looked {
 		// The alert that follows a reset shows what led to it.
-		s.kept, *c = *c, scopeCounter{name: c.name, entry: c.entry, counter: counter{head: s.kept.head}, spill: s.kept.spill}
-		s.hasKept = true
+		k := s.keptPool.next()
+		head, spill := k.head, k.spill
+		*k = *c
+		c.head, c.spill = head[:0], spill[:0]
+		s.looked = append(s.looked, k)
 	}
 	c.clear()
-}
-
-// counted gives the counter of the last increment as it was then.
-func (s *Scope) counted() *scopeCounter {
-	if s.hasKept {
-		return &s.kept
-	}
-	return s.lastCounted
 }
 
 // Window gives the event time of the first event that the counter has
@@ -228,10 +316,7 @@ func (s *Scope) Window(name string) (start time.Time, ok bool) {
 // newest one; 0 when it is missing or has expired.
 func (s *Scope) Span(name string) time.Duration {
 	if c := s.counter(name); c != nil && c.live(s) {
-		if d := c.newest - c.first; d >= 0 {
-			return time.Duration(d)
-		}
-		return math.MaxInt64 // centuries: it does not fit
+		return time.Duration(stretch(c.first, c.newest))
 	}
 	return 0
 }

@@ -1,14 +1,18 @@
 package state
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Evidence is kept in blocks. The newest block stands in the counter's own
-// value; a full one moves to a key of its own, where the ring of slots keeps
-// as many as the newest maxEvidence events need.
+// value; a full one moves to a key of its own, under a number that the window
+// keeps wherever it stands, where the ring of slots keeps as many as the newest
+// maxEvidence events need.
 const (
 	maxEvidence   = 100 // events that a counter remembers
 	blockRefs     = 16  // events in a full block
@@ -124,49 +128,193 @@ func appendRefs(dst []Ref, block []byte, n int) ([]Ref, error) {
 	return dst, r.close()
 }
 
-// Evidence gives the events that the counter of this scope's last increment
-// had counted then: their true number, and the newest of them (at most 100),
-// oldest first. A reset after that increment does not lose it. An event counts
-// once, however often its evaluation has incremented the counter. Topic ids
-// are not remembered. Call it before Commit.
-func (s *Scope) Evidence() (total int64, newest []Ref) {
-	c := s.counted()
-	if c == nil || s.failed() {
-		return 0, nil
-	}
-	full, head := fullBlocks(c.total), headRefs(c.total)
-	older := min(full, (maxEvidence-uint64(head)+blockRefs-1)/blockRefs)
-	refs := make([]Ref, 0, int(older)*blockRefs+head)
-	var err error
-	for b := full - older; b < full && err == nil; b++ {
-		refs, err = appendRefs(refs, s.block(c, b), blockRefs)
-	}
-	if err == nil {
-		refs, err = appendRefs(refs, c.head, head)
-	}
-	if err != nil {
-		s.tx.fail(s.tx.shard.store.broken(fmt.Errorf("read evidence of %s: %w", s.rule, err)))
-		return 0, nil
-	}
-	return int64(min(c.total, math.MaxInt64)), refs[max(0, len(refs)-maxEvidence):]
+// ring is the full blocks of a window in a Tx.
+type ring struct {
+	number  uint64
+	slots   int // on disk: the first ones
+	dead    bool
+	pending [evidenceSlots][]byte // full since, by slot; empty: as on disk
+	read    [evidenceSlots][]byte // from disk, by slot; empty: not yet
 }
 
-// block gives a counter's full block number b as this scope sees it.
+// ringOf gives a new ring.
+func (t *Tx) ringOf(number uint64, slots int) *ring {
+	r := t.ringPool.next()
+	r.number, r.slots, r.dead = number, slots, false
+	for i := range evidenceSlots {
+		r.pending[i], r.read[i] = r.pending[i][:0], r.read[i][:0]
+	}
+	return r
+}
+
+// block gives what a slot has, empty if it has nothing.
+func (t *Tx) block(r *ring, slot int) []byte {
+	if len(r.pending[slot]) > 0 {
+		return r.pending[slot]
+	}
+	if len(r.read[slot]) == 0 && slot < r.slots {
+		t.key = appendBlockKey(t.key[:0], r.number, slot)
+		if value, _ := t.get(t.key); len(value) > 0 {
+			r.read[slot] = append(r.read[slot], value[1:]...)
+		}
+	}
+	return r.read[slot]
+}
+
+// buildRing makes changes of what has come and gone.
+func (t *Tx) buildRing(r *ring) {
+	for slot := range evidenceSlots {
+		t.key = appendBlockKey(t.key[:0], r.number, slot)
+		switch {
+		case r.dead && slot < r.slots:
+			t.remove(t.key)
+		case !r.dead && len(r.pending[slot]) > 0:
+			t.value = append(append(t.value[:0], formatVersion), r.pending[slot]...)
+			t.put(t.key, t.value)
+		}
+	}
+}
+
+// blocks calls fn for the blocks of the newest events of a window, oldest
+// first, until it gives false. The first skip events of a block of n are
+// beyond the maxEvidence newest.
+func (s *Scope) blocks(c *scopeCounter, fn func(block []byte, n, skip int) bool) {
+	full, head := fullBlocks(c.total), headRefs(c.total)
+	older := min(full, (maxEvidence-uint64(head)+blockRefs-1)/blockRefs)
+	skip := max(0, int(older)*blockRefs+head-maxEvidence)
+	for b := full - older; b < full; b++ {
+		if !fn(s.block(c, b), blockRefs, skip) {
+			return
+		}
+		skip = 0
+	}
+	fn(c.head, head, 0)
+}
+
+// block gives a window's full block number b as this scope sees it.
 func (s *Scope) block(c *scopeCounter, b uint64) []byte {
-	if c.hasSpill && b == fullBlocks(c.total)-1 {
+	switch {
+	case c.hasSpill && b == fullBlocks(c.total)-1:
 		return c.spill
-	}
-	slot := int(b % evidenceSlots)
-	if pending := c.entry.block(slot); len(pending) > 0 {
-		return pending
-	}
-	t := s.tx
-	t.key = appendBlockKey(t.key[:0], c.entry.key, slot)
-	value, _ := t.get(t.key)
-	if len(value) == 0 {
+	case c.from == nil || c.from.ring == nil:
 		return nil
 	}
-	return value[1:]
+	return s.tx.block(c.from.ring, int(b%evidenceSlots))
+}
+
+// repeats tells whether the window has counted the event in an earlier evaluation.
+func (s *Scope) repeats(c *scopeCounter) bool {
+	if c.repeated || s.at.ID == "" {
+		return c.repeated
+	}
+	if id, packed := packUUID(s.at.ID); packed {
+		c.repeated = s.holdsID(c, true, id[:])
+	} else {
+		c.repeated = s.holdsID(c, false, []byte(s.at.ID))
+	}
+	return c.repeated
+}
+
+func (s *Scope) holdsID(c *scopeCounter, packed bool, id []byte) (found bool) {
+	s.blocks(c, func(block []byte, n, skip int) bool {
+		if !bytes.Contains(block, id) {
+			return true // nearly always, and much faster than to read each event
+		}
+		r := reader{b: block}
+		topic := r.part()
+		for i := range n {
+			if b := r.ref(topic); i >= skip && b.packed == packed && bytes.Equal(b.id, id) {
+				found = true
+				return false
+			}
+		}
+		if err := r.close(); err != nil {
+			s.brokenEvidence(err)
+		}
+		return true
+	})
+	return found
+}
+
+func (s *Scope) brokenEvidence(err error) {
+	s.tx.fail(s.tx.shard.store.broken(fmt.Errorf("read evidence of %s: %w", s.rule, err)))
+}
+
+// Evidence gives the events that are remembered with what this evaluation has
+// read or written: the windows of counters and the first 100 members of sets, as
+// they stood after it, or before a reset. These are the true number of events, each of which counts once as far
+// as their ids are remembered, and the newest of them (at most 100), in the
+// order of their times, then of their sources. Topic ids are not remembered.
+// Call it before Commit.
+func (s *Scope) Evidence() (total int64, newest []Ref) {
+	if s.failed() {
+		return 0, nil
+	}
+	values := 0
+	for _, c := range s.looked {
+		values++
+		total, newest = addSaturating(total, events(c)), s.appendEvidence(newest, c)
+	}
+	for _, c := range s.counters {
+		if c.looked {
+			values++
+			total, newest = addSaturating(total, events(c)), s.appendEvidence(newest, c)
+		}
+	}
+	had := len(newest)
+	newest = s.appendSets(newest)
+	total = addSaturating(total, int64(len(newest)-had))
+	if s.failed() {
+		return 0, nil
+	}
+	slices.SortStableFunc(newest, compareRefs)
+	if values > 1 || len(newest) > had {
+		n := len(newest)
+		newest = distinct(newest)
+		total -= int64(n - len(newest))
+	}
+	return total, newest[max(0, len(newest)-maxEvidence):]
+}
+
+// appendSets adds the events of the members of sets.
+func (s *Scope) appendSets(dst []Ref) []Ref {
+	for _, m := range s.lookedSets {
+		dst = m.appendEvidence(dst)
+	}
+	for _, m := range s.sets {
+		if m.looked {
+			dst = m.appendEvidence(dst)
+		}
+	}
+	return dst
+}
+
+func events(c *scopeCounter) int64 { return int64(min(c.total, math.MaxInt64)) }
+
+// appendEvidence adds the newest events of a window.
+func (s *Scope) appendEvidence(dst []Ref, c *scopeCounter) []Ref {
+	s.blocks(c, func(block []byte, n, skip int) bool {
+		had := len(dst)
+		dst = slices.Grow(dst, n)
+		var err error
+		if dst, err = appendRefs(dst, block, n); err != nil {
+			s.brokenEvidence(err)
+			return false
+		}
+		dst = slices.Delete(dst, had, had+skip)
+		return true
+	})
+	return dst
+}
+
+func compareRefs(a, b Ref) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Source.Topic, b.Source.Topic), cmp.Compare(a.Source.Partition, b.Source.Partition),
+		cmp.Compare(a.Source.Offset, b.Source.Offset), cmp.Compare(a.Source.Index, b.Source.Index))
+}
+
+// distinct removes events that came from several values out of sorted ones.
+func distinct(refs []Ref) []Ref {
+	return slices.CompactFunc(refs, func(a, b Ref) bool { return a.ID == b.ID && compareRefs(a, b) == 0 })
 }
 
 const hexDigits = "0123456789abcdef"

@@ -44,8 +44,15 @@ func (l *life) append(dst []byte) []byte {
 }
 
 func (r *reader) life() life {
+	l, _ := r.lifeWith(0)
+	return l
+}
+
+// lifeWith reads a life, and which of the other flags stand with its own.
+func (r *reader) lifeWith(others byte) (l life, extra byte) {
 	f := r.byte()
-	l := life{newest: r.time(), expiry: noTime}
+	f, extra = f&^others, f&others
+	l = life{newest: r.time(), expiry: noTime}
 	if f&flagOwnExpiry != 0 {
 		l.expiry = r.time()
 	}
@@ -56,7 +63,7 @@ func (r *reader) life() life {
 	if !r.bad && (f != l.flags() || l.filed == noTime || l.newest == noTime) {
 		r.fail()
 	}
-	return l
+	return l, extra
 }
 
 // filing is where a value's index entry is. Entries move lazily: one that is

@@ -35,7 +35,7 @@ func Check(h *Shard) error {
 	if err != nil {
 		return err
 	}
-	c := checker{h: h, keys: map[string][]byte{}, members: map[uint64]int64{}, alive: map[uint64]int64{}}
+	c := checker{h: h, keys: map[string][]byte{}, members: map[uint64]int64{}, alive: map[uint64]int64{}, blocks: map[uint64]int{}}
 	for _, r := range records {
 		c.keys[string(r.Key)] = r.Value
 	}
@@ -52,6 +52,11 @@ func Check(h *Shard) error {
 	}
 	if c.pages != c.filed {
 		return fmt.Errorf("%d entries in the index of %d pages", c.filed, c.pages)
+	}
+	for number, n := range c.blocks {
+		if n != 0 {
+			return fmt.Errorf("evidence number %d has %d blocks more than a window uses", number, n)
+		}
 	}
 	for number, n := range c.members {
 		if want, ok := c.alive[number]; !ok || want >= 0 && want != n {
@@ -90,6 +95,7 @@ type checker struct {
 	filed   int              // pages in the index
 	members map[uint64]int64 // as found
 	alive   map[uint64]int64 // as told; -1: dead, any number
+	blocks  map[uint64]int   // of evidence, by number: as found less as told
 }
 
 func (c *checker) record(r Change) error {
@@ -112,11 +118,7 @@ func (c *checker) record(r Change) error {
 	case kindDeadSet:
 		c.alive[k.set] = -1
 	case kindEvidence:
-		k.kind = kindCounter
-		owner, err := decodeCounter(c.keys[string(k.append(nil))])
-		if err != nil || int(k.slot) >= owner.slots() {
-			return fmt.Errorf("evidence of a counter that does not use it (%v)", err)
-		}
+		c.blocks[k.set]++
 	}
 	return nil
 }
@@ -149,9 +151,15 @@ func (c *checker) page(p pageID, value []byte) error {
 func (c *checker) indexed(k parts, r Change, at int64) error {
 	entry, deadline := appendIndexKey(nil, kindValueIndex, at, r.Key), at
 	switch k.kind {
-	case kindCounter:
+	case kindCounter, kindWindow:
 		v, _ := decodeCounter(r.Value)
 		deadline = v.deadline(c.h.store.lifetime)
+		if v.exists && v.number != 0 {
+			c.blocks[v.number] -= v.slots()
+		}
+		if err := c.window(k, &v, deadline); err != nil {
+			return err
+		}
 	case kindSuppression:
 		v, _ := decodeSuppression(r.Value)
 		deadline = v.deadline(c.h.store.lifetime)
@@ -167,6 +175,25 @@ func (c *checker) indexed(k parts, r Change, at int64) error {
 	}
 	if deadline < at {
 		return fmt.Errorf("filed at %s, after its deadline %s", instant(at), instant(deadline))
+	}
+	return nil
+}
+
+// window reports an older window that the counter's own key does not lead to.
+func (c *checker) window(k parts, v *counter, deadline int64) error {
+	if k.kind != kindWindow {
+		return nil
+	}
+	if v.first != k.first {
+		return fmt.Errorf("the window starts at %s", instant(v.first))
+	}
+	k.kind = kindCounter
+	own, err := decodeCounter(c.keys[string(k.append(nil))])
+	if err != nil {
+		return nil // swept, and so is this window soon
+	}
+	if own.exists && own.first <= v.first || own.older.until < deadline || own.older.ttl < stretch(v.first, deadline) {
+		return fmt.Errorf("the counter's own key starts at %s and leads to windows of %d until %s", instant(own.first), own.older.ttl, instant(own.older.until))
 	}
 	return nil
 }

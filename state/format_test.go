@@ -45,7 +45,9 @@ func meaningOfKey(k *parts) string {
 	case kindCounter, kindSet:
 		return fmt.Sprintf("%c %s/%s/%s", k.kind, k.rule, k.key, k.name)
 	case kindEvidence:
-		return fmt.Sprintf("%c %s/%s/%s slot %d", k.kind, k.rule, k.key, k.name, k.slot)
+		return fmt.Sprintf("%c window %d slot %d", k.kind, k.set, k.slot)
+	case kindWindow:
+		return fmt.Sprintf("%c %s/%s/%s from %s", k.kind, k.rule, k.key, k.name, when(k.first))
 	case kindSuppression:
 		return fmt.Sprintf("%c %s/%s %x", k.kind, k.rule, k.key, k.hash)
 	case kindPage:
@@ -64,15 +66,16 @@ func meaningOfKey(k *parts) string {
 
 func meaningOf(k *parts, value []byte) (string, error) {
 	switch k.kind {
-	case kindCounter:
-		c, err := decodeCounter(value)
+	case kindCounter, kindWindow:
+		return meaningOfCounter(value)
+	case kindEvidence:
+		return meaningOfBlock(value[1:], blockRefs)
+	case kindMember:
+		n, err := checkMember(value[1:])
 		if err != nil {
 			return "", err
 		}
-		refs, err := meaningOfBlock(c.head, headRefs(c.total))
-		return fmt.Sprintf("count %d of %d since %s, %s, evidence %s", c.count, c.total, when(c.first), meaningOfLife(&c.life), refs), err
-	case kindEvidence:
-		return meaningOfBlock(value[1:], blockRefs)
+		return meaningOfBlock(value[1:], n)
 	case kindSet:
 		m, err := decodeSet(value)
 		return fmt.Sprintf("set %d of %d, %s", m.number, m.count, meaningOfLife(&m.life)), err
@@ -96,6 +99,25 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return fmt.Sprintf("%q", value[1:]), nil
 	}
 	return "", nil
+}
+
+func meaningOfCounter(value []byte) (string, error) {
+	c, err := decodeCounter(value)
+	if err != nil {
+		return "", err
+	}
+	out := "no window"
+	if c.exists {
+		refs, err := meaningOfBlock(c.head, headRefs(c.total))
+		if err != nil {
+			return "", err
+		}
+		out = fmt.Sprintf("count %d of %d since %s, blocks under %d, evidence %s", c.count, c.total, when(c.first), c.number, refs)
+	}
+	if c.older.ttl > 0 {
+		out += fmt.Sprintf(", older ones of %s until %s", time.Duration(c.older.ttl), when(c.older.until))
+	}
+	return out + ", " + meaningOfLife(&c.life), nil
 }
 
 func meaningOfLife(l *life) string {

@@ -18,6 +18,9 @@ func reencode(k *parts, value []byte) ([]byte, error) {
 	case kindCounter:
 		c, err := decodeCounter(value)
 		return c.append(nil), err
+	case kindWindow:
+		c, err := decodeWindow(value)
+		return c.append(nil), err
 	case kindSet:
 		m, err := decodeSet(value)
 		return m.append(nil), err
@@ -125,9 +128,11 @@ func exampleChanges() []Change {
 		block = append(block[:1:1], appendRef(block[1:], &r, nanos(r.Time))...)
 	}
 	named := func(kind byte) parts {
-		return parts{kind: kind, rule: []byte("rule"), key: []byte("key"), name: []byte("name"), slot: 6, hash: [16]byte{1}, page: pageID{number: 5, end: 600e9}, set: 3, member: []byte("m"), partition: -1}
+		return parts{kind: kind, rule: []byte("rule"), key: []byte("key"), name: []byte("name"), slot: 6, first: 1e9, hash: [16]byte{1}, page: pageID{number: 5, end: 600e9}, set: 3, member: []byte("m"), partition: -1}
 	}
-	c := counter{count: -5, total: 18, first: 1e9, life: own, head: head}
+	c := counter{count: -5, total: 18, first: 1e9, life: own, number: 3, head: head}
+	beside := counter{count: 5, total: 2, first: 1e9, life: own, head: head, older: older{until: 4e9, ttl: 3e9 + 1}}
+	vacant := counter{life: life{newest: 4e9, expiry: 4e9, filed: 4e9}, older: older{until: 4e9, ttl: 3e9}}
 	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
 	m := set{number: 3, count: 9, life: early}
 	u := suppression{held: 4, alerts: []int64{1e9, 5e9}, life: unlimited}
@@ -138,8 +143,8 @@ func exampleChanges() []Change {
 		kind  byte
 		value []byte
 	}{
-		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
-		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, []byte{1}},
+		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindCounter, beside.append(nil)}, {kindCounter, vacant.append(nil)}, {kindWindow, c.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
+		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, append([]byte{1}, head...)}, {kindMember, append([]byte{1}, appendRef(nil, &ref, nanos(ref.Time))...)},
 		{kindMeta, []byte("\x01value")}, {kindSource, idle.append(nil)}, {kindPosition, p.append(nil)},
 		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
 	} {

@@ -17,14 +17,15 @@ const (
 	ValueSuppression ValueKind = "suppression"
 )
 
-// Value is one value as it is kept, for people to look at.
+// Value is one value as it is kept, for people to look at. Of a counter it is
+// one window.
 type Value struct {
 	Kind      ValueKind
 	Rule, Key string
 	Name      string    // "" for a suppression: of its dedup string only a hash is kept
 	Count     int64     // the count, the number of members, or of alerts held back
-	Counted   int64     // a counter's events
-	First     time.Time // a counter's first event; zero for the other kinds
+	Counted   int64     // events of a counter's window
+	First     time.Time // the first event of a counter's window; zero for the other kinds
 	Newest    time.Time // event time of the newest write; of a suppression, the end of its span
 	Expiry    time.Time // the event time from which on the value is absent
 	OwnExpiry bool      // SetKeyExpiration gave it; else it is the lifetime after Newest
@@ -39,14 +40,17 @@ func (v *Value) Live(at time.Time) bool { return at.Before(v.Expiry) }
 
 // Values gives the values of one rule and key as this Tx sees them, its own
 // changes included; those of a Scope that is not committed are not. An empty
-// key stands for all keys, an empty rule for all rules. Counters come first,
-// then sets, then suppressions; each kind in the order of the changelog's keys.
+// key stands for all keys, an empty rule for all rules. The newest windows of
+// counters come first, then the older ones, of which one name may have several,
+// oldest first, then sets, then suppressions; each in the order of the
+// changelog's keys.
 //
 // It reads and changes nothing: neither the Tx nor a Scope of it sees a
 // difference. Errors of the store stick to the Tx and end the sequence.
 func (t *Tx) Values(rule, key string) iter.Seq[Value] {
 	return func(yield func(Value) bool) {
 		_ = t.valuesOf(kindCounter, rule, key, keysOf(t.counters), yield) &&
+			t.valuesOf(kindWindow, rule, key, keysOf(t.counters), yield) &&
 			t.valuesOf(kindSet, rule, key, keysOf(t.sets), yield) &&
 			t.valuesOf(kindSuppression, rule, key, keysOf(t.suppressions), yield)
 	}
@@ -113,7 +117,7 @@ func (t *Tx) valueAt(changelogKey string, onDisk []byte) (v Value, ok bool, err 
 	v = Value{Rule: string(k.rule), Key: string(k.key), Name: string(k.name), changelogKey: changelogKey}
 	var l life
 	switch k.kind {
-	case kindCounter:
+	case kindCounter, kindWindow:
 		var c counter
 		if e := t.counters[changelogKey]; e != nil {
 			c = e.now
@@ -155,8 +159,8 @@ func (t *Tx) MembersOf(v Value, n int) []string {
 		return t.members(v.number, nil, nil, n)
 	}
 	var came []string
-	for member, in := range e.members {
-		if in {
+	for member, now := range e.members {
+		if now.in {
 			came = append(came, member)
 		}
 	}

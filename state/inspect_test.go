@@ -26,6 +26,13 @@ func (m *machine) inspect(t *rapid.T, now time.Time) {
 				want = append(want, describeModel(m.pending, n, v))
 			}
 		}
+		for n, windows := range m.pending.windows {
+			for _, w := range windows {
+				if now.Before(m.pending.end(&w)) && within(n, id) {
+					want = append(want, describeWindow(m.pending, n, &w))
+				}
+			}
+		}
 		for n, a := range m.pending.alerts {
 			if line, end := describeAlert(m.pending, n, a); now.Before(end) && within(n, id) {
 				want = append(want, line)
@@ -53,17 +60,17 @@ func describe(tx *state.Tx, v state.Value) string {
 }
 
 func describeModel(m *model, n modelName, v modelValue) string {
-	first, count, expiry := "", v.count, v.expiry
-	if n.kind == "counter" {
-		first = v.events[0].Time.Format(time.RFC3339Nano)
-	} else {
-		count = int64(len(v.members))
-	}
+	expiry := v.expiry
 	if expiry.IsZero() {
 		expiry = v.written.Add(m.lifetime)
 	}
-	return fmt.Sprintf("%s %s %s %s: %d %q %d %s %s %t", n.kind, n.rule, n.key, n.name, count, v.members[:min(3, len(v.members))], len(v.events),
-		first, expiry.Format(time.RFC3339Nano), !v.expiry.IsZero())
+	return fmt.Sprintf("%s %s %s %s: %d %q 0  %s %t", n.kind, n.rule, n.key, n.name, len(v.members), v.members[:min(3, len(v.members))],
+		expiry.Format(time.RFC3339Nano), !v.expiry.IsZero())
+}
+
+func describeWindow(m *model, n modelName, w *modelWindow) string {
+	return fmt.Sprintf("counter %s %s %s: %d [] %d %s %s %t", n.rule, n.key, n.name, w.count, len(w.events),
+		w.first.Format(time.RFC3339Nano), m.end(w).Format(time.RFC3339Nano), !w.expiry.IsZero())
 }
 
 func describeAlert(m *model, n modelName, a modelAlert) (line string, end time.Time) {

@@ -9,8 +9,8 @@ import (
 // database puts two bytes of shard number before it. The kinds are frozen.
 const (
 	kindClaim       = '!' // the fixed key of claims; never stored
-	kindCounter     = 'c' // rule, key, name: a counter with its newest evidence
-	kindEvidence    = 'e' // rule, key, name, slot: a full block of older evidence
+	kindCounter     = 'c' // rule, key, name: the newest window of a counter with its newest evidence
+	kindEvidence    = 'e' // number, slot: a full block of a window's older evidence
 	kindDeadSet     = 'g' // set number: the set's members can be removed
 	kindMeta        = 'i' // name: a small named record
 	kindMember      = 'm' // set number, member
@@ -19,10 +19,11 @@ const (
 	kindPage        = 'r' // number, instant: a page of events that were evaluated
 	kindSet         = 's' // rule, key, name: a set without its members
 	kindSuppression = 'u' // rule, key, hash of the dedup string
+	kindWindow      = 'w' // rule, key, name, instant: an older window of a counter
 
 	// Kinds from here on are local: rebuilt by Load, or told by it.
 	kindLocal      = 0x80
-	kindValueIndex = 0x81 // instant, then the key of a counter, set or suppression
+	kindValueIndex = 0x81 // instant, then the key of a counter, window, set or suppression
 	kindPageIndex  = 0x82 // instant, number: a page of events, and how many they are
 	kindChangelog  = 0x83 // next offset of the changelog
 	kindCaughtUp   = 0x84 // when the copy was last complete
@@ -43,7 +44,8 @@ type parts struct {
 	kind            byte
 	rule, key, name []byte // meta: name alone
 	slot            byte
-	set             uint64
+	first           int64  // of a window
+	set             uint64 // of a set, or of a window's blocks of evidence
 	member          []byte
 	hash            [16]byte // of kindSource: the topic's id
 	partition       int32
@@ -60,10 +62,12 @@ func parseKey(key []byte) (parts, error) {
 	case kindCounter, kindSet:
 		p.rule, p.key, p.name = r.part(), r.part(), r.part()
 	case kindEvidence:
-		p.rule, p.key, p.name, p.slot = r.part(), r.part(), r.part(), r.byte()
+		p.set, p.slot = r.fixed64(), r.byte()
 		if p.slot >= evidenceSlots {
 			r.fail()
 		}
+	case kindWindow:
+		p.rule, p.key, p.name, p.first = r.part(), r.part(), r.part(), r.instant()
 	case kindSuppression:
 		p.rule, p.key, p.hash = r.part(), r.part(), r.hash()
 	case kindPage:
@@ -91,7 +95,9 @@ func (p *parts) append(dst []byte) []byte {
 	case kindCounter, kindSet:
 		return appendNamed(dst, p.rule, p.key, p.name)
 	case kindEvidence:
-		return append(appendNamed(dst, p.rule, p.key, p.name), p.slot)
+		return append(binary.BigEndian.AppendUint64(dst, p.set), p.slot)
+	case kindWindow:
+		return appendInstant(appendNamed(dst, p.rule, p.key, p.name), p.first)
 	case kindSuppression:
 		return append(appendPart(appendPart(dst, p.rule), p.key), p.hash[:]...)
 	case kindPage:
@@ -133,10 +139,16 @@ func appendMemberKey[T []byte | string](dst []byte, set uint64, member T) []byte
 	return append(dst, member...)
 }
 
-// appendBlockKey gives the key of a block of evidence of a counter's key.
-func appendBlockKey(dst []byte, counter string, slot int) []byte {
-	dst = append(append(dst, kindEvidence), counter[1:]...)
+// appendBlockKey gives the key of a block of evidence of this number.
+func appendBlockKey(dst []byte, number uint64, slot int) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, kindEvidence), number)
 	return append(dst, byte(slot))
+}
+
+// appendWindowKey gives the key of the older window that starts at first, of
+// the counter with this key.
+func appendWindowKey[T []byte | string](dst []byte, counter T, first int64) []byte {
+	return appendInstant(append(append(dst, kindWindow), counter[1:]...), first)
 }
 
 // indexHead is the kind and the instant of an entry of an index.

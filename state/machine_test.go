@@ -166,7 +166,7 @@ func call(t *rapid.T, s *state.Scope, want *modelScope) {
 		func() { same(s.GetCounter(name), want.count(name)) },
 		func() { same(s.IncrementCounterBy(name, n), want.increment(name, n)) },
 		func() { same(s.IncrementCounter(name), want.increment(name, 1)) },
-		func() { s.ResetCounter(name); want.reset("counter", name) },
+		func() { s.ResetCounter(name); want.resetCounter(name) },
 		func() { s.SetKeyTTL(name, d); want.expire(name, want.at.Time.Add(d)) },
 		func() { s.SetKeyExpiration(name, epoch.Add(d)); want.expire(name, epoch.Add(d)) },
 		func() { sameSet(t, s.GetStringSet(name), want.set(name)) },
@@ -183,8 +183,8 @@ func call(t *rapid.T, s *state.Scope, want *modelScope) {
 			want.remove(name, members...)
 			sameSet(t, set, want.set(name))
 		},
-		func() { s.ResetStringSet(name); want.reset("set", name) },
-		func() { s.RenewStringSet(name, 3*time.Hour); want.renew(name, 3*time.Hour) },
+		func() { s.ResetStringSet(name); want.resetSet(name) },
+		func() { s.RenewStringSet(name, 3*time.Hour, members...); want.renew(name, 3*time.Hour, members...) },
 		func() {
 			held, suppressed := s.Suppress(name, 5*time.Hour)
 			wantHeld, wantSuppressed := want.suppress(name, 5*time.Hour)

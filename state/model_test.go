@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 // ever and looks at the event's time only. It shares no code with the package.
 type model struct {
 	values   map[modelName]modelValue
+	windows  map[modelName][]modelWindow
 	alerts   map[modelName]modelAlert
 	seen     map[modelName]time.Time // remembered until
 	sources  map[modelOrigin]modelAt
@@ -39,9 +39,8 @@ type modelAt struct {
 }
 
 type modelValue struct {
-	count   int64
-	events  []state.Ref
-	members []string // sorted
+	members []string               // sorted
+	refs    map[string][]state.Ref // of each member: which brought it, and which met it
 	written time.Time
 	expiry  time.Time // zero: none
 }
@@ -61,13 +60,14 @@ func (a *modelAlert) end(span time.Duration) (end time.Time) {
 
 func newModel(lifetime time.Duration, maxSet int) *model {
 	return &model{
-		values: map[modelName]modelValue{}, alerts: map[modelName]modelAlert{}, seen: map[modelName]time.Time{},
+		values: map[modelName]modelValue{}, windows: map[modelName][]modelWindow{}, alerts: map[modelName]modelAlert{}, seen: map[modelName]time.Time{},
 		sources: map[modelOrigin]modelAt{}, meta: map[string]string{}, work: -1, lifetime: lifetime, maxSet: maxSet,
 	}
 }
 
 func (m *model) clone() *model {
 	c := *m
+	c.windows = maps.Clone(m.windows)
 	c.values, c.alerts, c.seen = maps.Clone(m.values), maps.Clone(m.alerts), maps.Clone(m.seen)
 	c.sources, c.meta = maps.Clone(m.sources), maps.Clone(m.meta)
 	return &c
@@ -93,40 +93,18 @@ type modelScope struct {
 	rule    string
 	key     string
 	at      state.Ref
-	counted map[string]bool
-	last    []state.Ref
+	current map[string]*modelWindow // the event's window by name, nil if it has none
+	looked  []*modelWindow          // windows that were read and reset
+	sets    map[string]bool         // sets that were looked at
+	gone    [][]state.Ref           // of members of sets that were read and replaced
 	refused string
 }
 
 func (m *model) scope(rule, key string, at state.Ref) *modelScope {
-	return &modelScope{m: m.clone(), rule: rule, key: key, at: at, counted: map[string]bool{}}
+	return &modelScope{m: m.clone(), rule: rule, key: key, at: at, current: map[string]*modelWindow{}, sets: map[string]bool{}}
 }
 
 func (s *modelScope) id(kind, name string) modelName { return modelName{kind, s.rule, s.key, name} }
-
-func (s *modelScope) increment(name string, n int64) int64 {
-	id := s.id("counter", name)
-	v, ok := s.m.get(id, s.at.Time)
-	if !ok {
-		delete(s.counted, name)
-	}
-	switch sum := v.count + n; {
-	case n > 0 && sum < v.count:
-		v.count = math.MaxInt64
-	case n < 0 && sum > v.count:
-		v.count = math.MinInt64
-	default:
-		v.count = sum
-	}
-	if !s.counted[name] {
-		v.events = append(slices.Clip(v.events), s.at)
-		s.counted[name] = true
-	}
-	v.written = later(v.written, s.at.Time)
-	s.m.values[id] = v
-	s.last = v.events
-	return v.count
-}
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
@@ -135,50 +113,69 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (s *modelScope) count(name string) int64 {
-	v, _ := s.m.get(s.id("counter", name), s.at.Time)
-	return v.count
-}
-
-func (s *modelScope) reset(kind, name string) {
-	delete(s.m.values, s.id(kind, name))
-	if kind == "counter" {
-		delete(s.counted, name)
-	}
-}
-
 func (s *modelScope) expire(name string, at time.Time) {
-	for _, kind := range []string{"counter", "set"} {
-		if v, ok := s.m.get(s.id(kind, name), s.at.Time); ok {
-			v.expiry = at
-			s.m.values[s.id(kind, name)] = v
-		}
+	if w := s.meets(name); w != nil {
+		w.expiry = at
+		s.store(name)
+	}
+	if v, ok := s.getSet(name); ok {
+		v.expiry = at
+		s.m.values[s.id("set", name)] = v
 	}
 }
 
 func (s *modelScope) expiry(name string) time.Time {
-	c, _ := s.m.get(s.id("counter", name), s.at.Time)
-	m, _ := s.m.get(s.id("set", name), s.at.Time)
-	if c.expiry.IsZero() || !m.expiry.IsZero() && m.expiry.Before(c.expiry) {
+	var own time.Time
+	if w := s.meets(name); w != nil {
+		own = w.expiry
+	}
+	m, _ := s.getSet(name)
+	if own.IsZero() || !m.expiry.IsZero() && m.expiry.Before(own) {
 		return m.expiry
 	}
-	return c.expiry
+	return own
 }
 
-func (s *modelScope) window(name string) (start time.Time, span time.Duration) {
-	v, ok := s.m.get(s.id("counter", name), s.at.Time)
-	if !ok {
-		return start, 0
+func (s *modelScope) resetSet(name string) {
+	s.forget(name)
+	delete(s.m.values, s.id("set", name))
+}
+
+// getSet looks at a set.
+func (s *modelScope) getSet(name string) (modelValue, bool) {
+	v, ok := s.m.get(s.id("set", name), s.at.Time)
+	s.sets[name] = s.sets[name] || ok
+	return v, ok
+}
+
+// forget keeps the evidence of a set that was looked at and goes.
+func (s *modelScope) forget(name string) {
+	if s.sets[name] {
+		s.gone = append(s.gone, s.setRefs(name)...)
 	}
-	return v.events[0].Time, v.written.Sub(v.events[0].Time)
+	s.sets[name] = false
 }
 
-func (s *modelScope) evidence() (int64, []state.Ref) {
-	return int64(len(s.last)), s.last[max(0, len(s.last)-100):]
+// setRefs gives the evidence of the members of a set.
+func (s *modelScope) setRefs(name string) (refs [][]state.Ref) {
+	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	for _, member := range v.members {
+		refs = append(refs, v.refs[member])
+	}
+	return refs
+}
+
+// bring notes the event with a member that comes.
+func (s *modelScope) bring(v *modelValue, member string) {
+	v.refs = maps.Clone(v.refs)
+	if v.refs == nil {
+		v.refs = map[string][]state.Ref{}
+	}
+	v.refs[member] = []state.Ref{s.at}
 }
 
 func (s *modelScope) set(name string) []string {
-	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	v, _ := s.getSet(name)
 	return v.members
 }
 
@@ -186,7 +183,8 @@ func (s *modelScope) add(name string, members ...string) (added []string) {
 	if len(members) == 0 {
 		return nil
 	}
-	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	v, _ := s.getSet(name)
+	s.sets[name] = true
 	v.members = slices.Clone(v.members)
 	for _, member := range members {
 		if slices.Contains(v.members, member) {
@@ -198,6 +196,7 @@ func (s *modelScope) add(name string, members ...string) (added []string) {
 		}
 		added = append(added, member)
 		v.members = append(v.members, member)
+		s.bring(&v, member)
 	}
 	if added == nil {
 		return nil
@@ -215,13 +214,19 @@ func (s *modelScope) put(name string, members ...string) {
 		s.refused = "set_full"
 		return
 	}
+	s.forget(name)
+	s.sets[name] = true
+	v.refs = nil
+	for _, member := range members {
+		s.bring(&v, member)
+	}
 	v.members = members
 	v.written = later(v.written, s.at.Time)
 	s.m.values[s.id("set", name)] = v
 }
 
 func (s *modelScope) remove(name string, members ...string) {
-	v, ok := s.m.get(s.id("set", name), s.at.Time)
+	v, ok := s.getSet(name)
 	if !ok {
 		return
 	}
@@ -234,10 +239,16 @@ func (s *modelScope) remove(name string, members ...string) {
 	s.m.values[s.id("set", name)] = v
 }
 
-func (s *modelScope) renew(name string, atMost time.Duration) {
-	v, ok := s.m.get(s.id("set", name), s.at.Time)
+func (s *modelScope) renew(name string, atMost time.Duration, members ...string) {
+	v, ok := s.getSet(name)
 	if ok && v.expiry.IsZero() && s.at.Time.Sub(v.written) >= atMost {
 		v.written = s.at.Time
+		v.refs = maps.Clone(v.refs)
+		for _, member := range members {
+			if r := v.refs[member]; slices.Contains(v.members, member) && !s.at.Time.Before(r[len(r)-1].Time) {
+				v.refs[member] = []state.Ref{r[0], s.at}
+			}
+		}
 		s.m.values[s.id("set", name)] = v
 	}
 }

@@ -47,10 +47,9 @@ func TestRecentFollowsTheDisk(t *testing.T) {
 // A value that is too large to be kept must not leave an older one in its place.
 func TestRecentForgetsWhatBecameLarge(t *testing.T) {
 	h := openShard(t)
-	id := strings.Repeat("x", 200)
 	for n := range 30 {
 		at := ref(n)
-		at.ID = id
+		at.ID = strings.Repeat("x", 200) + at.ID
 		tx := h.Begin()
 		s := tx.Scope("rule", "key", at)
 		if got := s.IncrementCounter("n"); got != int64(n)+1 {

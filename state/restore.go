@@ -178,6 +178,9 @@ func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 	case kindCounter:
 		c, err := decodeCounter(value)
 		return c.filed, true, err
+	case kindWindow:
+		c, err := decodeWindow(value)
+		return c.filed, true, err
 	case kindSet:
 		m, err := decodeSet(value)
 		return m.filed, true, err
@@ -198,7 +201,11 @@ func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 		return 0, false, err
 	}
 	r, err := open(value)
-	if err == nil && (kind == kindMember || kind == kindDeadSet) {
+	switch {
+	case err != nil:
+	case kind == kindMember:
+		_, err = checkMember(r.b)
+	case kind == kindDeadSet:
 		err = r.close()
 	}
 	return 0, false, err

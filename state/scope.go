@@ -31,7 +31,8 @@ func (e *LimitError) Error() string { return e.Detail }
 // every helper is without effect and gives a zero value.
 //
 // Time is the event's own: a value has expired when that time has reached its
-// expiry. An event that comes late is counted in the window that it meets.
+// expiry. A counter has a window for each stretch of event time: every helper
+// acts on that of the event.
 //
 // A Scope, and every Set that it gave, is valid until Commit, the next call of
 // Tx.Scope or the end of the Tx.
@@ -48,9 +49,10 @@ type Scope struct {
 	setPool      pool[scopeSet]
 	suppressions []scopeSuppression
 
-	lastCounted *scopeCounter // of the last increment
-	hasKept     bool          // a reset came after it
-	kept        scopeCounter  // lastCounted as it was before that
+	looked   []*scopeCounter // windows that were read or written, as they were before a reset
+	keptPool pool[scopeCounter]
+
+	lookedSets []*scopeSet // the same of sets
 
 	prefix []byte // rule and key within changelog keys
 	key    []byte // scratch
@@ -76,7 +78,10 @@ func (s *Scope) reset() {
 	s.counters, s.sets, s.suppressions = s.counters[:0], s.sets[:0], s.suppressions[:0]
 	s.counterPool.reset()
 	s.setPool.reset()
-	s.lastCounted, s.hasKept = nil, false
+	s.looked = s.looked[:0]
+	s.keptPool.reset()
+	clear(s.lookedSets)
+	s.lookedSets = s.lookedSets[:0]
 }
 
 // Now gives the event's own time.
@@ -127,8 +132,7 @@ func (s *Scope) commit() {
 	t.touch()
 	for _, c := range s.counters {
 		if c.dirty {
-			c.entry.take(c)
-			t.measureCounter(c.entry)
+			t.commitCounter(c)
 		}
 	}
 	for _, m := range s.sets {

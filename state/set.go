@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/binary"
 	"maps"
+	"strings"
 )
 
 // set is a string set without its members. Each member is a key of its own
@@ -39,14 +40,14 @@ type setEntry struct {
 	entry
 	disk    set
 	now     set
-	members map[string]bool // under now.number: true came, false went
-	bytes   int             // estimate for members
+	members map[string]member // under now.number: came, met again or went
+	bytes   int               // estimate for members
 }
 
 // keptMembers bounds the memory of member tables that are used again.
 const keptMembers = 256
 
-func emptied(members map[string]bool) map[string]bool {
+func emptied(members map[string]member) map[string]member {
 	if len(members) > keptMembers {
 		return nil
 	}
@@ -78,13 +79,15 @@ func (e *setEntry) take(t *Tx, m *scopeSet) {
 		e.bytes = 0
 	}
 	if e.members == nil {
-		e.members = make(map[string]bool, len(m.members))
+		e.members = make(map[string]member, len(m.members))
 	}
-	for member, in := range m.members {
-		if _, ok := e.members[member]; !ok {
-			e.bytes += len(member) + memberOverhead
+	for name, now := range m.members {
+		if was, ok := e.members[name]; !ok {
+			e.bytes += len(name) + memberOverhead + len(now.block)
+		} else {
+			e.bytes += len(now.block) - len(was.block)
 		}
-		e.members[member] = in
+		e.members[name] = now
 	}
 	e.now = m.set
 	if e.now.number == 0 && len(e.members) > 0 {
@@ -99,17 +102,38 @@ func (e *setEntry) remove() {
 	e.members = emptied(e.members)
 }
 
-// has tells whether a member is there.
-func (t *Tx) has(e *setEntry, member string) bool {
-	if in, ok := e.members[member]; ok {
-		return in
+// member is a member of a set: the event that brought it and, if others met it,
+// the newest of them, as a block of evidence.
+type member struct {
+	in    bool // false: it went
+	block []byte
+}
+
+// checkMember reports a block that is not that of a member.
+func checkMember(block []byte) (n int, err error) {
+	r := reader{b: block}
+	topic := r.part()
+	for n < 2 && (n == 0 || len(r.b) > 0) && !r.bad {
+		r.ref(topic)
+		n++
+	}
+	return n, r.close()
+}
+
+// memberOf gives a member; the block is valid until the next read.
+func (t *Tx) memberOf(e *setEntry, name string) (member, bool) {
+	if m, ok := e.members[name]; ok {
+		return m, m.in
 	}
 	if e.disk.count == 0 || e.now.number != e.disk.number {
-		return false
+		return member{}, false
 	}
-	t.key = appendMemberKey(t.key[:0], e.now.number, member)
-	_, ok := t.get(t.key)
-	return ok
+	t.key = appendMemberKey(t.key[:0], e.now.number, name)
+	value, ok := t.get(t.key)
+	if !ok || len(value) == 0 {
+		return member{}, ok
+	}
+	return member{in: true, block: value[1:]}, true
 }
 
 // scopeSet is a set as one evaluation sees it.
@@ -119,8 +143,9 @@ type scopeSet struct {
 	entry *setEntry
 	set
 	dirty    bool
-	replaced bool            // members before this evaluation no longer count
-	members  map[string]bool // true came, false went
+	looked   bool              // it was read or written, and so is evidence
+	replaced bool              // members before this evaluation no longer count
+	members  map[string]member // came, met again or went
 }
 
 // set gives the set of this name, nil when the scope has failed.
@@ -143,16 +168,29 @@ func (s *Scope) set(name string) *scopeSet {
 	return m
 }
 
+// live tells whether the set is there for the event, and notes that it was asked for.
 func (m *scopeSet) live() bool {
 	s := m.scope
-	return m.exists && s.now < m.deadline(s.tx.shard.store.lifetime)
+	if !m.exists || s.now >= m.deadline(s.tx.shard.store.lifetime) {
+		return false
+	}
+	m.looked = true
+	return true
 }
 
-func (m *scopeSet) has(member string) bool {
-	if in, ok := m.members[member]; ok {
-		return in
+func (m *scopeSet) has(name string) bool {
+	_, ok := m.member(name)
+	return ok
+}
+
+func (m *scopeSet) member(name string) (member, bool) {
+	if v, ok := m.members[name]; ok {
+		return v, v.in
 	}
-	return !m.replaced && m.scope.tx.has(m.entry, member)
+	if m.replaced {
+		return member{}, false
+	}
+	return m.scope.tx.memberOf(m.entry, name)
 }
 
 // clear takes every member; a set that has any goes on under a new number.
@@ -160,6 +198,11 @@ func (m *scopeSet) clear() {
 	m.dirty = true
 	if m.count == 0 && len(m.members) == 0 && !m.replaced {
 		return
+	}
+	if m.looked {
+		was := *m // the alert that follows shows what led to it
+		m.scope.lookedSets = append(m.scope.lookedSets, &was)
+		m.members, m.looked = nil, false
 	}
 	m.replaced = true
 	m.number, m.count = 0, 0
@@ -173,20 +216,104 @@ func (m *scopeSet) start() {
 	}
 	m.clear()
 	m.exists = true
+	m.looked = true
 	m.newest, m.expiry = m.scope.now, noTime
 }
 
-// put sets whether a member is there.
-func (m *scopeSet) put(member string, in bool) {
+// put brings a member in, with the event, or takes it out.
+func (m *scopeSet) put(name string, in bool) {
 	if m.members == nil {
-		m.members = map[string]bool{}
+		m.members = map[string]member{}
 	}
-	m.members[member] = in
+	v := member{in: in}
 	if in {
+		v.block = appendRef(nil, &m.scope.at, m.scope.now)
 		m.count++
 	} else {
 		m.count--
 	}
+	m.members[name] = v
+}
+
+// met notes that the event met a member, if it is no older than those that did.
+func (m *scopeSet) met(name string) {
+	v, ok := m.member(name)
+	if !ok {
+		return
+	}
+	n, err := checkMember(v.block)
+	refs, err2 := appendRefs(nil, v.block, n)
+	if err != nil || err2 != nil {
+		m.scope.brokenEvidence(ErrDamaged)
+		return
+	}
+	if last := nanos(refs[n-1].Time); m.scope.now < last {
+		return
+	}
+	if m.members == nil {
+		m.members = map[string]member{}
+	}
+	block := appendRef(nil, &refs[0], nanos(refs[0].Time))
+	m.members[strings.Clone(name)] = member{in: true, block: appendRef(block, &m.scope.at, m.scope.now)}
+}
+
+// lastOf gives the time of the newest event that a member's block has.
+func (m *scopeSet) lastOf(block []byte) int64 {
+	r := reader{b: block}
+	topic := r.part()
+	last := int64(noTime)
+	for len(r.b) > 0 {
+		last = max(last, r.ref(topic).at)
+	}
+	if r.bad {
+		m.scope.brokenEvidence(ErrDamaged)
+	}
+	return last
+}
+
+// oldest gives the member whose newest event is the oldest, of several the
+// first by its bytes. It reads every member.
+func (m *scopeSet) oldest() (name string) {
+	at, found := int64(0), false
+	look := func(n string, block []byte) {
+		if last := m.lastOf(block); !found || last < at || last == at && n < name {
+			name, at, found = n, last, true
+		}
+	}
+	changes, onDisk := m.overlay()
+	for n, v := range changes {
+		if v.in {
+			look(n, v.block)
+		}
+	}
+	if !onDisk {
+		return name
+	}
+	t := m.scope.tx
+	prefix := appendMemberKey(nil, m.number, "")
+	t.scan(prefix, nil, func(key, value []byte) bool {
+		n := string(key[len(prefix):])
+		if _, changed := changes[n]; !changed && len(value) > 0 {
+			look(n, value[1:])
+		}
+		return t.err == nil
+	})
+	return name
+}
+
+// appendEvidence adds the events of the first members, as many as evidence has.
+func (m *scopeSet) appendEvidence(dst []Ref) []Ref {
+	for _, name := range (Set{m}).First(maxEvidence) {
+		v, _ := m.member(name)
+		n, err := checkMember(v.block)
+		if err == nil {
+			dst, err = appendRefs(dst, v.block, n)
+		}
+		if err != nil {
+			m.scope.brokenEvidence(err)
+		}
+	}
+	return dst
 }
 
 // wrote renews the set's lifetime.
@@ -197,7 +324,7 @@ func (m *scopeSet) wrote() {
 
 // overlay gives what came and went since the set was on disk; under tells
 // whether members on disk count at all.
-func (m *scopeSet) overlay() (changes map[string]bool, under bool) {
+func (m *scopeSet) overlay() (changes map[string]member, under bool) {
 	e := m.entry
 	if m.replaced || len(e.members) == 0 {
 		return m.members, !m.replaced && e.disk.count > 0 && e.now.number == e.disk.number

@@ -45,8 +45,8 @@ func (v Set) First(n int) []string {
 	}
 	changes, onDisk := m.overlay()
 	var came []string
-	for member, in := range changes {
-		if in {
+	for member, now := range changes {
+		if now.in {
 			came = append(came, member)
 		}
 	}
@@ -59,7 +59,7 @@ func (v Set) First(n int) []string {
 }
 
 // members merges the members on disk with what came and went since.
-func (t *Tx) members(number uint64, changes map[string]bool, came []string, n int) []string {
+func (t *Tx) members(number uint64, changes map[string]member, came []string, n int) []string {
 	out := make([]string, 0, n)
 	t.key = appendMemberKey(t.key[:0], number, "")
 	t.scan(t.key, nil, func(key, _ []byte) bool {
@@ -86,9 +86,12 @@ func (s *Scope) PutStringSet(name string, members ...string) {
 	if m == nil {
 		return
 	}
+	looked := m.looked
 	m.start()
+	m.looked = looked // the members that go are evidence only if they were read
 	m.clear()
 	m.wrote()
+	m.looked = true
 	for _, member := range members {
 		if !m.add(member) {
 			return
@@ -119,6 +122,33 @@ func (s *Scope) AddToStringSet(name string, members ...string) (Set, []string) {
 	return Set{m}, added
 }
 
+// AddToStringSetEvicting adds one member. In a full set the oldest member gives
+// way to it: the one whose newest remembered event (which brought it, or met it
+// by RenewStringSet) has the earliest time, of several the first by its bytes.
+// Only then are all members read.
+func (s *Scope) AddToStringSetEvicting(name, member string) (evicted string, ok bool) {
+	m := s.set(name)
+	if m == nil {
+		return "", false
+	}
+	m.start()
+	if len(member) > maxString || m.has(member) || s.failed() {
+		m.add(member)
+		return "", false
+	}
+	if ok = m.count > 0 && m.count >= int64(s.tx.shard.store.maxSetMembers); ok {
+		if evicted = m.oldest(); s.failed() {
+			return "", false
+		}
+		m.put(evicted, false)
+	}
+	if !m.add(member) {
+		return "", false
+	}
+	m.wrote()
+	return evicted, ok
+}
+
 // add puts one member in; false means that a bound was met and the scope has
 // failed.
 func (m *scopeSet) add(member string) bool {
@@ -131,6 +161,10 @@ func (m *scopeSet) add(member string) bool {
 		return !s.failed()
 	case m.count >= limit:
 		s.refuse(reasonSetFull, "set %q has its %d members already", m.name, limit)
+		return false
+	}
+	if len(s.at.ID) > maxEventID {
+		s.refuse(reasonValueTooLarge, "the event's id has %d bytes, evidence keeps at most %d", len(s.at.ID), maxEventID)
 		return false
 	}
 	m.put(strings.Clone(member), true)

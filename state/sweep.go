@@ -98,6 +98,17 @@ func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
 	switch key[0] {
 	case kindCounter:
 		e := t.counterAt(key)
+		if removed = t.overdue(&e.entry, &e.now.life, e.now.kept(), at, limit); removed {
+			if e.now.older.ttl > 0 && e.now.older.until >= limit {
+				e.vacate() // an older window was given a later expiry
+				e.file.renew = true
+			} else {
+				e.remove()
+			}
+			t.measureCounter(e)
+		}
+	case kindWindow:
+		e := t.counterAt(key)
 		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
 			e.remove()
 			t.measureCounter(e)

@@ -243,7 +243,7 @@ func TestLoadRefusesWhatItDoesNotKnow(t *testing.T) {
 		"no key":          {state.Change{Value: []byte{1}}, false},
 		"cut off key":     {state.Change{Key: good.Key[:len(good.Key)-1], Value: good.Value}, false},
 	} {
-		err := h.Load(100, records([]state.Change{{Key: []byte("mnumber--member"), Value: []byte{1}}, c.change}))
+		err := h.Load(100, records([]state.Change{{Key: []byte("iname"), Value: []byte{1}}, c.change}))
 		if err == nil || strings.Contains(err.Error(), "build that wrote it") != c.format {
 			t.Errorf("%s: Load() = %v; want an error, ErrFormat: %t", name, err, c.format)
 		}

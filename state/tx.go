@@ -29,6 +29,7 @@ type work struct {
 	events       []remembered       // the same events, in their order
 	counters     map[string]*counterEntry
 	counterPool  pool[counterEntry]
+	ringPool     pool[ring] // full blocks of evidence of these counters
 	sets         map[string]*setEntry
 	setPool      pool[setEntry]
 	suppressions map[string]*suppressionEntry
@@ -62,6 +63,7 @@ func (w *work) reset() {
 	clear(w.sets)
 	clear(w.suppressions)
 	w.counterPool.reset()
+	w.ringPool.reset()
 	w.setPool.reset()
 	w.scope.reset()
 	w.scope.at = Ref{} // its strings are those of an event
@@ -166,7 +168,7 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 // touch says that something has changed since the changes were last built.
 func (t *Tx) touch() { t.rewind() }
 
-// numberSet gives a number that no set and no page of the shard has had.
+// numberSet gives a number that no set, no page and no window of the shard has had.
 func (t *Tx) numberSet() uint64 {
 	t.pos.next++
 	return t.pos.next - 1

@@ -69,7 +69,7 @@ func deeds(seed uint64, n int) []deed {
 func answer(all []deed) []string {
 	var alerts []string
 	seen := map[string]bool{}
-	denials, ends := map[string]int{}, map[string]time.Time{}
+	denials := map[string][][]time.Time{} // windows in the order of their starts, each with its events in order
 	first := map[string]string{}
 	for _, d := range all {
 		if seen[d.id] {
@@ -84,16 +84,36 @@ func answer(all []deed) []string {
 			}
 			continue
 		}
-		if denials[d.who] == 0 || !d.at.Before(ends[d.who]) {
-			denials[d.who], ends[d.who] = 0, d.at.Add(time.Hour)
-		}
-		if denials[d.who]++; denials[d.who] == 10 {
-			denials[d.who] = 0
+		all, i := windowFor(denials[d.who], d.at)
+		all[i] = append(all[i], d.at)
+		slices.SortFunc(all[i], time.Time.Compare)
+		if len(all[i]) == 10 {
+			all = slices.Delete(all, i, i+1)
 			alerts = append(alerts, "access_denied "+d.id)
 		}
+		denials[d.who] = all
 	}
 	slices.Sort(alerts)
 	return alerts
+}
+
+// windowFor gives the place of an event's window of an hour: the newest that holds the event, else the next
+// one, if all of its events still lie within an hour of this one, else a new one.
+func windowFor(all [][]time.Time, at time.Time) (windows [][]time.Time, i int) {
+	for i := len(all) - 1; i >= 0; i-- {
+		if !at.Before(all[i][0]) && at.Before(all[i][0].Add(time.Hour)) {
+			return all, i
+		}
+	}
+	for i, w := range all {
+		if at.Before(w[0]) {
+			if w[len(w)-1].Sub(at) < time.Hour {
+				return all, i
+			}
+			return slices.Insert(all, i, nil), i
+		}
+	}
+	return append(all, nil), len(all)
 }
 
 // ingest writes deeds to the input as a user would.

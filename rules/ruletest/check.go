@@ -166,7 +166,11 @@ func (c *checker) checkState(want *stateWant) {
 	}
 	have := map[state.ValueKind]map[string]state.Value{state.ValueCounter: {}, state.ValueSet: {}}
 	for v := range c.tx.Values(c.rule, key) {
-		if v.Live(c.now) && v.Kind != state.ValueSuppression {
+		if !v.Live(c.now) || v.Kind == state.ValueSuppression {
+			continue
+		}
+		// Of the windows of a counter, the newest is the one that is meant.
+		if other, ok := have[v.Kind][v.Name]; !ok || v.First.After(other.First) {
 			have[v.Kind][v.Name] = v
 		}
 	}

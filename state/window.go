@@ -1,0 +1,221 @@
+package state
+
+import (
+	"math"
+	"time"
+)
+
+// A counter has a window for each stretch of event time in which it counts. The
+// newest one, by its start, stands in the counter's own key: nearly every event
+// meets it, or opens the next one. Each older one, which only a late event can
+// meet, has a key of its own, by its start.
+//
+// A window of its own expiry holds the events of [first, expiry). One that is
+// before its start moves it back while all that it counted still lies within
+// its length. Of windows of one length, each begins after the newest event of
+// the one before it, so that only the next one behind an event can take it.
+
+// older is what the counter's own key tells of its older windows, so that an
+// event that cannot meet any need not look for them. It only ever grows.
+type older struct {
+	until int64 // none holds an event of this instant, or a later one
+	ttl   int64 // none is longer; 0: there are none
+}
+
+// raise takes in a window; changed tells whether it is news.
+func (o *older) raise(first, deadline int64) (changed bool) {
+	ttl := stretch(first, deadline)
+	switch {
+	case ttl == 0:
+		return false
+	case o.ttl == 0:
+		*o = older{until: deadline, ttl: ttl}
+		return true
+	}
+	was := *o
+	o.until, o.ttl = max(o.until, deadline), max(o.ttl, ttl)
+	return *o != was
+}
+
+// stretch gives the time from one instant to a later one, else 0; of centuries,
+// the most that fits.
+func stretch(from, to int64) int64 {
+	if to <= from {
+		return 0
+	}
+	if d := to - from; d > 0 {
+		return d
+	}
+	return math.MaxInt64
+}
+
+// holds tells whether an event of this time is within the window.
+func (c *counter) holds(now int64, lifetime time.Duration) bool {
+	return c.exists && c.first <= now && now < c.deadline(lifetime)
+}
+
+// takes tells whether the window can move back to an event before its start.
+func (c *counter) takes(now int64) bool {
+	return c.exists && now < c.first && (c.expiry == noTime || stretch(now, c.newest) < stretch(c.first, c.expiry))
+}
+
+// fits tells whether the window is that of an event of this time, if none that
+// is nearer to it is.
+func (c *counter) fits(now int64, lifetime time.Duration) bool {
+	return c.holds(now, lifetime) || c.takes(now)
+}
+
+// moveBack starts the window at an event before its start. Its length stays.
+func (c *counter) moveBack(now int64) {
+	if now >= c.first {
+		return
+	}
+	if c.expiry != noTime {
+		c.expiry = addSaturating(now, stretch(c.first, c.expiry))
+	}
+	c.first = now
+}
+
+// window gives the window of an event, nil if it has none: of those that hold
+// it the newest, else the next one that begins after it, if that can move back.
+// With none, newer tells that older windows begin after the event.
+func (t *Tx) window(own *counterEntry, now int64) (w *counterEntry, newer bool) {
+	c := &own.now
+	if c.holds(now, t.shard.store.lifetime) {
+		return own, false
+	}
+	if c.older.ttl > 0 && now < c.older.until {
+		holds, next := t.windowsAround(own, now)
+		switch {
+		case holds != nil:
+			return holds, false
+		case next != nil && next.now.takes(now):
+			return next, false
+		case next != nil:
+			return nil, true
+		}
+	}
+	if c.takes(now) {
+		return own, false
+	}
+	return nil, false
+}
+
+// windowsAround looks for the newest of the older windows that holds an event
+// of this time, and for the first one that begins after it.
+func (t *Tx) windowsAround(own *counterEntry, now int64) (holds, next *counterEntry) {
+	lifetime := t.shard.store.lifetime
+	look := func(w *counterEntry) {
+		c := &w.now
+		switch {
+		case !c.exists || c.deadline(lifetime) <= c.first:
+		case c.first > now:
+			if next == nil || c.first < next.now.first {
+				next = w
+			}
+		case c.holds(now, lifetime) && (holds == nil || c.first > holds.now.first):
+			holds = w
+		}
+	}
+	from := appendWindowKey(nil, own.key, addSaturating(now, -own.now.older.ttl))
+	t.scan(from[:len(own.key)], from, func(key, value []byte) bool {
+		w, ok := t.counters[string(key)]
+		if !ok {
+			w = t.loadCounter(key, value, true)
+		}
+		look(w)
+		return next == nil && t.err == nil
+	})
+	for _, w := range own.opened {
+		look(w)
+	}
+	return holds, next
+}
+
+// windowAt gives the entry of the older window that starts at first.
+func (t *Tx) windowAt(own *counterEntry, first int64) *counterEntry {
+	t.key = appendWindowKey(t.key[:0], own.key, first)
+	w := t.counterAt(t.key)
+	for _, o := range own.opened {
+		if o == w {
+			return w
+		}
+	}
+	own.opened = append(own.opened, w)
+	return w
+}
+
+// commitCounter puts what an evaluation made of a counter's window in its place.
+func (t *Tx) commitCounter(c *scopeCounter) {
+	own := c.entry
+	var blocks *ring
+	if c.from != nil {
+		if c.anew {
+			c.from.dropRing()
+		}
+		blocks = c.from.ring
+	}
+	switch {
+	case c.exists:
+		place := t.place(c)
+		place.hold(t, c, blocks)
+		if place != own && own.now.older.raise(c.first, c.deadline(t.shard.store.lifetime)) {
+			t.changed(own)
+		}
+		t.measureCounter(place)
+	case c.from == own:
+		own.vacate()
+		t.measureCounter(own)
+	case c.from != nil:
+		c.from.remove()
+		t.measureCounter(c.from)
+	}
+}
+
+// changed notes that what the counter's own key tells of older windows is new.
+func (t *Tx) changed(own *counterEntry) {
+	own.dirty = true
+	if !own.now.exists {
+		own.now.newest, own.now.expiry = own.now.older.until, own.now.older.until
+	}
+	t.measureCounter(own)
+}
+
+// place gives the entry in which the window of an evaluation belongs.
+func (t *Tx) place(c *scopeCounter) *counterEntry {
+	own, was := c.entry, &c.entry.now
+	switch {
+	case c.from == own:
+		return own // no older window lies between its start and the event
+	case c.from != nil && c.from.now.first == c.first:
+		return c.from
+	case c.from != nil:
+		c.from.ring = nil // it goes with the window
+		c.from.remove()
+		t.measureCounter(c.from)
+	case was.exists && c.first >= was.first:
+		t.retire(own)
+		return own
+	case !was.exists && !c.newer:
+		return own
+	}
+	return t.windowAt(own, c.first)
+}
+
+// retire moves the newest window of a counter, which has expired, among the
+// older ones.
+func (t *Tx) retire(own *counterEntry) {
+	first, deadline := own.now.first, own.now.deadline(t.shard.store.lifetime)
+	if deadline <= first {
+		own.dropRing() // it holds nothing
+		return
+	}
+	own.now.older.raise(first, deadline)
+	w := t.windowAt(own, first)
+	w.dropRing()
+	head := append(w.now.head[:0], own.now.head...)
+	w.now, w.ring, w.dirty = own.now, own.ring, true
+	w.now.head, w.now.older = head, older{}
+	own.ring = nil
+	t.measureCounter(w)
+}
