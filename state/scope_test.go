@@ -234,6 +234,15 @@ func TestLimits(t *testing.T) {
 			s.PutStringSet("n", "a", "a", "b", "c")
 		}},
 		{"none: longest", long[1:], "", func(s *state.Scope) { s.AddToStringSet(long[1:], long[1:]) }},
+		{"none: full", "key", "", func(s *state.Scope) {
+			if s.GetStringSet("n").Full() {
+				t.Error("Full() of a set that is missing = true; want false")
+			}
+			full(s)
+			if before := s.GetStringSet("n").Full(); !before || s.RemoveFromStringSet("n", "a").Full() {
+				t.Errorf("Full() with as many members as may be = %v, with one less the other; want true, false", before)
+			}
+		}},
 		{"none: asked for", "key", "", func(s *state.Scope) { full(s); s.GetStringSet("n").Has(long); s.RemoveFromStringSet("n", long) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

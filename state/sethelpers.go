@@ -32,6 +32,13 @@ func (v Set) Has(member string) bool {
 	return m != nil && len(member) <= maxString && m.has(member)
 }
 
+// Full tells that the set has as many members as Options.MaxSetMembers allows:
+// another one would be refused.
+func (v Set) Full() bool {
+	m := v.view()
+	return m != nil && m.count >= int64(m.scope.tx.shard.store.maxSetMembers)
+}
+
 // Members gives all members, sorted by their bytes. It reads each of them;
 // First is the call for an alert.
 func (v Set) Members() []string { return v.First(v.Len()) }
