@@ -47,24 +47,6 @@ type Identity struct {
 	IssuerARN   string // sessionContext.sessionIssuer.arn
 }
 
-// Principal names the caller: the first non-empty of the identity's ARN, the
-// ARN of the session's issuer, principal id, invoking service and account id.
-// It is "" for an event that names nobody, as Insights events do.
-func (e *Event) Principal() string {
-	id := &e.Identity
-	switch {
-	case id.ARN != "":
-		return id.ARN
-	case id.IssuerARN != "":
-		return id.IssuerARN
-	case id.PrincipalID != "":
-		return id.PrincipalID
-	case id.InvokedBy != "":
-		return id.InvokedBy
-	}
-	return id.AccountID
-}
-
 // RequestParameter returns the string member of requestParameters with that
 // name, or "" if there is none or it is not a string. Of members of the same
 // name the last one counts. A string that holds an object is read like the

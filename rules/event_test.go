@@ -118,26 +118,6 @@ func TestEventLookupDamaged(t *testing.T) {
 	}
 }
 
-func TestEventPrincipal(t *testing.T) {
-	id := Identity{ARN: "arn", IssuerARN: "issuer", PrincipalID: "principal", InvokedBy: "service", AccountID: "account"}
-	for _, c := range []struct {
-		drop *string
-		want string
-	}{
-		{new(string), "arn"},
-		{&id.ARN, "issuer"},
-		{&id.IssuerARN, "principal"},
-		{&id.PrincipalID, "service"},
-		{&id.InvokedBy, "account"},
-		{&id.AccountID, ""},
-	} {
-		*c.drop = ""
-		if got := (&Event{Identity: id}).Principal(); got != c.want {
-			t.Errorf("Principal() of %+v = %q; want %q", id, got, c.want)
-		}
-	}
-}
-
 // TestEventAliases shows that plain strings are not copied, and others are not
 // left in the record.
 func TestEventAliases(t *testing.T) {
