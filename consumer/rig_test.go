@@ -313,7 +313,7 @@ func engine(t testing.TB, change func(*rules.Limits)) *rules.Engine {
 	t.Helper()
 	var active []rules.Active
 	for _, spec := range rules.Builtin() {
-		active = append(active, rules.Active{Rule: spec.New()})
+		active = append(active, rules.Active{Rule: spec.New(), Options: rules.DefaultOptions()})
 	}
 	limits := rules.Limits{DuplicatesWithin: 24 * time.Hour, MaxLateness: 168 * time.Hour, MaxAlertBytes: 900_000}
 	if change != nil {

@@ -280,7 +280,7 @@ func TestAlertsAreComplete(t *testing.T) {
 func TestAlertOnReasons(t *testing.T) {
 	broken := []rules.Reason{
 		rules.ReasonNotJSON, rules.ReasonCutOff, rules.ReasonTooDeep, rules.ReasonUnknownShape, rules.ReasonNoEventTime,
-		rules.ReasonBadEventTime, rules.ReasonBadGzip, rules.ReasonTooManyErrors,
+		rules.ReasonBadEventTime, rules.ReasonBadGzip, rules.ReasonTooManyErrors, rules.ReasonForeignSource,
 	}
 	var alarming []string
 	for _, r := range obsRules(t) {

@@ -90,7 +90,7 @@ func packWant(t *testing.T, name string, v any, want string, path ...any) {
 func packConfig(file string, environment []string) (*config.Config, error) {
 	in := config.Input{File: file, Environment: environment, HostName: "host"}
 	for _, spec := range rules.Builtin() {
-		in.Rules = append(in.Rules, config.Rule{ID: spec.ID, Targets: []any{spec.New(), &rules.Options{}}})
+		in.Rules = append(in.Rules, config.Rule{ID: spec.ID, Targets: []any{spec.New(), new(rules.DefaultOptions())}})
 	}
 	return config.Load(in)
 }

@@ -20,7 +20,15 @@ type AccessDenied struct {
 	DeniedFamily bool          `param:"denied_family" help:"count the other error codes by which AWS services deny access too"`
 	Threshold    int64         `param:"threshold,alert" help:"denials within the window that make an alert"`
 	Window       time.Duration `param:"window,alert" help:"length of the window, in event time from its first denial"`
+	Principal    string        `param:"principal" help:"name of the caller to count by: session (its ARN), role (without the name of the session) or user (the person behind it, if known)"`
 }
+
+// The names of a caller by which denials are counted.
+const (
+	bySession = "session" // Event.Principal; so does ""
+	byRole    = "role"    // Event.PrincipalRole
+	byUser    = "user"    // Event.PrincipalUser
+)
 
 // deniedFamily are the codes that services use beside AccessDenied. EC2 has its
 // own: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html;
@@ -37,7 +45,7 @@ var deniedFamily = []string{
 // NewAccessDenied returns the rule with its defaults: ten AccessDenied within
 // an hour.
 func NewAccessDenied() *AccessDenied {
-	return &AccessDenied{ErrorCodes: []string{"AccessDenied"}, Threshold: 10, Window: time.Hour}
+	return &AccessDenied{ErrorCodes: []string{"AccessDenied"}, Threshold: 10, Window: time.Hour, Principal: bySession}
 }
 
 // Info implements [Rule].
@@ -63,6 +71,8 @@ func (r *AccessDenied) Validate() error {
 		return errors.New("error_codes is empty; it must name at least one, such as AccessDenied, unless denied_family is true")
 	case slices.Contains(r.ErrorCodes, ""):
 		return errors.New(`error_codes contains ""; events without an error carry no code, and cannot be counted as denials`)
+	case r.Principal != "" && r.Principal != bySession && r.Principal != byRole && r.Principal != byUser:
+		return fmt.Errorf("principal is %q; it must be session, role or user", r.Principal)
 	}
 	return nil
 }
@@ -72,12 +82,22 @@ func (r *AccessDenied) Key(e *Event) string {
 	if !r.denied(e) {
 		return ""
 	}
-	return e.Principal()
+	return r.principal(e)
 }
 
 // Unkeyed reports a denial of nobody in particular.
 func (r *AccessDenied) Unkeyed(e *Event) bool {
-	return r.denied(e) && e.Principal() == ""
+	return r.denied(e) && r.principal(e) == ""
+}
+
+func (r *AccessDenied) principal(e *Event) string {
+	switch r.Principal {
+	case byRole:
+		return e.PrincipalRole()
+	case byUser:
+		return e.PrincipalUser()
+	}
+	return e.Principal()
 }
 
 // Evaluate implements [Rule].
@@ -93,7 +113,7 @@ func (r *AccessDenied) Evaluate(e *Event, s *state.Scope) *Finding {
 	span := s.Span("denied")
 	s.ResetCounter("denied")
 	return &Finding{
-		Title:   fmt.Sprintf("%s was denied %s", Clip(e.Principal()), times(n, span)),
+		Title:   fmt.Sprintf("%s was denied %s", Clip(r.principal(e)), times(n, span)),
 		Context: Context{{"count", n}, {"window_start", start}},
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"trailhound/state"
@@ -14,9 +13,10 @@ import (
 const AssumeRoleUniqueIPID = "assume_role_unique_ip"
 
 // AssumeRoleUniqueIP alerts when a role is assumed from an address that was
-// never seen for it. The first address of a role is trusted.
+// never seen for it. The first address from which it was assumed is trusted. A call
+// that failed teaches no address.
 type AssumeRoleUniqueIP struct {
-	EventNames []string `param:"event_names" help:"API calls that assume a role"`
+	EventNames []string `param:"event_names" help:"API calls that assume a role; AssumeRoot, AssumeRoleWithSAML and AssumeRoleWithWebIdentity can be added"`
 	Remember   bool     `param:"remember,alert" help:"trust an address from its first alert on, instead of alerting at every use"`
 }
 
@@ -41,7 +41,8 @@ func (r *AssumeRoleUniqueIP) Info() Info {
 		ID:    AssumeRoleUniqueIPID,
 		Title: "Role assumed from an unknown address",
 		Description: "A role was assumed from an address that was never seen for it, as when its credentials are used by somebody else. " +
-			"The first address of a role is trusted. Addresses are compared as CloudTrail writes them.",
+			"The first address from which a call succeeded is trusted; a call that failed teaches nothing. " +
+			"An address behind another VPC endpoint is another address.",
 		Severity:   SeverityHigh,
 		Techniques: []string{"T1078.004"},
 	}
@@ -57,52 +58,80 @@ func (r *AssumeRoleUniqueIP) Validate() error {
 
 // Key implements [Rule]: the ARN of the role.
 func (r *AssumeRoleUniqueIP) Key(e *Event) string {
-	if e.SourceIP == "" || !slices.Contains(r.EventNames, e.Name) {
+	if !r.assumes(e) {
 		return ""
 	}
-	return e.RequestParameter("roleArn")
+	return assumedRole(e)
+}
+
+// Unkeyed reports a call that assumes a role without saying which one, as denied
+// calls often do.
+func (r *AssumeRoleUniqueIP) Unkeyed(e *Event) bool {
+	return r.assumes(e) && assumedRole(e) == ""
+}
+
+func (r *AssumeRoleUniqueIP) assumes(e *Event) bool {
+	return e.SourceIP != "" && slices.Contains(r.EventNames, e.Name)
+}
+
+// EventID makes one call out of the events that the accounts of caller and role
+// each have of it.
+func (r *AssumeRoleUniqueIP) EventID(e *Event) string {
+	if id := e.SharedID(); id != "" {
+		return id
+	}
+	return e.Identifier()
 }
 
 // Evaluate implements [Rule].
 func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
-	known := s.GetStringSet("addresses")
-	if known.Len() == 0 {
-		s.AddToStringSet("addresses", e.SourceIP) // trust on first use
+	known, from, failed := s.GetStringSet("addresses"), origin(e), failed(e)
+	switch {
+	case known.Len() == 0:
+		if !failed {
+			s.AddToStringSet("addresses", from) // trust on first use
+		}
 		return nil
-	}
-	if known.Has(e.SourceIP) {
-		s.RenewStringSet("addresses", renewAddresses)
+	case known.Has(from):
+		if !failed {
+			s.RenewStringSet("addresses", renewAddresses, from)
+		}
 		return nil
 	}
 	finding := &Finding{
-		Title: assumedTitle(e, known.Len()),
-		Dedup: e.SourceIP,
+		Title: assumedTitle(e, from, known.Len()),
+		Dedup: from,
 		Context: Context{
-			{"source_ip", e.SourceIP},
+			{"source_ip", address(e.SourceIP)},
 			{"known_ips", known.First(maxKnownShown)},
 			{"known_total", known.Len()},
 		},
 	}
-	if r.Remember {
-		s.AddToStringSet("addresses", e.SourceIP)
+	if r.Remember && !failed {
+		s.AddToStringSetEvicting("addresses", from) // a full set must not hide a finding
 	}
 	return finding
 }
 
-func assumedTitle(e *Event, known int) string {
+// origin is where a call came from: its address, with the VPC endpoint that it
+// passed, since a private address belongs to the network behind the endpoint alone:
+// 10.0.0.5 via vpce-0123456789abcdef0.
+func origin(e *Event) string {
+	from := address(e.SourceIP)
+	if endpoint := e.rare("vpcEndpointId"); endpoint != "" {
+		return from + " via " + endpoint
+	}
+	return from
+}
+
+// failed reports a call that did not give the caller what was asked for.
+func failed(e *Event) bool { return e.ErrorCode != "" || e.ErrorMessage != "" }
+
+func assumedTitle(e *Event, from string, known int) string {
 	was := "assumed"
-	if e.ErrorCode != "" {
+	if failed(e) {
 		was = "asked for, but not assumed,"
 	}
 	return fmt.Sprintf("%s was %s from %s, an address never seen for it (%d known)",
-		Clip(resource(e.RequestParameter("roleArn"))), was, Clip(e.SourceIP), known)
-}
-
-// resource is the last part of an ARN, such as role/admin; what is not an ARN
-// is itself. See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html.
-func resource(arn string) string {
-	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 && parts[0] == "arn" && parts[5] != "" {
-		return parts[5]
-	}
-	return arn
+		Clip(roleName(assumedRole(e))), was, Clip(from), known)
 }

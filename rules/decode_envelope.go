@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // value reads the value b[i:end], which the scanner has just passed.
@@ -46,10 +47,16 @@ func (d *Decoder) envelope(b []byte, depth int) bool {
 	return d.message(b, depth)
 }
 
-// detail reads an EventBridge event.
+// detail reads an EventBridge event. PutEvents takes any detail and detail-type from
+// any account that may write to the bus, but no source that begins with aws.:
+// https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html.
+// A pipeline may leave the source out; CloudTrail's own events have one.
 func (d *Decoder) detail(b []byte, depth int) bool {
 	if detail := d.whole(b, fieldDetail, '{'); detail != nil {
-		kind := d.string(b, fieldDetailType)
+		kind, source := d.string(b, fieldDetailType), d.string(b, fieldBusSource)
+		if source != "" && !strings.HasPrefix(source, "aws.") && strings.HasSuffix(kind, "via CloudTrail") {
+			return d.hold(ReasonForeignSource, fmt.Sprintf("the EventBridge event %q has source %q; AWS's own begin with aws., so CloudTrail did not send it", clip(kind), clip(source)))
+		}
 		d.scan.value(detail, 0, levelTop)
 		if d.isEvent() {
 			return d.read(detail, 0, len(detail))

@@ -57,7 +57,9 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 			*s = d.decoded(*s)
 		}
 	}
-	e.requestParameters = d.whole(b, fieldRequestParameters, '{')
+	if e.requestParameters = d.whole(b, fieldRequestParameters, '{'); e.requestParameters == nil {
+		e.requestParameters = d.whole(b, fieldRequestParameters, '"')
+	}
 	e.Raw = b[i:end:end]
 	e.At, e.RecordTime = state.Source{}, time.Time{}
 	more := d.accept()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -166,11 +167,17 @@ func (r *reference) object(raw []byte, depth int) {
 	case o.whole("Records", "[") != nil:
 		r.each(o.whole("Records", "["), depth, r.value)
 	case o.string("detail-type") != "" && o.whole("detail", `{["`) != nil:
-		if detail := o.whole("detail", "{"); detail != nil && newObject(detail).isEvent() {
+		detail, source := o.whole("detail", "{"), o.string("source")
+		switch {
+		case detail == nil:
+			r.hold(ReasonUnknownShape)
+		case source != "" && !strings.HasPrefix(source, "aws.") && strings.HasSuffix(o.string("detail-type"), "via CloudTrail"):
+			r.hold(ReasonForeignSource)
+		case newObject(detail).isEvent():
 			r.event(newObject(detail), detail)
-			return
+		default:
+			r.hold(ReasonUnknownShape)
 		}
-		r.hold(ReasonUnknownShape)
 	case messageType == "DATA_MESSAGE" && o.whole("logEvents", "[") != nil:
 		r.each(o.whole("logEvents", "["), depth, r.logEvent)
 	case messageType == "CONTROL_MESSAGE":
@@ -252,7 +259,7 @@ func (r *reference) event(o object, raw []byte) {
 			InvokedBy: o.string("userIdentity", "invokedBy"),
 			IssuerARN: o.string("userIdentity", "sessionContext", "sessionIssuer", "arn"),
 		},
-	}, o.whole("requestParameters", "{"), raw)})
+	}, o.whole("requestParameters", `{"`), raw)})
 }
 
 var timeGrammar = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)

@@ -3,7 +3,6 @@ package rules
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -123,13 +122,6 @@ func noKey(rule string) Rejection {
 	return Rejection{Rule: rule, Reason: ReasonNoKey, Detail: "the event has nothing that rule " + rule + " can key it by"}
 }
 
-// fromAWSService reports an event that AWS caused itself. CloudTrail then has a
-// service's DNS name, or AWS Internal, for the address:
-// https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
-func fromAWSService(ev *Event) bool {
-	return strings.HasSuffix(ev.SourceIP, ".amazonaws.com") || ev.SourceIP == "AWS Internal" || ev.Identity.Type == "AWSService"
-}
-
 // Evaluate runs the matched rules on the event, with the state in tx, and moves
 // the time of the event's input partition. Of a rejected evaluation nothing is kept, not
 // even the eventID: the event can be sent again once its rule or limit is mended
@@ -192,14 +184,20 @@ func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx) VerdictKind {
 	if !ok {
 		return VerdictUnknownRule
 	}
+	self := ev.Identifier()
+	id, err := r.eventID(ev, self)
+	if err != nil {
+		e.out.Rejected = append(e.out.Rejected, *err)
+		return VerdictRejected
+	}
 	var known state.EventKey
-	remembers := e.limits.DuplicatesWithin > 0 && ev.ID != ""
+	remembers := e.limits.DuplicatesWithin > 0 && id != ""
 	if remembers {
-		if known = tx.EventKey(m.Rule, m.Key, ev.ID); tx.Seen(known) {
+		if known = tx.EventKey(m.Rule, m.Key, id); tx.Seen(known) {
 			return VerdictDuplicate
 		}
 	}
-	scope := tx.Scope(m.Rule, m.Key, state.Ref{ID: ev.ID, Time: ev.Time, Source: ev.At})
+	scope := tx.Scope(m.Rule, m.Key, state.Ref{ID: self, Time: ev.Time, Source: ev.At})
 	verdict, err := e.judge(r, ev, m.Key, scope)
 	if err != nil {
 		e.out.Rejected = append(e.out.Rejected, *err)
@@ -210,6 +208,21 @@ func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx) VerdictKind {
 		tx.Remember(known, ev.Time, e.limits.DuplicatesWithin)
 	}
 	return verdict
+}
+
+// eventID is the id by which the rule's duplicates of the event are known, self
+// unless the rule says otherwise; "" if there is none.
+func (r *boundRule) eventID(ev *Event, self string) (id string, rejected *Rejection) {
+	if r.identifier == nil {
+		return self, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			p := panicked(r.info.ID, "EventID", v)
+			rejected = &p
+		}
+	}()
+	return r.identifier.EventID(ev), nil
 }
 
 // judge asks the rule and makes the alert. Everything that a rule has a hand in

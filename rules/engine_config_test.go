@@ -43,8 +43,8 @@ func TestParameters(t *testing.T) {
 	if got := Parameters(newTagged()); !slices.Equal(got, want) {
 		t.Errorf("Parameters(tagged) = %v; want %v", got, want)
 	}
-	if got := Parameters(Options{}); len(got) != 2 || got[0].Name != "suppress" || got[0].Default != "0s" || got[1].Name != "ignore_aws_services" {
-		t.Errorf("Parameters(Options{}) = %v; want suppress and ignore_aws_services", got)
+	if got := Parameters(DefaultOptions()); len(got) != 2 || got[0].Name != "suppress" || got[0].Default != "0s" || got[1].Name != "ignore_aws_services" || got[1].Default != "true" {
+		t.Errorf("Parameters(DefaultOptions()) = %v; want suppress 0s and ignore_aws_services true", got)
 	}
 	if got := Parameters(nil); got != nil {
 		t.Errorf("Parameters(nil) = %v; want none", got)
@@ -79,7 +79,7 @@ func TestBuiltin(t *testing.T) {
 		if got := rule.Info(); got.ID != spec.ID || got.Description == "" || len(got.Techniques) == 0 {
 			t.Errorf("Info of %s = %+v; want that ID, a description and techniques", spec.ID, got)
 		}
-		for _, p := range append(Parameters(rule), Parameters(Options{})...) {
+		for _, p := range append(Parameters(rule), Parameters(DefaultOptions())...) {
 			if p.Help == "" || p.Type == "" {
 				t.Errorf("parameter of %s = %+v; want help and a type", spec.ID, p)
 			}
@@ -143,6 +143,7 @@ func TestNewEngineErrors(t *testing.T) {
 		{[]Active{denied(func(r *AccessDenied) { r.Window = 0 })}, Limits{}, "rule access_denied: window is 0s"},
 		{[]Active{denied(func(r *AccessDenied) { r.ErrorCodes = nil })}, Limits{}, "rule access_denied: error_codes is empty"},
 		{[]Active{denied(func(r *AccessDenied) { r.ErrorCodes = []string{""} })}, Limits{}, `rule access_denied: error_codes contains ""`},
+		{[]Active{denied(func(r *AccessDenied) { r.Principal = "Role" })}, Limits{}, `rule access_denied: principal is "Role"; it must be session, role or user`},
 		{[]Active{{Rule: &AssumeRoleUniqueIP{}}}, Limits{}, "rule assume_role_unique_ip: event_names is empty"},
 		{nil, Limits{MaxAlertBytes: -1}, "a limit is negative"},
 	} {

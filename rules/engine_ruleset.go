@@ -20,7 +20,8 @@ type ruleSet struct {
 // boundRule is a rule that is on, with what each of its alerts repeats.
 type boundRule struct {
 	rule       Rule
-	unkeyed    unkeyer // nil: the rule does not tell
+	unkeyed    unkeyer    // nil: the rule does not tell
+	identifier identifier // nil: Event.Identifier
 	info       Info
 	options    Options
 	techniques []byte // JSON
@@ -65,6 +66,7 @@ func bind(a Active) (*boundRule, error) {
 	}
 	r := &boundRule{rule: a.Rule, info: info, options: a.Options}
 	r.unkeyed, _ = a.Rule.(unkeyer)
+	r.identifier, _ = a.Rule.(identifier)
 	r.techniques = appendStrings(nil, info.Techniques)
 	r.parameters = appendParameters(nil, a.Rule, true)
 	return r, nil

@@ -291,7 +291,8 @@ func TestUnkeyed(t *testing.T) {
 		{Event{ErrorCode: "AccessDenied"}, []Rejection{noKey(AccessDeniedID)}},
 		{Event{ErrorCode: "NoSuchBucket"}, nil},
 		{Event{}, nil},
-		{Event{Name: "AssumeRole", SourceIP: "198.51.100.7"}, nil}, // most denied ones: nothing was assumed
+		{Event{Name: "AssumeRole", SourceIP: "198.51.100.7"}, []Rejection{noKey(AssumeRoleUniqueIPID)}},
+		{Event{Name: "AssumeRole"}, nil},
 	} {
 		matches, got := e.Match(&test.ev, nil)
 		if len(matches) != 0 || !slices.Equal(got, test.want) {

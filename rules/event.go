@@ -34,7 +34,7 @@ type Event struct {
 	At         state.Source // where the event stands in the input; Index is set by Decode, the rest by the feeder
 	RecordTime time.Time    // timestamp of the Kafka record that carried the event; zero: none
 
-	requestParameters []byte // raw JSON object; nil if absent or not an object
+	requestParameters []byte // raw JSON object, or string that may hold one; nil if absent or another value
 }
 
 // Identity is the part of userIdentity that names who called.
@@ -47,42 +47,28 @@ type Identity struct {
 	IssuerARN   string // sessionContext.sessionIssuer.arn
 }
 
-// Principal names the caller: the first non-empty of the identity's ARN, the
-// ARN of the session's issuer, principal id, invoking service and account id.
-// It is "" for an event that names nobody, as Insights events do.
-func (e *Event) Principal() string {
-	id := &e.Identity
-	switch {
-	case id.ARN != "":
-		return id.ARN
-	case id.IssuerARN != "":
-		return id.IssuerARN
-	case id.PrincipalID != "":
-		return id.PrincipalID
-	case id.InvokedBy != "":
-		return id.InvokedBy
-	}
-	return id.AccountID
-}
-
 // RequestParameter returns the string member of requestParameters with that
 // name, or "" if there is none or it is not a string. Of members of the same
-// name the last one counts.
+// name the last one counts. A string that holds an object is read like the
+// object: tables of Athena have requestParameters in that form,
+// https://docs.aws.amazon.com/athena/latest/ug/cloudtrail-logs.html.
 func (e *Event) RequestParameter(name string) string {
-	s, _ := text(member(e.requestParameters, name))
+	s, _ := text(member(unquoted(e.requestParameters), name))
 	return s
 }
 
 // Lookup returns the string at the end of path, a list of member names from the
 // event inwards; an element of an array is named by its index. It reports false
-// if there is no such value or it is not a string. Each call reads the event
-// anew: what many rules need belongs into a field.
+// if there is no such value or it is not a string. A string on the way that holds
+// an object or array is read like what it holds. Each call reads the event anew:
+// what many rules need belongs into a field.
 //
 //	key, ok := e.Lookup("userIdentity", "accessKeyId")
 //	arn, ok := e.Lookup("resources", "0", "ARN")
 func (e *Event) Lookup(path ...string) (string, bool) {
 	v := e.Raw
 	for _, name := range path {
+		v = unquoted(v)
 		if i := space(v, 0); i < len(v) && v[i] == '[' {
 			v = element(v, name)
 		} else {

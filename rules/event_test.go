@@ -47,7 +47,10 @@ var fieldCases = []fieldCase{
 	{"RequestParameter, the last one", `{` + stamp + `,"requestParameters":{"roleArn":"a","roleArn":"b"}}`, func(e *Event) (any, any) { return e.RequestParameter("roleArn"), "b" }},
 	{"RequestParameter, the last one is no string", `{` + stamp + `,"requestParameters":{"roleArn":"a","roleArn":1}}`, func(e *Event) (any, any) { return e.RequestParameter("roleArn"), "" }},
 	{"RequestParameter of the last requestParameters", `{` + stamp + `,"requestParameters":{"roleArn":"a"},"requestParameters":null}`, func(e *Event) (any, any) { return e.RequestParameter("roleArn"), "" }},
-	{"RequestParameter of a string", `{` + stamp + `,"requestParameters":"{\"roleArn\":\"a\"}"}`, func(e *Event) (any, any) { return e.RequestParameter("roleArn"), "" }},
+	{"RequestParameter of a string that holds an object", `{` + stamp + `,"requestParameters":" {\"roleArn\":\"a\",\"role\\u0041rn\":\"\\u0062\\\"\"} "}`, func(e *Event) (any, any) { return e.RequestParameter("roleArn"), `b"` }},
+	{"RequestParameter of a plain string", `{` + stamp + `,"requestParameters":"roleArn"}`, func(e *Event) (any, any) { return e.RequestParameter("roleArn"), "" }},
+	{"RequestParameter of a string that holds part of an object", `{` + stamp + `,"requestParameters":"{\"roleArn\":\"a\""}`, func(e *Event) (any, any) { return e.RequestParameter("roleArn"), "" }},
+	{"RequestParameter of a string that holds a string that holds an object", `{` + stamp + `,"requestParameters":"\"{\\\"roleArn\\\":\\\"a\\\"}\""}`, func(e *Event) (any, any) { return e.RequestParameter("roleArn"), "" }},
 }
 
 func TestEventFields(t *testing.T) {
@@ -67,7 +70,7 @@ func TestEventFields(t *testing.T) {
 }
 
 func TestEventLookup(t *testing.T) {
-	event := `{` + stamp + `,"a" : { "b" : "x", "b":"y" }, "c":[ 1 , {"d":"z"},"w"],"e":7,"f":{},"é\n":"u"}`
+	event := `{` + stamp + `,"a" : { "b" : "x", "b":"y" }, "c":[ 1 , {"d":"z"},"w"],"e":7,"f":{},"é\n":"u","s":"{\"a\":[{\"b\":\"v\"}]}"}`
 	Decode([]byte(event), func(e *Event, err error) bool {
 		for _, c := range []struct {
 			path []string
@@ -79,6 +82,9 @@ func TestEventLookup(t *testing.T) {
 			{[]string{"c", "1", "d"}, "z", true},
 			{[]string{"c", "2"}, "w", true},
 			{[]string{"é\n"}, "u", true},
+			{[]string{"s", "a", "0", "b"}, "v", true},
+			{[]string{"s", "a", "0"}, "", false},
+			{[]string{"s", "b"}, "", false},
 			{[]string{"c", "0"}, "", false},
 			{[]string{"c", "3"}, "", false},
 			{[]string{"c", "-1"}, "", false},
@@ -108,26 +114,6 @@ func TestEventLookupDamaged(t *testing.T) {
 		}
 		if got := e.RequestParameter("a"); got != "" {
 			t.Errorf("RequestParameter in %q = %q; want nothing", whole[:n], got)
-		}
-	}
-}
-
-func TestEventPrincipal(t *testing.T) {
-	id := Identity{ARN: "arn", IssuerARN: "issuer", PrincipalID: "principal", InvokedBy: "service", AccountID: "account"}
-	for _, c := range []struct {
-		drop *string
-		want string
-	}{
-		{new(string), "arn"},
-		{&id.ARN, "issuer"},
-		{&id.IssuerARN, "principal"},
-		{&id.PrincipalID, "service"},
-		{&id.InvokedBy, "account"},
-		{&id.AccountID, ""},
-	} {
-		*c.drop = ""
-		if got := (&Event{Identity: id}).Principal(); got != c.want {
-			t.Errorf("Principal() of %+v = %q; want %q", id, got, c.want)
 		}
 	}
 }

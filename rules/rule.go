@@ -19,6 +19,7 @@ import (
 //
 //	Validate() error         // says in a sentence which parameter is wrong, and what it must be
 //	Unkeyed(e *Event) bool   // asked when Key is "": is e what the rule looks for, with nothing to key it by?
+//	EventID(e *Event) string // the id by which duplicates are known, of events with one key; without it, Event.Identifier
 //
 // An unkeyed event is not evaluated, but counted, so that nobody mistakes
 // "could not look" for "found nothing".
@@ -38,6 +39,8 @@ type Rule interface {
 type validator interface{ Validate() error }
 
 type unkeyer interface{ Unkeyed(e *Event) bool }
+
+type identifier interface{ EventID(e *Event) string }
 
 // Info describes a rule to people and to the programs that read its alerts.
 type Info struct {
@@ -99,9 +102,13 @@ type Options struct {
 	// Suppress is a span of event time in which a dedup string gets one alert;
 	// the next alert says how many were held back. 0: every alert is sent.
 	Suppress time.Duration `param:"suppress" help:"send one alert per dedup string in this span of event time; 0 sends all"`
-	// IgnoreAWSServices leaves out what AWS did on its own behalf.
-	IgnoreAWSServices bool `param:"ignore_aws_services" help:"skip events that come from an AWS service"`
+	// IgnoreAWSServices leaves out what AWS did by itself. What a user or role did
+	// through a service is evaluated.
+	IgnoreAWSServices bool `param:"ignore_aws_services" help:"skip what AWS services do by themselves; what a user or role does through one is evaluated"`
 }
+
+// DefaultOptions are the options of a rule for which the configuration says nothing.
+func DefaultOptions() Options { return Options{IgnoreAWSServices: true} }
 
 // Validate says what is wrong with the options.
 func (o Options) Validate() error {

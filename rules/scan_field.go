@@ -33,6 +33,7 @@ const (
 
 	// Strings of envelopes.
 	fieldDetailType
+	fieldBusSource
 	fieldMessageType
 	fieldDigestStart
 	fieldNotificationType
@@ -148,6 +149,8 @@ func matchEnvelope(key []byte) field {
 		return fieldDetailType
 	case "detail":
 		return fieldDetail
+	case "source":
+		return fieldBusSource
 	case "messageType":
 		return fieldMessageType
 	case "logEvents":

@@ -65,6 +65,14 @@ func element(b []byte, index string) []byte {
 	return nil
 }
 
+// unquoted returns the contents of a JSON string; any other value as it is.
+func unquoted(raw []byte) []byte {
+	if s, ok := text(raw); ok {
+		return unsafe.Slice(unsafe.StringData(s), len(s))
+	}
+	return raw
+}
+
 // isNamed reports whether a member's name, in its raw form, is name.
 func isNamed(raw []byte, name string) bool {
 	if isPlain(raw) {

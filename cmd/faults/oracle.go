@@ -134,7 +134,7 @@ type trailEvent struct {
 
 func (e *trailEvent) principal() string {
 	i := &e.Identity
-	return cmp.Or(i.ARN, i.Session.Issuer.ARN, i.Principal, i.InvokedBy, i.Account)
+	return cmp.Or(i.ARN, i.Session.Issuer.ARN, i.Principal, i.InvokedBy)
 }
 
 // record returns what one input record must lead to. Records of a partition come in the order of their offsets.
@@ -230,6 +230,9 @@ func (o *oracle) evaluate(e *trailEvent, recordTime time.Time) (alerts []alertBo
 // keys returns the rules that the event is for, with the key for each.
 func (e *trailEvent) keys() map[string]string {
 	keys := make(map[string]string)
+	if e.Identity.Type == "AWSService" {
+		return keys // AWS did it by itself
+	}
 	if who := e.principal(); e.ErrorCode == "AccessDenied" && who != "" {
 		keys[ruleDenied] = who
 	}
@@ -284,7 +287,9 @@ func (o *oracle) denied(e *trailEvent, who string) []alertBody {
 func (o *oracle) assumed(e *trailEvent, role string) []alertBody {
 	known := o.addresses[role]
 	if known == nil {
-		o.addresses[role] = map[string]bool{e.IP: true}
+		if e.ErrorCode == "" { // a call that failed teaches nothing
+			o.addresses[role] = map[string]bool{e.IP: true}
+		}
 		return nil
 	}
 	if known[e.IP] {
@@ -304,7 +309,7 @@ func (o *oracle) assumed(e *trailEvent, role string) []alertBody {
 	a.Parameters = map[string]any{"remember": o.Remember}
 	a.Context = map[string]any{"source_ip": e.IP, "known_ips": shown[:min(len(shown), 100)], "known_total": float64(len(known))}
 	a.Evidence = evidence{Events: []counted{}}
-	if o.Remember {
+	if o.Remember && e.ErrorCode == "" {
 		known[e.IP] = true
 	}
 	return []alertBody{a}

@@ -88,7 +88,7 @@ func newProduct(t *testing.T) *product {
 	limits := rules.Limits{DuplicatesWithin: 24 * time.Hour, MaxLateness: 7 * 24 * time.Hour, MaxAhead: 24 * time.Hour, MaxAlertBytes: 1 << 20}
 	var active []rules.Active
 	for _, s := range rules.Builtin() {
-		active = append(active, rules.Active{Rule: s.New()})
+		active = append(active, rules.Active{Rule: s.New(), Options: rules.DefaultOptions()})
 	}
 	engine, err := rules.NewEngine(active, limits)
 	if err != nil {

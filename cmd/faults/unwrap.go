@@ -21,10 +21,10 @@ type thing struct {
 	Account   string `json:"recipientAccountId"`
 	Region    string `json:"awsRegion"`
 	Identity  struct {
+		Type      string `json:"type"`
 		ARN       string `json:"arn"`
 		Principal string `json:"principalId"`
 		InvokedBy string `json:"invokedBy"`
-		Account   string `json:"accountId"`
 		Session   struct {
 			Issuer struct {
 				ARN string `json:"arn"`

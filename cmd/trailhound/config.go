@@ -59,7 +59,7 @@ func (a *app) configCommand() *cobra.Command {
 func configSchema() ([]byte, error) {
 	var known []config.Rule
 	for _, spec := range rules.Builtin() {
-		known = append(known, config.Rule{ID: spec.ID, Targets: []any{spec.New(), &rules.Options{}}})
+		known = append(known, config.Rule{ID: spec.ID, Targets: []any{spec.New(), new(rules.DefaultOptions())}})
 	}
 	return config.Schema(known)
 }

@@ -155,7 +155,7 @@ func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
 			e.note("rule %s is off in the configuration now", k.spec.ID)
 		}
 		limits := rules.Limits{DuplicatesWithin: x.settings.Events.DuplicatesWithin, MaxAlertBytes: int(x.settings.Limits.MaxAlertBytes)}
-		engine, err := rules.NewEngine([]rules.Active{{Rule: k.rule}}, limits)
+		engine, err := rules.NewEngine([]rules.Active{{Rule: k.rule, Options: rules.DefaultOptions()}}, limits)
 		return k.rule, engine, err
 	}
 	return nil, nil, fmt.Errorf("this build has no rule %s", x.alert.RuleID)

@@ -52,11 +52,17 @@ func hostileEvent(n int, s, address string) string {
 		l, literal(fmt.Sprint(n, " ", s)), literal(address))
 }
 
+// succeeded is the event of a call that did not fail, and teaches its address.
+func succeeded(event string) string {
+	return strings.NewReplacer(`"errorCode"`, `"errorWas"`, `"errorMessage"`, `"messageWas"`).Replace(event)
+}
+
 // hostileRecords are the values of records with s wherever somebody else's text may stand.
 func hostileRecords(n int, s string) []string {
 	l := literal(s)
 	return []string{
-		hostileEvent(2*n, s, "192.0.2.1"), hostileEvent(2*n+1, s, s), // the second address of a role is an alert
+		succeeded(hostileEvent(3*n, s, "192.0.2.1")), hostileEvent(3*n+1, s, "192.0.2.1"),
+		hostileEvent(3*n+2, s, s), // the second address of a role is an alert
 		"owned " + s, `{"owned":` + s + `}`, `{"detail-type":` + l + `,"detail":{}}`, `{"messageType":` + l + `}`, `{"owned":` + l + `}`,
 		`{"eventVersion":"1","eventTime":` + l + `}`,
 	}

@@ -68,7 +68,7 @@ func (a *app) showRule(s *settings, k knownRule) error {
 	fmt.Fprintf(w, "%s: %s\n\n%s\n\n", info.ID, info.Title, info.Description)
 	fmt.Fprintf(w, "severity\t%s\ntechniques\t%s\non\t%s\n\n", info.Severity, strings.Join(info.Techniques, ", "), yesNo(s.Rules[info.ID]))
 	fmt.Fprintln(w, "PARAMETER\tVALUE\tDEFAULT\tMEANING")
-	defaults := append(rules.Parameters(k.spec.New()), rules.Parameters(rules.Options{})...)
+	defaults := append(rules.Parameters(k.spec.New()), rules.Parameters(rules.DefaultOptions())...)
 	for i, p := range append(rules.Parameters(k.rule), rules.Parameters(*k.options)...) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.Name, printable(p.Default), defaults[i].Default, p.Help)
 	}

@@ -34,7 +34,7 @@ func (a *app) settings() (*settings, error) {
 	}
 	in.HostName, _ = os.Hostname() // without one, instance_id has a general name
 	for _, spec := range rules.Builtin() {
-		k := knownRule{spec: spec, rule: spec.New(), options: &rules.Options{}}
+		k := knownRule{spec: spec, rule: spec.New(), options: new(rules.DefaultOptions())}
 		s.known = append(s.known, k)
 		in.Rules = append(in.Rules, config.Rule{ID: spec.ID, Targets: []any{k.rule, k.options}})
 	}

@@ -112,7 +112,7 @@ func TestProgressBar(t *testing.T) {
 		t.Errorf("stderr on a terminal = %q; want a progress bar", stderr)
 	}
 	end := stderr[strings.LastIndex(stderr, "\r")+1:]
-	if want := "files 1, records 2900, events 2900, matches 52\nalerts: access_denied 1\ntook "; !strings.HasPrefix(end, want) {
+	if want := "files 1, records 2900, events 2900, matches 26\nalerts: access_denied 1\nskipped: no_key 13\ntook "; !strings.HasPrefix(end, want) {
 		t.Errorf("stderr on a terminal ends with %q; want the bar removed, then %q", end, want)
 	}
 }

@@ -95,7 +95,7 @@ func (r *reader) file(root *yaml.Node, f *File) {
 		return
 	}
 	spec, ok := r.spec(root, text.Rule)
-	if !ok || text.Parameters != nil && !r.decode(text.Parameters, spec.New(), &rules.Options{}) {
+	if !ok || text.Parameters != nil && !r.decode(text.Parameters, spec.New(), new(rules.DefaultOptions())) {
 		return
 	}
 	f.Rule = spec.ID
@@ -178,7 +178,7 @@ func (r *reader) bind(t *Test, node, below, above *yaml.Node, spec rules.Spec) {
 			r.problem(at, "rule %s panicked: %v", spec.ID, v)
 		}
 	}()
-	active := rules.Active{Rule: spec.New()}
+	active := rules.Active{Rule: spec.New(), Options: rules.DefaultOptions()}
 	for _, parameters := range []*yaml.Node{below, above} {
 		if parameters == nil {
 			continue

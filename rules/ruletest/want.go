@@ -27,6 +27,7 @@ const (
 // reasonNames are the reasons that a step can name.
 var reasonNames = []string{
 	string(rules.ReasonNotJSON), string(rules.ReasonCutOff), string(rules.ReasonTooDeep), string(rules.ReasonUnknownShape),
+	string(rules.ReasonForeignSource),
 	string(rules.ReasonNoEventTime), string(rules.ReasonBadEventTime), string(rules.ReasonBadGzip), string(rules.ReasonUnpackedTooLarge),
 	string(rules.ReasonTooManyErrors), string(rules.ReasonTombstone), string(rules.ReasonEmpty), string(rules.ReasonS3Notification),
 	string(rules.ReasonDigest), string(rules.ReasonControlMessage), string(rules.ReasonTooLate), string(rules.ReasonTooFarAhead),
