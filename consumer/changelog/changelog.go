@@ -143,9 +143,12 @@ func (c *Changelog) stale(claim int64) (bool, error) {
 	return !restoring && (!ok || c.expired(at)), nil
 }
 
-// expired says whether tombstones written since t may already be compacted away.
+// expired says whether tombstones written since t may already be compacted away. A
+// mark in the future says nothing about how old the copy is: the clock that wrote it,
+// or the one of now, is wrong (PROTOCOL D13).
 func (c *Changelog) expired(t time.Time) bool {
-	return c.TombstoneLife > 0 && c.Now().Sub(t) >= c.TombstoneLife/2
+	age := c.Now().Sub(t)
+	return c.TombstoneLife > 0 && (age < 0 || age >= c.TombstoneLife/2)
 }
 
 // restore loads committed records until the next offset to fetch lies beyond
