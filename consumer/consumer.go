@@ -85,6 +85,7 @@ type Service struct {
 	routers   crew[inputKey]
 	detectors crew[int]
 	restores  changelog.Restores
+	verified  bool
 
 	unpacking sync.Mutex // one large input record at a time
 
@@ -192,12 +193,13 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	if s.topics, err = s.App.Find(ctx, s.Client, s.App.Alerts, s.App.DeadLetter); err != nil {
 		return err
 	}
-	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
-	s.identity = changelog.Identity{
-		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
-		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
-		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
+	if err := s.refuseLosses(); err != nil {
+		return err
 	}
+	if err := s.Verify(ctx); err != nil {
+		return err
+	}
+	s.identity = s.identify(s.topics)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already

@@ -273,13 +273,23 @@ func (c *Changelog) load(f *wire.Fetched) error {
 	err := c.Shard.Load(f.Next, func(yield func([]byte, []byte) bool) error {
 		return f.Each(func(r *wire.Record) bool { return yield(r.Key, r.Value) })
 	})
+	if stop := unreadable(c.Topic, c.Partition, err); stop != nil {
+		return stop
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, err)
+	}
+	return nil
+}
+
+// unreadable is the StopError of a record that this build cannot read; nil: err is none of
+// that.
+func unreadable(topic string, partition int32, err error) error {
 	switch {
 	case errors.Is(err, state.ErrFormat):
-		return stopNewer("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", c.Topic, c.Partition, err)
+		return stopNewer("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", topic, partition, err)
 	case errors.Is(err, state.ErrDamaged):
-		return stop("changelog %s partition %d holds a record that nobody of this app has written: %v; find out who else writes to this topic, then start a new app_id or restore the topic from a backup", c.Topic, c.Partition, err)
-	case err != nil:
-		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, err)
+		return stop("changelog %s partition %d holds a record that nobody of this app has written: %v; find out who else writes to this topic, then start a new app_id or restore the topic from a backup", topic, partition, err)
 	}
 	return nil
 }
