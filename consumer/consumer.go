@@ -75,17 +75,18 @@ type Service struct {
 	// somebody who watches; nil: it is logged every few seconds.
 	Restoring func(changelog.Restoration)
 
-	fail      func(error) // ends the run with this error, or the first one
-	failed    error
-	member    *group.Member
-	topics    map[string]topic.Info
-	identity  changelog.Identity
-	lanes     []*lane
-	dead      []*lane
-	routers   crew[inputKey]
-	detectors crew[int]
-	restores  changelog.Restores
-	verified  bool
+	fail          func(error) // ends the run with this error, or the first one
+	failed        error
+	member        *group.Member
+	topics        map[string]topic.Info
+	identity      changelog.Identity
+	lanes         []*lane
+	dead          []*lane
+	routers       crew[inputKey]
+	detectors     crew[int]
+	restores      changelog.Restores
+	verified      bool
+	positionsRead routed
 
 	unpacking sync.Mutex // one large input record at a time
 
@@ -94,6 +95,7 @@ type Service struct {
 	shards    map[int]*shardStatus
 	assigned  bool
 	joining   *joining // nil: not begun
+	lossy     []string // topics that lose records, a sentence each
 }
 
 type inputKey struct {
@@ -156,6 +158,7 @@ func (s *Service) Run(ctx context.Context) error {
 			s.fail(err)
 		}
 	})
+	carriers.Go(func() { s.watchTopics(working) })
 	s.commitUntil(working)
 
 	s.routers.wait()

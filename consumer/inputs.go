@@ -116,6 +116,9 @@ func (s *Service) open(ctx context.Context, k inputKey) (input, int64, error) {
 		return in, 0, fmt.Errorf("look up input topic %s: %w", k.topic, err)
 	}
 	in.topicID = meta[k.topic].ID
+	if err := topic.Identified(k.topic, in.topicID); err != nil {
+		return in, 0, err
+	}
 	committed, err := s.member.Committed(ctx, k.topic, []int32{k.partition})
 	if err != nil {
 		return in, 0, err
@@ -124,11 +127,15 @@ func (s *Service) open(ctx context.Context, k inputKey) (input, int64, error) {
 	if !ok {
 		was.At = -1
 	}
+	from, err := s.recall(ctx, in, was)
+	if err != nil {
+		return in, 0, err
+	}
 	first, end, err := topic.Bounds(ctx, s.Client, k.topic, k.partition)
 	if err != nil {
 		return in, 0, err
 	}
-	at, err := s.start(in, was, first, end)
+	at, err := s.start(in, from, first, end)
 	if err != nil {
 		return in, 0, err
 	}

@@ -111,6 +111,9 @@ func (s *Service) refuseLosses() error {
 	}
 	lines := sentences(problems)
 	if s.Accept.Loss {
+		s.mu.Lock()
+		s.lossy = lines // probes may ask already
+		s.mu.Unlock()
 		s.Log.Error().Strs("problems", lines).Str("event", "topic_loses_records").Msg("topics lose records; going on, as accepted")
 		return nil
 	}
