@@ -2,12 +2,10 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
 )
 
 // topicsEvery is how often the clean-up policies are looked at while the service runs.
@@ -56,12 +54,7 @@ func (s *Service) warnOfRetention(ctx context.Context) {
 	for _, w := range warnings {
 		s.Log.Warn().Str("problem", w).Str("event", "offsets_expire_early").Msg("the group's offsets expire before the records of an input")
 	}
-	if err == nil || ctx.Err() != nil {
-		return
+	if err != nil && ctx.Err() == nil { // this account may not ask the brokers, and need not
+		s.Log.Debug().Err(err).Str("event", "offsets_retention_unknown").Msg("offsets.retention.minutes could not be compared with the retention of the inputs")
 	}
-	if _, denied := errors.AsType[*wire.DeniedError](err); denied {
-		s.Log.Debug().Err(err).Str("event", "offsets_retention_unknown").Msg("offsets.retention.minutes is not known: this account may not ask the brokers, and need not")
-		return
-	}
-	s.Log.Debug().Err(err).Str("event", "offsets_retention_unknown").Msg("offsets.retention.minutes is not known")
 }

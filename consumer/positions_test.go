@@ -8,7 +8,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer"
-	"trailhound/consumer/internal/kafkatest"
 )
 
 // expire makes the group's offsets go, as Kafka does offsets.retention.minutes after the
@@ -120,29 +119,4 @@ func TestServiceNewAppOnTrimmedInput(t *testing.T) {
 	}
 	r.drain()
 	r.wantAlerts(want)
-}
-
-// What was read but waits in the work topic is no loss, and the state does not tell it from
-// one: the input waits until the work has been evaluated.
-func TestServiceOffsetsExpiredWithWork(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, 1, 1)
-	fs := disk()
-	in := r.start("only", fs, leaves)
-	r.addresses("arn:r", 0, 5)
-	r.drain()
-	in.shutdown()
-	r.expire()
-	// A repeat changes nothing, so that the state's work offset follows late (PROTOCOL D8).
-	work := kafkatest.ReadCommitted(t, r.brokers, r.app.WorkTopic())
-	again := &kgo.Record{Topic: r.app.WorkTopic(), Key: work[0].Key, Value: work[0].Value, Headers: work[0].Headers}
-	if err := r.produce.ProduceSync(r.Context(), again).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-	r.deleteRecords(r.app.Inputs[0], 0, 5)
-	in = r.start("only", fs, leaves)
-	r.await("the input to wait for the work", func() bool {
-		err := in.service.Ready()
-		return err != nil && in.service.Status().Member && len(in.service.Status().Shards) == 1 && in.service.Status().Shards[0].Ready
-	})
 }
