@@ -14,6 +14,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/topic"
 )
 
 // Compaction deleted events before they were read, and alerts after they were written, and
@@ -21,11 +22,18 @@ import (
 func TestServiceCompactedTopics(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
+	set := func(name, policy string) {
+		r.alter(name, "cleanup.policy", policy)
+		r.await("the broker to know the policy", func() bool {
+			infos, err := topic.Describe(r.Context(), r.client, name)
+			return err == nil && infos[name].Config["cleanup.policy"] == policy
+		})
+	}
 	for _, c := range []struct{ topic, policy string }{
 		{r.app.Inputs[0], "compact"}, {r.app.Inputs[0], "compact,delete"}, {r.app.Alerts, "compact,delete"}, {r.app.DeadLetter, "compact"},
 	} {
 		before := r.traces()
-		r.alter(c.topic, "cleanup.policy", c.policy)
+		set(c.topic, c.policy)
 		r.start("refused", disk(), nil).wantStop(c.topic, "cleanup.policy="+c.policy, "compaction deletes", "--accept-loss")
 		if after := r.traces(); after["members"] != 0 || after[r.app.StateTopic()] != before[r.app.StateTopic()] {
 			t.Errorf("a start refused for cleanup.policy=%s of %s leaves %v; want %v", c.policy, c.topic, after, before)
@@ -36,7 +44,7 @@ func TestServiceCompactedTopics(t *testing.T) {
 			t.Errorf("Status().Topics = %q with cleanup.policy=%s of %s; want a sentence", got, c.policy, c.topic)
 		}
 		accepted.shutdown()
-		r.alter(c.topic, "cleanup.policy", "delete")
+		set(c.topic, "delete")
 	}
 }
 

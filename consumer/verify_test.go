@@ -21,11 +21,14 @@ func (r *rig) traces(names ...string) map[string]int64 {
 	out := make(map[string]int64)
 	group := kmsg.NewPtrDescribeGroupsRequest()
 	group.Groups = []string{r.app.ID}
-	resp, err := group.RequestWith(r.Context(), r.produce)
-	if err != nil {
-		r.Fatal(err)
-	}
-	out["members"] = int64(len(resp.Groups[0].Members))
+	r.await("the coordinator of the group", func() bool {
+		resp, err := group.RequestWith(r.Context(), r.produce)
+		if err != nil {
+			return false
+		}
+		out["members"] = int64(len(resp.Groups[0].Members))
+		return true
+	})
 	for _, name := range append(names, r.app.WorkTopic(), r.app.StateTopic()) {
 		infos, err := topic.Describe(r.Context(), r.client, name)
 		if err != nil {
