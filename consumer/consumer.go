@@ -203,6 +203,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	s.identity = s.identify(s.topics)
+	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"sync"
 	"time"
 
 	"trailhound/consumer/changelog"
@@ -24,8 +23,8 @@ const wholeRecord = math.MaxInt32
 
 // routed is how far each shard has come in each input partition, as the changelogs say.
 type routed struct {
-	mu     sync.Mutex
-	at     time.Time // zero: not read
+	turn   chan struct{} // of one: a mutex that the end of a context ends the wait for
+	at     time.Time     // zero: not read
 	shards []routedShard
 }
 
@@ -95,7 +94,6 @@ func (s *Service) awaitWork(ctx context.Context, shards []routedShard) error {
 			return err
 		}
 		if end > max(shard.work, 0) {
-			s.positionsRead.forget()
 			return fmt.Errorf("the offsets of group %s are gone, and what has been read cannot be told before shard %d has evaluated its work (it stands at %d of %d)", s.App.ID, n, max(shard.work, 0), end)
 		}
 	}
@@ -128,8 +126,12 @@ func evaluatedTo(shards []routedShard, k routedKey) (at int64, silent int, ok bo
 // holds a source per shard and input partition.
 func (s *Service) routed(ctx context.Context) ([]routedShard, error) {
 	r := &s.positionsRead
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if !r.at.IsZero() && time.Since(r.at) < routedFor {
 		return r.shards, nil
 	}
@@ -149,12 +151,6 @@ func (s *Service) routed(ctx context.Context) ([]routedShard, error) {
 	}
 	r.at, r.shards = began, shards
 	return shards, nil
-}
-
-func (r *routed) forget() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.at = time.Time{}
 }
 
 // learn takes what is needed of a record of the changelog.
