@@ -76,17 +76,19 @@ type Service struct {
 	// somebody who watches; nil: it is logged every few seconds.
 	Restoring func(changelog.Restoration)
 
-	fail      func(error) // ends the run with this error, or the first one
-	failed    error
-	member    *group.Member
-	topics    map[string]topic.Info
-	identity  changelog.Identity
-	lanes     []*lane
-	dead      []*lane
-	routers   crew[inputKey]
-	detectors crew[int]
-	restores  changelog.Restores
-	alignment *alignment // nil: no input partition waits for another
+	fail          func(error) // ends the run with this error, or the first one
+	failed        error
+	member        *group.Member
+	topics        map[string]topic.Info
+	identity      changelog.Identity
+	lanes         []*lane
+	dead          []*lane
+	routers       crew[inputKey]
+	detectors     crew[int]
+	restores      changelog.Restores
+	verified      bool
+	positionsRead routed
+	alignment     *alignment // nil: no input partition waits for another
 
 	unpacking sync.Mutex // one large input record at a time
 
@@ -95,6 +97,7 @@ type Service struct {
 	shards    map[int]*shardStatus
 	assigned  bool
 	joining   *joining // nil: not begun
+	lossy     []string // topics that lose records, a sentence each
 }
 
 type inputKey struct {
@@ -160,6 +163,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.alignment != nil {
 		carriers.Go(func() { s.align(carrying) })
 	}
+	carriers.Go(func() { s.watchTopics(working) })
 	s.commitUntil(working)
 
 	s.routers.wait()
@@ -197,12 +201,14 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	if s.topics, err = s.App.Find(ctx, s.Client, s.App.Alerts, s.App.DeadLetter); err != nil {
 		return err
 	}
-	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
-	s.identity = changelog.Identity{
-		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
-		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
-		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
+	if err := s.refuseLosses(); err != nil {
+		return err
 	}
+	if err := s.Verify(ctx); err != nil {
+		return err
+	}
+	s.identity = s.identify(s.topics)
+	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already

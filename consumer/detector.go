@@ -271,6 +271,9 @@ func (d *detector) sameTopics(ctx context.Context) error {
 		if now.Err != nil {
 			return fmt.Errorf("look up topic %s: %w", own.Name, now.Err)
 		}
+		if err := topic.Identified(own.Name, now.ID); err != nil {
+			return err
+		}
 		if now.ID != own.ID {
 			return &changelog.StopError{Sentence: fmt.Sprintf("topic %s was deleted and made again while this instance worked with it; start the instance again to see what is lost", own.Name)}
 		}

@@ -119,6 +119,9 @@ func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosi
 		return in, start, clock, fmt.Errorf("look up input topic %s: %w", k.topic, err)
 	}
 	in.topicID = meta[k.topic].ID
+	if err := topic.Identified(k.topic, in.topicID); err != nil {
+		return in, start, clock, err
+	}
 	committed, err := s.member.Committed(ctx, k.topic, []int32{k.partition})
 	if err != nil {
 		return in, start, clock, err
@@ -127,7 +130,11 @@ func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosi
 	if !ok {
 		was.At = -1
 	}
-	held, err := s.verify(ctx, in, was, meta[k.topic])
+	from, err := s.recall(ctx, in, was)
+	if err != nil {
+		return in, start, clock, err
+	}
+	held, err := s.verify(ctx, in, from, meta[k.topic])
 	if err != nil {
 		return in, start, clock, err
 	}

@@ -15,6 +15,7 @@ type Status struct {
 	Inputs   []InputStatus `json:"inputs"`
 	Shards   []ShardStatus `json:"shards"`
 	Outputs  []string      `json:"output_problems,omitempty"` // partitions that cannot be written to, and why
+	Topics   []string      `json:"topic_problems,omitempty"`  // topics that lose records by their clean-up policy, as of the last look
 }
 
 // InputStatus is one input partition assigned to the instance.
@@ -45,6 +46,7 @@ func (s *Service) Status() Status {
 	out.Ready, out.Missing = err == nil, sentence(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	out.Topics = slices.Clone(s.lossy)
 	if out.Member = s.assigned; !out.Member {
 		return out
 	}

@@ -65,7 +65,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 		return err
 	}
 	defer client.Close()
-	if err := s.settleTopics(ctx, client, log); err != nil {
+	if err := s.checkTopics(ctx, client); err != nil {
 		return err
 	}
 	a.collectOften()
@@ -81,6 +81,9 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 
 	service, err := s.service(client, store, metrics, log)
 	if err != nil {
+		return err
+	}
+	if err := s.settleTopics(ctx, client, service.Verify, log); err != nil {
 		return err
 	}
 	if bar != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -52,31 +51,38 @@ func (s *settings) codec() compress.Compression {
 	}[s.Kafka.Compression]
 }
 
-// settleTopics creates the topics that are missing, if it may, and refuses those that are wrong. Nothing is created
-// while something else is wrong: a mistyped name should leave no topics behind.
-func (s *settings) settleTopics(ctx context.Context, client *wire.Client, log zerolog.Logger) error {
+// checkTopics refuses topics that are wrong, and those that are missing if they are not to be created. It comes before
+// the local state is opened: a mistyped name should leave nothing behind.
+func (s *settings) checkTopics(ctx context.Context, client *wire.Client) error {
 	app := s.topology()
 	problems, err := topic.Check(ctx, client, app)
 	if err != nil {
 		return err
 	}
-	if s.Topics.Create {
-		problems = slices.DeleteFunc(problems, func(p topic.Problem) bool {
-			return p.Missing && !slices.Contains(app.Inputs, p.Topic)
-		})
+	return problemsError(slices.DeleteFunc(problems, func(p topic.Problem) bool {
+		return p.Missing && s.Topics.Create && !slices.Contains(app.Inputs, p.Topic) || p.Loss && s.AcceptLoss
+	}))
+}
+
+// settleTopics creates the topics that are missing, if it may and verify, unless it is nil, finds nothing that the state
+// refuses.
+func (s *settings) settleTopics(ctx context.Context, client *wire.Client, verify func(context.Context) error, log zerolog.Logger) error {
+	if verify != nil {
+		if err := verify(ctx); err != nil {
+			return err
+		}
 	}
-	if len(problems) > 0 || !s.Topics.Create {
-		return problemsError(problems)
+	if !s.Topics.Create {
+		return nil
 	}
-	created, err := topic.Create(ctx, client, app)
+	created, err := topic.Create(ctx, client, s.topology())
 	if err != nil {
 		return err
 	}
 	for _, name := range created {
 		log.Info().Str("topic", name).Str("event", "topic_created").Msg("topic created")
 	}
-	problems, err = topic.Check(ctx, client, app)
-	return errors.Join(err, problemsError(problems))
+	return s.checkTopics(ctx, client)
 }
 
 // problemsError is nil without problems, and otherwise says each in a line of its own.

@@ -91,7 +91,10 @@ func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
 				return err
 			}
 		}
-		if err := s.settleTopics(ctx, client, log); err != nil {
+		if err := s.checkTopics(ctx, client); err != nil {
+			return err
+		}
+		if err := s.settleTopics(ctx, client, nil, log); err != nil {
 			return err
 		}
 		return d.run(ctx)

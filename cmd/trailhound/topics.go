@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -29,11 +30,32 @@ func (a *app) topicsCheckCommand() *cobra.Command {
 				if err := problemsError(problems); err != nil {
 					return err
 				}
+				if err := a.noteRetention(c.Context(), s, client); err != nil {
+					return err
+				}
 				_, err = fmt.Fprintln(a.stdout, "the topics are as the service needs them")
 				return err
 			})
 		},
 	}
+}
+
+// noteRetention warns, on stderr, of inputs that keep records longer than the brokers keep the group's offsets.
+func (a *app) noteRetention(ctx context.Context, s *settings, client *wire.Client) error {
+	infos, err := topic.Describe(ctx, client, s.Topics.Input...)
+	if err != nil {
+		return err
+	}
+	warnings, err := s.topology().Retention(ctx, client, infos)
+	if err != nil {
+		warnings = []string{"offsets.retention.minutes was not compared with the retention of the inputs: " + err.Error()}
+	}
+	for _, w := range warnings {
+		if _, err := fmt.Fprintln(a.stderr, "warning: "+w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) topicsCreateCommand() *cobra.Command {

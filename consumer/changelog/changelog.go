@@ -143,9 +143,12 @@ func (c *Changelog) stale(claim int64) (bool, error) {
 	return !restoring && (!ok || c.expired(at)), nil
 }
 
-// expired says whether tombstones written since t may already be compacted away.
+// expired says whether tombstones written since t may already be compacted away. A
+// mark in the future says nothing about how old the copy is: the clock that wrote it,
+// or the one of now, is wrong (PROTOCOL D13).
 func (c *Changelog) expired(t time.Time) bool {
-	return c.TombstoneLife > 0 && c.Now().Sub(t) >= c.TombstoneLife/2
+	age := c.Now().Sub(t)
+	return c.TombstoneLife > 0 && (age < 0 || age >= c.TombstoneLife/2)
 }
 
 // restore loads committed records until the next offset to fetch lies beyond
@@ -270,13 +273,23 @@ func (c *Changelog) load(f *wire.Fetched) error {
 	err := c.Shard.Load(f.Next, func(yield func([]byte, []byte) bool) error {
 		return f.Each(func(r *wire.Record) bool { return yield(r.Key, r.Value) })
 	})
+	if stop := unreadable(c.Topic, c.Partition, err); stop != nil {
+		return stop
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, err)
+	}
+	return nil
+}
+
+// unreadable is the StopError of a record that this build cannot read; nil: err is none of
+// that.
+func unreadable(topic string, partition int32, err error) error {
 	switch {
 	case errors.Is(err, state.ErrFormat):
-		return stopNewer("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", c.Topic, c.Partition, err)
+		return stopNewer("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", topic, partition, err)
 	case errors.Is(err, state.ErrDamaged):
-		return stop("changelog %s partition %d holds a record that nobody of this app has written: %v; find out who else writes to this topic, then start a new app_id or restore the topic from a backup", c.Topic, c.Partition, err)
-	case err != nil:
-		return fmt.Errorf("restore %s partition %d: %w", c.Topic, c.Partition, err)
+		return stop("changelog %s partition %d holds a record that nobody of this app has written: %v; find out who else writes to this topic, then start a new app_id or restore the topic from a backup", topic, partition, err)
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
 	if seeding, err := Seeding(h); err != nil {
 		return Agreement{}, err
 	} else if seeding {
-		return Agreement{}, stop("the state of app %s is being seeded, or trailhound state seed was interrupted: let it come to its end, or start it again", own.App)
+		return Agreement{}, stopSeeding(own)
 	}
 	old, err := readIdentity(h)
 	if err != nil {
@@ -141,6 +141,12 @@ func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
 		}
 		return Agreement{Write: true}, nil
 	}
+	return compare(old, own, accept)
+}
+
+// compare says what follows from the differences between the identity that is stored and
+// the member's own.
+func compare(old, own *Identity, accept Accept) (Agreement, error) {
 	switch {
 	case old.App != own.App:
 		return Agreement{}, stop("the changelog %s belongs to app_id %q, not to %q: each app needs topics of its own", own.State.Name, old.App, own.App)

@@ -17,3 +17,7 @@ func Seeding(h *state.Shard) (bool, error) {
 	mark, err := h.Meta(seedingName)
 	return mark != nil, err
 }
+
+func stopSeeding(own *Identity) error {
+	return stop("the state of app %s is being seeded, or trailhound state seed was interrupted: let it come to its end, or start it again", own.App)
+}

@@ -88,6 +88,7 @@ type need struct {
 	value  string // to set
 	wanted string // for people, when it is not value alone
 	why    string
+	loss   bool // what is lost may be accepted
 	ok     func(found string) bool
 }
 
@@ -124,8 +125,8 @@ func (a App) Wanted(inputs map[string]Info) []Spec {
 	work.fixed, work.vital, state.fixed, state.vital = true, true, true, true
 	return []Spec{
 		work, state,
-		a.spec(a.Alerts, a.AlertPartitions, max(largest, a.MaxAlertBytes), 0),
-		a.spec(a.DeadLetter, a.DeadLetterPartitions, largest, 0),
+		a.spec(a.Alerts, a.AlertPartitions, max(largest, a.MaxAlertBytes), 0, notCompacted(outputCompacted)),
+		a.spec(a.DeadLetter, a.DeadLetterPartitions, largest, 0, notCompacted(outputCompacted)),
 	}
 }
 

@@ -91,7 +91,7 @@ func good(a App) map[string]Info {
 }
 
 func topicInfo(name string, partitions, replicas int, config map[string]string) Info {
-	info := Info{Name: name, Config: config}
+	info := Info{Name: name, ID: [16]byte{1}, Config: config}
 	for p := range partitions {
 		info.Partitions = append(info.Partitions, wire.PartitionMetadata{Index: int32(p), Replicas: make([]int32, replicas)})
 	}
@@ -140,13 +140,24 @@ func TestProblems(t *testing.T) {
 		{"more in-sync replicas than replicas", func(_ *App, i map[string]Info) {
 			i["alerts"] = topicInfo("alerts", 1, 1, i["alerts"].Config)
 		}},
+		{"compacted topics", func(_ *App, i map[string]Info) {
+			wrong(i["cloudtrail"].Config, "cleanup.policy", "compact")
+			wrong(i["alerts"].Config, "cleanup.policy", "compact,delete")
+			wrong(i["cloudtrail-dead-letter"].Config, "cleanup.policy", "delete, compact")
+		}},
+		{"brokers without topic ids", func(_ *App, i map[string]Info) {
+			for name, info := range i {
+				info.ID = [16]byte{}
+				i[name] = info
+			}
+		}},
 	} {
 		a := testApp()
 		infos := good(a)
 		c.change(&a, infos)
 		fmt.Fprintf(&b, "# %s\n", c.name)
 		for _, p := range a.problems(infos, "127.0.0.1:9092") {
-			fmt.Fprintf(&b, "%s (missing: %v)\n", p, p.Missing)
+			fmt.Fprintf(&b, "%s (missing: %v, loss: %v)\n", p, p.Missing, p.Loss)
 		}
 	}
 	golden(t, "problems.golden", b.String())

@@ -14,6 +14,7 @@ type Problem struct {
 	What    string // a sentence: the setting, what it is, what it must be, and why
 	Remedy  string // what mends it: a command or a change of the configuration
 	Missing bool   // the topic does not exist
+	Loss    bool   // it loses records, which may be accepted (--accept-loss)
 }
 
 // String returns both sentences.
@@ -38,7 +39,12 @@ func Check(ctx context.Context, c *wire.Client, a App) ([]Problem, error) {
 func (a App) problems(infos map[string]Info, brokers string) []Problem {
 	var problems []Problem
 	for _, s := range a.inputs() {
-		if _, ok := infos[s.Name]; !ok {
+		if info, ok := infos[s.Name]; ok {
+			problems = append(problems, unidentified(info)...)
+			if p, wrong := s.problem(notCompacted(inputCompacted), info, brokers); wrong {
+				problems = append(problems, p)
+			}
+		} else {
 			problems = append(problems, Problem{Topic: s.Name, Missing: true,
 				What:   fmt.Sprintf("input topic %s does not exist", s.Name),
 				Remedy: "correct topics.input in the configuration, or create it: " + s.command(brokers)})
@@ -57,9 +63,22 @@ func (a App) problems(infos map[string]Info, brokers string) []Problem {
 	return problems
 }
 
+// problem returns what is wrong with the setting, if it is told and wrong.
+func (s Spec) problem(n need, info Info, brokers string) (Problem, bool) {
+	found, told := info.Config[n.key]
+	if !told || n.ok(found) {
+		return Problem{}, false
+	}
+	what := fmt.Sprintf("topic %s has %s=%s, but it must be %s: %s", s.Name, n.key, found, n.wanted, n.why)
+	return Problem{Topic: s.Name, What: what, Remedy: s.alter(brokers, n.key, n.value), Loss: n.loss}, true
+}
+
 // problems compares a topic with what it should be.
 func (s Spec) problems(info Info, brokers string) []Problem {
 	var problems []Problem
+	if s.vital {
+		problems = unidentified(info)
+	}
 	add := func(what, remedy string) {
 		problems = append(problems, Problem{Topic: s.Name, What: what, Remedy: remedy})
 	}
@@ -68,9 +87,8 @@ func (s Spec) problems(info Info, brokers string) []Problem {
 			fmt.Sprintf("set shards: %d in the configuration, or choose another app_id, or delete the topic if nothing was ever written to it", n))
 	}
 	for _, n := range s.needs {
-		found, told := info.Config[n.key]
-		if told && !n.ok(found) {
-			add(fmt.Sprintf("topic %s has %s=%s, but it must be %s: %s", s.Name, n.key, found, n.wanted, n.why), s.alter(brokers, n.key, n.value))
+		if p, wrong := s.problem(n, info, brokers); wrong {
+			problems = append(problems, p)
 		}
 	}
 	if s.vital && s.Replication > 0 && info.Replication < s.Replication {

@@ -9,7 +9,8 @@ import (
 )
 
 // Find looks up the app's inputs, its own topics and others that are needed, by name.
-// It fails if one is missing, or the app's own topics have other shards than the app.
+// It fails if one is missing, if the brokers do not tell the id of an input or of the
+// app's own topics, or if these have other shards than the app.
 func (a App) Find(ctx context.Context, c *wire.Client, others ...string) (map[string]Info, error) {
 	names := slices.Concat(a.Inputs, []string{a.WorkTopic(), a.StateTopic()}, others)
 	topics, err := Describe(ctx, c, names...)
@@ -19,6 +20,11 @@ func (a App) Find(ctx context.Context, c *wire.Client, others ...string) (map[st
 	for _, name := range names {
 		if _, ok := topics[name]; !ok {
 			return nil, fmt.Errorf("topic %s does not exist; create it with: trailhound topics create", name)
+		}
+	}
+	for _, name := range slices.Concat(a.Inputs, []string{a.WorkTopic(), a.StateTopic()}) {
+		if err := Identified(name, topics[name].ID); err != nil {
+			return nil, err
 		}
 	}
 	for _, own := range []string{a.WorkTopic(), a.StateTopic()} {

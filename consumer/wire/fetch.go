@@ -82,6 +82,20 @@ type Fetched struct {
 // there was no answer; asking again is always harmless. After an error, into holds
 // no records.
 func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) error {
+	for {
+		throttled, err := c.fetch(ctx, req, into)
+		if err != nil || throttled == 0 {
+			return err
+		}
+		if err := waitOut(ctx, throttled); err != nil {
+			return fmt.Errorf("fetch %s partition %d at offset %d: the broker throttles this client: %w", req.Topic, req.Partition, req.Offset, err)
+		}
+	}
+}
+
+// fetch is one request. An answer that holds nothing but the time for which the broker
+// throttles this client is no answer to the question.
+func (c *Client) fetch(ctx context.Context, req FetchRequest, into *Fetched) (throttled time.Duration, err error) {
 	into.reset(req)
 	var got fetchAnswer
 	k := &call{
@@ -93,17 +107,20 @@ func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) err
 	}
 	k.toLeader(req.Topic, req.Partition)
 	if err := c.do(ctx, k, req.MaxWait); err != nil {
-		return err
+		return 0, err
+	}
+	if got.throttle > 0 && got.code == 0 && got.partitions == 0 {
+		return got.throttle, nil
 	}
 	if err := got.verdict(k.request, req); err != nil {
 		if misled(err) {
 			c.Refresh(ctx)
 		}
-		return err
+		return 0, err
 	}
 	into.HighWatermark, into.LastStable, into.LogStart = got.highWatermark, got.lastStable, got.logStart
 	into.Bytes = len(got.batches)
-	return into.take(got.batches)
+	return 0, into.take(got.batches)
 }
 
 func (f *Fetched) reset(req FetchRequest) {
@@ -196,6 +213,7 @@ func (q *FetchRequest) appendFlexible(b []byte, version int16, most int32) []byt
 
 // fetchAnswer is the body of a Fetch response.
 type fetchAnswer struct {
+	throttle      time.Duration
 	code          int16
 	partitions    int
 	topic         string
@@ -209,7 +227,7 @@ type fetchAnswer struct {
 }
 
 func (a *fetchAnswer) read(r *reader, version int16, into *Fetched) {
-	r.int32() // throttle time
+	a.throttle = r.throttle()
 	a.code = r.int16()
 	r.int32() // session
 	if version >= apiFetch.flexible {

@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -31,14 +33,25 @@ type PartitionMetadata struct {
 // named. A topic that does not exist is in the result, with its Err, and is not
 // created.
 func (c *Client) Topics(ctx context.Context, names ...string) (map[string]TopicMetadata, error) {
-	var topics map[string]TopicMetadata
-	k := &call{
-		api:     apiMetadata,
-		request: "ask for topic metadata",
-		write:   func(b []byte, _ int16) []byte { return appendTopics(b, names) },
-		read:    func(r *reader, _ int16) { topics = readTopics(r) },
+	for {
+		var topics map[string]TopicMetadata
+		var throttled time.Duration
+		k := &call{
+			api:     apiMetadata,
+			request: "ask for topic metadata",
+			write:   func(b []byte, _ int16) []byte { return appendTopics(b, names) },
+			read:    func(r *reader, _ int16) { throttled, topics = readTopics(r) },
+		}
+		if err := c.do(ctx, k, 0); err != nil {
+			return nil, err
+		}
+		if throttled == 0 || len(topics) > 0 || len(names) == 0 {
+			return topics, nil
+		}
+		if err := waitOut(ctx, throttled); err != nil {
+			return nil, fmt.Errorf("ask for topic metadata: the broker throttles this client: %w", err)
+		}
 	}
-	return topics, c.do(ctx, k, 0)
 }
 
 // appendTopics writes the body of Metadata v10, the first version with topic ids.
@@ -59,8 +72,8 @@ func appendTopics(b []byte, names []string) []byte {
 	return append(b, 0)      // no tagged fields
 }
 
-func readTopics(r *reader) map[string]TopicMetadata {
-	r.int32() // throttle time
+func readTopics(r *reader) (throttled time.Duration, topics map[string]TopicMetadata) {
+	throttled = r.throttle()
 	for range r.compactArray(11) {
 		r.int32()   // broker
 		r.compact() // host
@@ -71,12 +84,12 @@ func readTopics(r *reader) map[string]TopicMetadata {
 	r.compact() // cluster
 	r.int32()   // controller
 	n := r.compactArray(26)
-	topics := make(map[string]TopicMetadata, n)
+	topics = make(map[string]TopicMetadata, n)
 	for range n {
 		t := readTopic(r)
 		topics[t.Name] = t
 	}
-	return topics
+	return throttled, topics
 }
 
 func readTopic(r *reader) (t TopicMetadata) {

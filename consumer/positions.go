@@ -1,0 +1,168 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"trailhound/consumer/changelog"
+	"trailhound/consumer/group"
+	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
+	"trailhound/state"
+)
+
+// routedFor is how long what the changelogs say about the inputs is taken for true, so
+// that the partitions that an instance opens together read them once.
+const routedFor = time.Minute
+
+// routed is how far each shard has come in each input partition, as the changelogs say.
+type routed struct {
+	turn   chan struct{} // of one: a mutex that the end of a context ends the wait for
+	at     time.Time     // zero: not read
+	shards []routedShard
+}
+
+type routedShard struct {
+	work    int64 // next offset of the work partition; -1: none yet
+	sources map[routedKey]state.Source
+}
+
+type routedKey struct {
+	topicID   [16]byte
+	partition int32
+}
+
+// recall returns the place of an input partition that the group has no offset for. The
+// group's offsets expire (offsets.retention.minutes), what the shards have evaluated
+// stands in their state: everything before the earliest of their sources has had its
+// effect (PROTOCOL R7). An offset of -1: the partition has never been read.
+func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
+	if was.At >= 0 {
+		return was, nil
+	}
+	shards, err := s.routed(ctx)
+	if err != nil {
+		return was, err
+	}
+	to, silent, ok := evaluatedTo(shards, routedKey{in.topicID, in.partition})
+	if !ok {
+		return was, nil
+	}
+	at := to.offset
+	first, _, err := topic.Bounds(ctx, s.Client, in.topic, in.partition)
+	if err != nil {
+		return was, err
+	}
+	log := s.Log.With().Str("topic", in.topic).Int32("partition", in.partition).Int64("position", at).Int64("start", first).Logger()
+	m := inputMetadata{topicID: in.topicID, clock: noNewest}
+	was = inputOffset(logPosition{max(at, first), noEpoch}, m)
+	switch {
+	case at >= first:
+		was = inputOffset(to, m)
+		log.Warn().Str("event", "offsets_gone").Msg("the group has no offset for this partition any more (see offsets.retention.minutes); going on where the state stands")
+		return was, nil
+	case s.Accept.Loss:
+		log.Error().Str("event", "input_lost").Msg("input records were deleted before they were read; going on behind them, as accepted")
+		return was, nil
+	}
+	if err := s.awaitWork(ctx, shards); err != nil {
+		return was, err
+	}
+	return was, s.offsetsLost(in, at, first, silent)
+}
+
+// offsetsLost says what is gone together with the group's offsets. silent is a shard that
+// knows nothing of the partition; -1: all do.
+func (s *Service) offsetsLost(in input, at, first int64, silent int) error {
+	what := fmt.Sprintf("records %d to %d were deleted before they were read, as far as the state tells", at, first-1)
+	if silent >= 0 {
+		what = fmt.Sprintf("records up to %d may have been deleted before they were read: shard %d knows nothing of this partition", first-1, silent)
+	}
+	return &changelog.StopError{Sentence: fmt.Sprintf("input %s partition %d: the offsets of group %s are gone (they expire after offsets.retention.minutes), and %s; make offsets.retention.minutes longer than the topic's retention, then start once with --accept-loss to go on at %d",
+		in.topic, in.partition, s.App.ID, what, first)}
+}
+
+// awaitWork returns an error while work is to be evaluated: until then the state is behind
+// what has been read, and says nothing of a loss.
+func (s *Service) awaitWork(ctx context.Context, shards []routedShard) error {
+	for n, shard := range shards {
+		_, end, err := topic.Bounds(ctx, s.Client, s.App.WorkTopic(), int32(n))
+		if err != nil {
+			return err
+		}
+		if end > max(shard.work, 0) {
+			return fmt.Errorf("the offsets of group %s are gone, and what has been read cannot be told before shard %d has evaluated its work (it stands at %d of %d)", s.App.ID, n, max(shard.work, 0), end)
+		}
+	}
+	return nil
+}
+
+// evaluatedTo returns the position up to which all shards have evaluated a partition, exclusive,
+// and a shard that has no record of it, which counts as having evaluated nothing; -1:
+// all have one. Not ok: no shard has one.
+func evaluatedTo(shards []routedShard, k routedKey) (to logPosition, silent int, ok bool) {
+	silent = -1
+	for n, shard := range shards {
+		src, known := shard.sources[k]
+		if !known {
+			silent = n
+			continue
+		}
+		at := logPosition{src.Offset, src.Epoch} // the rest of the record may not have been evaluated
+		if src.Index >= busyIndex {
+			at.offset++ // a mark: all of the record has
+		}
+		if !ok || at.epoch < to.epoch || at.epoch == to.epoch && at.offset < to.offset {
+			to, ok = at, true
+		}
+	}
+	if silent >= 0 {
+		to = logPosition{0, noEpoch}
+	}
+	return to, silent, ok
+}
+
+// routed reads the changelogs of all shards, whoever owns them, up to their stable ends. It
+// holds a source per shard and input partition.
+func (s *Service) routed(ctx context.Context) ([]routedShard, error) {
+	r := &s.positionsRead
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !r.at.IsZero() && time.Since(r.at) < routedFor {
+		return r.shards, nil
+	}
+	changes := s.topics[s.App.StateTopic()]
+	began := time.Now()
+	shards := make([]routedShard, len(changes.Partitions))
+	for n := range shards {
+		first, end, err := topic.Readable(ctx, s.Client, changes.Name, int32(n))
+		if err != nil {
+			return nil, err
+		}
+		shards[n] = routedShard{work: -1, sources: make(map[routedKey]state.Source)}
+		peek := changelog.Peek{Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n)}
+		if err := peek.Each(ctx, first, end, shards[n].learn); err != nil {
+			return nil, err
+		}
+	}
+	r.at, r.shards = began, shards
+	return shards, nil
+}
+
+// learn takes what is needed of a record of the changelog.
+func (h *routedShard) learn(rec *wire.Record) error {
+	if next, ok, err := state.WorkOf(rec.Key, rec.Value); ok || err != nil {
+		h.work = next
+		return err
+	}
+	src, ok, err := state.SourceOf(rec.Key, rec.Value)
+	if ok && err == nil {
+		h.sources[routedKey{src.TopicID, src.Partition}] = src
+	}
+	return err
+}

@@ -1,0 +1,129 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"trailhound/consumer/changelog"
+	"trailhound/consumer/topic"
+)
+
+// Verify compares this instance with what the app's state says about it, as far as that is
+// to be had without taking a shard: nothing is joined, created, claimed or committed, so
+// that a start that is refused has touched nothing (PROTOCOL R6). Topics may be missing
+// still. Run begins with it; whoever creates topics before Run calls it first. What it
+// refuses is a *changelog.StopError.
+func (s *Service) Verify(ctx context.Context) error {
+	if s.verified {
+		return nil
+	}
+	infos, err := topic.Describe(ctx, s.Client, s.App.WorkTopic(), s.App.StateTopic())
+	if err != nil {
+		return err
+	}
+	if changes, ok := infos[s.App.StateTopic()]; ok {
+		if err := topic.Identified(changes.Name, changes.ID); err != nil {
+			return err
+		}
+		own := s.identify(infos)
+		if err := s.compare(ctx, changes, &own); err != nil {
+			return err
+		}
+	}
+	s.verified = true
+	return nil
+}
+
+// identify returns what this instance takes the app for. A topic that is missing has no id.
+func (s *Service) identify(infos map[string]topic.Info) changelog.Identity {
+	return changelog.Identity{
+		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
+		Work:  changelog.Topic{Name: s.App.WorkTopic(), ID: infos[s.App.WorkTopic()].ID},
+		State: changelog.Topic{Name: s.App.StateTopic(), ID: infos[s.App.StateTopic()].ID},
+	}
+}
+
+// glance is a changelog partition that can say what app it is of.
+type glance struct {
+	peek     changelog.Peek
+	found    changelog.Found
+	from, to int64
+}
+
+// compare asks one shard: the one that takes least to read, thanks to its local copy or
+// because it is small. The first transaction of each shard writes the identity, so that
+// the next one is asked only where there is none.
+func (s *Service) compare(ctx context.Context, changes topic.Info, own *changelog.Identity) error {
+	glances, err := s.glances(ctx, changes)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(glances, func(a, b glance) int { return cmp.Compare(a.to-a.from, b.to-b.from) })
+	for _, g := range glances {
+		if err := g.found.Read(ctx, g.peek, g.from, g.to); err != nil {
+			return err
+		}
+		if !g.found.Empty() {
+			return g.found.Agree(own, s.Accept)
+		}
+	}
+	return nil
+}
+
+// glances returns the partitions that are not empty, each up to its stable end.
+func (s *Service) glances(ctx context.Context, changes topic.Info) ([]glance, error) {
+	held, err := s.Store.Shards()
+	if err != nil {
+		return nil, s.blame(err)
+	}
+	var glances []glance
+	for n := range changes.Partitions {
+		first, end, err := topic.Readable(ctx, s.Client, changes.Name, int32(n))
+		if err != nil {
+			return nil, err
+		}
+		g := glance{peek: changelog.Peek{Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n)}, from: first, to: end}
+		if slices.Contains(held, n) {
+			h, err := s.Store.Shard(n)
+			if err != nil {
+				return nil, s.blame(err)
+			}
+			if found, next, ok := changelog.Local(h, changes.ID); ok && first <= next && next <= end {
+				g.found, g.from = found, next
+			}
+		}
+		if end > first {
+			glances = append(glances, g)
+		}
+	}
+	return glances, nil
+}
+
+// refuseLosses refuses topics that lose records by their clean-up policy, unless that is
+// accepted (PROTOCOL R10).
+func (s *Service) refuseLosses() error {
+	problems := s.App.Losses(s.topics, s.Client.Addr.String())
+	if len(problems) == 0 {
+		return nil
+	}
+	lines := sentences(problems)
+	if s.Accept.Loss {
+		s.mu.Lock()
+		s.lossy = lines // probes may ask already
+		s.mu.Unlock()
+		s.Log.Error().Strs("problems", lines).Str("event", "topic_loses_records").Msg("topics lose records; going on, as accepted")
+		return nil
+	}
+	return &changelog.StopError{Sentence: fmt.Sprintf("%s; or start with --accept-loss to go on without what is lost", strings.Join(lines, "\n"))}
+}
+
+func sentences(problems []topic.Problem) []string {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = p.String()
+	}
+	return lines
+}

@@ -1,0 +1,45 @@
+package state
+
+// MetaOf gives the record that PutMeta keeps under name, if a record of the changelog is
+// about it, without the shard's local copy. A nil value, also of the result, is a
+// tombstone; the result aliases value. Not ok: the record is about something else. A
+// format that this build does not know is ErrFormat.
+func MetaOf(name string, key, value []byte) (record []byte, ok bool, err error) {
+	if len(key) == 0 || key[0] != kindMeta || string(key[1:]) != name {
+		return nil, false, nil
+	}
+	if value == nil {
+		return nil, true, nil
+	}
+	r, err := open(value)
+	if err != nil {
+		return nil, true, err
+	}
+	return r.rest(), true, r.close()
+}
+
+// SourceOf gives the last source evaluated of an input partition, without its Topic, if a
+// record of the changelog is one of those. Not ok: the record is about something else, or
+// a tombstone. A format that this build does not know is ErrFormat.
+func SourceOf(key, value []byte) (last Source, ok bool, err error) {
+	if len(key) == 0 || key[0] != kindSource || value == nil {
+		return Source{}, false, nil
+	}
+	k, err := parseKey(key)
+	if err != nil {
+		return Source{}, true, err
+	}
+	s, err := decodeSource(value)
+	return Source{TopicID: k.hash, Partition: k.partition, Epoch: s.last.epoch, Offset: s.last.offset, Index: s.last.index}, true, err
+}
+
+// WorkOf gives the next offset of the work partition, -1: none yet, if a record of the
+// changelog is a position. Not ok: it is about something else, or a tombstone. A format
+// that this build does not know is ErrFormat.
+func WorkOf(key, value []byte) (next int64, ok bool, err error) {
+	if len(key) != 1 || key[0] != kindPosition || value == nil {
+		return -1, false, nil
+	}
+	p, err := decodePosition(value)
+	return p.work, true, err
+}
