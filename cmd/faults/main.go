@@ -19,6 +19,7 @@ import (
 // modes are the other things that the command can do, by its first argument.
 var modes = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
 	"failover": failover, // measures how soon alerts flow again
+	"verify":   verify,   // checks alerts against their input, in files or topics
 	"soak":     soak,     // shows whether an instance grows with time
 }
 
