@@ -70,8 +70,16 @@ type judgement struct {
 
 func (v *judgement) passed() bool { return v.Untrue+v.Missed+v.Doubled+v.TooLate == 0 }
 
+// example keeps a sentence that begins with its kind and a colon: some of each kind.
 func (v *judgement) example(format string, args ...any) {
-	if len(v.Examples) < mostExamples {
+	kind, _, _ := strings.Cut(format, ":")
+	same := 0
+	for _, e := range v.Examples {
+		if strings.HasPrefix(e, kind+":") {
+			same++
+		}
+	}
+	if same < mostExamples/2 {
 		v.Examples = append(v.Examples, fmt.Sprintf(format, args...))
 	}
 }

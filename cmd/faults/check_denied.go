@@ -122,7 +122,7 @@ func (c *check) missedClusters(s subject, byTime []*call) {
 		first, last := byTime[begin].at, byTime[end-1].at
 		if last.Sub(first) >= c.Window {
 			whole = false
-		} else if want, got := (end-begin)/c.Threshold, c.alertsBetween(s, first, last); got < want && !c.explained(s, s.rule+":"+s.key, first, last) {
+		} else if want, got := (end-begin)/c.Threshold, between(c.alerts[s], first, last); got < want && !c.explained(s, s.rule+":"+s.key, first, last) {
 			c.miss(s, want-got, "%d denials from %s to %s alone give %d alerts", end-begin, written(first), written(last), want)
 		}
 		begin = end
@@ -130,17 +130,6 @@ func (c *check) missedClusters(s subject, byTime []*call) {
 	if !whole {
 		c.Unchecked++
 	}
-}
-
-func (c *check) alertsBetween(s subject, first, last time.Time) (n int) {
-	for _, a := range c.alerts[s] {
-		if a.EventTime != "" {
-			if at, err := time.Parse(time.RFC3339, a.EventTime); err == nil && !at.Before(first) && !at.After(last) {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 // countedThrough counts the fixed windows in the order of arrival, and compares the events that complete one.

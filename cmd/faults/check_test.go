@@ -199,22 +199,25 @@ func TestCheckRejects(t *testing.T) {
 			s.add(0, happening("fine", ten))
 			*a = *s.denied(0, 5, 2)
 		}, "stands no denial"},
-		"evidence with another id":    {deniedScene(true), func(_ *scene, a *alertBody) { a.Evidence.Events[0].ID = "other" }, "not other"},
-		"evidence with another time":  {deniedScene(true), func(_ *scene, a *alertBody) { a.Evidence.Events[0].Time = written(ten.Add(time.Second)) }, "is e0 of"},
-		"dead-lettered evidence":      {deniedScene(true), func(s *scene, _ *alertBody) { s.dead = s.places[:1] }, "dead-lettered"},
-		"event in two alerts":         {deniedScene(true), func(s *scene, _ *alertBody) { s.alerts = append(s.alerts, s.denied(2, 3, 4)) }, "as alert"},
-		"alert twice":                 {deniedScene(true), func(s *scene, a *alertBody) { s.alerts = append(s.alerts, a) }, "doubled"},
-		"another event":               {deniedScene(true), func(_ *scene, a *alertBody) { a.Event = jsonf(`{}`) }, "event is not the one"},
-		"another id":                  {deniedScene(true), func(_ *scene, a *alertBody) { a.ID = "0b6e7c1e-0000-5000-8000-000000000000" }, "id is not"},
-		"another event time":          {deniedScene(true), func(_ *scene, a *alertBody) { a.EventTime = written(ten) }, "event_time is"},
-		"missing, sliding":            {deniedScene(true), func(s *scene, _ *alertBody) { s.alerts = nil }, "missed: 1"},
-		"missing, fixed":              {deniedScene(false), func(s *scene, _ *alertBody) { s.alerts = nil }, "is full with"},
-		"missing, fixed, any order":   {deniedScene(false), func(s *scene, _ *alertBody) { s.add(1, denialAt("e9", 9)); s.alerts = nil }, "alone give 2 alerts"},
-		"completed too early":         {deniedScene(false), func(s *scene, a *alertBody) { *a = *s.denied(0, 1, 3) }, "completes no window"},
-		"not readable":                {deniedScene(true), func(_ *scene, a *alertBody) { a.Event = jsonf(`"x"`) }, "event is not"},
-		"invented known address":      {assumedScene(), func(s *scene, a *alertBody) { *a = *s.assumed(1, "192.0.2.9") }, "no successful call"},
-		"own address known":           {assumedScene(), func(s *scene, a *alertBody) { *a = *s.assumed(1, "203.0.113.66") }, "among the known"},
-		"address known of later only": {assumedScene(), func(s *scene, a *alertBody) { s.add(0, assumption("a3", "192.0.2.9", 3)); *a = *s.assumed(1, "192.0.2.9") }, "no successful call"},
+		"evidence with another id":   {deniedScene(true), func(_ *scene, a *alertBody) { a.Evidence.Events[0].ID = "other" }, "not other"},
+		"evidence with another time": {deniedScene(true), func(_ *scene, a *alertBody) { a.Evidence.Events[0].Time = written(ten.Add(time.Second)) }, "is e0 of"},
+		"dead-lettered evidence":     {deniedScene(true), func(s *scene, _ *alertBody) { s.dead = s.places[:1] }, "dead-lettered"},
+		"event in two alerts":        {deniedScene(true), func(s *scene, _ *alertBody) { s.alerts = append(s.alerts, s.denied(2, 3, 4)) }, "as alert"},
+		"alert twice":                {deniedScene(true), func(s *scene, a *alertBody) { s.alerts = append(s.alerts, a) }, "doubled"},
+		"another event":              {deniedScene(true), func(_ *scene, a *alertBody) { a.Event = jsonf(`{}`) }, "event is not the one"},
+		"another id":                 {deniedScene(true), func(_ *scene, a *alertBody) { a.ID = "0b6e7c1e-0000-5000-8000-000000000000" }, "id is not"},
+		"another event time":         {deniedScene(true), func(_ *scene, a *alertBody) { a.EventTime = written(ten) }, "event_time is"},
+		"missing, sliding":           {deniedScene(true), func(s *scene, _ *alertBody) { s.alerts = nil }, "missed: 1"},
+		"missing, fixed":             {deniedScene(false), func(s *scene, _ *alertBody) { s.alerts = nil }, "is full with"},
+		"missing, fixed, any order":  {deniedScene(false), func(s *scene, _ *alertBody) { s.add(1, denialAt("e9", 9)); s.alerts = nil }, "alone give 2 alerts"},
+		"completed too early":        {deniedScene(false), func(s *scene, a *alertBody) { *a = *s.denied(0, 1, 3) }, "completes no window"},
+		"not readable":               {deniedScene(true), func(_ *scene, a *alertBody) { a.Event = jsonf(`"x"`) }, "event is not"},
+		"invented known address":     {assumedScene(), func(s *scene, a *alertBody) { *a = *s.assumed(1, "192.0.2.9") }, "no successful call"},
+		"own address known":          {assumedScene(), func(s *scene, a *alertBody) { *a = *s.assumed(1, "203.0.113.66") }, "among the known"},
+		"address known of later only": {assumedScene(), func(s *scene, a *alertBody) {
+			s.add(0, assumption("a3", "192.0.2.9", 3))
+			*a = *s.assumed(1, "192.0.2.9")
+		}, "no successful call"},
 		"known by a failed call": {assumedScene(), func(s *scene, _ *alertBody) {
 			var e made
 			if err := json.Unmarshal(s.events[0], &e); err != nil {

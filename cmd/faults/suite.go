@@ -48,6 +48,8 @@ func (l *lines) printf(format string, args ...any) {
 type suite struct {
 	options
 	dir     string
+	inputs  int    // partitions of the input; 0: inputPartitions
+	later   bool   // instances are not started with the brokers
 	config  string // what the configurations of all instances have in common, beginning within kafka
 	log     *lines
 	cluster *cluster
@@ -92,10 +94,10 @@ func (s *suite) start(ctx context.Context) error {
 		s.fleet.ended = s.ended
 		err = s.createTopics()
 	}
-	for i := 1; err == nil && i <= s.instances; i++ {
+	for i := 1; err == nil && i <= s.instances && !s.later; i++ {
 		err = s.fleet.start(i)
 	}
-	if err == nil {
+	if err == nil && !s.later {
 		err = s.awaitReady(ctx)
 	}
 	if err != nil {
@@ -105,13 +107,15 @@ func (s *suite) start(ctx context.Context) error {
 		s.cluster.halt()
 		return err
 	}
-	s.log.printf("%d instances serve", s.instances)
+	if !s.later {
+		s.log.printf("%d instances serve", s.instances)
+	}
 	return nil
 }
 
 // createTopics lets the product make its topics, and its input.
 func (s *suite) createTopics() error {
-	out, err := s.fleet.command(1, "topics", "create", "--input-partitions", fmt.Sprint(inputPartitions)).CombinedOutput()
+	out, err := s.fleet.command(1, "topics", "create", "--input-partitions", fmt.Sprint(cmp.Or(s.inputs, inputPartitions))).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("trailhound topics create: %w: %s", err, out)
 	}
