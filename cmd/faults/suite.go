@@ -48,9 +48,10 @@ func (l *lines) printf(format string, args ...any) {
 type suite struct {
 	options
 	dir     string
-	inputs  int    // partitions of the input; 0: inputPartitions
-	later   bool   // instances are not started with the brokers
-	config  string // what the configurations of all instances have in common, beginning within kafka
+	inputs  int                         // partitions of the input; 0: inputPartitions
+	later   bool                        // instances are not started with the brokers
+	prepare func(context.Context) error // called before the product makes its topics, if there is one
+	config  string                      // what the configurations of all instances have in common, beginning within kafka
 	log     *lines
 	cluster *cluster
 	fleet   *fleet
@@ -92,6 +93,11 @@ func (s *suite) start(ctx context.Context) error {
 	s.fleet, err = newFleet(binary, s.dir, s.config, all, s.cluster.bootstrap)
 	if err == nil {
 		s.fleet.ended = s.ended
+		if s.prepare != nil {
+			err = s.prepare(ctx)
+		}
+	}
+	if err == nil {
 		err = s.createTopics()
 	}
 	for i := 1; err == nil && i <= s.instances && !s.later; i++ {
