@@ -64,6 +64,9 @@ func (s *suite) act(ctx context.Context, st step) error {
 	case slow, cut, halfOpen:
 		s.disturb(ctx, st, rng)
 		return nil
+	case hoursLate, doubled, backfilled:
+		s.changeInput(ctx, st, rng)
+		return nil
 	}
 	for _, i := range slices.Sorted(slices.Values(st.Targets)) { // in one order, so that no two wait for each other
 		n := s.fleet.instance(i)
@@ -279,6 +282,34 @@ func badMode(f fault, rng *rand.Rand) (mode, string) {
 		end = "are lost"
 	}
 	return m, "bytes " + direction + " " + end
+}
+
+// The old records of a backfill, and how old they are: within events.max_lateness of what the partition had before.
+const (
+	mostBackfill = 600
+	oldest       = 5 * 24 * time.Hour
+)
+
+// changeInput lets the input of a partition be untidy for a while.
+func (s *suite) changeInput(ctx context.Context, st step, rng *rand.Rand) {
+	partition := st.Targets[0]
+	switch st.Fault {
+	case hoursLate:
+		late := 2*time.Hour + time.Duration(rng.Int64N(int64(4*time.Hour)))
+		s.happened(st, late.Round(time.Minute).String()+" late")
+		s.feed.change(partition, func(c *cell) { c.behind = late })
+		testbed.Sleep(ctx, st.For)
+		s.feed.change(partition, func(c *cell) { c.behind = 0 })
+	case doubled:
+		s.happened(st, "")
+		s.feed.change(partition, func(c *cell) { c.doubled = true })
+		testbed.Sleep(ctx, st.For)
+		s.feed.change(partition, func(c *cell) { c.doubled = false })
+	case backfilled:
+		n, old := mostBackfill/2+rng.IntN(mostBackfill/2), oldest-time.Duration(rng.Int64N(int64(oldest/2)))
+		s.happened(st, fmt.Sprintf("%d records of %s ago", n, old.Round(time.Hour)))
+		s.feed.backfill(ctx, partition, n, old)
+	}
 }
 
 // happened notes a fault that has begun.

@@ -11,9 +11,11 @@ import (
 
 // feed sends a workload to the input topic. No proxy stands before it, and it never gives up on a record.
 type feed struct {
-	client   *kgo.Client
+	client *kgo.Client
+	rate   int // events per second
+
+	making   sync.Mutex
 	workload *workload
-	rate     int // events per second
 
 	mu   sync.Mutex
 	sent int
@@ -38,7 +40,10 @@ func (f *feed) run(ctx context.Context) error {
 	begun := time.Now()
 	for n := 0; ctx.Err() == nil; {
 		for due := int(time.Since(begun).Seconds() * float64(f.rate)); n < due && ctx.Err() == nil; n++ {
-			f.client.Produce(context.WithoutCancel(ctx), f.workload.next(), f.acknowledged)
+			f.making.Lock()
+			rec := f.workload.next()
+			f.making.Unlock()
+			f.client.Produce(context.WithoutCancel(ctx), rec, f.acknowledged)
 		}
 		select {
 		case <-tick.C:
@@ -53,6 +58,23 @@ func (f *feed) run(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.err
+}
+
+// change lets something be otherwise with all that comes in a partition.
+func (f *feed) change(partition int, otherwise func(*cell)) {
+	f.making.Lock()
+	defer f.making.Unlock()
+	otherwise(f.workload.cells[partition])
+}
+
+// backfill sends n old records to a partition at once.
+func (f *feed) backfill(ctx context.Context, partition, n int, old time.Duration) {
+	f.making.Lock()
+	list := f.workload.backfill(partition, n, old)
+	f.making.Unlock()
+	for _, rec := range list {
+		f.client.Produce(context.WithoutCancel(ctx), rec, f.acknowledged)
+	}
 }
 
 func (f *feed) acknowledged(r *kgo.Record, err error) {

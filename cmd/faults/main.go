@@ -18,8 +18,13 @@ import (
 
 // modes are the other things that the command can do, by its first argument.
 var modes = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
-	"failover": failover, // measures how soon alerts flow again
-	"soak":     soak,     // shows whether an instance grows with time
+	"expired":  expired,       // lets the committed offsets expire
+	"unclean":  unclean,       // loses the end of the input by an unclean election
+	"failover": failover,      // measures how soon alerts flow again
+	"backlog":  backlog,       // compares the alerts of a backlog with those of the same events in the order of time
+	"spread":   spreadCommand, // makes a large input of a set of events
+	"verify":   verify,        // checks alerts against their input, in files or topics
+	"soak":     soak,          // shows whether an instance grows with time
 }
 
 func main() {

@@ -12,7 +12,7 @@ import (
 
 // play starts brokers and instances with the product's own time-outs, lets a mode do its work, and tidies up. The work
 // tells whether what was to be shown was shown.
-func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(context.Context, *suite) (bool, error)) int {
+func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(context.Context, *suite) (bool, error), settings ...func(*suite)) int {
 	dir, err := testbed.MakeDir(o.dir, dirPrefix)
 	if err != nil {
 		fmt.Fprintln(stderr, "faults:", err)
@@ -20,6 +20,9 @@ func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(co
 	}
 	fmt.Fprintf(stderr, "everything is kept in %s while it runs\n", dir)
 	s := &suite{options: o, log: &lines{w: stderr, begun: time.Now()}, dir: dir, config: inCommonOfConfigs, report: newReport(o.seed)}
+	for _, set := range settings {
+		set(s)
+	}
 	ok, err := s.play(ctx, work)
 	s.report.mu.Lock()
 	defer s.report.mu.Unlock()

@@ -75,6 +75,7 @@ type alertBody struct {
 	Evidence   evidence        `json:"evidence"`
 	Source     place           `json:"source"`
 	Event      json.RawMessage `json:"event"` // byte for byte, without white space
+	Omitted    string          `json:"event_omitted,omitempty"`
 }
 
 type evidence struct {
@@ -106,12 +107,6 @@ type oracle struct {
 	newest       map[string]time.Time       // by rule and key
 	windows      map[string]*window         // by principal
 	addresses    map[string]map[string]bool // known ones by role
-}
-
-// window is what access_denied has counted of one principal.
-type window struct {
-	first, newest time.Time
-	events        []counted
 }
 
 // rememberedEvents is how many eventIDs are remembered, at least: events come again within far fewer.

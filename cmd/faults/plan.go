@@ -38,6 +38,13 @@ const (
 	halfOpen     fault = "half-open"    // connections stay open, and swallow the bytes of one or both directions
 )
 
+// What can happen to the input, in one of its partitions.
+const (
+	hoursLate  fault = "hours-late" // all that comes is hours late
+	doubled    fault = "doubled"    // every event comes twice
+	backfilled fault = "backfill"   // records of days ago come between those of now
+)
+
 // sessionTimeout is the instances' kafka.session_timeout, the least that brokers allow.
 const sessionTimeout = 6 * time.Second
 
@@ -45,7 +52,7 @@ const sessionTimeout = 6 * time.Second
 type step struct {
 	At      time.Duration // since the beginning
 	Fault   fault
-	Targets []int         // instances, or a broker, from 1; of a network fault: instances
+	Targets []int         // instances, or a broker, from 1; of a network fault: instances; of the input: a partition, from 0
 	Brokers []int         // of a network fault
 	For     time.Duration // until what was taken away comes back
 	Seed    uint64        // decides the details: which partitions, which file
@@ -60,6 +67,8 @@ func (s step) String() string {
 		text += fmt.Sprintf(" t%s to broker %s", list(s.Targets), list(s.Brokers))
 	case leaders, coordinators:
 		return text
+	case hoursLate, doubled, backfilled:
+		text += " partition " + list(s.Targets)
 	default:
 		text += " t" + list(s.Targets)
 	}
@@ -95,6 +104,7 @@ var (
 		terminateLong, rolling, freeze, freeze, freeze, guest, guest, wipe, corrupt, corrupt, stale, swap,
 	}
 	clusterDeck = []fault{leaders, leaders, coordinators, coordinators, slow, cut, cut, halfOpen, halfOpen, halfOpen}
+	inputDeck   = []fault{hoursLate, doubled, backfilled}
 )
 
 // quiet is the part of a run, at its end, in which everything comes back and no more faults happen.
@@ -113,6 +123,7 @@ func newPlan(seed uint64, duration time.Duration, instances, brokers int) []step
 	p.planInstances()
 	p.planCluster()
 	p.planBrokers()
+	p.planInput()
 	slices.SortStableFunc(p.steps, func(a, b step) int { return cmp.Compare(a.At, b.At) })
 	return p.steps
 }
@@ -229,6 +240,16 @@ func (p *planner) planCluster() {
 		}
 		at += s.For + p.between(3*time.Second, 12*time.Second)
 		return p.add(s) || at < p.end
+	})
+}
+
+// planInput plans what happens to the input, one after the other.
+func (p *planner) planInput() {
+	at := 12 * time.Second
+	p.deal(inputDeck, func(f fault) bool {
+		s := step{At: at, Fault: f, Targets: []int{p.rng.IntN(inputPartitions)}, For: p.between(5*time.Second, 15*time.Second)}
+		at += s.For + p.between(time.Second, 5*time.Second)
+		return p.add(s)
 	})
 }
 

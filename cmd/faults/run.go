@@ -130,7 +130,7 @@ func (o options) leftOut() []fault {
 // unknown returns a kind to leave out that does not exist.
 func (o options) unknown() fault {
 	for _, f := range o.leftOut() {
-		if !slices.Contains(instanceDeck, f) && !slices.Contains(clusterDeck, f) && f != brokerKill {
+		if !slices.Contains(instanceDeck, f) && !slices.Contains(clusterDeck, f) && !slices.Contains(inputDeck, f) && f != brokerKill {
 			return f
 		}
 	}

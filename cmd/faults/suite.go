@@ -48,7 +48,10 @@ func (l *lines) printf(format string, args ...any) {
 type suite struct {
 	options
 	dir     string
-	config  string // what the configurations of all instances have in common, beginning within kafka
+	inputs  int                         // partitions of the input; 0: inputPartitions
+	later   bool                        // instances are not started with the brokers
+	prepare func(context.Context) error // called before the product makes its topics, if there is one
+	config  string                      // what the configurations of all instances have in common, beginning within kafka
 	log     *lines
 	cluster *cluster
 	fleet   *fleet
@@ -90,12 +93,17 @@ func (s *suite) start(ctx context.Context) error {
 	s.fleet, err = newFleet(binary, s.dir, s.config, all, s.cluster.bootstrap)
 	if err == nil {
 		s.fleet.ended = s.ended
-		err = s.createTopics()
-	}
-	for i := 1; err == nil && i <= s.instances; i++ {
-		err = s.fleet.start(i)
+		if s.prepare != nil {
+			err = s.prepare(ctx)
+		}
 	}
 	if err == nil {
+		err = s.createTopics()
+	}
+	for i := 1; err == nil && i <= s.instances && !s.later; i++ {
+		err = s.fleet.start(i)
+	}
+	if err == nil && !s.later {
 		err = s.awaitReady(ctx)
 	}
 	if err != nil {
@@ -105,13 +113,15 @@ func (s *suite) start(ctx context.Context) error {
 		s.cluster.halt()
 		return err
 	}
-	s.log.printf("%d instances serve", s.instances)
+	if !s.later {
+		s.log.printf("%d instances serve", s.instances)
+	}
 	return nil
 }
 
 // createTopics lets the product make its topics, and its input.
 func (s *suite) createTopics() error {
-	out, err := s.fleet.command(1, "topics", "create", "--input-partitions", fmt.Sprint(inputPartitions)).CombinedOutput()
+	out, err := s.fleet.command(1, "topics", "create", "--input-partitions", fmt.Sprint(cmp.Or(s.inputs, inputPartitions))).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("trailhound topics create: %w: %s", err, out)
 	}

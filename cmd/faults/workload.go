@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,7 @@ type workload struct {
 	cells  []*cell
 	pace   time.Duration // of event time, from one record to the next
 	now    time.Time     // event time
+	behind time.Duration // of the event that is made: how late it is beyond what is usual
 	packer *gzip.Writer
 }
 
@@ -45,7 +47,9 @@ type cell struct {
 	partition  int32
 	principals []*principal
 	roles      []*role
-	recent     [][]byte // the latest events as they were sent
+	recent     [][]byte      // the latest events as they were sent
+	behind     time.Duration // all that comes is so late
+	doubled    bool          // every event comes twice in a row
 }
 
 type principal struct {
@@ -115,7 +119,25 @@ func jsonf(format string, args ...any) json.RawMessage { return fmt.Appendf(nil,
 // next returns the record to send next. Its answer is a function of the seed and of how often it was called.
 func (w *workload) next() *kgo.Record {
 	w.now = w.now.Add(w.pace)
-	c := w.cells[w.rng.IntN(len(w.cells))]
+	return w.of(w.cells[w.rng.IntN(len(w.cells))])
+}
+
+// backfill returns n records of a partition that are so old.
+func (w *workload) backfill(partition, n int, old time.Duration) []*kgo.Record {
+	c := w.cells[partition]
+	usual := c.behind
+	c.behind = old
+	list := make([]*kgo.Record, n)
+	for i := range list {
+		list[i] = w.of(c)
+	}
+	c.behind = usual
+	return list
+}
+
+// of returns the next record of a cell.
+func (w *workload) of(c *cell) *kgo.Record {
+	w.behind = c.behind
 	rec := &kgo.Record{Partition: c.partition}
 	switch n := w.rng.IntN(1000); {
 	case n < 6:
@@ -181,6 +203,11 @@ func (w *workload) happenings(c *cell, event func() *made) [][]byte {
 			c.recent = append([][]byte(nil), c.recent[redeliverable:]...)
 		}
 	}
+	if c.doubled {
+		for i := n - 1; i >= 0; i-- {
+			list = slices.Insert(list, i, list[i])
+		}
+	}
 	return list
 }
 
@@ -231,7 +258,7 @@ func (w *workload) event() *made {
 
 // eventTime is the time of an event that is sent now: most come behind newer ones, a few by hours.
 func (w *workload) eventTime() string {
-	at := w.now
+	at := w.now.Add(-w.behind)
 	switch n := w.rng.IntN(100); {
 	case n < 60:
 		at = at.Add(-time.Duration(w.rng.Int64N(int64(oftenLate))))
