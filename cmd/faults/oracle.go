@@ -104,9 +104,10 @@ type oracle struct {
 	oracleSettings
 	events       int // good ones so far
 	seen, before map[string]bool
-	newest       map[string]time.Time       // by rule and key: the partition has had at least this one
-	windows      map[string]*windows        // by principal
-	addresses    map[string]map[string]bool // known ones by role
+	newest       map[string]time.Time        // by rule and key: the partition has had at least this one
+	windows      map[string]*windows         // by principal
+	uses         map[string]map[counted]bool // successful calls by role: an alert may name those from known addresses
+	addresses    map[string]map[string]bool  // known ones by role
 }
 
 // rememberedEvents is how many eventIDs are remembered, at least: events come again within far fewer.
@@ -114,7 +115,7 @@ const rememberedEvents = 50_000
 
 func newOracle(s oracleSettings) *oracle {
 	return &oracle{
-		oracleSettings: s.orDefaults(), seen: make(map[string]bool), newest: make(map[string]time.Time),
+		oracleSettings: s.orDefaults(), seen: make(map[string]bool), uses: make(map[string]map[counted]bool), newest: make(map[string]time.Time),
 		windows: make(map[string]*windows), addresses: make(map[string]map[string]bool),
 	}
 }
@@ -271,6 +272,12 @@ func (o *oracle) assumed(e *trailEvent, role string) []alertBody {
 	known := o.addresses[role]
 	c := &call{thing: e.thing}
 	from := c.origin()
+	if !c.failed() && (known == nil || known[from] || o.Remember) {
+		if o.uses[role] == nil {
+			o.uses[role] = make(map[counted]bool)
+		}
+		o.uses[role][counted{e.ID, written(e.at), e.from}] = true
+	}
 	switch {
 	case known[from]:
 		return nil

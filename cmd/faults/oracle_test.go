@@ -45,6 +45,9 @@ func (o outcome) alert(t *testing.T, a *alertBody) {
 	if o.alerts[a.ID] != "" {
 		t.Errorf("alert %s of %s for event %s comes twice", a.ID, a.Rule, a.EventID)
 	}
+	if a.Rule == ruleAssume {
+		a.Evidence = evidence{} // the verifier looks at it
+	}
 	o.alerts[a.ID] = string(mustJSON(a))
 }
 
