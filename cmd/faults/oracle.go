@@ -90,6 +90,13 @@ type counted struct {
 	place
 }
 
+// compare orders events by their time, then by where they stand.
+func (c counted) compare(d counted) int {
+	at, _ := time.Parse(time.RFC3339, c.Time) // written by the oracle
+	other, _ := time.Parse(time.RFC3339, d.Time)
+	return cmp.Or(at.Compare(other), cmp.Compare(c.Partition, d.Partition), cmp.Compare(c.Offset, d.Offset), cmp.Compare(c.Index, d.Index))
+}
+
 // letter is a dead letter without the sentence about it, which is for people.
 type letter struct {
 	Stage, Reason, Rule string
@@ -254,6 +261,7 @@ func (o *oracle) denied(e *trailEvent, who string) []alertBody {
 		return nil
 	}
 	n := len(w.events)
+	slices.SortStableFunc(w.events, counted.compare)
 	times := fmt.Sprintf("%d times in %s", n, w.newest.Sub(w.first))
 	if n == 1 {
 		times = "once"

@@ -236,7 +236,13 @@ func (v *verifier) compare(rec *kgo.Record, got *alertBody, want *expectedAlert)
 	}
 	got.Event = nil
 	if want.Rule == ruleAssume { // of each known address, calls that were evaluated before: which ones is left open
-		uses := v.oracles[want.Source.Partition].uses[want.Key]
+		var uses map[counted]bool
+		if o := v.oracles[want.Source.Partition]; o != nil {
+			uses = o.uses[want.Key]
+		}
+		if got.Evidence.Total != len(got.Evidence.Events) {
+			faults = append(faults, fmt.Sprintf("evidence names %d events of %d", len(got.Evidence.Events), got.Evidence.Total))
+		}
 		for i, one := range got.Evidence.Events {
 			if !uses[one] || slices.Contains(got.Evidence.Events[:i], one) {
 				faults = append(faults, fmt.Sprintf("evidence has %s, no call from a known address, or has it twice", one.ID))
