@@ -32,7 +32,7 @@ func (s oracleSettings) orDefaults() oracleSettings {
 	s.Threshold = cmp.Or(s.Threshold, 10)
 	s.Window = cmp.Or(s.Window, time.Hour)
 	s.MaxLateness = cmp.Or(s.MaxLateness, 7*24*time.Hour)
-	s.MaxAhead = cmp.Or(s.MaxAhead, 24*time.Hour)
+	s.MaxAhead = cmp.Or(s.MaxAhead, time.Hour)
 	return s
 }
 
@@ -90,6 +90,13 @@ type counted struct {
 	place
 }
 
+// compare orders events by their time, then by where they stand.
+func (c counted) compare(d counted) int {
+	at, _ := time.Parse(time.RFC3339, c.Time) // written by the oracle
+	other, _ := time.Parse(time.RFC3339, d.Time)
+	return cmp.Or(at.Compare(other), cmp.Compare(c.Partition, d.Partition), cmp.Compare(c.Offset, d.Offset), cmp.Compare(c.Index, d.Index))
+}
+
 // letter is a dead letter without the sentence about it, which is for people.
 type letter struct {
 	Stage, Reason, Rule string
@@ -104,9 +111,10 @@ type oracle struct {
 	oracleSettings
 	events       int // good ones so far
 	seen, before map[string]bool
-	newest       map[string]time.Time       // by rule and key
-	windows      map[string]*window         // by principal
-	addresses    map[string]map[string]bool // known ones by role
+	newest       map[string]time.Time        // by rule and key: the partition has had at least this one
+	windows      map[string]*windows         // by principal
+	uses         map[string]map[counted]bool // successful calls by role: an alert may name those from known addresses
+	addresses    map[string]map[string]bool  // known ones by role
 }
 
 // rememberedEvents is how many eventIDs are remembered, at least: events come again within far fewer.
@@ -114,8 +122,8 @@ const rememberedEvents = 50_000
 
 func newOracle(s oracleSettings) *oracle {
 	return &oracle{
-		oracleSettings: s.orDefaults(), seen: make(map[string]bool), newest: make(map[string]time.Time),
-		windows: make(map[string]*window), addresses: make(map[string]map[string]bool),
+		oracleSettings: s.orDefaults(), seen: make(map[string]bool), uses: make(map[string]map[counted]bool), newest: make(map[string]time.Time),
+		windows: make(map[string]*windows), addresses: make(map[string]map[string]bool),
 	}
 }
 
@@ -125,11 +133,6 @@ type trailEvent struct {
 	at   time.Time
 	from place
 	raw  json.RawMessage
-}
-
-func (e *trailEvent) principal() string {
-	i := &e.Identity
-	return cmp.Or(i.ARN, i.Session.Issuer.ARN, i.Principal, i.InvokedBy)
 }
 
 // record returns what one input record must lead to. Records of a partition come in the order of their offsets.
@@ -179,7 +182,14 @@ func (o *oracle) part(rec *kgo.Record, index int, p *part) (alerts []alertBody, 
 		return nil, nil
 	}
 	o.events++
-	return o.evaluate(&trailEvent{p.event, at, place{rec.Topic, rec.Partition, rec.Offset, index}, p.raw}, rec.Timestamp)
+	e := &trailEvent{p.event, at, place{rec.Topic, rec.Partition, rec.Offset, index}, p.raw}
+	if at.Sub(rec.Timestamp) > o.MaxAhead { // the router refuses it, before it moves any time
+		if len(e.keys()) > 0 {
+			p.bad = "too_far_ahead"
+		}
+		return nil, nil
+	}
+	return o.evaluate(e, rec.Timestamp)
 }
 
 // evaluate asks both rules.
@@ -194,25 +204,20 @@ func (o *oracle) evaluate(e *trailEvent, recordTime time.Time) (alerts []alertBo
 	for _, rule := range slices.Sorted(maps.Keys(keys)) {
 		key := keys[rule]
 		scope := rule + " " + key
-		if e.at.Sub(recordTime) > o.MaxAhead {
-			reject("too_far_ahead", "")
-			break
-		}
-		if o.newest[scope].Sub(e.at) > o.MaxLateness { // the shard has seen at least this one
+		if o.newest[scope].Sub(e.at) > o.MaxLateness { // the shard has seen at least this one, of this partition
 			reject("too_late", "")
 			break
 		}
 		if e.at.After(o.newest[scope]) {
 			o.newest[scope] = e.at
 		}
-		if e.ID != "" && o.again(scope+" "+e.ID) {
-			continue
-		}
+		id := (&call{thing: e.thing, place: e.from}).identity(rule)
 		switch {
 		case len(key) > mostKeyBytes:
 			reject("key_too_long", rule)
 		case rule == ruleDenied && len(e.ID) > mostIDBytes:
-			reject("value_too_large", rule)
+			reject("value_too_large", rule) // which gives the id back
+		case e.ID != "" && o.again(scope+" "+id):
 		case rule == ruleDenied:
 			alerts = append(alerts, o.denied(e, key)...)
 		default:
@@ -225,10 +230,10 @@ func (o *oracle) evaluate(e *trailEvent, recordTime time.Time) (alerts []alertBo
 // keys returns the rules that the event is for, with the key for each.
 func (e *trailEvent) keys() map[string]string {
 	keys := make(map[string]string)
-	if e.Identity.Type == "AWSService" {
-		return keys // AWS did it by itself
+	if e.fromAWS() {
+		return keys // ignore_aws_services
 	}
-	if who := e.principal(); e.ErrorCode == "AccessDenied" && who != "" {
+	if who := e.principal("session"); e.ErrorCode == "AccessDenied" && who != "" {
 		keys[ruleDenied] = who
 	}
 	if e.Name == "AssumeRole" && e.IP != "" && e.Request.Role != "" {
@@ -251,20 +256,15 @@ func (o *oracle) again(event string) bool {
 
 // denied is the rule access_denied.
 func (o *oracle) denied(e *trailEvent, who string) []alertBody {
-	w := o.windows[who]
-	if w == nil || !e.at.Before(w.first.Add(o.Window)) {
-		w = &window{first: e.at, newest: e.at}
-		o.windows[who] = w
+	if o.windows[who] == nil {
+		o.windows[who] = new(windows)
 	}
-	w.events = append(w.events, counted{e.ID, written(e.at), e.from})
-	if e.at.After(w.newest) {
-		w.newest = e.at
-	}
-	n := len(w.events)
-	if n < o.Threshold {
+	w := o.windows[who].count(counted{e.ID, written(e.at), e.from}, e.at, o.Window, o.Threshold)
+	if w == nil {
 		return nil
 	}
-	delete(o.windows, who)
+	n := len(w.events)
+	slices.SortStableFunc(w.events, counted.compare)
 	times := fmt.Sprintf("%d times in %s", n, w.newest.Sub(w.first))
 	if n == 1 {
 		times = "once"
@@ -281,31 +281,39 @@ func (o *oracle) denied(e *trailEvent, who string) []alertBody {
 // assumed is the rule assume_role_unique_ip.
 func (o *oracle) assumed(e *trailEvent, role string) []alertBody {
 	known := o.addresses[role]
-	if known == nil {
-		if e.ErrorCode == "" { // a call that failed teaches nothing
-			o.addresses[role] = map[string]bool{e.IP: true}
+	c := &call{thing: e.thing}
+	from := c.origin()
+	if !c.failed() && (known == nil || known[from] || o.Remember) {
+		if o.uses[role] == nil {
+			o.uses[role] = make(map[counted]bool)
 		}
-		return nil
+		o.uses[role][counted{e.ID, written(e.at), e.from}] = true
 	}
-	if known[e.IP] {
+	switch {
+	case known[from]:
+		return nil
+	case known == nil && !c.failed(): // a failed call teaches nothing
+		o.addresses[role] = map[string]bool{from: true}
+		return nil
+	case known == nil:
 		return nil
 	}
 	was := "assumed"
-	if e.ErrorCode != "" {
+	if c.failed() {
 		was = "asked for, but not assumed,"
 	}
 	shown := []any{}
 	for _, ip := range slices.Sorted(maps.Keys(known)) {
 		shown = append(shown, ip)
 	}
-	a := e.alert(ruleAssume, role, ":"+e.IP)
+	a := e.alert(ruleAssume, role, ":"+from)
 	a.Severity, a.Techniques = "high", []string{"T1078.004"}
-	a.Title = fmt.Sprintf("%s was %s from %s, an address never seen for it (%d known)", role[strings.LastIndex(role, ":")+1:], was, e.IP, len(known))
+	a.Title = fmt.Sprintf("%s was %s from %s, an address never seen for it (%d known)", role[strings.LastIndex(role, ":")+1:], was, from, len(known))
 	a.Parameters = map[string]any{"remember": o.Remember}
-	a.Context = map[string]any{"source_ip": e.IP, "known_ips": shown[:min(len(shown), 100)], "known_total": float64(len(known))}
+	a.Context = map[string]any{"source_ip": canonical(e.IP), "known_ips": shown[:min(len(shown), 100)], "known_total": float64(len(known))}
 	a.Evidence = evidence{Events: []counted{}}
-	if o.Remember && e.ErrorCode == "" {
-		known[e.IP] = true
+	if o.Remember && !c.failed() {
+		known[from] = true
 	}
 	return []alertBody{a}
 }
@@ -318,7 +326,7 @@ func (e *trailEvent) alert(rule, key, more string) alertBody {
 	}
 	return alertBody{
 		Schema: "trailhound.alert.v1", ID: alertID(rule, key, e), Rule: rule, Key: key, Dedup: rule + ":" + key + more,
-		EventID: e.ID, EventTime: written(e.at), Principal: e.principal(), IP: e.IP, Account: e.Account, Region: e.Region,
+		EventID: e.ID, EventTime: written(e.at), Principal: e.principal("session"), IP: e.IP, Account: e.Account, Region: e.Region,
 		Source: e.from, Event: event.Bytes(),
 	}
 }

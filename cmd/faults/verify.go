@@ -235,6 +235,21 @@ func (v *verifier) compare(rec *kgo.Record, got *alertBody, want *expectedAlert)
 		faults = append(faults, "event is not the one in the input")
 	}
 	got.Event = nil
+	if want.Rule == ruleAssume { // of each known address, calls that were evaluated before: which ones is left open
+		var uses map[counted]bool
+		if o := v.oracles[want.Source.Partition]; o != nil {
+			uses = o.uses[want.Key]
+		}
+		if got.Evidence.Total != len(got.Evidence.Events) {
+			faults = append(faults, fmt.Sprintf("evidence names %d events of %d", len(got.Evidence.Events), got.Evidence.Total))
+		}
+		for i, one := range got.Evidence.Events {
+			if !uses[one] || slices.Contains(got.Evidence.Events[:i], one) {
+				faults = append(faults, fmt.Sprintf("evidence has %s, no call from a known address, or has it twice", one.ID))
+			}
+		}
+		got.Evidence = want.Evidence
+	}
 	g, w := reflect.ValueOf(*got), reflect.ValueOf(want.alertBody)
 	for i := range g.NumField() {
 		differ(g.Type().Field(i).Tag.Get("json"), g.Field(i).Interface(), w.Field(i).Interface())
