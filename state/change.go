@@ -68,16 +68,16 @@ func (t *Tx) Changes() iter.Seq[Change] {
 	return slices.Values(t.changes)
 }
 
-// Empty tells that nothing but positions has changed: the work offset, and the sources
-// with their times.
+// Empty tells that nothing but the work offset has changed.
 func (t *Tx) Empty() bool {
 	t.build()
-	for i := range t.changes {
-		if kind := t.changes[i].Key[0]; kind != kindPosition && kind != kindSource {
+	switch len(t.changes) {
+	case 0:
+	case 1:
+		if t.changes[0].Key[0] != kindPosition || !t.pos.same(&t.shard.pos) { // no pages, or they were changes too
 			return false
 		}
-	}
-	if t.pos.next != t.shard.pos.next || string(t.pos.fingerprint) != string(t.shard.pos.fingerprint) { // no pages, or they were changes too
+	default:
 		return false
 	}
 	t.rewind() // it may be long until the set is asked for
@@ -109,6 +109,7 @@ func (t *Tx) build() {
 		return
 	}
 	t.changeSet = t.shard.store.takeSet()
+	t.buildSwept() // first: a value may be filed where a restore has left an entry that goes
 	for _, e := range t.counters {
 		t.buildCounter(e)
 	}
@@ -121,8 +122,10 @@ func (t *Tx) build() {
 	for _, e := range t.suppressions {
 		t.buildSuppression(e)
 	}
+	for _, e := range t.timelines {
+		t.buildTimeline(e)
+	}
 	t.buildPages()
-	t.buildSwept()
 	t.buildPositions()
 	slices.SortFunc(t.changes, func(a, b Change) int { return bytes.Compare(a.Key, b.Key) })
 }

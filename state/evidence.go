@@ -241,8 +241,8 @@ func (s *Scope) brokenEvidence(err error) {
 }
 
 // Evidence gives the events that are remembered with what this evaluation has
-// read or written: the windows of counters and the first 100 members of sets, as
-// they stood after it, or before a reset. These are the true number of events, each of which counts once as far
+// read or written: the windows of counters, the first 100 members of sets, and of timelines
+// the entries that were consumed or else given, as they stood after it, or before a reset. These are the true number of events, each of which counts once as far
 // as their ids are remembered, and the newest of them (at most 100), in the
 // order of their times, then of their sources. Topic ids are not remembered.
 // Call it before Commit.
@@ -263,6 +263,9 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 	}
 	had := len(newest)
 	newest = s.appendSets(newest)
+	for _, l := range s.timelines {
+		newest = l.evidence(newest)
+	}
 	total = addSaturating(total, int64(len(newest)-had))
 	if s.failed() {
 		return 0, nil

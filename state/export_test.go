@@ -160,6 +160,9 @@ func (c *checker) indexed(k parts, r Change, at int64) error {
 		if err := c.window(k, &v, deadline); err != nil {
 			return err
 		}
+	case kindTimeline, kindTimelineBlock:
+		v, _ := decodeTimeline(r.Value)
+		deadline = v.deadline(c.h.store.lifetime)
 	case kindSuppression:
 		v, _ := decodeSuppression(r.Value)
 		deadline = v.deadline(c.h.store.lifetime)

@@ -42,11 +42,11 @@ func meaning(s formattest.Sample) (string, error) {
 
 func meaningOfKey(k *parts) string {
 	switch k.kind {
-	case kindCounter, kindSet:
+	case kindCounter, kindSet, kindTimeline:
 		return fmt.Sprintf("%c %s/%s/%s", k.kind, k.rule, k.key, k.name)
 	case kindEvidence:
 		return fmt.Sprintf("%c window %d slot %d", k.kind, k.set, k.slot)
-	case kindWindow:
+	case kindWindow, kindTimelineBlock:
 		return fmt.Sprintf("%c %s/%s/%s from %s", k.kind, k.rule, k.key, k.name, when(k.first))
 	case kindSuppression:
 		return fmt.Sprintf("%c %s/%s %x", k.kind, k.rule, k.key, k.hash)
@@ -79,6 +79,13 @@ func meaningOf(k *parts, value []byte) (string, error) {
 	case kindSet:
 		m, err := decodeSet(value)
 		return fmt.Sprintf("set %d of %d, %s", m.number, m.count, meaningOfLife(&m.life)), err
+	case kindTimeline, kindTimelineBlock:
+		l, err := decodeTimeline(value)
+		out := fmt.Sprintf("%d, reach %d until %s span %d, %s", l.count, l.reach, when(l.until), l.span, meaningOfLife(&l.life))
+		for _, e := range l.entries {
+			out += fmt.Sprintf(", %q %s %s", e.Label, e.ID, when(nanos(e.Time)))
+		}
+		return out, err
 	case kindSuppression:
 		u, err := decodeSuppression(value)
 		return fmt.Sprintf("held %d, %s", u.held, meaningOfLife(&u.life)), err

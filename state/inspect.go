@@ -14,6 +14,7 @@ type ValueKind string
 const (
 	ValueCounter     ValueKind = "counter"
 	ValueSet         ValueKind = "set"
+	ValueTimeline    ValueKind = "timeline"
 	ValueSuppression ValueKind = "suppression"
 )
 
@@ -23,7 +24,7 @@ type Value struct {
 	Kind      ValueKind
 	Rule, Key string
 	Name      string    // "" for a suppression: of its dedup string only a hash is kept
-	Count     int64     // the count, the number of members, or of alerts held back
+	Count     int64     // the count, the number of members or entries, or of alerts held back
 	Counted   int64     // events of a counter's window
 	First     time.Time // the first event of a counter's window; zero for the other kinds
 	Newest    time.Time // event time of the newest write; of a suppression, the end of its span
@@ -42,7 +43,7 @@ func (v *Value) Live(at time.Time) bool { return at.Before(v.Expiry) }
 // changes included; those of a Scope that is not committed are not. An empty
 // key stands for all keys, an empty rule for all rules. The newest windows of
 // counters come first, then the older ones, of which one name may have several,
-// oldest first, then sets, then suppressions; each in the order of the
+// oldest first, then sets, timelines and suppressions; each in the order of the
 // changelog's keys.
 //
 // It reads and changes nothing: neither the Tx nor a Scope of it sees a
@@ -52,6 +53,7 @@ func (t *Tx) Values(rule, key string) iter.Seq[Value] {
 		_ = t.valuesOf(kindCounter, rule, key, keysOf(t.counters), yield) &&
 			t.valuesOf(kindWindow, rule, key, keysOf(t.counters), yield) &&
 			t.valuesOf(kindSet, rule, key, keysOf(t.sets), yield) &&
+			t.valuesOf(kindTimeline, rule, key, keysOf(t.timelines), yield) &&
 			t.valuesOf(kindSuppression, rule, key, keysOf(t.suppressions), yield)
 	}
 }
@@ -133,6 +135,17 @@ func (t *Tx) valueAt(changelogKey string, onDisk []byte) (v Value, ok bool, err 
 			return Value{}, false, err
 		}
 		v.Kind, v.Count, v.number, l, ok = ValueSet, m.count, m.number, m.life, m.exists
+	case kindTimeline:
+		var h timeline
+		if e := t.timelines[changelogKey]; e != nil {
+			h = e.now
+		} else if h, err = decodeTimeline(onDisk); err != nil {
+			return Value{}, false, err
+		}
+		v.Kind, v.Count, v.Counted, l, ok = ValueTimeline, h.count, h.count, h.life, h.exists
+		if len(h.entries) > 0 {
+			v.First = h.entries[0].Time
+		}
 	case kindSuppression:
 		var u suppression
 		if e := t.suppressions[changelogKey]; e != nil {

@@ -8,18 +8,20 @@ import (
 // A key of the changelog is a kind byte and what the kind is about; the
 // database puts two bytes of shard number before it. The kinds are frozen.
 const (
-	kindClaim       = '!' // the fixed key of claims; never stored
-	kindCounter     = 'c' // rule, key, name: the newest window of a counter with its newest evidence
-	kindEvidence    = 'e' // number, slot: a full block of a window's older evidence
-	kindDeadSet     = 'g' // set number: the set's members can be removed
-	kindMeta        = 'i' // name: a small named record
-	kindMember      = 'm' // set number, member
-	kindSource      = 'o' // topic id, partition: the last source evaluated
-	kindPosition    = 'p' // the shard's position
-	kindPage        = 'r' // number, instant: a page of events that were evaluated
-	kindSet         = 's' // rule, key, name: a set without its members
-	kindSuppression = 'u' // rule, key, hash of the dedup string
-	kindWindow      = 'w' // rule, key, name, instant: an older window of a counter
+	kindClaim         = '!' // the fixed key of claims; never stored
+	kindCounter       = 'c' // rule, key, name: the newest window of a counter with its newest evidence
+	kindEvidence      = 'e' // number, slot: a full block of a window's older evidence
+	kindDeadSet       = 'g' // set number: the set's members can be removed
+	kindMeta          = 'i' // name: a small named record
+	kindMember        = 'm' // set number, member
+	kindSource        = 'o' // topic id, partition: the last source evaluated
+	kindPosition      = 'p' // the shard's position
+	kindPage          = 'r' // number, instant: a page of events that were evaluated
+	kindSet           = 's' // rule, key, name: a set without its members
+	kindSuppression   = 'u' // rule, key, hash of the dedup string
+	kindTimelineBlock = 'b' // rule, key, name, instant: older entries of a timeline
+	kindTimeline      = 't' // rule, key, name: a timeline with its newest entries
+	kindWindow        = 'w' // rule, key, name, instant: an older window of a counter
 
 	// Kinds from here on are local: rebuilt by Load, or told by it.
 	kindLocal      = 0x80
@@ -44,7 +46,7 @@ type parts struct {
 	kind            byte
 	rule, key, name []byte // meta: name alone
 	slot            byte
-	first           int64  // of a window
+	first           int64  // of a window, or a block of a timeline
 	set             uint64 // of a set, or of a window's blocks of evidence
 	member          []byte
 	hash            [16]byte // of kindSource: the topic's id
@@ -66,7 +68,9 @@ func parseKey(key []byte) (parts, error) {
 		if p.slot >= evidenceSlots {
 			r.fail()
 		}
-	case kindWindow:
+	case kindTimeline:
+		p.rule, p.key, p.name = r.part(), r.part(), r.part()
+	case kindWindow, kindTimelineBlock:
 		p.rule, p.key, p.name, p.first = r.part(), r.part(), r.part(), r.instant()
 	case kindSuppression:
 		p.rule, p.key, p.hash = r.part(), r.part(), r.hash()
@@ -96,7 +100,9 @@ func (p *parts) append(dst []byte) []byte {
 		return appendNamed(dst, p.rule, p.key, p.name)
 	case kindEvidence:
 		return append(binary.BigEndian.AppendUint64(dst, p.set), p.slot)
-	case kindWindow:
+	case kindTimeline:
+		return appendNamed(dst, p.rule, p.key, p.name)
+	case kindWindow, kindTimelineBlock:
 		return appendInstant(appendNamed(dst, p.rule, p.key, p.name), p.first)
 	case kindSuppression:
 		return append(appendPart(appendPart(dst, p.rule), p.key), p.hash[:]...)
@@ -143,6 +149,12 @@ func appendMemberKey[T []byte | string](dst []byte, set uint64, member T) []byte
 func appendBlockKey(dst []byte, number uint64, slot int) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, kindEvidence), number)
 	return append(dst, byte(slot))
+}
+
+// appendTimelineKey gives the key of the block of a timeline whose first entry was, when it
+// was made, of this instant.
+func appendTimelineKey(dst []byte, head string, first int64) []byte {
+	return appendInstant(append(append(dst, kindTimelineBlock), head[1:]...), first)
 }
 
 // appendWindowKey gives the key of the older window that starts at first, of

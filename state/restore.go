@@ -181,6 +181,9 @@ func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 	case kindWindow:
 		c, err := decodeWindow(value)
 		return c.filed, true, err
+	case kindTimeline, kindTimelineBlock:
+		l, err := decodeTimeline(value)
+		return l.filed, true, err
 	case kindSet:
 		m, err := decodeSet(value)
 		return m.filed, true, err

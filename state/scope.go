@@ -54,6 +54,9 @@ type Scope struct {
 
 	lookedSets []*scopeSet // the same of sets
 
+	timelines []*scopeTimeline
+	alone     int // events that were too late for a timeline
+
 	prefix []byte // rule and key within changelog keys
 	key    []byte // scratch
 	value  []byte // scratch
@@ -82,6 +85,8 @@ func (s *Scope) reset() {
 	s.keptPool.reset()
 	clear(s.lookedSets)
 	s.lookedSets = s.lookedSets[:0]
+	clear(s.timelines)
+	s.timelines, s.alone = s.timelines[:0], 0
 }
 
 // Now gives the event's own time.
@@ -140,6 +145,9 @@ func (s *Scope) commit() {
 			m.entry.take(t, m)
 			t.measureSet(m.entry)
 		}
+	}
+	for _, l := range s.timelines {
+		l.commit()
 	}
 	for i := range s.suppressions {
 		if u := &s.suppressions[i]; u.dirty {

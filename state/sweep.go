@@ -119,6 +119,12 @@ func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
 			e.remove()
 			t.measureSet(e)
 		}
+	case kindTimeline, kindTimelineBlock:
+		e := t.timelineAt(key)
+		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
+			e.remove()
+			t.measureTimeline(e)
+		}
 	case kindSuppression:
 		e := t.suppressionAt(key)
 		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {

@@ -33,6 +33,7 @@ type work struct {
 	sets         map[string]*setEntry
 	setPool      pool[setEntry]
 	suppressions map[string]*suppressionEntry
+	timelines    map[string]*timelineEntry // heads and blocks
 	scope        Scope
 	sweep        sweep
 
@@ -50,6 +51,7 @@ func newWork() *work {
 		counters:     map[string]*counterEntry{},
 		sets:         map[string]*setEntry{},
 		suppressions: map[string]*suppressionEntry{},
+		timelines:    map[string]*timelineEntry{},
 	}
 }
 
@@ -62,6 +64,7 @@ func (w *work) reset() {
 	clear(w.counters)
 	clear(w.sets)
 	clear(w.suppressions)
+	clear(w.timelines)
 	w.counterPool.reset()
 	w.ringPool.reset()
 	w.setPool.reset()

@@ -3,7 +3,9 @@ package changelog_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,9 +138,13 @@ func (o *owner) wantStop(words ...string) {
 	}
 }
 
+// refs counts the events that were made: a counter counts each id once.
+var refs atomic.Int64
+
 // ref is an event to count.
 func ref() state.Ref {
-	return state.Ref{ID: "event", Time: start, Source: state.Source{Topic: "t"}}
+	n := refs.Add(1)
+	return state.Ref{ID: fmt.Sprint("event-", n), Time: start, Source: state.Source{Topic: "t", Offset: n}}
 }
 
 // add commits one more count under each name, as the detector does, but for the

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer/wire"
 	"trailhound/state"
@@ -44,7 +43,7 @@ func (p Peek) Each(ctx context.Context, from, to int64, each func(*wire.Record) 
 			from, heard = f.Next, time.Now()
 			continue
 		}
-		if errors.Is(err, kafka.OffsetOutOfRange) || time.Since(heard) > peekPatience || err != nil && pause.Sleep(ctx) != nil {
+		if time.Since(heard) > peekPatience || err != nil && pause.Sleep(ctx) != nil {
 			return fmt.Errorf("read changelog %s partition %d at offset %d of %d: %w", p.Topic, p.Partition, from, to, orStuck(err))
 		}
 		if err := ctx.Err(); err != nil {
