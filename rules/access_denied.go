@@ -13,13 +13,15 @@ import (
 const AccessDeniedID = "access_denied"
 
 // AccessDenied alerts when one principal is denied Threshold times within
-// Window of its first denial. The window is fixed: it starts with the first
-// denial that is counted, and anew after an alert.
+// Window. A fixed window starts with the first denial that is counted, and anew
+// after an alert; a burst across its end may escape it. A sliding window is any
+// interval of its length, so that none does.
 type AccessDenied struct {
 	ErrorCodes   []string      `param:"error_codes" help:"error codes that are counted"`
 	DeniedFamily bool          `param:"denied_family" help:"count the other error codes by which AWS services deny access too"`
 	Threshold    int64         `param:"threshold,alert" help:"denials within the window that make an alert"`
-	Window       time.Duration `param:"window,alert" help:"length of the window, in event time from its first denial"`
+	Window       time.Duration `param:"window,alert" help:"length of the window, in event time"`
+	WindowKind   string        `param:"window_kind" help:"fixed (from the first denial that is counted) or sliding (any interval of the window's length)"`
 	Principal    string        `param:"principal" help:"name of the caller to count by: session (its ARN), role (without the name of the session) or user (the person behind it, if known)"`
 }
 
@@ -28,6 +30,12 @@ const (
 	bySession = "session" // Event.Principal; so does ""
 	byRole    = "role"    // Event.PrincipalRole
 	byUser    = "user"    // Event.PrincipalUser
+)
+
+// The kinds of window.
+const (
+	fixedWindow   = "fixed" // so is ""
+	slidingWindow = "sliding"
 )
 
 // deniedFamily are the codes that services use beside AccessDenied. EC2 has its
@@ -45,7 +53,7 @@ var deniedFamily = []string{
 // NewAccessDenied returns the rule with its defaults: ten AccessDenied within
 // an hour.
 func NewAccessDenied() *AccessDenied {
-	return &AccessDenied{ErrorCodes: []string{"AccessDenied"}, Threshold: 10, Window: time.Hour, Principal: bySession}
+	return &AccessDenied{ErrorCodes: []string{"AccessDenied"}, Threshold: 10, Window: time.Hour, WindowKind: fixedWindow, Principal: bySession}
 }
 
 // Info implements [Rule].
@@ -54,7 +62,7 @@ func (r *AccessDenied) Info() Info {
 		ID:    AccessDeniedID,
 		Title: "Repeated denials of one principal",
 		Description: "One principal was denied access again and again in a short time, as when somebody tries out what stolen credentials can do. " +
-			"The window starts with the first denial that is counted, and anew after each alert.",
+			"A fixed window starts with the first denial that is counted, and anew after each alert; a sliding one is any interval of its length.",
 		Severity:   SeverityMedium,
 		Techniques: []string{"T1580", "T1087"},
 	}
@@ -71,6 +79,8 @@ func (r *AccessDenied) Validate() error {
 		return errors.New("error_codes is empty; it must name at least one, such as AccessDenied, unless denied_family is true")
 	case slices.Contains(r.ErrorCodes, ""):
 		return errors.New(`error_codes contains ""; events without an error carry no code, and cannot be counted as denials`)
+	case r.WindowKind != "" && r.WindowKind != fixedWindow && r.WindowKind != slidingWindow:
+		return fmt.Errorf("window_kind is %q; it must be fixed or sliding", r.WindowKind)
 	case r.Principal != "" && r.Principal != bySession && r.Principal != byRole && r.Principal != byUser:
 		return fmt.Errorf("principal is %q; it must be session, role or user", r.Principal)
 	}
@@ -102,6 +112,9 @@ func (r *AccessDenied) principal(e *Event) string {
 
 // Evaluate implements [Rule].
 func (r *AccessDenied) Evaluate(e *Event, s *state.Scope) *Finding {
+	if r.WindowKind == slidingWindow {
+		return r.evaluateSliding(e, s)
+	}
 	n := s.IncrementCounter("denied")
 	if n == 1 {
 		s.SetKeyTTL("denied", r.Window)
@@ -112,6 +125,47 @@ func (r *AccessDenied) Evaluate(e *Event, s *state.Scope) *Finding {
 	start, _ := s.Window("denied")
 	span := s.Span("denied")
 	s.ResetCounter("denied")
+	return r.finding(e, n, start, span)
+}
+
+// evaluateSliding looks for an interval of the window's length, both ends included, that
+// contains the event and enough denials. Those are consumed, the event among them, so
+// that after each evaluation no interval of those that are left holds enough.
+func (r *AccessDenied) evaluateSliding(e *Event, s *state.Scope) *Finding {
+	s.Observe("denials", "")
+	burst := densest(s.Within("denials", r.Window), s.Now(), r.Window)
+	n := int64(len(burst))
+	if n < r.Threshold {
+		return nil
+	}
+	s.Consume("denials", burst)
+	start := burst[0].Time
+	return r.finding(e, n, start, burst[n-1].Time.Sub(start))
+}
+
+// densest gives the entries of the interval of length d that contains the instant at and
+// most entries; of several, the earliest. The entries are in the order of their times.
+func densest(entries []state.Entry, at time.Time, d time.Duration) (most []state.Entry) {
+	end := 0
+	for i := range entries {
+		from := entries[i].Time
+		if from.After(at) {
+			break
+		}
+		if at.Sub(from) > d {
+			continue
+		}
+		for end < len(entries) && entries[end].Time.Sub(from) <= d {
+			end++
+		}
+		if end-i > len(most) {
+			most = entries[i:end]
+		}
+	}
+	return most
+}
+
+func (r *AccessDenied) finding(e *Event, n int64, start time.Time, span time.Duration) *Finding {
 	return &Finding{
 		Title:   fmt.Sprintf("%s was denied %s", Clip(r.principal(e)), times(n, span)),
 		Context: Context{{"count", n}, {"window_start", start}},

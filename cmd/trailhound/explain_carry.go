@@ -15,7 +15,11 @@ func (x *explainer) carryOver(e *explanation, rule rules.Rule, tx *state.Tx, fro
 	var err error
 	switch r := rule.(type) {
 	case *rules.AccessDenied:
-		err = x.carryDenials(e, r, tx, from)
+		if r.WindowKind == "sliding" {
+			x.carryTimeline(e, r, tx, from)
+		} else {
+			err = x.carryDenials(e, r, tx, from)
+		}
 	case *rules.AssumeRoleUniqueIP:
 		err = x.carryAddresses(e, tx)
 	default:
@@ -58,6 +62,19 @@ func (x *explainer) carryDenials(e *explanation, r *rules.AccessDenied, tx *stat
 	}
 	e.note("older denials that are not played: %d; the count begins with them, as the alert names them", older)
 	return nil
+}
+
+// carryTimeline observes those denials that are not there to be played.
+func (x *explainer) carryTimeline(e *explanation, r *rules.AccessDenied, tx *state.Tx, from int) {
+	for _, slot := range x.slots[:from] {
+		s := tx.Scope(x.alert.RuleID, x.alert.Key, state.Ref{ID: slot.EventID, Time: slot.EventTime})
+		s.Observe("denials", "")
+		s.Within("denials", r.Window)
+		s.Commit()
+	}
+	if from > 0 {
+		e.note("older denials that are not played: %d; the timeline begins with them, as the alert names them", from)
+	}
 }
 
 // carryAddresses makes the addresses known that the alert names as known.
