@@ -96,6 +96,7 @@ func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	}
 	newest := m.newest
 	m.newest = noNewest
+	defer func() { r.progress.idle.Store(m.idle) }()
 	if next.offset == 0 {
 		return // nothing was ever read: a partition that is not known holds nothing back
 	}
