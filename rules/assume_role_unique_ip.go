@@ -85,7 +85,7 @@ func (r *AssumeRoleUniqueIP) EventID(e *Event) string {
 
 // Evaluate implements [Rule].
 func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
-	known, from, failed := s.GetStringSet("addresses"), origin(e), failed(e)
+	known, from, failed := s.GetStringSet("addresses"), r.Address(e), failed(e)
 	switch {
 	case known.Len() == 0:
 		if !failed {
@@ -113,10 +113,10 @@ func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
 	return finding
 }
 
-// origin is where a call came from: its address, with the VPC endpoint that it
+// Address is what the rule remembers of where a call came from: its address, with the VPC endpoint that it
 // passed, since a private address belongs to the network behind the endpoint alone:
 // 10.0.0.5 via vpce-0123456789abcdef0.
-func origin(e *Event) string {
+func (r *AssumeRoleUniqueIP) Address(e *Event) string {
 	from := address(e.SourceIP)
 	if endpoint := e.rare("vpcEndpointId"); endpoint != "" {
 		return from + " via " + endpoint

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,9 +110,27 @@ type shownAlert struct {
 	Account   string    `json:"account"`
 	Region    string    `json:"region"`
 	Evidence  struct {
-		Total int `json:"total"`
+		Total  int        `json:"total"`
+		Events []position `json:"events"` // the oldest may be left out
 	} `json:"evidence"`
-	Suppressed int `json:"suppressed"`
+	Source     position `json:"source"`
+	Suppressed int      `json:"suppressed"`
+}
+
+// evidence gives the lines on the event of the alert and on its evidence. The event that completed a count is the
+// last of those counted, unless it came late; one that met a set which others had filled is not among the evidence.
+func (al *shownAlert) evidence() string {
+	listed, total := al.Evidence.Events, al.Evidence.Total
+	event := "         event " + eventName(al.EventID) + "\n"
+	switch i := slices.Index(listed, al.Source); {
+	case total <= 0:
+		return event
+	case i >= 0 && i == len(listed)-1:
+		return fmt.Sprintf("         evidence: %s, the last %s\n", counted(total, "event"), eventName(al.EventID))
+	case i < 0 && len(listed) == total:
+		return event + fmt.Sprintf("         evidence: %s\n", counted(total, "other event"))
+	}
+	return event + fmt.Sprintf("         evidence: %s\n", counted(total, "event"))
 }
 
 // printAlert prints an alert for people. What came from the event is escaped, and cut where it is long: an attacker chose it.
@@ -132,11 +151,7 @@ func (a *app) printAlert(payload []byte) error {
 		}
 	}
 	b.WriteByte('\n')
-	if al.Evidence.Total > 0 {
-		fmt.Fprintf(&b, "         evidence: %s, the last %s\n", counted(al.Evidence.Total, "event"), eventName(al.EventID))
-	} else {
-		fmt.Fprintf(&b, "         event %s\n", eventName(al.EventID))
-	}
+	b.WriteString(al.evidence())
 	if al.Suppressed > 0 {
 		fmt.Fprintf(&b, "         held back before this one: %d\n", al.Suppressed)
 	}

@@ -98,7 +98,8 @@ func TestDemoOnTerminal(t *testing.T) {
 			"         evidence: 10 events, the last 88134e5e-207b-4de0-b5fe-1142f1a4bf3b\n",
 		"HIGH     2026-03-01T10:40:00Z  role/admin was assumed from 198.51.100.23, an address never seen for it (1 known)\n" +
 			"         rule assume_role_unique_ip, from 198.51.100.23, account 111122223333, region eu-west-1\n" +
-			"         event b402b288-c136-4fe5-8d2f-9bba4479c074\n",
+			"         event b402b288-c136-4fe5-8d2f-9bba4479c074\n" +
+			"         evidence: 1 other event\n",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("demo prints %q; want %q in it", stdout, want)

@@ -75,14 +75,19 @@ func readAlert(payload []byte) (*carriedAlert, error) {
 	return al, nil
 }
 
-// refs lists the events to play: the evidence, and behind it the event that completed the alert unless it is the last
-// of them.
-func (al *carriedAlert) refs() []carriedRef {
-	refs := al.Evidence.Events
-	if n := len(refs); n > 0 && refs[n-1].position == al.Source {
-		return refs
+// places gives the slots of the time-line: the evidence, in the order of its times, and behind it the event that
+// completed the alert. That one may be part of the evidence, and if it came late stand anywhere in it.
+func (al *carriedAlert) places() []*slot {
+	completed := &slot{carriedRef: carriedRef{EventID: al.EventID, EventTime: al.EventTime, position: al.Source}}
+	slots := make([]*slot, 0, len(al.Evidence.Events)+1)
+	for _, ref := range al.Evidence.Events {
+		if ref.position == al.Source {
+			completed.counted = true
+			continue
+		}
+		slots = append(slots, &slot{carriedRef: ref, counted: true})
 	}
-	return append(refs[:len(refs):len(refs)], carriedRef{EventID: al.EventID, EventTime: al.EventTime, position: al.Source})
+	return append(slots, completed)
 }
 
 // counted is how many of the events that the rule counted are in slots.

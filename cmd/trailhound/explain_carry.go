@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"trailhound/rules"
@@ -16,12 +18,12 @@ func (x *explainer) carryOver(e *explanation, rule rules.Rule, tx *state.Tx, fro
 	switch r := rule.(type) {
 	case *rules.AccessDenied:
 		if r.WindowKind == "sliding" {
-			x.carryTimeline(e, r, tx, from)
+			err = x.carryTimeline(e, r, tx, from)
 		} else {
 			err = x.carryDenials(e, r, tx, from)
 		}
 	case *rules.AssumeRoleUniqueIP:
-		err = x.carryAddresses(e, tx)
+		err = x.carryAddresses(e, r, tx)
 	default:
 		if len(x.alert.Evidence.Events) == 0 || from > 0 || x.alert.Evidence.Total > int64(len(x.alert.Evidence.Events)) {
 			e.note("what the rule remembered before the first event that is played is not known; the play begins with nothing")
@@ -39,11 +41,9 @@ func (x *explainer) carryDenials(e *explanation, r *rules.AccessDenied, tx *stat
 	if older <= 0 {
 		return nil
 	}
-	var context struct {
-		Start time.Time `json:"window_start"`
-	}
-	if err := json.Unmarshal(x.alert.Context, &context); err != nil || context.Start.IsZero() {
-		return errors.New("its context has no window_start")
+	start, err := x.windowStart()
+	if err != nil {
+		return err
 	}
 	count := func(ref state.Ref, n int64) {
 		s := tx.Scope(x.alert.RuleID, x.alert.Key, ref)
@@ -55,30 +55,62 @@ func (x *explainer) carryDenials(e *explanation, r *rules.AccessDenied, tx *stat
 		s.Commit()
 	}
 	if unnamed := older - x.alert.counted(x.slots[:from]); unnamed > 0 {
-		count(state.Ref{Time: context.Start}, unnamed)
+		count(state.Ref{Time: start}, unnamed)
 	}
 	for _, s := range x.slots[:from] {
-		count(state.Ref{ID: s.EventID, Time: s.EventTime}, 1)
+		count(s.ref(), 1)
 	}
 	e.note("older denials that are not played: %d; the count begins with them, as the alert names them", older)
 	return nil
 }
 
-// carryTimeline observes those denials that are not there to be played.
-func (x *explainer) carryTimeline(e *explanation, r *rules.AccessDenied, tx *state.Tx, from int) {
-	for _, slot := range x.slots[:from] {
-		s := tx.Scope(x.alert.RuleID, x.alert.Key, state.Ref{ID: slot.EventID, Time: slot.EventTime})
+// carryTimeline observes those denials that are not there to be played. Of those that the alert does not name it is
+// known that they lie in the interval, which begins with the oldest.
+func (x *explainer) carryTimeline(e *explanation, r *rules.AccessDenied, tx *state.Tx, from int) error {
+	older := x.alert.Evidence.Total - x.alert.counted(x.slots[from:])
+	if older <= 0 {
+		return nil
+	}
+	observe := func(ref state.Ref) {
+		s := tx.Scope(x.alert.RuleID, x.alert.Key, ref)
 		s.Observe("denials", "")
 		s.Within("denials", r.Window)
 		s.Commit()
 	}
-	if from > 0 {
-		e.note("older denials that are not played: %d; the timeline begins with them, as the alert names them", from)
+	unnamed := older - x.alert.counted(x.slots[:from])
+	if unnamed > 0 {
+		start, err := x.windowStart()
+		if err != nil {
+			return err
+		}
+		if limit := int64(x.settings.Limits.MaxSetMembers); unnamed > limit {
+			return fmt.Errorf("its evidence is %d events, and a timeline has at most %d (limits.max_set_members)", x.alert.Evidence.Total, limit)
+		}
+		for range unnamed {
+			observe(state.Ref{Time: start})
+		}
 	}
+	for _, slot := range x.slots[:from] {
+		observe(slot.ref())
+	}
+	e.note("older denials that are not played: %d; the timeline begins with them, as the alert names them", older)
+	return nil
 }
 
-// carryAddresses makes the addresses known that the alert names as known.
-func (x *explainer) carryAddresses(e *explanation, tx *state.Tx) error {
+// windowStart is when the interval begins in which the alert has counted denials.
+func (x *explainer) windowStart() (time.Time, error) {
+	var context struct {
+		Start time.Time `json:"window_start"`
+	}
+	if err := json.Unmarshal(x.alert.Context, &context); err != nil || context.Start.IsZero() {
+		return context.Start, errors.New("its context has no window_start")
+	}
+	return context.Start, nil
+}
+
+// carryAddresses makes the addresses known that the alert names as known, each by its event where the evidence has it.
+// Those events are not played: what was known before each of them is not in the alert.
+func (x *explainer) carryAddresses(e *explanation, r *rules.AssumeRoleUniqueIP, tx *state.Tx) error {
 	var context struct {
 		Known []string `json:"known_ips"`
 		Total int      `json:"known_total"`
@@ -86,14 +118,31 @@ func (x *explainer) carryAddresses(e *explanation, tx *state.Tx) error {
 	if err := json.Unmarshal(x.alert.Context, &context); err != nil || len(context.Known) == 0 {
 		return errors.New("its context has no known_ips")
 	}
-	s := tx.Scope(x.alert.RuleID, x.alert.Key, state.Ref{Time: x.alert.EventTime})
-	for _, address := range context.Known {
+	add := func(ref state.Ref, address string) {
+		s := tx.Scope(x.alert.RuleID, x.alert.Key, ref)
 		s.AddToStringSet("addresses", address)
+		s.Commit()
 	}
-	s.Commit()
-	e.note("the addresses known before are those that the alert carries (known_ips); the events that made them known are not part of an alert")
+	for i, slot := range x.slots[:len(x.slots)-1] {
+		if !slot.ok {
+			continue
+		}
+		if address := r.Address(&slot.event); slices.Contains(context.Known, address) {
+			add(slot.ref(), address)
+			e.Timeline[i].Known = address
+		}
+	}
+	for _, address := range context.Known {
+		add(state.Ref{Time: x.alert.EventTime}, address) // changes nothing where it is known
+	}
+	e.note("the addresses known before are those that the alert carries (known_ips)")
 	if context.Total > len(context.Known) {
 		e.note("%d addresses were known; the alert names %d of them", context.Total, len(context.Known))
 	}
 	return nil
+}
+
+// ref is the event as evidence.
+func (s *slot) ref() state.Ref {
+	return state.Ref{ID: s.EventID, Time: s.EventTime, Source: state.Source{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset, Index: s.Index}}
 }

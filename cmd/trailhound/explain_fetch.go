@@ -21,7 +21,7 @@ import (
 // slot is the place of one event in the time-line.
 type slot struct {
 	carriedRef
-	counted bool        // the rule counted it: it is part of the evidence
+	counted bool        // it is part of the evidence
 	ok      bool        // event is there
 	carried bool        // it is not from the input but from the alert itself
 	missing string      // why the input has it no more; "": it has
@@ -31,11 +31,9 @@ type slot struct {
 // gather looks up every event of the alert. What stands in the way of one event is noted in its slot.
 func (x *explainer) gather(ctx context.Context, files bool) error {
 	logs := map[position][]*slot{}
-	evidence := len(x.alert.Evidence.Events)
-	for i, ref := range x.alert.refs() {
-		s := &slot{carriedRef: ref, counted: i < evidence}
-		x.slots = append(x.slots, s)
-		of := position{Topic: ref.Topic, Partition: ref.Partition}
+	x.slots = x.alert.places()
+	for _, s := range x.slots {
+		of := position{Topic: s.Topic, Partition: s.Partition}
 		logs[of] = append(logs[of], s)
 	}
 	for of, slots := range logs {

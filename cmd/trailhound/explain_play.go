@@ -37,7 +37,8 @@ type moment struct {
 	EventID   string    `json:"event_id"`
 	EventTime time.Time `json:"event_time"`
 	position
-	From    string            `json:"from"` // "input", "alert", or "nowhere"
+	From    string            `json:"from"`            // "input", "alert", or "nowhere"
+	Known   string            `json:"known,omitempty"` // address that is known by this event, which is not played
 	Missing string            `json:"missing,omitempty"`
 	Event   *shownEvent       `json:"event,omitempty"`
 	Before  []shownValue      `json:"before,omitempty"`
@@ -78,7 +79,7 @@ func (x *explainer) play() (_ *explanation, err error) {
 		}
 	}
 	if shown, total := int64(len(x.alert.Evidence.Events)), x.alert.Evidence.Total; total > shown {
-		e.note("the rule counted %d events; the alert names the newest %d of them", total, shown)
+		e.note("the evidence is %d events; the alert names the newest %d of them", total, shown)
 	}
 	if from == len(x.slots) {
 		e.note("nothing could be played: the event that completed the alert is not there; this is what the alert carries")
@@ -92,7 +93,7 @@ func (x *explainer) play() (_ *explanation, err error) {
 	limits := x.settings.pastLimits()
 	limits.MaxLateness = 0
 	o := x.settings.stateOptions(limits)
-	o.Dir, o.FS = "explain", vfs.NewMem()
+	o.Dir, o.FS, o.NoHorizon = "explain", vfs.NewMem(), true
 	store, err := state.Open(o)
 	if err != nil {
 		return nil, err
@@ -104,6 +105,9 @@ func (x *explainer) play() (_ *explanation, err error) {
 	}
 	tx := shard.Begin()
 	defer tx.Discard()
+	if _, ok := rule.(*rules.AssumeRoleUniqueIP); ok {
+		from = len(x.slots) - 1 // what taught an address is carried over, not played
+	}
 	x.carryOver(e, rule, tx, from)
 	for i := from; i < len(x.slots); i++ {
 		x.evaluate(e.Timeline[i], &x.slots[i].event, engine, tx)

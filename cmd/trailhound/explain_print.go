@@ -73,6 +73,9 @@ func (m *moment) print(b *strings.Builder, n int) {
 	if m.From == "alert" {
 		b.WriteString("      taken from the alert itself\n")
 	}
+	if m.Known != "" {
+		fmt.Fprintf(b, "      not played: %s is known by it\n", brief(m.Known))
+	}
 	if m.Verdict == "" {
 		return
 	}

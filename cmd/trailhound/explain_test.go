@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -63,8 +64,9 @@ func TestExplain(t *testing.T) {
 				t.Errorf("event %d is %+v; want the count to go from %d to %d, and an alert at the last", i, m, i, (i+1)%10)
 			}
 		}
-		if e := s.explained("", ids["assume_role_unique_ip"]); e.Result != playedSame || len(e.Timeline) != 1 || !slices.Equal(e.Timeline[0].Before[0].Members, []string{"192.0.2.1"}) || !strings.Contains(strings.Join(e.Notes, "\n"), "known_ips") {
-			t.Errorf("explain = %+v; want the same alert, and a note that the addresses are those it carries", e)
+		if e := s.explained("", ids["assume_role_unique_ip"]); e.Result != playedSame || len(e.Timeline) != 2 || e.Timeline[0].Known != "192.0.2.1" || e.Timeline[0].Verdict != "" ||
+			!slices.Equal(e.Timeline[1].Before[0].Members, []string{"192.0.2.1"}) || !strings.Contains(strings.Join(e.Notes, "\n"), "known_ips") {
+			t.Errorf("explain = %s of %d events, notes %q; want the same alert, the event of the known address before it, and a note that the addresses are those it carries", e.Result, len(e.Timeline), e.Notes)
 		}
 
 		// Other parameters than those of the alert say so, and change nothing.
@@ -170,5 +172,74 @@ func TestExplainWithoutHeaders(t *testing.T) {
 	}
 	if e := s.explained("", al.ID); e.Result != playedSame {
 		t.Errorf("explain = %s; want the same alert", e.Result)
+	}
+}
+
+// The event that completes an alert is played last, though it comes late and so stands before others in the evidence;
+// and the play comes to the alert when the input has lost all but that event. So it is for both kinds of window.
+func TestExplainWindows(t *testing.T) {
+	for _, kind := range []string{"fixed", "sliding"} {
+		for _, late := range []int{9, 4} {
+			t.Run(fmt.Sprintf("%s/%d", kind, late), func(t *testing.T) {
+				s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+				all := denials(10)
+				all = append(append(all[:late:late], all[late+1:]...), all[late])
+				set := []string{"--set", "rules.access_denied.window_kind=" + kind}
+				file := s.history(all)
+				alert := lines(s.must("", append(set, "detect", file)...).stdout)[0]
+				e := s.explained(alert, set...)
+				if last := e.Timeline[len(e.Timeline)-1]; e.Result != playedSame || len(e.Timeline) != 10 || last.EventID != all[9].id || count(last.Before) != 9 {
+					t.Errorf("explain = %s of %d events, notes %q, at last %+v; want the same alert of 10 events, the last of them %s", e.Result, len(e.Timeline), e.Notes, last, all[9].id)
+				}
+				if err := os.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+				gone := s.explained(alert, set...)
+				if last := gone.Timeline[len(gone.Timeline)-1]; gone.Result != playedSame || last.From != "alert" || count(last.Before) != 9 {
+					t.Errorf("explain without the input = %s, notes %q, at last %+v; want the same alert, played from what it carries", gone.Result, gone.Notes, last)
+				}
+			})
+		}
+	}
+}
+
+// An alert of more events than it names: the others are taken to lie at the beginning of the interval.
+func TestExplainCutEvidence(t *testing.T) {
+	for _, kind := range []string{"fixed", "sliding"} {
+		s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+		set := []string{"--set", "rules.access_denied.window_kind=" + kind, "--set", "rules.access_denied.threshold=120", "--set", "rules.access_denied.window=3h"}
+		alert := lines(s.must("", append(set, "detect", s.history(denials(120)))...).stdout)[0]
+		e := s.explained(alert, set...)
+		if e.Result != playedSame || len(e.Timeline) != 100 || count(e.Timeline[0].Before) != 20 || !strings.Contains(strings.Join(e.Notes, "\n"), "names the newest 100") {
+			t.Errorf("explain of a %s window = %s of %d events, notes %q; want the same alert, its newest 100 events played after 20", kind, e.Result, len(e.Timeline), e.Notes)
+		}
+	}
+}
+
+// Of several known addresses each is shown with its event, and none is played: an address that was trusted after an
+// alert would make that alert once more.
+func TestExplainManyAddresses(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+	var all []deed
+	for i := range 4 {
+		all = append(all, deed{role: "arn:aws:iam::111122223333:role/admin", id: fmt.Sprintf("use-%d", i), ip: fmt.Sprintf("192.0.2.%d", i), at: time.Date(2026, 3, 1, 10, i, 0, 0, time.UTC)})
+	}
+	file := s.history(all)
+	set := []string{"--set", "rules.assume_role_unique_ip.remember=true"}
+	alerts := lines(s.must("", append(set, "detect", file)...).stdout)
+	e := s.explained(alerts[len(alerts)-1], set...)
+	if e.Result != playedSame || len(e.Timeline) != 4 || count(e.Timeline[3].Before) != 3 {
+		t.Fatalf("explain = %s of %d events, notes %q; want the same alert after three known addresses", e.Result, len(e.Timeline), e.Notes)
+	}
+	for i, m := range e.Timeline[:3] {
+		if m.Known != all[i].ip || m.Verdict != "" {
+			t.Errorf("event %d is %+v; want it shown as that of %s, not played", i, m, all[i].ip)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.explained(alerts[len(alerts)-1], set...); e.Result != playedSame || count(e.Timeline[3].Before) != 3 {
+		t.Errorf("explain without the input = %s, notes %q; want the same alert", e.Result, e.Notes)
 	}
 }

@@ -54,7 +54,7 @@ func (r *replaying) run(ctx context.Context) (err error) {
 	if r.out, err = r.newOut(ctx); err != nil {
 		return err
 	}
-	counts, err := r.play(ctx)
+	counts, err := r.play(ctx, begun)
 	if err = r.out.end(err); errors.Is(err, errNoReader) {
 		return err
 	}
@@ -73,8 +73,8 @@ func (r *replaying) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// play evaluates the records.
-func (r *replaying) play(ctx context.Context) (counts play.Counts, err error) {
+// play evaluates the records. Events ahead of the clock are refused as run refuses them, where events.max_ahead is given.
+func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts, err error) {
 	o, err := r.playOptions()
 	if err != nil {
 		return counts, err
@@ -83,7 +83,7 @@ func (r *replaying) play(ctx context.Context) (counts play.Counts, err error) {
 	if err != nil {
 		return counts, err
 	}
-	o.State.Dir = r.flags.stateDir
+	o.State.Dir, o.Now = r.flags.stateDir, now
 	o.Alert, o.Rejected, o.Idle = r.alert, r.rejected, r.out.flush
 	player, err := play.New(o)
 	if err != nil {

@@ -160,7 +160,7 @@ func (d *seeding) options() (play.Options, error) {
 		if o.Engine, err = d.engine(d.limits()); err != nil {
 			return o, err
 		}
-		o.State = d.stateOptions(d.limits())
+		o.State, o.Now = d.stateOptions(d.limits()), time.Now()
 	}
 	o.Alert = func(_ *rules.Event, alert *rules.Alert) error {
 		d.tally.alerts[alert.RuleID]++
