@@ -113,7 +113,8 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 		}
 		r.progress.handed(next, max(f.HighWatermark-f.Next, 0))
 		if r.gate.a != nil {
-			r.gate.fetched(f.Next, max(f.HighWatermark-f.Next, 0), r.now)
+			// What an open transaction holds back cannot be read: it is no backlog.
+			r.gate.fetched(f.Next, max(f.LastStable-f.Next, 0), r.now)
 		}
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
 		in.give(f)
