@@ -10,7 +10,7 @@ import (
 // event that is there already under the label is not added again. One that lies further
 // behind the newest of the timeline than any event in reach of it can still come, which is
 // the longest span that Within was asked for and the store's MaxLateness, is not kept: it
-// stands alone.
+// stands alone. Of more entries than Options.MaxSetMembers the oldest give way.
 func (s *Scope) Observe(name, label string) {
 	l := s.timeline(name)
 	switch {

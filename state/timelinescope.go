@@ -162,30 +162,27 @@ func (l *scopeTimeline) move(from *timelinePart, moved, stay []Entry) {
 	l.changed(from)
 }
 
-// bound keeps the timeline within as many entries as a set may have members. Before one is
-// refused, those go that are too old to matter.
+// bound keeps the timeline within as many entries as a set may have members: the oldest
+// blocks give way, since an event must not go unseen for what lies days before it. Enough go
+// at a time that the look through all of them is rare.
 func (l *scopeTimeline) bound() {
-	store := l.scope.tx.shard.store
-	limit := int64(store.maxSetMembers)
+	limit := int64(l.scope.tx.shard.store.maxSetMembers)
 	if l.head.count <= limit {
 		return
 	}
-	lateness := min(int64(store.maxLateness), int64(DefaultMaxLateness))
-	old := addSaturating(l.head.newest, -addSaturating(l.head.reach, lateness))
 	l.head.count = int64(len(l.head.entries))
-	for _, first := range l.near(noTime+1, l.head.until) {
-		b := l.block(first)
-		kept := slices.DeleteFunc(slices.Clone(b.entries), func(e Entry) bool { return nanos(e.Time) < old })
-		if len(kept) < len(b.entries) {
-			b.entries = kept
-			l.changed(b)
+	firsts := l.near(noTime+1, l.head.until)
+	for i := len(firsts) - 1; i >= 0; i-- {
+		b := l.block(firsts[i])
+		if n := int64(len(b.entries)); l.head.count+n <= limit-limit/8 {
+			l.head.count += n
+			continue
 		}
-		l.head.count += int64(len(kept))
+		l.scope.evicted += len(b.entries)
+		b.entries = nil
+		l.changed(b)
 	}
 	l.head.dirty = true
-	if l.head.count > limit {
-		l.scope.refuse(reasonSetFull, "timeline %q has its %d entries already", l.name, limit)
-	}
 }
 
 // evidence gives the events that the timeline has contributed: those that were consumed,
