@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -134,5 +135,47 @@ func TestDeadLettersRetryPartly(t *testing.T) {
 	}
 	if n := len(s.letters()); n != 6 {
 		t.Errorf("dead-letters list has %d after a retry; want all 6 still", n)
+	}
+}
+
+// The id of an event that a rule could not digest was remembered with the event, and retry sent it into a duplicate:
+// once the cause is mended, the event counts.
+func TestDeadLettersRetryMended(t *testing.T) {
+	all := denials(5)
+	late := denials(5)
+	late[4].at = late[4].at.Add(-48 * time.Hour)
+	for _, c := range []struct {
+		name, reason string
+		events       []deed
+		before       string // the setting that is mended
+		after        string
+		set          []string
+		alerts       int // after the retry
+		letters      int // before it
+	}{
+		{"a timeline", "set_full", all, "limits.max_set_members=3", "limits.max_set_members=10", []string{"rules.access_denied.window_kind=sliding"}, 1, 2},
+		// What is too late stays so: only an earlier event could mend it.
+		{"lateness", "too_late", late, "events.max_lateness=24h", "events.max_lateness=25h", nil, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+			set := sets(append(c.set, "rules.access_denied.threshold=5"))
+			run := func(setting string, alerts, letters int) {
+				t.Helper()
+				p := s.call(append(set, "--set", setting, "run", "--set", "leave_on_stop=true")...)
+				s.drain()
+				if code := p.end(); code != exitDone || len(s.alerts()) != alerts || len(s.letters("--reason", c.reason)) != letters {
+					t.Errorf("run with %s = %d, alerts %d, dead letters %+v; want 0, %d alerts, %d letters: %s", setting, code, len(s.alerts()), s.letters(), alerts, letters, c.reason)
+				}
+			}
+			s.ingest(c.events)
+			run(c.before, 0, c.letters)
+			s.must("", "dead-letters", "retry")
+			letters := c.letters
+			if c.alerts == 0 {
+				letters *= 2
+			}
+			run(c.after, c.alerts, letters)
+		})
 	}
 }
