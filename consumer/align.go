@@ -220,6 +220,9 @@ func newGate(a *alignment, k inputKey, clock int64, backlog bool, now time.Time)
 // has come a step further. Of times near the known one, which most are, a few stand for
 // all: enough that rare ones far away never are the median.
 func (g *gate) record(newest int64) (step bool) {
+	if newest == noNewest {
+		return false
+	}
 	size := int64(g.a.drift) / alignSteps
 	if g.clock != noNewest && newest < g.clock+size && newest > g.clock-size {
 		if g.near++; g.near < clockSamples {

@@ -15,6 +15,8 @@ const (
 	alignEvery = time.Second
 	// alignTight is the same, and the pause between commits, while any partition waits.
 	alignTight = 10 * time.Millisecond
+	// alignSlow is the longest pause between two looks while nothing changes.
+	alignSlow = 100 * time.Millisecond
 )
 
 // inputMetadata is what an instance commits with the offset of an input partition.
@@ -108,15 +110,21 @@ func (a *alignment) learns() <-chan struct{} {
 // until ctx ends.
 func (s *Service) align(ctx context.Context) {
 	tries := newAttempts(nil)
+	every := alignEvery
 	for {
+		before := s.alignment.limit.Load()
 		err := s.readOthers(ctx)
 		if err != nil && ctx.Err() == nil {
 			tries.failed(&s.Log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")
 		}
 		s.alignment.leaveOut(time.Now())
-		every := alignEvery
-		if s.alignment.tight.Load() {
+		switch {
+		case !s.alignment.tight.Load():
+			every = alignEvery
+		case s.alignment.limit.Load() != before:
 			every = alignTight
+		default: // the slowest takes its time: ask less often
+			every = min(max(2*every, alignTight), alignSlow)
 		}
 		if !pause(ctx, every) {
 			return

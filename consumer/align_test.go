@@ -60,7 +60,7 @@ func TestAlignmentKeepsPartitionsTogether(t *testing.T) {
 							t.Error("wait() = false; want true")
 						}
 					}
-					time.Sleep(time.Duration(random.IntN(1000)) * time.Microsecond)
+					pause(t.Context(), time.Duration(random.IntN(1000))*time.Microsecond)
 				}
 				mu.Lock()
 				at[i] = math.MaxInt64
@@ -108,7 +108,7 @@ func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 						if g.closed() && !g.wait(ctx, time.Now) {
 							t.Error("wait() = false; want true")
 						}
-						time.Sleep(time.Second)
+						pause(ctx, time.Second)
 					}
 					g.fetched(1, 0, time.Now())
 				})

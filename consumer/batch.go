@@ -161,7 +161,11 @@ func (d *detector) unreadable(offset int64, err error) error {
 // publish adds an outcome's alerts and dead letters to the transaction.
 func (d *detector) publish(out rules.Outcome) {
 	for i := range out.Verdicts {
-		d.meter.Verdict(out.Verdicts[i].Rule, string(out.Verdicts[i].Kind))
+		v := &out.Verdicts[i]
+		d.meter.Verdict(v.Rule, string(v.Kind))
+		if v.Evicted > 0 || v.Alone > 0 {
+			d.meter.Exceptions(v.Rule, v.Evicted, v.Alone)
+		}
 	}
 	for i := range out.Alerts {
 		d.alert(&out.Alerts[i])

@@ -138,7 +138,7 @@ func TestFailure19IsolatedEvaluation(t *testing.T) {
 	for i := range 9 {
 		r.send(r.denial(fmt.Sprint(i)))
 	}
-	r.drain()
+	r.settle()
 	before := kafkatest.ReadCommitted(t, r.brokers, r.app.StateTopic())
 	got := r.isolated(func(yield func(id string) bool) {
 		for i := range 20 {

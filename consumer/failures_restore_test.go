@@ -17,7 +17,6 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/admin"
-	"trailhound/consumer/topic"
 	"trailhound/state"
 )
 
@@ -48,14 +47,10 @@ func (r *rig) fill(megabytes int) *instance {
 		}
 		r.trust(0, fmt.Sprint("arn:role/", i))
 	}
-	r.drain()
+	r.settle()
 	in.shutdown()
-	for shard := range r.app.Shards {
-		_, end, err := topic.Bounds(r.Context(), r.client, r.app.WorkTopic(), int32(shard))
-		if err != nil {
-			r.Fatal(err)
-		}
-		r.deleteRecords(r.app.WorkTopic(), int32(shard), end)
+	for shard := range int32(r.app.Shards) {
+		r.deleteRecords(r.app.WorkTopic(), shard, r.end(r.app.WorkTopic(), shard))
 	}
 	return in
 }
@@ -102,12 +97,14 @@ func TestFailure03ClosedInMidRestore(t *testing.T) {
 	for _, killed := range []bool{true, false} {
 		begun, second := at, r.gate()
 		var first atomic.Int64
+		var joined atomic.Bool // before that, only the identity is looked for
 		first.Store(-1)
 		b := r.watch("b", fs, func(x *exchange) verdict {
 			if isRequest[*kmsg.JoinGroupRequest](x) {
 				told.Store(freshness(x)[0])
+				joined.Store(true)
 			}
-			if _, next, ok := fetchFrom(x, changes); ok && !first.CompareAndSwap(-1, next) && next > begun {
+			if _, next, ok := fetchFrom(x, changes); ok && joined.Load() && !first.CompareAndSwap(-1, next) && next > begun {
 				second.wait()
 			}
 			return pass
@@ -216,8 +213,12 @@ func TestFailure10SlowRestore(t *testing.T) {
 	r.fill(6)
 	changes, middle := r.topicID(r.app.StateTopic()), r.gate()
 	var metrics *admin.Metrics
+	var joined atomic.Bool // before that, only the identity is looked for
 	b := r.watch("b", disk(), func(x *exchange) verdict {
-		if _, at, ok := fetchFrom(x, changes); ok && at > 0 {
+		if isRequest[*kmsg.JoinGroupRequest](x) {
+			joined.Store(true)
+		}
+		if _, at, ok := fetchFrom(x, changes); ok && at > 0 && joined.Load() {
 			middle.wait()
 		}
 		return pass

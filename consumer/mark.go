@@ -33,23 +33,29 @@ const (
 // (PROTOCOL R9): marks travel with the events, so that a restore and a repetition see
 // the same. An event tells its own time; a mark is sent where a shard would not know.
 type timeMarks struct {
-	newest int64 // event time, Unix nanoseconds; noNewest: no event yet
+	newest int64 // event time of the fetch at hand, Unix nanoseconds; noNewest: none
 	idle   bool  // the router stands at the end of the log
 	busy   bool  // a backlog is read
 	shards []marked
 }
 
-// marked is what a shard was told.
+// marked is what a shard was told. A mark tells of the times since the one before it, not
+// of all: a time that an operator has set back must not come again.
 type marked struct {
 	told   bool
-	newest int64
+	newest int64 // event time that it was told last
+	fresh  int64 // newest event time since; noNewest: none
 	idle   bool
 	at     int64     // offset below which all was handed on
 	when   time.Time // by this machine's clock
 }
 
 func newTimeMarks(shards int) timeMarks {
-	return timeMarks{newest: noNewest, shards: make([]marked, shards)}
+	m := timeMarks{newest: noNewest, shards: make([]marked, shards)}
+	for i := range m.shards {
+		m.shards[i].newest, m.shards[i].fresh = noNewest, noNewest
+	}
+	return m
 }
 
 // observe notes the time of an event that may move it.
@@ -58,7 +64,7 @@ func (m *timeMarks) observe(ev *rules.Event) { m.newest = max(m.newest, ev.Time.
 // event notes that a shard is sent an event.
 func (m *timeMarks) event(shard int, ev *rules.Event) {
 	t := &m.shards[shard]
-	t.newest, t.idle = max(t.newest, ev.Time.UnixNano()), false
+	t.newest, t.idle = ev.Time.UnixNano(), false
 }
 
 // due tells whether a shard has to be told where the partition stands.
@@ -66,7 +72,7 @@ func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 	switch {
 	case !t.told, t.idle && m.busy, !t.idle && m.idle:
 		return true
-	case m.newest != noNewest && (t.newest == noNewest || m.newest-t.newest >= int64(markStep)):
+	case t.fresh != noNewest && (t.newest == noNewest || t.fresh-t.newest >= int64(markStep)):
 		return true
 	}
 	every := markEvery
@@ -88,11 +94,15 @@ func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	default:
 		m.idle, m.busy = false, next.offset < end
 	}
+	newest := m.newest
+	m.newest = noNewest
+	defer func() { r.progress.idle.Store(m.idle) }()
 	if next.offset == 0 {
 		return // nothing was ever read: a partition that is not known holds nothing back
 	}
 	for shard := range m.shards {
 		t := &m.shards[shard]
+		t.fresh = max(t.fresh, newest)
 		if r.err != nil || !t.due(m, next.offset, now) {
 			continue
 		}
@@ -102,10 +112,13 @@ func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 		}
 		w := work{
 			source:     state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Epoch: next.epoch, Offset: next.offset - 1, Index: index},
-			recordTime: r.stamp, newest: m.newest, idle: m.idle,
+			recordTime: r.stamp, newest: t.fresh, idle: m.idle,
 		}
 		r.head = w.appendHead(r.head[:0])
 		r.err = r.lanes[shard].addWork(r.ctx, origin{r.progress, next.offset, next.epoch, r.stamp}, r.head, nil)
-		*t = marked{told: true, newest: m.newest, idle: m.idle, at: next.offset, when: now}
+		if t.fresh != noNewest {
+			t.newest = t.fresh
+		}
+		*t = marked{told: true, newest: t.newest, fresh: noNewest, idle: m.idle, at: next.offset, when: now}
 	}
 }

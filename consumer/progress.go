@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,8 @@ type progress struct {
 	read        logPosition             // every record below it has been handed to the lanes
 	left        int64                   // records behind it, when it was read
 	outstanding map[*parcel]logPosition // parcels with records of this router, and the first one of each
+
+	idle atomic.Bool // the shards were told that the router stands at the end of the log
 
 	clock int64       // event time of all that is acknowledged; noNewest: not known
 	steps []clockStep // behind it, by offset

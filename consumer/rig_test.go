@@ -243,6 +243,37 @@ func (r *rig) drain() {
 	})
 }
 
+// settle is drain, and waits until the shards have been told that the end of the input was
+// reached: until the next record nothing more is written.
+func (r *rig) settle() {
+	r.Helper()
+	r.drain()
+	r.await("the inputs to be at their ends", func() bool {
+		for _, in := range r.started {
+			if in.store == nil {
+				continue
+			}
+			for _, input := range in.service.Status().Inputs {
+				if !input.Idle {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	r.drain()
+}
+
+// end returns the offset that the next record of a partition gets.
+func (r *rig) end(name string, partition int32) int64 {
+	r.Helper()
+	_, end, err := topic.Bounds(r.Context(), r.client, name, partition)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return end
+}
+
 // stable says whether no transaction is open in the topic.
 func (r *rig) stable(topic string, partitions int) bool {
 	var f wire.Fetched

@@ -113,7 +113,8 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 		}
 		r.progress.handed(next, max(f.HighWatermark-f.Next, 0))
 		if r.gate.a != nil {
-			r.gate.fetched(f.Next, max(f.HighWatermark-f.Next, 0), r.now)
+			// What an open transaction holds back cannot be read: it is no backlog.
+			r.gate.fetched(f.Next, max(f.LastStable-f.Next, 0), r.now)
 		}
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
 		in.give(f)
@@ -147,6 +148,9 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 
 // record routes the events of one input record; false when the run is over.
 func (r *router) record(rec *wire.Record) bool {
+	if r.gate.a != nil && !r.admit(rec) {
+		return false
+	}
 	r.at, r.bad, r.rejected = rec, r.bad[:0], 0
 	r.stamp, r.newest = rec.Timestamp, noNewest
 	r.records++
@@ -154,33 +158,53 @@ func (r *router) record(rec *wire.Record) bool {
 	if len(r.bad) > 0 && r.err == nil {
 		r.deadLetter()
 	}
-	if r.gate.a != nil && r.newest != noNewest && r.err == nil {
-		r.align()
+	if r.gate.a != nil && r.newest != noNewest && r.err == nil && r.gate.record(r.newest) {
+		r.progress.step(logPosition{rec.Offset + 1, rec.Epoch}, r.gate.clock)
+		r.gate.publish(r.now)
 	}
 	return r.err == nil
 }
 
-// align notes the time of the record at hand, and waits while it is too far ahead of the
-// slowest partition.
-func (r *router) align() {
-	step := r.gate.record(r.newest)
-	if !step && !r.gate.closed() {
-		return
+// admit waits while the partition is too far ahead of the slowest; false: the run is over.
+// The first record tells the time of a partition of which none is known, before any of its
+// events is handed on.
+func (r *router) admit(rec *wire.Record) bool {
+	if r.gate.clock == noNewest {
+		if r.gate.record(r.timeOf(rec)) {
+			r.gate.publish(r.now)
+		}
 	}
-	r.progress.step(logPosition{r.at.Offset + 1, r.at.Epoch}, r.gate.clock)
-	r.gate.publish(r.now)
 	if !r.gate.closed() {
-		return
+		return true
 	}
-	for _, l := range r.lanes { // others may wait for these
+	r.progress.step(logPosition{rec.Offset, rec.LastEpoch}, r.gate.clock)
+	for _, l := range r.lanes { // others may wait for what they hold
 		l.flush()
 	}
 	r.meter.SetWaiting(true)
+	defer r.meter.SetWaiting(false)
 	if !r.gate.wait(r.ctx, time.Now) {
 		r.err = r.ctx.Err()
+		return false
 	}
-	r.meter.SetWaiting(false)
 	r.now = time.Now()
+	return true
+}
+
+// timeOf returns the newest event time of a record, noNewest if there is none.
+func (r *router) timeOf(rec *wire.Record) int64 {
+	newest := int64(noNewest)
+	r.decoder.Decode(rec.Value, func(ev *rules.Event, err error) bool {
+		if err != nil {
+			return true
+		}
+		ev.RecordTime = unixMillis(rec.Timestamp)
+		if _, ahead := r.engine.Ahead(ev, r.now); !ahead {
+			newest = max(newest, ev.Time.UnixNano())
+		}
+		return true
+	})
+	return newest
 }
 
 // event routes one decoded event, or notes why there is none.

@@ -24,6 +24,7 @@ type InputStatus struct {
 	Partition int32  `json:"partition"`
 	Next      int64  `json:"next_offset"`       // that will be committed; -1: not known yet
 	Lag       int64  `json:"lag_records"`       // as of the last fetch
+	Idle      bool   `json:"idle"`              // the end of the log was reached, and the shards were told
 	Waiting   string `json:"waiting,omitempty"` // for which slower partition it waits, and how far it is ahead
 	Problem   string `json:"problem,omitempty"`
 }
@@ -54,6 +55,7 @@ func (s *Service) Status() Status {
 		in := InputStatus{Topic: k.topic, Partition: k.partition, Next: -1}
 		if p := s.positions[k]; p != nil {
 			in.Next, in.Lag, in.Problem = p.position(), p.lag(), sentence(p.reading.trouble())
+			in.Idle = p.idle.Load()
 			in.Waiting = s.alignment.waits(k)
 		}
 		out.Inputs = append(out.Inputs, in)

@@ -38,6 +38,9 @@ const (
 	slidingWindow = "sliding"
 )
 
+// mostSliding is half of the entries that a timeline keeps by default.
+const mostSliding = 5000
+
 // deniedFamily are the codes that services use beside AccessDenied. EC2 has its
 // own: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html;
 // VpceAccessDenied is a denial by the policy of a VPC endpoint.
@@ -81,6 +84,8 @@ func (r *AccessDenied) Validate() error {
 		return errors.New(`error_codes contains ""; events without an error carry no code, and cannot be counted as denials`)
 	case r.WindowKind != "" && r.WindowKind != fixedWindow && r.WindowKind != slidingWindow:
 		return fmt.Errorf("window_kind is %q; it must be fixed or sliding", r.WindowKind)
+	case r.WindowKind == slidingWindow && r.Threshold > mostSliding:
+		return fmt.Errorf("threshold is %d; with window_kind sliding it must be at most %d, as each denial of the window is kept; fixed only counts them", r.Threshold, mostSliding)
 	case r.Principal != "" && r.Principal != bySession && r.Principal != byRole && r.Principal != byUser:
 		return fmt.Errorf("principal is %q; it must be session, role or user", r.Principal)
 	}

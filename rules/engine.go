@@ -40,6 +40,9 @@ type Outcome struct {
 type Verdict struct {
 	Rule string // as in the match; "" for the event as a whole
 	Kind VerdictKind
+
+	Evicted int // members that gave way to others in full sets
+	Alone   int // 1: the event came too late for a timeline, and was looked at by itself
 }
 
 // VerdictKind is a kind of [Verdict]. Each match has exactly one.
@@ -140,7 +143,9 @@ func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 		return e.out
 	}
 	for _, m := range matches {
-		e.out.Verdicts = append(e.out.Verdicts, Verdict{Rule: m.Rule, Kind: e.evaluate(ev, m, tx)})
+		v := Verdict{Rule: m.Rule}
+		v.Kind = e.evaluate(ev, m, tx, &v)
+		e.out.Verdicts = append(e.out.Verdicts, v)
 	}
 	return e.out
 }
@@ -179,7 +184,7 @@ func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // evaluate runs one rule on the event, and keeps what it wrote unless the
 // verdict is a rejection.
-func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx) VerdictKind {
+func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx, v *Verdict) VerdictKind {
 	r, ok := e.byID[m.Rule]
 	if !ok {
 		return VerdictUnknownRule
@@ -203,6 +208,7 @@ func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx) VerdictKind {
 		e.out.Rejected = append(e.out.Rejected, *err)
 		return VerdictRejected
 	}
+	v.Evicted, v.Alone = scope.Evicted(), scope.StoodAlone()
 	scope.Commit()
 	if remembers {
 		tx.Remember(known, ev.Time, e.limits.DuplicatesWithin)

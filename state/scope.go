@@ -56,6 +56,7 @@ type Scope struct {
 
 	timelines []*scopeTimeline
 	alone     int // events that were too late for a timeline
+	evicted   int // members that gave way in full sets
 
 	prefix []byte // rule and key within changelog keys
 	key    []byte // scratch
@@ -86,7 +87,7 @@ func (s *Scope) reset() {
 	clear(s.lookedSets)
 	s.lookedSets = s.lookedSets[:0]
 	clear(s.timelines)
-	s.timelines, s.alone = s.timelines[:0], 0
+	s.timelines, s.alone, s.evicted = s.timelines[:0], 0, 0
 }
 
 // Now gives the event's own time.

@@ -141,6 +141,7 @@ func (s *Scope) AddToStringSetEvicting(name, member string) (evicted string, ok 
 			return "", false
 		}
 		m.put(evicted, false)
+		s.evicted++
 	}
 	if !m.add(member) {
 		return "", false
@@ -148,6 +149,9 @@ func (s *Scope) AddToStringSetEvicting(name, member string) (evicted string, ok 
 	m.wrote()
 	return evicted, ok
 }
+
+// Evicted gives how many members have given way to others in this evaluation.
+func (s *Scope) Evicted() int { return s.evicted }
 
 // add puts one member in; false means that a bound was met and the scope has
 // failed.

@@ -226,10 +226,10 @@ func (l *loss) stops(ctx context.Context) error {
 	case <-late.C:
 		l.failed = append(l.failed, "records are gone, and it went on without a word")
 		_ = cmd.Process.Kill()
-		<-done
+		_ = <-done
 	case <-ctx.Done():
 		_ = cmd.Process.Kill()
-		<-done
+		_ = <-done
 	}
 	return ctx.Err()
 }

@@ -7,6 +7,6 @@ func (a *app) stateCommand() *cobra.Command {
 		Use:   "state",
 		Short: "Work on what the rules remember",
 	})
-	c.AddCommand(a.stateSeedCommand())
+	c.AddCommand(a.stateSeedCommand(), a.stateRewindCommand())
 	return c
 }

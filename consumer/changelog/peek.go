@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-
 	"trailhound/consumer/wire"
 	"trailhound/state"
 )

@@ -114,7 +114,7 @@ func (r *reader) order(s *step, text string, node *yaml.Node) {
 			s.order = append(s.order, s.times-1-i)
 		}
 	case shuffled && word == "shuffled" && err == nil:
-		s.order = rand.New(rand.NewPCG(n, 0)).Perm(s.times)
+		s.order = rand.New(rand.NewPCG(n, 0)).Perm(s.times) //nolint:gosec // an order, which is to be the same each time
 	default:
 		r.problem(node, "order is %q; it must be forward, backward, or shuffled and a number, such as: shuffled 1", text)
 	}
