@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -134,5 +135,47 @@ func TestDeadLettersRetryPartly(t *testing.T) {
 	}
 	if n := len(s.letters()); n != 6 {
 		t.Errorf("dead-letters list has %d after a retry; want all 6 still", n)
+	}
+}
+
+// An event that came to a dead letter has not been evaluated: sent again after the cause is mended it counts, and is no
+// duplicate of itself. The engine's own rejections, such as rule_panic, are tested in package rules.
+func TestDeadLettersRetryMended(t *testing.T) {
+	late, ahead := denials(5), denials(5)
+	late[4].at = late[4].at.Add(-48 * time.Hour)
+	for i := range ahead {
+		ahead[i].at = time.Now().Add(2 * time.Hour).Truncate(time.Second)
+	}
+	for _, c := range []struct {
+		reason        string
+		events        []deed
+		before, after string // the setting that is mended
+		letters       int    // before the retry
+		alerts        int    // after it
+	}{
+		{"too_far_ahead", ahead, "events.max_ahead=1h", "events.max_ahead=3h", 5, 1},
+		// What is too late stays so within the same limit; replay is the way.
+		{"too_late", late, "events.max_lateness=24h", "events.max_lateness=25h", 1, 0},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+			run := func(setting string, alerts, letters int) {
+				t.Helper()
+				p := s.call("run", "--set", setting, "--set", "leave_on_stop=true", "--set", "rules.access_denied.threshold=5")
+				s.drain()
+				code := p.end()
+				if got := s.letters(); code != exitDone || len(s.alerts()) != alerts || len(got) != letters || got[0].Reason != c.reason {
+					t.Errorf("run with %s = %d, alerts %d, dead letters %+v; want 0, %d alerts, %d letters: %s", setting, code, len(s.alerts()), got, alerts, letters, c.reason)
+				}
+			}
+			s.ingest(c.events)
+			run(c.before, 0, c.letters)
+			s.must("", "dead-letters", "retry")
+			letters := c.letters
+			if c.alerts == 0 {
+				letters *= 2
+			}
+			run(c.after, c.alerts, letters)
+		})
 	}
 }

@@ -254,7 +254,7 @@ func (s *site) hostileOutput() {
 		orderly(s.T, fmt.Sprint(args), stdout, forms...)
 		return stdout
 	}
-	show(alerts, `(?:MEDIUM  |HIGH    ) 2026-03-01T10:00:00Z  \S`, ` {9}(?:rule (?:access_denied|assume_role_unique_ip)(?:, |$)|event \d|evidence: \d+ events?, the last \d)`)
+	show(alerts, `(?:MEDIUM  |HIGH    ) 2026-03-01T10:00:00Z  \S`, ` {9}(?:rule (?:access_denied|assume_role_unique_ip)(?:, |$)|event \d|evidence: \d+ (?:other )?events?(?:, the last \d|$))`)
 	show(letters, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  [a-z_]+ +`+s.app.Inputs[0]+` partition 0 offset \d+(?: event \d+)?, \d+ bytes$`, ` {9}\S`)
 	for _, args := range [][]string{append(alerts, "--json"), append(letters, "--json")} {
 		text := show(args, `\{"`)
