@@ -164,7 +164,7 @@ func (c *checker) checkState(want *stateWant) {
 			return
 		}
 	}
-	have := map[state.ValueKind]map[string]state.Value{state.ValueCounter: {}, state.ValueSet: {}}
+	have := map[state.ValueKind]map[string]state.Value{state.ValueCounter: {}, state.ValueSet: {}, state.ValueTimeline: {}}
 	for v := range c.tx.Values(c.rule, key) {
 		if !v.Live(c.now) || v.Kind == state.ValueSuppression {
 			continue
@@ -188,16 +188,23 @@ func (c *checker) checkState(want *stateWant) {
 			c.failf("set %s of %s: got %s; want %s", w.name, short([]byte(key)), list(got), list(w.value))
 		}
 	}
+	for _, w := range want.timelines {
+		if got := have[state.ValueTimeline][w.name].Count; got != w.value {
+			c.failf("timeline %s of %s: got %s; want %d", w.name, short([]byte(key)), plural(int(got), "event"), w.value)
+		}
+	}
 	for _, w := range want.expires {
 		c.checkExpiry(key, w, have)
 	}
 }
 
-// checkExpiry looks at the counter of the name, or else at the set.
+// checkExpiry looks at the counter of the name, or else at the set, or the timeline.
 func (c *checker) checkExpiry(key string, want wanted[time.Duration], have map[state.ValueKind]map[string]state.Value) {
 	v, ok := have[state.ValueCounter][want.name]
-	if !ok {
-		v, ok = have[state.ValueSet][want.name]
+	for _, kind := range []state.ValueKind{state.ValueSet, state.ValueTimeline} {
+		if !ok {
+			v, ok = have[kind][want.name]
+		}
 	}
 	switch {
 	case !ok:

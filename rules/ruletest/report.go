@@ -137,6 +137,8 @@ func (c *checker) value(v *state.Value) string {
 		return fmt.Sprintf("counter %s = %d, %s from %s to %s, %s", v.Name, v.Count, plural(int(v.Counted), "event"), since(v.First), since(v.Newest), end)
 	case state.ValueSet:
 		return fmt.Sprintf("set %s = %s, %s, written at %s, %s", v.Name, list(c.tx.MembersOf(*v, shownMembers)), plural(int(v.Count), "member"), since(v.Newest), end)
+	case state.ValueTimeline:
+		return fmt.Sprintf("timeline %s = %s from %s to %s, %s", v.Name, plural(int(v.Count), "event"), since(v.First), since(v.Newest), end)
 	}
 	return fmt.Sprintf("suppression until %s, %d held back, %s", since(v.Newest), v.Count, end)
 }

@@ -39,10 +39,11 @@ type step struct {
 
 // stateWant is what a key must have after the step.
 type stateWant struct {
-	key      string // "": that of the latest event which had one
-	counters []wanted[int64]
-	sets     []wanted[[]string]
-	expires  []wanted[time.Duration]
+	key       string // "": that of the latest event which had one
+	counters  []wanted[int64]
+	timelines []wanted[int64] // how many events are in them
+	sets      []wanted[[]string]
+	expires   []wanted[time.Duration]
 }
 
 type wanted[T any] struct {

@@ -114,10 +114,11 @@ func (r *reader) alerts(s *step, text *stepText) {
 }
 
 type stateText struct {
-	Key     string     `param:"key"`
-	Counter *yaml.Node `param:"counter"`
-	Set     *yaml.Node `param:"set"`
-	Expires *yaml.Node `param:"expires"`
+	Key      string     `param:"key"`
+	Counter  *yaml.Node `param:"counter"`
+	Set      *yaml.Node `param:"set"`
+	Timeline *yaml.Node `param:"timeline"`
+	Expires  *yaml.Node `param:"expires"`
 }
 
 // states reads what one key must have, or a list of that.
@@ -135,13 +136,8 @@ func (r *reader) states(s *step, n *yaml.Node) {
 			continue
 		}
 		want := stateWant{key: text.Key}
-		for _, m := range r.named(text.Counter, "counter") {
-			n, err := strconv.ParseInt(m.value.Value, 10, 64)
-			if err != nil {
-				r.problem(m.value, "counter %s: %q is not a whole number", m.name, m.value.Value)
-			}
-			want.counters = append(want.counters, wanted[int64]{m.name, n})
-		}
+		want.counters = r.numbers(text.Counter, "counter")
+		want.timelines = r.numbers(text.Timeline, "timeline")
 		for _, m := range r.named(text.Set, "set") {
 			want.sets = append(want.sets, wanted[[]string]{m.name, r.members(m.name, m.value)})
 		}
@@ -150,6 +146,18 @@ func (r *reader) states(s *step, n *yaml.Node) {
 		}
 		s.states = append(s.states, want)
 	}
+}
+
+// numbers reads a mapping from names to whole numbers.
+func (r *reader) numbers(n *yaml.Node, what string) (list []wanted[int64]) {
+	for _, m := range r.named(n, what) {
+		n, err := strconv.ParseInt(m.value.Value, 10, 64)
+		if err != nil {
+			r.problem(m.value, "%s %s: %q is not a whole number", what, m.name, m.value.Value)
+		}
+		list = append(list, wanted[int64]{m.name, n})
+	}
+	return list
 }
 
 // span reads a span of time as the configuration has them.
