@@ -264,7 +264,7 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 	had := len(newest)
 	newest = s.appendSets(newest)
 	for _, l := range s.timelines {
-		newest = l.evidence(newest)
+		newest = l.appendEvidence(newest)
 	}
 	total = addSaturating(total, int64(len(newest)-had))
 	if s.failed() {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -119,6 +120,8 @@ func (c *checker) record(r Change) error {
 		c.alive[k.set] = -1
 	case kindEvidence:
 		c.blocks[k.set]++
+	case kindTimelineBlock:
+		return c.timelineBlock(k)
 	}
 	return nil
 }
@@ -160,9 +163,12 @@ func (c *checker) indexed(k parts, r Change, at int64) error {
 		if err := c.window(k, &v, deadline); err != nil {
 			return err
 		}
-	case kindTimeline, kindTimelineBlock:
+	case kindTimeline:
 		v, _ := decodeTimeline(r.Value)
 		deadline = v.deadline(c.h.store.lifetime)
+		if err := c.timeline(k, &v); err != nil {
+			return err
+		}
 	case kindSuppression:
 		v, _ := decodeSuppression(r.Value)
 		deadline = v.deadline(c.h.store.lifetime)
@@ -197,6 +203,33 @@ func (c *checker) window(k parts, v *counter, deadline int64) error {
 	}
 	if own.exists && own.first <= v.first || own.older.until < deadline || own.older.ttl < stretch(v.first, deadline) {
 		return fmt.Errorf("the counter's own key starts at %s and leads to windows of %d until %s", instant(own.first), own.older.ttl, instant(own.older.until))
+	}
+	return nil
+}
+
+// timeline checks that the blocks of a directory are there, as it says.
+func (c *checker) timeline(k parts, l *timeline) error {
+	k.kind = kindTimelineBlock
+	for i, extent := range l.blocks {
+		k.set = extent.number
+		entries, err := decodeTimelineBlock(c.keys[string(k.append(nil))])
+		if err != nil || extentOf(extent.number, entries) != extent {
+			return fmt.Errorf("block %d is not as the directory says, %+v (%v)", i, extent, err)
+		}
+		if i > 0 && l.blocks[i-1].count+extent.count <= timelineBlock/2 {
+			return fmt.Errorf("blocks %d and %d of %d have %d and %d entries", i-1, i, len(l.blocks), l.blocks[i-1].count, extent.count)
+		}
+	}
+	return nil
+}
+
+// timelineBlock checks that a directory has the block.
+func (c *checker) timelineBlock(k parts) error {
+	number := k.set
+	k.kind = kindTimeline
+	l, err := decodeTimeline(c.keys[string(k.append(nil))])
+	if err != nil || !slices.ContainsFunc(l.blocks, func(b blockExtent) bool { return b.number == number }) {
+		return fmt.Errorf("a block of a timeline that does not have it (%v)", err)
 	}
 	return nil
 }

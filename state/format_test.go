@@ -46,7 +46,9 @@ func meaningOfKey(k *parts) string {
 		return fmt.Sprintf("%c %s/%s/%s", k.kind, k.rule, k.key, k.name)
 	case kindEvidence:
 		return fmt.Sprintf("%c window %d slot %d", k.kind, k.set, k.slot)
-	case kindWindow, kindTimelineBlock:
+	case kindTimelineBlock:
+		return fmt.Sprintf("%c %s/%s/%s block %d", k.kind, k.rule, k.key, k.name, k.set)
+	case kindWindow:
 		return fmt.Sprintf("%c %s/%s/%s from %s", k.kind, k.rule, k.key, k.name, when(k.first))
 	case kindSuppression:
 		return fmt.Sprintf("%c %s/%s %x", k.kind, k.rule, k.key, k.hash)
@@ -79,13 +81,16 @@ func meaningOf(k *parts, value []byte) (string, error) {
 	case kindSet:
 		m, err := decodeSet(value)
 		return fmt.Sprintf("set %d of %d, %s", m.number, m.count, meaningOfLife(&m.life)), err
-	case kindTimeline, kindTimelineBlock:
+	case kindTimeline:
 		l, err := decodeTimeline(value)
-		out := fmt.Sprintf("%d, reach %d until %s span %d, %s", l.count, l.reach, when(l.until), l.span, meaningOfLife(&l.life))
-		for _, e := range l.entries {
-			out += fmt.Sprintf(", %q %s %s", e.Label, e.ID, when(nanos(e.Time)))
+		out := fmt.Sprintf("reach %s, %s", time.Duration(l.reach), meaningOfLife(&l.life))
+		for _, b := range l.blocks {
+			out += fmt.Sprintf(", block %d of %d from %s to %s", b.number, b.count, when(b.first), when(b.last))
 		}
-		return out, err
+		return out + meaningOfEntries(l.head), err
+	case kindTimelineBlock:
+		entries, err := decodeTimelineBlock(value)
+		return fmt.Sprint(len(entries), meaningOfEntries(entries)), err
 	case kindSuppression:
 		u, err := decodeSuppression(value)
 		return fmt.Sprintf("held %d, %s", u.held, meaningOfLife(&u.life)), err
@@ -138,6 +143,13 @@ func meaningOfBlock(block []byte, n int) (string, error) {
 		out = append(out, fmt.Sprintf("%s@%s %s/%d/%d/%d", r.ID, when(nanos(r.Time)), r.Source.Topic, r.Source.Partition, r.Source.Offset, r.Source.Index))
 	}
 	return strings.Join(out, " "), err
+}
+
+func meaningOfEntries(entries []Entry) (out string) {
+	for _, e := range entries {
+		out += fmt.Sprintf(", %q %s@%s %s/%d/%d/%d", e.Label, e.ID, when(nanos(e.Time)), e.Source.Topic, e.Source.Partition, e.Source.Offset, e.Source.Index)
+	}
+	return out
 }
 
 func when(n int64) string {

@@ -24,9 +24,12 @@ func reencode(k *parts, value []byte) ([]byte, error) {
 	case kindSet:
 		m, err := decodeSet(value)
 		return m.append(nil), err
-	case kindTimeline, kindTimelineBlock:
+	case kindTimeline:
 		l, err := decodeTimeline(value)
 		return l.append(nil), err
+	case kindTimelineBlock:
+		entries, err := decodeTimelineBlock(value)
+		return appendEntries([]byte{formatVersion}, entries), err
 	case kindSuppression:
 		u, err := decodeSuppression(value)
 		return u.append(nil), err
@@ -142,9 +145,10 @@ func exampleChanges() []Change {
 	p := position{work: 9, stream: 1e9, next: 4, fingerprint: []byte("f")}
 	idle := source{last: sourcePosition{epoch: 3, offset: -1, index: 7}, newest: 5e9, idle: true}
 	when := func(r Ref, at int64) Ref { r.Time = instant(at); return r }
-	line := timeline{life: own, reach: 3e9, until: 1e9, span: 5e8, count: 9, entries: []Entry{{"", when(other, 2e9)}, {"label", when(ref, 2e9+1)}}}
-	plain := timeline{life: unlimited, until: noTime, entries: []Entry{{"", when(ref, 2e9)}}}
-	spent := timeline{life: own, reach: 3e9, until: 2e9}
+	entries := []Entry{{"", when(other, 2e9)}, {"label", when(ref, 2e9+1)}}
+	line := timeline{life: life{newest: 3e9, expiry: 6e9, filed: 5e9}, reach: 3e9, blocks: []blockExtent{{4, 128, 1e9, 1e9 + 1}, {7, 2, 2e9, 2e9}}, head: entries}
+	plain := timeline{life: unlimited, head: []Entry{{"", when(ref, 2e9)}}}
+	spent := timeline{life: own, reach: 3e9, blocks: []blockExtent{{0, 1, 1e9, 1e9}}}
 	var changes []Change
 	for _, v := range []struct {
 		kind  byte
@@ -152,7 +156,7 @@ func exampleChanges() []Change {
 	}{
 		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindCounter, beside.append(nil)}, {kindCounter, vacant.append(nil)}, {kindWindow, c.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
 		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, append([]byte{1}, head...)}, {kindMember, append([]byte{1}, appendRef(nil, &ref, nanos(ref.Time))...)},
-		{kindTimeline, line.append(nil)}, {kindTimeline, spent.append(nil)}, {kindTimelineBlock, plain.append(nil)},
+		{kindTimeline, line.append(nil)}, {kindTimeline, spent.append(nil)}, {kindTimeline, plain.append(nil)}, {kindTimelineBlock, appendEntries([]byte{formatVersion}, entries)},
 		{kindMeta, []byte("\x01value")}, {kindSource, idle.append(nil)}, {kindPosition, p.append(nil)},
 		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
 	} {

@@ -25,8 +25,8 @@ type Value struct {
 	Rule, Key string
 	Name      string    // "" for a suppression: of its dedup string only a hash is kept
 	Count     int64     // the count, the number of members or entries, or of alerts held back
-	Counted   int64     // events of a counter's window
-	First     time.Time // the first event of a counter's window; zero for the other kinds
+	Counted   int64     // events of a counter's window, entries of a timeline
+	First     time.Time // the first event of a counter's window, or of a timeline; zero for the other kinds
 	Newest    time.Time // event time of the newest write; of a suppression, the end of its span
 	Expiry    time.Time // the event time from which on the value is absent
 	OwnExpiry bool      // SetKeyExpiration gave it; else it is the lifetime after Newest
@@ -136,16 +136,14 @@ func (t *Tx) valueAt(changelogKey string, onDisk []byte) (v Value, ok bool, err 
 		}
 		v.Kind, v.Count, v.number, l, ok = ValueSet, m.count, m.number, m.life, m.exists
 	case kindTimeline:
-		var h timeline
+		var line timeline
 		if e := t.timelines[changelogKey]; e != nil {
-			h = e.now
-		} else if h, err = decodeTimeline(onDisk); err != nil {
+			line = e.now
+		} else if line, err = decodeTimeline(onDisk); err != nil {
 			return Value{}, false, err
 		}
-		v.Kind, v.Count, v.Counted, l, ok = ValueTimeline, h.count, h.count, h.life, h.exists
-		if len(h.entries) > 0 {
-			v.First = h.entries[0].Time
-		}
+		n := int64(line.count())
+		v.Kind, v.Count, v.Counted, v.First, l, ok = ValueTimeline, n, n, instant(line.first()), line.life, line.exists
 	case kindSuppression:
 		var u suppression
 		if e := t.suppressions[changelogKey]; e != nil {

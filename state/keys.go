@@ -19,7 +19,7 @@ const (
 	kindPage          = 'r' // number, instant: a page of events that were evaluated
 	kindSet           = 's' // rule, key, name: a set without its members
 	kindSuppression   = 'u' // rule, key, hash of the dedup string
-	kindTimelineBlock = 'b' // rule, key, name, instant: older entries of a timeline
+	kindTimelineBlock = 'b' // rule, key, name, number: a block of older entries of a timeline
 	kindTimeline      = 't' // rule, key, name: a timeline with its newest entries
 	kindWindow        = 'w' // rule, key, name, instant: an older window of a counter
 
@@ -46,8 +46,8 @@ type parts struct {
 	kind            byte
 	rule, key, name []byte // meta: name alone
 	slot            byte
-	first           int64  // of a window, or a block of a timeline
-	set             uint64 // of a set, or of a window's blocks of evidence
+	first           int64  // of a window
+	set             uint64 // of a set, of a window's blocks of evidence, or of a block of a timeline
 	member          []byte
 	hash            [16]byte // of kindSource: the topic's id
 	partition       int32
@@ -61,16 +61,16 @@ func parseKey(key []byte) (parts, error) {
 	p := parts{kind: r.byte()}
 	switch p.kind {
 	case kindClaim, kindPosition:
-	case kindCounter, kindSet:
+	case kindCounter, kindSet, kindTimeline:
 		p.rule, p.key, p.name = r.part(), r.part(), r.part()
 	case kindEvidence:
 		p.set, p.slot = r.fixed64(), r.byte()
 		if p.slot >= evidenceSlots {
 			r.fail()
 		}
-	case kindTimeline:
-		p.rule, p.key, p.name = r.part(), r.part(), r.part()
-	case kindWindow, kindTimelineBlock:
+	case kindTimelineBlock:
+		p.rule, p.key, p.name, p.set = r.part(), r.part(), r.part(), r.fixed64()
+	case kindWindow:
 		p.rule, p.key, p.name, p.first = r.part(), r.part(), r.part(), r.instant()
 	case kindSuppression:
 		p.rule, p.key, p.hash = r.part(), r.part(), r.hash()
@@ -96,13 +96,13 @@ func parseKey(key []byte) (parts, error) {
 func (p *parts) append(dst []byte) []byte {
 	dst = append(dst, p.kind)
 	switch p.kind {
-	case kindCounter, kindSet:
+	case kindCounter, kindSet, kindTimeline:
 		return appendNamed(dst, p.rule, p.key, p.name)
 	case kindEvidence:
 		return append(binary.BigEndian.AppendUint64(dst, p.set), p.slot)
-	case kindTimeline:
-		return appendNamed(dst, p.rule, p.key, p.name)
-	case kindWindow, kindTimelineBlock:
+	case kindTimelineBlock:
+		return binary.BigEndian.AppendUint64(appendNamed(dst, p.rule, p.key, p.name), p.set)
+	case kindWindow:
 		return appendInstant(appendNamed(dst, p.rule, p.key, p.name), p.first)
 	case kindSuppression:
 		return append(appendPart(appendPart(dst, p.rule), p.key), p.hash[:]...)
@@ -151,10 +151,9 @@ func appendBlockKey(dst []byte, number uint64, slot int) []byte {
 	return append(dst, byte(slot))
 }
 
-// appendTimelineKey gives the key of the block of a timeline whose first entry was, when it
-// was made, of this instant.
-func appendTimelineKey(dst []byte, head string, first int64) []byte {
-	return appendInstant(append(append(dst, kindTimelineBlock), head[1:]...), first)
+// appendTimelineBlockKey gives the key of a block of the timeline with this key.
+func appendTimelineBlockKey(dst []byte, timeline string, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(append(dst, kindTimelineBlock), timeline[1:]...), number)
 }
 
 // appendWindowKey gives the key of the older window that starts at first, of

@@ -181,9 +181,12 @@ func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 	case kindWindow:
 		c, err := decodeWindow(value)
 		return c.filed, true, err
-	case kindTimeline, kindTimelineBlock:
+	case kindTimeline:
 		l, err := decodeTimeline(value)
 		return l.filed, true, err
+	case kindTimelineBlock:
+		_, err := decodeTimelineBlock(value)
+		return 0, false, err
 	case kindSet:
 		m, err := decodeSet(value)
 		return m.filed, true, err

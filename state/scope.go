@@ -54,9 +54,10 @@ type Scope struct {
 
 	lookedSets []*scopeSet // the same of sets
 
-	timelines []*scopeTimeline
-	alone     int // events that were too late for a timeline
-	evicted   int // members that gave way in full sets
+	timelines    []*scopeTimeline
+	timelinePool pool[scopeTimeline]
+	alone        int // events that were too late for a timeline
+	evicted      int // members that gave way in full sets
 
 	prefix []byte // rule and key within changelog keys
 	key    []byte // scratch
@@ -86,7 +87,7 @@ func (s *Scope) reset() {
 	s.keptPool.reset()
 	clear(s.lookedSets)
 	s.lookedSets = s.lookedSets[:0]
-	clear(s.timelines)
+	s.timelinePool.reset()
 	s.timelines, s.alone, s.evicted = s.timelines[:0], 0, 0
 }
 
@@ -148,7 +149,10 @@ func (s *Scope) commit() {
 		}
 	}
 	for _, l := range s.timelines {
-		l.commit()
+		if l.dirty {
+			l.entry.take(l)
+			s.tx.measureTimeline(l.entry)
+		}
 	}
 	for i := range s.suppressions {
 		if u := &s.suppressions[i]; u.dirty {

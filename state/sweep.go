@@ -119,7 +119,7 @@ func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
 			e.remove()
 			t.measureSet(e)
 		}
-	case kindTimeline, kindTimelineBlock:
+	case kindTimeline:
 		e := t.timelineAt(key)
 		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
 			e.remove()

@@ -8,58 +8,96 @@ import (
 	"time"
 )
 
-// Entry is one event of a timeline.
+// Entry is one event of a timeline, as [Scope.Within] gives it. Its Time is that of
+// the event.
 type Entry struct {
 	Label string
 	Ref
 }
 
-// A timeline is kept in parts, each a record of its own: the head has the newest entries,
-// blocks have older ones. An evaluation reads and writes the parts that are near its event.
+// A timeline keeps its newest entries in its own value. Older ones are in blocks of
+// their own, of which the value has a directory: an evaluation reads and writes the
+// value, which mostly is all, and the blocks that are near its event. Blocks do not
+// overlap, and no entry of the value is older than the last one of a block.
 const (
-	timelineHead  = 64 // entries of the head, from which on half of them move to a block
-	timelineBlock = 128
+	timelineHead  = 64  // entries in the value; with one more, the older half moves to a block
+	timelineBlock = 128 // entries in a block; one more splits it
 )
 
-// timeline is one part. The fields from reach on are those of a head.
+// timeline is the value of a timeline.
 type timeline struct {
 	exists bool
 	life
-	entries []Entry // by time, then source; not changed in place
+	reach  int64         // longest span that Within was asked for, in nanoseconds; 0: not asked yet
+	blocks []blockExtent // oldest first
+	head   []Entry       // the newest entries, in the order of compareEntries
+}
 
-	reach int64 // longest span that was asked for, in nanoseconds
-	until int64 // no entry of a block is later; noTime: there are no blocks
-	span  int64 // from the first to the last entry of any block, at most, in nanoseconds
-	count int64 // of all entries, at most
+// blockExtent is what a timeline's directory tells of a block.
+type blockExtent struct {
+	number      uint64 // names it within the timeline
+	count       int
+	first, last int64 // instants of its entries
+}
+
+func extentOf(number uint64, entries []Entry) blockExtent {
+	return blockExtent{number, len(entries), nanos(entries[0].Time), nanos(entries[len(entries)-1].Time)}
+}
+
+// compareEntries orders entries by time, then by source.
+func compareEntries(a, b Entry) int {
+	return cmp.Or(compareRefs(a.Ref, b.Ref), strings.Compare(a.ID, b.ID), strings.Compare(a.Label, b.Label))
+}
+
+// same tells whether two entries are of one event, under one label.
+func (e *Entry) same(o *Entry) bool {
+	if e.Label != o.Label || e.ID != o.ID {
+		return false
+	}
+	return e.ID != "" || compareRefs(e.Ref, o.Ref) == 0
+}
+
+// count is the number of entries.
+func (l *timeline) count() int {
+	n := len(l.head)
+	for i := range l.blocks {
+		n += l.blocks[i].count
+	}
+	return n
+}
+
+// first is the instant of the oldest entry; noTime: there is none.
+func (l *timeline) first() int64 {
+	switch {
+	case len(l.blocks) > 0:
+		return l.blocks[0].first
+	case len(l.head) > 0:
+		return nanos(l.head[0].Time)
+	}
+	return noTime
+}
+
+// settle makes the timeline's life follow what it holds.
+func (l *timeline) settle() {
+	if l.exists = len(l.head)+len(l.blocks) > 0; !l.exists {
+		return
+	}
+	l.expiry = noTime
+	if l.reach > 0 {
+		l.expiry = after(l.newest, time.Duration(l.reach))
+	}
 }
 
 func (l *timeline) append(dst []byte) []byte {
 	dst = l.life.append(append(dst, formatVersion))
 	dst = binary.AppendUvarint(dst, uint64(l.reach))
-	dst = binary.AppendUvarint(dst, uint64(l.count))
-	if l.until == noTime {
-		dst = append(dst, 0)
-	} else {
-		dst = binary.AppendUvarint(appendTime(append(dst, 1), l.until), uint64(l.span))
+	dst = binary.AppendUvarint(dst, uint64(len(l.blocks)))
+	for _, b := range l.blocks {
+		dst = binary.AppendUvarint(dst, b.number)
+		dst = binary.AppendUvarint(dst, uint64(b.count))
+		dst = appendTime(appendTime(dst, b.first), b.last)
 	}
-	var refs []byte
-	labelled := byte(0)
-	for i := range l.entries {
-		e := &l.entries[i]
-		refs = appendRef(refs, &e.Ref, nanos(e.Time))
-		if e.Label != "" {
-			labelled = 1
-		}
-	}
-	dst = binary.AppendUvarint(dst, uint64(len(l.entries)))
-	dst = appendPart(dst, refs)
-	if dst = append(dst, labelled); labelled == 0 {
-		return dst
-	}
-	for i := range l.entries {
-		dst = appendPart(dst, l.entries[i].Label)
-	}
-	return dst
+	return appendEntries(dst, l.head)
 }
 
 func decodeTimeline(value []byte) (timeline, error) {
@@ -67,132 +105,249 @@ func decodeTimeline(value []byte) (timeline, error) {
 	if err != nil {
 		return timeline{}, err
 	}
-	l := timeline{exists: true, life: r.life(), reach: r.nonNegative(), count: r.nonNegative(), until: noTime}
+	l := timeline{exists: true, life: r.life(), reach: int64(r.uvarint())}
+	last := int64(noTime)
+	for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		b := blockExtent{number: r.uvarint()}
+		count := r.uvarint()
+		if b.first, b.last = r.time(), r.time(); count == 0 || count > timelineBlock || b.first == noTime || b.first < last || b.last < b.first {
+			r.fail()
+		}
+		b.count, last = int(count), b.last
+		l.blocks = append(l.blocks, b)
+	}
+	l.head = r.entries()
+	if n := len(l.head); n > 0 {
+		if nanos(l.head[0].Time) < last {
+			r.fail()
+		}
+		last = nanos(l.head[n-1].Time)
+	}
+	if l.reach < 0 || last == noTime || l.newest < last {
+		r.fail()
+	}
+	if err := r.close(); err != nil {
+		return timeline{}, err
+	}
+	return l, nil
+}
+
+// decodeTimelineBlock reads the entries of a block.
+func decodeTimelineBlock(value []byte) ([]Entry, error) {
+	r, err := open(value)
+	if err != nil {
+		return nil, err
+	}
+	entries := r.entries()
+	if len(entries) == 0 {
+		r.fail()
+	}
+	if err := r.close(); err != nil {
+		return nil, err
+	}
+	return entries, nil
+}
+
+// appendEntries writes how many entries there are, their events as a block of evidence
+// has them, and, if any has a label, the labels.
+func appendEntries(dst []byte, entries []Entry) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(entries)))
+	if len(entries) == 0 {
+		return dst
+	}
+	block, labelled := dst[len(dst):], byte(0)
+	for i := range entries {
+		e := &entries[i]
+		block = appendRef(block, &e.Ref, nanos(e.Time))
+		if e.Label != "" {
+			labelled = 1
+		}
+	}
+	if dst = append(append(dst, block...), labelled); labelled == 0 {
+		return dst
+	}
+	for i := range entries {
+		dst = appendPart(dst, entries[i].Label)
+	}
+	return dst
+}
+
+// entries reads what appendEntries has written: at most as many as a block has.
+func (r *reader) entries() []Entry {
+	n := r.uvarint()
+	if n > timelineBlock {
+		r.fail()
+	}
+	if n == 0 || r.bad {
+		return nil
+	}
+	entries := r.events(int(n))
 	switch r.byte() {
 	case 0:
 	case 1:
-		l.until, l.span = r.time(), r.nonNegative()
+		some := false
+		for i := range entries {
+			entries[i].Label = string(r.part())
+			some = some || entries[i].Label != ""
+		}
+		if !some {
+			r.fail()
+		}
 	default:
 		r.fail()
 	}
-	n, refs := r.uvarint(), r.part()
-	if n > uint64(len(refs)) { // each takes some bytes
+	if !r.bad && !slices.IsSortedFunc(entries, compareEntries) {
 		r.fail()
 	}
-	if r.bad {
-		return timeline{}, ErrDamaged
-	}
-	if n > 0 {
-		if err := checkBlock(refs, int(n)); err != nil {
-			return timeline{}, err
+	return entries
+}
+
+// events reads n events of a block. Their ids share one string: they are many, and
+// an evaluation mostly looks at none of them.
+func (r *reader) events(n int) []Entry {
+	topic := r.part()
+	name, entries := string(topic), make([]Entry, n)
+	var ends [timelineBlock]int
+	ids := make([]byte, 0, n*36)
+	for i := range n {
+		b := r.ref(topic)
+		if r.bad {
+			return nil
 		}
-		all, err := appendRefs(nil, refs, int(n))
-		if err != nil {
-			return timeline{}, err
+		if b.packed {
+			ids = append(ids, unpackUUID(b.id)...)
+		} else {
+			ids = append(ids, b.id...)
 		}
-		l.entries = make([]Entry, n)
-		for i := range all {
-			l.entries[i].Ref = all[i]
+		ends[i] = len(ids)
+		e := &entries[i]
+		e.Time, e.Source = instant(b.at), Source{Topic: name, Partition: b.partition, Offset: b.offset, Index: b.index}
+		if string(b.topic) != name {
+			e.Source.Topic = string(b.topic)
 		}
-	} else if len(refs) > 0 || l.until == noTime {
-		r.fail()
 	}
-	l.readLabels(&r)
-	if !slices.IsSortedFunc(l.entries, compareEntries) {
-		r.fail()
+	all, start := string(ids), 0
+	for i := range entries {
+		entries[i].ID, start = all[start:ends[i]], ends[i]
 	}
-	return l, r.close()
+	return entries
 }
 
-func (l *timeline) readLabels(r *reader) {
-	switch r.byte() {
-	case 0:
-		return
-	case 1:
-	default:
-		r.fail()
-	}
-	some := false
-	for i := range l.entries {
-		l.entries[i].Label = string(r.part())
-		some = some || l.entries[i].Label != ""
-	}
-	if !some {
-		r.fail()
-	}
-}
-
-func (r *reader) nonNegative() int64 {
-	v := r.uvarint()
-	if int64(v) < 0 {
-		r.fail()
-		return 0
-	}
-	return int64(v)
-}
-
-func compareEntries(a, b Entry) int {
-	return cmp.Or(compareRefs(a.Ref, b.Ref), strings.Compare(a.Label, b.Label))
-}
-
-// settle makes the life of a part follow its entries: it is absent once no event in reach
-// of the newest of them can come.
-func (l *timeline) settle(reach int64) {
-	at := l.until
-	if n := len(l.entries); n > 0 {
-		at = max(at, nanos(l.entries[n-1].Time))
-	}
-	if l.exists = at != noTime; !l.exists {
-		return
-	}
-	l.newest, l.expiry = at, noTime
-	if reach > 0 {
-		l.expiry = after(at, time.Duration(reach))
-	}
-}
-
-// timelineEntry is a part in a Tx.
+// timelineEntry is a timeline in a Tx: as it is on disk, and as it is now.
 type timelineEntry struct {
 	entry
-	now timeline
+	onDisk []uint64 // numbers of the blocks there
+	now    timeline
+	blocks map[uint64]timelineBlockEntry // that were read or written
 }
 
-// timelineAt gives the part of this changelog key.
+// timelineBlockEntry is a block in a Tx. Its entries are not changed in place.
+type timelineBlockEntry struct {
+	entries []Entry
+	dirty   bool
+}
+
+// timelineAt gives the timeline of this changelog key.
 func (t *Tx) timelineAt(key []byte) *timelineEntry {
 	if e, ok := t.timelines[string(key)]; ok {
 		return e
 	}
-	e := &timelineEntry{entry: entry{key: string(key)}, now: timeline{until: noTime}}
+	e := &timelineEntry{entry: entry{key: string(key)}, blocks: map[uint64]timelineBlockEntry{}}
 	if value, ok := t.get(key); ok {
 		l, err := decodeTimeline(value)
 		t.damaged(key, err)
-		if err == nil {
-			e.now = l
-		}
+		e.now = l
 		e.file = filing{exists: true, at: l.filed}
+		for _, b := range l.blocks {
+			e.onDisk = append(e.onDisk, b.number)
+		}
 	}
 	t.timelines[e.key] = e
 	return e
 }
 
-func (e *timelineEntry) remove() { e.now, e.dirty = timeline{until: noTime}, true }
+// timelineBlockAt gives the entries of a block, nil when the Tx has failed.
+func (t *Tx) timelineBlockAt(e *timelineEntry, extent blockExtent) []Entry {
+	if b, ok := e.blocks[extent.number]; ok {
+		return b.entries
+	}
+	t.key = appendTimelineBlockKey(t.key[:0], e.key, extent.number)
+	value, ok := t.get(t.key)
+	if t.err != nil {
+		return nil
+	}
+	var entries []Entry
+	err := ErrDamaged // a block that the directory names is there
+	if ok {
+		entries, err = decodeTimelineBlock(value)
+	}
+	if err == nil && extentOf(extent.number, entries) != extent {
+		err = ErrDamaged
+	}
+	if err != nil {
+		t.damaged(t.key, err)
+		return nil
+	}
+	e.blocks[extent.number] = timelineBlockEntry{entries: entries}
+	return entries
+}
+
+// remove makes the timeline absent.
+func (e *timelineEntry) remove() {
+	clear(e.blocks)
+	e.now, e.dirty = timeline{}, true
+}
+
+// has tells whether a block is part of the timeline as it is now.
+func (e *timelineEntry) has(number uint64) bool {
+	return slices.ContainsFunc(e.now.blocks, func(b blockExtent) bool { return b.number == number })
+}
 
 func (t *Tx) buildTimeline(e *timelineEntry) {
-	switch {
-	case !e.dirty:
-	case !e.now.exists:
-		t.drop(&e.entry)
-	default:
-		t.file(&e.entry, &e.now.life)
-		t.value = e.now.append(t.value[:0])
-		t.put(t.named(e.key), t.value)
+	if !e.dirty {
+		return
 	}
+	for _, number := range e.onDisk {
+		if !e.has(number) {
+			t.key = appendTimelineBlockKey(t.key[:0], e.key, number)
+			t.remove(t.key)
+		}
+	}
+	for _, extent := range e.now.blocks {
+		if b := e.blocks[extent.number]; b.dirty {
+			t.key = appendTimelineBlockKey(t.key[:0], e.key, extent.number)
+			t.value = appendEntries(append(t.value[:0], formatVersion), b.entries)
+			t.put(t.key, t.value)
+		}
+	}
+	if !e.now.exists {
+		t.drop(&e.entry)
+		return
+	}
+	t.file(&e.entry, &e.now.life)
+	t.value = e.now.append(t.value[:0])
+	t.put(t.named(e.key), t.value)
 }
 
 func (t *Tx) measureTimeline(e *timelineEntry) {
-	size := len(e.key) + valueOverhead
-	for i := range e.now.entries {
-		size += 40 + len(e.now.entries[i].Label)
+	n, size := 1, len(e.key)+valueOverhead+20*len(e.now.blocks)+sizeOf(e.now.head)
+	for _, extent := range e.now.blocks {
+		if b := e.blocks[extent.number]; b.dirty {
+			n++
+			size += len(e.key) + sizeOf(b.entries)
+		}
 	}
-	t.measure(&e.entry, 1, size)
+	t.measure(&e.entry, n, size)
+}
+
+// sizeOf is about what entries take in a record.
+func sizeOf(entries []Entry) (size int) {
+	const entrySize = 32
+	for i := range entries {
+		size += entrySize + len(entries[i].Label)
+		if n := len(entries[i].ID); n != 36 {
+			size += n
+		}
+	}
+	return size
 }

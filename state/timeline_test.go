@@ -8,138 +8,9 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"pgregory.net/rapid"
 
 	"trailhound/state"
 )
-
-// timelineModel is a timeline as a plain list.
-type timelineModel []state.Entry
-
-func (m timelineModel) within(at time.Time, d time.Duration) (out []string) {
-	var near []state.Entry
-	for _, e := range m {
-		if !e.Time.Before(at.Add(-d)) && !e.Time.After(at.Add(d)) {
-			near = append(near, e)
-		}
-	}
-	return sortedEntries(near)
-}
-
-func sortedEntries(entries []state.Entry) (out []string) {
-	for _, e := range entries {
-		out = append(out, fmt.Sprintf("%s %s %d %s", e.Time.UTC().Format(time.RFC3339Nano), e.ID, e.Source.Offset, e.Label))
-	}
-	slices.Sort(out)
-	return out
-}
-
-// A timeline answers as a plain list would, in whatever order its events come, however many
-// they are, over commits, dropped evaluations, sweeps and restores.
-func TestTimelineModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem(), MaxLateness: 1000 * time.Hour})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer store.Close()
-		h, err := store.Shard(0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		copies, err := store.Shard(1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		models := map[string]timelineModel{}
-		tx := h.Begin()
-		changelog := int64(0)
-		apply := func() {
-			var log []state.Change
-			for c := range tx.Changes() {
-				log = append(log, state.Change{Key: slices.Clone(c.Key), Value: slices.Clone(c.Value)})
-			}
-			changelog++
-			if err := tx.Apply(changelog); err != nil {
-				t.Fatal(err)
-			}
-			err := copies.Load(changelog, func(yield func(key, value []byte) bool) error {
-				for _, c := range log {
-					yield(c.Key, c.Value)
-				}
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, shard := range []*state.Shard{h, copies} {
-				if err := state.Check(shard); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		spread := rapid.SampledFrom([]int{3, 60, 5000}).Draw(t, "spread")
-		for n := range rapid.IntRange(1, 400).Draw(t, "events") {
-			at := ref(rapid.IntRange(0, spread).Draw(t, "minute"))
-			at.ID = fmt.Sprint("e", n)
-			if rapid.IntRange(0, 9).Draw(t, "again") == 0 && n > 0 {
-				at.ID = fmt.Sprint("e", n-1)
-			}
-			at.Source.Offset = int64(n)
-			key := rapid.SampledFrom([]string{"a", "a", "a", "b"}).Draw(t, "key")
-			label := rapid.SampledFrom([]string{"", "x"}).Draw(t, "label")
-			d := time.Duration(rapid.IntRange(0, 90).Draw(t, "reach")) * time.Minute
-			model := slices.Clone(models[key])
-			tx.Observe(state.Source{}, at.Time)
-			s := tx.Scope("r", key, at)
-			same := func(e state.Entry) bool { return e.ID == at.ID && e.Label == label }
-			if twice := slices.ContainsFunc(model, same); twice {
-				continue // which copy is near depends on the parts; the engine drops such events
-			}
-			s.Observe("n", label)
-			model = append(model, state.Entry{Label: label, Ref: at})
-			got := s.Within("n", d)
-			if !slices.IsSortedFunc(got, func(a, b state.Entry) int { return a.Time.Compare(b.Time) }) {
-				t.Fatalf("Within() = %v; want it in the order of time", got)
-			}
-			if g, w := sortedEntries(got), model.within(at.Time, d); !slices.Equal(g, w) {
-				t.Fatalf("event %d at %s: Within(%s) =\n%s\nwant\n%s", n, at.Time, d, strings.Join(g, "\n"), strings.Join(w, "\n"))
-			}
-			if len(got) > 3 && rapid.IntRange(0, 7).Draw(t, "consume") == 0 {
-				gone := got[:rapid.IntRange(1, len(got)).Draw(t, "many")]
-				s.Consume("n", gone)
-				model = slices.DeleteFunc(model, func(e state.Entry) bool {
-					return slices.ContainsFunc(gone, func(g state.Entry) bool { return g.ID == e.ID && g.Label == e.Label })
-				})
-				total, refs := s.Evidence()
-				if total != int64(len(distinctIDs(gone))) || int(total) <= 100 && len(refs) != int(total) {
-					t.Fatalf("Evidence() = %d, %d events; want the %d that were consumed", total, len(refs), len(gone))
-				}
-			}
-			if rapid.IntRange(0, 9).Draw(t, "drop") > 0 {
-				s.Commit()
-				models[key] = model
-			}
-			if rapid.IntRange(0, 30).Draw(t, "apply") == 0 {
-				tx.Sweep(100)
-				apply()
-				if rapid.Bool().Draw(t, "restored") {
-					h, copies = copies, h
-				}
-				tx = h.Begin()
-			}
-		}
-		tx.Discard()
-	})
-}
-
-func distinctIDs(entries []state.Entry) map[string]bool {
-	ids := map[string]bool{}
-	for _, e := range entries {
-		ids[fmt.Sprint(e.ID, e.Source.Offset)] = true
-	}
-	return ids
-}
 
 // An event that lies further back than any other in reach of it can still come is not
 // kept: it is given alone, and counted.
@@ -197,6 +68,193 @@ func TestTimelineIsSwept(t *testing.T) {
 	for _, r := range records {
 		if r.Key[0] == 't' || r.Key[0] == 'b' {
 			t.Errorf("%q is left", r.Key)
+		}
+	}
+}
+
+// inBatches runs fn in a Scope for each of n events, many of them in a Tx.
+func inBatches(t *testing.T, h *state.Shard, n int, event func(n int) state.Ref, fn func(n int, s *state.Scope)) {
+	t.Helper()
+	tx := h.Begin()
+	for i := range n {
+		at := event(i)
+		tx.Observe(at.Source, at.Time)
+		s := tx.Scope("rule", "key", at)
+		fn(i, s)
+		s.Commit()
+		if i%50 == 49 {
+			apply(t, h, tx)
+			tx = h.Begin()
+		}
+	}
+	apply(t, h, tx)
+}
+
+// An event that comes twice is in its timeline once, wherever the entries are by then: in
+// the value, in a block, or, as those of the instant at which the value begins, in either.
+func TestTimelineDoubles(t *testing.T) {
+	h := openShard(t)
+	const events = 200
+	inBatches(t, h, 2*events, func(n int) state.Ref { return ref(n % events) }, func(_ int, s *state.Scope) {
+		for range 2 {
+			s.Observe("n", "")
+		}
+		s.Within("n", time.Hour)
+	})
+	in(t, h, 0, func(s *state.Scope) {
+		if got := s.Within("n", events*time.Minute); len(got) != events {
+			t.Errorf("Within() = %d entries; want one for each of %d events", len(got), events)
+		}
+		s.Observe("n", "step")
+		if got := s.Within("n", 0); len(got) != 2 || got[0].Label != "" || got[1].Label != "step" {
+			t.Errorf("Within() = %v; want the event under both labels", got)
+		}
+	})
+}
+
+// An event that stands alone does so under each of its labels, and can be consumed.
+func TestTimelineAlone(t *testing.T) {
+	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxLateness: time.Hour}), 0)
+	in(t, h, 500, func(s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
+	in(t, h, 0, func(s *state.Scope) {
+		s.Observe("n", "a")
+		s.Observe("n", "b")
+		s.Observe("n", "b")
+		near := s.Within("n", time.Hour)
+		if len(near) != 2 || near[0].Label != "a" || near[1].Label != "b" || s.StoodAlone() != 1 {
+			t.Errorf("Within() = %v, StoodAlone() = %d; want the event under two labels, 1", near, s.StoodAlone())
+		}
+		s.Consume("n", near)
+		if total, refs := s.Evidence(); total != 1 || !sameRefs(refs, []state.Ref{ref(0)}) || len(s.Within("n", time.Hour)) != 0 {
+			t.Errorf("Evidence() = %d, %v; want the event, which is consumed", total, refs)
+		}
+	})
+}
+
+// Events of one instant are as many as one likes, and a record is not: no broker would take it.
+func TestTimelineOfOneInstant(t *testing.T) {
+	h := openShard(t)
+	const events, most = 1000, 128 * 700 // bytes of a record
+	label, id := strings.Repeat("l", 100), strings.Repeat("i", state.MaxEventID-4)
+	at := func(n int) state.Ref {
+		at := ref(0)
+		at.ID, at.Source.Offset = fmt.Sprintf("%s%04d", id, n), int64(n*7%events)
+		return at
+	}
+	inBatches(t, h, events, at, func(n int, s *state.Scope) {
+		s.Observe("n", label)
+		got := s.Within("n", time.Hour)
+		if len(got) != n+1 || !slices.IsSortedFunc(got, func(a, b state.Entry) int { return int(a.Source.Offset - b.Source.Offset) }) {
+			t.Fatalf("Within() = %d entries; want %d in the order of their sources", len(got), n+1)
+		}
+	})
+	records, err := state.Dump(h, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		if len(r.Value) > most {
+			t.Errorf("record %q has %d bytes; want %d at most", r.Key[:1], len(r.Value), most)
+		}
+	}
+}
+
+// A timeline that stays near its bound for ever, as entries are consumed here and there,
+// needs no more blocks than its entries do.
+func TestTimelineBlocksAreMerged(t *testing.T) {
+	h := openShard(t)
+	inBatches(t, h, 1500, ref, func(n int, s *state.Scope) {
+		s.Observe("n", "")
+		near := s.Within("n", 100*time.Hour)
+		if n%100 == 99 {
+			s.Consume("n", slices.DeleteFunc(near, func(e state.Entry) bool { return e.Time.Minute()%30 == 0 }))
+		}
+	})
+	records, err := state.Dump(h, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := len(slices.DeleteFunc(records, func(r state.Change) bool { return r.Key[0] != 'b' }))
+	if blocks != 1 {
+		t.Errorf("%d blocks; want the 50 entries in one, or none", blocks)
+	}
+}
+
+// What an author of rules can do wrong is the outcome of that event.
+func TestTimelineBounds(t *testing.T) {
+	h := openShard(t)
+	for reason, observe := range map[string]func(tx *state.Tx) *state.Scope{
+		"member_too_long": func(tx *state.Tx) *state.Scope {
+			s := tx.Scope("rule", "key", ref(1))
+			s.Observe("n", strings.Repeat("l", state.MaxString+1))
+			return s
+		},
+		"key_too_long": func(tx *state.Tx) *state.Scope {
+			s := tx.Scope("rule", "key", ref(1))
+			s.Observe(strings.Repeat("n", state.MaxString+1), "")
+			return s
+		},
+		"value_too_large": func(tx *state.Tx) *state.Scope {
+			at := ref(1)
+			at.ID = strings.Repeat("i", state.MaxEventID+1)
+			s := tx.Scope("rule", "key", at)
+			s.Observe("n", "")
+			return s
+		},
+	} {
+		tx := h.Begin()
+		s := observe(tx)
+		if e, ok := s.Err().(*state.LimitError); !ok || e.Reason != reason {
+			t.Errorf("Err() = %v; want %s", s.Err(), reason)
+		}
+		if got := s.Within("n", time.Hour); got != nil {
+			t.Errorf("Within() after %s = %v; want nothing", reason, got)
+		}
+		s.Commit()
+		if !tx.Empty() {
+			t.Errorf("a scope that met %s has changed something", reason)
+		}
+	}
+}
+
+// A block that is not there, or is not as its timeline says, is damage and not an answer.
+func TestTimelineDamaged(t *testing.T) {
+	h := openShard(t)
+	for n := range 100 {
+		in(t, h, n, func(s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
+	}
+	records, err := state.Dump(h, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		if r.Key[0] == 'b' {
+			state.Damage(t, h, r.Key)
+		}
+	}
+	tx := h.Begin()
+	defer tx.Discard()
+	s := tx.Scope("rule", "key", ref(0))
+	s.Observe("n", "")
+	if got := s.Within("n", time.Hour); got != nil || tx.Err() == nil {
+		t.Errorf("Within() = %d entries, Err() = %v; want none and an error", len(got), tx.Err())
+	}
+}
+
+// The values of a timeline tell what it holds.
+func TestTimelineValue(t *testing.T) {
+	h := openShard(t)
+	for n := range 100 {
+		in(t, h, n, func(s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
+	}
+	tx := h.Begin()
+	defer tx.Discard()
+	s := tx.Scope("rule", "key", ref(0))
+	s.Consume("n", s.Within("n", 0))
+	s.Commit()
+	for v := range tx.Values("rule", "key") {
+		if v.Kind != state.ValueTimeline || v.Name != "n" || v.Count != 99 || !v.First.Equal(minute(1)) || !v.Newest.Equal(minute(99)) || !v.Expiry.Equal(minute(159)) || !v.OwnExpiry {
+			t.Errorf("Values() = %+v; want a timeline of 99 from minute 1 to 99 that expires an hour later", v)
 		}
 	}
 }

@@ -6,11 +6,15 @@ import (
 	"time"
 )
 
-// Observe adds the event to the timeline of this name, under a label, which may be "". An
-// event that is there already under the label is not added again. One that lies further
-// behind the newest of the timeline than any event in reach of it can still come, which is
-// the longest span that Within was asked for and the store's MaxLateness, is not kept: it
-// stands alone. Of more entries than Options.MaxSetMembers the oldest give way.
+// Observe adds the event at hand to the timeline of this name, under a label of at
+// most 2 KiB, which may be "". An event whose id is there already under the label, as
+// near as the longest span that Within was asked for, is not added again.
+//
+// That span says how long entries are kept, so that each evaluation that observes should
+// ask as well. An event that is older than the newest one of the timeline by more than
+// the span and the store's MaxLateness stands alone: it is not kept, Within gives it and
+// nothing else, and StoodAlone counts it. Of more entries than Options.MaxSetMembers the
+// oldest give way, and Evicted counts them.
 func (s *Scope) Observe(name, label string) {
 	l := s.timeline(name)
 	switch {
@@ -23,91 +27,106 @@ func (s *Scope) Observe(name, label string) {
 		s.refuse(reasonValueTooLarge, "the event's id has %d bytes, evidence keeps at most %d", len(s.at.ID), maxEventID)
 		return
 	}
-	l.own = Entry{Label: strings.Clone(label), Ref: s.at}
-	l.own.ID = strings.Clone(s.at.ID)
-	l.own.Source = Source{Topic: strings.Clone(s.at.Source.Topic), Partition: s.at.Source.Partition, Offset: s.at.Source.Offset, Index: s.at.Source.Index}
-	if l.own.Time = instant(s.now); l.tooLate() {
-		l.alone = true
-		s.alone++
+	own := Entry{Label: label, Ref: s.at}
+	own.Time, own.Source.TopicID, own.Source.Epoch = instant(s.now), [16]byte{}, 0
+	if s.now < l.floor() {
+		l.standAlone(own)
 		return
 	}
-	if l.head.until != noTime && s.now < l.head.until {
-		l.insertBlock()
+	if l.holds(&own) || s.failed() {
 		return
 	}
-	if l.insert(l.head, l.own) {
-		l.head.count++
+	if l.makeRoom(); s.failed() {
+		return
 	}
-	if len(l.head.entries) > timelineHead {
-		l.spill()
+	own.Label, own.ID, own.Source.Topic = strings.Clone(own.Label), strings.Clone(own.ID), strings.Clone(own.Source.Topic)
+	switch {
+	case !l.exists:
+		l.exists, l.newest = true, s.now
+	case s.now > l.newest:
+		l.newest = s.now
 	}
-	l.bound()
+	l.prune()
+	l.insert(own)
+	l.dirty = true
 }
 
-// Within gives the entries from d before the event to d after it, both instants included,
-// oldest first. Of an event that stands alone it gives the event. The entries are valid
-// until Commit.
+// Within gives the entries of the timeline of this name from d before the event at hand
+// to d after it, both instants included, oldest first; of one instant, in the order of
+// their sources. The slice is the caller's.
+//
+// Ask with the same d each time, or begin with the longest: what only a longer one than
+// any before would find may have been removed.
 func (s *Scope) Within(name string, d time.Duration) []Entry {
 	l := s.timeline(name)
 	if l == nil || d < 0 {
 		return nil
 	}
-	if l.alone {
-		l.given = []Entry{l.own}
-		return slices.Clone(l.given)
+	l.asked, l.span = true, max(l.span, int64(d))
+	if int64(d) > l.reach {
+		l.reach, l.dirty = int64(d), l.dirty || l.exists
 	}
-	if int64(d) > l.head.reach {
-		l.head.reach = int64(d)
-		if l.head.exists {
-			l.changed(l.head)
-		}
-	}
-	from, to := addSaturating(s.now, -int64(d)), addSaturating(s.now, int64(d))
-	var out []Entry
-	for _, first := range l.near(addSaturating(from, -l.head.span), min(to, l.head.until)) {
-		out = appendWithin(out, l.block(first).entries, from, to)
-	}
-	out = appendWithin(out, l.head.entries, from, to)
-	l.given = out
-	return slices.Clone(out)
+	return l.around(int64(d))
 }
 
-func appendWithin(dst, entries []Entry, from, to int64) []Entry {
-	for i := range entries {
-		if at := nanos(entries[i].Time); at >= from && at <= to {
-			dst = append(dst, entries[i])
-		}
+// around gives the entries within a span around the event.
+func (l *scopeTimeline) around(span int64) (out []Entry) {
+	if len(l.alone) > 0 {
+		return slices.Clone(l.alone)
 	}
-	return dst
+	now := l.scope.now
+	l.near(addSaturating(now, -span), addSaturating(now, span), func(entries []Entry) { out = append(out, entries...) })
+	if l.scope.failed() {
+		return nil
+	}
+	if !slices.IsSortedFunc(out, compareEntries) { // some of one instant, in several parts
+		slices.SortFunc(out, compareEntries)
+	}
+	return out
 }
 
-// Consume removes these entries, which Within has given. What a finding has consumed is
-// its evidence.
+// Consume removes these entries from the timeline of this name, as Within gave them;
+// what is not there has no effect. What an evaluation consumes is the evidence of its
+// finding.
 func (s *Scope) Consume(name string, entries []Entry) {
 	l := s.timeline(name)
 	if l == nil || len(entries) == 0 {
 		return
 	}
-	l.consumed = append(l.consumed, entries...)
-	if l.alone {
+	gone := slices.SortedFunc(slices.Values(entries), compareEntries)
+	take := func(from []Entry) (kept []Entry) {
+		for _, e := range from {
+			if _, found := slices.BinarySearchFunc(gone, e, compareEntries); found {
+				l.consumed = append(l.consumed, e)
+			} else {
+				kept = append(kept, e)
+			}
+		}
+		return kept
+	}
+	if len(l.alone) > 0 {
+		l.alone = take(l.alone)
 		return
 	}
-	take := func(p *timelinePart) {
-		kept := slices.DeleteFunc(slices.Clone(p.entries), func(e Entry) bool {
-			return slices.ContainsFunc(entries, func(c Entry) bool { return c.ID == e.ID && compareEntries(c, e) == 0 })
-		})
-		if n := len(p.entries) - len(kept); n > 0 {
-			p.entries = kept
-			l.head.count -= int64(n)
-			l.head.dirty = true
-			l.changed(p)
+	from, to := nanos(gone[0].Time), nanos(gone[len(gone)-1].Time)
+	shrunk := false
+	for i := len(l.blocks) - 1; i >= 0 && l.blocks[i].last >= from; i-- {
+		if l.blocks[i].first > to {
+			continue
+		}
+		if kept := take(l.block(i)); len(kept) < l.blocks[i].count && !s.failed() {
+			l.write(i, kept)
+			shrunk = true
 		}
 	}
-	take(l.head)
-	for _, b := range l.blocks {
-		take(b)
+	if shrunk {
+		l.merge()
 	}
+	l.head = append(l.head[:0], take(l.head)...)
+	l.prune()
+	l.dirty = l.dirty || len(l.consumed) > 0
 }
 
-// StoodAlone gives how many events this evaluation has found too late for their timelines.
+// StoodAlone gives how many timelines the event of this evaluation was too late for: see
+// Observe. Call it before Commit.
 func (s *Scope) StoodAlone() int { return s.alone }

@@ -33,7 +33,7 @@ type work struct {
 	sets         map[string]*setEntry
 	setPool      pool[setEntry]
 	suppressions map[string]*suppressionEntry
-	timelines    map[string]*timelineEntry // heads and blocks
+	timelines    map[string]*timelineEntry
 	scope        Scope
 	sweep        sweep
 

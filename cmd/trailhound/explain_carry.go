@@ -86,8 +86,8 @@ func (x *explainer) carryTimeline(e *explanation, r *rules.AccessDenied, tx *sta
 		if limit := int64(x.settings.Limits.MaxSetMembers); unnamed > limit {
 			return fmt.Errorf("its evidence is %d events, and a timeline has at most %d (limits.max_set_members)", x.alert.Evidence.Total, limit)
 		}
-		for range unnamed {
-			observe(state.Ref{Time: start})
+		for i := range unnamed { // an event without an id is known by its place
+			observe(state.Ref{Time: start, Source: state.Source{Offset: i}})
 		}
 	}
 	for _, slot := range x.slots[:from] {
