@@ -336,7 +336,7 @@ func TestFailure15OpenTransactionOfDeadInstance(t *testing.T) {
 				return pass
 			}, timeout)
 			r.trust(0, "arn:r")
-			r.drain()
+			r.settle() // the next transaction is that of an alert
 			armed.Store(true)
 			want := r.strange(0, "arn:r", "1")
 			r.awaitAt(between, "the transaction to be about to end")
