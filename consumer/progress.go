@@ -14,7 +14,7 @@ type progress struct {
 	left        int64                   // records behind it, when it was read
 	outstanding map[*parcel]logPosition // parcels with records of this router, and the first one of each
 
-	idle atomic.Bool // the shards were told that the router stands at the end of the log
+	idle atomic.Bool // the router stands at the end of the log, and tells the shards
 
 	clock int64       // event time of all that is acknowledged; noNewest: not known
 	steps []clockStep // behind it, by offset
@@ -87,6 +87,16 @@ func (p *progress) lag() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.left
+}
+
+// told says whether all shards know that the end of the log was reached.
+func (p *progress) told() bool {
+	if !p.idle.Load() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.outstanding) == 0
 }
 
 // origin is the input record that a lane's record comes from.

@@ -55,7 +55,7 @@ func (s *Service) Status() Status {
 		in := InputStatus{Topic: k.topic, Partition: k.partition, Next: -1}
 		if p := s.positions[k]; p != nil {
 			in.Next, in.Lag, in.Problem = p.position(), p.lag(), sentence(p.reading.trouble())
-			in.Idle = p.idle.Load()
+			in.Idle = p.told()
 			in.Waiting = s.alignment.waits(k)
 		}
 		out.Inputs = append(out.Inputs, in)
