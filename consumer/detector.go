@@ -22,6 +22,8 @@ import (
 const (
 	commitShare    = 4                // a batch takes at least so many times its commit: commits take at most a fifth of the time
 	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
+	learnEvery     = 10 * time.Second // LearnEpoch of the changelog
+	learnWithin    = 2 * time.Second  // evaluation waits for it
 	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
 	batchEvents    = 6_300            // of one transaction
 	batchChanges   = 1_400            // records of the changelog that they come to: a thousand keys take more memory than four thousand events of a few
@@ -67,6 +69,8 @@ type detector struct {
 	trimmedTo int64     // records below it have been deleted from the work topic
 	lazySince time.Time
 	trimmed   time.Time
+	learnedTo int64 // changelog offset at which its leader epoch was last asked for
+	learned   time.Time
 	marked    time.Time
 }
 
@@ -334,6 +338,15 @@ func (d *detector) upkeep(ctx context.Context) error {
 	if now.Sub(d.marked) >= lazyCommit {
 		d.marked = now
 		if err := d.local.MarkCaughtUp(now); err != nil {
+			return err
+		}
+	}
+	if at := d.local.Position().Changelog; at != d.learnedTo && now.Sub(d.learned) >= learnEvery {
+		d.learned, d.learnedTo = now, at
+		learning, stop := context.WithTimeout(ctx, learnWithin)
+		err := d.changes.LearnEpoch(learning)
+		stop()
+		if err != nil {
 			return err
 		}
 	}

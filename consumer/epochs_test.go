@@ -18,6 +18,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/group"
+	"trailhound/state"
 )
 
 // brittle is a cluster that can lose the end of a log, as brokers do that lose power:
@@ -61,15 +62,15 @@ func (f *brittle) open(t testing.TB) {
 	}
 }
 
-// lose makes the input end before an offset; its next records are in a new leader epoch.
-func (f *brittle) lose(from int64) {
+// lose makes partition 0 of a topic end before an offset; its next records are in a new
+// leader epoch.
+func (f *brittle) lose(topic string, from int64) {
 	f.Helper()
 	f.produce.Close()
 	f.cluster.Close()
-	input := f.app.Inputs[0]
-	segments, err := filepath.Glob(filepath.Join(f.dir, "partitions", url.PathEscape(input)+"-0", "*.dat"))
+	segments, err := filepath.Glob(filepath.Join(f.dir, "partitions", url.PathEscape(topic)+"-0", "*.dat"))
 	if err != nil || len(segments) != 1 {
-		f.Fatalf("segments of the input: %v, %v; want one", segments, err)
+		f.Fatalf("segments of %s: %v, %v; want one", topic, segments, err)
 	}
 	log, err := os.ReadFile(segments[0])
 	if err != nil {
@@ -83,7 +84,7 @@ func (f *brittle) lose(from int64) {
 		f.Fatal(err)
 	}
 	f.open(f.TB)
-	if err := f.cluster.MoveTopicPartition(input, 0, (f.cluster.LeaderFor(input, 0)+1)%3); err != nil {
+	if err := f.cluster.MoveTopicPartition(topic, 0, (f.cluster.LeaderFor(topic, 0)+1)%3); err != nil {
 		f.Fatal(err)
 	}
 	if f.produce, err = kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
@@ -125,7 +126,7 @@ func TestInputCutBack(t *testing.T) {
 			in := f.start("only", fs, nil)
 			want := f.history()
 			in.shutdown()
-			f.lose(3)
+			f.lose(f.app.Inputs[0], 3)
 			want = append(want, f.anew()...)
 			for range 2 { // nothing but a decision changes it
 				f.start("only", fs, nil).wantStop(f.app.Inputs[0], "partition 0", "records 3 to 5 that were read are gone", "from offset 3 on", "--accept-loss")
@@ -170,10 +171,49 @@ func TestInputCutBackAndShort(t *testing.T) {
 	in := f.start("only", fs, nil)
 	want := f.history()
 	in.shutdown()
-	f.lose(2)
+	f.lose(f.app.Inputs[0], 2)
 	want = append(want, f.strange(0, "arn:r", "new-0"), f.strange(0, "arn:r", "new-1"))
 	f.start("only", fs, nil).wantStop(f.app.Inputs[0], "records 2 to 5", "--accept-loss")
 	f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	f.drain()
+	f.wantAlerts(want)
+}
+
+// A changelog lost its end, another instance wrote on in the place of what was lost, and
+// beyond: the first one came back with a copy that held what was lost and had missed what
+// was written instead, and trusted the next comer in silence.
+func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	a := f.start("a", fs, nil)
+	f.trust(0, "arn:first")
+	f.settle()
+	kept := f.end(f.app.StateTopic(), 0)
+	for i := range 5 {
+		f.trust(0, fmt.Sprint("arn:lost-", i))
+		f.drain()
+	}
+	f.settle()
+	a.shutdown()
+	var copied int64
+	f.onDisk(fs, func(h *state.Shard) { copied = h.Position().Changelog })
+	f.lose(f.app.StateTopic(), kept)
+
+	b := f.start("b", disk(), func(s *consumer.Service) { s.Accept.Loss = true })
+	var roles []string
+	for f.end(f.app.StateTopic(), 0) <= copied {
+		roles = append(roles, fmt.Sprint("arn:new-", len(roles)))
+		f.trust(0, roles[len(roles)-1])
+		f.drain()
+	}
+	f.settle()
+	b.shutdown()
+
+	f.start("a", fs, nil)
+	var want []string
+	for _, role := range roles {
+		want = append(want, f.strange(0, role, "1-"+role))
+	}
 	f.drain()
 	f.wantAlerts(want)
 }

@@ -206,7 +206,7 @@ func BenchmarkLoad(b *testing.B) {
 	b.ReportAllocs()
 	loaded := 0
 	for b.Loop() {
-		if err := h.Load(int64(loaded), records(log)); err != nil {
+		if err := h.Load(int64(loaded), 0, records(log)); err != nil {
 			b.Fatal(err)
 		}
 		loaded += len(log)

@@ -56,11 +56,11 @@ func (m *machine) load(t *rapid.T, from int64) {
 	i, _ := slices.BinarySearch(m.ends, from+1)
 	for _, part := range slices.Collect(slices.Chunk(m.log[i:], rapid.IntRange(1, 50).Draw(t, "chunk"))) {
 		i += len(part)
-		if err := m.shard.Load(m.ends[i-1], records(part)); err != nil {
+		if err := m.shard.Load(m.ends[i-1], 0, records(part)); err != nil {
 			t.Fatalf("Load(%d) = %v; want nil", m.ends[i-1], err)
 		}
 	}
-	if err := m.shard.Load(m.next, records(nil)); err != nil {
+	if err := m.shard.Load(m.next, 0, records(nil)); err != nil {
 		t.Fatalf("Load(%d) = %v; want nil", m.next, err)
 	}
 	if err := m.shard.EndRestore(); err != nil {

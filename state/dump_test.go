@@ -40,7 +40,7 @@ func TestDump(t *testing.T) {
 
 	records, want := dumped(t, h)
 	other := openShard(t)
-	err := other.Load(1, func(yield func(key, value []byte) bool) error {
+	err := other.Load(1, 0, func(yield func(key, value []byte) bool) error {
 		for _, c := range records {
 			if !yield(c.Key, c.Value) {
 				break

@@ -87,7 +87,7 @@ func TestFailure18ExpiredKeysComeBack(t *testing.T) {
 		},
 		"a new owner": func(t *testing.T, h *state.Shard) *state.Shard {
 			other := shardOf(t, openStore(t, state.Options{Dir: "other", FS: vfs.NewMem()}), 0)
-			if err := other.Load(h.Position().Changelog, records(dump(t, h))); err != nil {
+			if err := other.Load(h.Position().Changelog, 0, records(dump(t, h))); err != nil {
 				t.Fatalf("Load() = %v; want nil", err)
 			}
 			return other

@@ -77,7 +77,7 @@ func (s *seeing) apply(tx *Tx) {
 
 func (s *seeing) load(changes ...Change) {
 	s.Helper()
-	err := s.h.Load(s.h.Position().Changelog+1, func(yield func(k, v []byte) bool) error {
+	err := s.h.Load(s.h.Position().Changelog+1, 0, func(yield func(k, v []byte) bool) error {
 		for _, c := range changes {
 			if !yield(c.Key, c.Value) {
 				break
@@ -204,7 +204,7 @@ func TestSweepLeavesNoRuns(t *testing.T) {
 	}
 	for _, r := range records {
 		switch r.Key[0] {
-		case kindPosition, kindSource, kindChangelog:
+		case kindPosition, kindSource, kindChangelog, kindEpoch:
 		default:
 			t.Errorf("%x is left", r.Key)
 		}

@@ -25,7 +25,7 @@ func newOwners(t *testing.T) *owners {
 // turn lets a shard catch up with the changelog, and then work.
 func (o *owners) turn(h *state.Shard, fn func(tx *state.Tx)) {
 	o.t.Helper()
-	if err := h.Load(int64(len(o.log)), records(o.log[h.Position().Changelog:])); err != nil {
+	if err := h.Load(int64(len(o.log)), 0, records(o.log[h.Position().Changelog:])); err != nil {
 		o.t.Fatalf("Load() = %v; want nil", err)
 	}
 	tx := h.Begin()

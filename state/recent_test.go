@@ -28,7 +28,7 @@ func TestRecentFollowsTheDisk(t *testing.T) {
 	in(t, h, 2, func(s *state.Scope) { s.ResetCounter("n") })
 	count(0, "a reset")
 	load := func(next int64, value []byte) {
-		if err := h.Load(next, func(yield func(key, value []byte) bool) error { yield(one.Key, value); return nil }); err != nil {
+		if err := h.Load(next, 0, func(yield func(key, value []byte) bool) error { yield(one.Key, value); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,7 +71,7 @@ func TestSweepIsNotRemembered(t *testing.T) {
 	if !state.Remembers(h, key) {
 		t.Fatalf("%q is not remembered after it was written; want it to be", key)
 	}
-	if err := h.Load(2, func(func(key, value []byte) bool) error { return nil }); err != nil { // forgets
+	if err := h.Load(2, 0, func(func(key, value []byte) bool) error { return nil }); err != nil { // forgets
 		t.Fatal(err)
 	}
 	tx := h.Begin()

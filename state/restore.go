@@ -53,11 +53,11 @@ func (h *Shard) Wipe() error {
 }
 
 // Load applies the committed records of the changelog that changes yields, in
-// their order, and moves the position to next, the offset behind them: all of it
-// or, with an error, also that of changes, nothing. A nil value is a tombstone. A
-// record of a format that this build does not know is ErrFormat. An open Tx is
-// discarded.
-func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool) error) error {
+// their order, and moves the position to next, the offset behind them, and epoch, the
+// leader epoch of the last one before it (-1: not known): all of it or, with an error,
+// also that of changes, nothing. A nil value is a tombstone. A record of a format that
+// this build does not know is ErrFormat. An open Tx is discarded.
+func (h *Shard) Load(next int64, epoch int32, changes func(yield func(key, value []byte) bool) error) error {
 	h.discard()
 	l := loader{h: h, batch: h.store.db.NewBatch(), hints: noHints, pos: h.pos, removed: noTime}
 	defer l.batch.Close()
@@ -77,6 +77,9 @@ func (h *Shard) Load(next int64, changes func(yield func(key, value []byte) bool
 		}
 	}
 	if err := h.set(l.batch, []byte{kindChangelog}, encodeLocal(next)); err != nil {
+		return err
+	}
+	if err := h.set(l.batch, []byte{kindEpoch}, encodeLocal(int64(epoch))); err != nil {
 		return err
 	}
 	if err := h.commit(l.batch); err != nil {

@@ -18,7 +18,7 @@ func TestLoadIsWhole(t *testing.T) {
 	changes := apply(t, from, tx)
 	to := openShard(t)
 	unreadable := errors.New("unreadable")
-	err := to.Load(7, func(yield func(k, v []byte) bool) error {
+	err := to.Load(7, 0, func(yield func(k, v []byte) bool) error {
 		return errors.Join(records(changes)(yield), unreadable)
 	})
 	if !errors.Is(err, unreadable) {
@@ -32,7 +32,7 @@ func TestLoadIsWhole(t *testing.T) {
 			t.Errorf("after a Load that failed the counter is %d; want 0", n)
 		}
 	})
-	if err := to.Load(7, records(changes)); err != nil {
+	if err := to.Load(7, 0, records(changes)); err != nil {
 		t.Fatal(err)
 	}
 	inScope(t, to, "k", ref(1), func(s *state.Scope) {

@@ -20,6 +20,7 @@ type Shard struct {
 
 	pos       position
 	changelog int64
+	epoch     int64 // leader epoch of the changelog before that offset; noEpoch: not known
 	sources   sources
 	caughtUp  int64 // machine clock; noTime: never
 	restoring int64 // machine clock; noTime: not
@@ -37,9 +38,11 @@ type Shard struct {
 	value []byte // scratch: value of the last get
 }
 
+const noEpoch = -1 // a leader epoch that is not known
+
 // reload reads what the shard keeps in memory.
 func (h *Shard) reload() error {
-	h.pos, h.changelog, h.hints = noPosition, 0, unknownHints
+	h.pos, h.changelog, h.epoch, h.hints = noPosition, 0, noEpoch, unknownHints
 	h.recent.clear()
 	clear(h.vacant)
 	h.caughtUp, h.restoring = noTime, noTime
@@ -72,7 +75,7 @@ func (h *Shard) reload() error {
 
 // reloadLocal reads the records that are not in the changelog.
 func (h *Shard) reloadLocal() error {
-	for kind, to := range map[byte]*int64{kindChangelog: &h.changelog, kindCaughtUp: &h.caughtUp, kindRestoring: &h.restoring} {
+	for kind, to := range map[byte]*int64{kindChangelog: &h.changelog, kindEpoch: &h.epoch, kindCaughtUp: &h.caughtUp, kindRestoring: &h.restoring} {
 		value, ok, err := h.get([]byte{kind})
 		if ok {
 			*to, err = decodeLocal(value)
@@ -102,6 +105,7 @@ func (h *Shard) Position() Position {
 	return Position{
 		Work:        h.pos.work,
 		Changelog:   h.changelog,
+		Epoch:       int32(h.epoch),
 		StreamTime:  instant(h.pos.stream),
 		Fingerprint: slices.Clone(h.pos.fingerprint),
 	}
@@ -239,6 +243,16 @@ func (h *Shard) CaughtUpAt() (time.Time, bool) {
 // was the end of the changelog.
 func (h *Shard) MarkCaughtUp(now time.Time) error {
 	return h.mark(kindCaughtUp, &h.caughtUp, nanos(now))
+}
+
+// MarkEpoch notes the leader epoch of the record before the shard's position in the
+// changelog, by which it can be told later whether the log still holds that record
+// (KIP-320). Apply leaves the mark as it is: who writes a record is not told its epoch.
+func (h *Shard) MarkEpoch(epoch int32) error {
+	if int64(epoch) == h.epoch {
+		return nil
+	}
+	return h.mark(kindEpoch, &h.epoch, int64(epoch))
 }
 
 func (h *Shard) mark(kind byte, field *int64, n int64) error {

@@ -243,7 +243,7 @@ func TestLoadRefusesWhatItDoesNotKnow(t *testing.T) {
 		"no key":          {state.Change{Value: []byte{1}}, false},
 		"cut off key":     {state.Change{Key: good.Key[:len(good.Key)-1], Value: good.Value}, false},
 	} {
-		err := h.Load(100, records([]state.Change{{Key: []byte("iname"), Value: []byte{1}}, c.change}))
+		err := h.Load(100, 0, records([]state.Change{{Key: []byte("iname"), Value: []byte{1}}, c.change}))
 		if err == nil || strings.Contains(err.Error(), "build that wrote it") != c.format {
 			t.Errorf("%s: Load() = %v; want an error, ErrFormat: %t", name, err, c.format)
 		}
@@ -251,7 +251,7 @@ func TestLoadRefusesWhatItDoesNotKnow(t *testing.T) {
 	if after := dump(t, h); !slices.EqualFunc(before, after, sameChange) || h.Position().Changelog != at.Changelog {
 		t.Errorf("after refused Loads: %q at %v; want nothing changed", after, h.Position())
 	}
-	if err := h.Load(101, records([]state.Change{{Key: state.ClaimKey, Value: []byte{9}}, {Key: state.ClaimKey}})); err != nil {
+	if err := h.Load(101, 0, records([]state.Change{{Key: state.ClaimKey, Value: []byte{9}}, {Key: state.ClaimKey}})); err != nil {
 		t.Errorf("Load of claims = %v; want nil", err)
 	}
 	if after := dump(t, h); !slices.EqualFunc(before, after, sameChange) || h.Position().Changelog != 101 {

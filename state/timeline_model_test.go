@@ -104,7 +104,7 @@ func (m *timelineMachine) apply(t *rapid.T) {
 	if err := m.tx.Apply(m.changelog); err != nil {
 		t.Fatalf("Apply() = %v; want nil", err)
 	}
-	err := m.copied.Load(m.changelog, func(yield func(key, value []byte) bool) error {
+	err := m.copied.Load(m.changelog, 0, func(yield func(key, value []byte) bool) error {
 		for _, c := range changes {
 			yield(c.Key, c.Value)
 		}

@@ -37,7 +37,7 @@ func TestExpirationFindsWhatCame(t *testing.T) {
 
 			h = openShard(t)
 			found(h, false, "nothing")
-			if err := h.Load(20, func(yield func(key, value []byte) bool) error {
+			if err := h.Load(20, 0, func(yield func(key, value []byte) bool) error {
 				for _, c := range all {
 					yield(c.Key, c.Value)
 				}

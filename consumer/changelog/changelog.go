@@ -85,7 +85,7 @@ func (c *Changelog) Take(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("claim %s partition %d: %w", c.Topic, c.Partition, err)
 	}
-	if err := c.discardStale(claim); err != nil {
+	if err := c.discardStale(ctx, claim); err != nil {
 		return err
 	}
 	return c.restore(ctx, claim)
@@ -108,14 +108,33 @@ func (c *Changelog) claim(ctx context.Context) (int64, error) {
 }
 
 // discardStale wipes a local copy that cannot be continued: one of another
-// topic, one that is ahead of the log, one that may have missed tombstones. A copy
-// that a newer build has written is left to that build.
-func (c *Changelog) discardStale(claim int64) error {
+// topic, one that is ahead of the log, one that may have missed tombstones, one of
+// records that the log has lost. A copy that a newer build has written is left to that
+// build.
+func (c *Changelog) discardStale(ctx context.Context, claim int64) error {
 	stale, err := c.stale(claim)
+	if err == nil && !stale {
+		stale, err = c.cutBack(ctx)
+	}
 	if err != nil || !stale {
 		return err
 	}
 	return c.Shard.Wipe()
+}
+
+// cutBack reports that the log does not hold the record before the local copy's position
+// any more: it was cut back since, and others may have been written in its place, up to
+// the position and beyond. An offset alone does not tell that (PROTOCOL R8, KIP-320).
+func (c *Changelog) cutBack(ctx context.Context) (bool, error) {
+	at := c.Shard.Position()
+	if at.Changelog == 0 || at.Epoch < 0 {
+		return false, nil
+	}
+	end, err := c.Client.OffsetForLeaderEpoch(ctx, c.Topic, c.Partition, at.Epoch)
+	if err != nil {
+		return false, err
+	}
+	return !end.Holds(at.Epoch, at.Changelog), nil
 }
 
 func (c *Changelog) stale(claim int64) (bool, error) {
@@ -253,6 +272,26 @@ func (c *Changelog) fetch(ctx context.Context, at int64, wait time.Duration, f *
 	return nil
 }
 
+// LearnEpoch reads back in which leader epoch the record before the position of the
+// local copy was written: its owner is not told when it writes. A copy that was written
+// in a newer epoch than it knows of is taken for one of a log that was cut back, and
+// made again, so an owner asks every few seconds. Without an answer, what is known stays.
+func (c *Changelog) LearnEpoch(ctx context.Context) error {
+	next := c.Shard.Position().Changelog
+	if next == 0 {
+		return nil
+	}
+	var f wire.Fetched
+	err := c.Client.Fetch(ctx, wire.FetchRequest{
+		Topic: c.Topic, TopicID: c.TopicID, Partition: c.Partition, Offset: next - 1,
+		MinBytes: 1, MaxBytes: 1,
+	}, &f)
+	if err != nil || f.Next != next {
+		return nil
+	}
+	return c.Shard.MarkEpoch(f.LastEpoch)
+}
+
 // outOfRange tells a copy from before a deletion of records (wiped, restored
 // anew) from a changelog whose beginning is gone (nothing can be rebuilt).
 func (c *Changelog) outOfRange(ctx context.Context, at int64, cause error) error {
@@ -270,7 +309,7 @@ func (c *Changelog) outOfRange(ctx context.Context, at int64, cause error) error
 
 // load puts one fetch into the local copy.
 func (c *Changelog) load(f *wire.Fetched) error {
-	err := c.Shard.Load(f.Next, func(yield func([]byte, []byte) bool) error {
+	err := c.Shard.Load(f.Next, f.LastEpoch, func(yield func([]byte, []byte) bool) error {
 		return f.Each(func(r *wire.Record) bool { return yield(r.Key, r.Value) })
 	})
 	if stop := unreadable(c.Topic, c.Partition, err); stop != nil {

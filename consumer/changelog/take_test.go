@@ -47,6 +47,33 @@ func TestTakeEmpty(t *testing.T) {
 	})
 }
 
+// The leader moves while a shard is owned, and the next transaction goes to the new one:
+// the copy is in a leader epoch that nobody told its owner. Unless it is asked for, the
+// end of the epoch before would look like that of a log that was cut back.
+func TestTakeAfterTheLeaderMoved(t *testing.T) {
+	cluster := kafkatest.Fake(t, 3)
+	b := newBench(t, cluster.ListenAddrs(), nil)
+	warm := b.owner("warm")
+	warm.take()
+	b.unreadable() // below the position of the next write: who reads it has wiped the copy
+	warm.write("n")
+	for moved := range int32(2) {
+		if err := cluster.MoveTopicPartition(b.topic, 0, (cluster.LeaderFor(b.topic, 0)+1)%3); err != nil {
+			t.Fatal(err)
+		}
+		b.client.Refresh(t.Context())
+		warm.write("n")
+		if err := warm.log.LearnEpoch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if at := warm.shard.Position(); at.Epoch != moved+1 {
+			t.Errorf("Position().Epoch = %d after %d moves of the leader; want %d", at.Epoch, moved+1, moved+1)
+		}
+	}
+	warm.take()
+	warm.want("n", 3)
+}
+
 // A copy that is there is continued, not read anew; one that is gone is read
 // from the beginning; both come to the same.
 func TestTakeReadsWhatIsMissing(t *testing.T) {
@@ -372,7 +399,7 @@ func TestTakeInterruptedLongAgo(t *testing.T) {
 	if err := cold.shard.BeginRestore(b.now); err != nil {
 		t.Fatal(err)
 	}
-	if err := cold.shard.Load(1, func(func([]byte, []byte) bool) error { return nil }); err != nil {
+	if err := cold.shard.Load(1, 0, func(func([]byte, []byte) bool) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	b.now = b.now.Add(week/2 - 1)
@@ -382,7 +409,7 @@ func TestTakeInterruptedLongAgo(t *testing.T) {
 	if err := again.shard.BeginRestore(b.now); err != nil {
 		t.Fatal(err)
 	}
-	if err := again.shard.Load(1, func(func([]byte, []byte) bool) error { return nil }); err != nil {
+	if err := again.shard.Load(1, 0, func(func([]byte, []byte) bool) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	b.now = b.now.Add(week / 2)
