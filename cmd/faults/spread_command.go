@@ -84,6 +84,9 @@ func spreadCommand(ctx context.Context, args []string, stdout, stderr io.Writer)
 
 // writeFiles writes a file for each partition, and one of all events by time.
 func (s *spread) writeFiles(dir string, set []original, all []delivery) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
 	for p := range s.Partitions {
 		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%d.jsonl", p)))
 		if err != nil {
