@@ -152,7 +152,7 @@ func TestSeenAnew(t *testing.T) {
 // have more blocks.
 func TestRunsStayFew(t *testing.T) {
 	s := newSeeing(t)
-	const small, events, batch = 256, 256 * 400, 1024
+	const small, events, batch = 128, 128 * 400, 512
 	SmallRuns(s.s, small)
 	for n := 0; n < events; n += batch {
 		tx := s.h.Begin()

@@ -21,9 +21,13 @@ func TestStats(t *testing.T) {
 	counts := map[int]int{2: 3000, 3: 1000, 700: 1000}
 	for n, keys := range counts {
 		h := shardOf(t, s, n)
+		tx := h.Begin()
 		for i := range keys {
-			inScope(t, h, strconv.Itoa(i), ref(i), func(s *state.Scope) { s.IncrementCounter("n") })
+			sc := tx.Scope("rule", strconv.Itoa(i), ref(i))
+			sc.IncrementCounter("n")
+			sc.Commit()
 		}
+		apply(t, h, tx)
 	}
 	state.Flush(t, s)
 	got, err := s.Stats()
