@@ -183,8 +183,12 @@ func TestFailure05RebalanceDuringRestore(t *testing.T) {
 	r := newRig(t, 1, 2)
 	r.fill(6)
 	changes, middle := r.topicID(r.app.StateTopic()), r.gate()
+	var joined atomic.Bool // before that, only the identity is looked for
 	b := r.watch("b", disk(), func(x *exchange) verdict {
-		if _, at, ok := fetchFrom(x, changes); ok && at > 0 {
+		if isRequest[*kmsg.JoinGroupRequest](x) {
+			joined.Store(true)
+		}
+		if _, at, ok := fetchFrom(x, changes); ok && at > 0 && joined.Load() {
 			middle.wait()
 		}
 		return pass
