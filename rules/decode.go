@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // DefaultMaxUnpacked is how many bytes a record may unpack to unless a Decoder
@@ -48,7 +46,7 @@ type Decoder struct {
 	event  Event
 	text   []byte               // strings of the event that could not be taken as they stand
 	layers [maxEnvelopes][]byte // what each envelope was unpacked to
-	gzip   gzip.Reader
+	gzip   GzipReader
 	packed bytes.Reader
 
 	// Of the record at hand:
@@ -143,7 +141,7 @@ func (d *Decoder) rest() {
 // stream reads the values of one record, or of one string or gzip inside one.
 // It returns false to stop, as all the methods below do.
 func (d *Decoder) stream(b []byte, depth int) bool {
-	if isGzip(b) {
+	if zipped, _ := BeginsGzip(b); zipped {
 		return d.unzip(b, depth)
 	}
 	if len(b) > math.MaxUint32 {

@@ -161,7 +161,15 @@ var poison = []recordCase{
 
 	{"gzip, cut off", zipped(bare("a"))[:40], []string{"-1 bad_gzip"}},
 	{"gzip, damaged", zipped(bare("a"))[:60] + "x" + zipped(bare("a"))[61:], []string{"-1 bad_gzip"}},
-	{"gzip, junk behind", zipped(bare("a")) + "junk", []string{"-1 bad_gzip"}},
+	// Members that end well count, whatever stands behind them: a joined or padded file
+	// that was given to a topic lost all its events.
+	{"gzip, junk behind", zipped(bare("a")) + "junk", []string{"a", "1 bad_gzip"}},
+	{"gzip, a member that is cut off behind", zipped(bare("a")) + zipped(bare("b"))[:40], []string{"a", "1 bad_gzip"}},
+	{"gzip, members and lines between", "\n" + zipped(bare("a")) + "\r\n" + zipped(bare("b")) + "\n", []string{"a", "b"}},
+	{"gzip, padded with zeros", "\x00\x00" + zipped(bare("a")) + strings.Repeat("\x00", 512), []string{"a"}},
+	{"gzip, one value in two members", zipped(bare("a")[:30]) + zipped(bare("a")[30:]), []string{"a"}},
+	{"gzip, empty members", zipped("") + zipped(bare("a")) + zipped(""), []string{"a"}},
+	{"gzip, larger than scratch, junk behind", zipped(strings.Repeat(" ", 3<<20) + bare("a")) + zipped(bare("b")) + "x", []string{"a", "b", "2 bad_gzip"}},
 	{"gzip, only the magic number", "\x1f\x8b", []string{"-1 bad_gzip"}},
 	{"base64 of gzip, damaged", base64ed(zipped(bare("a")))[:41], []string{"-1 bad_gzip"}},
 	{"too many strings", wrapped(bare("a"), 9), []string{"-1 too_deep"}},

@@ -105,27 +105,31 @@ func (d *Decoder) unzip(b []byte, depth int) bool {
 	}
 	buf, err := d.inflate(d.layers[depth][:0], b)
 	d.layers[depth] = buf
-	switch {
-	case err != nil:
-		return d.hold(ReasonBadGzip, fmt.Sprintf("unpack gzip: %v", err))
-	case d.left < 0:
+	if d.left < 0 {
 		return d.tooLarge()
 	}
-	return d.inner(depth)
+	if err == nil {
+		return d.inner(depth)
+	}
+	if len(buf) > 0 && !d.inner(depth) {
+		return false
+	}
+	return d.hold(ReasonBadGzip, fmt.Sprintf("unpack gzip: %v", err))
 }
 
 func (d *Decoder) tooLarge() bool {
 	return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("the record unpacks to more than %d bytes", d.limit()))
 }
 
-// inflate returns what the gzip file b holds, in dst if it is large enough. It
-// gives up as soon as the record has unpacked to more than it may; d.left is
-// negative then.
+// inflate returns what the gzip file b holds, in dst if it is large enough: with an
+// error, what its complete members hold. It gives up as soon as the record has unpacked
+// to more than it may; d.left is negative then.
 //
 // What does not fit scratch is unpacked twice, first only to learn its size. So
 // a bomb gets no memory, and everything else no more than it fills.
 func (d *Decoder) inflate(dst, b []byte) ([]byte, error) {
-	if err := d.open(b); err != nil {
+	err := d.open(b)
+	if err != nil {
 		return dst, err
 	}
 	for most := max(cap(dst), keepScratch); len(dst) < most; {
@@ -138,35 +142,40 @@ func (d *Decoder) inflate(dst, b []byte) ([]byte, error) {
 			return dst, nil
 		}
 		if err != nil {
-			return dst, err
+			return dst[:d.gzip.Whole()], err
 		}
 	}
-	more, err := d.discard(dst)
-	if err != nil || d.left < 0 || more == 0 {
-		return dst, err
+	held := int64(len(dst))
+	err = d.discard(dst)
+	size := d.gzip.Whole()
+	if d.left < 0 || err == nil && size == held {
+		return dst, nil // nothing came, so that dst is not spoilt
 	}
-	size := len(dst) + more
-	d.large()
-	dst = make([]byte, size)
-	if err := d.open(b); err != nil {
-		return dst, err
+	if size > int64(cap(dst)) {
+		d.large()
+		dst = make([]byte, size)
 	}
-	_, err = io.ReadFull(&d.gzip, dst)
+	dst = dst[:size]
+	if again := d.open(b); again != nil {
+		return dst[:0], again
+	}
+	if _, again := io.ReadFull(&d.gzip, dst); again != nil {
+		return dst[:0], again
+	}
 	return dst, err
 }
 
-// discard unpacks the rest and returns its size, if that is not 0 with scratch
-// spoilt.
-func (d *Decoder) discard(scratch []byte) (size int, err error) {
-	for err == nil {
-		var n int
-		n, err = d.gunzip(scratch)
-		size += n
+// discard unpacks the rest, and spoils scratch unless nothing comes.
+func (d *Decoder) discard(scratch []byte) error {
+	for {
+		switch _, err := d.gunzip(scratch); err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
 	}
-	if err == io.EOF {
-		err = nil
-	}
-	return size, err
 }
 
 // open makes b what gunzip reads.

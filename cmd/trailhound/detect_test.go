@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -278,6 +279,26 @@ func TestDetectBrokenGzip(t *testing.T) {
 		}
 		if r := command(t.Context(), "", nil, "detect", "--strict", name); r.code != exitFailed {
 			t.Errorf("detect --strict %s = %d; want 1", name, r.code)
+		}
+	}
+}
+
+// What run makes of a gzip file as a record, detect makes of it as a file: joined and
+// padded files are read to their end.
+func TestDetectJoinedGzip(t *testing.T) {
+	t.Chdir(t.TempDir())
+	a, b := zip(t, []byte(denial(1, "alice"))), zip(t, []byte(denial(2, "bob")))
+	for name, data := range map[string][]byte{
+		"plain.gz": slices.Concat(a, b), "lines.gz": slices.Concat([]byte("\n"), a, []byte("\r\n"), b, []byte("\n")),
+		"zeros.gz": slices.Concat(a, make([]byte, 512), b, make([]byte, 100_000)), "late.gz": slices.Concat(bytes.Repeat([]byte(" \n"), 1000), a, b),
+		"twice.gz": slices.Concat(zip(t, slices.Concat([]byte("\n"), a, b)), []byte("\n")),
+	} {
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r := command(t.Context(), "", nil, "detect", "--strict", name)
+		if !strings.Contains(r.stderr, "events 2,") || r.code != exitDone {
+			t.Errorf("detect %s = %d with %q; want 0, and 2 events", name, r.code, r.stderr)
 		}
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
-
 	"trailhound/rules"
 )
 
@@ -51,7 +49,7 @@ type unpacked struct {
 
 	// Kept for the next file.
 	buffers [maxWrappings + 1]*bufio.Reader
-	zips    [maxWrappings]*gzip.Reader
+	zips    [maxWrappings]rules.GzipReader
 }
 
 // reset begins another file.
@@ -70,17 +68,26 @@ func (u *unpacked) Read(p []byte) (int, error) {
 func (u *unpacked) begin() error {
 	b := u.buffered(0, &u.raw)
 	for n := range maxWrappings {
-		if magic, _ := b.Peek(2); string(magic) != "\x1f\x8b" {
+		if !beginsGzip(b) {
 			break
 		}
-		z, err := u.unzip(n, b)
-		if err != nil {
+		if err := u.zips[n].Reset(b); err != nil {
 			return err
 		}
-		b = u.buffered(n+1, z)
+		b = u.buffered(n+1, &u.zips[n])
 	}
 	u.r = b
 	return nil
+}
+
+// beginsGzip looks as far ahead as it takes, and as the buffer reaches.
+func beginsGzip(b *bufio.Reader) bool {
+	for n := 2; ; n *= 2 {
+		ahead, err := b.Peek(min(n, b.Size()))
+		if is, sure := rules.BeginsGzip(ahead); sure || err != nil || n >= b.Size() {
+			return is
+		}
+	}
 }
 
 func (u *unpacked) buffered(n int, r io.Reader) *bufio.Reader {
@@ -89,13 +96,6 @@ func (u *unpacked) buffered(n int, r io.Reader) *bufio.Reader {
 	}
 	u.buffers[n].Reset(r)
 	return u.buffers[n]
-}
-
-func (u *unpacked) unzip(n int, r io.Reader) (*gzip.Reader, error) {
-	if u.zips[n] == nil {
-		u.zips[n] = new(gzip.Reader)
-	}
-	return u.zips[n], u.zips[n].Reset(r)
 }
 
 // explain marks an error that is not the file's but gzip's.
