@@ -32,6 +32,12 @@ func (d *Decoder) envelope(b []byte, depth int) bool {
 	if records := d.whole(b, fieldRecords, '['); records != nil {
 		return d.each(records, depth, (*Decoder).value)
 	}
+	if events := d.whole(b, fieldLookupEvents, '['); events != nil {
+		return d.each(events, depth, (*Decoder).lookupEvent)
+	}
+	if d.has(fieldLookupEvent) {
+		return d.inside(b, fieldLookupEvent, depth)
+	}
 	if d.has(fieldDetailType) && d.has(fieldDetail) {
 		return d.detail(b, depth)
 	}
@@ -64,6 +70,15 @@ func (d *Decoder) detail(b []byte, depth int) bool {
 		return d.hold(ReasonUnknownShape, fmt.Sprintf("the detail of the EventBridge event %q is no CloudTrail event", clip(kind)))
 	}
 	return d.hold(ReasonUnknownShape, "the detail of the EventBridge event is not an object")
+}
+
+// lookupEvent reads one of the Events of LookupEvents, as the AWS CLI prints them:
+// https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_Event.html.
+func (d *Decoder) lookupEvent(b []byte, i, end, depth int) bool {
+	if b[i] == '{' && d.has(fieldLookupEvent) {
+		return d.inside(b, fieldLookupEvent, depth)
+	}
+	return d.hold(ReasonUnknownShape, "an element of Events without a CloudTrailEvent")
 }
 
 // logs reads a CloudWatch Logs subscription message.

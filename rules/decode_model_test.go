@@ -45,7 +45,7 @@ var memberNames = []string{
 	"userIdentity", "userIdentity", "userIdentity", "type", "arn", "arn", "principalId", "accountId", "invokedBy",
 	"sessionContext", "sessionContext", "sessionIssuer", "sessionIssuer",
 	"Records", "Records", "detail-type", "detail", "source", "messageType", "logEvents", "message", "digestStartTime",
-	"Type", "Message", "Sns", "body", "s3", "s3ObjectKey", "Event",
+	"Type", "Message", "Sns", "body", "s3", "s3ObjectKey", "Event", "Events", "CloudTrailEvent",
 	"", "x", "Eventid", "roleArn", "é",
 }
 

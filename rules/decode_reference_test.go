@@ -166,6 +166,10 @@ func (r *reference) object(raw []byte, depth int) {
 		r.event(o, raw)
 	case o.whole("Records", "[") != nil:
 		r.each(o.whole("Records", "["), depth, r.value)
+	case o.whole("Events", "[") != nil:
+		r.each(o.whole("Events", "["), depth, r.member("CloudTrailEvent"))
+	case o.whole("CloudTrailEvent", `{["`) != nil:
+		r.inside(o.whole("CloudTrailEvent", `{["`), depth)
 	case o.string("detail-type") != "" && o.whole("detail", `{["`) != nil:
 		detail, source := o.whole("detail", "{"), o.string("source")
 		switch {
@@ -179,7 +183,7 @@ func (r *reference) object(raw []byte, depth int) {
 			r.hold(ReasonUnknownShape)
 		}
 	case messageType == "DATA_MESSAGE" && o.whole("logEvents", "[") != nil:
-		r.each(o.whole("logEvents", "["), depth, r.logEvent)
+		r.each(o.whole("logEvents", "["), depth, r.member("message"))
 	case messageType == "CONTROL_MESSAGE":
 		r.hold(ReasonControlMessage)
 	case messageType != "":
@@ -205,14 +209,17 @@ func (r *reference) object(raw []byte, depth int) {
 	}
 }
 
-func (r *reference) logEvent(raw []byte, depth int) {
-	if raw[0] == '{' {
-		if message := newObject(raw).whole("message", `{["`); message != nil {
-			r.inside(message, depth)
-			return
+// member reads the member of an element that is an object.
+func (r *reference) member(name string) func(raw []byte, depth int) {
+	return func(raw []byte, depth int) {
+		if raw[0] == '{' {
+			if v := newObject(raw).whole(name, `{["`); v != nil {
+				r.inside(v, depth)
+				return
+			}
 		}
+		r.hold(ReasonUnknownShape)
 	}
-	r.hold(ReasonUnknownShape)
 }
 
 func (r *reference) inside(raw []byte, depth int) {

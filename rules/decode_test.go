@@ -81,6 +81,10 @@ var envelopes = []recordCase{
 	{"CloudWatch Logs, message decoded", `{"messageType":"DATA_MESSAGE","logEvents":[{"message":` + bare("a") + `}]}`, []string{"a"}},
 	{"CloudWatch Logs, control message", `{"messageType":"CONTROL_MESSAGE","logEvents":[{"message":"CWL CONTROL MESSAGE: Checking health of destination"}]}`, []string{"-1 control_message"}},
 
+	{"lookup-events", `{"Events":[{"EventId":"a","EventName":"GetObject","EventTime":"2026-03-01T10:00:00Z","EventSource":"s3.amazonaws.com","Resources":[],"CloudTrailEvent":` + wrapped(bare("a"), 1) + `},{"CloudTrailEvent":` + wrapped(bare("b"), 1) + `}],"NextToken":"t"}`, []string{"a", "b"}},
+	{"lookup-events, one by one", `{"EventId":"a","CloudTrailEvent":` + wrapped(bare("a"), 1) + `}` + "\n" + `[{"CloudTrailEvent":` + wrapped(bare("b"), 1) + `}]`, []string{"a", "b"}},
+	{"lookup-events, none", `{"Events":[]}`, []string{"-1 empty"}},
+
 	{"gzip", zipped(bare("a")), []string{"a"}},
 	{"gzip of lines", zipped(bare("a") + "\n" + bare("b")), []string{"a", "b"}},
 	{"gzip of gzip", zipped(zipped(bare("a"))), []string{"a"}},
@@ -140,6 +144,7 @@ var poison = []recordCase{
 	{"another object", `{"level":"info","message":"` + `started"}`, []string{"-1 unknown_shape"}},
 	{"Records is no array", `{"Records":{}}`, []string{"-1 unknown_shape"}},
 	{"bad elements among good ones", `{"Records":[` + bare("a") + `,null,{},` + bare("b") + `,7]}`, []string{"a", "1 unknown_shape", "2 unknown_shape", "b", "4 unknown_shape"}},
+	{"lookup-events without their events", `{"Events":[{"EventId":"a"},7,{"CloudTrailEvent":` + wrapped(bare("b"), 1) + `}]}`, []string{"0 unknown_shape", "1 unknown_shape", "b"}},
 	{"EventBridge of another kind", `{"detail-type":"GuardDuty Finding","detail":{}}`, []string{"-1 unknown_shape"}},
 	{"EventBridge, forged", `{"detail-type":"AWS API Call via CloudTrail","source":"com.attacker.app","detail":` + bare("a") + `}`, []string{"-1 foreign_source"}},
 	{"EventBridge, forged among good ones", `[` + bare("a") + `,{"detail":` + bare("b") + `,"detail-type":"AWS Console Sign In via CloudTrail","source":"aws"},{"source":"awsx.sts","detail-type":"AWS Insight via CloudTrail","detail":` + bare("c") + `},` + bare("d") + `]`,
@@ -169,7 +174,7 @@ var poison = []recordCase{
 	{"gzip, padded with zeros", "\x00\x00" + zipped(bare("a")) + strings.Repeat("\x00", 512), []string{"a"}},
 	{"gzip, one value in two members", zipped(bare("a")[:30]) + zipped(bare("a")[30:]), []string{"a"}},
 	{"gzip, empty members", zipped("") + zipped(bare("a")) + zipped(""), []string{"a"}},
-	{"gzip, larger than scratch, junk behind", zipped(strings.Repeat(" ", 3<<20) + bare("a")) + zipped(bare("b")) + "x", []string{"a", "b", "2 bad_gzip"}},
+	{"gzip, larger than scratch, junk behind", zipped(strings.Repeat(" ", 3<<20)+bare("a")) + zipped(bare("b")) + "x", []string{"a", "b", "2 bad_gzip"}},
 	{"gzip, only the magic number", "\x1f\x8b", []string{"-1 bad_gzip"}},
 	{"base64 of gzip, damaged", base64ed(zipped(bare("a")))[:41], []string{"-1 bad_gzip"}},
 	{"too many strings", wrapped(bare("a"), 9), []string{"-1 too_deep"}},

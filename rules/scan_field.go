@@ -43,6 +43,8 @@ const (
 	fieldRequestParameters
 	fieldRecords
 	fieldDetail
+	fieldLookupEvents
+	fieldLookupEvent
 	fieldLogEvents
 	fieldLogMessage
 	fieldMessage
@@ -151,6 +153,10 @@ func matchEnvelope(key []byte) field {
 		return fieldDetail
 	case "source":
 		return fieldBusSource
+	case "Events":
+		return fieldLookupEvents
+	case "CloudTrailEvent":
+		return fieldLookupEvent
 	case "messageType":
 		return fieldMessageType
 	case "logEvents":
