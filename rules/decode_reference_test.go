@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -269,14 +270,15 @@ func (r *reference) event(o object, raw []byte) {
 	}, o.whole("requestParameters", `{"`), raw)})
 }
 
-var timeGrammar = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+var timeGrammar = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)([T ])(\d\d:\d\d:\d\d(?:\.\d+)?)(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)?$`)
 
 // referenceTime is parseTime by way of time.Parse.
 func referenceTime(s string) (time.Time, bool) {
-	if !timeGrammar.MatchString(s) {
+	m := timeGrammar.FindStringSubmatch(s)
+	if m == nil || m[2] == "T" && m[4] == "" {
 		return time.Time{}, false
 	}
-	t, err := time.Parse(time.RFC3339, s)
+	t, err := time.Parse(time.RFC3339, m[1]+"T"+m[3]+cmp.Or(m[4], "Z"))
 	if err != nil || t.Unix() < 0 || t.Unix() >= lastSecond {
 		return time.Time{}, false
 	}

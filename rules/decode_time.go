@@ -11,11 +11,13 @@ const lastSecond = math.MaxInt64 / int64(time.Second)
 
 // parseTime reads an RFC 3339 time as CloudTrail writes it,
 // YYYY-MM-DDTHH:MM:SS[.fraction](Z|±hh:mm), from 1970 to 2262-04-11T23:47:15Z.
-// Digits behind the ninth of a fraction are dropped. It is stricter than
-// time.Parse, which lets hours of one digit, a comma and offsets of 24:60 pass.
+// With a blank for the T it is a timestamp of SQL, as Athena writes it, which is in UTC
+// where no offset follows. Digits behind the ninth of a fraction are dropped. The
+// grammar is stricter than that of time.Parse, which lets hours of one digit, a comma
+// and offsets of 24:60 pass.
 func parseTime(s string) (time.Time, bool) {
 	const layout = "2006-01-02T15:04:05"
-	if len(s) <= len(layout) || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+	if len(s) < len(layout) || s[4] != '-' || s[7] != '-' || s[10] != 'T' && s[10] != ' ' || s[13] != ':' || s[16] != ':' {
 		return time.Time{}, false
 	}
 	year := twoDigits(s, 0)*100 + twoDigits(s, 2)
@@ -26,9 +28,12 @@ func parseTime(s string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	nanos, n := fraction(s[len(layout):])
-	offset, ok := zone(s[len(layout)+n:])
-	if !ok {
-		return time.Time{}, false
+	var offset int
+	if rest := s[len(layout)+n:]; rest != "" || s[10] == 'T' {
+		var ok bool
+		if offset, ok = zone(rest); !ok {
+			return time.Time{}, false
+		}
 	}
 	unix := int64(daysSince1970(year, month, day))*86400 + int64(hour*3600+minute*60+second-offset)
 	if unix < 0 || unix >= lastSecond {
@@ -74,7 +79,7 @@ func twoDigits(s string, i int) int {
 // fraction reads a fraction of a second at the front of s, if there is one, and
 // returns how many bytes it takes.
 func fraction(s string) (nanos int64, n int) {
-	if s[0] != '.' {
+	if s == "" || s[0] != '.' {
 		return 0, 0
 	}
 	unit := int64(time.Second)
