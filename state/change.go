@@ -80,7 +80,7 @@ func (t *Tx) Empty() bool {
 	default:
 		return false
 	}
-	t.rewind() // it may be long until the set is asked for
+	t.unbuild() // it may be long until the set is asked for
 	return true
 }
 
@@ -95,8 +95,8 @@ func (t *Tx) Len() int {
 // Bytes gives about how many bytes the keys and values of the changes have.
 func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
 
-// rewind drops the changes that were built.
-func (t *Tx) rewind() {
+// unbuild drops the changes that were built.
+func (t *Tx) unbuild() {
 	if t.changeSet != nil {
 		t.shard.store.giveSet(t.changeSet)
 		t.changeSet = nil

@@ -25,7 +25,7 @@ const runEvents = 1 << 13
 const manyRuns = 64
 
 // reload reads which runs there are. What is in them, and in pages that are in none, is
-// read when somebody asks.
+// read when the first event is asked for.
 func (k *known) reload(h *Shard) error {
 	k.forget()
 	k.runs, k.folded = nil, 0
@@ -162,7 +162,7 @@ func (h *Shard) learn(pages []page, swept bool) error {
 	k := &h.known
 	for i := range pages {
 		if !k.loaded {
-			break // nobody has asked yet: load will find them on disk
+			break // no event was asked for yet: load will find them on disk
 		}
 		if err := k.add(h, &pages[i]); err != nil {
 			return err

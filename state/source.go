@@ -163,8 +163,8 @@ func (t *Tx) source(src *Source) *source {
 }
 
 // Newer tells whether src comes after the last source of its (TopicID,
-// Partition), by this Tx's own Advance too. What is not newer has been
-// evaluated before.
+// Partition), by this Tx's own Advance too. An event whose source is not newer has
+// been evaluated before.
 func (t *Tx) Newer(src Source) bool {
 	e := t.sources.get(origin{src.TopicID, src.Partition})
 	return e == nil || src.position().compare(e.last) > 0
@@ -245,7 +245,7 @@ func (t *Tx) horizon() int64 {
 }
 
 // Retire makes the partitions of all topics idle for which current gives false: inputs
-// that are not read any more must not hold the horizon back. It tells whether any was not.
+// that are not read any more must not hold the horizon back. The result tells whether any was not.
 func (t *Tx) Retire(current func(topicID [16]byte) bool) (changed bool) {
 	for i := range t.sources.list {
 		if e := &t.sources.list[i]; !e.idle && !current(e.topicID) {
@@ -256,9 +256,9 @@ func (t *Tx) Retire(current func(topicID [16]byte) bool) (changed bool) {
 	return changed
 }
 
-// Rewind sets back to an instant the times that are beyond it: the newest of each
-// input partition and of the shard. It is the way out after an event of an absurd time.
-// Values that were swept meanwhile do not come back. It tells whether any time has moved.
+// Rewind sets back to an instant the times that are beyond that instant: the newest of each
+// input partition and of the shard. An operator asks for it after an event of an absurd time.
+// Values that were swept meanwhile do not come back. The result tells whether any time has moved.
 func (t *Tx) Rewind(to time.Time) (moved bool) {
 	at := nanos(to)
 	for i := range t.sources.list {

@@ -51,9 +51,9 @@ func (w *sweep) settle(h *hints) {
 
 // Sweep removes, in this Tx, what no answer depends on any more: values that
 // expired more than the store's MaxLateness before the horizon, events that
-// are forgotten, members of sets that were replaced or reset. It takes at most
+// are forgotten, members of sets that were replaced or reset. A call takes at most
 // max steps, of which a page of events is one, and gives the number of values,
-// events and members that it has removed; each batch should take some more than
+// events and members that were removed; each batch should take some more than
 // it has changes, so that what comes in goes out. No answer for an event that is
 // not older than the horizon - MaxLateness ever depends on whether, or when,
 // Sweep was called.

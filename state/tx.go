@@ -96,7 +96,7 @@ func (h *Shard) discard() {
 
 // end gives the memory back to the shard.
 func (t *Tx) end() {
-	t.rewind()
+	t.unbuild()
 	t.work.reset()
 	t.shard.work, t.work = t.work, nil
 	t.shard.open = nil
@@ -169,10 +169,11 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 }
 
 // touch says that something has changed since the changes were last built.
-func (t *Tx) touch() { t.rewind() }
+func (t *Tx) touch() { t.unbuild() }
 
-// numberSet gives a number that no set, no page and no window of the shard has had.
-func (t *Tx) numberSet() uint64 {
+// nextNumber gives a number under which no set, no page and no full block of evidence of
+// the shard has stood before.
+func (t *Tx) nextNumber() uint64 {
 	t.pos.next++
 	return t.pos.next - 1
 }
