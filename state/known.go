@@ -134,14 +134,14 @@ func (k *known) fold(h *Shard, next uint64) error {
 	return nil
 }
 
-// drop removes the runs of which no event is remembered at this horizon. What is
-// left of their pages will be taken for fresh by the next load, to no effect.
-func (k *known) drop(h *Shard, horizon int64) error {
+// drop removes the runs of which no event is remembered any more. What is left of their
+// pages will be taken for fresh by the next load, to no effect.
+func (k *known) drop(h *Shard) error {
 	b := h.store.db.NewBatch()
 	defer b.Close()
 	kept := k.runs[:0:0]
 	for i := range k.runs {
-		if r := &k.runs[i]; r.newest >= horizon {
+		if r := &k.runs[i]; r.newest >= h.pos.reached {
 			kept = append(kept, *r)
 		} else if err := h.removeRun(b, r); err != nil {
 			return err
@@ -171,7 +171,7 @@ func (h *Shard) learn(pages []page, swept bool) error {
 	if !swept {
 		return nil
 	}
-	return k.drop(h, h.horizon())
+	return k.drop(h)
 }
 
 // freshEvents are events that are in no run yet.

@@ -26,7 +26,7 @@ type remembered struct {
 // one counter, so that a later page has a higher one.
 type pageID struct {
 	number uint64
-	end    int64 // of the span: when the horizon is there, all that the page lists is forgotten
+	end    int64 // of the span: once the horizon has been there, all that the page lists is forgotten
 }
 
 // page is one page, with the events that it lists.
@@ -124,7 +124,7 @@ func decodePage(dst []remembered, value []byte, end int64) ([]remembered, error)
 // sweepPages removes pages of events that are forgotten; removed counts the events.
 func (t *Tx) sweepPages(max int) (removed, steps int) {
 	w := &t.sweep
-	steps = t.due(kindPageIndex, &w.pageAt, t.shard.hints.pages, t.horizon(), max, func(_ int64, key, value []byte) {
+	steps = t.due(kindPageIndex, &w.pageAt, t.shard.hints.pages, t.pos.reached, max, func(_ int64, key, value []byte) {
 		p, events, err := parsePageIndex(key, value)
 		if t.damaged(key, err); err != nil {
 			return

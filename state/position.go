@@ -21,15 +21,16 @@ type Position struct {
 type position struct {
 	work        int64
 	stream      int64  // noTime: no event yet
-	next        uint64 // number of the next set or page
+	reached     int64  // highest horizon so far: what is remembered until before it is forgotten; noTime: none
+	next        uint64 // number of the next set, page or block of evidence
 	fingerprint []byte
 }
 
-var noPosition = position{work: -1, stream: noTime, next: 1}
+var noPosition = position{work: -1, stream: noTime, reached: noTime, next: 1}
 
 func (p *position) append(dst []byte) []byte {
 	dst = binary.AppendVarint(append(dst, formatVersion), p.work)
-	dst = appendTime(dst, p.stream)
+	dst = appendTime(appendTime(dst, p.stream), p.reached)
 	dst = binary.AppendUvarint(dst, p.next)
 	return append(dst, p.fingerprint...)
 }
@@ -39,7 +40,7 @@ func decodePosition(value []byte) (position, error) {
 	if err != nil {
 		return noPosition, err
 	}
-	p := position{work: r.varint(), stream: r.time(), next: r.uvarint()}
+	p := position{work: r.varint(), stream: r.time(), reached: r.time(), next: r.uvarint()}
 	if b := r.rest(); len(b) > 0 {
 		p.fingerprint = slices.Clone(b)
 	}
@@ -51,7 +52,7 @@ func decodePosition(value []byte) (position, error) {
 
 // same tells whether nothing but the work offset differs.
 func (p *position) same(q *position) bool {
-	return p.stream == q.stream && p.next == q.next && string(p.fingerprint) == string(q.fingerprint)
+	return p.stream == q.stream && p.reached == q.reached && p.next == q.next && string(p.fingerprint) == string(q.fingerprint)
 }
 
 // SetWorkOffset sets the next offset of the work partition.

@@ -20,7 +20,8 @@ func (t *Tx) EventKey(rule, key, eventID string) (k EventKey) {
 }
 
 // Seen tells whether the event was evaluated before for its rule and key: it was
-// remembered, and the horizon has not passed the instant until which it is.
+// remembered, and no horizon so far has passed the instant until which it is. What Sweep
+// has removed, and when, has no part in the answer.
 func (t *Tx) Seen(k EventKey) bool {
 	if t.err != nil {
 		return false
@@ -33,11 +34,11 @@ func (t *Tx) Seen(k EventKey) bool {
 			return false
 		}
 	}
-	return until != noTime && t.horizon() <= until
+	return until != noTime && t.pos.reached <= until
 }
 
-// Remember remembers an event that was evaluated, until the horizon is more than within
-// behind its time and behind the newest time of the shard: a copy of it may lie as far
+// Remember remembers an event that was evaluated, until the horizon has once been more than
+// within beyond its time and beyond the newest time of the shard: a copy of it may lie as far
 // back as the partition that is slowest, however late the event itself is. An evaluation
 // that was rejected must not be remembered, so that the event can be sent again
 // (PROTOCOL D12).

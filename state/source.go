@@ -139,13 +139,6 @@ func (s *sources) horizon() int64 {
 	return newest
 }
 
-func (h *Shard) horizon() int64 {
-	if h.store.noHorizon {
-		return noTime
-	}
-	return h.sources.horizon()
-}
-
 // source gives the entry of an input partition in the Tx, a new one if it is not known.
 func (t *Tx) source(src *Source) *source {
 	o := origin{src.TopicID, src.Partition}
@@ -202,7 +195,13 @@ func (t *Tx) observe(e *source, at int64, idle bool) {
 	e.idle = idle
 	e.newest = max(e.newest, at)
 	t.pos.stream = max(t.pos.stream, at)
+	t.reach()
 }
+
+// reach notes how far the horizon has come. A partition that was idle, or not known yet,
+// may bring older events and set the horizon back; what was forgotten stays forgotten.
+// Otherwise an answer would depend on how far Sweep had come before that.
+func (t *Tx) reach() { t.pos.reached = max(t.pos.reached, t.horizon()) }
 
 // Mark notes a time mark of a router: all of src's input partition up to and including
 // src has been handed on, its newest event time is newest (zero: no event with a time has
@@ -253,6 +252,7 @@ func (t *Tx) Retire(current func(topicID [16]byte) bool) (changed bool) {
 			e.idle, t.horizonKnown, changed = true, false, true
 		}
 	}
+	t.reach()
 	return changed
 }
 
@@ -271,6 +271,7 @@ func (t *Tx) Rewind(to time.Time) (moved bool) {
 	}
 	if moved {
 		t.touch()
+		t.pos.reached = min(t.pos.reached, at)
 		t.horizonKnown = false
 	}
 	return moved
