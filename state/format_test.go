@@ -106,7 +106,7 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return fmt.Sprintf("work %d stream %s horizon %s next number %d fingerprint %q", p.work, when(p.stream), when(p.reached), p.next, p.fingerprint), err
 	case kindSource:
 		p, err := decodeSource(value)
-		return fmt.Sprintf("epoch %d offset %d index %d newest %s idle %t", p.last.epoch, p.last.offset, p.last.index, when(p.newest), p.idle), err
+		return fmt.Sprintf("epoch %d offset %d index %d newest %s idle %t retired %t", p.last.epoch, p.last.offset, p.last.index, when(p.newest), p.idle, p.retired), err
 	case kindMeta:
 		return fmt.Sprintf("%q", value[1:]), nil
 	}
