@@ -140,6 +140,7 @@ func (c *checker) page(p pageID, value []byte) error {
 		return fmt.Errorf("in the index of pages it has %x, %t; want %x", got, ok, count)
 	}
 	for _, e := range events {
+		e.until = c.h.pos.rewound.limit(p.number, e.until)
 		until, err := c.h.known.until(c.h, e.hash)
 		if err != nil {
 			return err

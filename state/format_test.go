@@ -103,7 +103,11 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return strings.Join(out, ", "), err
 	case kindPosition:
 		p, err := decodePosition(value)
-		return fmt.Sprintf("work %d stream %s horizon %s next number %d fingerprint %q", p.work, when(p.stream), when(p.reached), p.next, p.fingerprint), err
+		out := fmt.Sprintf("work %d stream %s horizon %s next number %d fingerprint %q", p.work, when(p.stream), when(p.reached), p.next, p.fingerprint)
+		if p.rewound.before > 0 {
+			out += fmt.Sprintf(", pages before %d until %s at most", p.rewound.before, when(p.rewound.until))
+		}
+		return out, err
 	case kindSource:
 		p, err := decodeSource(value)
 		return fmt.Sprintf("epoch %d offset %d index %d newest %s idle %t retired %t", p.last.epoch, p.last.offset, p.last.index, when(p.newest), p.idle, p.retired), err

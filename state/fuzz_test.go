@@ -142,6 +142,7 @@ func exampleChanges() []Change {
 	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
 	m := set{number: 3, count: 9, life: early}
 	u := suppression{held: 4, alerts: []int64{1e9, 5e9}, life: unlimited}
+	back := position{work: -1, stream: 3e9, reached: noTime, next: 4, rewound: rewound{before: 4, until: 2e9}}
 	p := position{work: 9, stream: 3e9, reached: 1e9, next: 4, fingerprint: []byte("f")}
 	idle := source{last: sourcePosition{epoch: 3, offset: -1, index: 7}, newest: 5e9, idle: true}
 	retired := source{last: sourcePosition{epoch: -1, offset: 8}, newest: noTime, retired: true}
@@ -158,7 +159,7 @@ func exampleChanges() []Change {
 		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindCounter, beside.append(nil)}, {kindCounter, vacant.append(nil)}, {kindWindow, c.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
 		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, append([]byte{1}, head...)}, {kindMember, append([]byte{1}, appendRef(nil, &ref, nanos(ref.Time))...)},
 		{kindTimeline, line.append(nil)}, {kindTimeline, spent.append(nil)}, {kindTimeline, plain.append(nil)}, {kindTimelineBlock, appendEntries([]byte{formatVersion}, entries)},
-		{kindMeta, []byte("\x01value")}, {kindSource, idle.append(nil)}, {kindSource, retired.append(nil)}, {kindPosition, p.append(nil)},
+		{kindMeta, []byte("\x01value")}, {kindSource, idle.append(nil)}, {kindSource, retired.append(nil)}, {kindPosition, p.append(nil)}, {kindPosition, back.append(nil)},
 		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
 	} {
 		k := named(v.kind)

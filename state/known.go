@@ -27,13 +27,18 @@ const manyRuns = 64
 // reload reads which runs there are. What is in them, and in pages that are in none, is
 // read when the first event is asked for.
 func (k *known) reload(h *Shard) error {
-	k.forget()
-	k.runs, k.folded = nil, 0
+	k.clear()
 	return h.scan([]byte{kindRun}, nil, func(key, value []byte) (bool, error) {
 		r, err := decodeRun(key, value)
 		k.runs, k.folded = append(k.runs, r), r.number
 		return true, err
 	})
+}
+
+// clear drops everything, as nothing is in runs.
+func (k *known) clear() {
+	k.forget()
+	k.runs, k.folded = nil, 0
 }
 
 // forget drops what load has read.
@@ -84,6 +89,9 @@ func (k *known) load(h *Shard) (err error) {
 		if err == nil {
 			p.pageID = parsed.page
 			p.events, err = decodePage(p.events[:0], value, p.end)
+		}
+		for i := range p.events {
+			p.events[i].until = h.pos.rewound.limit(p.number, p.events[i].until)
 		}
 		if err == nil {
 			err = k.add(h, &p)

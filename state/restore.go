@@ -140,7 +140,8 @@ func (l *loader) add(key, value []byte) error {
 
 func (l *loader) position(value []byte) error {
 	pos, err := decodePosition(value)
-	l.rewritten = l.rewritten || pos.stream < l.pos.stream || pos.next < l.pos.next
+	again := pos.rewound.before > 0 && pos.rewound != l.pos.rewound
+	l.rewritten = l.rewritten || again || pos.stream < l.pos.stream || pos.next < l.pos.next
 	l.pos = pos
 	return err
 }

@@ -33,8 +33,24 @@ func (t *Tx) Seen(k EventKey) bool {
 			t.fail(err)
 			return false
 		}
+		if t.rewound {
+			until = min(until, t.pos.rewound.until) // of a page from before this Tx
+		}
 	}
 	return until != noTime && t.pos.reached <= until
+}
+
+// rememberUntil lets no event that was remembered so far be remembered for longer. Those of
+// this Tx are few; the pages of others are left as they are (rewound).
+func (t *Tx) rememberUntil(most int64) {
+	for k, until := range t.seen {
+		t.seen[k] = min(until, most)
+	}
+	for i := range t.events {
+		t.events[i].until = min(t.events[i].until, most)
+	}
+	t.rewound = true
+	t.pos.rewound = rewound{before: t.pos.next, until: most}
 }
 
 // Remember remembers an event that was evaluated, until the horizon has once been more than

@@ -269,9 +269,11 @@ func (t *Tx) Retire(reads func(topicID [16]byte) bool) (changed bool) {
 }
 
 // Rewind sets back to an instant the times that are beyond that instant: the newest of each
-// input partition and of the shard. An operator asks for it after an event of an absurd time.
-// Values that were swept meanwhile do not come back. The result tells whether any time has moved.
-func (t *Tx) Rewind(to time.Time) (moved bool) {
+// input partition and of the shard, and the horizon. An operator asks for it after an event
+// of an absurd time. No event that was remembered before is remembered for longer than
+// within beyond the instant. Values and events that were swept meanwhile do not come back.
+// The result tells whether any time has moved.
+func (t *Tx) Rewind(to time.Time, within time.Duration) (moved bool) {
 	at := nanos(to)
 	for i := range t.sources.list {
 		if e := &t.sources.list[i]; e.newest > at {
@@ -285,6 +287,7 @@ func (t *Tx) Rewind(to time.Time) (moved bool) {
 		t.touch()
 		t.pos.reached = min(t.pos.reached, at)
 		t.horizonKnown = false
+		t.rememberUntil(after(at, within))
 	}
 	return moved
 }

@@ -173,7 +173,7 @@ func TestRewind(t *testing.T) {
 	observe(2, day(40_000))
 	apply(t, h, tx)
 	tx = h.Begin()
-	if !tx.Rewind(minute(20)) {
+	if !tx.Rewind(minute(20), time.Hour) {
 		t.Error("Rewind() = false; want true")
 	}
 	apply(t, h, tx)
@@ -189,7 +189,7 @@ func TestRewind(t *testing.T) {
 	if got := tx.Horizon(); !got.Equal(minute(10)) {
 		t.Errorf("Horizon() = %v; want minute 10, of the slower partition", got)
 	}
-	if tx.Rewind(minute(20)) || !tx.Empty() {
+	if tx.Rewind(minute(20), time.Hour) || !tx.Empty() {
 		t.Error("Rewind() of nothing = true; want false, and no change")
 	}
 }

@@ -16,6 +16,9 @@ type sweep struct {
 	member []byte // key of its member to go on with; nil: the first
 	noDead bool   // none is left
 
+	rewound bool   // pages of before a Rewind go in this Tx
+	page    []byte // key of the page to go on with; nil: the first
+
 	pages int           // of events that have gone
 	gone  [][]byte      // their keys, and those of dead sets and their members
 	stale []indexChange // index entries that point at nothing
@@ -32,6 +35,7 @@ type cursor struct {
 func (w *sweep) reset() {
 	w.valueAt, w.pageAt = cursor{from: w.valueAt.from[:0]}, cursor{from: w.pageAt.from[:0]}
 	w.dead, w.member, w.noDead = w.dead[:0], w.member[:0], false
+	w.rewound, w.page = false, w.page[:0]
 	w.pages, w.gone, w.stale = 0, w.gone[:0], w.stale[:0]
 	w.arena.reset()
 }

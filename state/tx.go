@@ -27,6 +27,7 @@ type work struct {
 	meta         map[string][]byte
 	seen         map[EventKey]int64 // until when events are remembered that this Tx remembers
 	events       []remembered       // the same events, in their order
+	rewound      bool               // Rewind has set a bound for the events of all pages so far
 	counters     map[string]*counterEntry
 	counterPool  pool[counterEntry]
 	ringPool     pool[ring] // full blocks of evidence of these counters
@@ -57,7 +58,7 @@ func newWork() *work {
 
 // reset forgets everything but the buffers. The change set is not among it.
 func (w *work) reset() {
-	w.lastSource, w.horizonKnown = 0, false
+	w.lastSource, w.horizonKnown, w.rewound = 0, false, false
 	clear(w.meta)
 	clear(w.seen)
 	w.events = w.events[:0]
@@ -229,6 +230,11 @@ func (t *Tx) write(nextChangelog int64) error {
 			return err
 		}
 	}
+	if t.rewound {
+		if err := h.removeRuns(b); err != nil {
+			return err
+		}
+	}
 	if err := h.set(b, []byte{kindChangelog}, encodeLocal(nextChangelog)); err != nil {
 		return err
 	}
@@ -247,5 +253,8 @@ func (t *Tx) settle(nextChangelog int64) error {
 	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
+	if t.rewound {
+		h.known.clear()
+	}
 	return h.learn(t.pages, t.sweep.pages > 0)
 }
