@@ -265,6 +265,7 @@ func (t *Tx) buildMeta(name string, value []byte) {
 const (
 	valueOverhead  = 48 // bytes of a value besides its evidence
 	blockOverhead  = 11 // bytes of a block's key and version
+	alertSpanSize  = 7  // bytes of a span of alerts of a suppression
 	memberOverhead = 11 // bytes of a member's key and value besides the member
 )
 
@@ -301,5 +302,5 @@ func (t *Tx) measureSet(e *setEntry) {
 }
 
 func (t *Tx) measureSuppression(e *suppressionEntry) {
-	t.measure(&e.entry, 1, len(e.key)+valueOverhead)
+	t.measure(&e.entry, 1, len(e.key)+valueOverhead+len(e.now.alerts)*alertSpanSize)
 }

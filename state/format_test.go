@@ -93,7 +93,11 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return fmt.Sprint(len(entries), meaningOfEntries(entries)), err
 	case kindSuppression:
 		u, err := decodeSuppression(value)
-		return fmt.Sprintf("held %d, %s", u.held, meaningOfLife(&u.life)), err
+		out := fmt.Sprintf("held %d", u.held)
+		for _, a := range u.alerts {
+			out += fmt.Sprintf(", alerts from %s to %s", when(a.first), when(a.last))
+		}
+		return out + ", " + meaningOfLife(&u.life), err
 	case kindPage:
 		events, err := decodePage(nil, value, k.page.end)
 		var out []string

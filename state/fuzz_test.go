@@ -141,7 +141,7 @@ func exampleChanges() []Change {
 	vacant := counter{life: life{newest: 4e9, expiry: 4e9, filed: 4e9}, older: older{until: 4e9, ttl: 3e9}}
 	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
 	m := set{number: 3, count: 9, life: early}
-	u := suppression{held: 4, alerts: []int64{1e9, 5e9}, life: unlimited}
+	u := suppression{held: 4, alerts: []alertSpan{{1e9, 1e9}, {5e9, 7e9 + 1}}, life: unlimited}
 	back := position{work: -1, stream: 3e9, reached: noTime, next: 4, rewound: rewound{before: 4, until: 2e9}}
 	p := position{work: 9, stream: 3e9, reached: 1e9, next: 4, fingerprint: []byte("f")}
 	idle := source{last: sourcePosition{epoch: 3, offset: -1, index: 7}, newest: 5e9, idle: true}
