@@ -197,7 +197,10 @@ func (t *Tx) observe(e *source, at int64, idle bool) {
 		return
 	}
 	t.touch()
-	t.horizonKnown = false
+	// With many partitions most events are not of the one that the horizon waits for.
+	if idle || e.idle || e.retired || e.newest <= t.horizonAt {
+		t.horizonKnown = false
+	}
 	e.idle = idle
 	e.newest = max(e.newest, at)
 	t.pos.stream = max(t.pos.stream, at)

@@ -58,9 +58,9 @@ func (w *sweep) settle(h *hints) {
 // are forgotten, members of sets that were replaced or reset. A call takes at most
 // max steps, of which a page of events is one, and gives the number of values,
 // events and members that were removed; each batch should take some more than
-// it has changes, so that what comes in goes out. No answer for an event that is
-// not older than the horizon - MaxLateness ever depends on whether, or when,
-// Sweep was called.
+// it has changes, so that what comes in goes out. Whether, or when, Sweep was called
+// has no part in what Seen tells, nor in any other answer for an event that is not more
+// than MaxLateness behind the highest horizon so far.
 func (t *Tx) Sweep(max int) (removed int) {
 	t.sweep.going = true
 	defer func() { t.sweep.going = false }()
