@@ -136,7 +136,7 @@ func (d *detector) event(ev *rules.Event, err error) bool {
 // makes it happen once.
 func (d *detector) rewind() {
 	to := nanosTime(d.work.rewind)
-	moved := d.tx.Rewind(to)
+	moved := d.tx.Rewind(to, d.engine.DuplicatesWithin())
 	d.log.Warn().Time("to", to).Bool("moved", moved).Str("event", "time_rewound").Msg("the shard's times were set back, as asked for")
 }
 

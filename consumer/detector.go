@@ -162,7 +162,7 @@ func (d *detector) own(ctx context.Context) error {
 		d.log.Info().Int64("work_offset", at).Str("event", "rules_changed").Msg("rules or parameters have changed; they hold from this work offset on")
 	}
 	d.begin(at)
-	d.tx.Retire(d.reads)
+	d.tx.Retire(d.reads) // for as long as the shard is owned: the work topic may still hold events of other inputs
 	if agreed.Write {
 		d.identity.Put(d.tx)
 		if err := d.flush(ctx); err != nil {

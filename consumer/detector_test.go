@@ -115,6 +115,22 @@ func (s *stand) await(what string, ok func() bool) {
 	}
 }
 
+// The work topic still holds an event of an input that is not among the app's any more. A
+// shard that met it after it was taken waited for the end of that input for good: nothing
+// was forgotten or swept from then on. PROTOCOL R9.
+func TestDetectorWaitsForNoFormerInput(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	d := s.detector()
+	stop := s.run(d)
+	s.put() // of a topic that is no input
+	s.await("the event to be committed", func() bool { return d.status.work.Load() == 1 })
+	stop()
+	if got := d.local.Sources(); len(got) != 1 || !got[0].Retired {
+		t.Errorf("Sources() = %+v; want one that holds no horizon back", got)
+	}
+}
+
 // A position that moves without a change stays in memory, is shown as progress,
 // and is committed after a minute at the latest. PROTOCOL D8.
 func TestDetectorMovesItsPositionLazily(t *testing.T) {

@@ -86,6 +86,9 @@ func (e *Engine) Clone() *Engine { return &Engine{ruleSet: e.ruleSet} }
 // whatever order they were given in.
 func (e *Engine) Fingerprint() []byte { return append([]byte(nil), e.fingerprint...) }
 
+// DuplicatesWithin is that of the engine's Limits.
+func (e *Engine) DuplicatesWithin() time.Duration { return e.limits.DuplicatesWithin }
+
 // Match appends to into the rules that the event is for, in the order in which
 // they were given to [NewEngine]. Rejections are rare: a rule that panicked,
 // or one with nothing to key the event by (a reason to skip).

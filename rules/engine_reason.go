@@ -10,8 +10,8 @@ import (
 // of it. Those of a limit of the state have the name that [state.LimitError]
 // gives them.
 const (
-	ReasonTooLate       Reason = "too_late"        // older than stream time − Limits.MaxLateness
-	ReasonTooFarAhead   Reason = "too_far_ahead"   // newer than the Kafka record's timestamp + Limits.MaxAhead
+	ReasonTooLate       Reason = "too_late"        // older than the newest event of its input partition − Limits.MaxLateness
+	ReasonTooFarAhead   Reason = "too_far_ahead"   // newer than the earlier of its Kafka record's timestamp and the router's clock + Limits.MaxAhead
 	ReasonKeyTooLong    Reason = "key_too_long"    // the rule's key is over the state's limit
 	ReasonSetFull       Reason = "set_full"        // a set has its largest number of members, and would get another
 	ReasonMemberTooLong Reason = "member_too_long" // a member of a set is over the state's limit

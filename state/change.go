@@ -80,7 +80,7 @@ func (t *Tx) Empty() bool {
 	default:
 		return false
 	}
-	t.rewind() // it may be long until the set is asked for
+	t.unbuild() // it may be long until the set is asked for
 	return true
 }
 
@@ -95,8 +95,8 @@ func (t *Tx) Len() int {
 // Bytes gives about how many bytes the keys and values of the changes have.
 func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
 
-// rewind drops the changes that were built.
-func (t *Tx) rewind() {
+// unbuild drops the changes that were built.
+func (t *Tx) unbuild() {
 	if t.changeSet != nil {
 		t.shard.store.giveSet(t.changeSet)
 		t.changeSet = nil
@@ -265,6 +265,7 @@ func (t *Tx) buildMeta(name string, value []byte) {
 const (
 	valueOverhead  = 48 // bytes of a value besides its evidence
 	blockOverhead  = 11 // bytes of a block's key and version
+	alertSpanSize  = 7  // bytes of a span of alerts of a suppression
 	memberOverhead = 11 // bytes of a member's key and value besides the member
 )
 
@@ -301,5 +302,5 @@ func (t *Tx) measureSet(e *setEntry) {
 }
 
 func (t *Tx) measureSuppression(e *suppressionEntry) {
-	t.measure(&e.entry, 1, len(e.key)+valueOverhead)
+	t.measure(&e.entry, 1, len(e.key)+valueOverhead+len(e.now.alerts)*alertSpanSize)
 }

@@ -128,7 +128,7 @@ func (e *counterEntry) hold(t *Tx, c *scopeCounter, r *ring) {
 	}
 	if c.hasSpill {
 		if r == nil {
-			r = t.ringOf(t.numberSet(), 0)
+			r = t.ringOf(t.nextNumber(), 0)
 		}
 		slot := (fullBlocks(c.total) - 1) % evidenceSlots
 		r.pending[slot] = append(r.pending[slot][:0], c.spill...)

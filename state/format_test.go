@@ -93,7 +93,11 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return fmt.Sprint(len(entries), meaningOfEntries(entries)), err
 	case kindSuppression:
 		u, err := decodeSuppression(value)
-		return fmt.Sprintf("held %d, %s", u.held, meaningOfLife(&u.life)), err
+		out := fmt.Sprintf("held %d", u.held)
+		for _, a := range u.alerts {
+			out += fmt.Sprintf(", alerts from %s to %s", when(a.first), when(a.last))
+		}
+		return out + ", " + meaningOfLife(&u.life), err
 	case kindPage:
 		events, err := decodePage(nil, value, k.page.end)
 		var out []string
@@ -103,10 +107,14 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return strings.Join(out, ", "), err
 	case kindPosition:
 		p, err := decodePosition(value)
-		return fmt.Sprintf("work %d stream %s next number %d fingerprint %q", p.work, when(p.stream), p.next, p.fingerprint), err
+		out := fmt.Sprintf("work %d stream %s horizon %s next number %d fingerprint %q", p.work, when(p.stream), when(p.reached), p.next, p.fingerprint)
+		if p.rewound.before > 0 {
+			out += fmt.Sprintf(", pages before %d until %s at most", p.rewound.before, when(p.rewound.until))
+		}
+		return out, err
 	case kindSource:
 		p, err := decodeSource(value)
-		return fmt.Sprintf("epoch %d offset %d index %d newest %s idle %t", p.last.epoch, p.last.offset, p.last.index, when(p.newest), p.idle), err
+		return fmt.Sprintf("epoch %d offset %d index %d newest %s idle %t retired %t", p.last.epoch, p.last.offset, p.last.index, when(p.newest), p.idle, p.retired), err
 	case kindMeta:
 		return fmt.Sprintf("%q", value[1:]), nil
 	}

@@ -141,9 +141,11 @@ func exampleChanges() []Change {
 	vacant := counter{life: life{newest: 4e9, expiry: 4e9, filed: 4e9}, older: older{until: 4e9, ttl: 3e9}}
 	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
 	m := set{number: 3, count: 9, life: early}
-	u := suppression{held: 4, alerts: []int64{1e9, 5e9}, life: unlimited}
-	p := position{work: 9, stream: 1e9, next: 4, fingerprint: []byte("f")}
+	u := suppression{held: 4, alerts: []alertSpan{{1e9, 1e9}, {5e9, 7e9 + 1}}, life: unlimited}
+	back := position{work: -1, stream: 3e9, reached: noTime, next: 4, rewound: rewound{before: 4, until: 2e9}}
+	p := position{work: 9, stream: 3e9, reached: 1e9, next: 4, fingerprint: []byte("f")}
 	idle := source{last: sourcePosition{epoch: 3, offset: -1, index: 7}, newest: 5e9, idle: true}
+	retired := source{last: sourcePosition{epoch: -1, offset: 8}, newest: noTime, retired: true}
 	when := func(r Ref, at int64) Ref { r.Time = instant(at); return r }
 	entries := []Entry{{"", when(other, 2e9)}, {"label", when(ref, 2e9+1)}}
 	line := timeline{life: life{newest: 3e9, expiry: 6e9, filed: 5e9}, reach: 3e9, blocks: []blockExtent{{4, 128, 1e9, 1e9 + 1}, {7, 2, 2e9, 2e9}}, head: entries}
@@ -157,7 +159,7 @@ func exampleChanges() []Change {
 		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindCounter, beside.append(nil)}, {kindCounter, vacant.append(nil)}, {kindWindow, c.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
 		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, append([]byte{1}, head...)}, {kindMember, append([]byte{1}, appendRef(nil, &ref, nanos(ref.Time))...)},
 		{kindTimeline, line.append(nil)}, {kindTimeline, spent.append(nil)}, {kindTimeline, plain.append(nil)}, {kindTimelineBlock, appendEntries([]byte{formatVersion}, entries)},
-		{kindMeta, []byte("\x01value")}, {kindSource, idle.append(nil)}, {kindPosition, p.append(nil)},
+		{kindMeta, []byte("\x01value")}, {kindSource, idle.append(nil)}, {kindSource, retired.append(nil)}, {kindPosition, p.append(nil)}, {kindPosition, back.append(nil)},
 		{kindPosition, noPosition.append(nil)}, {kindClaim, []byte{1}},
 	} {
 		k := named(v.kind)

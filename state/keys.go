@@ -25,7 +25,7 @@ const (
 
 	// Kinds from here on are local: rebuilt by Load, or told by it.
 	kindLocal      = 0x80
-	kindValueIndex = 0x81 // instant, then the key of a counter, window, set or suppression
+	kindValueIndex = 0x81 // instant, then the key of a counter, window, set, timeline or suppression
 	kindPageIndex  = 0x82 // instant, number: a page of events, and how many they are
 	kindChangelog  = 0x83 // next offset of the changelog
 	kindCaughtUp   = 0x84 // when the copy was last complete

@@ -25,15 +25,20 @@ const runEvents = 1 << 13
 const manyRuns = 64
 
 // reload reads which runs there are. What is in them, and in pages that are in none, is
-// read when somebody asks.
+// read when the first event is asked for.
 func (k *known) reload(h *Shard) error {
-	k.forget()
-	k.runs, k.folded = nil, 0
+	k.clear()
 	return h.scan([]byte{kindRun}, nil, func(key, value []byte) (bool, error) {
 		r, err := decodeRun(key, value)
 		k.runs, k.folded = append(k.runs, r), r.number
 		return true, err
 	})
+}
+
+// clear drops everything, as nothing is in runs.
+func (k *known) clear() {
+	k.forget()
+	k.runs, k.folded = nil, 0
 }
 
 // forget drops what load has read.
@@ -85,6 +90,9 @@ func (k *known) load(h *Shard) (err error) {
 			p.pageID = parsed.page
 			p.events, err = decodePage(p.events[:0], value, p.end)
 		}
+		for i := range p.events {
+			p.events[i].until = h.pos.rewound.limit(p.number, p.events[i].until)
+		}
 		if err == nil {
 			err = k.add(h, &p)
 		}
@@ -134,14 +142,14 @@ func (k *known) fold(h *Shard, next uint64) error {
 	return nil
 }
 
-// drop removes the runs of which no event is remembered at this horizon. What is
-// left of their pages will be taken for fresh by the next load, to no effect.
-func (k *known) drop(h *Shard, horizon int64) error {
+// drop removes the runs of which no event is remembered any more. What is left of their
+// pages will be taken for fresh by the next load, to no effect.
+func (k *known) drop(h *Shard) error {
 	b := h.store.db.NewBatch()
 	defer b.Close()
 	kept := k.runs[:0:0]
 	for i := range k.runs {
-		if r := &k.runs[i]; r.newest >= horizon {
+		if r := &k.runs[i]; r.newest >= h.pos.reached {
 			kept = append(kept, *r)
 		} else if err := h.removeRun(b, r); err != nil {
 			return err
@@ -162,7 +170,7 @@ func (h *Shard) learn(pages []page, swept bool) error {
 	k := &h.known
 	for i := range pages {
 		if !k.loaded {
-			break // nobody has asked yet: load will find them on disk
+			break // no event was asked for yet: load will find them on disk
 		}
 		if err := k.add(h, &pages[i]); err != nil {
 			return err
@@ -171,7 +179,7 @@ func (h *Shard) learn(pages []page, swept bool) error {
 	if !swept {
 		return nil
 	}
-	return k.drop(h, h.horizon())
+	return k.drop(h)
 }
 
 // freshEvents are events that are in no run yet.

@@ -244,7 +244,7 @@ func TestLoadOfAnotherHistory(t *testing.T) {
 	const old, fresh = 40, 1000 // events of either
 	at := func(minutes int) time.Time { return seenAt.Add(time.Duration(minutes) * time.Minute) }
 	position := func(stream time.Time, next uint64) Change {
-		p := position{work: 9, stream: nanos(stream), next: next}
+		p := position{work: 9, stream: nanos(stream), reached: nanos(stream), next: next}
 		return Change{positionKey, p.append(nil)}
 	}
 	source := func(newest time.Time) Change {

@@ -26,7 +26,7 @@ type remembered struct {
 // one counter, so that a later page has a higher one.
 type pageID struct {
 	number uint64
-	end    int64 // of the span: when the horizon is there, all that the page lists is forgotten
+	end    int64 // of the span: once the horizon has been there, all that the page lists is forgotten
 }
 
 // page is one page, with the events that it lists.
@@ -124,18 +124,72 @@ func decodePage(dst []remembered, value []byte, end int64) ([]remembered, error)
 // sweepPages removes pages of events that are forgotten; removed counts the events.
 func (t *Tx) sweepPages(max int) (removed, steps int) {
 	w := &t.sweep
-	steps = t.due(kindPageIndex, &w.pageAt, t.shard.hints.pages, t.horizon(), max, func(_ int64, key, value []byte) {
+	if w.rewound || !w.pageAt.used && t.rewoundOver() {
+		return t.sweepRewound(max)
+	}
+	steps = t.due(kindPageIndex, &w.pageAt, t.shard.hints.pages, t.pos.reached, max, func(_ int64, key, value []byte) {
 		p, events, err := parsePageIndex(key, value)
 		if t.damaged(key, err); err != nil {
 			return
 		}
-		k := parts{kind: kindPage, page: p}
-		t.key = k.append(t.key[:0])
-		w.pages++
-		w.gone = append(w.gone, w.arena.keep(t.key))
-		w.stale = append(w.stale, indexChange{key: w.arena.keep(key), remove: true})
-		t.grow(1, len(t.key))
+		t.dropPage(p, key)
 		removed += events
 	})
 	return removed, steps
+}
+
+// rewoundOver tells whether the events of pages from before a Rewind are all forgotten.
+func (t *Tx) rewoundOver() bool {
+	r := &t.pos.rewound
+	return r.before > 0 && r.until != noTime && r.until < t.pos.reached
+}
+
+// sweepRewound removes pages whose events are all forgotten since Rewind, in the order of
+// their numbers: the index has them under the instants that they list. A Tx that does so
+// leaves the index to the next one, as that names the same pages.
+func (t *Tx) sweepRewound(max int) (removed, steps int) {
+	w := &t.sweep
+	w.rewound = true
+	if max <= 0 || !t.rewoundOver() {
+		return 0, 0
+	}
+	var events []remembered
+	var index []byte
+	more, before := false, t.pos.rewound.before
+	t.scan([]byte{kindPage}, w.page, func(key, value []byte) bool {
+		k, err := parseKey(key)
+		if err == nil && k.page.number >= before {
+			return false
+		}
+		if more = err == nil && steps == max; more {
+			w.page = append(w.page[:0], key...)
+			return false
+		}
+		if err == nil {
+			events, err = decodePage(events[:0], value, k.page.end)
+		}
+		if t.damaged(key, err); err != nil {
+			return false
+		}
+		steps++
+		removed += len(events)
+		index, _ = k.page.appendIndex(index[:0], nil, len(events))
+		t.dropPage(k.page, index)
+		return true
+	})
+	if !more && t.err == nil {
+		t.pos.rewound.until, w.page = noTime, appendNumberKey(w.page[:0], kindPage, before)
+	}
+	return removed, steps
+}
+
+// dropPage removes a page and its entry in the index.
+func (t *Tx) dropPage(p pageID, index []byte) {
+	w := &t.sweep
+	k := parts{kind: kindPage, page: p}
+	t.key = k.append(t.key[:0])
+	w.pages++
+	w.gone = append(w.gone, w.arena.keep(t.key))
+	w.stale = append(w.stale, indexChange{key: w.arena.keep(index), remove: true})
+	t.grow(1, len(t.key))
 }

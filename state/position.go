@@ -21,16 +21,38 @@ type Position struct {
 type position struct {
 	work        int64
 	stream      int64  // noTime: no event yet
-	next        uint64 // number of the next set or page
+	reached     int64  // highest horizon so far: what is remembered until before it is forgotten; noTime: none
+	next        uint64 // number of the next set, page or block of evidence
+	rewound     rewound
 	fingerprint []byte
 }
 
-var noPosition = position{work: -1, stream: noTime, next: 1}
+// rewound is what Rewind has left behind: pages that list events until a time that is
+// far ahead of the stream by now. They are never changed; the bound is kept here instead.
+// It stays when they are gone, so that a copy that has missed all of that makes its runs
+// again.
+type rewound struct {
+	before uint64 // pages with a lower number; 0: Rewind was never called
+	until  int64  // no event in them is remembered for longer; noTime: none of them is left
+}
+
+// limit gives until when an event is remembered that a page lists.
+func (r rewound) limit(page uint64, until int64) int64 {
+	if page < r.before {
+		return min(until, r.until)
+	}
+	return until
+}
+
+var noPosition = position{work: -1, stream: noTime, reached: noTime, next: 1}
 
 func (p *position) append(dst []byte) []byte {
 	dst = binary.AppendVarint(append(dst, formatVersion), p.work)
-	dst = appendTime(dst, p.stream)
+	dst = appendTime(appendTime(dst, p.stream), p.reached)
 	dst = binary.AppendUvarint(dst, p.next)
+	if dst = binary.AppendUvarint(dst, p.rewound.before); p.rewound.before > 0 {
+		dst = appendTime(dst, p.rewound.until)
+	}
 	return append(dst, p.fingerprint...)
 }
 
@@ -39,11 +61,14 @@ func decodePosition(value []byte) (position, error) {
 	if err != nil {
 		return noPosition, err
 	}
-	p := position{work: r.varint(), stream: r.time(), next: r.uvarint()}
+	p := position{work: r.varint(), stream: r.time(), reached: r.time(), next: r.uvarint()}
+	if p.rewound.before = r.uvarint(); p.rewound.before > 0 {
+		p.rewound.until = r.time()
+	}
 	if b := r.rest(); len(b) > 0 {
 		p.fingerprint = slices.Clone(b)
 	}
-	if p.next == 0 {
+	if p.next == 0 || p.rewound.before > p.next {
 		r.fail()
 	}
 	return p, r.close()
@@ -51,7 +76,7 @@ func decodePosition(value []byte) (position, error) {
 
 // same tells whether nothing but the work offset differs.
 func (p *position) same(q *position) bool {
-	return p.stream == q.stream && p.next == q.next && string(p.fingerprint) == string(q.fingerprint)
+	return p.stream == q.stream && p.reached == q.reached && p.next == q.next && p.rewound == q.rewound && string(p.fingerprint) == string(q.fingerprint)
 }
 
 // SetWorkOffset sets the next offset of the work partition.

@@ -105,7 +105,7 @@ type loader struct {
 
 	events []remembered // scratch: of a page
 
-	// Who seeds a state writes its history anew. Then the runs of events are not what
+	// A seed of a state writes its history anew. Then the runs of events are not what
 	// the pages say, and have to be made again.
 	rewritten bool
 	removed   int64 // instant at which the last of the removed pages is due
@@ -140,7 +140,8 @@ func (l *loader) add(key, value []byte) error {
 
 func (l *loader) position(value []byte) error {
 	pos, err := decodePosition(value)
-	l.rewritten = l.rewritten || pos.stream < l.pos.stream || pos.next < l.pos.next
+	again := pos.rewound.before > 0 && pos.rewound != l.pos.rewound
+	l.rewritten = l.rewritten || again || pos.stream < l.pos.stream || pos.next < l.pos.next
 	l.pos = pos
 	return err
 }

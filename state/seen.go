@@ -20,7 +20,8 @@ func (t *Tx) EventKey(rule, key, eventID string) (k EventKey) {
 }
 
 // Seen tells whether the event was evaluated before for its rule and key: it was
-// remembered, and the horizon has not passed the instant until which it is.
+// remembered, and no horizon so far has passed the instant until which it is. What Sweep
+// has removed, and when, has no part in the answer.
 func (t *Tx) Seen(k EventKey) bool {
 	if t.err != nil {
 		return false
@@ -32,12 +33,28 @@ func (t *Tx) Seen(k EventKey) bool {
 			t.fail(err)
 			return false
 		}
+		if t.rewound {
+			until = min(until, t.pos.rewound.until) // of a page from before this Tx
+		}
 	}
-	return until != noTime && t.horizon() <= until
+	return until != noTime && t.pos.reached <= until
 }
 
-// Remember remembers an event that was evaluated, until the horizon is more than within
-// behind its time and behind the newest time of the shard: a copy of it may lie as far
+// rememberUntil lets no event that was remembered so far be remembered for longer. Those of
+// this Tx are few; the pages of others are left as they are (rewound).
+func (t *Tx) rememberUntil(most int64) {
+	for k, until := range t.seen {
+		t.seen[k] = min(until, most)
+	}
+	for i := range t.events {
+		t.events[i].until = min(t.events[i].until, most)
+	}
+	t.rewound = true
+	t.pos.rewound = rewound{before: t.pos.next, until: most}
+}
+
+// Remember remembers an event that was evaluated, until the horizon has once been more than
+// within beyond its time and beyond the newest time of the shard: a copy of it may lie as far
 // back as the partition that is slowest, however late the event itself is. An evaluation
 // that was rejected must not be remembered, so that the event can be sent again
 // (PROTOCOL D12).

@@ -91,7 +91,7 @@ func (e *setEntry) take(t *Tx, m *scopeSet) {
 	}
 	e.now = m.set
 	if e.now.number == 0 && len(e.members) > 0 {
-		e.now.number = t.numberSet()
+		e.now.number = t.nextNumber()
 	}
 	e.dirty = true
 }

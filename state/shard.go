@@ -22,8 +22,9 @@ type Shard struct {
 	changelog int64
 	epoch     int64 // leader epoch of the changelog before that offset; noEpoch: not known
 	sources   sources
-	caughtUp  int64 // machine clock; noTime: never
-	restoring int64 // machine clock; noTime: not
+	reads     func(topicID [16]byte) bool // the topic is an input of the owner; nil: each is
+	caughtUp  int64                       // machine clock; noTime: never
+	restoring int64                       // machine clock; noTime: not
 	hints     hints
 	turn      int // which kind of leftovers the next Sweep begins with
 

@@ -34,14 +34,16 @@ func (p sourcePosition) compare(q sourcePosition) int {
 // source is one input partition as the shard knows it.
 type source struct {
 	origin
-	last   sourcePosition // last event or time mark taken from it
-	newest int64          // newest event time; noTime: none is known
-	idle   bool           // its router stood at the end of the log: it does not hold the horizon back
+	last    sourcePosition // last event or time mark taken from it
+	newest  int64          // newest event time; noTime: none is known
+	idle    bool           // its router stood at the end of the log
+	retired bool           // of an input that is not read any more: no router will tell that it is idle
 }
 
 const (
 	flagNewest = 1 << iota // a newest event time is there
 	flagIdle
+	flagRetired
 )
 
 func (s *source) append(dst []byte) []byte {
@@ -54,6 +56,9 @@ func (s *source) append(dst []byte) []byte {
 	}
 	if s.idle {
 		flags |= flagIdle
+	}
+	if s.retired {
+		flags |= flagRetired
 	}
 	dst = append(dst, flags)
 	if s.newest != noTime {
@@ -75,8 +80,8 @@ func decodeSource(value []byte) (source, error) {
 			r.fail()
 		}
 	}
-	s.idle = flags&flagIdle != 0
-	if flags > flagNewest|flagIdle {
+	s.idle, s.retired = flags&flagIdle != 0, flags&flagRetired != 0
+	if flags > flagNewest|flagIdle|flagRetired {
 		r.fail()
 	}
 	return s, r.close()
@@ -119,8 +124,8 @@ func (s *sources) put(o origin) (entry *source, added bool) {
 	return &s.list[len(s.list)-1], true
 }
 
-// horizon gives the minimum of the newest event times of all partitions that are not
-// idle, and the maximum of all if each is; noTime: no time is known.
+// horizon gives the minimum of the newest event times of all partitions that are neither
+// idle nor retired, and the maximum of all if each is; noTime: no time is known.
 func (s *sources) horizon() int64 {
 	slowest, newest, held := int64(noTime), int64(noTime), false
 	for i := range s.list {
@@ -129,7 +134,7 @@ func (s *sources) horizon() int64 {
 			continue
 		}
 		newest = max(newest, e.newest)
-		if !e.idle && (!held || e.newest < slowest) {
+		if !e.idle && !e.retired && (!held || e.newest < slowest) {
 			slowest, held = e.newest, true
 		}
 	}
@@ -137,13 +142,6 @@ func (s *sources) horizon() int64 {
 		return slowest
 	}
 	return newest
-}
-
-func (h *Shard) horizon() int64 {
-	if h.store.noHorizon {
-		return noTime
-	}
-	return h.sources.horizon()
 }
 
 // source gives the entry of an input partition in the Tx, a new one if it is not known.
@@ -157,14 +155,15 @@ func (t *Tx) source(src *Source) *source {
 	e, added := t.sources.put(o)
 	t.lastSource = t.sources.index[o]
 	if added {
+		e.retired = t.shard.reads != nil && !t.shard.reads(o.topicID)
 		t.grow(1, 40)
 	}
 	return e
 }
 
 // Newer tells whether src comes after the last source of its (TopicID,
-// Partition), by this Tx's own Advance too. What is not newer has been
-// evaluated before.
+// Partition), by this Tx's own Advance too. An event whose source is not newer has
+// been evaluated before.
 func (t *Tx) Newer(src Source) bool {
 	e := t.sources.get(origin{src.TopicID, src.Partition})
 	return e == nil || src.position().compare(e.last) > 0
@@ -198,11 +197,20 @@ func (t *Tx) observe(e *source, at int64, idle bool) {
 		return
 	}
 	t.touch()
-	t.horizonKnown = false
+	// With many partitions most events are not of the one that the horizon waits for.
+	if idle || e.idle || e.retired || e.newest <= t.horizonAt {
+		t.horizonKnown = false
+	}
 	e.idle = idle
 	e.newest = max(e.newest, at)
 	t.pos.stream = max(t.pos.stream, at)
+	t.reach()
 }
+
+// reach notes how far the horizon has come. A partition that was idle, or not known yet,
+// may bring older events and set the horizon back; what was forgotten stays forgotten.
+// Otherwise an answer would depend on how far Sweep had come before that.
+func (t *Tx) reach() { t.pos.reached = max(t.pos.reached, t.horizon()) }
 
 // Mark notes a time mark of a router: all of src's input partition up to and including
 // src has been handed on, its newest event time is newest (zero: no event with a time has
@@ -230,8 +238,8 @@ func (t *Tx) NewestOf(src Source) time.Time {
 }
 
 // Horizon gives the event time up to which the shard's input has come: the minimum of the
-// newest event times of its input partitions, those aside that are idle. Values and events
-// are forgotten by it. Zero: no time is known, or the store keeps no horizon.
+// newest event times of its input partitions, those aside that are idle or retired. Values
+// are swept by it. Zero: no time is known, or the store keeps no horizon.
 func (t *Tx) Horizon() time.Time { return instant(t.horizon()) }
 
 func (t *Tx) horizon() int64 {
@@ -244,22 +252,31 @@ func (t *Tx) horizon() int64 {
 	return t.horizonAt
 }
 
-// Retire makes the partitions of all topics idle for which current gives false: inputs
-// that are not read any more must not hold the horizon back. It tells whether any was not.
-func (t *Tx) Retire(current func(topicID [16]byte) bool) (changed bool) {
+// Retire tells the shard which inputs are read: of topics for which reads gives false no
+// partition holds the horizon back, whatever the work topic still has of it, and whether
+// the shard knows it now or meets it later. That is part of the state of each partition, so
+// that a copy agrees with its owner, whatever the configuration of either. It holds until
+// the next call, with which each owner begins. The result tells whether it changes anything
+// for a partition that is known.
+func (t *Tx) Retire(reads func(topicID [16]byte) bool) (changed bool) {
+	t.shard.reads = reads
 	for i := range t.sources.list {
-		if e := &t.sources.list[i]; !e.idle && !current(e.topicID) {
+		e := &t.sources.list[i]
+		if retired := !reads(e.topicID); e.retired != retired {
 			t.touch()
-			e.idle, t.horizonKnown, changed = true, false, true
+			e.retired, t.horizonKnown, changed = retired, false, true
 		}
 	}
+	t.reach()
 	return changed
 }
 
-// Rewind sets back to an instant the times that are beyond it: the newest of each
-// input partition and of the shard. It is the way out after an event of an absurd time.
-// Values that were swept meanwhile do not come back. It tells whether any time has moved.
-func (t *Tx) Rewind(to time.Time) (moved bool) {
+// Rewind sets back to an instant the times that are beyond that instant: the newest of each
+// input partition and of the shard, and the horizon. An operator asks for it after an event
+// of an absurd time. No event that was remembered before is remembered for longer than
+// within beyond the instant. Values and events that were swept meanwhile do not come back.
+// The result tells whether any time has moved.
+func (t *Tx) Rewind(to time.Time, within time.Duration) (moved bool) {
 	at := nanos(to)
 	for i := range t.sources.list {
 		if e := &t.sources.list[i]; e.newest > at {
@@ -271,7 +288,9 @@ func (t *Tx) Rewind(to time.Time) (moved bool) {
 	}
 	if moved {
 		t.touch()
+		t.pos.reached = min(t.pos.reached, at)
 		t.horizonKnown = false
+		t.rememberUntil(after(at, within))
 	}
 	return moved
 }
@@ -292,9 +311,10 @@ func (t *Tx) buildSources() {
 
 // SourceState is one input partition as a shard knows it.
 type SourceState struct {
-	Last   Source    // last event or time mark; without the topic's name
-	Newest time.Time // newest event time; zero: none is known
-	Idle   bool      // its router stood at the end of the log
+	Last    Source    // last event or time mark; without the topic's name
+	Newest  time.Time // newest event time; zero: none is known
+	Idle    bool      // its router stood at the end of the log
+	Retired bool      // Retire was told that its topic is not read any more
 }
 
 // Sources gives the input partitions that the shard knows, by topic id and partition.
@@ -304,7 +324,7 @@ func (h *Shard) Sources() []SourceState {
 		e := &h.sources.list[i]
 		out[i] = SourceState{
 			Last:   Source{TopicID: e.topicID, Partition: e.partition, Epoch: e.last.epoch, Offset: e.last.offset, Index: e.last.index},
-			Newest: instant(e.newest), Idle: e.idle,
+			Newest: instant(e.newest), Idle: e.idle, Retired: e.retired,
 		}
 	}
 	slices.SortFunc(out, func(a, b SourceState) int {

@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -59,10 +60,6 @@ func TestHorizon(t *testing.T) {
 	src, when := at(3, 7)
 	tx.Observe(src, when)
 	horizon(tx, minute(7))
-	if !tx.Retire(func(id [16]byte) bool { return id != [16]byte{1} }) {
-		t.Error("Retire() of an input that is not read any more = false; want true")
-	}
-	horizon(tx, minute(600))
 	tx.Discard()
 	tx = h.Begin()
 	defer tx.Discard()
@@ -75,6 +72,71 @@ func TestHorizon(t *testing.T) {
 	src, _ = at(1, 0)
 	if got := tx.NewestOf(src); !got.Equal(minute(600)) {
 		t.Errorf("NewestOf() = %v; want minute 600", got)
+	}
+}
+
+// The work topic may still hold events and marks of an input that is not read any more, also
+// of partitions that the shard has not met. Each of them ended the idleness that Retire had
+// told of, and as no router would tell of it again, the horizon stood still for good: nothing
+// was forgotten or swept any more.
+func TestRetiredInputHoldsNothingBack(t *testing.T) {
+	const gone, kept = 1, 2
+	read := func(all bool) func([16]byte) bool {
+		return func(id [16]byte) bool { return all || id[0] != gone }
+	}
+	src := func(topic byte, partition int32, n int) state.Source {
+		return state.Source{TopicID: [16]byte{topic}, Partition: partition, Offset: int64(n)}
+	}
+	for name, leftover := range map[string]func(tx *state.Tx){
+		"an event":                    func(tx *state.Tx) { tx.Observe(src(gone, 0, 1), minute(1)) },
+		"a mark":                      func(tx *state.Tx) { tx.Mark(src(gone, 0, 1), minute(1), false) },
+		"an event of a new partition": func(tx *state.Tx) { tx.Observe(src(gone, 5, 1), minute(1)) },
+		"a mark of a new partition":   func(tx *state.Tx) { tx.Mark(src(gone, 5, 1), minute(1), false) },
+		"an event after an idle mark": func(tx *state.Tx) { tx.Mark(src(gone, 0, 1), minute(0), true); tx.Observe(src(gone, 0, 2), minute(1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			owner := openCopy(t, 4)
+			owner.apply(t, func(tx *state.Tx) { tx.Observe(src(gone, 0, 0), minute(0)) })
+			log := dump(t, owner.shard)
+			log = append(log, owner.apply(t, func(tx *state.Tx) {
+				if !tx.Retire(read(false)) {
+					t.Error("Retire() of an input that is not read any more = false; want true")
+				}
+			})...)
+			log = append(log, owner.apply(t, leftover)...)
+			for d := range 400 {
+				log = append(log, owner.apply(t, func(tx *state.Tx) {
+					tx.Observe(src(kept, 0, d), minute(day(d)))
+					state.See(tx, "rule", "key", fmt.Sprint(d), minute(day(d)), time.Hour)
+					s := tx.Scope("rule", fmt.Sprint(d), ref(day(d)))
+					s.IncrementCounter("n")
+					s.SetKeyTTL("n", time.Hour)
+					s.Commit()
+					tx.Sweep(10)
+				})...)
+			}
+			if n := len(dump(t, owner.shard)); n > 20 {
+				t.Errorf("%d records are left; want the position, the sources, and what the last days need", n)
+			}
+			restored := openCopy(t, 4)
+			restored.load(t, log...)
+			for name, c := range map[string]*copied{"owner": owner, "copy": restored} {
+				tx := c.shard.Begin()
+				if got := tx.Horizon(); !got.Equal(minute(day(399))) {
+					t.Errorf("%s: Horizon() = %v; want day 399", name, got)
+				}
+				if changed := tx.Retire(read(false)); changed {
+					t.Errorf("%s: Retire() once more = true; want false: nothing has changed", name)
+				}
+				if changed := tx.Retire(read(true)); !changed {
+					t.Errorf("%s: Retire() with each input read again = false; want true", name)
+				}
+				if got := tx.Horizon(); got.After(minute(1)) {
+					t.Errorf("%s: Horizon() = %v; want minute 1 at most, of an input that is read again", name, got)
+				}
+				tx.Discard()
+			}
+		})
 	}
 }
 
@@ -111,7 +173,7 @@ func TestRewind(t *testing.T) {
 	observe(2, day(40_000))
 	apply(t, h, tx)
 	tx = h.Begin()
-	if !tx.Rewind(minute(20)) {
+	if !tx.Rewind(minute(20), time.Hour) {
 		t.Error("Rewind() = false; want true")
 	}
 	apply(t, h, tx)
@@ -127,7 +189,7 @@ func TestRewind(t *testing.T) {
 	if got := tx.Horizon(); !got.Equal(minute(10)) {
 		t.Errorf("Horizon() = %v; want minute 10, of the slower partition", got)
 	}
-	if tx.Rewind(minute(20)) || !tx.Empty() {
+	if tx.Rewind(minute(20), time.Hour) || !tx.Empty() {
 		t.Error("Rewind() of nothing = true; want false, and no change")
 	}
 }

@@ -15,19 +15,25 @@ import (
 type suppression struct {
 	exists bool
 	held   int64
-	alerts []int64 // event times of the alerts that were sent, sorted; not changed in place
+	alerts []alertSpan // that were sent, sorted; not changed in place
 	life
 }
 
-// maxSuppressionAlerts bounds the alerts that a suppression remembers: a week of one every
-// ten minutes. Beyond it the oldest give way.
-const maxSuppressionAlerts = 1000
+// alertSpan is from one alert that was sent to a later one, or the same, where each of
+// them came less than twice the span of suppression after the one before: an event between
+// them is nearer than that span to one of them, so that it does not matter which there are.
+type alertSpan struct{ first, last int64 }
+
+// maxAlertSpans bounds what a suppression remembers. Of more, the one that is farthest from
+// the event gives way: a finding there may be sent once more. With a span of five minutes
+// that takes a week in which no two alerts are nearer than ten minutes.
+const maxAlertSpans = 1000
 
 func (u *suppression) append(dst []byte) []byte {
 	dst = u.life.append(append(dst, formatVersion))
 	dst = binary.AppendUvarint(dst, uint64(u.held))
-	for _, at := range u.alerts {
-		dst = appendTime(dst, at)
+	for _, a := range u.alerts {
+		dst = appendTime(appendTime(dst, a.first), a.last-a.first) // of centuries it wraps, and back
 	}
 	return dst
 }
@@ -39,11 +45,12 @@ func decodeSuppression(value []byte) (suppression, error) {
 	}
 	u := suppression{exists: true, life: r.life(), held: int64(r.uvarint())}
 	for last := int64(noTime); len(r.b) > 0; {
-		at := r.time()
-		if at <= last || len(u.alerts) == maxSuppressionAlerts {
+		a := alertSpan{first: r.time()}
+		a.last = a.first + r.time()
+		if a.first <= last || a.last < a.first || len(u.alerts) == maxAlertSpans {
 			r.fail()
 		}
-		u.alerts, last = append(u.alerts, at), at
+		u.alerts, last = append(u.alerts, a), a.last
 	}
 	if u.held < 0 || len(u.alerts) == 0 {
 		r.fail()
@@ -51,12 +58,31 @@ func decodeSuppression(value []byte) (suppression, error) {
 	return u, r.close()
 }
 
-// sent gives the alerts with one more, without those that no event can meet any more.
-func (u *suppression) sent(at, forgotten int64) []int64 {
-	i, _ := slices.BinarySearch(u.alerts, at)
-	alerts := slices.Insert(slices.Clone(u.alerts), i, at)
-	i, _ = slices.BinarySearch(alerts, forgotten)
-	return alerts[max(min(i, len(alerts)-1), len(alerts)-maxSuppressionAlerts):]
+// near tells whether an alert that was sent is less than span away.
+func (u *suppression) near(now int64, span time.Duration) bool {
+	i := sort.Search(len(u.alerts), func(i int) bool { return after(u.alerts[i].last, span) > now })
+	return i < len(u.alerts) && u.alerts[i].first < after(now, span)
+}
+
+// sent gives the alerts with one more, which is near none of them, and without those from
+// before an instant, as no event can meet them any more.
+func (u *suppression) sent(now int64, span time.Duration, forgotten int64) []alertSpan {
+	old := u.alerts[sort.Search(len(u.alerts), func(i int) bool { return u.alerts[i].last >= forgotten }):]
+	i := sort.Search(len(old), func(i int) bool { return old[i].first > now })
+	own, from, to := alertSpan{now, now}, i, i
+	if i > 0 && after(after(old[i-1].last, span), span) > now {
+		own.first, from = old[i-1].first, i-1
+	}
+	if i < len(old) && old[i].first < after(after(now, span), span) {
+		own.last, to = old[i].last, i+1
+	}
+	alerts := slices.Concat(old[:from], []alertSpan{own}, old[to:])
+	if last := len(alerts) - 1; last < maxAlertSpans {
+		return alerts
+	} else if stretch(alerts[0].last, now) < stretch(now, alerts[last].first) {
+		return alerts[:last]
+	}
+	return alerts[1:]
 }
 
 // suppressionEntry is a suppression in a Tx.
@@ -125,8 +151,7 @@ func (s *Scope) Suppress(dedup string, span time.Duration) (held int64, suppress
 		return 0, false
 	}
 	u.dirty = true
-	i := sort.Search(len(u.alerts), func(i int) bool { return after(u.alerts[i], span) > s.now })
-	if i < len(u.alerts) && u.alerts[i] < after(s.now, span) {
+	if u.near(s.now, span) {
 		u.held = addSaturating(u.held, 1)
 		u.expiry = noTime
 		return u.held, true
@@ -136,8 +161,8 @@ func (s *Scope) Suppress(dedup string, span time.Duration) (held int64, suppress
 		held = u.held
 	}
 	limit := addSaturating(s.tx.horizon(), -int64(store.maxLateness))
-	alerts := u.sent(s.now, addSaturating(limit, -int64(span)))
-	until := after(alerts[len(alerts)-1], span)
+	alerts := u.sent(s.now, span, addSaturating(limit, -int64(span)))
+	until := after(alerts[len(alerts)-1].last, span)
 	u.suppression = suppression{exists: true, alerts: alerts, life: life{newest: until, expiry: until}}
 	return held, false
 }

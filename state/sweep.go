@@ -16,6 +16,9 @@ type sweep struct {
 	member []byte // key of its member to go on with; nil: the first
 	noDead bool   // none is left
 
+	rewound bool   // pages of before a Rewind go in this Tx
+	page    []byte // key of the page to go on with; nil: the first
+
 	pages int           // of events that have gone
 	gone  [][]byte      // their keys, and those of dead sets and their members
 	stale []indexChange // index entries that point at nothing
@@ -32,6 +35,7 @@ type cursor struct {
 func (w *sweep) reset() {
 	w.valueAt, w.pageAt = cursor{from: w.valueAt.from[:0]}, cursor{from: w.pageAt.from[:0]}
 	w.dead, w.member, w.noDead = w.dead[:0], w.member[:0], false
+	w.rewound, w.page = false, w.page[:0]
 	w.pages, w.gone, w.stale = 0, w.gone[:0], w.stale[:0]
 	w.arena.reset()
 }
@@ -51,12 +55,12 @@ func (w *sweep) settle(h *hints) {
 
 // Sweep removes, in this Tx, what no answer depends on any more: values that
 // expired more than the store's MaxLateness before the horizon, events that
-// are forgotten, members of sets that were replaced or reset. It takes at most
+// are forgotten, members of sets that were replaced or reset. A call takes at most
 // max steps, of which a page of events is one, and gives the number of values,
-// events and members that it has removed; each batch should take some more than
-// it has changes, so that what comes in goes out. No answer for an event that is
-// not older than the horizon - MaxLateness ever depends on whether, or when,
-// Sweep was called.
+// events and members that were removed; each batch should take some more than
+// it has changes, so that what comes in goes out. Whether, or when, Sweep was called
+// has no part in what Seen tells, nor in any other answer for an event that is not more
+// than MaxLateness behind the highest horizon so far.
 func (t *Tx) Sweep(max int) (removed int) {
 	t.sweep.going = true
 	defer func() { t.sweep.going = false }()

@@ -27,6 +27,7 @@ type work struct {
 	meta         map[string][]byte
 	seen         map[EventKey]int64 // until when events are remembered that this Tx remembers
 	events       []remembered       // the same events, in their order
+	rewound      bool               // Rewind has set a bound for the events of all pages so far
 	counters     map[string]*counterEntry
 	counterPool  pool[counterEntry]
 	ringPool     pool[ring] // full blocks of evidence of these counters
@@ -57,7 +58,7 @@ func newWork() *work {
 
 // reset forgets everything but the buffers. The change set is not among it.
 func (w *work) reset() {
-	w.lastSource, w.horizonKnown = 0, false
+	w.lastSource, w.horizonKnown, w.rewound = 0, false, false
 	clear(w.meta)
 	clear(w.seen)
 	w.events = w.events[:0]
@@ -96,7 +97,7 @@ func (h *Shard) discard() {
 
 // end gives the memory back to the shard.
 func (t *Tx) end() {
-	t.rewind()
+	t.unbuild()
 	t.work.reset()
 	t.shard.work, t.work = t.work, nil
 	t.shard.open = nil
@@ -169,10 +170,11 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 }
 
 // touch says that something has changed since the changes were last built.
-func (t *Tx) touch() { t.rewind() }
+func (t *Tx) touch() { t.unbuild() }
 
-// numberSet gives a number that no set, no page and no window of the shard has had.
-func (t *Tx) numberSet() uint64 {
+// nextNumber gives a number under which no set, no page and no full block of evidence of
+// the shard has stood before.
+func (t *Tx) nextNumber() uint64 {
 	t.pos.next++
 	return t.pos.next - 1
 }
@@ -228,6 +230,11 @@ func (t *Tx) write(nextChangelog int64) error {
 			return err
 		}
 	}
+	if t.rewound {
+		if err := h.removeRuns(b); err != nil {
+			return err
+		}
+	}
 	if err := h.set(b, []byte{kindChangelog}, encodeLocal(nextChangelog)); err != nil {
 		return err
 	}
@@ -246,5 +253,8 @@ func (t *Tx) settle(nextChangelog int64) error {
 	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
+	if t.rewound {
+		h.known.clear()
+	}
 	return h.learn(t.pages, t.sweep.pages > 0)
 }

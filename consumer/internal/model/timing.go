@@ -22,7 +22,7 @@ type arrival struct{ partition, time, id uint8 }
 
 // timing is the model of event time: routers of two partitions hand entries and
 // marks (R9) to one shard, which evaluates each id once (D12), refuses late events,
-// and sweeps what lies behind its horizon. That a work partition keeps its order,
+// and forgets and sweeps what lies behind its horizon. That a work partition keeps its order,
 // and that evaluation is sequential and survives a crash, is what [routing] and
 // [detecting] show; a step of the shard is one entry here.
 type timing struct {
@@ -54,7 +54,8 @@ type timingRules struct {
 	idleCommitted  bool // R9: a router says that it is idle before its position is committed
 	opening        bool // R9: a router that has opened supposes that the shard knows that it is not idle
 	idleIsNewer    bool // R9: an idle mark and a busy one of the same position have the same source
-	lateByHorizon  bool // R9: a partition that was idle may bring events from far behind the horizon
+	highest        bool // R9: an id is forgotten by the horizon of the moment
+	moment         bool // R9: a value is swept by the highest horizon so far
 	fromStream     bool // an id is remembered from the event's time on, not from the stream's
 	dropRepeats    bool // D2
 	rejectForgets  bool // D12: a rejected evaluation leaves its id behind
@@ -120,7 +121,9 @@ type timeShard struct {
 	heard   [inputs]bool
 	reached uint8          // the highest horizon so far
 	until   [mostIDs]uint8 // by id: remembered until the horizon passes it; 0: not remembered
+	gone    [mostIDs]bool  // by id: it is gone from the store
 	expires uint8          // when the value expires; 0: there was never one
+	writer  uint8          // 1 + the partition that wrote it last, if not idle since; else 0
 	swept   bool           // the value is gone from the store
 }
 
@@ -138,6 +141,7 @@ const (
 	twice
 	wronglyLate
 	sweptTooEarly
+	knownByChance
 )
 
 func (b timeBreach) String() string {
@@ -146,6 +150,7 @@ func (b timeBreach) String() string {
 		"an event was evaluated twice, although its copy was delivered within the time for duplicates",
 		"an event was refused as late, although it was delivered in time",
 		"an event was evaluated without a value that a sweep had removed, and that had not expired",
+		"whether an event was known depended on when a sweep ran",
 	}[b]
 }
 

@@ -215,9 +215,14 @@ func (m *timing) accept(s *timingState, h handOver, reject bool) {
 	} else {
 		d.newest[h.of] = max(d.newest[h.of], m.arrivals[h.arrival-1].time)
 		d.idle[h.of] = d.idle[h.of] && m.off.entryRevokes
-		m.evaluate(s, h.arrival-1, reject)
 	}
 	d.reached = max(d.reached, m.horizon(d))
+	if d.writer == 1+h.of && d.idle[h.of] {
+		d.writer = 0
+	}
+	if !mark {
+		m.evaluate(s, h.arrival-1, reject)
+	}
 	if m.off.marksInside && !mark {
 		s.durable = *d
 	}
@@ -228,12 +233,9 @@ func (m *timing) evaluate(s *timingState, n uint8, reject bool) {
 	d, a := &s.shard, m.arrivals[n]
 	r := &s.results[a.id-1]
 	stream := max(d.newest[0], d.newest[1])
-	from := max(d.newest[a.partition], d.reached)
-	switch {
-	case m.off.ownTime:
+	from := d.newest[a.partition]
+	if m.off.ownTime {
 		from = stream
-	case m.off.lateByHorizon:
-		from = d.newest[a.partition]
 	}
 	if a.time+lateness < from {
 		r.refused = true
@@ -242,13 +244,16 @@ func (m *timing) evaluate(s *timingState, n uint8, reject bool) {
 		}
 		return
 	}
-	if d.until[a.id-1] != 0 {
+	if until := d.until[a.id-1]; until != 0 && until >= m.forgotten(d) {
+		if d.gone[a.id-1] {
+			s.broken = knownByChance
+		}
 		return
 	}
 	if reject {
 		r.rejected = true
 		if m.off.rejectForgets {
-			d.until[a.id-1] = stream + within
+			d.until[a.id-1], d.gone[a.id-1] = stream+within, false
 		}
 		return
 	}
@@ -256,32 +261,46 @@ func (m *timing) evaluate(s *timingState, n uint8, reject bool) {
 		s.broken = twice
 	}
 	r.evaluated, r.bound = true, d.newest[a.partition]+within
-	d.until[a.id-1] = stream + within
+	d.until[a.id-1], d.gone[a.id-1] = stream+within, false
 	if m.off.fromStream {
 		d.until[a.id-1] = a.time + within
 	}
-	if a.time < d.expires { // the value counts one more
-		if d.swept {
+	early := a.time+lateness >= d.reached || d.writer == 1+a.partition
+	if d.writer = 1 + a.partition; a.time < d.expires {
+		if d.swept && early {
 			s.broken = sweptTooEarly
 		}
-		return
+		if !d.swept {
+			return // the value counts one more
+		}
 	}
 	d.expires, d.swept = a.time+lifetime, false
 }
 
-// sweep forgets ids and removes values that lie behind the horizon. It may run at
-// any time, or not at all.
+// forgotten is the time until before which an id must have been remembered to be unknown.
+func (m *timing) forgotten(d *timeShard) uint8 {
+	if m.off.highest {
+		return m.horizon(d)
+	}
+	return d.reached
+}
+
+// sweep removes ids that are forgotten and values that lie behind the horizon. It may run
+// at any time, or not at all.
 func (m *timing) sweep(s timingState, yield yieldTiming) {
 	was := s.shard
 	h := m.horizon(&s.shard)
 	for i, until := range s.shard.until {
-		if until < h {
-			s.shard.until[i] = 0
+		if until != 0 && until < m.forgotten(&s.shard) {
+			s.shard.gone[i] = true
 		}
+	}
+	if m.off.moment {
+		h = s.shard.reached
 	}
 	s.shard.swept = was.swept || was.expires > 0 && was.expires+lateness < h
 	if s.shard != was {
-		yield(say("the shard sweeps what lies behind its horizon, %d", h), s)
+		yield(say("the shard sweeps what lies behind its horizon, %d, and forgets by the highest so far, %d", h, s.shard.reached), s)
 	}
 }
 

@@ -36,6 +36,16 @@ var longIdle = timing{
 	arrivals: []arrival{{1, 1, 0}, {0, 1, 1}, {0, 9, 0}, {1, 2, 2}},
 }
 
+// The same, but what comes is a copy of an event that is forgotten by then.
+var longIdleCopy = timing{
+	arrivals: []arrival{{1, 1, 0}, {0, 1, 1}, {0, 9, 0}, {1, 2, 1}},
+}
+
+// The same, but what comes is two events of one value's lifetime.
+var longIdleValue = timing{
+	arrivals: []arrival{{1, 1, 0}, {0, 1, 1}, {0, 9, 0}, {1, 2, 2}, {1, 3, 3}},
+}
+
 // An event that is behind its stream, and its copy beside it.
 var behind = timing{
 	arrivals: []arrival{{0, 1, 0}, {0, 5, 0}, {0, 1, 1}, {0, 5, 0}, {0, 1, 1}},
@@ -79,6 +89,8 @@ func TestTiming(t *testing.T) {
 		{"a match wakes it, a late request", wakingMatch.with(f{losses: 1}), 62_000},
 		{"a value, a crash and a late request", counted.with(f{crashes: 1, losses: 1}), 340_000},
 		{"a late event by an idle partition", longIdle.with(f{losses: 1}), 14_000},
+		{"a late copy by an idle partition", longIdleCopy.with(f{losses: 1}), 14_000},
+		{"late events of a value by an idle partition", longIdleValue.with(f{}), 5_500},
 		{"copies behind the stream", behind.with(f{crashes: 1}), 104_000},
 		{"a rejected event is retried", retried.with(f{rejects: 1, losses: 1}), 17_000},
 	} {
@@ -116,7 +128,8 @@ func TestTimingRules(t *testing.T) {
 		{"R9: commit the position before the idle mark", waking.without(f{crashes: 1}, off{idleCommitted: true})},
 		{"R9: a new router says that it is not idle", waking.without(f{crashes: 1}, off{opening: true})},
 		{"R9: at one position, an idle mark is newer than a busy one", waking.without(f{}, off{idleIsNewer: true})},
-		{"R9: late is also what is behind the horizon", longIdle.without(f{}, off{lateByHorizon: true})},
+		{"R9: an id is forgotten by the highest horizon so far", longIdleCopy.without(f{}, off{highest: true})},
+		{"R9: a value is swept by the horizon of the moment", longIdleValue.without(f{}, off{moment: true})},
 		{"an id is remembered from the stream's time on", behind.without(f{}, off{fromStream: true})},
 		{"D2: drop repeats", drifting.without(f{losses: 1}, off{dropRepeats: true})},
 		{"D12: a rejected evaluation leaves no id", retried.without(f{rejects: 1}, off{rejectForgets: true})},
