@@ -110,7 +110,7 @@ func (r *AccessDenied) Key(e *Event) string {
 	return r.principal(e)
 }
 
-// Unkeyed reports a denial of nobody in particular.
+// Unkeyed reports a denial whose event names no principal.
 func (r *AccessDenied) Unkeyed(e *Event) bool {
 	return r.denied(e) && r.principal(e) == ""
 }

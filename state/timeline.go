@@ -34,7 +34,7 @@ type timeline struct {
 	head   []Entry       // the newest entries, in the order of compareEntries
 }
 
-// blockExtent is what a timeline's directory tells of a block.
+// blockExtent is the entry of a block in the directory of its timeline.
 type blockExtent struct {
 	number      uint64 // names it within the timeline
 	count       int
@@ -183,7 +183,7 @@ func appendEntries(dst []byte, entries []Entry) []byte {
 	return dst
 }
 
-// entries reads what appendEntries has written: at most as many as a block has.
+// entries reads the entries that appendEntries has written: at most a block's worth.
 func (r *reader) entries() []Entry {
 	n := r.uvarint()
 	if n > timelineBlock {
@@ -245,7 +245,7 @@ func (r *reader) events(n int) []Entry {
 }
 
 // timelineEntry is a timeline in a Tx: as it is now, and how that differs from the disk.
-// Blocks have numbers from next on that no block has had in the Tx, nor has on disk.
+// Within a Tx no number is given to a second block, so that none is written and deleted.
 type timelineEntry struct {
 	entry
 	now    timeline
@@ -372,7 +372,7 @@ func (t *Tx) measureTimeline(e *timelineEntry) {
 	t.measure(&e.entry, n, size)
 }
 
-// sizeOf is about what entries take in a record.
+// sizeOf estimates the size of entries in a record, in bytes.
 func sizeOf(entries []Entry) (size int) {
 	const entrySize = 32
 	for i := range entries {

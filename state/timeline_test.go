@@ -180,7 +180,7 @@ func TestTimelineFull(t *testing.T) {
 	}
 }
 
-// What a timeline keeps goes, blocks and all, when nothing in reach of it can come.
+// A timeline goes, blocks and all, when no event that is admitted can reach its entries.
 func TestTimelineIsSwept(t *testing.T) {
 	h := openShard(t)
 	for n := range 300 {
@@ -290,7 +290,7 @@ func TestTimelineBlocksAreMerged(t *testing.T) {
 	}
 }
 
-// What an author of rules can do wrong is the outcome of that event.
+// A mistake of a rule's author is the outcome of that event.
 func TestTimelineBounds(t *testing.T) {
 	h := openShard(t)
 	for reason, observe := range map[string]func(tx *state.Tx) *state.Scope{
@@ -351,7 +351,7 @@ func TestTimelineDamaged(t *testing.T) {
 	}
 }
 
-// The values of a timeline tell what it holds.
+// Values describes a timeline by its entries.
 func TestTimelineValue(t *testing.T) {
 	h := openShard(t)
 	for n := range 100 {
