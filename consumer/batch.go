@@ -163,8 +163,8 @@ func (d *detector) publish(out rules.Outcome) {
 	for i := range out.Verdicts {
 		v := &out.Verdicts[i]
 		d.meter.Verdict(v.Rule, string(v.Kind))
-		if v.Evicted > 0 || v.Alone > 0 {
-			d.meter.Exceptions(v.Rule, v.Evicted, v.Alone)
+		if v.Evicted > 0 {
+			d.meter.Evicted(v.Rule, v.Evicted)
 		}
 	}
 	for i := range out.Alerts {

@@ -38,9 +38,6 @@ const (
 	slidingWindow = "sliding"
 )
 
-// mostSliding is half of the entries that a timeline keeps by default.
-const mostSliding = 5000
-
 // deniedFamily are the codes that services use beside AccessDenied. EC2 has its
 // own: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html;
 // VpceAccessDenied is a denial by the policy of a VPC endpoint.
@@ -84,12 +81,25 @@ func (r *AccessDenied) Validate() error {
 		return errors.New(`error_codes contains ""; events without an error carry no code, and cannot be counted as denials`)
 	case r.WindowKind != "" && r.WindowKind != fixedWindow && r.WindowKind != slidingWindow:
 		return fmt.Errorf("window_kind is %q; it must be fixed or sliding", r.WindowKind)
-	case r.WindowKind == slidingWindow && r.Threshold > mostSliding:
-		return fmt.Errorf("threshold is %d; with window_kind sliding it must be at most %d, as each denial of the window is kept; fixed only counts them", r.Threshold, mostSliding)
 	case r.Principal != "" && r.Principal != bySession && r.Principal != byRole && r.Principal != byUser:
 		return fmt.Errorf("principal is %q; it must be session, role or user", r.Principal)
 	}
 	return nil
+}
+
+// ValidateLimits says that a sliding window has no room for the threshold: with fewer
+// than twice as many entries a timeline might have to drop some of those around an event,
+// of which there may be almost a threshold's worth on either side, and never fire.
+func (r *AccessDenied) ValidateLimits(l Limits) error {
+	most := int64(l.MaxSetMembers)
+	if most == 0 {
+		most = state.DefaultMaxSetMembers
+	}
+	if r.WindowKind != slidingWindow || r.Threshold <= most/2 {
+		return nil
+	}
+	return fmt.Errorf("threshold is %d and limits.max_set_members %d; with window_kind sliding, which keeps each denial, limits.max_set_members must be at least twice the threshold: raise it, lower the threshold, or choose window_kind fixed, which only counts",
+		r.Threshold, most)
 }
 
 // Key implements [Rule]: the denied principal.
@@ -100,7 +110,7 @@ func (r *AccessDenied) Key(e *Event) string {
 	return r.principal(e)
 }
 
-// Unkeyed reports a denial of nobody in particular.
+// Unkeyed reports a denial whose event names no principal.
 func (r *AccessDenied) Unkeyed(e *Event) bool {
 	return r.denied(e) && r.principal(e) == ""
 }

@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -14,7 +15,9 @@ import (
 // Denials of one principal come shuffled, late and doubled. With either kind of window
 // every alert is true of its evidence, and no event is in two of them. With a sliding window
 // no interval of its length is left that holds enough denials, and in order of time it
-// fires at least as often as a fixed one.
+// fires at least as often as a fixed one. That holds for partitions that are days apart,
+// one of which is unknown until the others have been read, and, in order of time, for a
+// timeline that holds no more than it must.
 func TestDenialsInAnyOrder(t *testing.T) {
 	const threshold, window = 5, time.Hour
 	for seed := range uint64(40) {
@@ -32,7 +35,7 @@ func TestDenialsInAnyOrder(t *testing.T) {
 		}
 		counts := map[string]int{}
 		for _, kind := range []string{fixedWindow, slidingWindow} {
-			for _, order := range []string{"time", "shuffled", "within 10 minutes", "doubled"} {
+			for _, order := range []string{"time", "shuffled", "within 10 minutes", "doubled", "partitions apart", "least room"} {
 				played := slices.Clone(events)
 				slices.SortStableFunc(played, func(a, b *Event) int { return a.Time.Compare(b.Time) })
 				switch order {
@@ -47,10 +50,19 @@ func TestDenialsInAnyOrder(t *testing.T) {
 				case "doubled":
 					played = append(played, played...)
 					random.Shuffle(len(played), func(i, j int) { played[i], played[j] = played[j], played[i] })
+				case "partitions apart":
+					played = apart(played)
+				}
+				limits := Limits{DuplicatesWithin: time.Hour, MaxLateness: state.DefaultMaxLateness}
+				if order == "least room" {
+					limits.MaxSetMembers = 2 * threshold
 				}
 				name := fmt.Sprintf("seed %d, %s, %s", seed, kind, order)
-				counts[kind+order] = playDenials(t, name, kind, threshold, window, played)
+				counts[kind+order] = playDenials(t, name, kind, threshold, window, limits, played)
 			}
+		}
+		if all, least := counts[slidingWindow+"time"], counts[slidingWindow+"least room"]; least != all {
+			t.Errorf("seed %d: with least room a sliding window fires %d times; want %d", seed, least, all)
 		}
 		if f, s := counts[fixedWindow+"time"], counts[slidingWindow+"time"]; s < f {
 			t.Errorf("seed %d: a sliding window fires %d times, a fixed one %d times; want at least as often", seed, s, f)
@@ -58,12 +70,34 @@ func TestDenialsInAnyOrder(t *testing.T) {
 	}
 }
 
+// apart spreads events over partitions that are nine days apart. The last one comes when
+// the others have been read to their ends.
+func apart(events []*Event) []*Event {
+	const partitions = 3
+	var parts [partitions][]*Event
+	for n, e := range events {
+		p := n / 20 % partitions // bursts stay together, more or less
+		e := *e
+		e.At.Partition, e.Time = int32(p), e.Time.AddDate(0, 0, -9*p)
+		parts[p] = append(parts[p], &e)
+	}
+	var played []*Event
+	for n := range max(len(parts[0]), len(parts[1])) {
+		for _, part := range parts[:2] {
+			if n < len(part) {
+				played = append(played, part[n])
+			}
+		}
+	}
+	return append(played, parts[2]...)
+}
+
 // playDenials evaluates events, checks their alerts, and gives how many there are.
-func playDenials(t *testing.T, name, kind string, threshold int64, window time.Duration, events []*Event) (alerts int) {
+func playDenials(t *testing.T, name, kind string, threshold int64, window time.Duration, limits Limits, events []*Event) (alerts int) {
 	t.Helper()
 	rule := NewAccessDenied()
 	rule.Threshold, rule.Window, rule.WindowKind = threshold, window, kind
-	f := newFeeder(t, Limits{DuplicatesWithin: time.Hour}, Active{Rule: rule})
+	f := newFeeder(t, limits, Active{Rule: rule})
 	left := map[string]time.Time{}
 	for n, e := range events {
 		_, out := f.event(e)
@@ -128,6 +162,167 @@ func wantNoInterval(t *testing.T, name string, left map[string]time.Time, thresh
 	for i := int(threshold) - 1; i < len(times); i++ {
 		if span := times[i].Sub(times[i-int(threshold)+1]); span <= window {
 			t.Fatalf("%s: %d denials within %s are in no alert", name, threshold, span)
+		}
+	}
+}
+
+// sliding is a feeder of the rule with a sliding window, which counts its alerts.
+type sliding struct {
+	*feeder
+	alerts  int
+	evicted int
+	last    Outcome
+}
+
+func newSliding(t *testing.T, threshold int64, limits Limits) *sliding {
+	t.Helper()
+	rule := NewAccessDenied()
+	rule.Threshold, rule.WindowKind = threshold, slidingWindow
+	return &sliding{feeder: newFeeder(t, limits, Active{Rule: rule})}
+}
+
+func (s *sliding) deny(partition int32, at time.Time) {
+	s.t.Helper()
+	s.offset++
+	_, s.last = s.event(&Event{
+		ID: fmt.Sprint("e", s.offset), Time: at, ErrorCode: "AccessDenied", Identity: Identity{ARN: "alice"},
+		At: state.Source{Topic: "t", Partition: partition, Offset: s.offset},
+	})
+	for _, v := range s.last.Verdicts {
+		if v.Kind == VerdictRejected {
+			s.t.Fatalf("a denial at %s = %+v; want it evaluated", at, s.last)
+		}
+		s.evicted += v.Evicted
+	}
+	s.alerts += len(s.last.Alerts)
+}
+
+// A backfill into a partition that was not known brings a burst of nine days ago. None of
+// its events is too late for its own partition, so that the burst is seen, as a fixed
+// window sees it.
+func TestSlidingBurstOfAnotherPartition(t *testing.T) {
+	s := newSliding(t, 10, defaultLimits)
+	s.deny(0, noon.AddDate(0, 0, 9))
+	for n := range 20 {
+		s.deny(1, noon.Add(time.Duration(n)*time.Minute))
+	}
+	if s.alerts != 2 {
+		t.Errorf("%d alerts of 20 denials in 20 minutes; want 2", s.alerts)
+	}
+}
+
+// Half of a burst comes days late, when the timeline is full and begins with the other
+// half: the oldest entries are those it has come for. Nor may a burst at the front be
+// lost to it.
+func TestSlidingLateBurstInAFullTimeline(t *testing.T) {
+	const threshold, most = 100, 1000
+	s := newSliding(t, threshold, Limits{DuplicatesWithin: 24 * time.Hour, MaxLateness: 168 * time.Hour, MaxSetMembers: most})
+	for n := range threshold / 2 {
+		s.deny(0, noon.Add(time.Duration(n)*time.Second))
+	}
+	now := noon
+	for n := range most - 2*threshold + 30 {
+		now = noon.Add(2*time.Hour + time.Duration(n)*7*time.Minute)
+		s.deny(0, now)
+	}
+	for n := range threshold - 10 { // the burst at the front begins
+		s.deny(0, now.Add(time.Duration(n)*time.Second/10))
+	}
+	for n := range threshold / 2 {
+		s.deny(0, noon.Add(time.Minute+time.Duration(n)*time.Second))
+	}
+	if s.alerts != 1 || s.evicted == 0 {
+		t.Errorf("%d alerts, %d evicted; want one of the late burst, in a timeline that was full", s.alerts, s.evicted)
+	}
+	for n := range 10 {
+		s.deny(0, now.Add(time.Duration(n)*time.Minute/10))
+	}
+	if s.alerts != 2 {
+		t.Errorf("%d alerts; want one of the burst at the front too", s.alerts)
+	}
+}
+
+// A timeline that was built up under a longer window and a larger limit may be longer
+// around an event than the limit of today. It makes room, and the event still fires: at
+// least half of the limit is left on one side of it.
+func TestSlidingAfterTheLimitWasLowered(t *testing.T) {
+	before := newSliding(t, 200, Limits{MaxSetMembers: 1000})
+	for n := range 190 {
+		before.deny(0, noon.Add(time.Duration(n)*time.Second))
+	}
+	rule := NewAccessDenied()
+	rule.Threshold, rule.WindowKind = 10, slidingWindow
+	e, err := NewEngine([]Active{{Rule: rule}}, Limits{MaxSetMembers: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 95, 189} {
+		s := *before
+		s.feeder = &feeder{t: t, engine: e, shard: restored(t, before.tx, 20), offset: 1000}
+		s.tx = s.shard.Begin()
+		s.deny(0, noon.Add(time.Duration(n)*time.Second))
+		if len(s.last.Alerts) != 1 {
+			t.Errorf("a denial at second %d among 190 in 190 seconds = %+v; want an alert, as 10 are enough", n, s.last.Verdicts)
+		}
+		s.tx.Discard()
+	}
+}
+
+// restored is a shard with the changes of a Tx, in a store of a limit of its own.
+func restored(t *testing.T, tx *state.Tx, most int) *state.Shard {
+	t.Helper()
+	h := newShard(t, state.Options{MaxSetMembers: most})
+	err := h.Load(1, 0, func(yield func(key, value []byte) bool) error {
+		for c := range tx.Changes() {
+			yield(c.Key, c.Value)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// A threshold that the timeline has no room for would never fire, in silence: the engine
+// refuses it, whatever the limit is.
+func TestSlidingNeedsRoom(t *testing.T) {
+	for _, test := range []struct {
+		kind      string
+		threshold int64
+		most      int
+		refused   bool
+	}{
+		{slidingWindow, 50, 100, false},
+		{slidingWindow, 51, 100, true},
+		{slidingWindow, 51, 101, true},
+		{slidingWindow, 51, 102, false},
+		{slidingWindow, 1, 1, true},
+		{slidingWindow, state.DefaultMaxSetMembers / 2, 0, false},
+		{slidingWindow, state.DefaultMaxSetMembers/2 + 1, 0, true},
+		{slidingWindow, 500_000, 1_000_000, false},
+		{slidingWindow, math.MaxInt64, 1_000_000, true},
+		{fixedWindow, math.MaxInt64, 1, false},
+		{"", 200, 100, false},
+	} {
+		rule := NewAccessDenied()
+		rule.WindowKind, rule.Threshold = test.kind, test.threshold
+		_, err := NewEngine([]Active{{Rule: rule}}, Limits{MaxSetMembers: test.most})
+		if (err != nil) != test.refused {
+			t.Errorf("NewEngine(%+v) = %v; want an error: %t", test, err, test.refused)
+		}
+	}
+}
+
+// With the least room that the engine accepts a sliding window fires as with plenty.
+func TestSlidingWithLeastRoom(t *testing.T) {
+	for _, most := range []int{400, 1_000_000} {
+		s := newSliding(t, 200, Limits{MaxSetMembers: most})
+		for n := range 3000 {
+			s.deny(0, noon.Add(time.Duration(n)*time.Second))
+		}
+		if s.alerts != 15 {
+			t.Errorf("max_set_members %d: %d alerts of 3,000 denials in 3,000 seconds; want 15", most, s.alerts)
 		}
 	}
 }

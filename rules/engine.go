@@ -41,8 +41,7 @@ type Verdict struct {
 	Rule string // as in the match; "" for the event as a whole
 	Kind VerdictKind
 
-	Evicted int // members that gave way to others in full sets
-	Alone   int // 1: the event came too late for a timeline, and was looked at by itself
+	Evicted int // members that gave way to others in full sets and timelines
 }
 
 // VerdictKind is a kind of [Verdict]. Each match has exactly one.
@@ -211,7 +210,7 @@ func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx, v *Verdict) VerdictK
 		e.out.Rejected = append(e.out.Rejected, *err)
 		return VerdictRejected
 	}
-	v.Evicted, v.Alone = scope.Evicted(), scope.StoodAlone()
+	v.Evicted = scope.Evicted()
 	scope.Commit()
 	if remembers {
 		tx.Remember(known, ev.Time, e.limits.DuplicatesWithin)

@@ -140,6 +140,10 @@ func TestNewEngineErrors(t *testing.T) {
 		{info(Info{ID: "p", Title: "P", Severity: "urgent"}), Limits{}, `rule p has severity "urgent"`},
 		{info(Info{ID: "p", Title: "P", Severity: SeverityLow, Techniques: []string{"1078"}}), Limits{}, `rule p has technique "1078"`},
 		{[]Active{denied(func(r *AccessDenied) { r.Threshold = 0 })}, Limits{}, "rule access_denied: threshold is 0; it must be at least 1"},
+		{
+			[]Active{denied(func(r *AccessDenied) { r.Threshold, r.WindowKind = 200, slidingWindow })}, Limits{MaxSetMembers: 100},
+			"rule access_denied: threshold is 200 and limits.max_set_members 100; with window_kind sliding, which keeps each denial, limits.max_set_members must be at least twice the threshold: raise it, lower the threshold, or choose window_kind fixed, which only counts",
+		},
 		{[]Active{denied(func(r *AccessDenied) { r.Window = 0 })}, Limits{}, "rule access_denied: window is 0s"},
 		{[]Active{denied(func(r *AccessDenied) { r.ErrorCodes = nil })}, Limits{}, "rule access_denied: error_codes is empty"},
 		{[]Active{denied(func(r *AccessDenied) { r.ErrorCodes = []string{""} })}, Limits{}, `rule access_denied: error_codes contains ""`},

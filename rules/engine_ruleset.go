@@ -43,6 +43,11 @@ func newRuleSet(active []Active, limits Limits) (*ruleSet, error) {
 		if err != nil {
 			return nil, err
 		}
+		if v, ok := a.Rule.(limitValidator); ok {
+			if err := v.ValidateLimits(limits); err != nil {
+				return nil, fmt.Errorf("rule %s: %w", r.info.ID, err)
+			}
+		}
 		if set.byID[r.info.ID] != nil {
 			return nil, fmt.Errorf("rule %s is there twice; a rule can be on only once, because its state is stored under its ID", r.info.ID)
 		}

@@ -27,7 +27,7 @@ func newFeeder(t testing.TB, limits Limits, active ...Active) *feeder {
 	if err != nil {
 		t.Fatalf("NewEngine(%v) = %v; want no error", active, err)
 	}
-	f := &feeder{t: t, engine: engine, shard: newShard(t, state.Options{}), topic: "cloudtrail"}
+	f := &feeder{t: t, engine: engine, shard: newShard(t, state.Options{MaxSetMembers: limits.MaxSetMembers}), topic: "cloudtrail"}
 	f.tx = f.shard.Begin()
 	t.Cleanup(func() { f.tx.Discard() })
 	return f

@@ -17,9 +17,10 @@ import (
 //
 // A rule may also have
 //
-//	Validate() error         // says in a sentence which parameter is wrong, and what it must be
-//	Unkeyed(e *Event) bool   // asked when Key is "": is e what the rule looks for, with nothing to key it by?
-//	EventID(e *Event) string // the id by which duplicates are known, of events with one key; without it, Event.Identifier
+//	Validate() error                 // says in a sentence which parameter is wrong, and what it must be
+//	ValidateLimits(l Limits) error   // says in a sentence which limit is too small for the parameters, and the way out
+//	Unkeyed(e *Event) bool           // asked when Key is "": is e what the rule looks for, with nothing to key it by?
+//	EventID(e *Event) string         // the id by which duplicates are known, of events with one key; without it, Event.Identifier
 //
 // An unkeyed event is not evaluated, but counted, so that nobody mistakes
 // "could not look" for "found nothing".
@@ -37,6 +38,8 @@ type Rule interface {
 }
 
 type validator interface{ Validate() error }
+
+type limitValidator interface{ ValidateLimits(l Limits) error }
 
 type unkeyer interface{ Unkeyed(e *Event) bool }
 
@@ -124,7 +127,8 @@ type Active struct {
 	Options Options
 }
 
-// Limits bound what the engine accepts and makes. A zero field: no limit.
+// Limits bound what the engine accepts and makes. A zero field, unless it says
+// otherwise: no limit.
 type Limits struct {
 	// DuplicatesWithin is how long, in event time, an eventID is remembered
 	// for a rule and key, from the later of its own time and the newest of its shard
@@ -137,6 +141,9 @@ type Limits struct {
 	// MaxAhead is how far an event may lie ahead of the timestamp of its Kafka record
 	// and of the clock; see [Engine.Ahead].
 	MaxAhead time.Duration
+	// MaxSetMembers is that of the state the engine works on (state.Options), for rules
+	// whose parameters ask for room in it. 0: state.DefaultMaxSetMembers.
+	MaxSetMembers int
 	// MaxAlertBytes bounds the payload and the dedup string of an alert
 	// together, because both travel in one Kafka record. The headers and
 	// Kafka's own framing come on top; leave 1 KiB for them. What is done to
@@ -145,7 +152,7 @@ type Limits struct {
 }
 
 func (l Limits) validate() error {
-	if l.DuplicatesWithin < 0 || l.MaxLateness < 0 || l.MaxAhead < 0 || l.MaxAlertBytes < 0 {
+	if l.DuplicatesWithin < 0 || l.MaxLateness < 0 || l.MaxAhead < 0 || l.MaxSetMembers < 0 || l.MaxAlertBytes < 0 {
 		return errors.New("a limit is negative; it must be 0 (no limit) or more")
 	}
 	return nil

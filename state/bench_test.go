@@ -16,7 +16,13 @@ const batch = 500
 
 func benchShard(b *testing.B) *state.Shard {
 	b.Helper()
-	s, err := state.Open(state.Options{Dir: b.TempDir(), FS: vfs.Default})
+	return benchShardWith(b, state.Options{})
+}
+
+func benchShardWith(b *testing.B, o state.Options) *state.Shard {
+	b.Helper()
+	o.Dir, o.FS = b.TempDir(), vfs.Default
+	s, err := state.Open(o)
 	if err != nil {
 		b.Fatal(err)
 	}

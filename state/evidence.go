@@ -346,13 +346,16 @@ func isUUID(s []byte) bool {
 	return ok
 }
 
-func unpackUUID(u []byte) string {
+func unpackUUID(u []byte) string { return string(appendUUID(nil, u)) }
+
+// appendUUID adds the canonical form of the 16 bytes of a UUID.
+func appendUUID(dst, u []byte) []byte {
 	var s [36]byte
 	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
 	for i, at := range uuidDigits {
 		s[at], s[at+1] = hexDigits[u[i]>>4], hexDigits[u[i]&15]
 	}
-	return string(s[:])
+	return append(dst, s[:]...)
 }
 
 // uuidDigits tells where the two digits of each byte stand.

@@ -56,7 +56,6 @@ type Scope struct {
 
 	timelines    []*scopeTimeline
 	timelinePool pool[scopeTimeline]
-	alone        int // events that were too late for a timeline
 	evicted      int // members that gave way in full sets
 
 	prefix []byte // rule and key within changelog keys
@@ -88,7 +87,7 @@ func (s *Scope) reset() {
 	clear(s.lookedSets)
 	s.lookedSets = s.lookedSets[:0]
 	s.timelinePool.reset()
-	s.timelines, s.alone, s.evicted = s.timelines[:0], 0, 0
+	s.timelines, s.evicted = s.timelines[:0], 0
 }
 
 // Now gives the event's own time.
@@ -150,7 +149,7 @@ func (s *Scope) commit() {
 	}
 	for _, l := range s.timelines {
 		if l.dirty {
-			l.entry.take(l)
+			l.entry.take(l, t.pos.stream)
 			s.tx.measureTimeline(l.entry)
 		}
 	}

@@ -30,10 +30,11 @@ type timeline struct {
 	life
 	reach  int64         // longest span that Within was asked for, in nanoseconds; 0: not asked yet
 	blocks []blockExtent // oldest first
+	stored int           // entries in the blocks
 	head   []Entry       // the newest entries, in the order of compareEntries
 }
 
-// blockExtent is what a timeline's directory tells of a block.
+// blockExtent is the entry of a block in the directory of its timeline.
 type blockExtent struct {
 	number      uint64 // names it within the timeline
 	count       int
@@ -58,13 +59,7 @@ func (e *Entry) same(o *Entry) bool {
 }
 
 // count is the number of entries.
-func (l *timeline) count() int {
-	n := len(l.head)
-	for i := range l.blocks {
-		n += l.blocks[i].count
-	}
-	return n
-}
+func (l *timeline) count() int { return l.stored + len(l.head) }
 
 // first is the instant of the oldest entry; noTime: there is none.
 func (l *timeline) first() int64 {
@@ -77,14 +72,30 @@ func (l *timeline) first() int64 {
 	return noTime
 }
 
-// settle makes the timeline's life follow what it holds.
-func (l *timeline) settle() {
-	if l.exists = len(l.head)+len(l.blocks) > 0; !l.exists {
+// last is the instant of the newest entry; noTime: there is none.
+func (l *timeline) last() int64 {
+	switch {
+	case len(l.head) > 0:
+		return nanos(l.head[len(l.head)-1].Time)
+	case len(l.blocks) > 0:
+		return l.blocks[len(l.blocks)-1].last
+	}
+	return noTime
+}
+
+// settle makes the timeline's life follow its entries. Entries beyond the shard's newest
+// event time are left from before a Rewind, and do not lengthen it.
+func (l *timeline) settle(stream int64) {
+	if l.exists = l.count() > 0; !l.exists {
 		return
 	}
 	l.expiry = noTime
 	if l.reach > 0 {
-		l.expiry = after(l.newest, time.Duration(l.reach))
+		last := l.newest
+		if stream != noTime {
+			last = min(last, stream)
+		}
+		l.expiry = after(last, time.Duration(l.reach))
 	}
 }
 
@@ -114,7 +125,7 @@ func decodeTimeline(value []byte) (timeline, error) {
 			r.fail()
 		}
 		b.count, last = int(count), b.last
-		l.blocks = append(l.blocks, b)
+		l.blocks, l.stored = append(l.blocks, b), l.stored+b.count
 	}
 	l.head = r.entries()
 	if n := len(l.head); n > 0 {
@@ -172,7 +183,7 @@ func appendEntries(dst []byte, entries []Entry) []byte {
 	return dst
 }
 
-// entries reads what appendEntries has written: at most as many as a block has.
+// entries reads the entries that appendEntries has written: at most a block's worth.
 func (r *reader) entries() []Entry {
 	n := r.uvarint()
 	if n > timelineBlock {
@@ -215,7 +226,7 @@ func (r *reader) events(n int) []Entry {
 			return nil
 		}
 		if b.packed {
-			ids = append(ids, unpackUUID(b.id)...)
+			ids = appendUUID(ids, b.id)
 		} else {
 			ids = append(ids, b.id...)
 		}
@@ -233,18 +244,23 @@ func (r *reader) events(n int) []Entry {
 	return entries
 }
 
-// timelineEntry is a timeline in a Tx: as it is on disk, and as it is now.
+// timelineEntry is a timeline in a Tx: as it is now, and how that differs from the disk.
+// Within a Tx no number is given to a second block, so that none is written and deleted.
 type timelineEntry struct {
 	entry
-	onDisk []uint64 // numbers of the blocks there
 	now    timeline
 	blocks map[uint64]timelineBlockEntry // that were read or written
+	fresh  uint64                        // blocks from this number on are not on disk
+	next   uint64                        // number of the next new block
+	gone   []uint64                      // blocks on disk that are to be deleted
+	write  estimate                      // of the blocks that are to be written
 }
 
 // timelineBlockEntry is a block in a Tx. Its entries are not changed in place.
 type timelineBlockEntry struct {
 	entries []Entry
 	dirty   bool
+	size    int // if dirty: estimate of its record
 }
 
 // timelineAt gives the timeline of this changelog key.
@@ -258,9 +274,10 @@ func (t *Tx) timelineAt(key []byte) *timelineEntry {
 		t.damaged(key, err)
 		e.now = l
 		e.file = filing{exists: true, at: l.filed}
-		for _, b := range l.blocks {
-			e.onDisk = append(e.onDisk, b.number)
+		for i := range l.blocks {
+			e.fresh = max(e.fresh, l.blocks[i].number+1)
 		}
+		e.next = e.fresh
 	}
 	t.timelines[e.key] = e
 	return e
@@ -294,28 +311,47 @@ func (t *Tx) timelineBlockAt(e *timelineEntry, extent blockExtent) []Entry {
 
 // remove makes the timeline absent.
 func (e *timelineEntry) remove() {
-	clear(e.blocks)
+	for i := range e.now.blocks {
+		e.removeBlock(e.now.blocks[i].number)
+	}
 	e.now, e.dirty = timeline{}, true
 }
 
-// has tells whether a block is part of the timeline as it is now.
-func (e *timelineEntry) has(number uint64) bool {
-	return slices.ContainsFunc(e.now.blocks, func(b blockExtent) bool { return b.number == number })
+// writeBlock gives a block these entries.
+func (e *timelineEntry) writeBlock(number uint64, entries []Entry) {
+	size := len(e.key) + sizeOf(entries)
+	if b := e.blocks[number]; b.dirty {
+		e.write.size -= b.size
+	} else {
+		e.write.n++
+	}
+	e.write.size += size
+	e.blocks[number] = timelineBlockEntry{entries, true, size}
+}
+
+// removeBlock deletes a block.
+func (e *timelineEntry) removeBlock(number uint64) {
+	if b := e.blocks[number]; b.dirty {
+		e.write.n--
+		e.write.size -= b.size
+	}
+	delete(e.blocks, number)
+	if number < e.fresh {
+		e.gone = append(e.gone, number)
+	}
 }
 
 func (t *Tx) buildTimeline(e *timelineEntry) {
 	if !e.dirty {
 		return
 	}
-	for _, number := range e.onDisk {
-		if !e.has(number) {
-			t.key = appendTimelineBlockKey(t.key[:0], e.key, number)
-			t.remove(t.key)
-		}
+	for _, number := range e.gone {
+		t.key = appendTimelineBlockKey(t.key[:0], e.key, number)
+		t.remove(t.key)
 	}
-	for _, extent := range e.now.blocks {
-		if b := e.blocks[extent.number]; b.dirty {
-			t.key = appendTimelineBlockKey(t.key[:0], e.key, extent.number)
+	for number, b := range e.blocks {
+		if b.dirty {
+			t.key = appendTimelineBlockKey(t.key[:0], e.key, number)
 			t.value = appendEntries(append(t.value[:0], formatVersion), b.entries)
 			t.put(t.key, t.value)
 		}
@@ -330,17 +366,13 @@ func (t *Tx) buildTimeline(e *timelineEntry) {
 }
 
 func (t *Tx) measureTimeline(e *timelineEntry) {
-	n, size := 1, len(e.key)+valueOverhead+20*len(e.now.blocks)+sizeOf(e.now.head)
-	for _, extent := range e.now.blocks {
-		if b := e.blocks[extent.number]; b.dirty {
-			n++
-			size += len(e.key) + sizeOf(b.entries)
-		}
-	}
+	const extentSize = 20
+	n := 1 + e.write.n + len(e.gone)
+	size := (1+len(e.gone))*len(e.key) + valueOverhead + extentSize*len(e.now.blocks) + sizeOf(e.now.head) + e.write.size
 	t.measure(&e.entry, n, size)
 }
 
-// sizeOf is about what entries take in a record.
+// sizeOf estimates the size of entries in a record, in bytes.
 func sizeOf(entries []Entry) (size int) {
 	const entrySize = 32
 	for i := range entries {

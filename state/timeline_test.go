@@ -12,24 +12,153 @@ import (
 	"trailhound/state"
 )
 
-// An event that lies further back than any other in reach of it can still come is not
-// kept: it is given alone, and counted.
-func TestTimelineTooLate(t *testing.T) {
+// onPartition runs fn in a Scope of an event of an input partition, and applies it.
+func onPartition(t *testing.T, h *state.Shard, partition int32, at time.Time, fn func(s *state.Scope)) {
+	t.Helper()
+	n := h.Position().Changelog
+	r := state.Ref{ID: fmt.Sprint("event-", n), Time: at, Source: state.Source{Topic: "trail", Partition: partition, Offset: n}}
+	tx := h.Begin()
+	tx.Observe(r.Source, at)
+	s := tx.Scope("rule", "key", r)
+	fn(s)
+	s.Commit()
+	tx.Sweep(100)
+	apply(t, h, tx)
+}
+
+// Partitions drift apart in a backlog, and one that was idle, or that nothing was known
+// of, may bring a burst of days ago. None of its events is too late for its own
+// partition, so each of them meets those before it: a timeline that measures lateness
+// from its own newest event would look at each of them alone.
+func TestTimelineOfPartitionsThatDrift(t *testing.T) {
+	const burst = 20
+	for name, first := range map[string]func(tx *state.Tx){
+		"unknown": func(*state.Tx) {},
+		"behind":  func(tx *state.Tx) { tx.Observe(state.Source{Partition: 1}, minute(0)) },
+		"idle":    func(tx *state.Tx) { tx.Mark(state.Source{Partition: 1}, minute(0), true) },
+		"no time": func(tx *state.Tx) { tx.Mark(state.Source{Partition: 1}, time.Time{}, false) },
+	} {
+		for _, noHorizon := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/NoHorizon=%t", name, noHorizon), func(t *testing.T) {
+				h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), NoHorizon: noHorizon}), 0)
+				tx := h.Begin()
+				first(tx)
+				apply(t, h, tx)
+				onPartition(t, h, 0, minute(day(9)), func(s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
+				for n := range burst {
+					onPartition(t, h, 1, minute(n), func(s *state.Scope) {
+						s.Observe("n", "")
+						if got := len(s.Within("n", time.Hour)); got != n+1 {
+							t.Errorf("event %d of the burst: Within() gives %d entries; want %d", n, got, n+1)
+						}
+					})
+					onPartition(t, h, 0, minute(day(9)+n), func(s *state.Scope) {
+						s.Observe("n", "")
+						if got := len(s.Within("n", time.Hour)); got != n+2 {
+							t.Errorf("event %d beside it: Within() gives %d entries; want %d", n, got, n+2)
+						}
+					})
+				}
+			})
+		}
+	}
+}
+
+// Entries that no admitted event can reach go, so that a timeline does not grow for ever.
+func TestTimelineForgets(t *testing.T) {
 	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxLateness: 2 * time.Hour}), 0)
-	observe := func(n, alone, near int) {
+	inBatches(t, h, 3000, ref, func(_ int, s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
+	tx := h.Begin()
+	defer tx.Discard()
+	for v := range tx.Values("rule", "key") {
+		if v.Count < 181 || v.Count > 181+128 { // two hours of lateness, one of reach; the oldest block goes as a whole
+			t.Errorf("Values() gives a timeline of %d entries; want those of three hours, and at most a block more", v.Count)
+		}
+	}
+}
+
+// A late event in a full timeline needs the entries around it, which are the oldest or
+// nearly so, and the next event in order of time needs the newest. Neither give way.
+func TestTimelineFullKeepsNeighbours(t *testing.T) {
+	const most, burst = 400, 50
+	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: most}), 0)
+	evicted, offset := 0, int64(0)
+	observe := func(at time.Time, want int) {
 		t.Helper()
-		in(t, h, n, func(s *state.Scope) {
+		r := state.Ref{ID: fmt.Sprint("event-", offset), Time: at, Source: state.Source{Topic: "trail", Offset: offset}}
+		offset++
+		inScope(t, h, "key", r, func(s *state.Scope) {
 			s.Observe("n", "")
-			if got := len(s.Within("n", time.Hour)); got != near || s.StoodAlone() != alone {
-				t.Errorf("at minute %d Within() gives %d entries, StoodAlone() = %d; want %d, %d", n, got, s.StoodAlone(), near, alone)
+			if got := len(s.Within("n", time.Hour)); got != want {
+				t.Fatalf("event %d at %s: Within() gives %d entries; want %d", offset, at, got, want)
+			}
+			evicted += s.Evicted()
+		})
+	}
+	for n := range burst {
+		observe(minute(0).Add(time.Duration(n)*time.Second), n+1)
+	}
+	last := 0
+	for n := range most - burst {
+		last = 120 + 10*n
+		observe(minute(last), min(n+1, 7))
+	}
+	for n := range burst {
+		observe(minute(1).Add(time.Duration(n)*time.Second), burst+n+1)
+	}
+	for n := range burst {
+		observe(minute(last-5).Add(time.Duration(n)*time.Second), 7+n+1)
+	}
+	if evicted != 2*most/8 {
+		t.Errorf("Evicted() = %d in all; want an eighth of %d now and then", evicted, most)
+	}
+}
+
+// Where all entries are near the event, the furthest give way, and only as many as must:
+// at least half of the limit is left on one side of the event.
+func TestTimelineFullOfNeighbours(t *testing.T) {
+	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: 10}), 0)
+	for n := range 10 {
+		in(t, h, n, func(s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
+	}
+	r := ref(4)
+	r.ID, r.Source.Offset = "late", 100
+	inScope(t, h, "key", r, func(s *state.Scope) {
+		s.Observe("n", "")
+		if got := s.Within("n", time.Hour); len(got) != 10 || !got[0].Time.Equal(minute(0)) || !got[9].Time.Equal(minute(8)) || s.Evicted() != 1 {
+			t.Errorf("Within() = %s, Evicted() = %d; want all but that of minute 9, 1", entryLines(got), s.Evicted())
+		}
+	})
+}
+
+// An event of an absurd time must not blind a timeline until that time has come. After a
+// Rewind its entries are out of the way: they keep no other entry out, are the first to
+// give way, and do not keep the timeline once its other entries have expired.
+func TestTimelineAfterRewind(t *testing.T) {
+	const most = 40
+	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: most}), 0)
+	future := epoch.AddDate(10, 0, 0)
+	for n := range most {
+		onPartition(t, h, 0, future.Add(time.Duration(n)*time.Second), func(s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
+	}
+	tx := h.Begin()
+	tx.Rewind(minute(0))
+	apply(t, h, tx)
+	for n := range most {
+		onPartition(t, h, 0, minute(3*n), func(s *state.Scope) {
+			s.Observe("n", "")
+			if got := len(s.Within("n", 200*time.Minute)); got != n+1 {
+				t.Fatalf("event %d after the Rewind: Within() gives %d entries; want %d", n, got, n+1)
 			}
 		})
 	}
-	observe(500, 0, 1)
-	observe(320, 0, 1) // three hours back: just in reach
-	observe(321, 0, 2)
-	observe(319, 1, 1)
-	observe(318, 1, 1)
+	onPartition(t, h, 1, minute(day(30)), func(*state.Scope) {})
+	onPartition(t, h, 0, minute(day(30)), func(*state.Scope) {})
+	tx = h.Begin()
+	defer tx.Discard()
+	for v := range tx.Values("rule", "key") {
+		t.Errorf("Values() gives %+v; want it swept, as no event can reach its entries", v)
+	}
 }
 
 // In a full timeline the oldest entries give way: a burst is seen, whatever came in the
@@ -51,7 +180,7 @@ func TestTimelineFull(t *testing.T) {
 	}
 }
 
-// What a timeline keeps goes, blocks and all, when nothing in reach of it can come.
+// A timeline goes, blocks and all, when no event that is admitted can reach its entries.
 func TestTimelineIsSwept(t *testing.T) {
 	h := openShard(t)
 	for n := range 300 {
@@ -112,25 +241,6 @@ func TestTimelineDoubles(t *testing.T) {
 	})
 }
 
-// An event that stands alone does so under each of its labels, and can be consumed.
-func TestTimelineAlone(t *testing.T) {
-	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxLateness: time.Hour}), 0)
-	in(t, h, 500, func(s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
-	in(t, h, 0, func(s *state.Scope) {
-		s.Observe("n", "a")
-		s.Observe("n", "b")
-		s.Observe("n", "b")
-		near := s.Within("n", time.Hour)
-		if len(near) != 2 || near[0].Label != "a" || near[1].Label != "b" || s.StoodAlone() != 1 {
-			t.Errorf("Within() = %v, StoodAlone() = %d; want the event under two labels, 1", near, s.StoodAlone())
-		}
-		s.Consume("n", near)
-		if total, refs := s.Evidence(); total != 1 || !sameRefs(refs, []state.Ref{ref(0)}) || len(s.Within("n", time.Hour)) != 0 {
-			t.Errorf("Evidence() = %d, %v; want the event, which is consumed", total, refs)
-		}
-	})
-}
-
 // Events of one instant are as many as one likes, and a record is not: no broker would take it.
 func TestTimelineOfOneInstant(t *testing.T) {
 	h := openShard(t)
@@ -180,7 +290,7 @@ func TestTimelineBlocksAreMerged(t *testing.T) {
 	}
 }
 
-// What an author of rules can do wrong is the outcome of that event.
+// A mistake of a rule's author is the outcome of that event.
 func TestTimelineBounds(t *testing.T) {
 	h := openShard(t)
 	for reason, observe := range map[string]func(tx *state.Tx) *state.Scope{
@@ -241,7 +351,7 @@ func TestTimelineDamaged(t *testing.T) {
 	}
 }
 
-// The values of a timeline tell what it holds.
+// Values describes a timeline by its entries.
 func TestTimelineValue(t *testing.T) {
 	h := openShard(t)
 	for n := range 100 {

@@ -11,10 +11,14 @@ import (
 // near as the longest span that Within was asked for, is not added again.
 //
 // That span says how long entries are kept, so that each evaluation that observes should
-// ask as well. An event that is older than the newest one of the timeline by more than
-// the span and the store's MaxLateness stands alone: it is not kept, Within gives it and
-// nothing else, and StoodAlone counts it. Of more entries than Options.MaxSetMembers the
-// oldest give way, and Evicted counts them.
+// ask as well: an entry goes once it is older than the horizon (see [Tx.Horizon]) by more
+// than the span and the store's MaxLateness. However late an event is for the timeline's
+// newest, its neighbours are there as long as its own input partition holds the horizon.
+//
+// Of more entries than Options.MaxSetMembers some give way, and Evicted counts them: the
+// oldest that are further than the span from the event and from the newest event of each
+// input partition, an eighth of the limit at a time; if these do not make room, those
+// that are furthest from the event.
 func (s *Scope) Observe(name, label string) {
 	l := s.timeline(name)
 	switch {
@@ -29,17 +33,12 @@ func (s *Scope) Observe(name, label string) {
 	}
 	own := Entry{Label: label, Ref: s.at}
 	own.Time, own.Source.TopicID, own.Source.Epoch = instant(s.now), [16]byte{}, 0
-	if s.now < l.floor() {
-		l.standAlone(own)
-		return
-	}
 	if l.holds(&own) || s.failed() {
 		return
 	}
 	if l.makeRoom(); s.failed() {
 		return
 	}
-	own.Label, own.ID, own.Source.Topic = strings.Clone(own.Label), strings.Clone(own.ID), strings.Clone(own.Source.Topic)
 	switch {
 	case !l.exists:
 		l.exists, l.newest = true, s.now
@@ -47,7 +46,9 @@ func (s *Scope) Observe(name, label string) {
 		l.newest = s.now
 	}
 	l.prune()
+	own = l.owned(own)
 	l.insert(own)
+	l.near.insert(own)
 	l.dirty = true
 }
 
@@ -55,8 +56,8 @@ func (s *Scope) Observe(name, label string) {
 // to d after it, both instants included, oldest first; of one instant, in the order of
 // their sources. The slice is the caller's.
 //
-// Ask with the same d each time, or begin with the longest: what only a longer one than
-// any before would find may have been removed.
+// Ask with the same d each time, or begin with the longest: entries that no shorter span
+// reaches may have been removed before a longer one is asked for the first time.
 func (s *Scope) Within(name string, d time.Duration) []Entry {
 	l := s.timeline(name)
 	if l == nil || d < 0 {
@@ -66,33 +67,18 @@ func (s *Scope) Within(name string, d time.Duration) []Entry {
 	if int64(d) > l.reach {
 		l.reach, l.dirty = int64(d), l.dirty || l.exists
 	}
-	return l.around(int64(d))
-}
-
-// around gives the entries within a span around the event.
-func (l *scopeTimeline) around(span int64) (out []Entry) {
-	if len(l.alone) > 0 {
-		return slices.Clone(l.alone)
-	}
-	now := l.scope.now
-	l.near(addSaturating(now, -span), addSaturating(now, span), func(entries []Entry) { out = append(out, entries...) })
-	if l.scope.failed() {
-		return nil
-	}
-	if !slices.IsSortedFunc(out, compareEntries) { // some of one instant, in several parts
-		slices.SortFunc(out, compareEntries)
-	}
-	return out
+	return slices.Clone(l.around(int64(d)))
 }
 
 // Consume removes these entries from the timeline of this name, as Within gave them;
-// what is not there has no effect. What an evaluation consumes is the evidence of its
-// finding.
+// an entry that is not there has no effect. The entries that an evaluation consumes are
+// the evidence of its finding.
 func (s *Scope) Consume(name string, entries []Entry) {
 	l := s.timeline(name)
 	if l == nil || len(entries) == 0 {
 		return
 	}
+	consumed := len(l.consumed)
 	gone := slices.SortedFunc(slices.Values(entries), compareEntries)
 	take := func(from []Entry) (kept []Entry) {
 		for _, e := range from {
@@ -104,29 +90,40 @@ func (s *Scope) Consume(name string, entries []Entry) {
 		}
 		return kept
 	}
-	if len(l.alone) > 0 {
-		l.alone = take(l.alone)
-		return
-	}
 	from, to := nanos(gone[0].Time), nanos(gone[len(gone)-1].Time)
-	shrunk := false
-	for i := len(l.blocks) - 1; i >= 0 && l.blocks[i].last >= from; i-- {
-		if l.blocks[i].first > to {
-			continue
+	for i := l.blockAt(from); i < len(l.blocks) && l.blocks[i].first <= to; {
+		count := l.blocks[i].count
+		kept := take(l.block(i))
+		if s.failed() {
+			return
 		}
-		if kept := take(l.block(i)); len(kept) < l.blocks[i].count && !s.failed() {
+		if len(kept) < count {
 			l.write(i, kept)
-			shrunk = true
+		}
+		if len(kept) > 0 {
+			i++
 		}
 	}
-	if shrunk {
+	if len(l.consumed) > consumed {
 		l.merge()
 	}
-	l.head = append(l.head[:0], take(l.head)...)
-	l.prune()
-	l.dirty = l.dirty || len(l.consumed) > 0
+	if head := take(l.head); len(head) < len(l.head) {
+		l.setHead(head)
+	}
+	if len(l.consumed) > consumed {
+		l.dirty = true
+		l.near.forget()
+	}
 }
 
-// StoodAlone gives how many timelines the event of this evaluation was too late for: see
-// Observe. Call it before Commit.
-func (s *Scope) StoodAlone() int { return s.alone }
+// owned gives the entry with strings of its own, as those of the event do not last. The
+// topic mostly is that of another entry.
+func (l *scopeTimeline) owned(e Entry) Entry {
+	e.Label, e.ID = strings.Clone(e.Label), strings.Clone(e.ID)
+	if n := len(l.head); n > 0 && l.head[n-1].Source.Topic == e.Source.Topic {
+		e.Source.Topic = l.head[n-1].Source.Topic
+	} else {
+		e.Source.Topic = strings.Clone(e.Source.Topic)
+	}
+	return e
+}

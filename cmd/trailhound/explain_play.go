@@ -158,7 +158,7 @@ func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
 		if !x.settings.Rules[k.spec.ID] {
 			e.note("rule %s is off in the configuration now", k.spec.ID)
 		}
-		limits := rules.Limits{DuplicatesWithin: x.settings.Events.DuplicatesWithin, MaxAlertBytes: int(x.settings.Limits.MaxAlertBytes)}
+		limits := rules.Limits{DuplicatesWithin: x.settings.Events.DuplicatesWithin, MaxSetMembers: x.settings.Limits.MaxSetMembers, MaxAlertBytes: int(x.settings.Limits.MaxAlertBytes)}
 		engine, err := rules.NewEngine([]rules.Active{{Rule: k.rule, Options: rules.DefaultOptions()}}, limits)
 		return k.rule, engine, err
 	}

@@ -62,6 +62,7 @@ func ruleSuite() *ruletest.Suite {
 			DuplicatesWithin: c.Events.DuplicatesWithin,
 			MaxLateness:      c.Events.MaxLateness,
 			MaxAhead:         c.Events.MaxAhead,
+			MaxSetMembers:    c.Limits.MaxSetMembers,
 			MaxAlertBytes:    int(c.Limits.MaxAlertBytes),
 		},
 		State:   state.Options{Lifetime: c.State.Lifetime, MaxSetMembers: c.Limits.MaxSetMembers},

@@ -68,6 +68,7 @@ func (s *settings) limits() rules.Limits {
 		DuplicatesWithin: s.Events.DuplicatesWithin,
 		MaxLateness:      s.Events.MaxLateness,
 		MaxAhead:         s.Events.MaxAhead,
+		MaxSetMembers:    s.Limits.MaxSetMembers,
 		MaxAlertBytes:    int(s.Limits.MaxAlertBytes),
 	}
 }

@@ -27,7 +27,6 @@ type Metrics struct {
 	resent       *prometheus.CounterVec // topic
 	verdicts     *prometheus.CounterVec // rule, verdict
 	evicted      *prometheus.CounterVec // rule
-	alone        *prometheus.CounterVec // rule
 	alerts       *prometheus.CounterVec // rule
 
 	eventDelay  *prometheus.HistogramVec // rule; seconds
@@ -79,8 +78,7 @@ func NewMetrics(version string) *Metrics {
 	m.deadLetters = counter("dead_letters_total", "Records and events sent to the dead-letter topic, by reason.", "reason")
 	m.resent = counter("produce_retries_total", "Produce requests of the router that had to be sent again.", "topic")
 	m.verdicts = counter("evaluations_total", "Evaluations of an event by a rule, by what came of them.", "rule", "verdict")
-	m.evicted = counter("evicted_members_total", "Members that gave way to others because their set was full.", "rule")
-	m.alone = counter("late_alone_total", "Events that came too late for a rule's timeline and were looked at by themselves.", "rule")
+	m.evicted = counter("evicted_members_total", "Members that gave way to others because their set or timeline was full.", "rule")
 	m.alerts = counter("alerts_total", "Alerts of a rule, committed.", "rule")
 	m.eventDelay = histogram("alert_event_delay_seconds", "Time from the event that completed an alert to the alert's commit: CloudTrail's delivery, the way into Kafka, and this program.",
 		[]float64{.1, .5, 1, 5, 15, 60, 300, 600, 900, 1800, 3600, 7200, 21600, 86400, 604800}, "rule")
@@ -283,12 +281,9 @@ func (s *Shard) Verdict(rule, verdict string) {
 	c.Inc()
 }
 
-// Exceptions counts the members that gave way in a full set of the rule, and the events
-// that came too late for its timelines. Both are rare.
-func (s *Shard) Exceptions(rule string, evicted, alone int) {
-	rule = strings.ToValidUTF8(rule, "\uFFFD")
-	s.all.evicted.WithLabelValues(rule).Add(float64(evicted))
-	s.all.alone.WithLabelValues(rule).Add(float64(alone))
+// Evicted counts the members that gave way in full sets and timelines of the rule.
+func (s *Shard) Evicted(rule string, n int) {
+	s.all.evicted.WithLabelValues(strings.ToValidUTF8(rule, "\uFFFD")).Add(float64(n))
 }
 
 // Alerted counts a committed alert of the rule: how long ago its last event was, and

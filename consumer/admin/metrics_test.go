@@ -60,7 +60,7 @@ func used() (*Metrics, *Input, *Shard) {
 	})
 	s.Skipped("empty")
 	s.DeadLetter("too_late")
-	s.Exceptions("assume_role_unique_ip", 1, 0)
+	s.Evicted("assume_role_unique_ip", 1)
 	s.Committed(3*time.Millisecond, 4, 500)
 	return m, in, s
 }
