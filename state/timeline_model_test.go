@@ -120,7 +120,7 @@ func (m *timelineMachine) rewind(t *rapid.T) {
 		return
 	}
 	to := m.horizon().Add(time.Duration(rapid.IntRange(-600, 600).Draw(t, "to")) * time.Minute)
-	m.tx.Rewind(to)
+	m.tx.Rewind(to, time.Hour)
 	for p := range m.observed {
 		if m.observed[p].newest.After(to) {
 			m.observed[p].newest = to

@@ -142,7 +142,7 @@ func TestTimelineAfterRewind(t *testing.T) {
 		onPartition(t, h, 0, future.Add(time.Duration(n)*time.Second), func(s *state.Scope) { s.Observe("n", ""); s.Within("n", time.Hour) })
 	}
 	tx := h.Begin()
-	tx.Rewind(minute(0))
+	tx.Rewind(minute(0), time.Hour)
 	apply(t, h, tx)
 	for n := range most {
 		onPartition(t, h, 0, minute(3*n), func(s *state.Scope) {
