@@ -267,8 +267,7 @@ func (s *Scope) IncrementCounterBy(name string, n int64) int64 {
 	if c == nil {
 		return 0
 	}
-	if len(s.at.ID) > maxEventID {
-		s.refuse(reasonValueTooLarge, "the event's id has %d bytes, evidence keeps at most %d", len(s.at.ID), maxEventID)
+	if s.idTooLong() {
 		return 0
 	}
 	if !c.live(s) {

@@ -164,20 +164,10 @@ func (t *Tx) MembersOf(v Value, n int) []string {
 	if v.Kind != ValueSet || n <= 0 {
 		return nil
 	}
-	n = min(n, int(v.Count))
 	e := t.sets[v.changelogKey]
 	if e == nil {
-		return t.members(v.number, nil, nil, n)
+		m := set{exists: true, number: v.number, count: v.Count}
+		e = &setEntry{disk: m, now: m}
 	}
-	var came []string
-	for member, now := range e.members {
-		if now.in {
-			came = append(came, member)
-		}
-	}
-	slices.Sort(came)
-	if e.disk.count == 0 || e.now.number != e.disk.number {
-		return came[:min(n, len(came))]
-	}
-	return t.members(v.number, e.members, came, n)
+	return t.first(e, min(n, int(v.Count)), nil, nil)
 }

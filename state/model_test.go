@@ -156,9 +156,10 @@ func (s *modelScope) forget(name string) {
 	s.sets[name] = false
 }
 
-// setRefs gives the evidence of the members of a set.
+// setRefs gives the evidence of the members of a set that was looked at, even if the
+// evaluation has let it expire.
 func (s *modelScope) setRefs(name string) (refs [][]state.Ref) {
-	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	v := s.m.values[s.id("set", name)]
 	for _, member := range v.members {
 		refs = append(refs, v.refs[member])
 	}
@@ -183,7 +184,10 @@ func (s *modelScope) add(name string, members ...string) (added []string) {
 	if len(members) == 0 {
 		return nil
 	}
-	v, _ := s.getSet(name)
+	v, ok := s.getSet(name)
+	if !ok {
+		s.forget(name)
+	}
 	s.sets[name] = true
 	v.members = slices.Clone(v.members)
 	for _, member := range members {
@@ -241,14 +245,19 @@ func (s *modelScope) remove(name string, members ...string) {
 
 func (s *modelScope) renew(name string, atMost time.Duration, members ...string) {
 	v, ok := s.getSet(name)
-	if ok && v.expiry.IsZero() && s.at.Time.Sub(v.written) >= atMost {
-		v.written = s.at.Time
-		v.refs = maps.Clone(v.refs)
-		for _, member := range members {
-			if r := v.refs[member]; slices.Contains(v.members, member) && !s.at.Time.Before(r[len(r)-1].Time) {
-				v.refs[member] = []state.Ref{r[0], s.at}
-			}
+	if !ok {
+		return
+	}
+	renewed := v.expiry.IsZero() && s.at.Time.Sub(v.written) >= atMost
+	v.refs = maps.Clone(v.refs)
+	for _, member := range members {
+		if r := v.refs[member]; slices.Contains(v.members, member) && s.at.Time.Sub(r[len(r)-1].Time) >= atMost {
+			v.refs[member] = []state.Ref{r[0], s.at}
+			renewed = true
 		}
+	}
+	if renewed {
+		v.written = later(v.written, s.at.Time)
 		s.m.values[s.id("set", name)] = v
 	}
 }
