@@ -231,7 +231,7 @@ func (s *Scope) holdsID(c *scopeCounter, packed bool, id []byte) (found bool) {
 		topic := r.part()
 		for i := range n {
 			if b := r.ref(topic); i >= skip && b.packed == packed && bytes.Equal(b.id, id) {
-				found = true
+				found, c.countedAt = true, b.at
 				return false
 			}
 		}

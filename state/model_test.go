@@ -114,10 +114,35 @@ func later(a, b time.Time) time.Time {
 }
 
 func (s *modelScope) expire(name string, at time.Time) {
+	s.expireCounter(name, at)
+	s.expireSet(name, at)
+}
+
+// ttl is SetKeyTTL: of an event that the window has counted, from then on.
+func (s *modelScope) ttl(name string, d time.Duration) {
+	at := s.at.Time
 	if w := s.meets(name); w != nil {
-		w.expiry = at
-		s.store(name)
+		if r, repeated := s.repeats(w); repeated {
+			at = r.Time
+		}
 	}
+	s.expireCounter(name, at.Add(d))
+	s.expireSet(name, s.at.Time.Add(d))
+}
+
+func (s *modelScope) expireCounter(name string, at time.Time) {
+	w := s.meets(name)
+	if w == nil {
+		return
+	}
+	if _, repeated := s.repeats(w); repeated && !w.expiry.IsZero() {
+		return
+	}
+	w.expiry = at
+	s.store(name)
+}
+
+func (s *modelScope) expireSet(name string, at time.Time) {
 	if v, ok := s.getSet(name); ok {
 		v.expiry = at
 		s.m.values[s.id("set", name)] = v
