@@ -157,6 +157,9 @@ type scopeSet struct {
 	looked   bool              // it was read or written, and so is evidence
 	replaced bool              // members before this evaluation no longer count
 	members  map[string]member // came, met again or went
+
+	read      string // member that was read last, as it was before this evaluation
+	readBlock []byte // empty: none
 }
 
 // set gives the set of this name, nil when the scope has failed.
@@ -174,7 +177,7 @@ func (s *Scope) set(name string) *scopeSet {
 		return nil
 	}
 	m := s.setPool.next()
-	*m = scopeSet{scope: s, name: name, entry: e, set: e.now, members: emptied(m.members)}
+	*m = scopeSet{scope: s, name: name, entry: e, set: e.now, members: emptied(m.members), readBlock: m.readBlock[:0]}
 	s.sets = append(s.sets, m)
 	return m
 }
@@ -201,7 +204,14 @@ func (m *scopeSet) member(name string) (member, bool) {
 	if m.replaced {
 		return member{}, false
 	}
-	return m.scope.tx.memberOf(m.entry, name)
+	if len(m.readBlock) > 0 && m.read == name {
+		return member{in: true, block: m.readBlock}, true // a rule looks at a member, and renews it
+	}
+	v, ok := m.scope.tx.memberOf(m.entry, name)
+	if ok {
+		m.read, m.readBlock = name, append(m.readBlock[:0], v.block...)
+	}
+	return v, ok
 }
 
 // clear takes every member; a set that has any goes on under a new number.
@@ -212,6 +222,7 @@ func (m *scopeSet) clear() {
 	}
 	if m.looked {
 		was := *m // the alert that follows shows what led to it
+		was.readBlock = nil
 		m.scope.lookedSets = append(m.scope.lookedSets, &was)
 		m.members, m.looked = nil, false
 	}
