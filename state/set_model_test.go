@@ -25,6 +25,8 @@ type bigSet struct {
 	limit int
 	refs  map[string][]state.Ref // of each member
 	event int
+
+	applied map[string][]state.Ref
 }
 
 func TestBigSet(t *testing.T) {
@@ -39,7 +41,7 @@ func TestBigSet(t *testing.T) {
 		}()
 		t.Repeat(map[string]func(*rapid.T){
 			"evict": b.evict, "evict many": b.evictMany, "add": b.add, "remove": b.remove, "renew": b.renew, "several": b.several,
-			"apply": b.apply, "another limit": b.reopen,
+			"apply": b.apply, "discard": b.discard, "another limit": b.reopen,
 		})
 	})
 }
@@ -62,7 +64,14 @@ func (b *bigSet) apply(t *rapid.T) {
 	if err := state.Check(b.shard); err != nil {
 		t.Fatalf("Check() = %v; want nil", err)
 	}
-	b.tx = b.shard.Begin()
+	b.applied, b.tx = b.refs, b.shard.Begin()
+	b.change()
+}
+
+func (b *bigSet) discard(*rapid.T) {
+	b.tx.Discard()
+	b.refs, b.tx = b.applied, b.shard.Begin()
+	b.change()
 }
 
 func (b *bigSet) reopen(t *rapid.T) {
@@ -172,6 +181,7 @@ func (b *bigSet) evict(t *rapid.T) {
 }
 
 func (b *bigSet) evictMany(t *rapid.T) {
+	b.change()
 	for _, member := range drawMembers(t, 300) {
 		s, at := b.scope(t)
 		b.evicting(t, s, at, member)

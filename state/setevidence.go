@@ -9,8 +9,8 @@ import (
 )
 
 // memberEvents is the events that the members of a set remember: how many they are, and
-// the newest of them. To find them all members are read, once for a Tx; from then on
-// changes are followed. The zero memberEvents knows none.
+// the newest of them. To find them all members are read, once for a Tx, or for several
+// where the shard keeps what was found; from then on changes are followed. The zero memberEvents knows none.
 type memberEvents struct {
 	members map[uint64]int32 // by the hash of an event: how many members remember it; nil: not known
 	newest  []memberEvent    // each once, in their order: those from bound on
@@ -149,7 +149,13 @@ func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte)
 
 // eventsOf gives what the members of a set in the Tx remember.
 func (t *Tx) eventsOf(e *setEntry) *memberEvents {
-	if v := &e.events; v.members == nil || !v.whole && len(v.newest) < leastEvents {
+	v := &e.events
+	if v.members == nil {
+		if kept, ok := t.kept(e); ok {
+			*v = kept
+		}
+	}
+	if v.members == nil || !v.whole && len(v.newest) < leastEvents {
 		*v = t.readEvents(e, e.now.count, func(fn func(name, block []byte)) { t.eachMember(e, nil, fn) })
 	}
 	return &e.events

@@ -244,6 +244,9 @@ func (t *Tx) settle(nextChangelog int64) error {
 		h.recent.wrote(c)
 		h.vacant.wrote(c)
 	}
+	for _, e := range t.sets {
+		h.keep(e)
+	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
 	return h.learn(t.pages, t.sweep.pages > 0)
