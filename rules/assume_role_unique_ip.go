@@ -119,7 +119,7 @@ func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
 // the endpoint alone: 10.0.0.5 via vpce-0123456789abcdef0.
 func (r *AssumeRoleUniqueIP) Address(e *Event) string {
 	from := address(e.SourceIP)
-	if endpoint := e.rare("vpcEndpointId"); endpoint != "" {
+	if endpoint := e.endpoint(); endpoint != "" {
 		return from + " via " + endpoint
 	}
 	return from
