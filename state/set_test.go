@@ -172,3 +172,59 @@ func TestEvidenceOfASetThatEnds(t *testing.T) {
 		}
 	})
 }
+
+// What is known of the newest events does not run short when their members go, and what
+// the shard keeps from one Tx to the next is that of no Tx that was discarded.
+func TestEvidenceFollowsALargeSet(t *testing.T) {
+	h := openShard(t)
+	member := func(i int) string { return fmt.Sprintf("%04d", i) }
+	evidence := func(tx *state.Tx, want int) {
+		t.Helper()
+		s := tx.Scope("rule", "key", ref(2000))
+		n := s.GetStringSet("a").Len()
+		total, refs := s.Evidence()
+		if n != want || total != int64(want) || len(refs) != 100 || refs[0].ID != ref(want-100).ID || refs[99].ID != ref(want-1).ID {
+			t.Errorf("Evidence() of %d members = %d, %d events; want %d, the newest 100", n, total, len(refs), want)
+		}
+	}
+	remove := func(tx *state.Tx, from, to int) {
+		for ; from > to; from -= 50 {
+			s := tx.Scope("rule", "key", ref(2000))
+			for i := range 50 {
+				s.RemoveFromStringSet("a", member(from-50+i))
+			}
+			s.Commit()
+		}
+	}
+	tx := h.Begin()
+	for i := range 1000 {
+		s := tx.Scope("rule", "key", ref(i))
+		s.AddToStringSet("a", member(i))
+		s.Commit()
+	}
+	evidence(tx, 1000)
+	apply(t, h, tx)
+
+	tx = h.Begin()
+	evidence(tx, 1000)
+	remove(tx, 1000, 650)
+	evidence(tx, 650)
+	tx.Discard()
+
+	tx = h.Begin()
+	evidence(tx, 1000)
+	apply(t, h, tx)
+
+	tx = h.Begin()
+	remove(tx, 1000, 950) // before what the shard keeps is asked for
+	evidence(tx, 950)
+	remove(tx, 950, 600)
+	evidence(tx, 600)
+	apply(t, h, tx)
+	tx = h.Begin()
+	remove(tx, 600, 550) // and not asked for at all
+	apply(t, h, tx)
+	tx = h.Begin()
+	evidence(tx, 550)
+	tx.Discard()
+}
