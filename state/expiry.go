@@ -75,7 +75,7 @@ type filing struct {
 	renew  bool // Sweep found the entry early: move it to the deadline
 }
 
-// entry is what all kinds of values that expire have in common in a Tx.
+// entry is what values of every kind that expires have in common in a Tx.
 type entry struct {
 	key   string // in the changelog
 	file  filing
