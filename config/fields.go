@@ -97,7 +97,11 @@ func (s *fieldSet) below(path string) []string {
 // check returns what is wrong with the field's value by its own tags, or "".
 func (f *field) check() string {
 	if len(f.one) > 0 && !slices.Contains(f.one, f.value.String()) {
-		return fmt.Sprintf("%q is not one of %s", f.value.String(), strings.Join(f.one, ", "))
+		text := fmt.Sprintf("%q is not one of %s", f.value.String(), strings.Join(f.one, ", "))
+		if near := Nearest(f.value.String(), f.one); near != "" {
+			text += "; did you mean " + near + "?"
+		}
+		return text
 	}
 	least, most, ok := strings.Cut(f.bounds, "..")
 	if !ok {

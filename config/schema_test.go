@@ -15,11 +15,12 @@ type schemaRule struct {
 	Window    int64    `param:"window" range:"1..9" help:"h"`
 	Codes     []string `param:"codes" help:"h"`
 	Threshold bool     `param:"on" help:"h"`
+	Kind      string   `param:"kind" one:"fixed sliding" help:"h"`
 }
 
 func compiledSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	text, err := Schema([]Rule{{ID: "probe", Targets: []any{&schemaRule{}}}, {ID: "bare"}})
+	text, err := Schema([]Rule{{ID: "probe", Targets: []any{&schemaRule{Kind: "fixed"}}}, {ID: "bare"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +64,9 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 		"rules: {other: true}":                                            false,
 		"rules: {probe: {window: 10}}":                                    false,
 		"rules: {probe: {windw: 3}}":                                      false,
+		"rules: {probe: {kind: sliding}}":                                 true,
+		"rules: {probe: {kind: slidng}}":                                  false,
+		"rules: {probe: {kind: 7}}":                                       false,
 		"topics: {create: perhaps}":                                       false,
 	} {
 		var value any
@@ -82,7 +86,7 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err = Load(Input{File: file, Rules: []Rule{{ID: "probe", Targets: []any{&schemaRule{Window: 1}}}, {ID: "bare"}}})
+		_, err = Load(Input{File: file, Rules: []Rule{{ID: "probe", Targets: []any{&schemaRule{Window: 1, Kind: "fixed"}}}, {ID: "bare"}}})
 		if bySchema != want || (err == nil) != want {
 			t.Errorf("%q: right by the schema %t, by Load %t (%v); want %t", text, bySchema, err == nil, err, want)
 		}
@@ -92,7 +96,7 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 // Every default is one of the values that the schema takes.
 func TestSchemaTakesTheDefaults(t *testing.T) {
 	schema := compiledSchema(t)
-	c, err := Load(Input{Rules: []Rule{{ID: "probe", Targets: []any{&schemaRule{Window: 1}}}, {ID: "bare"}}})
+	c, err := Load(Input{Rules: []Rule{{ID: "probe", Targets: []any{&schemaRule{Window: 1, Kind: "fixed"}}}, {ID: "bare"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ type AccessDenied struct {
 	DeniedFamily bool          `param:"denied_family" help:"count the other error codes by which AWS services deny access too"`
 	Threshold    int64         `param:"threshold,alert" help:"denials within the window that make an alert"`
 	Window       time.Duration `param:"window,alert" help:"length of the window, in event time"`
-	WindowKind   string        `param:"window_kind" help:"fixed (from the first denial that is counted) or sliding (any interval of the window's length)"`
-	Principal    string        `param:"principal" help:"name of the caller to count by: session (its ARN), role (without the name of the session) or user (the person behind it, if known)"`
+	WindowKind   string        `param:"window_kind" one:"fixed sliding" help:"fixed (from the first denial that is counted) or sliding (any interval of the window's length)"`
+	Principal    string        `param:"principal" one:"session role user" help:"name of the caller to count by: session (its ARN), role (without the name of the session) or user (the person behind it, if known)"`
 }
 
 // The names of a caller by which denials are counted.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -324,5 +326,33 @@ func TestSlidingWithLeastRoom(t *testing.T) {
 		if s.alerts != 15 {
 			t.Errorf("max_set_members %d: %d alerts of 3,000 denials in 3,000 seconds; want 15", most, s.alerts)
 		}
+	}
+}
+
+// The words that the configuration takes, and shows to editors, are those that the rule
+// takes: its schema took any text for window_kind and principal.
+func TestWordsOfParameters(t *testing.T) {
+	words := 0
+	for _, spec := range Builtin() {
+		rule := spec.New()
+		v := reflect.ValueOf(rule).Elem()
+		for i := range v.NumField() {
+			one := strings.Fields(v.Type().Field(i).Tag.Get("one"))
+			if len(one) == 0 {
+				continue
+			}
+			words++
+			was := v.Field(i).String()
+			for _, word := range append(one, "other") {
+				v.Field(i).SetString(word)
+				if err := rule.(validator).Validate(); (err == nil) != (word != "other") {
+					t.Errorf("%s, %s %q: Validate() = %v; want an error of what its tag does not list alone", spec.ID, v.Type().Field(i).Name, word, err)
+				}
+			}
+			v.Field(i).SetString(was)
+		}
+	}
+	if words != 2 {
+		t.Errorf("%d parameters list their words; want window_kind and principal", words)
 	}
 }

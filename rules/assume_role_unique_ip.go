@@ -22,8 +22,9 @@ type AssumeRoleUniqueIP struct {
 
 const (
 	// A role in use must not fall back to trusting the next comer, so each use
-	// of a known address makes its addresses live on; writing that down once
-	// a day is exact enough for a lifetime of months, and cheap.
+	// of a known address makes its addresses live on, and in a full set an address
+	// in use is not the one that gives way. Writing that down once a day for an
+	// address is exact enough for a lifetime of months, and cheap.
 	renewAddresses = 24 * time.Hour
 
 	maxKnownShown = 100 // addresses listed in an alert
@@ -113,12 +114,12 @@ func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
 	return finding
 }
 
-// Address is what the rule remembers of where a call came from: its address, with the VPC endpoint that it
-// passed, since a private address belongs to the network behind the endpoint alone:
-// 10.0.0.5 via vpce-0123456789abcdef0.
+// Address is what the rule remembers of where a call came from: its address, with the
+// VPC endpoint that it passed, since a private address belongs to the network behind
+// the endpoint alone: 10.0.0.5 via vpce-0123456789abcdef0.
 func (r *AssumeRoleUniqueIP) Address(e *Event) string {
 	from := address(e.SourceIP)
-	if endpoint := e.rare("vpcEndpointId"); endpoint != "" {
+	if endpoint := e.endpoint(); endpoint != "" {
 		return from + " via " + endpoint
 	}
 	return from

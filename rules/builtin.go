@@ -10,7 +10,9 @@ type Spec struct {
 	//
 	// The first part of param is the name in the configuration; "alert" shows
 	// the value in the alert's "parameters". Fields are of type bool, int,
-	// int64, string, []string or time.Duration.
+	// int64, string, []string or time.Duration. A tag one:"fixed sliding" lists
+	// the words that a string may be, and range:"1..9" the bounds of a number or
+	// duration: the configuration and its schema refuse any other.
 	New func() Rule
 }
 

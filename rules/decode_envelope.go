@@ -56,20 +56,23 @@ func (d *Decoder) envelope(b []byte, depth int) bool {
 // detail reads an EventBridge event. PutEvents takes any detail and detail-type from
 // any account that may write to the bus, but no source that begins with aws.:
 // https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html.
-// A pipeline may leave the source out; CloudTrail's own events have one.
+// So the source alone tells who sent it: an event in a detail of another source is
+// refused, whatever its detail-type. A pipeline may leave the source out; CloudTrail's
+// own events have one.
 func (d *Decoder) detail(b []byte, depth int) bool {
-	if detail := d.whole(b, fieldDetail, '{'); detail != nil {
-		kind, source := d.string(b, fieldDetailType), d.string(b, fieldBusSource)
-		if source != "" && !strings.HasPrefix(source, "aws.") && strings.HasSuffix(kind, "via CloudTrail") {
-			return d.hold(ReasonForeignSource, fmt.Sprintf("the EventBridge event %q has source %q; AWS's own begin with aws., so CloudTrail did not send it", clip(kind), clip(source)))
-		}
-		d.scan.value(detail, 0, levelTop)
-		if d.isEvent() {
-			return d.read(detail, 0, len(detail))
-		}
-		return d.hold(ReasonUnknownShape, fmt.Sprintf("the detail of the EventBridge event %q is no CloudTrail event", clip(kind)))
+	detail := d.whole(b, fieldDetail, '{')
+	if detail == nil {
+		return d.hold(ReasonUnknownShape, "the detail of the EventBridge event is not an object")
 	}
-	return d.hold(ReasonUnknownShape, "the detail of the EventBridge event is not an object")
+	kind, source := d.string(b, fieldDetailType), d.string(b, fieldBusSource)
+	d.scan.value(detail, 0, levelTop)
+	switch {
+	case !d.isEvent():
+		return d.hold(ReasonUnknownShape, fmt.Sprintf("the detail of the EventBridge event %q is no CloudTrail event", clip(kind)))
+	case source != "" && !strings.HasPrefix(source, "aws."):
+		return d.hold(ReasonForeignSource, fmt.Sprintf("the EventBridge event %q has source %q; AWS's own begin with aws., so CloudTrail did not send it", clip(kind), clip(source)))
+	}
+	return d.read(detail, 0, len(detail))
 }
 
 // lookupEvent reads one of the Events of LookupEvents, as the AWS CLI prints them:

@@ -46,6 +46,8 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	e.Version = f[fieldVersion].string(b)
 	e.Type = f[fieldType].string(b)
 	e.Category = f[fieldCategory].string(b)
+	e.sharedID = f[fieldSharedID].string(b)
+	e.vpcEndpoint = f[fieldVPCEndpoint].string(b)
 	e.Identity.Type = f[fieldIdentityType].string(b)
 	e.Identity.ARN = f[fieldIdentityARN].string(b)
 	e.Identity.PrincipalID = f[fieldPrincipalID].string(b)
@@ -60,6 +62,7 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	if e.requestParameters = d.whole(b, fieldRequestParameters, '{'); e.requestParameters == nil {
 		e.requestParameters = d.whole(b, fieldRequestParameters, '"')
 	}
+	e.scanned, e.addendum = true, d.has(fieldAddendum)
 	e.Raw = b[i:end:end]
 	e.At, e.RecordTime = state.Source{}, time.Time{}
 	more := d.accept()

@@ -176,12 +176,12 @@ func (r *reference) object(raw []byte, depth int) {
 		switch {
 		case detail == nil:
 			r.hold(ReasonUnknownShape)
-		case source != "" && !strings.HasPrefix(source, "aws.") && strings.HasSuffix(o.string("detail-type"), "via CloudTrail"):
-			r.hold(ReasonForeignSource)
-		case newObject(detail).isEvent():
-			r.event(newObject(detail), detail)
-		default:
+		case !newObject(detail).isEvent():
 			r.hold(ReasonUnknownShape)
+		case source != "" && !strings.HasPrefix(source, "aws."):
+			r.hold(ReasonForeignSource)
+		default:
+			r.event(newObject(detail), detail)
 		}
 	case messageType == "DATA_MESSAGE" && o.whole("logEvents", "[") != nil:
 		r.each(o.whole("logEvents", "["), depth, r.member("message"))

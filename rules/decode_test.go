@@ -75,7 +75,6 @@ var envelopes = []recordCase{
 
 	{"EventBridge", `{"version":"0","id":"x","detail-type":"AWS API Call via CloudTrail","source":"aws.s3","account":"1","time":"2026-03-01T10:00:00Z","region":"us-east-1","resources":[],"detail":` + bare("a") + `}`, []string{"a"}},
 	{"EventBridge, source left out", `{"detail-type":"AWS API Call via CloudTrail","detail":` + bare("a") + `}`, []string{"a"}},
-	{"EventBridge, put by somebody else as another kind", `{"detail-type":"relayed","source":"com.example.relay","detail":` + bare("a") + `}`, []string{"a"}},
 	{"EventBridge, the source of the event is another thing", `{"detail-type":"AWS API Call via CloudTrail","source":"aws.sts","detail":{"source":"com.attacker.app",` + bare("a")[1:] + `}`, []string{"a"}},
 	{"CloudWatch Logs", `{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"g","logStream":"s","subscriptionFilters":["f"],"logEvents":[{"id":"1","timestamp":1,"message":` + wrapped(bare("a"), 1) + `},{"id":"2","timestamp":2,"message":` + wrapped(bare("b"), 1) + `}]}`, []string{"a", "b"}},
 	{"CloudWatch Logs, message decoded", `{"messageType":"DATA_MESSAGE","logEvents":[{"message":` + bare("a") + `}]}`, []string{"a"}},
@@ -151,6 +150,15 @@ var poison = []recordCase{
 		[]string{"a", "1 foreign_source", "2 foreign_source", "d"}},
 	{"EventBridge, forged, the source and its name escaped", `{"detail-type":"AWS API Call v\u0069a CloudTrail","s\u006furce":"\u0063om.aws.","detail":` + bare("a") + `}`, []string{"-1 foreign_source"}},
 	{"EventBridge, the last source counts", `{"detail-type":"AWS API Call via CloudTrail","source":"aws.sts","source":"com.attacker.app","detail":` + bare("a") + `}`, []string{"-1 foreign_source"}},
+	// The sender of PutEvents chooses the detail-type too.
+	{"EventBridge, forged, of another kind", `{"detail-type":"x","source":"com.attacker.app","detail":` + bare("a") + `}`, []string{"-1 foreign_source"}},
+	{"EventBridge, forged, a blank behind the kind", `{"detail-type":"AWS API Call via CloudTrail ","source":"com.attacker.app","detail":` + bare("a") + `}`, []string{"-1 foreign_source"}},
+	{"EventBridge, forged, in a string", `{"Type":"Notification","Message":` + strconv.Quote(`{"detail-type":"x","source":"aws","detail":`+bare("a")+`}`) + `}`, []string{"-1 foreign_source"}},
+	{"EventBridge, forged, without an event", `{"detail-type":"AWS API Call via CloudTrail","source":"com.attacker.app","detail":{"a":1}}`, []string{"-1 unknown_shape"}},
+	{"EventBridge of AWS, another kind", `{"detail-type":"x","source":"aws.s3","detail":` + bare("a") + `}`, []string{"a"}},
+	{"EventBridge without a source", `{"detail-type":"x","detail":` + bare("a") + `}`, []string{"a"}},
+	{"EventBridge, a source that is no string", `{"detail-type":"x","source":null,"detail":` + bare("a") + `}`, []string{"a"}},
+	{"an event with a detail of its own", `{"eventVersion":"1.08","eventTime":"2026-03-01T10:00:00Z","eventID":"a","source":"app","detail-type":"x","detail":{"eventVersion":"1"}}`, []string{"a"}},
 	{"EventBridge without an object", `{"detail-type":"x","detail":"y"}`, []string{"-1 unknown_shape"}},
 	{"CloudWatch Logs of another kind", `{"messageType":"x"}`, []string{"-1 unknown_shape"}},
 	{"CloudWatch Logs without events", `{"messageType":"DATA_MESSAGE","logEvents":null}`, []string{"-1 unknown_shape"}},

@@ -35,6 +35,12 @@ type Event struct {
 	RecordTime time.Time    // timestamp of the Kafka record that carried the event; zero: none
 
 	requestParameters []byte // raw JSON object, or string that may hold one; nil if absent or another value
+
+	// Of an event that Decode has not made, Raw alone tells the rest.
+	scanned     bool
+	addendum    bool   // it has one: an object, an array or a string
+	sharedID    string // sharedEventID
+	vpcEndpoint string // vpcEndpointId
 }
 
 // Identity is the part of userIdentity that names who called.

@@ -15,9 +15,10 @@ func (e *Event) Copy(buf []byte) (Event, []byte) {
 }
 
 // strings are all strings of the event.
-func (e *Event) strings() [17]*string {
+func (e *Event) strings() [19]*string {
 	return [...]*string{
 		&e.ID, &e.Name, &e.Source, &e.Region, &e.SourceIP, &e.ErrorCode, &e.ErrorMessage, &e.Account, &e.Version, &e.Type, &e.Category,
+		&e.sharedID, &e.vpcEndpoint,
 		&e.Identity.Type, &e.Identity.ARN, &e.Identity.PrincipalID, &e.Identity.AccountID, &e.Identity.InvokedBy, &e.Identity.IssuerARN,
 	}
 }

@@ -9,6 +9,9 @@ import "bytes"
 // first delivery. See "addendum" in
 // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html.
 func (e *Event) Identifier() string {
+	if e.scanned && !e.addendum {
+		return e.ID // as nearly always
+	}
 	if e.rare("addendum", "reason") == "UPDATED_DATA" {
 		if id := e.rare("addendum", "originalEventID"); id != "" {
 			return id
@@ -19,7 +22,20 @@ func (e *Event) Identifier() string {
 
 // SharedID is sharedEventID, "" if there is none: events of several accounts with
 // the same one report one call.
-func (e *Event) SharedID() string { return e.rare("sharedEventID") }
+func (e *Event) SharedID() string {
+	if e.scanned {
+		return e.sharedID
+	}
+	return e.rare("sharedEventID")
+}
+
+// endpoint is vpcEndpointId, "" if there is none.
+func (e *Event) endpoint() string {
+	if e.scanned {
+		return e.vpcEndpoint
+	}
+	return e.rare("vpcEndpointId")
+}
 
 // rare is Lookup for a member that most events do not have: of such an event it
 // costs a search for the bytes of the names, which are of ASCII letters.

@@ -22,6 +22,8 @@ const (
 	fieldCategory
 	fieldTime
 	fieldTimestamp
+	fieldSharedID
+	fieldVPCEndpoint
 
 	// Strings of userIdentity.
 	fieldIdentityType
@@ -41,6 +43,7 @@ const (
 
 	// Strings, objects and arrays, noted with their quotes or brackets.
 	fieldRequestParameters
+	fieldAddendum
 	fieldRecords
 	fieldDetail
 	fieldLookupEvents
@@ -139,6 +142,12 @@ func matchTop(key []byte) field {
 		return fieldCategory
 	case "@timestamp":
 		return fieldTimestamp
+	case "sharedEventID":
+		return fieldSharedID
+	case "vpcEndpointId":
+		return fieldVPCEndpoint
+	case "addendum":
+		return fieldAddendum
 	}
 	return matchEnvelope(key)
 }

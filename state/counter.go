@@ -176,13 +176,14 @@ type scopeCounter struct {
 	from  *counterEntry // where the window was found; nil: there is none for the event
 	newer bool          // none was found, and older windows than the newest begin after the event
 	counter
-	dirty    bool
-	looked   bool // it was read or written, and so is evidence
-	counted  bool // the event has been counted since the last start
-	repeated bool // the evidence holds the event already
-	anew     bool // what was found is gone
-	hasSpill bool
-	spill    []byte // the block that this evaluation filled
+	dirty     bool
+	looked    bool  // it was read or written, and so is evidence
+	counted   bool  // the event has been counted since the last start
+	repeated  bool  // the evidence holds the event already
+	countedAt int64 // if repeated: the time that it has there
+	anew      bool  // what was found is gone
+	hasSpill  bool
+	spill     []byte // the block that this evaluation filled
 }
 
 // counter gives the counter of this name, nil when the scope has failed.
@@ -267,8 +268,7 @@ func (s *Scope) IncrementCounterBy(name string, n int64) int64 {
 	if c == nil {
 		return 0
 	}
-	if len(s.at.ID) > maxEventID {
-		s.refuse(reasonValueTooLarge, "the event's id has %d bytes, evidence keeps at most %d", len(s.at.ID), maxEventID)
+	if s.idTooLong() {
 		return 0
 	}
 	if !c.live(s) {

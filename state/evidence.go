@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Evidence is kept in blocks. The newest block stands in the counter's own
@@ -114,18 +115,24 @@ func appendRefs(dst []Ref, block []byte, n int) ([]Ref, error) {
 	name := string(topic)
 	for ; n > 0; n-- {
 		b := r.ref(topic)
-		ref := Ref{Time: instant(b.at), Source: Source{Topic: name, Partition: b.partition, Offset: b.offset, Index: b.index}}
-		if b.packed && !r.bad {
-			ref.ID = unpackUUID(b.id)
-		} else {
-			ref.ID = string(b.id)
-		}
+		own := name
 		if string(b.topic) != name {
-			ref.Source.Topic = string(b.topic)
+			own = string(b.topic)
 		}
-		dst = append(dst, ref)
+		dst = append(dst, b.ref(own))
 	}
 	return dst, r.close()
+}
+
+// ref gives the event, whose topic is given as a string.
+func (b *blockRef) ref(topic string) Ref {
+	ref := Ref{Time: instant(b.at), Source: Source{Topic: topic, Partition: b.partition, Offset: b.offset, Index: b.index}}
+	if b.packed && len(b.id) == 16 {
+		ref.ID = unpackUUID(b.id)
+	} else {
+		ref.ID = string(b.id)
+	}
+	return ref
 }
 
 // ring is the full blocks of a window in a Tx.
@@ -224,7 +231,7 @@ func (s *Scope) holdsID(c *scopeCounter, packed bool, id []byte) (found bool) {
 		topic := r.part()
 		for i := range n {
 			if b := r.ref(topic); i >= skip && b.packed == packed && bytes.Equal(b.id, id) {
-				found = true
+				found, c.countedAt = true, b.at
 				return false
 			}
 		}
@@ -241,11 +248,17 @@ func (s *Scope) brokenEvidence(err error) {
 }
 
 // Evidence gives the events that are remembered with what this evaluation has
-// read or written: the windows of counters, the first 100 members of sets, and of timelines
-// the entries that were consumed or else given, as they stood after it, or before a reset. These are the true number of events, each of which counts once as far
-// as their ids are remembered, and the newest of them (at most 100), in the
+// read or written, as it stood after the evaluation, or before a reset: those that
+// the windows of counters have counted, those that brought the members of sets and
+// those that met them last, and of timelines the entries that were consumed, or
+// else given. It gives their number, and the newest of them (at most 100), in the
 // order of their times, then of their sources. Topic ids are not remembered.
-// Call it before Commit.
+//
+// The number is exact for what one value remembers: a window counts an event once as
+// far as the id is among its newest 100, a set counts an event once however many
+// members it brought or met. An event that several values remember counts once
+// if it is among the newest that each of them lists: 100 of a counter, 400 of a set.
+// The members of a set are read once for a Tx. Call it before Commit.
 func (s *Scope) Evidence() (total int64, newest []Ref) {
 	if s.failed() {
 		return 0, nil
@@ -261,17 +274,27 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 			total, newest = addSaturating(total, events(c)), s.appendEvidence(newest, c)
 		}
 	}
-	had := len(newest)
-	newest = s.appendSets(newest)
-	for _, l := range s.timelines {
-		newest = l.appendEvidence(newest)
+	sets, most := s.setsLookedAt(), maxEvidence
+	if values+len(sets)+len(s.timelines) > 1 {
+		most = keptEvents
 	}
-	total = addSaturating(total, int64(len(newest)-had))
+	for _, m := range sets {
+		values++
+		var n int64
+		n, newest = m.appendEvidence(newest, most)
+		total = addSaturating(total, n)
+	}
+	for _, l := range s.timelines {
+		values += 2 // an event may stand under several labels
+		had := len(newest)
+		newest = l.appendEvidence(newest)
+		total = addSaturating(total, int64(len(newest)-had))
+	}
 	if s.failed() {
 		return 0, nil
 	}
-	slices.SortStableFunc(newest, compareRefs)
-	if values > 1 || len(newest) > had {
+	slices.SortStableFunc(newest, compareEvents)
+	if values > 1 {
 		n := len(newest)
 		newest = distinct(newest)
 		total -= int64(n - len(newest))
@@ -279,17 +302,18 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 	return total, newest[max(0, len(newest)-maxEvidence):]
 }
 
-// appendSets adds the events of the members of sets.
-func (s *Scope) appendSets(dst []Ref) []Ref {
-	for _, m := range s.lookedSets {
-		dst = m.appendEvidence(dst)
+// setsLookedAt gives the sets that were read or written, those that were replaced included.
+func (s *Scope) setsLookedAt() []*scopeSet {
+	if len(s.sets) == 0 {
+		return nil
 	}
+	sets := slices.Clone(s.lookedSets)
 	for _, m := range s.sets {
 		if m.looked {
-			dst = m.appendEvidence(dst)
+			sets = append(sets, m)
 		}
 	}
-	return dst
+	return sets
 }
 
 func events(c *scopeCounter) int64 { return int64(min(c.total, math.MaxInt64)) }
@@ -309,6 +333,9 @@ func (s *Scope) appendEvidence(dst []Ref, c *scopeCounter) []Ref {
 	})
 	return dst
 }
+
+// compareEvents is compareRefs, and tells events of one source apart.
+func compareEvents(a, b Ref) int { return cmp.Or(compareRefs(a, b), strings.Compare(a.ID, b.ID)) }
 
 func compareRefs(a, b Ref) int {
 	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Source.Topic, b.Source.Topic), cmp.Compare(a.Source.Partition, b.Source.Partition),

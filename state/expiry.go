@@ -91,21 +91,33 @@ func (f *filing) next(deadline int64) int64 {
 	return deadline
 }
 
-// SetKeyExpiration makes every kind of value under name absent from the
-// instant at on, by the time of the events that ask. A name without a value is
-// left alone.
+// SetKeyExpiration makes the counter and the set under name absent from the instant
+// at on, by the time of the events that ask. A name without a value is left alone.
+// A timeline expires by the longest span that Within was asked for, and has no
+// expiry of its own. An event that the counter's window has counted in an earlier
+// evaluation, as far as its evidence tells, moves no expiry that the window has: the
+// earlier one has set it, and a later copy must not make the window longer.
 func (s *Scope) SetKeyExpiration(name string, at time.Time) {
-	expiry := nanos(at)
+	s.expire(name, func(int64) int64 { return nanos(at) })
+}
+
+// expire gives the counter and the set under name an expiry, by the event's time. That
+// of an event which was counted before is the time at which it was.
+func (s *Scope) expire(name string, expiry func(now int64) int64) {
 	if s.there(kindCounter, name) {
 		if c := s.counter(name); c != nil && c.live(s) {
-			c.expiry = expiry
-			c.dirty = true
+			now, repeated := s.now, !c.counted && s.repeats(c)
+			if repeated {
+				now = c.countedAt
+			}
+			if !repeated || c.expiry == noTime {
+				c.expiry, c.dirty = expiry(now), true
+			}
 		}
 	}
 	if s.there(kindSet, name) {
 		if m := s.set(name); m != nil && m.live() {
-			m.expiry = expiry
-			m.dirty = true
+			m.expiry, m.dirty = expiry(s.now), true
 		}
 	}
 }
@@ -128,9 +140,10 @@ func (s *Scope) there(kind byte, name string) bool {
 	return s.tx.onDisk(s.key)
 }
 
-// SetKeyTTL is SetKeyExpiration at d after the event's own time.
+// SetKeyTTL is SetKeyExpiration at d after the event's own time; of an event that the
+// counter's window has counted already, after the time at which it did.
 func (s *Scope) SetKeyTTL(name string, d time.Duration) {
-	s.SetKeyExpiration(name, instant(after(s.now, d)))
+	s.expire(name, func(now int64) int64 { return after(now, d) })
 }
 
 // Expiry gives the expiry that SetKeyExpiration or SetKeyTTL gave to the

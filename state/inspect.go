@@ -35,8 +35,9 @@ type Value struct {
 	number       uint64 // of a set
 }
 
-// Live tells whether an event of this time still meets the value. Sweep removes
-// it only some time after its expiry, so a Value that is given may be dead.
+// Live tells whether the value has not expired for an event of this time. Sweep removes
+// it only some time after its expiry, so a Value that is given may be dead. A live window
+// of a counter need not be that of the event: see ValuesAt.
 func (v *Value) Live(at time.Time) bool { return at.Before(v.Expiry) }
 
 // Values gives the values of one rule and key as this Tx sees them, its own
@@ -56,6 +57,66 @@ func (t *Tx) Values(rule, key string) iter.Seq[Value] {
 			t.valuesOf(kindTimeline, rule, key, keysOf(t.timelines), yield) &&
 			t.valuesOf(kindSuppression, rule, key, keysOf(t.suppressions), yield)
 	}
+}
+
+// ValuesAt gives of Values those that an event of this time meets: what has not expired
+// for it, and of each counter one window at most.
+func (t *Tx) ValuesAt(rule, key string, at time.Time) []Value {
+	type name struct{ rule, key, name string }
+	var out []Value
+	var counters []name
+	windows := map[name][]Value{}
+	for v := range t.Values(rule, key) {
+		switch n := (name{v.Rule, v.Key, v.Name}); {
+		case v.Kind != ValueCounter && v.Live(at):
+			out = append(out, v)
+		case v.Kind == ValueCounter:
+			if windows[n] == nil {
+				counters = append(counters, n)
+			}
+			windows[n] = append(windows[n], v)
+		}
+	}
+	var met []Value
+	for _, n := range counters {
+		if w := meets(windows[n], nanos(at), t.shard.store.lifetime); w != nil {
+			met = append(met, *w)
+		}
+	}
+	return append(met, out...)
+}
+
+// meets gives of the windows of a counter that of an event of this time, as Tx.window
+// does; nil: it has none.
+func meets(windows []Value, now int64, lifetime time.Duration) (met *Value) {
+	var next *Value
+	for i := range windows {
+		v := &windows[i]
+		c := v.window()
+		switch {
+		case c.holds(now, lifetime):
+			if met == nil || v.First.After(met.First) {
+				met = v
+			}
+		case c.first > now && c.deadline(lifetime) > c.first && (next == nil || v.First.Before(next.First)):
+			next = v
+		}
+	}
+	if met == nil && next != nil {
+		if c := next.window(); c.takes(now) {
+			met = next
+		}
+	}
+	return met
+}
+
+// window gives what the time of an event is compared with.
+func (v *Value) window() counter {
+	c := counter{exists: true, first: nanos(v.First), life: life{newest: nanos(v.Newest), expiry: noTime}}
+	if v.OwnExpiry {
+		c.expiry = nanos(v.Expiry)
+	}
+	return c
 }
 
 func keysOf[T any](entries map[string]*T) []string {
@@ -164,20 +225,10 @@ func (t *Tx) MembersOf(v Value, n int) []string {
 	if v.Kind != ValueSet || n <= 0 {
 		return nil
 	}
-	n = min(n, int(v.Count))
 	e := t.sets[v.changelogKey]
 	if e == nil {
-		return t.members(v.number, nil, nil, n)
+		m := set{exists: true, number: v.number, count: v.Count}
+		e = &setEntry{disk: m, now: m}
 	}
-	var came []string
-	for member, now := range e.members {
-		if now.in {
-			came = append(came, member)
-		}
-	}
-	slices.Sort(came)
-	if e.disk.count == 0 || e.now.number != e.disk.number {
-		return came[:min(n, len(came))]
-	}
-	return t.members(v.number, e.members, came, n)
+	return t.first(e, min(n, int(v.Count)), nil, nil)
 }

@@ -44,6 +44,34 @@ func (m *machine) inspect(t *rapid.T, now time.Time) {
 			t.Fatalf("Values(%q, %q) = %q; want %q", id[0], id[1], got, want)
 		}
 	}
+	for _, ahead := range []time.Duration{0, -90 * time.Minute, -9 * time.Hour, 7 * time.Hour} {
+		m.inspectAt(t, now.Add(ahead))
+	}
+}
+
+// inspectAt compares ValuesAt with the model: what an event of this time meets, late or early.
+func (m *machine) inspectAt(t *rapid.T, at time.Time) {
+	want, got := m.pending.scope("r", "ab", state.Ref{Time: at}), map[string]string{}
+	for _, v := range m.tx.ValuesAt("r", "ab", at) {
+		if name := string(v.Kind) + " " + v.Name; v.Kind != state.ValueSuppression {
+			if got[name] != "" {
+				t.Fatalf("ValuesAt(%v) gives two of %s", at, name)
+			}
+			got[name] = fmt.Sprint(v.Count, " ", v.First.Format(time.RFC3339Nano))
+		}
+	}
+	for _, name := range []string{"n", "m"} {
+		counter, set := "", ""
+		if w := want.meets(name); w != nil {
+			counter = fmt.Sprint(w.count, " ", w.first.Format(time.RFC3339Nano))
+		}
+		if v, ok := want.getSet(name); ok {
+			set = fmt.Sprint(len(v.members), " ", time.Time{}.Format(time.RFC3339Nano))
+		}
+		if got["counter "+name] != counter || got["set "+name] != set {
+			t.Fatalf("ValuesAt(%v) = %q; want counter %s %q, set %q", at, got, name, counter, set)
+		}
+	}
 }
 
 func within(n modelName, id [2]string) bool {

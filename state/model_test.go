@@ -114,10 +114,35 @@ func later(a, b time.Time) time.Time {
 }
 
 func (s *modelScope) expire(name string, at time.Time) {
+	s.expireCounter(name, at)
+	s.expireSet(name, at)
+}
+
+// ttl is SetKeyTTL: of an event that the window has counted, from then on.
+func (s *modelScope) ttl(name string, d time.Duration) {
+	at := s.at.Time
 	if w := s.meets(name); w != nil {
-		w.expiry = at
-		s.store(name)
+		if r, repeated := s.repeats(w); repeated {
+			at = r.Time
+		}
 	}
+	s.expireCounter(name, at.Add(d))
+	s.expireSet(name, s.at.Time.Add(d))
+}
+
+func (s *modelScope) expireCounter(name string, at time.Time) {
+	w := s.meets(name)
+	if w == nil {
+		return
+	}
+	if _, repeated := s.repeats(w); repeated && !w.expiry.IsZero() {
+		return
+	}
+	w.expiry = at
+	s.store(name)
+}
+
+func (s *modelScope) expireSet(name string, at time.Time) {
 	if v, ok := s.getSet(name); ok {
 		v.expiry = at
 		s.m.values[s.id("set", name)] = v
@@ -156,9 +181,10 @@ func (s *modelScope) forget(name string) {
 	s.sets[name] = false
 }
 
-// setRefs gives the evidence of the members of a set.
+// setRefs gives the evidence of the members of a set that was looked at, even if the
+// evaluation has let it expire.
 func (s *modelScope) setRefs(name string) (refs [][]state.Ref) {
-	v, _ := s.m.get(s.id("set", name), s.at.Time)
+	v := s.m.values[s.id("set", name)]
 	for _, member := range v.members {
 		refs = append(refs, v.refs[member])
 	}
@@ -183,7 +209,10 @@ func (s *modelScope) add(name string, members ...string) (added []string) {
 	if len(members) == 0 {
 		return nil
 	}
-	v, _ := s.getSet(name)
+	v, ok := s.getSet(name)
+	if !ok {
+		s.forget(name)
+	}
 	s.sets[name] = true
 	v.members = slices.Clone(v.members)
 	for _, member := range members {
@@ -241,14 +270,19 @@ func (s *modelScope) remove(name string, members ...string) {
 
 func (s *modelScope) renew(name string, atMost time.Duration, members ...string) {
 	v, ok := s.getSet(name)
-	if ok && v.expiry.IsZero() && s.at.Time.Sub(v.written) >= atMost {
-		v.written = s.at.Time
-		v.refs = maps.Clone(v.refs)
-		for _, member := range members {
-			if r := v.refs[member]; slices.Contains(v.members, member) && !s.at.Time.Before(r[len(r)-1].Time) {
-				v.refs[member] = []state.Ref{r[0], s.at}
-			}
+	if !ok {
+		return
+	}
+	renewed := v.expiry.IsZero() && s.at.Time.Sub(v.written) >= atMost
+	v.refs = maps.Clone(v.refs)
+	for _, member := range members {
+		if r := v.refs[member]; slices.Contains(v.members, member) && s.at.Time.Sub(r[len(r)-1].Time) >= atMost {
+			v.refs[member] = []state.Ref{r[0], s.at}
+			renewed = true
 		}
+	}
+	if renewed {
+		v.written = later(v.written, s.at.Time)
 		s.m.values[s.id("set", name)] = v
 	}
 }

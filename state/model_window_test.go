@@ -98,8 +98,7 @@ func (s *modelScope) increment(name string, n int64) int64 {
 		w = &modelWindow{first: s.at.Time, newest: s.at.Time, was: was, looked: true}
 		s.current[name] = w
 	}
-	remembered := w.events[max(0, len(w.events)-100):]
-	if !w.counted && s.at.ID != "" && slices.ContainsFunc(remembered, func(r state.Ref) bool { return r.ID == s.at.ID }) {
+	if _, repeated := s.repeats(w); repeated {
 		return w.count
 	}
 	if s.at.Time.Before(w.first) {
@@ -123,6 +122,16 @@ func (s *modelScope) increment(name string, n int64) int64 {
 	w.newest = later(w.newest, s.at.Time)
 	s.store(name)
 	return w.count
+}
+
+// repeats gives the event as the window has counted it in an earlier evaluation.
+func (s *modelScope) repeats(w *modelWindow) (state.Ref, bool) {
+	for _, r := range w.events[max(0, len(w.events)-100):] {
+		if !w.counted && s.at.ID != "" && r.ID == s.at.ID {
+			return r, true
+		}
+	}
+	return state.Ref{}, false
 }
 
 func (s *modelScope) count(name string) int64 {

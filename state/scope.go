@@ -56,7 +56,7 @@ type Scope struct {
 
 	timelines    []*scopeTimeline
 	timelinePool pool[scopeTimeline]
-	evicted      int // members that gave way in full sets
+	evicted      int // members and entries that gave way in full sets and timelines
 
 	prefix []byte // rule and key within changelog keys
 	key    []byte // scratch
@@ -109,6 +109,15 @@ func (s *Scope) refuse(reason, format string, args ...any) {
 	if s.limit == nil {
 		s.limit = &LimitError{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 	}
+}
+
+// idTooLong refuses an event whose id evidence cannot keep.
+func (s *Scope) idTooLong() bool {
+	if len(s.at.ID) <= maxEventID {
+		return false
+	}
+	s.refuse(reasonValueTooLarge, "the event's id has %d bytes, evidence keeps at most %d", len(s.at.ID), maxEventID)
+	return true
 }
 
 // name makes s.key the changelog key of a value; false: the scope has failed.

@@ -2,8 +2,8 @@ package state
 
 import (
 	"encoding/binary"
-	"maps"
 	"strings"
+	"time"
 )
 
 // set is a string set without its members. Each member is a key of its own
@@ -42,7 +42,12 @@ type setEntry struct {
 	now     set
 	members map[string]member // under now.number: came, met again or went
 	bytes   int               // estimate for members
+	names   memberNames       // in their order, as far as they were asked for
+	events  memberEvents      // what the members remember, once that was asked for
 }
+
+// onDisk tells whether members on disk count.
+func (e *setEntry) onDisk() bool { return e.disk.count > 0 && e.now.number == e.disk.number }
 
 // keptMembers bounds the memory of member tables that are used again.
 const keptMembers = 256
@@ -75,9 +80,10 @@ func (t *Tx) setAt(key []byte) *setEntry {
 // take makes what a scope did to the set part of the Tx.
 func (e *setEntry) take(t *Tx, m *scopeSet) {
 	if m.replaced {
-		e.members = emptied(e.members)
-		e.bytes = 0
+		e.forgetMembers()
 	}
+	t.takeEvents(e, m.members)
+	e.takeNames(m.members)
 	if e.members == nil {
 		e.members = make(map[string]member, len(m.members))
 	}
@@ -98,8 +104,13 @@ func (e *setEntry) take(t *Tx, m *scopeSet) {
 
 // remove makes the set absent.
 func (e *setEntry) remove() {
-	e.now, e.bytes, e.dirty = set{}, 0, true
-	e.members = emptied(e.members)
+	e.now, e.dirty = set{}, true
+	e.forgetMembers()
+}
+
+func (e *setEntry) forgetMembers() {
+	e.members, e.bytes = emptied(e.members), 0
+	e.names, e.events = memberNames{}, memberEvents{}
 }
 
 // member is a member of a set: the event that brought it and, if others met it,
@@ -125,7 +136,7 @@ func (t *Tx) memberOf(e *setEntry, name string) (member, bool) {
 	if m, ok := e.members[name]; ok {
 		return m, m.in
 	}
-	if e.disk.count == 0 || e.now.number != e.disk.number {
+	if !e.onDisk() {
 		return member{}, false
 	}
 	t.key = appendMemberKey(t.key[:0], e.now.number, name)
@@ -146,6 +157,9 @@ type scopeSet struct {
 	looked   bool              // it was read or written, and so is evidence
 	replaced bool              // members before this evaluation no longer count
 	members  map[string]member // came, met again or went
+
+	read      string // member that was read last, as it was before this evaluation
+	readBlock []byte // empty: none
 }
 
 // set gives the set of this name, nil when the scope has failed.
@@ -163,7 +177,7 @@ func (s *Scope) set(name string) *scopeSet {
 		return nil
 	}
 	m := s.setPool.next()
-	*m = scopeSet{scope: s, name: name, entry: e, set: e.now, members: emptied(m.members)}
+	*m = scopeSet{scope: s, name: name, entry: e, set: e.now, members: emptied(m.members), readBlock: m.readBlock[:0]}
 	s.sets = append(s.sets, m)
 	return m
 }
@@ -190,7 +204,14 @@ func (m *scopeSet) member(name string) (member, bool) {
 	if m.replaced {
 		return member{}, false
 	}
-	return m.scope.tx.memberOf(m.entry, name)
+	if len(m.readBlock) > 0 && m.read == name {
+		return member{in: true, block: m.readBlock}, true // a rule looks at a member, and renews it
+	}
+	v, ok := m.scope.tx.memberOf(m.entry, name)
+	if ok {
+		m.read, m.readBlock = name, append(m.readBlock[:0], v.block...)
+	}
+	return v, ok
 }
 
 // clear takes every member; a set that has any goes on under a new number.
@@ -201,6 +222,7 @@ func (m *scopeSet) clear() {
 	}
 	if m.looked {
 		was := *m // the alert that follows shows what led to it
+		was.readBlock = nil
 		m.scope.lookedSets = append(m.scope.lookedSets, &was)
 		m.members, m.looked = nil, false
 	}
@@ -235,101 +257,43 @@ func (m *scopeSet) put(name string, in bool) {
 	m.members[name] = v
 }
 
-// met notes that the event met a member, if it is no older than those that did.
-func (m *scopeSet) met(name string) {
+// met notes that the event met a member, unless the newest event that the member
+// remembers lies less than atMost before it; noted tells whether it did.
+func (m *scopeSet) met(name string, atMost time.Duration) (noted bool) {
 	v, ok := m.member(name)
 	if !ok {
-		return
+		return false
 	}
-	n, err := checkMember(v.block)
-	refs, err2 := appendRefs(nil, v.block, n)
-	if err != nil || err2 != nil {
-		m.scope.brokenEvidence(ErrDamaged)
-		return
+	first, last, err := spanOf(v.block)
+	if err != nil {
+		m.scope.brokenEvidence(err)
+		return false
 	}
-	if last := nanos(refs[n-1].Time); m.scope.now < last {
-		return
+	if m.scope.now < last || m.scope.now < after(last, atMost) {
+		return false
 	}
 	if m.members == nil {
 		m.members = map[string]member{}
 	}
-	block := appendRef(nil, &refs[0], nanos(refs[0].Time))
+	block := append([]byte(nil), v.block[:first]...)
 	m.members[strings.Clone(name)] = member{in: true, block: appendRef(block, &m.scope.at, m.scope.now)}
+	return true
 }
 
-// lastOf gives the time of the newest event that a member's block has.
-func (m *scopeSet) lastOf(block []byte) int64 {
+// spanOf reads the block of a member: the end of the event that brought it, and the time
+// of the newest one.
+func spanOf(block []byte) (first int, last int64, err error) {
 	r := reader{b: block}
 	topic := r.part()
-	last := int64(noTime)
-	for len(r.b) > 0 {
-		last = max(last, r.ref(topic).at)
+	last = r.ref(topic).at
+	if first = len(block) - len(r.b); len(r.b) > 0 && !r.bad {
+		last = r.ref(topic).at
 	}
-	if r.bad {
-		m.scope.brokenEvidence(ErrDamaged)
-	}
-	return last
-}
-
-// oldest gives the member whose newest event is the oldest, of several the
-// first by its bytes. It reads every member.
-func (m *scopeSet) oldest() (name string) {
-	at, found := int64(0), false
-	look := func(n string, block []byte) {
-		if last := m.lastOf(block); !found || last < at || last == at && n < name {
-			name, at, found = n, last, true
-		}
-	}
-	changes, onDisk := m.overlay()
-	for n, v := range changes {
-		if v.in {
-			look(n, v.block)
-		}
-	}
-	if !onDisk {
-		return name
-	}
-	t := m.scope.tx
-	prefix := appendMemberKey(nil, m.number, "")
-	t.scan(prefix, nil, func(key, value []byte) bool {
-		n := string(key[len(prefix):])
-		if _, changed := changes[n]; !changed && len(value) > 0 {
-			look(n, value[1:])
-		}
-		return t.err == nil
-	})
-	return name
-}
-
-// appendEvidence adds the events of the first members, as many as evidence has.
-func (m *scopeSet) appendEvidence(dst []Ref) []Ref {
-	for _, name := range (Set{m}).First(maxEvidence) {
-		v, _ := m.member(name)
-		n, err := checkMember(v.block)
-		if err == nil {
-			dst, err = appendRefs(dst, v.block, n)
-		}
-		if err != nil {
-			m.scope.brokenEvidence(err)
-		}
-	}
-	return dst
+	return first, last, r.close()
 }
 
 // wrote renews the set's lifetime.
 func (m *scopeSet) wrote() {
 	m.newest = max(m.newest, m.scope.now)
 	m.dirty = true
-}
-
-// overlay gives what came and went since the set was on disk; under tells
-// whether members on disk count at all.
-func (m *scopeSet) overlay() (changes map[string]member, under bool) {
-	e := m.entry
-	if m.replaced || len(e.members) == 0 {
-		return m.members, !m.replaced && e.disk.count > 0 && e.now.number == e.disk.number
-	}
-	changes = maps.Clone(e.members)
-	maps.Copy(changes, m.members)
-	return changes, e.disk.count > 0 && e.now.number == e.disk.number
 }

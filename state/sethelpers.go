@@ -1,9 +1,6 @@
 package state
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Set is a view of a string set: what a scope sees at the moment of each call,
 // its own changes included. It is valid as long as its scope. The zero Set is
@@ -43,36 +40,7 @@ func (v Set) First(n int) []string {
 	if m == nil || n <= 0 {
 		return nil
 	}
-	changes, onDisk := m.overlay()
-	var came []string
-	for member, now := range changes {
-		if now.in {
-			came = append(came, member)
-		}
-	}
-	slices.Sort(came)
-	n = min(n, int(m.count))
-	if !onDisk {
-		return came[:min(n, len(came))]
-	}
-	return m.scope.tx.members(m.number, changes, came, n)
-}
-
-// members merges the members on disk with what came and went since.
-func (t *Tx) members(number uint64, changes map[string]member, came []string, n int) []string {
-	out := make([]string, 0, n)
-	t.key = appendMemberKey(t.key[:0], number, "")
-	t.scan(t.key, nil, func(key, _ []byte) bool {
-		member := string(key[len(t.key):])
-		for len(came) > 0 && len(out) < n && came[0] < member {
-			out, came = append(out, came[0]), came[1:]
-		}
-		if _, changed := changes[member]; !changed && len(out) < n {
-			out = append(out, member)
-		}
-		return len(out) < n
-	})
-	return append(out, came[:min(n-len(out), len(came))]...)
+	return m.first(min(n, int(m.count)))
 }
 
 // GetStringSet gives the set of this name, empty when it is missing or has
@@ -122,35 +90,38 @@ func (s *Scope) AddToStringSet(name string, members ...string) (Set, []string) {
 	return Set{m}, added
 }
 
-// AddToStringSetEvicting adds one member. In a full set the oldest member gives
-// way to it: the one whose newest remembered event (which brought it, or met it
-// by RenewStringSet) has the earliest time, of several the first by its bytes.
-// Only then are all members read.
-func (s *Scope) AddToStringSetEvicting(name, member string) (evicted string, ok bool) {
+// AddToStringSetEvicting adds one member. In a full set the oldest members give
+// way to it: those whose newest remembered event (which brought the member, or met it
+// by RenewStringSet) has the earliest time, of several the first by their bytes. An
+// eighth of Options.MaxSetMembers goes at once, as all members are read to find the
+// oldest; where that limit was lowered, as many more as there are too many. The
+// evicted are given oldest first, and Evicted counts them.
+func (s *Scope) AddToStringSetEvicting(name, member string) (evicted []string) {
 	m := s.set(name)
 	if m == nil {
-		return "", false
+		return nil
 	}
 	m.start()
-	if len(member) > maxString || m.has(member) || s.failed() {
-		m.add(member)
-		return "", false
-	}
-	if ok = m.count > 0 && m.count >= int64(s.tx.shard.store.maxSetMembers); ok {
-		if evicted = m.oldest(); s.failed() {
-			return "", false
+	limit := s.tx.shard.store.maxSetMembers
+	if full := m.count > 0 && m.count >= int64(limit); full && len(member) <= maxString && !m.has(member) && !s.idTooLong() {
+		evicted = m.oldest(int(m.count) - limit + max(1, limit/8))
+		for _, gone := range evicted {
+			m.put(gone, false)
 		}
-		m.put(evicted, false)
-		s.evicted++
+		s.evicted += len(evicted)
 	}
+	before := m.count
 	if !m.add(member) {
-		return "", false
+		return nil
 	}
-	m.wrote()
-	return evicted, ok
+	if m.count > before {
+		m.wrote()
+	}
+	return evicted
 }
 
-// Evicted gives how many members have given way to others in this evaluation.
+// Evicted gives how many members of full sets and entries of full timelines have given
+// way to others in this evaluation.
 func (s *Scope) Evicted() int { return s.evicted }
 
 // add puts one member in; false means that a bound was met and the scope has
@@ -167,8 +138,7 @@ func (m *scopeSet) add(member string) bool {
 		s.refuse(reasonSetFull, "set %q has its %d members already", m.name, limit)
 		return false
 	}
-	if len(s.at.ID) > maxEventID {
-		s.refuse(reasonValueTooLarge, "the event's id has %d bytes, evidence keeps at most %d", len(s.at.ID), maxEventID)
+	if s.idTooLong() {
 		return false
 	}
 	m.put(strings.Clone(member), true)

@@ -32,6 +32,8 @@ type Shard struct {
 	recent recent
 	vacant vacant
 
+	setEvents keptSetEvents
+
 	open *Tx
 	work *work // of the next Tx
 
@@ -46,6 +48,7 @@ func (h *Shard) reload() error {
 	h.pos, h.changelog, h.epoch, h.hints = noPosition, 0, noEpoch, unknownHints
 	h.recent.clear()
 	clear(h.vacant)
+	clear(h.setEvents)
 	h.caughtUp, h.restoring = noTime, noTime
 	h.sources = sources{}
 	value, ok, err := h.get(positionKey)

@@ -27,8 +27,7 @@ func (s *Scope) Observe(name, label string) {
 	case len(label) > maxString:
 		s.refuse(reasonMemberTooLong, "a label of timeline %q has %d bytes, at most %d are kept", name, len(label), maxString)
 		return
-	case len(s.at.ID) > maxEventID:
-		s.refuse(reasonValueTooLarge, "the event's id has %d bytes, evidence keeps at most %d", len(s.at.ID), maxEventID)
+	case s.idTooLong():
 		return
 	}
 	own := Entry{Label: label, Ref: s.at}

@@ -130,7 +130,7 @@ func (l *scopeTimeline) evict(from, to int64, n int) (evicted int) {
 		if l.scope.failed() {
 			return evicted
 		}
-		kept, gone := without(entries, from, to, n-evicted)
+		kept, gone := cutOut(entries, from, to, n-evicted)
 		if gone > 0 {
 			l.write(i, kept)
 			evicted += gone
@@ -139,16 +139,16 @@ func (l *scopeTimeline) evict(from, to int64, n int) (evicted int) {
 			i++
 		}
 	}
-	if kept, gone := without(l.head, from, to, n-evicted); gone > 0 {
+	if kept, gone := cutOut(l.head, from, to, n-evicted); gone > 0 {
 		l.setHead(kept)
 		evicted += gone
 	}
 	return evicted
 }
 
-// without gives entries without the oldest n of those from one instant to another, and
+// cutOut gives entries without the oldest n of those from one instant to another, and
 // how many these are.
-func without(entries []Entry, from, to int64, n int) (kept []Entry, gone int) {
+func cutOut(entries []Entry, from, to int64, n int) (kept []Entry, gone int) {
 	out := between(entries, from, to)
 	if gone = min(len(out), n); gone <= 0 {
 		return entries, 0

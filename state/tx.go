@@ -251,6 +251,9 @@ func (t *Tx) settle(nextChangelog int64) error {
 		h.recent.wrote(c)
 		h.vacant.wrote(c)
 	}
+	for _, e := range t.sets {
+		h.keep(e)
+	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)
 	if t.rewound {

@@ -188,10 +188,7 @@ const shownMembers = 100
 // values lists what an event of this time meets.
 func (x *explainer) values(tx *state.Tx, at time.Time) []shownValue {
 	list := []shownValue{}
-	for v := range tx.Values(x.alert.RuleID, x.alert.Key) {
-		if !v.Live(at) {
-			continue
-		}
+	for _, v := range tx.ValuesAt(x.alert.RuleID, x.alert.Key, at) {
 		s := shownValue{Kind: v.Kind, Name: v.Name, Count: v.Count, Expiry: v.Expiry, Members: tx.MembersOf(v, shownMembers)}
 		if !v.First.IsZero() {
 			s.First = &v.First

@@ -165,12 +165,8 @@ func (c *checker) checkState(want *stateWant) {
 		}
 	}
 	have := map[state.ValueKind]map[string]state.Value{state.ValueCounter: {}, state.ValueSet: {}, state.ValueTimeline: {}}
-	for v := range c.tx.Values(c.rule, key) {
-		if !v.Live(c.now) || v.Kind == state.ValueSuppression {
-			continue
-		}
-		// Of the windows of a counter, the newest is the one that is meant.
-		if other, ok := have[v.Kind][v.Name]; !ok || v.First.After(other.First) {
+	for _, v := range c.tx.ValuesAt(c.rule, key, c.now) {
+		if v.Kind != state.ValueSuppression {
 			have[v.Kind][v.Name] = v
 		}
 	}

@@ -313,6 +313,31 @@ tests:
 	}
 }
 
+// What is expected of a counter is its window that an event of the step's last time
+// meets: not the newest one, and none that begins later and cannot move back to it.
+func TestExpectMeetsTheWindowOfItsTime(t *testing.T) {
+	path := write(t, `
+rule: access_denied
+parameters: {threshold: 100}
+event: {errorCode: AccessDenied, userIdentity: {arn: alice}}
+tests:
+  - name: windows
+    steps:
+      - {times: 2, expect: {counter: {denied: 2}, expires: {denied: 1h}}}
+      - {at: 2h, expect: {counter: {denied: 1}, expires: {denied: 3h}}}
+      - {at: 30m, expect: {counter: {denied: 3}, expires: {denied: 1h}}}
+      - {at: 59m, event: {errorCode: null}, verdict: no_match, expect: {key: alice, counter: {denied: 3}}}
+      - {at: 1h, event: {errorCode: null}, verdict: no_match, expect: {key: alice, counter: {denied: 0}}}
+      - {at: 1h1m, event: {errorCode: null}, verdict: no_match, expect: {key: alice, counter: {denied: 1}, expires: {denied: 3h}}}
+      - {at: 3h, event: {errorCode: null}, verdict: no_match, expect: {key: alice, counter: {denied: 0}}}
+      - {at: -10m, expect: {counter: {denied: 4}, expires: {denied: 50m}}}
+      - {at: -31m, event: {errorCode: null}, verdict: no_match, expect: {key: alice, counter: {denied: 0}}}
+`)
+	if passed, report := runAll(t, path); passed != 1 {
+		t.Error(report)
+	}
+}
+
 // Update writes what alert_file names, and then it is so.
 func TestUpdate(t *testing.T) {
 	path := write(t, oneStep("{event: {errorCode: AccessDenied, userIdentity: {arn: alice}}, times: 20, alert_file: alerts.jsonl}"))

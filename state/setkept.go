@@ -1,0 +1,51 @@
+package state
+
+// keptEventsOf is of how many large sets a shard keeps what their members remember.
+const keptEventsOf = 2
+
+// largeSet is from how many events on that is worth its memory.
+const largeSet = 200
+
+// keptSetEvents keeps, from one Tx to the next, what the members of large sets remember, by the
+// set's number: an alert of a full set would read all members in each Tx. It follows Apply.
+type keptSetEvents map[uint64]memberEvents
+
+// keep takes over what an applied Tx knows of a set.
+func (h *Shard) keep(e *setEntry) {
+	switch {
+	case e.now.exists && len(e.events.members) >= largeSet:
+		if h.setEvents == nil {
+			h.setEvents = keptSetEvents{}
+		}
+		for number := range h.setEvents {
+			if len(h.setEvents) < keptEventsOf {
+				break
+			}
+			delete(h.setEvents, number)
+		}
+		h.setEvents[e.now.number] = e.events
+	case e.dirty:
+		delete(h.setEvents, e.disk.number)
+	}
+}
+
+// kept gives what is known of a set as the Tx has it.
+func (t *Tx) kept(e *setEntry) (v memberEvents, ok bool) {
+	if v, ok = t.shard.setEvents[e.disk.number]; !ok || !e.onDisk() {
+		return v, false
+	}
+	delete(t.shard.setEvents, e.disk.number) // the Tx changes it, and may be discarded
+	for name := range e.members {
+		t.key = appendMemberKey(t.key[:0], e.disk.number, name)
+		if value, was := t.get(t.key); was && len(value) > 0 {
+			t.brokenMember(e, v.drop(value[1:]))
+		}
+	}
+	for _, now := range e.members {
+		if now.in {
+			t.brokenMember(e, v.add(now.block))
+		}
+	}
+	v.sort()
+	return v, v.whole || len(v.newest) >= leastEvents
+}
