@@ -48,6 +48,12 @@ func TestOpenTransactionIsNoBacklog(t *testing.T) {
 			return live.Next > int64(i)
 		})
 	}
+	// Nor does it keep the shards from knowing that there is nothing to read: one that hangs
+	// would hold the horizon back, and the state would grow, until it is ended.
+	r.await("the partition with the open transaction to be at its end", func() bool {
+		inputs := in.service.Status().Inputs
+		return len(inputs) == 2 && inputs[1].Idle
+	})
 	if err := open.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
 		t.Fatal(err)
 	}

@@ -83,13 +83,19 @@ func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 }
 
 // mark sends a mark to each shard that has to be told, with all records below next handed
-// on. A router is idle once it has fetched nothing at the end of the log, and busy while more
-// is left behind a fetch. Between the two a partition is alive: its events tell its time, and
-// a mark for each of them would cost as much as they do.
+// on. A router is idle once it has fetched nothing at end, the last stable offset, and busy
+// while more is left behind a fetch. Between the two a partition is alive: its events tell its
+// time, and a mark for each of them would cost as much as they do.
 func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	m := &r.marks
 	switch {
-	case empty && next.offset >= end:
+	case empty && next.offset < end:
+		// The log has grown meanwhile. A busy mark at the place of an idle one would be
+		// dropped as older: the fetch of what has come tells.
+		m.idle = false
+		r.progress.idle.Store(false)
+		return
+	case empty:
 		m.idle, m.busy = true, false
 	default:
 		m.idle, m.busy = false, next.offset < end

@@ -1,11 +1,13 @@
 package consumer
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go/compress"
 
+	"trailhound/consumer/wire"
 	"trailhound/rules"
 )
 
@@ -25,6 +27,25 @@ func marksOf(t *testing.T, l *lane) (marks []work) {
 		}
 	}
 	return marks
+}
+
+// The first marks of a router carry no record's time: 0 would be one of 1970, and the lane
+// would take them for part of a backlog, and wait for more.
+func TestMarkBeforeAnyRecordHasNoTime(t *testing.T) {
+	client := wire.NewClient(nil, nil, nil, nil)
+	t.Cleanup(client.Close)
+	l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+	l.init()
+	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, feed: feed{client: client}, progress: newProgress(5), marks: newTimeMarks(1), lanes: []*lane{l}}
+	ended, stop := context.WithCancel(t.Context())
+	stop()
+	if err := r.run(ended); err != nil {
+		t.Fatal(err)
+	}
+	r.mark(logPosition{5, 3}, 5, true, alignEpoch)
+	if marks := marksOf(t, l); len(marks) != 1 || marks[0].recordTime != -1 {
+		t.Errorf("marks before any record: %+v; want one without a record time", marks)
+	}
 }
 
 // A shard is told of a partition's time where its events do not tell it, and of the end of
@@ -83,5 +104,9 @@ func TestMarks(t *testing.T) {
 	step("an event when it is alive", 1, 0, 13, 0, 0, [shards][]mark{{{13, false}}, {{13, false}}}) // an hour has passed
 	step("another", 1, 0, 13, 0, 0, none)
 	step("the end again", 0, 0, -1, -1, 0, all(mark{13, true}))
+	step("records that come just behind an empty fetch", 0, 5, -1, -1, 0, none)
+	if r.progress.idle.Load() {
+		t.Error("idle = true with records behind the router; want false")
+	}
 	step("a backlog again", 5, 9, 14, 1, 0, [shards][]mark{{{14, false}}, nil})
 }

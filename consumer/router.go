@@ -66,7 +66,7 @@ type router struct {
 // to the topic can make one, and the stream goes on. One that was damaged since
 // held good events; leaving it out is a loss that somebody must accept.
 func (r *router) run(ctx context.Context) error {
-	r.ctx, r.yield = ctx, r.event
+	r.ctx, r.yield, r.stamp = ctx, r.event, -1
 	for at := r.progress.reached(); ; {
 		err := r.read(ctx, at)
 		var corrupt *wire.CorruptError
@@ -108,12 +108,13 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 			return r.err
 		}
 		next := logPosition{f.Next, f.LastEpoch}
-		if r.mark(next, f.HighWatermark, empty, r.now); r.err != nil {
+		// What an open transaction holds back cannot be read: it is neither a backlog nor
+		// what keeps the router from its end.
+		if r.mark(next, f.LastStable, empty, r.now); r.err != nil {
 			return r.err
 		}
 		r.progress.handed(next, max(f.HighWatermark-f.Next, 0))
 		if r.gate.a != nil {
-			// What an open transaction holds back cannot be read: it is no backlog.
 			r.gate.fetched(f.Next, max(f.LastStable-f.Next, 0), r.now)
 		}
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
