@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func TestMarks(t *testing.T) {
 		l.init()
 		r.lanes = append(r.lanes, l)
 	}
-	now, next := alignEpoch, int64(0)
+	now, next := alignEpoch.Add(30*24*time.Hour), int64(0)
 	type mark struct {
 		newest float64 // hours; -1: none
 		idle   bool
@@ -91,22 +92,66 @@ func TestMarks(t *testing.T) {
 			}
 		}
 	}
-	all := func(m mark) [shards][]mark { return [shards][]mark{{m}, {m}} }
 	none := [shards][]mark{}
 	step("an empty partition", 0, 0, -1, -1, 0, none)
-	step("the first fetch of a backlog", 5, 90, 0, 0, 0, all(mark{0, false}))
+	step("the first fetch of a backlog", 5, 90, 0, 0, 0, [shards][]mark{{{-1, false}}, {{0, false}}})
 	step("a backlog", 5, 85, 1, 0, 0, none)
 	step("half a day further", 5, 80, 12, 0, 0, [shards][]mark{nil, {{12, false}}})
-	step("told again while busy", 5, 75, 12, 0, busyEvery, all(mark{12, false}))
+	step("told again while busy", 5, 75, 12, 0, busyEvery, [shards][]mark{{{-1, false}}, {{12, false}}})
 	step("the last fetch", 75, 0, 13, 1, 0, none)
-	step("the end of the log", 0, 0, -1, -1, 0, [shards][]mark{{{13, true}}, {{13, true}}})
+	step("the end of the log", 0, 0, -1, -1, 0, [shards][]mark{{{13, true}}, {{-1, true}}})
 	step("still the end", 0, 0, -1, -1, time.Hour, none)
-	step("an event when it is alive", 1, 0, 13, 0, 0, [shards][]mark{{{13, false}}, {{13, false}}}) // an hour has passed
+	step("an event when it is alive", 1, 0, 13, 0, 0, [shards][]mark{{{-1, false}}, {{13, false}}}) // an hour has passed
 	step("another", 1, 0, 13, 0, 0, none)
-	step("the end again", 0, 0, -1, -1, 0, all(mark{13, true}))
+	step("the end again", 0, 0, -1, -1, 0, [shards][]mark{{{-1, true}}, {{13, true}}})
 	step("records that come just behind an empty fetch", 0, 5, -1, -1, 0, none)
 	if r.progress.idle.Load() {
 		t.Error("idle = true with records behind the router; want false")
 	}
 	step("a backlog again", 5, 9, 14, 1, 0, [shards][]mark{{{14, false}}, nil})
+}
+
+// A router holds no absurd time that it could send behind the instruction of an operator who
+// has set the times of a shard back: neither one that an event of the shard's own has told,
+// nor one that a mark has told, nor a second one near the first. Each is told at once or not
+// at all, and the marks of later fetches are of their own times.
+func TestMarksBringNoTimeBack(t *testing.T) {
+	absurd := hour(600_000)
+	for name, own := range map[string]bool{"told by the shard's event": true, "told by a mark": false} {
+		t.Run(name, func(t *testing.T) {
+			l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+			l.init()
+			r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*lane{l}, ctx: t.Context()}
+			now, next := alignEpoch, int64(0)
+			fetch := func(at int64, own bool) (newest []int64) {
+				now, next = now.Add(time.Second), next+1
+				ev := &rules.Event{Time: time.Unix(0, at)}
+				if r.marks.observe(ev); own {
+					r.marks.event(0, ev)
+				}
+				if r.mark(logPosition{next, 3}, next, false, now); r.err != nil {
+					t.Fatal(r.err)
+				}
+				for _, w := range marksOf(t, l) {
+					newest = append(newest, w.newest)
+				}
+				return newest
+			}
+			fetch(hour(0), false)
+			for i, at := range []int64{absurd, absurd + int64(time.Hour), absurd - int64(time.Hour)} {
+				got := fetch(at, own)
+				if !own && !slices.Equal(got, []int64{at}) {
+					t.Errorf("absurd event %d: told %v; want its time at once", i, got)
+				}
+			}
+			now = now.Add(markEvery) // an operator sets the times back
+			if got := fetch(hour(0.2), false); len(got) != 1 || got[0] > hour(0.2) {
+				t.Errorf("after the times were set back: told %v; want one mark, without an absurd time", got)
+			}
+			now = now.Add(markEvery)
+			if got := fetch(hour(0.4), false); !slices.Equal(got, []int64{hour(0.4)}) {
+				t.Errorf("told %v; want the partition's time of now, %d", got, hour(0.4))
+			}
+		})
+	}
 }

@@ -255,22 +255,25 @@ func (r *router) route(ev *rules.Event) {
 			r.meter.Match(m.Rule)
 			return true
 		})
-		r.send(shard)
-		r.marks.event(shard, ev)
+		if r.send(shard) {
+			r.marks.event(shard, ev)
+		}
 	}
 }
 
-func (r *router) send(shard int) {
+// send hands the work at hand to the lane of a shard; false: it was not.
+func (r *router) send(shard int) bool {
 	// Known before it is written: an event may have hundreds of MiB.
 	if size := r.work.size(); size > r.mostWork {
 		r.reject(badEvent{
 			index: r.work.source.Index, reason: reasonEventTooLarge,
 			detail: fmt.Sprintf("the work record takes %d bytes, its topic takes %d", size, r.mostWork),
 		})
-		return
+		return false
 	}
 	r.head = r.work.appendHead(r.head[:0])
 	r.err = r.lanes[shard].addWork(r.ctx, r.origin(), r.head, r.work.event)
+	return r.err == nil
 }
 
 // origin is the record at hand, for the lanes.
