@@ -34,7 +34,7 @@ const (
 // the same. An event tells its own time; a mark is sent where a shard would not know.
 type timeMarks struct {
 	newest int64 // event time of the fetch at hand, Unix nanoseconds; noNewest: none
-	idle   bool  // the router stands at the end of the log
+	idle   bool  // the router stands at the end of the log, and has committed that
 	busy   bool  // a backlog is read
 	shards []marked
 }
@@ -95,9 +95,10 @@ func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 }
 
 // mark sends a mark to each shard that has to be told, with all records below next handed
-// on. A router is idle once it has fetched nothing at end, the last stable offset, and busy
-// while more is left behind a fetch. Between the two a partition is alive: its events tell its
-// time, and a mark for each of them would cost as much as they do.
+// on. A router is idle once it has fetched nothing at end, the last stable offset, and its
+// position there is committed, and busy while more is left behind a fetch. Between the two a
+// partition is alive: its events tell its time, and a mark for each of them would cost as much
+// as they do.
 func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	m := &r.marks
 	switch {
@@ -108,7 +109,9 @@ func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 		r.progress.idle.Store(false)
 		return
 	case empty:
-		m.idle, m.busy = true, false
+		// A router that began below an idle mark would be ignored up to there, and the
+		// partition taken for idle while it is read.
+		m.idle, m.busy = r.progress.committed.Load() >= next.offset, false
 	default:
 		m.idle, m.busy = false, next.offset < end
 	}
