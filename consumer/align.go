@@ -25,6 +25,10 @@ const (
 	// clockSamples is of how many records the median is a partition's event time: a few that
 	// are hours off do not move it.
 	clockSamples = 9
+
+	// clockLeast is how many of them it takes to move a time that is known. One that is not
+	// known is that of the first record, whatever that is: until then all others wait.
+	clockLeast = 5
 )
 
 // alignment keeps the input partitions of an app together in event time while there is a
@@ -232,7 +236,9 @@ func (g *gate) record(newest int64) (step bool) {
 	g.near = 0
 	g.samples[g.taken%clockSamples] = newest
 	g.taken++
-	g.clock = max(g.clock, median(g.samples, min(g.taken, clockSamples)))
+	if g.clock == noNewest || g.taken >= clockLeast {
+		g.clock = max(g.clock, median(g.samples, min(g.taken, clockSamples)))
+	}
 	return g.told == noNewest || g.clock-g.told >= size
 }
 

@@ -163,8 +163,8 @@ func TestAlignmentWaitsForTheUnknown(t *testing.T) {
 	}
 }
 
-// A few records of an absurd time do not move a partition's time; what they may move it
-// by otherwise is hours of waiting.
+// A few records of an absurd time do not move a partition's time that is known; what they may
+// move it by otherwise is hours of waiting.
 func TestClockOfAPartitionIsAMedian(t *testing.T) {
 	g := newGate(newAlignment(time.Hour), inputs(1)[0], noNewest, true, alignEpoch)
 	for n := range 10_000 {
@@ -174,6 +174,25 @@ func TestClockOfAPartitionIsAMedian(t *testing.T) {
 		}
 		if d := time.Duration(g.clock - now); d > 0 || d < -time.Hour/4 {
 			t.Fatalf("after record %d the clock is %s off; want it within a quarter of an hour behind", n, d)
+		}
+	}
+}
+
+// With each opening the samples begin anew. The first of them moved the time that was known
+// from the group, for good, and the partition waited until all others had come there.
+func TestClockOfAPartitionThatIsOpenedAgain(t *testing.T) {
+	for rare := range (clockLeast - 1) / 2 {
+		g := newGate(newAlignment(time.Hour), inputs(1)[0], hour(0), true, alignEpoch)
+		for i := range rare + 1 {
+			if g.record(hour(60)); g.clock != hour(0) {
+				t.Fatalf("after %d records 60 hours ahead the clock has moved by %s; want it to stay", i+1, time.Duration(g.clock-hour(0)))
+			}
+		}
+		for n := range 1000 {
+			g.record(hour(float64(n) / 100))
+		}
+		if d := time.Duration(hour(9.99) - g.clock); d < 0 || d > time.Hour/2 {
+			t.Errorf("%d records ahead, then a thousand up to hour 10: the clock is %s behind; want it to follow", rare+1, d)
 		}
 	}
 }
