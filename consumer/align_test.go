@@ -78,6 +78,7 @@ func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 	for stuck := range 3 {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAlignment(time.Hour)
+			a.joined(true, time.Now())
 			var told []inputKey
 			a.warn = func(k inputKey, leftOut bool) {
 				if leftOut {
@@ -128,6 +129,61 @@ func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 				t.Error("the partition that moves again is left out; want it to count")
 			}
 		})
+	}
+}
+
+// A partition that has waited for a slower one for a minute was left out in the moment in
+// which it became the slowest itself, and those that were a day ahead went on. From then on
+// it may stand still for as long as any other.
+func TestAlignmentDoesNotLeaveOutWhatHasWaited(t *testing.T) {
+	for name, local := range map[string]bool{"on this instance": true, "on another": false} {
+		t.Run(name, func(t *testing.T) {
+			a, now, keys := newAlignment(time.Hour), alignEpoch, inputs(3)
+			a.joined(true, now)
+			slow, waits, ahead := keys[0], keys[1], newGate(a, keys[2], hour(24), true, now)
+			set := func(k inputKey, change func(in *inputTime)) { a.update(k, now, change) }
+			set(waits, func(in *inputTime) { in.local, in.backlog, in.clock, in.waiting = local, true, hour(2), true })
+			for i := range 60 {
+				set(slow, func(in *inputTime) { in.backlog, in.clock, in.next = true, hour(0), int64(i) })
+				now = now.Add(time.Second)
+				a.leaveOut(now)
+			}
+			set(slow, func(in *inputTime) { in.backlog = false })
+			if a.leaveOut(now); a.state(waits).leftOut || !ahead.closed() {
+				t.Error("a partition that has only waited is left out as soon as it is the slowest; want it to have its time")
+			}
+			set(waits, func(in *inputTime) { in.waiting = false })
+			now = now.Add(alignPatience - time.Second)
+			if a.leaveOut(now); a.state(waits).leftOut {
+				t.Errorf("left out %s after it might go on; want %s", alignPatience-time.Second, alignPatience)
+			}
+			now = now.Add(time.Second)
+			if a.leaveOut(now); !a.state(waits).leftOut || ahead.closed() {
+				t.Errorf("not left out %s after it might go on; want it to be", alignPatience)
+			}
+		})
+	}
+}
+
+// Joining the group may take as long as a dead member's session. All partitions were left out
+// meanwhile, before any of them was assigned.
+func TestAlignmentWaitsForTheGroup(t *testing.T) {
+	a, now, k := newAlignment(time.Hour), alignEpoch, inputs(1)[0]
+	a.update(k, now, func(in *inputTime) { in.backlog = true })
+	for range 2 { // the second time after the membership has lapsed
+		now = now.Add(time.Minute)
+		if a.leaveOut(now); a.state(k).leftOut {
+			t.Fatal("left out before this instance is a member; want it to count")
+		}
+		a.joined(true, now)
+		if a.leaveOut(now.Add(alignPatience - 1)); a.state(k).leftOut {
+			t.Fatal("left out as soon as this instance is a member; want it to have its time")
+		}
+		a.joined(false, now)
+	}
+	a.joined(true, now)
+	if a.leaveOut(now.Add(alignPatience)); !a.state(k).leftOut {
+		t.Errorf("not left out %s after this instance has joined; want it to be", alignPatience)
 	}
 }
 

@@ -264,6 +264,7 @@ func (s *Service) assign(a group.Assignment) {
 		s.Metrics.Rebalanced()
 	}
 	s.Log.Info().Int32("generation", a.Generation).Int("input_partitions", len(inputs)).Ints("shards", slices.Sorted(maps.Keys(shards))).Str("event", "assignment").Msg("assignment")
+	s.alignment.joined(a.MemberID != "", time.Now())
 	s.routers.assign(inputs)
 	s.detectors.assign(shards)
 

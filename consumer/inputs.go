@@ -93,7 +93,7 @@ func (s *Service) unfollow(k inputKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.positions, k)
-	s.alignment.forget(k)
+	s.alignment.forget(k, time.Now())
 }
 
 // follow makes the committer commit the partition's position; false: ctx has ended.
