@@ -111,9 +111,14 @@ func (a *alignment) learns() <-chan struct{} {
 func (s *Service) align(ctx context.Context) {
 	tries := newAttempts(nil)
 	every := alignEvery
+	var lookedUp time.Time
 	for {
 		before := s.alignment.limit.Load()
-		err := s.readOthers(ctx)
+		madeAgain, err := s.readOthers(ctx)
+		if madeAgain && time.Since(lookedUp) >= alignEvery {
+			lookedUp = time.Now()
+			err = s.lookUpInputs(ctx) // the next round tells more
+		}
 		if err != nil && ctx.Err() == nil {
 			tries.failed(&s.Log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")
 		}
@@ -145,20 +150,23 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // readOthers reads the committed offsets of all input partitions that this instance does
-// not read itself.
-func (s *Service) readOthers(ctx context.Context) error {
+// not read itself. It tells whether any is of another topic than the one that has the name of
+// an input, as far as this instance knows: the input was made again, and the other instance
+// has seen it first, or has not seen it yet.
+func (s *Service) readOthers(ctx context.Context) (madeAgain bool, err error) {
 	for _, name := range s.App.Inputs {
-		others := s.others(name)
+		others, id := s.others(name), s.inputID(name)
 		committed, err := s.member.Committed(ctx, name, others)
 		if err != nil {
-			return err
+			return madeAgain, err
 		}
 		for _, p := range others {
 			o := committed[p]
-			m, _ := decodeInputMetadata(o.Metadata)
-			if m.topicID != s.topics[name].ID {
+			m, ok := decodeInputMetadata(o.Metadata)
+			if !ok || m.topicID != id {
 				// Not opened yet, so what it holds is not known: it may be the slowest.
 				m = inputMetadata{clock: noNewest, backlog: true}
+				madeAgain = madeAgain || ok
 			}
 			s.alignment.update(inputKey{name, p}, time.Now(), func(t *inputTime) {
 				if !t.local {
@@ -167,7 +175,7 @@ func (s *Service) readOthers(ctx context.Context) error {
 			})
 		}
 	}
-	return nil
+	return madeAgain, nil
 }
 
 // others returns the partitions of an input that this instance does not read.

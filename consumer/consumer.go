@@ -93,6 +93,7 @@ type Service struct {
 	unpacking sync.Mutex // one large input record at a time
 
 	mu        sync.Mutex
+	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
 	positions map[inputKey]*position // of the partitions being routed
 	shards    map[int]*shardStatus
 	assigned  bool
@@ -208,6 +209,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	s.identity = s.identify(s.topics)
+	s.noteInputs(s.topics)
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
