@@ -15,7 +15,7 @@ const (
 	alignSteps = 8
 
 	// alignPatience is how long the slowest partition may stand still before the others go
-	// on without it: no leader, an open transaction, no owner.
+	// on without it: no leader, no owner.
 	alignPatience = 30 * time.Second
 
 	// backlogAfter is how long records must have been left behind each fetch before a

@@ -13,9 +13,12 @@ import (
 const (
 	// alignEvery is how often an instance reads where the partitions of others stand.
 	alignEvery = time.Second
-	// alignTight is the same, and the pause between commits, while any partition waits.
+	// alignTight is the same, and the pause between commits, while any partition waits, for
+	// each instance that reads inputs: all of them ask one coordinator, which gets a hundred
+	// of these requests a second however many they are.
 	alignTight = 10 * time.Millisecond
-	// alignSlow is the longest pause between two looks while nothing changes.
+	// alignSlow is the longest pause between two looks while nothing changes, unless it is
+	// shorter than the one above.
 	alignSlow = 100 * time.Millisecond
 )
 
@@ -86,7 +89,7 @@ func (s *Service) prepareAlignment() {
 	s.alignment.warn = func(k inputKey, leftOut bool) {
 		if leftOut {
 			s.Log.Warn().Str("topic", k.topic).Int32("partition", k.partition).Stringer("after", alignPatience).Str("event", "input_left_out").
-				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, to open transactions (kafka-transactions.sh find-hanging) and to who reads it")
+				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, and to the instance that reads it")
 			return
 		}
 		s.Log.Info().Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_moves").Msg("the input partition that was left out moves again")
@@ -123,17 +126,51 @@ func (s *Service) align(ctx context.Context) {
 			tries.failed(&s.Log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")
 		}
 		s.alignment.leaveOut(time.Now())
+		tight := s.alignPause()
 		switch {
 		case !s.alignment.tight.Load():
 			every = alignEvery
 		case s.alignment.limit.Load() != before:
-			every = alignTight
+			every = tight
 		default: // the slowest takes its time: ask less often
-			every = min(max(2*every, alignTight), alignSlow)
+			every = min(max(2*every, tight), max(alignSlow, tight))
 		}
 		if !pause(ctx, every) {
 			return
 		}
+	}
+}
+
+// alignPause is the pause between two requests of this instance while any partition waits.
+func (s *Service) alignPause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return requestPause(len(s.positions), s.inputPartitions())
+}
+
+// requestPause is that of an instance that reads some of all input partitions, and is taken for
+// one of several that read as many each. One that reads none has nothing that waits.
+func requestPause(own, all int) time.Duration {
+	if own == 0 {
+		return alignEvery
+	}
+	return min(time.Duration((all+own-1)/own)*alignTight, alignEvery)
+}
+
+// flushSlowest has the records sent at once that others wait for: of the partitions that the
+// limit follows from, as far as their records are acknowledged.
+func (s *Service) flushSlowest() {
+	limit := s.alignment.limit.Load()
+	var slowest []*progress
+	s.mu.Lock()
+	for _, p := range s.positions {
+		if _, clock := p.reachedTime(); s.alignment.ahead(clock) <= limit {
+			slowest = append(slowest, p.progress)
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range s.lanes {
+		l.flush(slowest...)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/segmentio/kafka-go/compress"
 )
 
 var alignEpoch = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -268,6 +270,50 @@ func TestBacklogBeginsAfterAWhile(t *testing.T) {
 		now = now.Add(c.after)
 		if g.fetched(int64(i), c.left, now); a.state(k).backlog != c.want {
 			t.Errorf("fetch %d: backlog = %t; want %t", i, !c.want, c.want)
+		}
+	}
+}
+
+// All instances ask one coordinator. However many they are, while partitions wait it gets a
+// hundred requests of each kind a second; sixteen instances sent it a thousand.
+func TestRequestsOfAlignmentDoNotGrowWithInstances(t *testing.T) {
+	for _, instances := range []int{1, 2, 3, 16, 64} {
+		own, all := 4, 4*instances
+		if got := float64(instances) / requestPause(own, all).Seconds(); got > 101 {
+			t.Errorf("%d instances make %.0f requests a second; want 100", instances, got)
+		}
+	}
+	if got := requestPause(0, 64); got != alignEvery {
+		t.Errorf("requestPause() of an instance that reads nothing = %s; want %s", got, alignEvery)
+	}
+	if got := requestPause(1, 10_000); got != alignEvery {
+		t.Errorf("requestPause() of one in ten thousand = %s; want %s at most", got, alignEvery)
+	}
+}
+
+// Only the lanes with records of the slowest partition are sent early, and of those that others
+// take for it, as its last step is not acknowledged: each step of a backlog flushed them all.
+func TestFlushOfTheSlowest(t *testing.T) {
+	s := &Service{alignment: newAlignment(time.Hour), positions: make(map[inputKey]*position)}
+	keys := inputs(3)
+	for i, at := range []float64{0, 0.5, 9} {
+		l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+		l.init()
+		p := newProgress(0)
+		p.clock = hour(at)
+		if err := l.addWork(t.Context(), origin{p, 0, noEpoch, -1}, []byte("head"), nil); err != nil {
+			t.Fatal(err)
+		}
+		s.lanes, s.positions[keys[i]] = append(s.lanes, l), &position{progress: p}
+	}
+	now := alignEpoch
+	s.alignment.update(keys[0], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(1) })
+	s.alignment.update(keys[1], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(0.5) })
+	s.alignment.update(keys[2], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(9) })
+	s.flushSlowest()
+	for i, want := range []bool{true, true, false} {
+		if got := s.lanes[i].wanted; got != want {
+			t.Errorf("lane with records of partition %d: sent early = %t; want %t", i, got, want)
 		}
 	}
 }

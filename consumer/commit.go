@@ -18,10 +18,8 @@ func (s *Service) commitUntil(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-s.alignment.learns():
-			for _, l := range s.lanes { // other instances wait for what they hold
-				l.flush()
-			}
-			if !pause(ctx, alignTight) {
+			s.flushSlowest()
+			if !pause(ctx, s.alignPause()) {
 				return
 			}
 		case <-ctx.Done():

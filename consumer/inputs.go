@@ -248,7 +248,7 @@ func (s *Service) startLatest(ctx context.Context) error {
 }
 
 // commitEnds commits the ends of all input partitions in one request, unless the
-// group has offsets or is at work already: then somebody else has done it.
+// group has offsets or is at work already: then another instance has done it.
 func (s *Service) commitEnds(ctx context.Context) error {
 	ends := make(map[string]map[int32]group.Offset)
 	for _, name := range s.App.Inputs {

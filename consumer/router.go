@@ -64,7 +64,7 @@ type router struct {
 // until the input no longer holds the offset that comes next. A batch that was
 // written so that it cannot be read becomes a dead letter: anybody who may write
 // to the topic can make one, and the stream goes on. One that was damaged since
-// held good events; leaving it out is a loss that somebody must accept.
+// held good events; leaving it out is a loss that has to be accepted.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield, r.stamp = ctx, r.event, -1
 	for at := r.progress.reached(); ; {
@@ -179,8 +179,8 @@ func (r *router) admit(rec *wire.Record) bool {
 		return true
 	}
 	r.progress.step(logPosition{rec.Offset, rec.LastEpoch}, r.gate.clock)
-	for _, l := range r.lanes { // others may wait for what they hold
-		l.flush()
+	for _, l := range r.lanes { // others may wait until it is acknowledged
+		l.flush(r.progress)
 	}
 	r.meter.SetWaiting(true)
 	defer r.meter.SetWaiting(false)
