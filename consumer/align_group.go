@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -120,7 +121,7 @@ func (s *Service) align(ctx context.Context) {
 		madeAgain, err := s.readOthers(ctx)
 		if madeAgain && time.Since(lookedUp) >= alignEvery {
 			lookedUp = time.Now()
-			err = s.lookUpInputs(ctx) // the next round tells more
+			err = errors.Join(err, s.lookUpInputs(ctx)) // the next round tells more
 		}
 		if err != nil && ctx.Err() == nil {
 			tries.failed(&s.Log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/segmentio/kafka-go/compress"
 
+	"trailhound/consumer/admin"
 	"trailhound/consumer/wire"
 	"trailhound/rules"
 )
@@ -28,6 +29,32 @@ func marksOf(t *testing.T, l *lane) (marks []work) {
 		}
 	}
 	return marks
+}
+
+// A router that waits for a slower partition in the middle of a fetch holds no time either that
+// it would tell when it goes on, hours later.
+func TestMarksBeforeARouterWaits(t *testing.T) {
+	l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+	l.init()
+	ended, stop := context.WithCancel(t.Context())
+	stop()
+	meter := admin.NewMetrics("test").Input("t", 0)
+	t.Cleanup(meter.Close)
+	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*lane{l}, meter: meter, ctx: ended, now: alignEpoch}
+	a := newAlignment(time.Hour)
+	a.update(inputKey{"slow", 0}, alignEpoch, func(in *inputTime) { in.backlog, in.clock = true, hour(0) })
+	r.gate = newGate(a, inputKey{"t", 0}, hour(3), true, alignEpoch)
+	r.marks.observe(&rules.Event{Time: time.Unix(0, hour(600_000))}) // of record 6
+	if r.admit(&wire.Record{Offset: 7, LastEpoch: 3}) {
+		t.Fatal("admit() = true three hours ahead of the slowest; want it to wait")
+	}
+	marks := marksOf(t, l)
+	if len(marks) != 1 || marks[0].newest != hour(600_000) || marks[0].source.Offset != 6 || marks[0].source.Index != busyIndex {
+		t.Errorf("marks %+v; want one with the time of the records before, behind the last of them", marks)
+	}
+	if m := &r.marks; m.newest != noNewest || m.shards[0].fresh != noNewest {
+		t.Error("the router still holds a time; want it told")
+	}
 }
 
 // The first marks of a router carry no record's time: 0 would be one of 1970, and the lane

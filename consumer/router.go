@@ -179,6 +179,10 @@ func (r *router) admit(rec *wire.Record) bool {
 		return true
 	}
 	r.progress.step(logPosition{rec.Offset, rec.LastEpoch}, r.gate.clock)
+	if r.marks.newest != noNewest {
+		// It may wait for hours, and an operator set back meanwhile what it would tell then.
+		r.mark(logPosition{rec.Offset, rec.LastEpoch}, rec.Offset+1, false, r.now)
+	}
 	for _, l := range r.lanes { // others may wait until it is acknowledged
 		l.flush(r.progress)
 	}
