@@ -138,13 +138,15 @@ func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 // which it became the slowest itself, and those that were a day ahead went on. From then on
 // it may stand still for as long as any other.
 func TestAlignmentDoesNotLeaveOutWhatHasWaited(t *testing.T) {
-	for name, local := range map[string]bool{"on this instance": true, "on another": false} {
+	for name, tt := range map[string]struct{ local, dies bool }{
+		"on this instance": {local: true}, "on another": {}, "on another, which dies with it": {dies: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			a, now, keys := newAlignment(time.Hour), alignEpoch, inputs(3)
 			a.joined(true, now)
 			slow, waits, ahead := keys[0], keys[1], newGate(a, keys[2], hour(24), true, now)
 			set := func(k inputKey, change func(in *inputTime)) { a.update(k, now, change) }
-			set(waits, func(in *inputTime) { in.local, in.backlog, in.clock, in.waiting = local, true, hour(2), true })
+			set(waits, func(in *inputTime) { in.local, in.backlog, in.clock, in.waiting = tt.local, true, hour(2), true })
 			for i := range 60 {
 				set(slow, func(in *inputTime) { in.backlog, in.clock, in.next = true, hour(0), int64(i) })
 				now = now.Add(time.Second)
@@ -154,7 +156,7 @@ func TestAlignmentDoesNotLeaveOutWhatHasWaited(t *testing.T) {
 			if a.leaveOut(now); a.state(waits).leftOut || !ahead.closed() {
 				t.Error("a partition that has only waited is left out as soon as it is the slowest; want it to have its time")
 			}
-			set(waits, func(in *inputTime) { in.waiting = false })
+			set(waits, func(in *inputTime) { in.waiting = tt.dies }) // what it has committed last
 			now = now.Add(alignPatience - time.Second)
 			if a.leaveOut(now); a.state(waits).leftOut {
 				t.Errorf("left out %s after it might go on; want %s", alignPatience-time.Second, alignPatience)
