@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	// alignSteps is in how many steps of event time a partition that is max_drift behind
-	// comes up to the others; each step is told to them.
+	// alignSteps is the number of steps of event time in which a partition that is max_drift
+	// behind comes up to the others; each step is told to them.
 	alignSteps = 8
 
 	// alignPatience is how long the slowest partition may stand still before the others go
-	// on without it: no leader, an open transaction, no owner.
+	// on without it: no leader, no owner.
 	alignPatience = 30 * time.Second
 
 	// backlogAfter is how long records must have been left behind each fetch before a
@@ -25,6 +25,10 @@ const (
 	// clockSamples is of how many records the median is a partition's event time: a few that
 	// are hours off do not move it.
 	clockSamples = 9
+
+	// clockLeast is how many of them it takes to move a time that is known. One that is not
+	// known is that of the first record, whatever that is: until then all others wait.
+	clockLeast = 5
 )
 
 // alignment keeps the input partitions of an app together in event time while there is a
@@ -40,6 +44,7 @@ type alignment struct {
 	mu     sync.Mutex
 	change *sync.Cond // limit has changed
 	inputs map[inputKey]*inputTime
+	member bool // this instance is one of the group
 	warn   func(k inputKey, leftOut bool)
 }
 
@@ -51,7 +56,7 @@ type inputTime struct {
 	waiting bool
 	leftOut bool
 	next    int64     // offset as last seen
-	moved   time.Time // when clock or next was last seen to change
+	moved   time.Time // when clock or next was last seen to change, or the partition waited
 }
 
 func newAlignment(drift time.Duration) *alignment {
@@ -61,7 +66,7 @@ func newAlignment(drift time.Duration) *alignment {
 	return a
 }
 
-// update changes what is known of a partition, and lets go on whichever may now.
+// update changes what is known of a partition, and lets those go on that may by now.
 func (a *alignment) update(k inputKey, now time.Time, change func(t *inputTime)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -79,11 +84,14 @@ func (a *alignment) update(k inputKey, now time.Time, change func(t *inputTime))
 			a.warn(k, false)
 		}
 	}
-	a.settle()
+	if was.waiting && !t.waiting {
+		t.moved = now
+	}
+	a.settle(now)
 }
 
 // settle computes the limit anew. The caller holds the lock.
-func (a *alignment) settle() {
+func (a *alignment) settle(now time.Time) {
 	limit := int64(math.MaxInt64)
 	waiting := false
 	for _, t := range a.inputs {
@@ -93,9 +101,32 @@ func (a *alignment) settle() {
 		}
 	}
 	a.tight.Store(waiting)
-	if limit != a.limit.Swap(limit) {
-		a.change.Broadcast()
+	was := a.limit.Swap(limit)
+	if limit == was {
+		return
 	}
+	for _, t := range a.inputs {
+		if t.waiting || t.clock > was {
+			t.moved = now // until now it could not
+		}
+	}
+	a.change.Broadcast()
+}
+
+// joined notes whether this instance is a member of the group. Until it is one it has nothing
+// that could go on without a slower partition; from then on each may stand still for so long.
+func (a *alignment) joined(member bool, now time.Time) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if member && !a.member {
+		for _, t := range a.inputs {
+			t.moved = now
+		}
+	}
+	a.member = member
 }
 
 // ahead returns the event time that is drift after clock. A partition whose time is not
@@ -115,6 +146,9 @@ func (a *alignment) ahead(clock int64) int64 {
 func (a *alignment) leaveOut(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.member {
+		return
+	}
 	limit, out := a.limit.Load(), false
 	for k, t := range a.inputs {
 		if t.backlog && !t.leftOut && a.ahead(t.clock) == limit && now.Sub(t.moved) >= alignPatience {
@@ -128,12 +162,12 @@ func (a *alignment) leaveOut(now time.Time) {
 	for _, t := range a.inputs {
 		t.moved = now
 	}
-	a.settle()
+	a.settle(now)
 }
 
 // forget drops a partition that another instance reads from now on, until its own word
 // comes with the group's offsets.
-func (a *alignment) forget(k inputKey) {
+func (a *alignment) forget(k inputKey, now time.Time) {
 	if a == nil {
 		return
 	}
@@ -141,7 +175,7 @@ func (a *alignment) forget(k inputKey) {
 	defer a.mu.Unlock()
 	if t := a.inputs[k]; t != nil {
 		t.local, t.waiting = false, false
-		a.settle()
+		a.settle(now)
 	}
 }
 
@@ -232,7 +266,9 @@ func (g *gate) record(newest int64) (step bool) {
 	g.near = 0
 	g.samples[g.taken%clockSamples] = newest
 	g.taken++
-	g.clock = max(g.clock, median(g.samples, min(g.taken, clockSamples)))
+	if g.clock == noNewest || g.taken >= clockLeast {
+		g.clock = max(g.clock, median(g.samples, min(g.taken, clockSamples)))
+	}
 	return g.told == noNewest || g.clock-g.told >= size
 }
 

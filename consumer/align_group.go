@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -13,9 +14,12 @@ import (
 const (
 	// alignEvery is how often an instance reads where the partitions of others stand.
 	alignEvery = time.Second
-	// alignTight is the same, and the pause between commits, while any partition waits.
+	// alignTight is the same, and the pause between commits, while any partition waits, for
+	// each instance that reads inputs: all of them ask one coordinator, which gets a hundred
+	// of these requests a second however many they are.
 	alignTight = 10 * time.Millisecond
-	// alignSlow is the longest pause between two looks while nothing changes.
+	// alignSlow is the longest pause between two looks while nothing changes, unless it is
+	// shorter than the one above.
 	alignSlow = 100 * time.Millisecond
 )
 
@@ -86,7 +90,7 @@ func (s *Service) prepareAlignment() {
 	s.alignment.warn = func(k inputKey, leftOut bool) {
 		if leftOut {
 			s.Log.Warn().Str("topic", k.topic).Int32("partition", k.partition).Stringer("after", alignPatience).Str("event", "input_left_out").
-				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, to open transactions (kafka-transactions.sh find-hanging) and to who reads it")
+				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, and to the instance that reads it")
 			return
 		}
 		s.Log.Info().Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_moves").Msg("the input partition that was left out moves again")
@@ -111,24 +115,63 @@ func (a *alignment) learns() <-chan struct{} {
 func (s *Service) align(ctx context.Context) {
 	tries := newAttempts(nil)
 	every := alignEvery
+	var lookedUp time.Time
 	for {
 		before := s.alignment.limit.Load()
-		err := s.readOthers(ctx)
+		madeAgain, err := s.readOthers(ctx)
+		if madeAgain && time.Since(lookedUp) >= alignEvery {
+			lookedUp = time.Now()
+			err = errors.Join(err, s.lookUpInputs(ctx)) // the next round tells more
+		}
 		if err != nil && ctx.Err() == nil {
 			tries.failed(&s.Log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")
 		}
 		s.alignment.leaveOut(time.Now())
+		tight := s.alignPause()
 		switch {
 		case !s.alignment.tight.Load():
 			every = alignEvery
 		case s.alignment.limit.Load() != before:
-			every = alignTight
+			every = tight
 		default: // the slowest takes its time: ask less often
-			every = min(max(2*every, alignTight), alignSlow)
+			every = min(max(2*every, tight), max(alignSlow, tight))
 		}
 		if !pause(ctx, every) {
 			return
 		}
+	}
+}
+
+// alignPause is the pause between two requests of this instance while any partition waits.
+func (s *Service) alignPause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return requestPause(len(s.positions), s.inputPartitions())
+}
+
+// requestPause is that of an instance that reads some of all input partitions, and is taken for
+// one of several that read as many each. One that reads none has nothing that waits.
+func requestPause(own, all int) time.Duration {
+	if own == 0 {
+		return alignEvery
+	}
+	return min(time.Duration((all+own-1)/own)*alignTight, alignEvery)
+}
+
+// flushSlowest has the records sent at once that others wait for: of the partitions that the
+// limit follows from, as far as their records are acknowledged.
+func (s *Service) flushSlowest() {
+	limit := s.alignment.limit.Load()
+	var slowest []*progress
+	s.mu.Lock()
+	for _, p := range s.positions {
+		if _, clock := p.reachedTime(); s.alignment.ahead(clock) <= limit {
+			slowest = append(slowest, p.progress)
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range s.lanes {
+		l.flush(slowest...)
 	}
 }
 
@@ -145,20 +188,23 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // readOthers reads the committed offsets of all input partitions that this instance does
-// not read itself.
-func (s *Service) readOthers(ctx context.Context) error {
+// not read itself. It tells whether any is of another topic than the one that has the name of
+// an input, as far as this instance knows: the input was made again, and the other instance
+// has seen it first, or has not seen it yet.
+func (s *Service) readOthers(ctx context.Context) (madeAgain bool, err error) {
 	for _, name := range s.App.Inputs {
-		others := s.others(name)
+		others, id := s.others(name), s.inputID(name)
 		committed, err := s.member.Committed(ctx, name, others)
 		if err != nil {
-			return err
+			return madeAgain, err
 		}
 		for _, p := range others {
 			o := committed[p]
-			m, _ := decodeInputMetadata(o.Metadata)
-			if m.topicID != s.topics[name].ID {
+			m, ok := decodeInputMetadata(o.Metadata)
+			if !ok || m.topicID != id {
 				// Not opened yet, so what it holds is not known: it may be the slowest.
 				m = inputMetadata{clock: noNewest, backlog: true}
+				madeAgain = madeAgain || ok
 			}
 			s.alignment.update(inputKey{name, p}, time.Now(), func(t *inputTime) {
 				if !t.local {
@@ -167,7 +213,7 @@ func (s *Service) readOthers(ctx context.Context) error {
 			})
 		}
 	}
-	return nil
+	return madeAgain, nil
 }
 
 // others returns the partitions of an input that this instance does not read.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/segmentio/kafka-go/compress"
 )
 
 var alignEpoch = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -78,6 +80,7 @@ func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 	for stuck := range 3 {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAlignment(time.Hour)
+			a.joined(true, time.Now())
 			var told []inputKey
 			a.warn = func(k inputKey, leftOut bool) {
 				if leftOut {
@@ -131,6 +134,63 @@ func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 	}
 }
 
+// A partition that has waited for a slower one for a minute was left out in the moment in
+// which it became the slowest itself, and those that were a day ahead went on. From then on
+// it may stand still for as long as any other.
+func TestAlignmentDoesNotLeaveOutWhatHasWaited(t *testing.T) {
+	for name, tt := range map[string]struct{ local, dies bool }{
+		"on this instance": {local: true}, "on another": {}, "on another, which dies with it": {dies: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, now, keys := newAlignment(time.Hour), alignEpoch, inputs(3)
+			a.joined(true, now)
+			slow, waits, ahead := keys[0], keys[1], newGate(a, keys[2], hour(24), true, now)
+			set := func(k inputKey, change func(in *inputTime)) { a.update(k, now, change) }
+			set(waits, func(in *inputTime) { in.local, in.backlog, in.clock, in.waiting = tt.local, true, hour(2), true })
+			for i := range 60 {
+				set(slow, func(in *inputTime) { in.backlog, in.clock, in.next = true, hour(0), int64(i) })
+				now = now.Add(time.Second)
+				a.leaveOut(now)
+			}
+			set(slow, func(in *inputTime) { in.backlog = false })
+			if a.leaveOut(now); a.state(waits).leftOut || !ahead.closed() {
+				t.Error("a partition that has only waited is left out as soon as it is the slowest; want it to have its time")
+			}
+			set(waits, func(in *inputTime) { in.waiting = tt.dies }) // what it has committed last
+			now = now.Add(alignPatience - time.Second)
+			if a.leaveOut(now); a.state(waits).leftOut {
+				t.Errorf("left out %s after it might go on; want %s", alignPatience-time.Second, alignPatience)
+			}
+			now = now.Add(time.Second)
+			if a.leaveOut(now); !a.state(waits).leftOut || ahead.closed() {
+				t.Errorf("not left out %s after it might go on; want it to be", alignPatience)
+			}
+		})
+	}
+}
+
+// Joining the group may take as long as a dead member's session. All partitions were left out
+// meanwhile, before any of them was assigned.
+func TestAlignmentWaitsForTheGroup(t *testing.T) {
+	a, now, k := newAlignment(time.Hour), alignEpoch, inputs(1)[0]
+	a.update(k, now, func(in *inputTime) { in.backlog = true })
+	for range 2 { // the second time after the membership has lapsed
+		now = now.Add(time.Minute)
+		if a.leaveOut(now); a.state(k).leftOut {
+			t.Fatal("left out before this instance is a member; want it to count")
+		}
+		a.joined(true, now)
+		if a.leaveOut(now.Add(alignPatience - 1)); a.state(k).leftOut {
+			t.Fatal("left out as soon as this instance is a member; want it to have its time")
+		}
+		a.joined(false, now)
+	}
+	a.joined(true, now)
+	if a.leaveOut(now.Add(alignPatience)); !a.state(k).leftOut {
+		t.Errorf("not left out %s after this instance has joined; want it to be", alignPatience)
+	}
+}
+
 // A partition that is not opened yet may be the slowest: all wait for it. One at its end
 // holds nothing back.
 func TestAlignmentWaitsForTheUnknown(t *testing.T) {
@@ -163,8 +223,8 @@ func TestAlignmentWaitsForTheUnknown(t *testing.T) {
 	}
 }
 
-// A few records of an absurd time do not move a partition's time; what they may move it
-// by otherwise is hours of waiting.
+// A few records of an absurd time do not move a partition's time that is known; what they may
+// move it by otherwise is hours of waiting.
 func TestClockOfAPartitionIsAMedian(t *testing.T) {
 	g := newGate(newAlignment(time.Hour), inputs(1)[0], noNewest, true, alignEpoch)
 	for n := range 10_000 {
@@ -174,6 +234,25 @@ func TestClockOfAPartitionIsAMedian(t *testing.T) {
 		}
 		if d := time.Duration(g.clock - now); d > 0 || d < -time.Hour/4 {
 			t.Fatalf("after record %d the clock is %s off; want it within a quarter of an hour behind", n, d)
+		}
+	}
+}
+
+// With each opening the samples begin anew. The first of them moved the time that was known
+// from the group, for good, and the partition waited until all others had come there.
+func TestClockOfAPartitionThatIsOpenedAgain(t *testing.T) {
+	for rare := range (clockLeast - 1) / 2 {
+		g := newGate(newAlignment(time.Hour), inputs(1)[0], hour(0), true, alignEpoch)
+		for i := range rare + 1 {
+			if g.record(hour(60)); g.clock != hour(0) {
+				t.Fatalf("after %d records 60 hours ahead the clock has moved by %s; want it to stay", i+1, time.Duration(g.clock-hour(0)))
+			}
+		}
+		for n := range 1000 {
+			g.record(hour(float64(n) / 100))
+		}
+		if d := time.Duration(hour(9.99) - g.clock); d < 0 || d > time.Hour/2 {
+			t.Errorf("%d records ahead, then a thousand up to hour 10: the clock is %s behind; want it to follow", rare+1, d)
 		}
 	}
 }
@@ -193,6 +272,50 @@ func TestBacklogBeginsAfterAWhile(t *testing.T) {
 		now = now.Add(c.after)
 		if g.fetched(int64(i), c.left, now); a.state(k).backlog != c.want {
 			t.Errorf("fetch %d: backlog = %t; want %t", i, !c.want, c.want)
+		}
+	}
+}
+
+// All instances ask one coordinator. However many they are, while partitions wait it gets a
+// hundred requests of each kind a second; sixteen instances sent it a thousand.
+func TestRequestsOfAlignmentDoNotGrowWithInstances(t *testing.T) {
+	for _, instances := range []int{1, 2, 3, 16, 64} {
+		own, all := 4, 4*instances
+		if got := float64(instances) / requestPause(own, all).Seconds(); got > 101 {
+			t.Errorf("%d instances make %.0f requests a second; want 100", instances, got)
+		}
+	}
+	if got := requestPause(0, 64); got != alignEvery {
+		t.Errorf("requestPause() of an instance that reads nothing = %s; want %s", got, alignEvery)
+	}
+	if got := requestPause(1, 10_000); got != alignEvery {
+		t.Errorf("requestPause() of one in ten thousand = %s; want %s at most", got, alignEvery)
+	}
+}
+
+// Only the lanes with records of the slowest partition are sent early, and of those that others
+// take for it, as its last step is not acknowledged: each step of a backlog flushed them all.
+func TestFlushOfTheSlowest(t *testing.T) {
+	s := &Service{alignment: newAlignment(time.Hour), positions: make(map[inputKey]*position)}
+	keys := inputs(3)
+	for i, at := range []float64{0, 0.5, 9} {
+		l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+		l.init()
+		p := newProgress(0)
+		p.clock = hour(at)
+		if err := l.addWork(t.Context(), origin{p, 0, noEpoch, -1}, []byte("head"), nil); err != nil {
+			t.Fatal(err)
+		}
+		s.lanes, s.positions[keys[i]] = append(s.lanes, l), &position{progress: p}
+	}
+	now := alignEpoch
+	s.alignment.update(keys[0], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(1) })
+	s.alignment.update(keys[1], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(0.5) })
+	s.alignment.update(keys[2], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(9) })
+	s.flushSlowest()
+	for i, want := range []bool{true, true, false} {
+		if got := s.lanes[i].wanted; got != want {
+			t.Errorf("lane with records of partition %d: sent early = %t; want %t", i, got, want)
 		}
 	}
 }

@@ -18,10 +18,8 @@ func (s *Service) commitUntil(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-s.alignment.learns():
-			for _, l := range s.lanes { // other instances wait for what they hold
-				l.flush()
-			}
-			if !pause(ctx, alignTight) {
+			s.flushSlowest()
+			if !pause(ctx, s.alignPause()) {
 				return
 			}
 		case <-ctx.Done():
@@ -55,6 +53,9 @@ func (s *Service) commit(ctx context.Context) error {
 		s.mu.Lock()
 		for _, m := range moved {
 			*m.committed = m.Offset
+			if m.router != nil {
+				m.router.committed.Store(m.At)
+			}
 		}
 		s.mu.Unlock()
 	}
@@ -66,6 +67,7 @@ type movement struct {
 	group.Offset
 
 	committed *group.Offset
+	router    *progress // nil: of work
 }
 
 func (s *Service) moved() map[string]map[int32]movement {
@@ -82,11 +84,11 @@ func (s *Service) moved() map[string]map[int32]movement {
 		out[topic][partition] = m
 	}
 	for k, p := range s.positions {
-		put(k.topic, k.partition, movement{s.inputOffset(k, p), &p.committed})
+		put(k.topic, k.partition, movement{s.inputOffset(k, p), &p.committed, p.progress})
 	}
 	for n, st := range s.shards {
 		if st.ready.Load() {
-			put(s.App.WorkTopic(), int32(n), movement{group.Offset{At: st.work.Load(), LeaderEpoch: noEpoch}, &st.shown})
+			put(s.App.WorkTopic(), int32(n), movement{group.Offset{At: st.work.Load(), LeaderEpoch: noEpoch}, &st.shown, nil})
 		}
 	}
 	return out

@@ -93,6 +93,7 @@ type Service struct {
 	unpacking sync.Mutex // one large input record at a time
 
 	mu        sync.Mutex
+	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
 	positions map[inputKey]*position // of the partitions being routed
 	shards    map[int]*shardStatus
 	assigned  bool
@@ -208,6 +209,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	s.identity = s.identify(s.topics)
+	s.noteInputs(s.topics)
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
@@ -264,6 +266,7 @@ func (s *Service) assign(a group.Assignment) {
 		s.Metrics.Rebalanced()
 	}
 	s.Log.Info().Int32("generation", a.Generation).Int("input_partitions", len(inputs)).Ints("shards", slices.Sorted(maps.Keys(shards))).Str("event", "assignment").Msg("assignment")
+	s.alignment.joined(a.MemberID != "", time.Now())
 	s.routers.assign(inputs)
 	s.detectors.assign(shards)
 

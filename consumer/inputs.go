@@ -74,6 +74,48 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 	return err
 }
 
+// noteInputs remembers the ids of the input topics, as far as infos has them.
+func (s *Service) noteInputs(infos map[string]topic.Info) {
+	for _, name := range s.App.Inputs {
+		s.noteInput(name, infos[name].ID)
+	}
+}
+
+// noteInput remembers the id of an input topic. Zero, of one that is missing at the moment or
+// that a broker has not heard of yet, says nothing.
+func (s *Service) noteInput(name string, id [16]byte) {
+	if id == [16]byte{} {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inputIDs == nil {
+		s.inputIDs = make(map[string][16]byte)
+	}
+	s.inputIDs[name] = id
+}
+
+// inputID returns the id of an input topic as last looked up.
+func (s *Service) inputID(name string) [16]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inputIDs[name]
+}
+
+// lookUpInputs looks the ids of the input topics up.
+func (s *Service) lookUpInputs(ctx context.Context) error {
+	meta, err := s.Client.Topics(ctx, s.App.Inputs...)
+	if err != nil {
+		return fmt.Errorf("look up the input topics: %w", err)
+	}
+	for _, name := range s.App.Inputs {
+		if meta[name].Err == nil {
+			s.noteInput(name, meta[name].ID)
+		}
+	}
+	return nil
+}
+
 // inputPartitions is the number of partitions of all inputs: as many as one
 // instance may come to read.
 func (s *Service) inputPartitions() (n int) {
@@ -93,7 +135,7 @@ func (s *Service) unfollow(k inputKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.positions, k)
-	s.alignment.forget(k)
+	s.alignment.forget(k, time.Now())
 }
 
 // follow makes the committer commit the partition's position; false: ctx has ended.
@@ -122,6 +164,7 @@ func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosi
 	if err := topic.Identified(k.topic, in.topicID); err != nil {
 		return in, start, clock, err
 	}
+	s.noteInput(k.topic, in.topicID)
 	committed, err := s.member.Committed(ctx, k.topic, []int32{k.partition})
 	if err != nil {
 		return in, start, clock, err
@@ -205,7 +248,7 @@ func (s *Service) startLatest(ctx context.Context) error {
 }
 
 // commitEnds commits the ends of all input partitions in one request, unless the
-// group has offsets or is at work already: then somebody else has done it.
+// group has offsets or is at work already: then another instance has done it.
 func (s *Service) commitEnds(ctx context.Context) error {
 	ends := make(map[string]map[int32]group.Offset)
 	for _, name := range s.App.Inputs {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -151,6 +153,59 @@ func TestServiceInputMadeAgain(t *testing.T) {
 			r.wantAlerts(want)
 		})
 	}
+}
+
+// Instances compare the offsets of others with the id of the topic. The id of the start held all
+// inputs up for as long as two instances ran: each took the partitions of the other for ones
+// that nobody has opened.
+func TestServiceInputMadeAgainAligned(t *testing.T) {
+	t.Parallel()
+	const partitions, each = 2, 20
+	r := newRig(t, partitions, 2)
+	var leftOut atomic.Bool
+	aligned := func(s *consumer.Service) {
+		s.MaxDrift = time.Hour
+		s.Log = zerolog.New(warnings(func(line string) {
+			if strings.Contains(line, "input_left_out") {
+				leftOut.Store(true)
+			}
+		}))
+	}
+	for i := range 2 {
+		r.start(fmt.Sprint("instance", i), disk(), aligned)
+	}
+	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	send := func(what string) {
+		var records []*kgo.Record
+		for i := range each {
+			for p := range int32(partitions) {
+				at := start.Add(time.Duration(i) * 20 * time.Minute).Format(time.RFC3339)
+				records = append(records, &kgo.Record{Partition: p, Value: []byte(assume(fmt.Sprint(what, p, "-", i), "arn:"+what, fmt.Sprint("192.0.2.", p*each+int32(i)), at))})
+			}
+		}
+		r.send(records...)
+	}
+	send("old")
+	r.settle()
+	r.await("both instances to read a partition", func() bool {
+		return len(r.started[0].service.Status().Inputs) == 1 && len(r.started[1].service.Status().Inputs) == 1
+	})
+	old := len(r.alerts())
+	r.remake(r.app.Inputs[0], partitions)
+	send("new")
+	r.await("the new topic's events to be evaluated", func() bool { return len(r.alerts()) == 2*old })
+	r.settle()
+	if leftOut.Load() {
+		t.Error("a partition was left out, as one that does not move; want them to wait for each other as ever")
+	}
+}
+
+// warnings is told of each line of a log.
+type warnings func(line string)
+
+func (w warnings) Write(line []byte) (int, error) {
+	w(string(line))
+	return len(line), nil
 }
 
 // Work that is gone before it was evaluated stops the shard. FAILURES 7.

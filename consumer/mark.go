@@ -34,17 +34,19 @@ const (
 // the same. An event tells its own time; a mark is sent where a shard would not know.
 type timeMarks struct {
 	newest int64 // event time of the fetch at hand, Unix nanoseconds; noNewest: none
-	idle   bool  // the router stands at the end of the log
+	idle   bool  // the router stands at the end of the log, and has committed that
 	busy   bool  // a backlog is read
 	shards []marked
 }
 
-// marked is what a shard was told. A mark tells of the times since the one before it, not
-// of all: a time that an operator has set back must not come again.
+// marked is what a shard was told. A mark tells of the times since the one before it, and of
+// those that are newer than what the shard's own events tell: a time that an operator has set
+// back must not come again by a router that has kept it.
 type marked struct {
 	told   bool
 	newest int64 // event time that it was told last
-	fresh  int64 // newest event time since; noNewest: none
+	events int64 // newest event time that its events have told since the last mark; noNewest: none
+	fresh  int64 // newest event time beyond that; noNewest: none
 	idle   bool
 	at     int64     // offset below which all was handed on
 	when   time.Time // by this machine's clock
@@ -53,7 +55,7 @@ type marked struct {
 func newTimeMarks(shards int) timeMarks {
 	m := timeMarks{newest: noNewest, shards: make([]marked, shards)}
 	for i := range m.shards {
-		m.shards[i].newest, m.shards[i].fresh = noNewest, noNewest
+		m.shards[i] = marked{newest: noNewest, events: noNewest, fresh: noNewest}
 	}
 	return m
 }
@@ -65,6 +67,14 @@ func (m *timeMarks) observe(ev *rules.Event) { m.newest = max(m.newest, ev.Time.
 func (m *timeMarks) event(shard int, ev *rules.Event) {
 	t := &m.shards[shard]
 	t.newest, t.idle = ev.Time.UnixNano(), false
+	t.events = max(t.events, t.newest)
+}
+
+// observe notes the newest event time of a fetch whose events have been handed on.
+func (t *marked) observe(newest int64) {
+	if t.fresh = max(t.fresh, newest); t.fresh <= t.events {
+		t.fresh = noNewest
+	}
 }
 
 // due tells whether a shard has to be told where the partition stands.
@@ -72,7 +82,9 @@ func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 	switch {
 	case !t.told, t.idle && m.busy, !t.idle && m.idle:
 		return true
-	case t.fresh != noNewest && (t.newest == noNewest || t.fresh-t.newest >= int64(markStep)):
+	case t.fresh != noNewest && (t.newest == noNewest || t.fresh-min(t.newest, now.UnixNano()) >= int64(markStep)):
+		// By the clock too: were an absurd time kept for being near an earlier one that
+		// the shard was told, it would come behind the instruction that sets both back.
 		return true
 	}
 	every := markEvery
@@ -83,14 +95,23 @@ func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 }
 
 // mark sends a mark to each shard that has to be told, with all records below next handed
-// on. A router is idle once it has fetched nothing at the end of the log, and busy while more
-// is left behind a fetch. Between the two a partition is alive: its events tell its time, and
-// a mark for each of them would cost as much as they do.
+// on. A router is idle once it has fetched nothing at end, the last stable offset, and its
+// position there is committed, and busy while more is left behind a fetch. Between the two a
+// partition is alive: its events tell its time, and a mark for each of them would cost as much
+// as they do.
 func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	m := &r.marks
 	switch {
-	case empty && next.offset >= end:
-		m.idle, m.busy = true, false
+	case empty && next.offset < end:
+		// The log has grown meanwhile. A busy mark at the place of an idle one would be
+		// dropped as older: the fetch of what has come tells.
+		m.idle = false
+		r.progress.idle.Store(false)
+		return
+	case empty:
+		// A router that began below an idle mark would be ignored up to there, and the
+		// partition taken for idle while it is read.
+		m.idle, m.busy = r.progress.committed.Load() >= next.offset, false
 	default:
 		m.idle, m.busy = false, next.offset < end
 	}
@@ -102,7 +123,7 @@ func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	}
 	for shard := range m.shards {
 		t := &m.shards[shard]
-		t.fresh = max(t.fresh, newest)
+		t.observe(newest)
 		if r.err != nil || !t.due(m, next.offset, now) {
 			continue
 		}
@@ -119,6 +140,6 @@ func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 		if t.fresh != noNewest {
 			t.newest = t.fresh
 		}
-		*t = marked{told: true, newest: t.newest, fresh: noNewest, idle: m.idle, at: next.offset, when: now}
+		*t = marked{told: true, newest: t.newest, events: noNewest, fresh: noNewest, idle: m.idle, at: next.offset, when: now}
 	}
 }

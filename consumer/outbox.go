@@ -249,13 +249,16 @@ func (l *lane) collect() {
 	}
 }
 
-// flush has what was added sent at once.
-func (l *lane) flush() {
+// flush has what was added sent at once, if any of it is of these routers.
+func (l *lane) flush(of ...*progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.filling.records > 0 {
-		l.wanted = true
-		l.hurryUp()
+	for _, p := range of {
+		if _, ok := l.filling.owners[p]; ok {
+			l.wanted = true
+			l.hurryUp()
+			return
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ func (s *Service) lookAtTopics(ctx context.Context) {
 		s.Log.Debug().Err(err).Str("event", "topics_not_checked").Msg("the settings of the topics cannot be looked at; the next round tries again")
 		return
 	}
+	s.noteInputs(infos)
 	lines := sentences(s.App.Losses(infos, s.Client.Addr.String()))
 	s.mu.Lock()
 	same := slices.Equal(lines, s.lossy)

@@ -14,7 +14,8 @@ type progress struct {
 	left        int64                   // records behind it, when it was read
 	outstanding map[*parcel]logPosition // parcels with records of this router, and the first one of each
 
-	idle atomic.Bool // the router stands at the end of the log, and tells the shards
+	committed atomic.Int64 // offset that the group has of this router, or that it began at
+	idle      atomic.Bool  // the router stands at the end of the log, and tells the shards
 
 	clock int64       // event time of all that is acknowledged; noNewest: not known
 	steps []clockStep // behind it, by offset
@@ -24,7 +25,9 @@ type progress struct {
 type clockStep struct{ offset, clock int64 }
 
 func newProgress(start int64) *progress {
-	return &progress{read: logPosition{start, noEpoch}, clock: noNewest, outstanding: make(map[*parcel]logPosition)}
+	p := &progress{read: logPosition{start, noEpoch}, clock: noNewest, outstanding: make(map[*parcel]logPosition)}
+	p.committed.Store(start)
+	return p
 }
 
 // behind sets the leader epoch of what lies before the start.

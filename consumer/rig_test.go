@@ -253,7 +253,11 @@ func (r *rig) settle() {
 			if in.store == nil {
 				continue
 			}
-			for _, input := range in.service.Status().Inputs {
+			status := in.service.Status()
+			if !status.Member { // it has no inputs to show, and may get some
+				return false
+			}
+			for _, input := range status.Inputs {
 				if !input.Idle {
 					return false
 				}

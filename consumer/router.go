@@ -64,9 +64,9 @@ type router struct {
 // until the input no longer holds the offset that comes next. A batch that was
 // written so that it cannot be read becomes a dead letter: anybody who may write
 // to the topic can make one, and the stream goes on. One that was damaged since
-// held good events; leaving it out is a loss that somebody must accept.
+// held good events; leaving it out is a loss that has to be accepted.
 func (r *router) run(ctx context.Context) error {
-	r.ctx, r.yield = ctx, r.event
+	r.ctx, r.yield, r.stamp = ctx, r.event, -1
 	for at := r.progress.reached(); ; {
 		err := r.read(ctx, at)
 		var corrupt *wire.CorruptError
@@ -108,12 +108,13 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 			return r.err
 		}
 		next := logPosition{f.Next, f.LastEpoch}
-		if r.mark(next, f.HighWatermark, empty, r.now); r.err != nil {
+		// What an open transaction holds back cannot be read: it is neither a backlog nor
+		// what keeps the router from its end.
+		if r.mark(next, f.LastStable, empty, r.now); r.err != nil {
 			return r.err
 		}
 		r.progress.handed(next, max(f.HighWatermark-f.Next, 0))
 		if r.gate.a != nil {
-			// What an open transaction holds back cannot be read: it is no backlog.
 			r.gate.fetched(f.Next, max(f.LastStable-f.Next, 0), r.now)
 		}
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
@@ -178,8 +179,12 @@ func (r *router) admit(rec *wire.Record) bool {
 		return true
 	}
 	r.progress.step(logPosition{rec.Offset, rec.LastEpoch}, r.gate.clock)
-	for _, l := range r.lanes { // others may wait for what they hold
-		l.flush()
+	if r.marks.newest != noNewest {
+		// It may wait for hours, and an operator set back meanwhile what it would tell then.
+		r.mark(logPosition{rec.Offset, rec.LastEpoch}, rec.Offset+1, false, r.now)
+	}
+	for _, l := range r.lanes { // others may wait until it is acknowledged
+		l.flush(r.progress)
 	}
 	r.meter.SetWaiting(true)
 	defer r.meter.SetWaiting(false)
@@ -254,22 +259,25 @@ func (r *router) route(ev *rules.Event) {
 			r.meter.Match(m.Rule)
 			return true
 		})
-		r.send(shard)
-		r.marks.event(shard, ev)
+		if r.send(shard) {
+			r.marks.event(shard, ev)
+		}
 	}
 }
 
-func (r *router) send(shard int) {
+// send hands the work at hand to the lane of a shard; false: it was not.
+func (r *router) send(shard int) bool {
 	// Known before it is written: an event may have hundreds of MiB.
 	if size := r.work.size(); size > r.mostWork {
 		r.reject(badEvent{
 			index: r.work.source.Index, reason: reasonEventTooLarge,
 			detail: fmt.Sprintf("the work record takes %d bytes, its topic takes %d", size, r.mostWork),
 		})
-		return
+		return false
 	}
 	r.head = r.work.appendHead(r.head[:0])
 	r.err = r.lanes[shard].addWork(r.ctx, r.origin(), r.head, r.work.event)
+	return r.err == nil
 }
 
 // origin is the record at hand, for the lanes.

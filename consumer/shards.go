@@ -84,6 +84,9 @@ func (s *Service) detector(n int) (*detector, error) {
 		},
 		confirm: func(ctx context.Context) (bool, error) {
 			a, err := s.member.Confirm(ctx)
+			if err == nil { // reads is asked as soon as the shard is taken
+				err = s.lookUpInputs(ctx)
+			}
 			return slices.Contains(a.Partitions[work.Name], int32(n)), err
 		},
 	}
@@ -91,9 +94,10 @@ func (s *Service) detector(n int) (*detector, error) {
 	return d, nil
 }
 
-// reads tells whether a topic is one of the app's inputs.
+// reads tells whether a topic is one of the app's inputs, as last looked up: not one that an
+// input had the name of before it was made again.
 func (s *Service) reads(topicID [16]byte) bool {
-	return slices.ContainsFunc(s.App.Inputs, func(name string) bool { return s.topics[name].ID == topicID })
+	return slices.ContainsFunc(s.App.Inputs, func(name string) bool { return s.inputID(name) == topicID })
 }
 
 // owner is how this instance signs its claims.

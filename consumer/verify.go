@@ -14,8 +14,8 @@ import (
 // Verify compares this instance with what the app's state says about it, as far as that is
 // to be had without taking a shard: nothing is joined, created, claimed or committed, so
 // that a start that is refused has touched nothing (PROTOCOL R6). Topics may be missing
-// still. Run begins with it; whoever creates topics before Run calls it first. What it
-// refuses is a *changelog.StopError.
+// still. Run begins with it; a caller that creates topics before Run calls it first. A refusal
+// is a *changelog.StopError.
 func (s *Service) Verify(ctx context.Context) error {
 	if s.verified {
 		return nil
