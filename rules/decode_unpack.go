@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -168,11 +169,11 @@ func (d *Decoder) inflate(dst, b []byte) ([]byte, error) {
 // discard unpacks the rest, and spoils scratch unless nothing comes.
 func (d *Decoder) discard(scratch []byte) error {
 	for {
-		switch _, err := d.gunzip(scratch); err {
-		case nil:
-		case io.EOF:
+		_, err := d.gunzip(scratch)
+		if errors.Is(err, io.EOF) {
 			return nil
-		default:
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -373,7 +373,10 @@ func isUUID(s []byte) bool {
 	return ok
 }
 
-func unpackUUID(u []byte) string { return string(appendUUID(nil, u)) }
+func unpackUUID(u []byte) string {
+	var s [36]byte
+	return string(appendUUID(s[:0], u))
+}
 
 // appendUUID adds the canonical form of the 16 bytes of a UUID.
 func appendUUID(dst, u []byte) []byte {
