@@ -103,22 +103,23 @@ func (s *Service) awaitWork(ctx context.Context, shards []routedShard) error {
 // all have one. Not ok: no shard has one.
 func evaluatedTo(shards []routedShard, k routedKey) (to logPosition, silent int, ok bool) {
 	silent = -1
+	var first state.Source
 	for n, shard := range shards {
 		src, known := shard.sources[k]
 		if !known {
 			silent = n
 			continue
 		}
-		at := logPosition{src.Offset, src.Epoch} // the rest of the record may not have been evaluated
-		if src.Index >= busyIndex {
-			at.offset++ // a mark: all of the record has
-		}
-		if !ok || at.epoch < to.epoch || at.epoch == to.epoch && at.offset < to.offset {
-			to, ok = at, true
+		if !ok || src.Compare(first) < 0 {
+			first, ok = src, true
 		}
 	}
-	if silent >= 0 {
-		to = logPosition{0, noEpoch}
+	if !ok || silent >= 0 {
+		return logPosition{0, noEpoch}, silent, ok
+	}
+	to = logPosition{first.Offset, first.Epoch} // the rest of the record may not have been evaluated
+	if first.Index >= busyIndex {
+		to.offset++ // a mark: all of the record has
 	}
 	return to, silent, ok
 }

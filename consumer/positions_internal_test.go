@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,6 +13,38 @@ import (
 	"trailhound/consumer/wire"
 	"trailhound/state"
 )
+
+// A source without a leader epoch, of an app that began at the end of its inputs, was
+// ordered before each one with an epoch, whatever the offsets: the shard that was behind
+// lost what lies between. The order is that of the sources in the state.
+func TestEvaluatedToOfEpochs(t *testing.T) {
+	k := routedKey{topicID: [16]byte{1}, partition: 3}
+	type at struct {
+		epoch  int32
+		offset int64
+	}
+	for name, c := range map[string]struct {
+		shards []at
+		want   logPosition
+	}{
+		"one without is ahead":  {[]at{{noEpoch, 500}, {5, 300}}, logPosition{300, 5}},
+		"one without is behind": {[]at{{5, 300}, {noEpoch, 200}}, logPosition{200, noEpoch}},
+		"a later epoch":         {[]at{{5, 100}, {4, 300}}, logPosition{300, 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 2 {
+				var shards []routedShard
+				for _, at := range c.shards {
+					shards = append(shards, routedShard{sources: map[routedKey]state.Source{k: {Epoch: at.epoch, Offset: at.offset}}})
+				}
+				if got, _, ok := evaluatedTo(shards, k); !ok || got != c.want {
+					t.Errorf("evaluatedTo(%v) = %v, %t; want %v", c.shards, got, ok, c.want)
+				}
+				slices.Reverse(c.shards)
+			}
+		})
+	}
+}
 
 func TestEvaluatedTo(t *testing.T) {
 	k := routedKey{topicID: [16]byte{1}, partition: 3}
