@@ -134,7 +134,7 @@ func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosi
 	if err != nil {
 		return in, start, clock, err
 	}
-	held, err := s.verify(ctx, in, from, meta[k.topic])
+	held, err := s.verify(ctx, in, from)
 	if err != nil {
 		return in, start, clock, err
 	}
