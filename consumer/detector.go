@@ -24,6 +24,7 @@ const (
 	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
 	learnEvery     = 10 * time.Second // LearnEpoch of the changelog
 	learnWithin    = 2 * time.Second  // evaluation waits for it
+	leaveWithin    = time.Second      // the same at the end, when the next owner does
 	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
 	batchEvents    = 6_300            // of one transaction
 	batchChanges   = 1_400            // records of the changelog that they come to: a thousand keys take more memory than four thousand events of a few
@@ -69,8 +70,7 @@ type detector struct {
 	trimmedTo int64     // records below it have been deleted from the work topic
 	lazySince time.Time
 	trimmed   time.Time
-	learnedTo int64 // changelog offset at which its leader epoch was last asked for
-	learned   time.Time
+	learned   time.Time // the leader epoch of the changelog was asked for
 	marked    time.Time
 }
 
@@ -173,7 +173,21 @@ func (d *detector) own(ctx context.Context) error {
 	d.status.restoring.Store(0)
 	d.setReady(true)
 	d.log.Info().Int64("work_offset", at).Int64("took_ms", d.now().Sub(start).Milliseconds()).Str("event", "shard_taken").Msg("shard taken")
-	return d.follow(ctx, at)
+	err = d.follow(ctx, at)
+	if ctx.Err() != nil && !errors.Is(err, txn.ErrFenced) {
+		d.learnEpoch(context.WithoutCancel(ctx), leaveWithin)
+	}
+	return err
+}
+
+// learnEpoch notes the leader epoch of what was committed. A failure costs a restore at
+// most, and the next round asks again.
+func (d *detector) learnEpoch(ctx context.Context, within time.Duration) {
+	learning, stop := context.WithTimeout(ctx, within)
+	defer stop()
+	if err := d.changes.LearnEpoch(learning); err != nil {
+		d.log.Debug().Err(err).Str("event", "epoch_not_learned").Msg("the leader epoch of the changelog is not known up to its end")
+	}
 }
 
 func (d *detector) setReady(ready bool) {
@@ -341,14 +355,9 @@ func (d *detector) upkeep(ctx context.Context) error {
 			return err
 		}
 	}
-	if at := d.local.Position().Changelog; at != d.learnedTo && now.Sub(d.learned) >= learnEvery {
-		d.learned, d.learnedTo = now, at
-		learning, stop := context.WithTimeout(ctx, learnWithin)
-		err := d.changes.LearnEpoch(learning)
-		stop()
-		if err != nil {
-			return err
-		}
+	if now.Sub(d.learned) >= learnEvery {
+		d.learned = now
+		d.learnEpoch(ctx, learnWithin)
 	}
 	if now.Sub(d.trimmed) < trimEvery || d.committed <= d.trimmedTo {
 		return nil

@@ -209,13 +209,45 @@ func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 	f.settle()
 	b.shutdown()
 
-	f.start("a", fs, nil)
+	for range 2 {
+		f.start("a", fs, nil).wantStop(f.app.StateTopic(), "partition 0", fmt.Sprintf("records %d to %d that were read are gone", kept, copied-1), "unclean leader election", "--accept-loss")
+	}
+	said := make(lines, 1000)
+	f.start("a", fs, func(s *consumer.Service) { s.Accept.Loss, s.Log = true, zerolog.New(said) })
 	var want []string
 	for _, role := range roles {
 		want = append(want, f.strange(0, role, "1-"+role))
 	}
 	f.drain()
 	f.wantAlerts(want)
+	for _, event := range []string{"changelog_lost", "copy_discarded"} {
+		if !said.have(event) {
+			t.Errorf("the log has no line with %s", event)
+		}
+	}
+}
+
+// The leader of a changelog moves, and the shard is handed back before its owner has asked in
+// which epoch it wrote: the copy looked cut back then, and was made again.
+func TestShardIsHandedBackInANewEpoch(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	in := f.start("only", fs, nil)
+	f.trust(0, "arn:first")
+	f.settle()
+	if err := f.cluster.MoveTopicPartition(f.app.StateTopic(), 0, (f.cluster.LeaderFor(f.app.StateTopic(), 0)+1)%3); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		f.trust(0, fmt.Sprint("arn:later-", i))
+		f.settle()
+	}
+	in.shutdown()
+	f.onDisk(fs, func(h *state.Shard) {
+		if at := h.Position(); at.Epoch != 1 || at.EpochTo != at.Changelog {
+			t.Errorf("Position() = %+v; want leader epoch 1 up to the position in the changelog", at)
+		}
+	})
 }
 
 // The log loses its end while an instance reads it: the broker says so in answer to
@@ -290,6 +322,20 @@ func (l lines) Write(b []byte) (int, error) {
 	default:
 	}
 	return len(b), nil
+}
+
+// have tells whether a line that is left has a word, and takes the lines before it.
+func (l lines) have(word string) bool {
+	for {
+		select {
+		case line := <-l:
+			if strings.Contains(line, word) {
+				return true
+			}
+		default:
+			return false
+		}
+	}
 }
 
 func (f *brittle) setOffset(o group.Offset) {

@@ -12,7 +12,8 @@ import (
 type Position struct {
 	Work        int64     // next offset of the work partition; -1: none yet
 	Changelog   int64     // next offset of the changelog partition; 0: nothing restored
-	Epoch       int32     // newest leader epoch known of the changelog before that offset; -1: none
+	Epoch       int32     // leader epoch of the changelog record before EpochTo; -1: not known
+	EpochTo     int64     // changelog offset up to which Epoch was read back, by Load or MarkEpoch: Changelog, or below
 	StreamTime  time.Time // newest event time evaluated; zero: no event yet
 	Fingerprint []byte    // of the rules and parameters of the last change; nil: none yet
 }
