@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/group"
+	"trailhound/consumer/wire"
 	"trailhound/state"
 )
 
@@ -225,6 +227,63 @@ func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 			t.Errorf("the log has no line with %s", event)
 		}
 	}
+}
+
+// A work topic lost its end and was written anew, past the offset that the shard had
+// evaluated: what stands in the place of the lost records was skipped without a word. The
+// state knows the leader epoch of the work, so the instance stops and names both ranges, and
+// goes on, once that is accepted, where the log departs from what was evaluated.
+func TestWorkCutBack(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	in := f.start("only", fs, nil)
+	want := f.history()
+	in.shutdown()
+	var evaluated int64
+	f.onDisk(fs, func(h *state.Shard) {
+		at := h.Position()
+		if evaluated = at.Work; at.WorkEpoch != 0 {
+			t.Errorf("Position() = %+v; want the work in leader epoch 0", at)
+		}
+	})
+	work := f.app.WorkTopic()
+	from := evaluated - 2
+	var again []*kgo.Record
+	var read wire.Fetched
+	if err := f.client.Fetch(t.Context(), wire.FetchRequest{Topic: work, Offset: from}, &read); err != nil {
+		t.Fatal(err)
+	}
+	if err := read.Each(func(r *wire.Record) bool {
+		again = append(again, &kgo.Record{Topic: work, Value: bytes.Clone(r.Value)})
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.lose(work, from)
+	from = f.end(work, 0)
+	for f.end(work, 0) <= evaluated {
+		for _, r := range again {
+			if err := f.produce.ProduceSync(t.Context(), &kgo.Record{Topic: work, Value: r.Value}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 2 { // nothing but a decision changes it
+		f.start("other", disk(), nil).wantStop(work, "partition 0", fmt.Sprintf("records %d to %d that were read are gone", from, evaluated-1), fmt.Sprintf("from offset %d on", from), "unclean leader election", "--accept-loss")
+	}
+	in = f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	f.drain()
+	in.shutdown()
+	in = f.start("only", fs, nil) // it was accepted once
+	want = append(want, f.strange(0, "arn:r", "later"))
+	f.settle()
+	f.wantAlerts(want)
+	in.shutdown()
+	f.onDisk(fs, func(h *state.Shard) {
+		if at := h.Position(); at.WorkEpoch != 1 {
+			t.Errorf("Position() = %+v; want the work in leader epoch 1", at)
+		}
+	})
 }
 
 // The leader of a changelog moves, and the shard is handed back before its owner has asked in

@@ -103,7 +103,7 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return strings.Join(out, ", "), err
 	case kindPosition:
 		p, err := decodePosition(value)
-		return fmt.Sprintf("work %d stream %s next number %d fingerprint %q", p.work, when(p.stream), p.next, p.fingerprint), err
+		return fmt.Sprintf("work %d epoch %d stream %s next number %d fingerprint %q", p.work, p.workEpoch, when(p.stream), p.next, p.fingerprint), err
 	case kindSource:
 		p, err := decodeSource(value)
 		return fmt.Sprintf("epoch %d offset %d index %d newest %s idle %t", p.last.epoch, p.last.offset, p.last.index, when(p.newest), p.idle), err

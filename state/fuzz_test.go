@@ -142,7 +142,7 @@ func exampleChanges() []Change {
 	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
 	m := set{number: 3, count: 9, life: early}
 	u := suppression{held: 4, alerts: []int64{1e9, 5e9}, life: unlimited}
-	p := position{work: 9, stream: 1e9, next: 4, fingerprint: []byte("f")}
+	p := position{work: 9, workEpoch: 3, stream: 1e9, next: 4, fingerprint: []byte("f")}
 	idle := source{last: sourcePosition{epoch: 3, offset: -1, index: 7}, newest: 5e9, idle: true}
 	when := func(r Ref, at int64) Ref { r.Time = instant(at); return r }
 	entries := []Entry{{"", when(other, 2e9)}, {"label", when(ref, 2e9+1)}}

@@ -130,6 +130,7 @@ func decodeLocal(value []byte) (int64, error) {
 func (h *Shard) Position() Position {
 	return Position{
 		Work:        h.pos.work,
+		WorkEpoch:   h.pos.workEpoch,
 		Changelog:   h.changelog,
 		Epoch:       h.epoch.epoch,
 		EpochTo:     h.epoch.offset,

@@ -16,22 +16,14 @@ import (
 // record before the position may be that one's.
 func (c *Changelog) LearnEpoch(ctx context.Context) error {
 	at := c.Shard.Position()
-	next := at.Changelog
-	if at.EpochTo == next {
+	if at.EpochTo == at.Changelog {
 		return nil
 	}
-	var f wire.Fetched
-	err := c.Client.Fetch(ctx, wire.FetchRequest{
-		Topic: c.Topic, TopicID: c.TopicID, Partition: c.Partition, Offset: next - 1,
-		MinBytes: 1, MaxBytes: 1,
-	}, &f)
-	if err == nil && f.Next != next {
-		err = fmt.Errorf("the next offset behind it is %d", f.Next)
-	}
+	epoch, err := c.Client.EpochBefore(ctx, c.Topic, c.TopicID, c.Partition, at.Changelog)
 	if err != nil {
-		return fmt.Errorf("read back the leader epoch of %s partition %d before offset %d: %w", c.Topic, c.Partition, next, err)
+		return err
 	}
-	return c.Shard.MarkEpoch(f.LastEpoch)
+	return c.Shard.MarkEpoch(epoch)
 }
 
 // cutBack compares the local copy with the log that the claim has been committed to, by the

@@ -206,12 +206,12 @@ func (w *writer) end(ctx context.Context, built func(int) (*state.Shard, error))
 		if err != nil {
 			return err
 		}
-		work, err := w.workOffset(ctx, h)
+		work, epoch, err := w.workOffset(ctx, h)
 		if err != nil {
 			return err
 		}
 		tx := fresh.Begin()
-		tx.SetWorkOffset(work)
+		tx.SetWorkOffset(work, epoch)
 		tx.SetFingerprint(w.Fingerprint)
 		w.identity.Put(tx)
 		for i := range w.Ranges {
@@ -241,13 +241,14 @@ func (w *writer) addChanges(h *shard, tx *state.Tx) {
 	}
 }
 
-// workOffset is where the shard goes on in its work. What waits there goes on to
-// wait, unless the inputs are read again behind the history: then all of it comes
-// once more.
-func (w *writer) workOffset(ctx context.Context, h *shard) (int64, error) {
+// workOffset is where the shard goes on in its work, and the leader epoch of what lies before
+// that offset; -1: not known. What waits there goes on to wait, unless the inputs are read
+// again behind the history: then all of it comes once more.
+func (w *writer) workOffset(ctx context.Context, h *shard) (offset int64, epoch int32, err error) {
 	if w.Ranges == nil {
-		return h.old.Position().Work, nil
+		at := h.old.Position()
+		return at.Work, at.WorkEpoch, nil
 	}
 	_, end, err := topic.Bounds(ctx, w.Client, w.App.WorkTopic(), int32(h.number))
-	return end, err
+	return end, -1, err
 }

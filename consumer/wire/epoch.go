@@ -107,6 +107,22 @@ func (c *Client) KnownEpochEnd(ctx context.Context, topic string, partition int3
 	return end, false, fmt.Errorf("the leader of topic %s partition %d knows no leader epoch %d, in which the record before offset %d was read: it has not heard yet that it is not the leader any more, or the cluster's metadata was restored from an old copy", topic, partition, epoch, offset)
 }
 
+// EpochBefore reads back in which leader epoch the record before an offset, above 0, was
+// written; -1: the log keeps none. A broker does not tell the epoch to the producer that writes
+// the record, nor to a reader that begins behind it.
+func (c *Client) EpochBefore(ctx context.Context, topic string, topicID [16]byte, partition int32, offset int64) (int32, error) {
+	var f Fetched
+	// One batch: the first one comes whole, and is more than MaxBytes (KIP-74).
+	err := c.Fetch(ctx, FetchRequest{Topic: topic, TopicID: topicID, Partition: partition, Offset: offset - 1, MinBytes: 1, MaxBytes: 1}, &f)
+	if err == nil && f.Next < offset {
+		err = fmt.Errorf("the leader sends nothing")
+	}
+	if err != nil {
+		return noEpoch, fmt.Errorf("read back the leader epoch of topic %s partition %d before offset %d: %w", topic, partition, offset, err)
+	}
+	return f.LastEpoch, nil
+}
+
 // lastEpoch is the epoch that a request sends for the record before its offset.
 func (q *FetchRequest) lastEpoch() int32 {
 	if q.Verify {
