@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/group"
+	"trailhound/consumer/topic"
 	"trailhound/consumer/wire"
 	"trailhound/state"
 )
@@ -66,13 +68,13 @@ func (f *brittle) open(t testing.TB) {
 
 // lose makes partition 0 of a topic end before an offset; its next records are in a new
 // leader epoch.
-func (f *brittle) lose(topic string, from int64) {
+func (f *brittle) lose(name string, from int64) {
 	f.Helper()
 	f.produce.Close()
 	f.cluster.Close()
-	segments, err := filepath.Glob(filepath.Join(f.dir, "partitions", url.PathEscape(topic)+"-0", "*.dat"))
+	segments, err := filepath.Glob(filepath.Join(f.dir, "partitions", url.PathEscape(name)+"-0", "*.dat"))
 	if err != nil || len(segments) != 1 {
-		f.Fatalf("segments of %s: %v, %v; want one", topic, segments, err)
+		f.Fatalf("segments of %s: %v, %v; want one", name, segments, err)
 	}
 	log, err := os.ReadFile(segments[0])
 	if err != nil {
@@ -86,13 +88,17 @@ func (f *brittle) lose(topic string, from int64) {
 		f.Fatal(err)
 	}
 	f.open(f.TB)
-	if err := f.cluster.MoveTopicPartition(topic, 0, (f.cluster.LeaderFor(topic, 0)+1)%3); err != nil {
+	if err := f.cluster.MoveTopicPartition(name, 0, (f.cluster.LeaderFor(name, 0)+1)%3); err != nil {
 		f.Fatal(err)
 	}
 	if f.produce, err = kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(f.produce.Close)
+	f.await("the client to have done with the connections of before", func() bool {
+		_, _, err := topic.Bounds(f.Context(), f.client, name, 0)
+		return err == nil
+	})
 }
 
 // history evaluates 6 records, of which 5 alert.
@@ -236,6 +242,10 @@ func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 func TestWorkCutBack(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
+	f.cluster.ControlKey(int16(kmsg.DeleteRecords), func(kmsg.Request) (kmsg.Response, error, bool) {
+		f.cluster.KeepControl()
+		return nil, errors.New("what was evaluated stays, to be lost"), true
+	})
 	in := f.start("only", fs, nil)
 	want := f.history()
 	in.shutdown()

@@ -157,7 +157,7 @@ func TestChangelogsAreReadOnce(t *testing.T) {
 		asked := req.(*kmsg.FetchRequest).Topics[0].Partitions[0]
 		if asked.Partition == 1 && ctx.Err() == nil {
 			stop()
-			return nil, nil, false
+			return nil, errors.New("the connection is closed"), true
 		}
 		fetched[asked.Partition], last = append(fetched[asked.Partition], asked.FetchOffset), time.Now()
 		return nil, nil, false
