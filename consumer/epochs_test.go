@@ -53,6 +53,11 @@ func (f *brittle) open(t testing.TB) {
 		t.Fatalf("start a cluster on %s: %v", f.dir, err)
 	}
 	f.cluster, f.ports = cluster, nil
+	// A partition of which all records were deleted begins at 0 again when the cluster does.
+	cluster.ControlKey(int16(kmsg.DeleteRecords), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		return nil, errors.New("records stay"), true
+	})
 	for _, addr := range cluster.ListenAddrs() {
 		_, port, err := net.SplitHostPort(addr)
 		if err != nil {
@@ -187,6 +192,37 @@ func TestInputCutBackAndShort(t *testing.T) {
 	f.wantAlerts(want)
 }
 
+// A new app began at the end of its input, where no record told it a leader epoch: neither
+// its committed offset nor the marks in its shards had one. The input lost its end and was
+// written anew: that was skipped without a word, or dropped as repeats once the loss was
+// accepted. The epoch is read back when the partition is opened.
+func TestInputCutBackBelowTheBeginning(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	for range 3 {
+		f.trust(0, "arn:r")
+	}
+	in := f.start("only", fs, func(s *consumer.Service) { s.StartLatest = true })
+	f.await("the instance to be ready", func() bool { return in.service.Ready() == nil })
+	f.settle()
+	in.shutdown()
+	f.onDisk(fs, func(h *state.Shard) {
+		for _, src := range h.Sources() {
+			if src.Last.Epoch != 0 || src.Last.Offset != 2 {
+				t.Errorf("Sources() has %+v; want offset 2 in leader epoch 0", src)
+			}
+		}
+	})
+	f.lose(f.app.Inputs[0], 1)
+	f.trust(0, "arn:n")
+	want := []string{f.strange(0, "arn:n", "new")}
+	f.trust(0, "arn:n") // or drain has nothing to wait for: the committed offset is the end
+	f.start("only", fs, nil).wantStop(f.app.Inputs[0], "records 1 to 2 that were read are gone", "--accept-loss")
+	f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	f.drain()
+	f.wantAlerts(want)
+}
+
 // A changelog lost its end, another instance wrote on in the place of what was lost, and
 // beyond: the first one came back with a copy that held what was lost and had missed what
 // was written instead, and trusted the next comer in silence.
@@ -242,10 +278,6 @@ func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 func TestWorkCutBack(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
-	f.cluster.ControlKey(int16(kmsg.DeleteRecords), func(kmsg.Request) (kmsg.Response, error, bool) {
-		f.cluster.KeepControl()
-		return nil, errors.New("what was evaluated stays, to be lost"), true
-	})
 	in := f.start("only", fs, nil)
 	want := f.history()
 	in.shutdown()

@@ -151,6 +151,11 @@ func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosi
 	if at == held.At {
 		start.epoch = held.LeaderEpoch
 	}
+	if start.epoch == noEpoch && at > first {
+		if start.epoch, err = topic.EpochBefore(ctx, s.Client, k.topic, in.topicID, k.partition, at); err != nil {
+			return in, start, clock, err
+		}
+	}
 	m, ok := decodeInputMetadata(was.Metadata)
 	if ok && m.topicID == in.topicID {
 		clock = m.clock
