@@ -26,7 +26,7 @@ type batch struct {
 	names    interner
 	decoder  rules.Decoder
 	each     func(*rules.Event, error) bool // event, made a value once
-	next     int64                          // work offset behind the last record
+	next     logPosition                    // in the work, behind the last record
 	events   int                            // entries since the last commit
 	youngest youngest                       // input record of theirs
 	outputs  int                            // alerts and dead letters since the last commit
@@ -39,13 +39,13 @@ type alerted struct {
 	event, record      time.Time // that completed it; the record's is zero if it had none
 }
 
-// begin opens a batch at a work offset.
-func (d *detector) begin(at int64) {
+// begin opens a batch at a position in the work.
+func (d *detector) begin(at logPosition) {
 	d.tx = d.local.Begin()
-	d.next, d.committed = at, at
+	d.next, d.committed = at, at.offset
 	d.events, d.youngest, d.outputs, d.alerted = 0, 0, 0, d.alerted[:0]
 	d.lazySince = d.now()
-	d.status.work.Store(at)
+	d.status.work.Store(at.offset)
 	d.status.changelog.Store(d.local.Position().Changelog)
 }
 
@@ -78,7 +78,7 @@ func (d *detector) record(ctx context.Context, rec *wire.Record) error {
 			return d.unreadable(rec.Offset, err)
 		}
 		if !d.entries.more() {
-			d.next = rec.Offset + 1
+			d.next = logPosition{rec.Offset + 1, rec.Epoch}
 			d.meter.Records.Inc()
 		}
 		if d.full() {
@@ -218,12 +218,12 @@ func (d *detector) reject(b badEvent) {
 // commit ends the batch if anything has to be kept. A position that moved
 // without a change waits, in memory, for company (PROTOCOL D8).
 func (d *detector) commit(ctx context.Context) error {
-	if d.events == 0 && d.next == d.committed {
+	if d.events == 0 && d.next.offset == d.committed {
 		return nil
 	}
 	if d.outputs == 0 && d.tx.Empty() && d.tx.Err() == nil && d.now().Sub(d.lazySince) < lazyCommit {
 		d.events = 0
-		d.status.work.Store(d.next) // for lag display: nothing depends on it
+		d.status.work.Store(d.next.offset) // for lag display: nothing depends on it
 		return nil
 	}
 	return d.flush(ctx)
@@ -235,7 +235,7 @@ func (d *detector) commit(ctx context.Context) error {
 // outcome.
 func (d *detector) flush(ctx context.Context) error {
 	start := d.now()
-	d.tx.SetWorkOffset(d.next)
+	d.tx.SetWorkOffset(d.next.offset, d.next.epoch)
 	d.tx.SetFingerprint(d.engine.Fingerprint())
 	// More than the batch has added, or a backlog would grow the state faster than it
 	// is swept.

@@ -41,7 +41,7 @@ func TestBatchIsFull(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newStand(t).detector()
 			d.each = d.event
-			d.begin(0)
+			d.begin(logPosition{0, noEpoch})
 			defer d.drop()
 			for n := 0; !d.full(); n++ {
 				w := work{

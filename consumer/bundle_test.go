@@ -149,20 +149,20 @@ func TestDetectorCommitsInTheMiddleOfARecord(t *testing.T) {
 	}
 	rec := &wire.Record{Offset: first, Value: recordOf(bundle{codec: compress.Snappy}, all...)}
 
-	d.begin(first)
+	d.begin(logPosition{first, noEpoch})
 	d.most = size / 3 // a batch is full behind so many
 	if err := d.record(t.Context(), rec); err != nil {
 		t.Fatal(err)
 	}
-	if at := d.local.Position().Work; at != first || d.next != first+1 {
-		t.Errorf("the committed position is %d in the middle of record %d, and the one at hand %d; want %d and %d", at, first, d.next, first, first+1)
+	if at := d.local.Position().Work; at != first || d.next.offset != first+1 {
+		t.Errorf("the committed position is %d in the middle of record %d, and the one at hand %d; want %d and %d", at, first, d.next.offset, first, first+1)
 	}
 	evaluated := size - d.events
 	d.drop()
 
 	// Somebody goes on from the committed position.
 	d.producer.Drop()
-	d.begin(first)
+	d.begin(logPosition{first, noEpoch})
 	d.most = 0
 	repeats := d.meter.Repeats
 	before := counted(t, repeats)

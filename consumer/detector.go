@@ -24,6 +24,7 @@ const (
 	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
 	learnEvery     = 10 * time.Second // LearnEpoch of the changelog
 	learnWithin    = 2 * time.Second  // evaluation waits for it
+	leaveWithin    = time.Second      // the same at the end, when the next owner does
 	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
 	batchEvents    = 6_300            // of one transaction
 	batchChanges   = 1_400            // records of the changelog that they come to: a thousand keys take more memory than four thousand events of a few
@@ -69,8 +70,7 @@ type detector struct {
 	trimmedTo int64     // records below it have been deleted from the work topic
 	lazySince time.Time
 	trimmed   time.Time
-	learnedTo int64 // changelog offset at which its leader epoch was last asked for
-	learned   time.Time
+	learned   time.Time // the leader epoch of the changelog was asked for
 	marked    time.Time
 }
 
@@ -159,12 +159,15 @@ func (d *detector) own(ctx context.Context) error {
 		return err
 	}
 	if was := d.local.Position().Fingerprint; len(was) > 0 && !bytes.Equal(was, d.engine.Fingerprint()) {
-		d.log.Info().Int64("work_offset", at).Str("event", "rules_changed").Msg("rules or parameters have changed; they hold from this work offset on")
+		d.log.Info().Int64("work_offset", at.offset).Str("event", "rules_changed").Msg("rules or parameters have changed; they hold from this work offset on")
 	}
 	d.begin(at)
 	d.tx.Retire(d.reads) // for as long as the shard is owned: the work topic may still hold events of other inputs
 	if agreed.Write {
 		d.identity.Put(d.tx)
+	}
+	// A loss that was accepted is so once: the next start would ask again.
+	if was := d.local.Position(); agreed.Write || at != (logPosition{was.Work, was.WorkEpoch}) {
 		if err := d.flush(ctx); err != nil {
 			return err
 		}
@@ -172,8 +175,22 @@ func (d *detector) own(ctx context.Context) error {
 	d.meter.Restored()
 	d.status.restoring.Store(0)
 	d.setReady(true)
-	d.log.Info().Int64("work_offset", at).Int64("took_ms", d.now().Sub(start).Milliseconds()).Str("event", "shard_taken").Msg("shard taken")
-	return d.follow(ctx, at)
+	d.log.Info().Int64("work_offset", at.offset).Int64("took_ms", d.now().Sub(start).Milliseconds()).Str("event", "shard_taken").Msg("shard taken")
+	err = d.follow(ctx, at)
+	if ctx.Err() != nil && !errors.Is(err, txn.ErrFenced) {
+		d.learnEpoch(context.WithoutCancel(ctx), leaveWithin)
+	}
+	return err
+}
+
+// learnEpoch notes the leader epoch of what was committed. A failure costs a restore at
+// most, and the next round asks again.
+func (d *detector) learnEpoch(ctx context.Context, within time.Duration) {
+	learning, stop := context.WithTimeout(ctx, within)
+	defer stop()
+	if err := d.changes.LearnEpoch(learning); err != nil {
+		d.log.Debug().Err(err).Str("event", "epoch_not_learned").Msg("the leader epoch of the changelog is not known up to its end")
+	}
 }
 
 func (d *detector) setReady(ready bool) {
@@ -181,62 +198,12 @@ func (d *detector) setReady(ready bool) {
 	d.meter.SetReady(ready)
 }
 
-// workLog is what is known of the shard's work before the shard is taken.
-type workLog struct {
-	start  int64 // records below it have been deleted
-	worked bool  // the group has a committed work offset
-}
-
-// lookUp must come before Take: what others have deleted or evaluated by then is
-// in the state that Take restores. What they do after having taken the shard away
-// is not, and is no loss.
-func (d *detector) lookUp(ctx context.Context) (workLog, error) {
-	start, _, err := topic.Bounds(ctx, d.client, d.app.WorkTopic(), int32(d.shard))
-	if err != nil {
-		return workLog{}, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
-	}
-	worked, err := d.worked(ctx)
-	return workLog{start, worked}, err
-}
-
-// workOffset returns where to go on in the work topic. Work that is gone before
-// it was evaluated is a loss that somebody must accept.
-func (d *detector) workOffset(ctx context.Context, before workLog, newWork bool) (int64, error) {
-	_, end, err := topic.Bounds(ctx, d.client, d.app.WorkTopic(), int32(d.shard))
-	if err != nil {
-		return 0, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
-	}
-	start, worked := before.start, before.worked
-	at := d.local.Position().Work
-	lost := ""
-	switch {
-	case newWork:
-		d.log.Error().Int64("lost_from", at).Str("event", "work_made_again").Msg("the work topic was made again; going on at its start, as accepted")
-		return start, nil
-	case at < 0 && start == 0 && !worked:
-		return 0, nil // a new app
-	case at < 0:
-		lost = fmt.Sprintf("shard %d has no state, but some of its work has been done: its changelog %s was emptied or made again", d.shard, d.app.StateTopic())
-	case at < start:
-		lost = fmt.Sprintf("work records %d to %d of %s partition %d were deleted before they were evaluated; check who changed the topic's retention", at, start-1, d.app.WorkTopic(), d.shard)
-	case at > end:
-		lost = fmt.Sprintf("the state of shard %d stands at work offset %d, but %s ends at %d: the topic has lost records", d.shard, at, d.app.WorkTopic(), end)
-	default:
-		return at, nil
-	}
-	if !d.accept.Loss {
-		return 0, &changelog.StopError{Sentence: lost + "; start once with --accept-loss to go on without what is lost"}
-	}
-	d.log.Error().Str("lost", lost).Str("event", "work_lost").Msg("going on without what is lost, as accepted")
-	return min(max(at, start), end), nil
-}
-
-// follow evaluates work records from offset at on.
-func (d *detector) follow(ctx context.Context, at int64) error {
+// follow evaluates work records from a position on.
+func (d *detector) follow(ctx context.Context, at logPosition) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
 	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards), log: d.log, tries: d.status.reading}
-	in.start(fetching, logPosition{at, noEpoch})
+	in.start(fetching, at)
 	for f := range in.full {
 		if err := d.consume(ctx, &in, f); err != nil {
 			return err
@@ -245,8 +212,8 @@ func (d *detector) follow(ctx context.Context, at int64) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if diverged, ok := errors.AsType[*wire.DivergedError](in.err); ok {
-		return &changelog.StopError{Sentence: fmt.Sprintf("%v: work that was written was lost; unclean.leader.election.enable must be false for the topic, and min.insync.replicas at least 2", diverged)}
+	if diverged, ok := errors.AsType[*wire.DivergedError](in.err); ok && !d.accept.Loss {
+		return workLost(workCutBack(diverged))
 	}
 	return in.err
 }
@@ -294,8 +261,8 @@ func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error
 		if err := d.evaluate(ctx, f); err != nil {
 			return err
 		}
-		d.meter.Lag.Set(float64(f.HighWatermark - d.next))
-		d.status.lag.Store(f.HighWatermark - d.next)
+		d.meter.Lag.Set(float64(f.HighWatermark - d.next.offset))
+		d.status.lag.Store(f.HighWatermark - d.next.offset)
 		in.give(f)
 		f = nil
 		if err := d.upkeep(ctx); err != nil { // batches that are full may follow one another for hours
@@ -328,7 +295,7 @@ func (d *detector) evaluate(ctx context.Context, f *wire.Fetched) error {
 	if err != nil {
 		return fmt.Errorf("read %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
 	}
-	d.next = f.Next
+	d.next = logPosition{f.Next, f.LastEpoch}
 	return nil
 }
 
@@ -341,14 +308,9 @@ func (d *detector) upkeep(ctx context.Context) error {
 			return err
 		}
 	}
-	if at := d.local.Position().Changelog; at != d.learnedTo && now.Sub(d.learned) >= learnEvery {
-		d.learned, d.learnedTo = now, at
-		learning, stop := context.WithTimeout(ctx, learnWithin)
-		err := d.changes.LearnEpoch(learning)
-		stop()
-		if err != nil {
-			return err
-		}
+	if now.Sub(d.learned) >= learnEvery {
+		d.learned = now
+		d.learnEpoch(ctx, learnWithin)
 	}
 	if now.Sub(d.trimmed) < trimEvery || d.committed <= d.trimmedTo {
 		return nil

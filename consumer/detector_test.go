@@ -222,7 +222,7 @@ func TestDetectorUpkeepInABacklog(t *testing.T) {
 		clock = clock.Add(trimEvery)
 		return clock
 	}
-	d.begin(1)
+	d.begin(logPosition{1, noEpoch})
 	d.due = clock.Add(1000 * time.Hour)
 	in := feed{full: make(chan *wire.Fetched, 2), empty: make(chan *wire.Fetched, 3)}
 	in.full <- new(wire.Fetched)

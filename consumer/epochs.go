@@ -26,27 +26,20 @@ func inputOffset(at logPosition, m inputMetadata) group.Offset {
 // verify returns the committed offset of an input partition if the partition still
 // holds the record before it. A log that was cut back since and written anew holds
 // other records at offsets that were read, and an offset alone does not tell (PROTOCOL
-// R8, KIP-320). That is a loss which somebody must accept: the offset is then the one
+// R8, KIP-320). That is a loss that an operator has to accept: the offset is then the one
 // at which the log as it is departs from what was read. From there on records have a
 // later leader epoch, so that no shard takes them for repeats (PROTOCOL D2).
 //
 // Nothing is checked of an offset that was committed without an epoch, or without the
 // topic's id: by other tools, or for a topic that was made again.
-func (s *Service) verify(ctx context.Context, in input, was group.Offset, meta wire.TopicMetadata) (group.Offset, error) {
+func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
 	if was.At < 0 || was.LeaderEpoch < 0 || !ofTopic(was, in.topicID) {
 		was.LeaderEpoch = noEpoch
 		return was, nil
 	}
-	end, err := s.Client.OffsetForLeaderEpoch(ctx, in.topic, in.partition, was.LeaderEpoch)
-	switch {
-	case err != nil:
+	end, ok, err := s.Client.KnownEpochEnd(ctx, in.topic, in.partition, was.At, was.LeaderEpoch)
+	if err != nil || !ok || end.Holds(was.LeaderEpoch, was.At) {
 		return was, err
-	case end.Epoch < 0 && leaderEpoch(meta, in.partition) >= was.LeaderEpoch:
-		return was, nil // a broker that keeps no epochs of the past: the offset alone counts
-	case end.Epoch < 0:
-		return was, fmt.Errorf("the leader of input %s partition %d knows no leader epoch %d, in which the record before the committed offset %d was read: it has not heard yet that it is not the leader any more, or the cluster's metadata was restored from an old copy", in.topic, in.partition, was.LeaderEpoch, was.At)
-	case end.Holds(was.LeaderEpoch, was.At):
-		return was, nil
 	}
 	found := &wire.DivergedError{Topic: in.topic, Partition: in.partition, Offset: was.At, Epoch: was.LeaderEpoch, End: end}
 	if !s.Accept.Loss {
@@ -58,22 +51,11 @@ func (s *Service) verify(ctx context.Context, in input, was group.Offset, meta w
 	return was, nil
 }
 
-// leaderEpoch returns the current leader epoch of a partition.
-func leaderEpoch(meta wire.TopicMetadata, partition int32) int32 {
-	for _, p := range meta.Partitions {
-		if p.Index == partition {
-			return p.LeaderEpoch
-		}
-	}
-	return noEpoch
-}
-
 // cutBack is the finding that an input no longer holds what was read of it.
 func cutBack(d *wire.DivergedError) *changelog.StopError {
-	lost := fmt.Sprintf("records %d to %d that were read are gone, and others may stand in their place from offset %d on", d.End.End, d.Offset-1, d.End.End)
+	lost := d.Lost()
 	if d.End.End >= d.Offset {
-		// The leader is one from before the epoch of what was read, with a longer log.
-		lost = fmt.Sprintf("records below offset %d that were read in leader epoch %d are gone, and in their place stand records of leader epoch %d, up to offset %d, which are not evaluated", d.Offset, d.Epoch, d.End.Epoch, d.End.End-1)
+		lost += ", which are not evaluated"
 	}
 	return &changelog.StopError{Sentence: fmt.Sprintf("input %s partition %d was cut back (by an unclean leader election, or a broker that lost power): %s; see that no producer's records are missing, then start once with --accept-loss to go on at offset %d", d.Topic, d.Partition, lost, d.End.End)}
 }

@@ -1,7 +1,9 @@
 package consumer_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -18,6 +20,8 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/group"
+	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
 	"trailhound/state"
 )
 
@@ -49,6 +53,11 @@ func (f *brittle) open(t testing.TB) {
 		t.Fatalf("start a cluster on %s: %v", f.dir, err)
 	}
 	f.cluster, f.ports = cluster, nil
+	// A partition of which all records were deleted begins at 0 again when the cluster does.
+	cluster.ControlKey(int16(kmsg.DeleteRecords), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		return nil, errors.New("records stay"), true
+	})
 	for _, addr := range cluster.ListenAddrs() {
 		_, port, err := net.SplitHostPort(addr)
 		if err != nil {
@@ -64,13 +73,13 @@ func (f *brittle) open(t testing.TB) {
 
 // lose makes partition 0 of a topic end before an offset; its next records are in a new
 // leader epoch.
-func (f *brittle) lose(topic string, from int64) {
+func (f *brittle) lose(name string, from int64) {
 	f.Helper()
 	f.produce.Close()
 	f.cluster.Close()
-	segments, err := filepath.Glob(filepath.Join(f.dir, "partitions", url.PathEscape(topic)+"-0", "*.dat"))
+	segments, err := filepath.Glob(filepath.Join(f.dir, "partitions", url.PathEscape(name)+"-0", "*.dat"))
 	if err != nil || len(segments) != 1 {
-		f.Fatalf("segments of %s: %v, %v; want one", topic, segments, err)
+		f.Fatalf("segments of %s: %v, %v; want one", name, segments, err)
 	}
 	log, err := os.ReadFile(segments[0])
 	if err != nil {
@@ -84,13 +93,17 @@ func (f *brittle) lose(topic string, from int64) {
 		f.Fatal(err)
 	}
 	f.open(f.TB)
-	if err := f.cluster.MoveTopicPartition(topic, 0, (f.cluster.LeaderFor(topic, 0)+1)%3); err != nil {
+	if err := f.cluster.MoveTopicPartition(name, 0, (f.cluster.LeaderFor(name, 0)+1)%3); err != nil {
 		f.Fatal(err)
 	}
 	if f.produce, err = kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(f.produce.Close)
+	f.await("the client to have done with the connections of before", func() bool {
+		_, _, err := topic.Bounds(f.Context(), f.client, name, 0)
+		return err == nil
+	})
 }
 
 // history evaluates 6 records, of which 5 alert.
@@ -179,6 +192,37 @@ func TestInputCutBackAndShort(t *testing.T) {
 	f.wantAlerts(want)
 }
 
+// A new app began at the end of its input, where no record told it a leader epoch: neither
+// its committed offset nor the marks in its shards had one. The input lost its end and was
+// written anew: that was skipped without a word, or dropped as repeats once the loss was
+// accepted. The epoch is read back when the partition is opened.
+func TestInputCutBackBelowTheBeginning(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	for range 3 {
+		f.trust(0, "arn:r")
+	}
+	in := f.start("only", fs, func(s *consumer.Service) { s.StartLatest = true })
+	f.await("the instance to be ready", func() bool { return in.service.Ready() == nil })
+	f.settle()
+	in.shutdown()
+	f.onDisk(fs, func(h *state.Shard) {
+		for _, src := range h.Sources() {
+			if src.Last.Epoch != 0 || src.Last.Offset != 2 {
+				t.Errorf("Sources() has %+v; want offset 2 in leader epoch 0", src)
+			}
+		}
+	})
+	f.lose(f.app.Inputs[0], 1)
+	f.trust(0, "arn:n")
+	want := []string{f.strange(0, "arn:n", "new")}
+	f.trust(0, "arn:n") // or drain has nothing to wait for: the committed offset is the end
+	f.start("only", fs, nil).wantStop(f.app.Inputs[0], "records 1 to 2 that were read are gone", "--accept-loss")
+	f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	f.drain()
+	f.wantAlerts(want)
+}
+
 // A changelog lost its end, another instance wrote on in the place of what was lost, and
 // beyond: the first one came back with a copy that held what was lost and had missed what
 // was written instead, and trusted the next comer in silence.
@@ -209,13 +253,102 @@ func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 	f.settle()
 	b.shutdown()
 
-	f.start("a", fs, nil)
+	for range 2 {
+		f.start("a", fs, nil).wantStop(f.app.StateTopic(), "partition 0", fmt.Sprintf("records %d to %d that were read are gone", kept, copied-1), "unclean leader election", "--accept-loss")
+	}
+	said := make(lines, 1000)
+	f.start("a", fs, func(s *consumer.Service) { s.Accept.Loss, s.Log = true, zerolog.New(said) })
 	var want []string
 	for _, role := range roles {
 		want = append(want, f.strange(0, role, "1-"+role))
 	}
 	f.drain()
 	f.wantAlerts(want)
+	for _, event := range []string{"changelog_lost", "copy_discarded"} {
+		if !said.have(event) {
+			t.Errorf("the log has no line with %s", event)
+		}
+	}
+}
+
+// A work topic lost its end and was written anew, past the offset that the shard had
+// evaluated: what stands in the place of the lost records was skipped without a word. The
+// state knows the leader epoch of the work, so the instance stops and names both ranges, and
+// goes on, once that is accepted, where the log departs from what was evaluated.
+func TestWorkCutBack(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	in := f.start("only", fs, nil)
+	want := f.history()
+	in.shutdown()
+	var evaluated int64
+	f.onDisk(fs, func(h *state.Shard) {
+		at := h.Position()
+		if evaluated = at.Work; at.WorkEpoch != 0 {
+			t.Errorf("Position() = %+v; want the work in leader epoch 0", at)
+		}
+	})
+	work := f.app.WorkTopic()
+	from := evaluated - 2
+	var again []*kgo.Record
+	var read wire.Fetched
+	if err := f.client.Fetch(t.Context(), wire.FetchRequest{Topic: work, Offset: from}, &read); err != nil {
+		t.Fatal(err)
+	}
+	if err := read.Each(func(r *wire.Record) bool {
+		again = append(again, &kgo.Record{Topic: work, Value: bytes.Clone(r.Value)})
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.lose(work, from)
+	from = f.end(work, 0)
+	for f.end(work, 0) <= evaluated {
+		for _, r := range again {
+			if err := f.produce.ProduceSync(t.Context(), &kgo.Record{Topic: work, Value: r.Value}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 2 { // nothing but a decision changes it
+		f.start("other", disk(), nil).wantStop(work, "partition 0", fmt.Sprintf("records %d to %d that were read are gone", from, evaluated-1), fmt.Sprintf("from offset %d on", from), "unclean leader election", "--accept-loss")
+	}
+	in = f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
+	f.drain()
+	in.shutdown()
+	in = f.start("only", fs, nil) // it was accepted once
+	want = append(want, f.strange(0, "arn:r", "later"))
+	f.settle()
+	f.wantAlerts(want)
+	in.shutdown()
+	f.onDisk(fs, func(h *state.Shard) {
+		if at := h.Position(); at.WorkEpoch != 1 {
+			t.Errorf("Position() = %+v; want the work in leader epoch 1", at)
+		}
+	})
+}
+
+// The leader of a changelog moves, and the shard is handed back before its owner has asked in
+// which epoch it wrote: the copy looked cut back then, and was made again.
+func TestShardIsHandedBackInANewEpoch(t *testing.T) {
+	t.Parallel()
+	f, fs := newBrittle(t), disk()
+	in := f.start("only", fs, nil)
+	f.trust(0, "arn:first")
+	f.settle()
+	if err := f.cluster.MoveTopicPartition(f.app.StateTopic(), 0, (f.cluster.LeaderFor(f.app.StateTopic(), 0)+1)%3); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		f.trust(0, fmt.Sprint("arn:later-", i))
+		f.settle()
+	}
+	in.shutdown()
+	f.onDisk(fs, func(h *state.Shard) {
+		if at := h.Position(); at.Epoch != 1 || at.EpochTo != at.Changelog {
+			t.Errorf("Position() = %+v; want leader epoch 1 up to the position in the changelog", at)
+		}
+	})
 }
 
 // The log loses its end while an instance reads it: the broker says so in answer to
@@ -290,6 +423,20 @@ func (l lines) Write(b []byte) (int, error) {
 	default:
 	}
 	return len(b), nil
+}
+
+// have tells whether a line that is left has a word, and takes the lines before it.
+func (l lines) have(word string) bool {
+	for {
+		select {
+		case line := <-l:
+			if strings.Contains(line, word) {
+				return true
+			}
+		default:
+			return false
+		}
+	}
 }
 
 func (f *brittle) setOffset(o group.Offset) {

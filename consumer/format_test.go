@@ -109,7 +109,7 @@ func TestFormatOfTheAppCoversTheChangelog(t *testing.T) {
 	}
 	tx := h.Begin()
 	defer tx.Discard()
-	tx.SetWorkOffset(1)
+	tx.SetWorkOffset(1, 0)
 	for c := range tx.Changes() {
 		if c.Value[0] != changelog[writtenFormat] {
 			t.Errorf("the changelog is written in version %d, format %d of the app has version %d: raise writtenFormat, a release after newestFormat, and add a line here (deploy/upgrades.md)",

@@ -177,7 +177,7 @@ func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosi
 	if err != nil {
 		return in, start, clock, err
 	}
-	held, err := s.verify(ctx, in, from, meta[k.topic])
+	held, err := s.verify(ctx, in, from)
 	if err != nil {
 		return in, start, clock, err
 	}
@@ -193,6 +193,11 @@ func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosi
 	start = logPosition{at, noEpoch}
 	if at == held.At {
 		start.epoch = held.LeaderEpoch
+	}
+	if start.epoch == noEpoch && at > first {
+		if start.epoch, err = topic.EpochBefore(ctx, s.Client, k.topic, in.topicID, k.partition, at); err != nil {
+			return in, start, clock, err
+		}
 	}
 	m, ok := decodeInputMetadata(was.Metadata)
 	if ok && m.topicID == in.topicID {

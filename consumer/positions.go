@@ -19,11 +19,16 @@ const routedFor = time.Minute
 // routed is how far each shard has come in each input partition, as the changelogs say.
 type routed struct {
 	turn   chan struct{} // of one: a mutex that the end of a context ends the wait for
-	at     time.Time     // zero: not read
-	shards []routedShard
+	at     time.Time     // the ends were reached; zero: not yet
+	shards []routedShard // up to where reading has come: an error does not throw that away
+	// work has the ends of the work partitions when a loss of the input partition was first
+	// suspected.
+	work map[routedKey][]int64
 }
 
+// routedShard is what one changelog partition says.
 type routedShard struct {
+	next    int64 // changelog offset to go on at
 	work    int64 // next offset of the work partition; -1: none yet
 	sources map[routedKey]state.Source
 }
@@ -41,11 +46,17 @@ func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group
 	if was.At >= 0 {
 		return was, nil
 	}
-	shards, err := s.routed(ctx)
-	if err != nil {
+	r, k := &s.positionsRead, routedKey{in.topicID, in.partition}
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return was, ctx.Err()
+	}
+	if err := s.readRouted(ctx); err != nil {
 		return was, err
 	}
-	to, silent, ok := evaluatedTo(shards, routedKey{in.topicID, in.partition})
+	to, silent, ok := evaluatedTo(r.shards, k)
 	if !ok {
 		return was, nil
 	}
@@ -59,6 +70,7 @@ func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group
 	was = inputOffset(logPosition{max(at, first), noEpoch}, m)
 	switch {
 	case at >= first:
+		delete(r.work, k)
 		was = inputOffset(to, m)
 		log.Warn().Str("event", "offsets_gone").Msg("the group has no offset for this partition any more (see offsets.retention.minutes); going on where the state stands")
 		return was, nil
@@ -66,7 +78,7 @@ func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group
 		log.Error().Str("event", "input_lost").Msg("input records were deleted before they were read; going on behind them, as accepted")
 		return was, nil
 	}
-	if err := s.awaitWork(ctx, shards); err != nil {
+	if err := s.awaitWork(ctx, k); err != nil {
 		return was, err
 	}
 	return was, s.offsetsLost(in, at, first, silent)
@@ -83,16 +95,28 @@ func (s *Service) offsetsLost(in input, at, first int64, silent int) error {
 		in.topic, in.partition, s.App.ID, what, first)}
 }
 
-// awaitWork returns an error while work is to be evaluated: until then the state is behind
-// what has been read, and says nothing of a loss.
-func (s *Service) awaitWork(ctx context.Context, shards []routedShard) error {
-	for n, shard := range shards {
-		_, end, err := topic.Bounds(ctx, s.Client, s.App.WorkTopic(), int32(n))
-		if err != nil {
-			return err
+// awaitWork returns an error while work that may be of the input partition is to be
+// evaluated: until then the state is behind what has been read, and says nothing of a loss.
+// That is the work of before the loss was first suspected, as the partition is not read
+// since; other partitions go on, and under a steady load some shard always has work.
+func (s *Service) awaitWork(ctx context.Context, k routedKey) error {
+	r := &s.positionsRead
+	if r.work[k] == nil {
+		ends := make([]int64, len(r.shards))
+		for n := range ends {
+			var err error
+			if _, ends[n], err = topic.Bounds(ctx, s.Client, s.App.WorkTopic(), int32(n)); err != nil {
+				return err
+			}
 		}
-		if end > max(shard.work, 0) {
-			return fmt.Errorf("the offsets of group %s are gone, and what has been read cannot be told before shard %d has evaluated its work (it stands at %d of %d)", s.App.ID, n, max(shard.work, 0), end)
+		if r.work == nil {
+			r.work = make(map[routedKey][]int64)
+		}
+		r.work[k] = ends
+	}
+	for n, end := range r.work[k] {
+		if at := max(r.shards[n].work, 0); at < end {
+			return fmt.Errorf("the offsets of group %s are gone, and what has been read cannot be told before shard %d has evaluated its work (it stands at %d of %d)", s.App.ID, n, at, end)
 		}
 	}
 	return nil
@@ -103,66 +127,73 @@ func (s *Service) awaitWork(ctx context.Context, shards []routedShard) error {
 // all have one. Not ok: no shard has one.
 func evaluatedTo(shards []routedShard, k routedKey) (to logPosition, silent int, ok bool) {
 	silent = -1
+	var first state.Source
 	for n, shard := range shards {
 		src, known := shard.sources[k]
 		if !known {
 			silent = n
 			continue
 		}
-		at := logPosition{src.Offset, src.Epoch} // the rest of the record may not have been evaluated
-		if src.Index >= busyIndex {
-			at.offset++ // a mark: all of the record has
-		}
-		if !ok || at.epoch < to.epoch || at.epoch == to.epoch && at.offset < to.offset {
-			to, ok = at, true
+		if !ok || src.Compare(first) < 0 {
+			first, ok = src, true
 		}
 	}
-	if silent >= 0 {
-		to = logPosition{0, noEpoch}
+	if !ok || silent >= 0 {
+		return logPosition{0, noEpoch}, silent, ok
+	}
+	to = logPosition{first.Offset, first.Epoch} // the rest of the record may not have been evaluated
+	if first.Index >= busyIndex {
+		to.offset++ // a mark: all of the record has
 	}
 	return to, silent, ok
 }
 
-// routed reads the changelogs of all shards, whoever owns them, up to their stable ends. It
-// holds a source per shard and input partition.
-func (s *Service) routed(ctx context.Context) ([]routedShard, error) {
+// readRouted reads the changelogs of all shards, whoever owns them, up to their stable ends,
+// unless that was done a short while ago, and from where it has come to before. It holds a
+// source per shard and input partition.
+func (s *Service) readRouted(ctx context.Context) error {
 	r := &s.positionsRead
-	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	if !r.at.IsZero() && time.Since(r.at) < routedFor {
-		return r.shards, nil
+		return nil
 	}
 	changes := s.topics[s.App.StateTopic()]
-	began := time.Now()
-	shards := make([]routedShard, len(changes.Partitions))
-	for n := range shards {
+	if r.shards == nil {
+		r.shards = make([]routedShard, len(changes.Partitions))
+	}
+	for n := range r.shards {
 		first, end, err := topic.Readable(ctx, s.Client, changes.Name, int32(n))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		shards[n] = routedShard{work: -1, sources: make(map[routedKey]state.Source)}
+		h := &r.shards[n]
+		if h.sources == nil || h.next < first || h.next > end {
+			*h = routedShard{next: first, work: -1, sources: make(map[routedKey]state.Source)}
+		}
 		peek := changelog.Peek{Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n)}
-		if err := peek.Each(ctx, first, end, shards[n].learn); err != nil {
-			return nil, err
+		if err := peek.Each(ctx, h.next, end, h.learn); err != nil {
+			return err
 		}
+		h.next = end
 	}
-	r.at, r.shards = began, shards
-	return shards, nil
+	r.at = time.Now() // of the end: what takes longer to read than it is taken for true is of use too
+	return nil
 }
 
 // learn takes what is needed of a record of the changelog.
 func (h *routedShard) learn(rec *wire.Record) error {
-	if next, ok, err := state.WorkOf(rec.Key, rec.Value); ok || err != nil {
-		h.work = next
+	next, moved, err := state.WorkOf(rec.Key, rec.Value)
+	if err != nil {
 		return err
 	}
 	src, ok, err := state.SourceOf(rec.Key, rec.Value)
-	if ok && err == nil {
+	switch {
+	case err != nil:
+		return err
+	case moved:
+		h.work = next
+	case ok:
 		h.sources[routedKey{src.TopicID, src.Partition}] = src
 	}
-	return err
+	h.next = rec.Offset + 1
+	return nil
 }

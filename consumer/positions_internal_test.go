@@ -1,10 +1,17 @@
 package consumer
 
 import (
+	"context"
 	"errors"
+	"maps"
+	"slices"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/internal/kafkatest"
@@ -12,6 +19,38 @@ import (
 	"trailhound/consumer/wire"
 	"trailhound/state"
 )
+
+// A source without a leader epoch, of an app that began at the end of its inputs, was
+// ordered before each one with an epoch, whatever the offsets: the shard that was behind
+// lost what lies between. The order is that of the sources in the state.
+func TestEvaluatedToOfEpochs(t *testing.T) {
+	k := routedKey{topicID: [16]byte{1}, partition: 3}
+	type at struct {
+		epoch  int32
+		offset int64
+	}
+	for name, c := range map[string]struct {
+		shards []at
+		want   logPosition
+	}{
+		"one without is ahead":  {[]at{{noEpoch, 500}, {5, 300}}, logPosition{300, 5}},
+		"one without is behind": {[]at{{5, 300}, {noEpoch, 200}}, logPosition{200, noEpoch}},
+		"a later epoch":         {[]at{{5, 100}, {4, 300}}, logPosition{300, 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 2 {
+				var shards []routedShard
+				for _, at := range c.shards {
+					shards = append(shards, routedShard{sources: map[routedKey]state.Source{k: {Epoch: at.epoch, Offset: at.offset}}})
+				}
+				if got, _, ok := evaluatedTo(shards, k); !ok || got != c.want {
+					t.Errorf("evaluatedTo(%v) = %v, %t; want %v", c.shards, got, ok, c.want)
+				}
+				slices.Reverse(c.shards)
+			}
+		})
+	}
+}
 
 func TestEvaluatedTo(t *testing.T) {
 	k := routedKey{topicID: [16]byte{1}, partition: 3}
@@ -43,7 +82,9 @@ func TestEvaluatedTo(t *testing.T) {
 }
 
 // What waits in the work topic was read: the state does not tell it from a loss before it
-// has been evaluated, so that no verdict is given until then.
+// has been evaluated, so that no verdict is given until then. Only the work of before the
+// partition was found without a place counts: work that other partitions bring meanwhile
+// put the verdict off for ever, while retention went on.
 func TestLossIsToldAfterTheWork(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1).ListenAddrs()
 	client := wire.NewClient(brokers, nil, nil, nil)
@@ -51,14 +92,126 @@ func TestLossIsToldAfterTheWork(t *testing.T) {
 	s := &Service{Client: client, App: topic.App{ID: "app", Shards: 2}}
 	kafkatest.CreateTopic(t, brokers, s.App.WorkTopic(), 2, nil)
 	cl := kafkatest.Client(t, brokers, kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: s.App.WorkTopic(), Partition: 1, Value: []byte("work")}).FirstErr(); err != nil {
-		t.Fatal(err)
+	work := func(partition int32) {
+		t.Helper()
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: s.App.WorkTopic(), Partition: partition, Value: []byte("work")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
 	}
+	k := routedKey{partition: 3}
+	await := func(at ...int64) error {
+		s.positionsRead.shards = []routedShard{{work: at[0]}, {work: at[1]}}
+		return s.awaitWork(t.Context(), k)
+	}
+	work(1)
 	var stop *changelog.StopError
-	if err := s.awaitWork(t.Context(), []routedShard{{work: -1}, {work: -1}}); err == nil || errors.As(err, &stop) {
+	if err := await(-1, -1); err == nil || errors.As(err, &stop) {
 		t.Errorf("awaitWork() with work that waits = %v; want an error that another attempt may not give", err)
 	}
-	if err := s.awaitWork(t.Context(), []routedShard{{work: -1}, {work: 1}}); err != nil {
-		t.Errorf("awaitWork() after the work = %v; want nil", err)
+	work(0)
+	work(1)
+	if err := await(-1, 1); err != nil {
+		t.Errorf("awaitWork() after the work, with later work waiting = %v; want nil", err)
 	}
+	k.partition++
+	if err := await(1, 1); err == nil || errors.As(err, &stop) {
+		t.Errorf("awaitWork() of another partition, with work that waits = %v; want an error that another attempt may not give", err)
+	}
+	if err := await(1, 2); err != nil {
+		t.Errorf("awaitWork() of another partition after the work = %v; want nil", err)
+	}
+}
+
+// Where reading the changelogs takes longer than what they say is taken for true, each
+// partition that was opened read all of them again, and an error at the last shard threw
+// away what was read of the others.
+func TestChangelogsAreReadOnce(t *testing.T) {
+	cluster := kafkatest.Fake(t, 1)
+	brokers := cluster.ListenAddrs()
+	client := wire.NewClient(brokers, nil, nil, nil)
+	t.Cleanup(client.Close)
+	s := &Service{Client: client, App: topic.App{ID: "app", Shards: 2}}
+	kafkatest.CreateTopic(t, brokers, s.App.StateTopic(), 2, nil)
+	var err error
+	if s.topics, err = topic.Describe(t.Context(), client, s.App.StateTopic()); err != nil {
+		t.Fatal(err)
+	}
+	cl := kafkatest.Client(t, brokers, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	write := func(partition int32, offset int64) {
+		t.Helper()
+		if err := cl.ProduceSync(t.Context(), changes(t, s.App.StateTopic(), partition, offset)...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(0, 7)
+	write(1, 8)
+
+	ctx, stop := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	fetched := make(map[int32][]int64)
+	var last time.Time
+	cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		mu.Lock()
+		defer mu.Unlock()
+		asked := req.(*kmsg.FetchRequest).Topics[0].Partitions[0]
+		if asked.Partition == 1 && ctx.Err() == nil {
+			stop()
+			return nil, errors.New("the connection is closed"), true
+		}
+		fetched[asked.Partition], last = append(fetched[asked.Partition], asked.FetchOffset), time.Now()
+		return nil, nil, false
+	})
+	if err := s.readRouted(ctx); err == nil {
+		t.Fatal("readRouted() that was cut short = nil; want an error")
+	}
+	for range 2 { // the second time what is known counts
+		if err := s.readRouted(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mu.Lock()
+	if want := map[int32][]int64{0: {0}, 1: {0}}; !maps.EqualFunc(fetched, want, slices.Equal) {
+		t.Errorf("offsets fetched, by partition: %v; want %v", fetched, want)
+	}
+	if at := s.positionsRead.at; at.Before(last) {
+		t.Errorf("what was read is of %s; want not before the last fetch, at %s", at, last)
+	}
+	end := s.positionsRead.shards[0].next
+	clear(fetched)
+	mu.Unlock()
+
+	write(0, 9)
+	s.positionsRead.at = s.positionsRead.at.Add(-routedFor)
+	if err := s.readRouted(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[int32][]int64{0: {end}}; !maps.EqualFunc(fetched, want, slices.Equal) {
+		t.Errorf("offsets fetched after a write, by partition: %v; want %v", fetched, want)
+	}
+	if to, silent, ok := evaluatedTo(s.positionsRead.shards, routedKey{[16]byte{1}, 3}); !ok || silent >= 0 || to.offset != 8 {
+		t.Errorf("evaluatedTo() = %v, %d, %t; want offset 8, of the shard that is behind", to, silent, ok)
+	}
+}
+
+// changes are the records of a changelog after a shard has evaluated partition 3 of an
+// input up to an offset.
+func changes(t *testing.T, changelog string, shard int32, offset int64) (out []*kgo.Record) {
+	t.Helper()
+	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	h, err := store.Shard(int(shard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := h.Begin()
+	defer tx.Discard()
+	tx.Advance(state.Source{TopicID: [16]byte{1}, Partition: 3, Offset: offset})
+	for c := range tx.Changes() {
+		out = append(out, &kgo.Record{Topic: changelog, Partition: shard, Key: slices.Clone(c.Key), Value: slices.Clone(c.Value)})
+	}
+	return out
 }

@@ -69,7 +69,7 @@ func (s *Service) detector(n int) (*detector, error) {
 		mostDead: mostBytes(s.topics[s.App.DeadLetter]), timeout: s.TransactionTimeout,
 		changes: changelog.Changelog{
 			Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n), Shard: local,
-			Producer: producer, Owner: s.owner(), TombstoneLife: tombstoneLife(changes),
+			Producer: producer, Owner: s.owner(), Accept: s.Accept, Log: log, TombstoneLife: tombstoneLife(changes),
 			StableWithin: s.TransactionTimeout + stableWithin, Restores: &s.restores, Now: time.Now,
 			Progress: func(next, claim int64) {
 				meter.Restoring(claim + 1 - next)

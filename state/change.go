@@ -232,7 +232,7 @@ func (t *Tx) buildPositions() {
 	for name, value := range t.meta {
 		t.buildMeta(name, value)
 	}
-	if base, pos := &t.shard.pos, t.position(); !pos.same(base) || pos.work != base.work {
+	if base, pos := &t.shard.pos, t.position(); !pos.same(base) || pos.work != base.work || pos.workEpoch != base.workEpoch {
 		t.value = pos.append(t.value[:0])
 		t.put(positionKey, t.value)
 	}

@@ -37,7 +37,7 @@ func TestShardsShareChangeSets(t *testing.T) {
 					c.IncrementCounter("n")
 					c.Commit()
 				}
-				tx.SetWorkOffset(int64(round))
+				tx.SetWorkOffset(int64(round), 0)
 				var keys []string
 				for c := range tx.Changes() {
 					keys = append(keys, string(c.Key))
@@ -61,7 +61,7 @@ func TestShardsShareChangeSets(t *testing.T) {
 	}
 	had := len(s.sets)
 	tx := h.Begin()
-	tx.SetWorkOffset(rounds)
+	tx.SetWorkOffset(rounds, 0)
 	if !tx.Empty() || len(s.sets) != had || tx.changeSet != nil {
 		t.Errorf("a transaction without changes: Empty() = %t, and it holds a change set: %t; want true, false", tx.Empty(), tx.changeSet != nil)
 	}

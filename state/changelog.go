@@ -33,6 +33,10 @@ func SourceOf(key, value []byte) (last Source, ok bool, err error) {
 	return Source{TopicID: k.hash, Partition: k.partition, Epoch: s.last.epoch, Offset: s.last.offset, Index: s.last.index}, true, err
 }
 
+// Compare orders two sources of one input partition as Tx.Newer does: by leader epoch,
+// offset and index, and by offset and index alone where one of the epochs is not known.
+func (s Source) Compare(o Source) int { return s.position().compare(o.position()) }
+
 // WorkOf gives the next offset of the work partition, -1: none yet, if a record of the
 // changelog is a position. Not ok: it is about something else, or a tombstone. A format
 // that this build does not know is ErrFormat.

@@ -26,7 +26,7 @@ func TestReadChangesWithoutCopy(t *testing.T) {
 	tx.Advance(src)
 	tx.PutMeta("name", []byte("record"))
 	tx.PutMeta("name2", []byte("another"))
-	tx.SetWorkOffset(99)
+	tx.SetWorkOffset(99, 4)
 	metas, sources, works := 0, 0, 0
 	for c := range tx.Changes() {
 		if record, ok, err := MetaOf("name", c.Key, c.Value); ok {

@@ -34,7 +34,7 @@ func TestDump(t *testing.T) {
 	tx := h.Begin()
 	state.See(tx, "rule", "key", "event", minute(42), time.Hour)
 	tx.PutMeta("name", []byte("value"))
-	tx.SetWorkOffset(7)
+	tx.SetWorkOffset(7, 1)
 	tx.Advance(state.Source{Offset: 3})
 	apply(t, h, tx)
 

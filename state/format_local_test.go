@@ -44,8 +44,8 @@ func TestFormatOfLocalState(t *testing.T) {
 		t.Fatal(err)
 	}
 	formattest.Written(t, "local", localFormat, got, meaning)
-	if at := h.Position(); at.Changelog != 77 || at.Work != 9 {
-		t.Errorf("Position() = %+v; want changelog 77 and work 9", at)
+	if at := h.Position(); at.Changelog != 77 || at.Work != 9 || at.WorkEpoch != 2 {
+		t.Errorf("Position() = %+v; want changelog 77 and work 9 in epoch 2", at)
 	}
 	if at, ok := h.CaughtUpAt(); !ok || !at.Equal(localCaughtUp) {
 		t.Errorf("CaughtUpAt() = %s, %t; want %s", at, ok, localCaughtUp)
@@ -82,7 +82,7 @@ func writeLocalState(t *testing.T, dir string) {
 	sc.Suppress("assume_role_unique_ip:admin", time.Hour)
 	sc.Commit()
 	tx.Advance(Source{TopicID: [16]byte{1, 2}, Partition: 1, Offset: 39})
-	tx.SetWorkOffset(9)
+	tx.SetWorkOffset(9, 2)
 	tx.SetFingerprint([]byte("fingerprint"))
 	tx.PutMeta("identity", []byte("{}"))
 	if err := tx.Apply(77); err != nil {

@@ -107,7 +107,7 @@ func meaningOf(k *parts, value []byte) (string, error) {
 		return strings.Join(out, ", "), err
 	case kindPosition:
 		p, err := decodePosition(value)
-		out := fmt.Sprintf("work %d stream %s horizon %s next number %d fingerprint %q", p.work, when(p.stream), when(p.reached), p.next, p.fingerprint)
+		out := fmt.Sprintf("work %d epoch %d stream %s horizon %s next number %d fingerprint %q", p.work, p.workEpoch, when(p.stream), when(p.reached), p.next, p.fingerprint)
 		if p.rewound.before > 0 {
 			out += fmt.Sprintf(", pages before %d until %s at most", p.rewound.before, when(p.rewound.until))
 		}

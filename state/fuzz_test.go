@@ -143,7 +143,7 @@ func exampleChanges() []Change {
 	m := set{number: 3, count: 9, life: early}
 	u := suppression{held: 4, alerts: []alertSpan{{1e9, 1e9}, {5e9, 7e9 + 1}}, life: unlimited}
 	back := position{work: -1, stream: 3e9, reached: noTime, next: 4, rewound: rewound{before: 4, until: 2e9}}
-	p := position{work: 9, stream: 3e9, reached: 1e9, next: 4, fingerprint: []byte("f")}
+	p := position{work: 9, workEpoch: 3, stream: 3e9, reached: 1e9, next: 4, fingerprint: []byte("f")}
 	idle := source{last: sourcePosition{epoch: 3, offset: -1, index: 7}, newest: 5e9, idle: true}
 	retired := source{last: sourcePosition{epoch: -1, offset: 8}, newest: noTime, retired: true}
 	when := func(r Ref, at int64) Ref { r.Time = instant(at); return r }

@@ -32,7 +32,7 @@ const (
 	kindRestoring  = 0x85 // since when the copy is incomplete
 	kindRun        = 0x86 // number: a run of events that were evaluated
 	kindRunBlock   = 0x87 // number of a run, block: a part of its events
-	kindEpoch      = 0x88 // leader epoch of the changelog before its next offset
+	kindEpoch      = 0x88 // leader epoch of the changelog before an offset, and that offset
 )
 
 // ClaimKey is the changelog key of claim records, by which an owner finds the

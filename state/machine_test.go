@@ -267,7 +267,7 @@ func (m *machine) positions(t *rapid.T) {
 		m.pending.sources[o] = at
 	}
 	m.pending.work++
-	m.tx.SetWorkOffset(m.pending.work)
+	m.tx.SetWorkOffset(m.pending.work, int32(m.pending.work/7))
 	m.pending.print = fmt.Sprint(m.pending.work / 5)
 	m.tx.SetFingerprint([]byte(m.pending.print))
 	m.pending.meta["identity"] = m.pending.print

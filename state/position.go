@@ -11,8 +11,10 @@ import (
 // Position tells how far a shard has come.
 type Position struct {
 	Work        int64     // next offset of the work partition; -1: none yet
+	WorkEpoch   int32     // leader epoch of the work record before that offset (KIP-320); -1: not known
 	Changelog   int64     // next offset of the changelog partition; 0: nothing restored
-	Epoch       int32     // newest leader epoch known of the changelog before that offset; -1: none
+	Epoch       int32     // leader epoch of the changelog record before EpochTo; -1: not known
+	EpochTo     int64     // changelog offset up to which Epoch was read back, by Load or MarkEpoch: Changelog, or below
 	StreamTime  time.Time // newest event time evaluated; zero: no event yet
 	Fingerprint []byte    // of the rules and parameters of the last change; nil: none yet
 }
@@ -20,6 +22,7 @@ type Position struct {
 // position is the part of it that travels in the changelog.
 type position struct {
 	work        int64
+	workEpoch   int32  // leader epoch of the work record before that offset; noEpoch: not known
 	stream      int64  // noTime: no event yet
 	reached     int64  // highest horizon so far: what is remembered until before it is forgotten; noTime: none
 	next        uint64 // number of the next set, page or block of evidence
@@ -44,10 +47,11 @@ func (r rewound) limit(page uint64, until int64) int64 {
 	return until
 }
 
-var noPosition = position{work: -1, stream: noTime, reached: noTime, next: 1}
+var noPosition = position{work: -1, workEpoch: noEpoch, stream: noTime, reached: noTime, next: 1}
 
 func (p *position) append(dst []byte) []byte {
 	dst = binary.AppendVarint(append(dst, formatVersion), p.work)
+	dst = binary.AppendVarint(dst, int64(p.workEpoch))
 	dst = appendTime(appendTime(dst, p.stream), p.reached)
 	dst = binary.AppendUvarint(dst, p.next)
 	if dst = binary.AppendUvarint(dst, p.rewound.before); p.rewound.before > 0 {
@@ -61,7 +65,7 @@ func decodePosition(value []byte) (position, error) {
 	if err != nil {
 		return noPosition, err
 	}
-	p := position{work: r.varint(), stream: r.time(), reached: r.time(), next: r.uvarint()}
+	p := position{work: r.varint(), workEpoch: r.int32(), stream: r.time(), reached: r.time(), next: r.uvarint()}
 	if p.rewound.before = r.uvarint(); p.rewound.before > 0 {
 		p.rewound.until = r.time()
 	}
@@ -74,15 +78,16 @@ func decodePosition(value []byte) (position, error) {
 	return p, r.close()
 }
 
-// same tells whether nothing but the work offset differs.
+// same tells whether nothing but the work offset and its epoch differ.
 func (p *position) same(q *position) bool {
 	return p.stream == q.stream && p.reached == q.reached && p.next == q.next && p.rewound == q.rewound && string(p.fingerprint) == string(q.fingerprint)
 }
 
-// SetWorkOffset sets the next offset of the work partition.
-func (t *Tx) SetWorkOffset(next int64) {
+// SetWorkOffset sets the next offset of the work partition, and the leader epoch of the
+// record before it (-1: not known).
+func (t *Tx) SetWorkOffset(next int64, epoch int32) {
 	t.touch()
-	t.pos.work = next
+	t.pos.work, t.pos.workEpoch = next, epoch
 }
 
 // WorkOffset gives the next offset of the work partition; -1: none yet.

@@ -79,7 +79,7 @@ func (h *Shard) Load(next int64, epoch int32, changes func(yield func(key, value
 	if err := h.set(l.batch, []byte{kindChangelog}, encodeLocal(next)); err != nil {
 		return err
 	}
-	if err := h.set(l.batch, []byte{kindEpoch}, encodeLocal(int64(epoch))); err != nil {
+	if err := h.set(l.batch, []byte{kindEpoch}, epochMark{epoch, next}.encode()); err != nil {
 		return err
 	}
 	if err := h.commit(l.batch); err != nil {

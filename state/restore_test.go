@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"trailhound/state"
 )
 
@@ -40,4 +42,66 @@ func TestLoadIsWhole(t *testing.T) {
 			t.Errorf("after Load the counter is %d; want 1", n)
 		}
 	})
+}
+
+// The leader epoch that was read back is that of a place, and not of what Apply adds
+// behind it: a copy that took it for the epoch of its position looked cut back after each
+// move of the leader.
+func TestEpochIsOfAPlace(t *testing.T) {
+	fs := vfs.NewMem()
+	open := func() (*state.Store, *state.Shard) {
+		t.Helper()
+		store, err := state.Open(state.Options{Dir: "state", FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := store.Shard(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store, h
+	}
+	store, h := open()
+	want := func(changelog int64, epoch int32, to int64) {
+		t.Helper()
+		if at := h.Position(); at.Changelog != changelog || at.Epoch != epoch || at.EpochTo != to {
+			t.Errorf("Position() = %+v; want changelog %d, epoch %d up to %d", at, changelog, epoch, to)
+		}
+	}
+	put := func(next int64) {
+		t.Helper()
+		tx := h.Begin()
+		tx.PutMeta("m", []byte{byte(next)})
+		if err := tx.Apply(next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(0, -1, 0)
+	if err := h.Load(7, 3, records(nil)); err != nil {
+		t.Fatal(err)
+	}
+	want(7, 3, 7)
+	put(9)
+	want(9, 3, 7)
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store, h = open()
+	defer func() { store.Close() }()
+	want(9, 3, 7)
+	for range 2 {
+		if err := h.MarkEpoch(3); err != nil { // the same epoch, further on
+			t.Fatal(err)
+		}
+		want(9, 3, 9)
+	}
+	put(11)
+	if err := h.MarkEpoch(4); err != nil {
+		t.Fatal(err)
+	}
+	want(11, 4, 11)
+	if err := h.Wipe(); err != nil {
+		t.Fatal(err)
+	}
+	want(0, -1, 0)
 }

@@ -20,7 +20,7 @@ type Shard struct {
 
 	pos       position
 	changelog int64
-	epoch     int64 // leader epoch of the changelog before that offset; noEpoch: not known
+	epoch     epochMark
 	sources   sources
 	reads     func(topicID [16]byte) bool // the topic is an input of the owner; nil: each is
 	caughtUp  int64                       // machine clock; noTime: never
@@ -43,9 +43,28 @@ type Shard struct {
 
 const noEpoch = -1 // a leader epoch that is not known
 
+// epochMark is the place up to which the changelog is known to be that of a leader epoch.
+type epochMark struct {
+	epoch  int32 // of the record before offset; noEpoch: not known
+	offset int64
+}
+
+func (m epochMark) encode() []byte {
+	return binary.AppendVarint(encodeLocal(int64(m.epoch)), m.offset)
+}
+
+func decodeEpochMark(value []byte) (epochMark, error) {
+	r, err := open(value)
+	if err != nil {
+		return epochMark{epoch: noEpoch}, err
+	}
+	m := epochMark{epoch: r.int32(), offset: r.varint()}
+	return m, r.close()
+}
+
 // reload reads what the shard keeps in memory.
 func (h *Shard) reload() error {
-	h.pos, h.changelog, h.epoch, h.hints = noPosition, 0, noEpoch, unknownHints
+	h.pos, h.changelog, h.epoch, h.hints = noPosition, 0, epochMark{epoch: noEpoch}, unknownHints
 	h.recent.clear()
 	clear(h.vacant)
 	clear(h.setEvents)
@@ -79,7 +98,7 @@ func (h *Shard) reload() error {
 
 // reloadLocal reads the records that are not in the changelog.
 func (h *Shard) reloadLocal() error {
-	for kind, to := range map[byte]*int64{kindChangelog: &h.changelog, kindEpoch: &h.epoch, kindCaughtUp: &h.caughtUp, kindRestoring: &h.restoring} {
+	for kind, to := range map[byte]*int64{kindChangelog: &h.changelog, kindCaughtUp: &h.caughtUp, kindRestoring: &h.restoring} {
 		value, ok, err := h.get([]byte{kind})
 		if ok {
 			*to, err = decodeLocal(value)
@@ -87,6 +106,13 @@ func (h *Shard) reloadLocal() error {
 		if err != nil {
 			return fmt.Errorf("read local record %#x: %w", kind, err)
 		}
+	}
+	value, ok, err := h.get([]byte{kindEpoch})
+	if ok {
+		h.epoch, err = decodeEpochMark(value)
+	}
+	if err != nil {
+		return fmt.Errorf("read local record %#x: %w", kindEpoch, err)
 	}
 	return nil
 }
@@ -108,8 +134,10 @@ func decodeLocal(value []byte) (int64, error) {
 func (h *Shard) Position() Position {
 	return Position{
 		Work:        h.pos.work,
+		WorkEpoch:   h.pos.workEpoch,
 		Changelog:   h.changelog,
-		Epoch:       int32(h.epoch),
+		Epoch:       h.epoch.epoch,
+		EpochTo:     h.epoch.offset,
 		StreamTime:  instant(h.pos.stream),
 		Fingerprint: slices.Clone(h.pos.fingerprint),
 	}
@@ -251,12 +279,23 @@ func (h *Shard) MarkCaughtUp(now time.Time) error {
 
 // MarkEpoch notes the leader epoch of the record before the shard's position in the
 // changelog, by which it can be told later whether the log still holds that record
-// (KIP-320). Apply leaves the mark as it is: who writes a record is not told its epoch.
+// (KIP-320). Apply leaves the mark at the position of before: who writes a record is not
+// told its epoch.
 func (h *Shard) MarkEpoch(epoch int32) error {
-	if int64(epoch) == h.epoch {
+	m := epochMark{epoch, h.changelog}
+	if m == h.epoch {
 		return nil
 	}
-	return h.mark(kindEpoch, &h.epoch, int64(epoch))
+	b := h.store.db.NewBatch()
+	defer b.Close()
+	if err := h.set(b, []byte{kindEpoch}, m.encode()); err != nil {
+		return err
+	}
+	if err := h.commit(b); err != nil {
+		return err
+	}
+	h.epoch = m
+	return nil
 }
 
 func (h *Shard) mark(kind byte, field *int64, n int64) error {

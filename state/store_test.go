@@ -77,7 +77,7 @@ func TestShardsDoNotSeeEachOther(t *testing.T) {
 	fill := func(h *state.Shard, n int) {
 		tx := h.Begin()
 		tx.Observe(state.Source{}, minute(n))
-		tx.SetWorkOffset(int64(n))
+		tx.SetWorkOffset(int64(n), 0)
 		tx.Advance(state.Source{TopicID: [16]byte{1}, Offset: int64(n)})
 		tx.PutMeta("identity", []byte{byte(n)})
 		state.See(tx, "rule", "key", "id", minute(n), time.Hour)

@@ -19,7 +19,7 @@ func TestEmpty(t *testing.T) {
 		want bool
 	}{
 		"nothing":             {func(*state.Tx) {}, true},
-		"work offset":         {func(tx *state.Tx) { tx.SetWorkOffset(8) }, true},
+		"work offset":         {func(tx *state.Tx) { tx.SetWorkOffset(8, 0) }, true},
 		"older source":        {func(tx *state.Tx) { tx.Newer(src) }, true},
 		"same source":         {func(tx *state.Tx) { tx.Advance(src) }, true},
 		"same stream time":    {func(tx *state.Tx) { tx.Observe(state.Source{}, minute(5)); tx.Observe(state.Source{}, minute(1)) }, true},
@@ -46,12 +46,12 @@ func TestEmpty(t *testing.T) {
 		"event":                {func(tx *state.Tx) { state.See(tx, "rule", "key", "new", minute(5), time.Hour) }, false},
 		"counter":              {func(tx *state.Tx) { s := tx.Scope("rule", "key", ref(6)); s.IncrementCounterBy("n", 0); s.Commit() }, false},
 		"changes after Empty":  {func(tx *state.Tx) { tx.Empty(); tx.PutMeta("m", []byte("w")) }, false},
-		"changes after others": {func(tx *state.Tx) { tx.SetWorkOffset(9); tx.Changes(); tx.PutMeta("m", []byte("w")) }, false},
+		"changes after others": {func(tx *state.Tx) { tx.SetWorkOffset(9, 0); tx.Changes(); tx.PutMeta("m", []byte("w")) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := openShard(t)
 			tx := h.Begin()
-			tx.SetWorkOffset(7)
+			tx.SetWorkOffset(7, 0)
 			tx.Advance(src)
 			tx.Observe(state.Source{}, minute(5))
 			tx.SetFingerprint([]byte("f"))
@@ -120,13 +120,13 @@ func TestBytesAndLenFollowTheChanges(t *testing.T) {
 func TestTxEnds(t *testing.T) {
 	h := openShard(t)
 	first := h.Begin()
-	first.SetWorkOffset(5)
+	first.SetWorkOffset(5, 0)
 	second := h.Begin()
 	if got := second.WorkOffset(); got != -1 {
 		t.Errorf("WorkOffset() = %d; want -1: Begin discards the open Tx", got)
 	}
 	first.Discard() // already ended: must not touch the second
-	second.SetWorkOffset(6)
+	second.SetWorkOffset(6, 0)
 	if err := second.Apply(1); err != nil {
 		t.Fatalf("Apply() = %v; want nil", err)
 	}

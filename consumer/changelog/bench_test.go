@@ -156,7 +156,7 @@ func (o *owner) add(names ...string) (apply func(), err error) {
 		s.IncrementCounter(name)
 		s.Commit()
 	}
-	tx.SetWorkOffset(tx.WorkOffset() + 1)
+	tx.SetWorkOffset(tx.WorkOffset()+1, 0)
 	return o.commit(tx)
 }
 

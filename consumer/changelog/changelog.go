@@ -17,6 +17,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer/txn"
@@ -59,6 +60,8 @@ type Changelog struct {
 	Shard     *state.Shard
 	Producer  *txn.Producer
 	Owner     string // who claims, for people who read the changelog
+	Accept    Accept // Loss: a log that was cut back
+	Log       zerolog.Logger
 
 	// TombstoneLife is the topic's delete.retention.ms. A local copy, or a
 	// restore, older than half of it may have missed tombstones (PROTOCOL D9).
@@ -107,59 +110,47 @@ func (c *Changelog) claim(ctx context.Context) (int64, error) {
 	return next - 1, nil
 }
 
-// discardStale wipes a local copy that cannot be continued: one of another
-// topic, one that is ahead of the log, one that may have missed tombstones, one of
-// records that the log has lost. A copy that a newer build has written is left to that
-// build.
+// discardStale wipes a local copy that cannot be continued, and says so in the log. A copy
+// that a newer build has written is left to that build.
 func (c *Changelog) discardStale(ctx context.Context, claim int64) error {
-	stale, err := c.stale(claim)
-	if err == nil && !stale {
-		stale, err = c.cutBack(ctx)
-	}
-	if err != nil || !stale {
+	why, err := c.stale(ctx, claim)
+	if err != nil || why == "" {
 		return err
+	}
+	if at := c.Shard.Position().Changelog; at > 0 {
+		c.Log.Warn().Str("topic", c.Topic).Int32("partition", c.Partition).Int64("position", at).Str("why", why).Str("event", "copy_discarded").Msg("the local copy of the state is deleted and restored from the changelog")
 	}
 	return c.Shard.Wipe()
 }
 
-// cutBack reports that the log does not hold the record before the local copy's position
-// any more: it was cut back since, and others may have been written in its place, up to
-// the position and beyond. An offset alone does not tell that (PROTOCOL R8, KIP-320).
-func (c *Changelog) cutBack(ctx context.Context) (bool, error) {
-	at := c.Shard.Position()
-	if at.Changelog == 0 || at.Epoch < 0 {
-		return false, nil
-	}
-	end, err := c.Client.OffsetForLeaderEpoch(ctx, c.Topic, c.Partition, at.Epoch)
-	if err != nil {
-		return false, err
-	}
-	return !end.Holds(at.Epoch, at.Changelog), nil
-}
-
-func (c *Changelog) stale(claim int64) (bool, error) {
+// stale returns why the local copy cannot be continued; "": it can.
+func (c *Changelog) stale(ctx context.Context, claim int64) (why string, err error) {
+	const old = "it is older than half of delete.retention.ms, and may have missed that keys were deleted"
 	since, restoring := c.Shard.Restoring()
-	if restoring && c.expired(since) {
-		return true, nil
-	}
-	switch at := c.Shard.Position().Changelog; {
-	case at == 0:
-		return false, nil // nothing is there
-	case at > claim:
-		return true, nil // the topic was deleted and made again
+	if c.Shard.Position().Changelog == 0 { // nothing is there
+		if restoring && c.expired(since) {
+			return old, nil
+		}
+		return "", nil
 	}
 	id, err := readIdentity(c.Shard)
 	if stop, ok := errors.AsType[*StopError](err); ok && stop.Newer {
-		return false, err
+		return "", err
 	}
 	if err != nil {
-		return true, nil // the copy cannot even say whose it is
+		return "it cannot say whose it is: " + err.Error(), nil
 	}
 	if id != nil && id.State.ID != c.TopicID {
-		return true, nil
+		return "it is of another topic: the changelog was deleted and made again, or restored from a backup", nil
+	}
+	if why, err := c.cutBack(ctx, claim, id != nil); err != nil || why != "" {
+		return why, err
 	}
 	at, ok := c.Shard.CaughtUpAt()
-	return !restoring && (!ok || c.expired(at)), nil
+	if restoring && c.expired(since) || !restoring && (!ok || c.expired(at)) {
+		return old, nil
+	}
+	return "", nil
 }
 
 // expired says whether tombstones written since t may already be compacted away. A
@@ -270,26 +261,6 @@ func (c *Changelog) fetch(ctx context.Context, at int64, wait time.Duration, f *
 		return fmt.Errorf("restore %s partition %d at offset %d: %w", c.Topic, c.Partition, at, err)
 	}
 	return nil
-}
-
-// LearnEpoch reads back in which leader epoch the record before the position of the
-// local copy was written: its owner is not told when it writes. A copy that was written
-// in a newer epoch than it knows of is taken for one of a log that was cut back, and
-// made again, so an owner asks every few seconds. Without an answer, what is known stays.
-func (c *Changelog) LearnEpoch(ctx context.Context) error {
-	next := c.Shard.Position().Changelog
-	if next == 0 {
-		return nil
-	}
-	var f wire.Fetched
-	err := c.Client.Fetch(ctx, wire.FetchRequest{
-		Topic: c.Topic, TopicID: c.TopicID, Partition: c.Partition, Offset: next - 1,
-		MinBytes: 1, MaxBytes: 1,
-	}, &f)
-	if err != nil || f.Next != next {
-		return nil
-	}
-	return c.Shard.MarkEpoch(f.LastEpoch)
 }
 
 // outOfRange tells a copy from before a deletion of records (wiped, restored

@@ -43,7 +43,7 @@ func put(t testing.TB, h *state.Shard, record []byte, work int64) {
 	t.Helper()
 	tx := h.Begin()
 	tx.PutMeta(identityName, record)
-	tx.SetWorkOffset(work)
+	tx.SetWorkOffset(work, 0)
 	if err := tx.Apply(1); err != nil {
 		t.Fatal(err)
 	}

@@ -35,8 +35,8 @@ func TestMarkInTheFutureIsExpired(t *testing.T) {
 					t.Fatal(err)
 				}
 				log := Changelog{Shard: h, TopicID: sampleIdentity().State.ID, TombstoneLife: life, Now: func() time.Time { return now }}
-				if got, err := log.stale(1000); err != nil || got != c.want {
-					t.Errorf("stale() with a mark of %s (restoring: %t) at %s = %t, %v; want %t", c.mark, restoring, now, got, err, c.want)
+				if why, err := log.stale(t.Context(), 1000); err != nil || (why != "") != c.want {
+					t.Errorf("stale() with a mark of %s (restoring: %t) at %s = %q, %v; want a reason: %t", c.mark, restoring, now, why, err, c.want)
 				}
 			})
 		}

@@ -13,7 +13,11 @@ func (s *Seeder) goOnBehind(ctx context.Context) error {
 	topics := offsets{}
 	for i := range s.Ranges {
 		r := &s.Ranges[i]
-		topics.add(r.Topic, r.Partition, r.To, r.TopicID)
+		epoch, err := topic.EpochBefore(ctx, s.Client, r.Topic, r.TopicID, r.Partition, r.To)
+		if err != nil {
+			return err
+		}
+		topics.add(r.Topic, r.Partition, group.Offset{At: r.To, LeaderEpoch: epoch}, r.TopicID)
 	}
 	return s.member().SetOffsets(ctx, topics)
 }
@@ -34,7 +38,7 @@ func (s *Seeder) startLatest(ctx context.Context) error {
 				return err
 			}
 			partitions = append(partitions, p.Index)
-			topics.add(name, p.Index, end, info.ID)
+			topics.add(name, p.Index, group.Offset{At: end, LeaderEpoch: -1}, info.ID)
 		}
 		committed, err := member.Committed(ctx, name, partitions)
 		if err != nil {
@@ -56,9 +60,10 @@ func (s *Seeder) member() *group.Member {
 // offsets are those to commit, by topic and partition.
 type offsets map[string]map[int32]group.Offset
 
-func (o offsets) add(topic string, partition int32, at int64, id [16]byte) {
+func (o offsets) add(topic string, partition int32, at group.Offset, id [16]byte) {
 	if o[topic] == nil {
 		o[topic] = make(map[int32]group.Offset)
 	}
-	o[topic][partition] = group.Offset{At: at, LeaderEpoch: -1, Metadata: hex.EncodeToString(id[:])}
+	at.Metadata = hex.EncodeToString(id[:])
+	o[topic][partition] = at
 }

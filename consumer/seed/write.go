@@ -201,24 +201,25 @@ func (c *cursor) compare(d *cursor) int {
 
 // end writes where the shards stand and takes the marks away, in one transaction.
 func (w *writer) end(ctx context.Context, built func(int) (*state.Shard, error)) error {
+	ends, err := w.ends(ctx)
+	if err != nil {
+		return err
+	}
 	for _, h := range w.shards {
 		fresh, err := built(h.number)
 		if err != nil {
 			return err
 		}
-		work, err := w.workOffset(ctx, h)
+		work, epoch, err := w.workOffset(ctx, h)
 		if err != nil {
 			return err
 		}
 		tx := fresh.Begin()
-		tx.SetWorkOffset(work)
+		tx.SetWorkOffset(work, epoch)
 		tx.SetFingerprint(w.Fingerprint)
 		w.identity.Put(tx)
-		for i := range w.Ranges {
-			if r := &w.Ranges[i]; r.To > 0 {
-				// Without an epoch the offset alone decides until the shard's next event.
-				tx.Advance(state.Source{TopicID: r.TopicID, Partition: r.Partition, Epoch: -1, Offset: r.To - 1, Index: math.MaxInt32})
-			}
+		for _, src := range ends {
+			tx.Advance(src)
 		}
 		w.addChanges(h, tx)
 		unmark := h.old.Begin()
@@ -231,8 +232,24 @@ func (w *writer) end(ctx context.Context, built func(int) (*state.Shard, error))
 			return err
 		}
 	}
-	_, err := w.producer.Commit(ctx)
+	_, err = w.producer.Commit(ctx)
 	return err
+}
+
+// ends are the last sources of the history.
+func (w *writer) ends(ctx context.Context) (last []state.Source, err error) {
+	for i := range w.Ranges {
+		r := &w.Ranges[i]
+		if r.To == 0 {
+			continue
+		}
+		epoch, err := topic.EpochBefore(ctx, w.Client, r.Topic, r.TopicID, r.Partition, r.To)
+		if err != nil {
+			return nil, err
+		}
+		last = append(last, state.Source{TopicID: r.TopicID, Partition: r.Partition, Epoch: epoch, Offset: r.To - 1, Index: math.MaxInt32})
+	}
+	return last, nil
 }
 
 func (w *writer) addChanges(h *shard, tx *state.Tx) {
@@ -241,13 +258,14 @@ func (w *writer) addChanges(h *shard, tx *state.Tx) {
 	}
 }
 
-// workOffset is where the shard goes on in its work. What waits there goes on to
-// wait, unless the inputs are read again behind the history: then all of it comes
-// once more.
-func (w *writer) workOffset(ctx context.Context, h *shard) (int64, error) {
+// workOffset is where the shard goes on in its work, and the leader epoch of what lies before
+// that offset; -1: not known. What waits there goes on to wait, unless the inputs are read
+// again behind the history: then all of it comes once more.
+func (w *writer) workOffset(ctx context.Context, h *shard) (offset int64, epoch int32, err error) {
 	if w.Ranges == nil {
-		return h.old.Position().Work, nil
+		at := h.old.Position()
+		return at.Work, at.WorkEpoch, nil
 	}
 	_, end, err := topic.Bounds(ctx, w.Client, w.App.WorkTopic(), int32(h.number))
-	return end, err
+	return end, -1, err
 }

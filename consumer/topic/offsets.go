@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,4 +57,18 @@ func offsetAt(ctx context.Context, c *wire.Client, topic string, partition int, 
 		}
 	}
 	return 0, kafka.OffsetNotAvailable
+}
+
+// EpochBefore returns the leader epoch in which the record before an offset was written,
+// for a reader that begins there, and would otherwise learn of no epoch until the next
+// record; -1: that record is not there any more, or cannot be read, or the log keeps no epochs.
+func EpochBefore(ctx context.Context, c *wire.Client, topic string, id [16]byte, partition int32, offset int64) (int32, error) {
+	if offset <= 0 {
+		return -1, nil
+	}
+	epoch, err := c.EpochBefore(ctx, topic, id, partition, offset)
+	if _, corrupt := errors.AsType[*wire.CorruptError](err); corrupt || errors.Is(err, kafka.OffsetOutOfRange) {
+		return -1, nil
+	}
+	return epoch, err
 }

@@ -42,6 +42,15 @@ func (e *DivergedError) Error() string {
 		e.Topic, e.Partition, e.Offset, e.Epoch, e.End.Epoch, e.End.End)
 }
 
+// Lost says which records are gone, and what stands in their place.
+func (e *DivergedError) Lost() string {
+	if e.End.End >= e.Offset {
+		// The leader is one from before the epoch of what was read, with a longer log.
+		return fmt.Sprintf("records below offset %d that were read in leader epoch %d are gone, and in their place stand records of leader epoch %d, up to offset %d", e.Offset, e.Epoch, e.End.Epoch, e.End.End-1)
+	}
+	return fmt.Sprintf("records %d to %d that were read are gone, and others may stand in their place from offset %d on", e.End.End, e.Offset-1, e.End.End)
+}
+
 // OffsetForLeaderEpoch asks the leader of a partition where a leader epoch ends in its
 // log. It needs Describe on the topic. The error is the broker's (a kafka.Error), or
 // tells why there was no answer; asking again is harmless.
@@ -78,6 +87,40 @@ func (c *Client) OffsetForLeaderEpoch(ctx context.Context, topic string, partiti
 		c.Refresh(ctx)
 	}
 	return end, err
+}
+
+// KnownEpochEnd is OffsetForLeaderEpoch for a reader that checks whether a log still holds
+// what was read of it before an offset, in a leader epoch. Not ok: the broker keeps no
+// epochs of the past, and the offset alone counts. A leader that has never heard of the
+// epoch can say nothing: that is an error, and another leader may answer.
+func (c *Client) KnownEpochEnd(ctx context.Context, topic string, partition int32, offset int64, epoch int32) (end EpochEnd, ok bool, err error) {
+	if end, err = c.OffsetForLeaderEpoch(ctx, topic, partition, epoch); err != nil || end.Epoch >= 0 {
+		return end, err == nil, err
+	}
+	meta, err := c.Topics(ctx, topic)
+	if err != nil {
+		return end, false, err
+	}
+	if meta[topic].LeaderEpoch(partition) >= epoch {
+		return end, false, nil
+	}
+	return end, false, fmt.Errorf("the leader of topic %s partition %d knows no leader epoch %d, in which the record before offset %d was read: it has not heard yet that it is not the leader any more, or the cluster's metadata was restored from an old copy", topic, partition, epoch, offset)
+}
+
+// EpochBefore reads back in which leader epoch the record before an offset, above 0, was
+// written; -1: the log keeps none. A broker does not tell the epoch to the producer that writes
+// the record, nor to a reader that begins behind it.
+func (c *Client) EpochBefore(ctx context.Context, topic string, topicID [16]byte, partition int32, offset int64) (int32, error) {
+	var f Fetched
+	// One batch: the first one comes whole, and is more than MaxBytes (KIP-74).
+	err := c.Fetch(ctx, FetchRequest{Topic: topic, TopicID: topicID, Partition: partition, Offset: offset - 1, MinBytes: 1, MaxBytes: 1}, &f)
+	if err == nil && f.Next < offset {
+		err = fmt.Errorf("the leader sends nothing")
+	}
+	if err != nil {
+		return noEpoch, fmt.Errorf("read back the leader epoch of topic %s partition %d before offset %d: %w", topic, partition, offset, err)
+	}
+	return f.LastEpoch, nil
 }
 
 // lastEpoch is the epoch that a request sends for the record before its offset.

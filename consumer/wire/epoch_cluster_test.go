@@ -3,10 +3,12 @@ package wire_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/wire"
@@ -34,6 +36,35 @@ func TestOffsetForLeaderEpoch(t *testing.T) {
 			t.Errorf("Fetch = %v, next %d, last epoch %d; want 3, 0", err, f.Next, f.LastEpoch)
 		}
 	})
+}
+
+// A broker that keeps no epochs of the past says nothing of a loss; one that has never heard
+// of the epoch is behind, and another leader has to be asked.
+func TestKnownEpochEnd(t *testing.T) {
+	cluster := kafkatest.Fake(t, 1)
+	c := client(t, cluster.ListenAddrs())
+	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 1, nil)
+	if err := produce(t, c, topic, 0, "a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if end, ok, err := c.KnownEpochEnd(t.Context(), topic, 0, 2, 0); err != nil || !ok || end != (wire.EpochEnd{Epoch: 0, End: 2}) {
+		t.Errorf("KnownEpochEnd(0) = %+v, %t, %v; want epoch 0 to end at 2", end, ok, err)
+	}
+	if _, ok, err := c.KnownEpochEnd(t.Context(), topic, 0, 2, 7); ok || err == nil || !strings.Contains(err.Error(), "knows no leader epoch 7") {
+		t.Errorf("KnownEpochEnd(7) = %t, %v; want an error that names the epoch", ok, err)
+	}
+	cluster.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+		of, p := kmsg.NewOffsetForLeaderEpochResponseTopic(), kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+		of.Topic, p.LeaderEpoch, p.EndOffset = topic, -1, -1
+		of.Partitions = append(of.Partitions, p)
+		resp.Topics = append(resp.Topics, of)
+		return resp, nil, true
+	})
+	if end, ok, err := c.KnownEpochEnd(t.Context(), topic, 0, 2, 0); ok || err != nil {
+		t.Errorf("KnownEpochEnd(0) of a broker that keeps no epochs = %+v, %t, %v; want nothing, without an error", end, ok, err)
+	}
 }
 
 func TestOffsetForLeaderEpochAfterMoves(t *testing.T) {

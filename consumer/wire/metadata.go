@@ -18,6 +18,16 @@ type TopicMetadata struct {
 	Err        error               // a kafka.Error, such as kafka.UnknownTopicOrPartition; nil: none
 }
 
+// LeaderEpoch returns the current leader epoch of a partition; -1: not known.
+func (m TopicMetadata) LeaderEpoch(partition int32) int32 {
+	for _, p := range m.Partitions {
+		if p.Index == partition {
+			return p.LeaderEpoch
+		}
+	}
+	return noEpoch
+}
+
 // PartitionMetadata is what the cluster says about a partition.
 type PartitionMetadata struct {
 	Index       int32
