@@ -18,15 +18,16 @@ import (
 // older is what the counter's own key tells of its older windows, so that an
 // event that cannot meet any need not look for them. It only ever grows.
 type older struct {
-	until int64 // none holds an event of this instant, or a later one
+	until int64 // none begins at this instant, holds an event of it, or of a later one
 	ttl   int64 // none is longer; 0: there are none
 }
 
 // raise takes in a window; changed tells whether it is news.
 func (o *older) raise(first, deadline int64) (changed bool) {
+	deadline = max(deadline, addSaturating(first, 1)) // a window that holds nothing has a key all the same
 	ttl := stretch(first, deadline)
 	switch {
-	case ttl == 0:
+	case ttl == 0: // at the end of time
 		return false
 	case o.ttl == 0:
 		*o = older{until: deadline, ttl: ttl}
@@ -135,7 +136,14 @@ func (t *Tx) windowsAround(own *counterEntry, now int64) (holds, next *counterEn
 // windowAt gives the entry of the older window that starts at first.
 func (t *Tx) windowAt(own *counterEntry, first int64) *counterEntry {
 	t.key = appendWindowKey(t.key[:0], own.key, first)
-	w := t.counterAt(t.key)
+	w, ok := t.counters[string(t.key)]
+	switch {
+	case ok:
+	case own.now.older.ttl == 0 || first >= own.now.older.until:
+		w = t.loadCounter(t.key, nil, false) // the usual case: there is nothing to ask the disk for
+	default:
+		w = t.counterAt(t.key)
+	}
 	for _, o := range own.opened {
 		if o == w {
 			return w
@@ -210,8 +218,8 @@ func (t *Tx) retire(own *counterEntry) {
 		own.dropRing() // it holds nothing
 		return
 	}
-	own.now.older.raise(first, deadline)
 	w := t.windowAt(own, first)
+	own.now.older.raise(first, deadline)
 	w.dropRing()
 	head := append(w.now.head[:0], own.now.head...)
 	w.now, w.ring, w.dirty = own.now, own.ring, true
