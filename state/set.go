@@ -42,8 +42,8 @@ type setEntry struct {
 	now     set
 	members map[string]member // under now.number: came, met again or went
 	bytes   int               // estimate for members
-	names   memberNames       // in their order, as far as they were asked for
-	events  memberEvents      // what the members remember, once that was asked for
+	names   *memberNames      // in their order, as far as they were read; nil: not asked for
+	events  *memberEvents     // what the members remember; nil: not asked for
 }
 
 // onDisk tells whether members on disk count.
@@ -110,7 +110,7 @@ func (e *setEntry) remove() {
 
 func (e *setEntry) forgetMembers() {
 	e.members, e.bytes = emptied(e.members), 0
-	e.names, e.events = memberNames{}, memberEvents{}
+	e.names, e.events = nil, nil
 }
 
 // member is a member of a set: the event that brought it and, if others met it,

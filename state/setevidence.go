@@ -12,7 +12,7 @@ import (
 // the newest of them. To find them all members are read, once for a Tx, or for several
 // where the shard keeps what was found; from then on changes are followed. The zero memberEvents knows none.
 type memberEvents struct {
-	members map[uint64]int32 // by the hash of an event: how many members remember it; nil: not known
+	members map[uint64]int32 // by the hash of an event: how many members remember it
 	newest  []memberEvent    // each once, in their order: those from bound on
 	bound   memberEvent      // if not whole
 	whole   bool             // newest has all of them
@@ -140,8 +140,8 @@ func without(events []memberEvent, gone memberEvent) []memberEvent {
 }
 
 // readEvents gives what the members that each calls its argument for remember.
-func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte))) memberEvents {
-	v := memberEvents{members: make(map[uint64]int32, n), whole: true}
+func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte))) *memberEvents {
+	v := &memberEvents{members: make(map[uint64]int32, n), whole: true}
 	each(func(_, block []byte) { t.brokenMember(e, v.add(block)) })
 	v.sort()
 	return v
@@ -149,21 +149,18 @@ func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte)
 
 // eventsOf gives what the members of a set in the Tx remember.
 func (t *Tx) eventsOf(e *setEntry) *memberEvents {
-	v := &e.events
-	if v.members == nil {
-		if kept, ok := t.kept(e); ok {
-			*v = kept
-		}
+	if e.events == nil {
+		e.events = t.kept(e)
 	}
-	if v.members == nil || !v.whole && len(v.newest) < leastEvents {
-		*v = t.readEvents(e, e.now.count, func(fn func(name, block []byte)) { t.eachMember(e, nil, fn) })
+	if v := e.events; v == nil || !v.whole && len(v.newest) < leastEvents {
+		e.events = t.readEvents(e, e.now.count, func(fn func(name, block []byte)) { t.eachMember(e, nil, fn) })
 	}
-	return &e.events
+	return e.events
 }
 
 // takeEvents follows changes that become part of the Tx.
 func (t *Tx) takeEvents(e *setEntry, changes map[string]member) {
-	if e.events.members == nil || len(changes) == 0 {
+	if e.events == nil || len(changes) == 0 {
 		return
 	}
 	for name := range changes {
@@ -189,7 +186,7 @@ func (m *scopeSet) appendEvidence(dst []Ref, n int) (total int64, newest []Ref) 
 	var changes map[uint64]eventChange
 	if m.replaced || len(m.members) > maxEvidence {
 		v := t.readEvents(m.entry, m.count, m.each)
-		all = &v
+		all = v
 	} else {
 		all = t.eventsOf(m.entry)
 		changes = m.eventChanges(all)

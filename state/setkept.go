@@ -8,12 +8,12 @@ const largeSet = 200
 
 // keptSetEvents keeps, from one Tx to the next, what the members of large sets remember, by the
 // set's number: an alert of a full set would read all members in each Tx. It follows Apply.
-type keptSetEvents map[uint64]memberEvents
+type keptSetEvents map[uint64]*memberEvents
 
 // keep takes over what an applied Tx knows of a set.
 func (h *Shard) keep(e *setEntry) {
 	switch {
-	case e.now.exists && len(e.events.members) >= largeSet:
+	case e.now.exists && e.events != nil && len(e.events.members) >= largeSet:
 		if h.setEvents == nil {
 			h.setEvents = keptSetEvents{}
 		}
@@ -29,10 +29,11 @@ func (h *Shard) keep(e *setEntry) {
 	}
 }
 
-// kept gives what is known of a set as the Tx has it.
-func (t *Tx) kept(e *setEntry) (v memberEvents, ok bool) {
-	if v, ok = t.shard.setEvents[e.disk.number]; !ok || !e.onDisk() {
-		return v, false
+// kept gives what is known of a set as the Tx has it; nil: nothing, or not enough.
+func (t *Tx) kept(e *setEntry) *memberEvents {
+	v := t.shard.setEvents[e.disk.number]
+	if v == nil || !e.onDisk() {
+		return nil
 	}
 	delete(t.shard.setEvents, e.disk.number) // the Tx changes it, and may be discarded
 	for name := range e.members {
@@ -47,5 +48,8 @@ func (t *Tx) kept(e *setEntry) (v memberEvents, ok bool) {
 		}
 	}
 	v.sort()
-	return v, v.whole || len(v.newest) >= leastEvents
+	if !v.whole && len(v.newest) < leastEvents {
+		return nil
+	}
+	return v
 }

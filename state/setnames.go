@@ -6,7 +6,6 @@ import "slices"
 // as they were asked for, so that to ask again costs neither a look at the disk nor
 // another sort. The zero memberNames knows none.
 type memberNames struct {
-	known bool
 	came  []string // members among the changes of the Tx
 	disk  []string // the first members on disk that were not among the changes when they were read
 	next  []byte   // key from which on the disk has not been read
@@ -18,10 +17,10 @@ const fewNames = 8
 
 // takeNames keeps the names as they are once these changes are part of the Tx.
 func (e *setEntry) takeNames(changes map[string]member) {
-	if !e.names.known || len(changes) == 0 {
+	if e.names == nil || len(changes) == 0 {
 		return
 	}
-	n := &e.names
+	n := e.names
 	if len(changes) > fewNames {
 		for name, now := range changes {
 			if was := e.members[name]; now.in && !was.in {
@@ -52,10 +51,10 @@ func (e *setEntry) takeNames(changes map[string]member) {
 
 // knowNames sorts what is among the changes of the Tx.
 func (e *setEntry) knowNames() {
-	if e.names.known {
+	if e.names != nil {
 		return
 	}
-	e.names.known = true
+	e.names = new(memberNames)
 	for name, now := range e.members {
 		if now.in {
 			e.names.came = append(e.names.came, name)
@@ -66,7 +65,7 @@ func (e *setEntry) knowNames() {
 
 // readNames reads about n more names from disk.
 func (t *Tx) readNames(e *setEntry, n int) {
-	names := &e.names
+	names := e.names
 	prefix := appendMemberKey(nil, e.now.number, "")
 	names.ended = true
 	if !e.onDisk() {
