@@ -157,7 +157,7 @@ func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 // rejection. It is asked where a clock may be read, before anything follows from the
 // event's time: one absurd time must not move the time of all.
 func (e *Engine) Ahead(ev *Event, now time.Time) (Rejection, bool) {
-	if e.limits.MaxAhead <= 0 {
+	if e.limits.MaxAhead <= 0 || !ev.Time.After(ev.RecordTime) && !ev.Time.After(now) { // of either, what lies in the past
 		return Rejection{}, false
 	}
 	from, what := ev.RecordTime, "its record's timestamp"
