@@ -340,17 +340,19 @@ func (s *suite) troubled(instances []int) func() {
 func (s *suite) damaged(i int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trouble[i-1].damaged = time.Now()
+	s.trouble[i-1].damaged = true
 }
 
 // ended notes that an instance has ended by itself. What no fault explains fails the run.
 func (s *suite) ended(e exit) {
 	s.mu.Lock()
 	t := s.trouble[e.Instance-1]
+	broken := t.damaged && !e.Crashed && strings.Contains(e.Last[len(e.Last)-1], "state_dir")
+	s.trouble[e.Instance-1].damaged = t.damaged && !broken // the next start makes the state anew
 	s.mu.Unlock()
 	switch {
 	case e.Crashed: // whatever happened to it
-	case time.Since(t.damaged) < explainsExitsFor && strings.Contains(e.Last[len(e.Last)-1], "state_dir"):
+	case broken:
 		e.Why = "its state directory was damaged"
 	case !e.Started && (t.now > 0 || time.Since(t.until) < e.Ran):
 		e.Why = "it could not reach the brokers when it started"

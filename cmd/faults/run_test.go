@@ -86,7 +86,7 @@ func TestReport(t *testing.T) {
 
 // A fault excuses only the exit that it causes: an instance that crashes, or ends for another reason, fails the run.
 func TestExplainedExits(t *testing.T) {
-	damaged := trouble{damaged: time.Now()}
+	damaged := trouble{damaged: true}
 	cutOff := trouble{now: 1}
 	over := trouble{until: time.Now().Add(-time.Hour)}
 	for name, tt := range map[string]struct {
@@ -108,6 +108,11 @@ func TestExplainedExits(t *testing.T) {
 		s.ended(tt.exit)
 		if got := s.report.unexplained() == 0; got != tt.explained {
 			t.Errorf("%s: explained = %t; want %t", name, got, tt.explained)
+		}
+		if tt.explained && tt.trouble.damaged {
+			if s.ended(tt.exit); s.report.unexplained() == 0 {
+				t.Errorf("%s, twice: explained; want one exit for one damage", name)
+			}
 		}
 	}
 }

@@ -25,7 +25,6 @@ const (
 	drainWithin       = 3 * time.Minute
 	stuckAfter        = time.Minute // without any progress while draining
 	surplusWait       = 5 * time.Second
-	explainsExitsFor  = time.Minute                                                                  // of an instance whose state was damaged
 	soonerTimeOuts    = "  session_timeout: 6s\n  transaction_timeout: 10s\n  request_timeout: 5s\n" // of kafka
 	inCommonOfConfigs = "app_id: " + appID + "\nshards: 8\n" +
 		"topics:\n  input: [" + inputTopic + "]\n  alerts: " + alertsTopic + "\n  dead_letter: " + deadLetterTopic + "\n"
@@ -70,7 +69,7 @@ type suite struct {
 type trouble struct {
 	now     int // faults that keep it from a broker
 	until   time.Time
-	damaged time.Time // when its state was damaged
+	damaged bool // its state, which may be found minutes later: a block is checked when it is read
 }
 
 // start starts brokers, topics, and instances, and waits until they serve.
