@@ -26,8 +26,8 @@ const (
 	// are hours off do not move it.
 	clockSamples = 9
 
-	// clockLeast is how many of them it takes to move a time that is known. One that is not
-	// known is that of the first record, whatever that is: until then all others wait.
+	// clockLeast is the number of samples that move a known time. An unknown time becomes
+	// that of the first record: all other partitions wait for it.
 	clockLeast = 5
 )
 
@@ -66,7 +66,7 @@ func newAlignment(drift time.Duration) *alignment {
 	return a
 }
 
-// update changes what is known of a partition, and lets those go on that may by now.
+// update changes the state of a partition, and wakes the partitions that may go on by now.
 func (a *alignment) update(k inputKey, now time.Time, change func(t *inputTime)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -156,7 +156,7 @@ func TestAlignmentDoesNotLeaveOutWhatHasWaited(t *testing.T) {
 			if a.leaveOut(now); a.state(waits).leftOut || !ahead.closed() {
 				t.Error("a partition that has only waited is left out as soon as it is the slowest; want it to have its time")
 			}
-			set(waits, func(in *inputTime) { in.waiting = tt.dies }) // what it has committed last
+			set(waits, func(in *inputTime) { in.waiting = tt.dies }) // as in its last commit
 			now = now.Add(alignPatience - time.Second)
 			if a.leaveOut(now); a.state(waits).leftOut {
 				t.Errorf("left out %s after it might go on; want %s", alignPatience-time.Second, alignPatience)
@@ -223,8 +223,8 @@ func TestAlignmentWaitsForTheUnknown(t *testing.T) {
 	}
 }
 
-// A few records of an absurd time do not move a partition's time that is known; what they may
-// move it by otherwise is hours of waiting.
+// A known time of a partition is not moved by a few records of an absurd time: each hour that
+// they moved it by would be one of waiting.
 func TestClockOfAPartitionIsAMedian(t *testing.T) {
 	g := newGate(newAlignment(time.Hour), inputs(1)[0], noNewest, true, alignEpoch)
 	for n := range 10_000 {

@@ -157,7 +157,7 @@ func TestInputCutBack(t *testing.T) {
 			f.wantAlerts(want)
 			in.shutdown()
 
-			// What is committed since carries the epoch of the log as it is.
+			// Offsets committed since carry the epoch of the log as it is.
 			in = f.start("only", fs, nil)
 			want = append(want, f.strange(0, "arn:r", "later"))
 			f.drain()

@@ -81,8 +81,8 @@ func TestEvaluatedTo(t *testing.T) {
 	}
 }
 
-// What waits in the work topic was read: the state does not tell it from a loss before it
-// has been evaluated, so that no verdict is given until then. Only the work of before the
+// Records that wait in the work topic were read: the state does not tell them from a loss
+// before they have been evaluated, so that no verdict is given until then. Only the work of before the
 // partition was found without a place counts: work that other partitions bring meanwhile
 // put the verdict off for ever, while retention went on.
 func TestLossIsToldAfterTheWork(t *testing.T) {

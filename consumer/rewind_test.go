@@ -49,7 +49,7 @@ func TestRewindTakesAnAbsurdTimeBack(t *testing.T) {
 	})
 	send("192.0.2.5", noon)
 	r.drain()
-	// What the absurd time has swept does not come back, so that alerts do not tell.
+	// Values that the absurd time has swept do not come back, so that alerts do not tell.
 	letters := kafkatest.ReadCommitted(t, r.brokers, r.app.DeadLetter)
 	if len(letters) != 1 || header(letters[0], "source_offset") != "3" {
 		t.Errorf("%d dead letters; want one, of the event before the rewind", len(letters))

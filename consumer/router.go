@@ -108,8 +108,8 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 			return r.err
 		}
 		next := logPosition{f.Next, f.LastEpoch}
-		// What an open transaction holds back cannot be read: it is neither a backlog nor
-		// what keeps the router from its end.
+		// Records behind an open transaction cannot be read: they are no backlog, and do not
+		// keep the router from its end.
 		if r.mark(next, f.LastStable, empty, r.now); r.err != nil {
 			return r.err
 		}
@@ -180,7 +180,8 @@ func (r *router) admit(rec *wire.Record) bool {
 	}
 	r.progress.step(logPosition{rec.Offset, rec.LastEpoch}, r.gate.clock)
 	if r.marks.newest != noNewest {
-		// It may wait for hours, and an operator set back meanwhile what it would tell then.
+		// The router may wait for hours. A mark sent after that would bring back times that
+		// an operator has set back meanwhile.
 		r.mark(logPosition{rec.Offset, rec.LastEpoch}, rec.Offset+1, false, r.now)
 	}
 	for _, l := range r.lanes { // others may wait until it is acknowledged

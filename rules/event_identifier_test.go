@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What the decoder notes of the members that few events have is what Raw says of them.
+// The members that few events have are noted by the decoder as Raw has them.
 func TestRareMembers(t *testing.T) {
 	const head = `{"eventVersion":"1.11","eventTime":"2026-03-01T10:00:00Z","eventID":"own"`
 	same := func(record []byte) (rare int) {

@@ -32,8 +32,8 @@ type position struct {
 
 // rewound is what Rewind has left behind: pages that list events until a time that is
 // far ahead of the stream by now. They are never changed; the bound is kept here instead.
-// It stays when they are gone, so that a copy that has missed all of that makes its runs
-// again.
+// The bound stays when the pages are gone, so that a copy that has missed both makes its
+// runs again.
 type rewound struct {
 	before uint64 // pages with a lower number; 0: Rewind was never called
 	until  int64  // no event in them is remembered for longer; noTime: none of them is left

@@ -7,10 +7,10 @@ import "time"
 // set in use stays, at the cost of one write per atMost. A missing or expired
 // set is left alone, and so is the lifetime of one with an expiry of its own.
 //
-// It is noted that the event met these members, as far as they are there: of each
-// member by itself, if the newest event that it remembers lies at least atMost
-// before this one. So a member in use costs one write per atMost too, and is not
-// among the oldest, which AddToStringSetEvicting lets go.
+// Members that are in the set remember the event, each by itself, if the newest event
+// that the member remembers lies at least atMost before this one. A member in use costs
+// one write per atMost too, and is not among the oldest, which AddToStringSetEvicting
+// lets go.
 func (s *Scope) RenewStringSet(name string, atMost time.Duration, members ...string) {
 	m := s.set(name)
 	if m == nil || !m.live() || len(members) > 0 && s.idTooLong() {

@@ -10,8 +10,8 @@ import (
 	"trailhound/state"
 )
 
-// What was remembered while an absurd event held the time of the shard was remembered until
-// decades later: pages and the filters of runs stayed for ever, although the operator had set
+// Events evaluated while an absurd time held the shard were remembered until decades later:
+// pages and the filters of runs stayed for ever, although the operator had set
 // the time back.
 func TestRewindBoundsWhatIsRemembered(t *testing.T) {
 	absurd := epoch.AddDate(10, 0, 0)
@@ -190,7 +190,7 @@ func TestCopiesRememberTheSame(t *testing.T) {
 	})
 }
 
-// What follows a Rewind in its transaction is told the same as what comes in the next one.
+// Events that follow a Rewind in its transaction are told the same as those of the next one.
 func TestRewindHoldsWithinItsTransaction(t *testing.T) {
 	src := func(n int) state.Source { return state.Source{TopicID: [16]byte{1}, Offset: int64(n)} }
 	for name, together := range map[string]bool{"the same": true, "another": false} {

@@ -173,8 +173,8 @@ func TestEvidenceOfASetThatEnds(t *testing.T) {
 	})
 }
 
-// What is known of the newest events does not run short when their members go, and what
-// the shard keeps from one Tx to the next is that of no Tx that was discarded.
+// The newest events of a set do not run short when their members go, and a Tx that was
+// discarded leaves nothing in the evidence that the shard keeps for the next one.
 func TestEvidenceFollowsALargeSet(t *testing.T) {
 	h := openShard(t)
 	member := func(i int) string { return fmt.Sprintf("%04d", i) }

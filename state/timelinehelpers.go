@@ -10,12 +10,12 @@ import (
 // most 2 KiB, which may be "". An event whose id is there already under the label, as
 // near as the longest span that Within was asked for, is not added again.
 //
-// That span says how long entries are kept, so that each evaluation that observes should
-// ask as well: an entry goes once it is older than the horizon (see [Tx.Horizon]) by more
+// The longest span says how long entries are kept, so that each evaluation that observes
+// should ask as well: an entry goes once it is older than the horizon (see [Tx.Horizon]) by more
 // than the span and the store's MaxLateness. However late an event is for the timeline's
 // newest, its neighbours are there as long as its own input partition holds the horizon.
 //
-// Of more entries than Options.MaxSetMembers some give way, and Evicted counts them: the
+// Entries beyond Options.MaxSetMembers make others give way, and Evicted counts these: the
 // oldest that are further than the span from the event and from the newest event of each
 // input partition, an eighth of the limit at a time; if these do not make room, those
 // that are furthest from the event.

@@ -154,7 +154,7 @@ func TestDeadLettersRetryMended(t *testing.T) {
 		alerts        int    // after it
 	}{
 		{"too_far_ahead", ahead, "events.max_ahead=1h", "events.max_ahead=3h", 5, 1},
-		// What is too late stays so within the same limit; replay is the way.
+		// An event that is too late stays so within the same limit; replay is the way.
 		{"too_late", late, "events.max_lateness=24h", "events.max_lateness=25h", 1, 0},
 	} {
 		t.Run(c.reason, func(t *testing.T) {

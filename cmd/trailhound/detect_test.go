@@ -283,8 +283,8 @@ func TestDetectBrokenGzip(t *testing.T) {
 	}
 }
 
-// What run makes of a gzip file as a record, detect makes of it as a file: joined and
-// padded files are read to their end.
+// A gzip file gives the same events as a file of detect and as a record of run: joined and
+// padded ones are read to their end.
 func TestDetectJoinedGzip(t *testing.T) {
 	t.Chdir(t.TempDir())
 	a, b := zip(t, []byte(denial(1, "alice"))), zip(t, []byte(denial(2, "bob")))

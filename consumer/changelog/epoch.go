@@ -8,12 +8,12 @@ import (
 )
 
 // LearnEpoch reads back in which leader epoch the record before the position of the
-// local copy was written: the broker does not tell the owner that writes it. Until then the
-// copy knows the epoch of an earlier place, and once the leader has moved the next Take cannot
-// tell what was added behind that place from records of a log that was cut back. So an owner
-// asks every few seconds, and before it hands the shard back. With an error, what was known
-// stays; asking again is harmless. Only an owner may ask: where another one has written, the
-// record before the position may be that one's.
+// local copy was written: the broker does not tell the owner that writes it. The copy knows
+// the epoch of an earlier place otherwise, and once the leader has moved the next Take cannot
+// tell the owner's records behind that place from those of a log that was cut back. An owner
+// therefore asks every few seconds, and before the shard is handed back. An error leaves the
+// known epoch as it is; asking again is harmless. Only an owner may ask: after another one has
+// written, the record before the position may be the other's.
 func (c *Changelog) LearnEpoch(ctx context.Context) error {
 	at := c.Shard.Position()
 	if at.EpochTo == at.Changelog {
@@ -30,11 +30,11 @@ func (c *Changelog) LearnEpoch(ctx context.Context) error {
 // leader epoch that the copy knows of (PROTOCOL R8, KIP-320). An offset alone does not tell:
 // others may have written in the place of what was lost, up to the copy's position and beyond.
 //
-// A log that does not hold what was read of it is a loss of committed state, and a StopError
-// unless it is accepted. Where that is not certain, why says why the copy cannot be used.
-// That is so when it may be of another topic (not own), and when its epoch ends between the
-// place up to which it was read back and the position: either the leader has moved in the
-// last seconds before the copy's end, or the log was cut back to there.
+// A log without the records that the copy was made of is a loss of committed state, and a
+// StopError unless the loss is accepted. A loss that is not certain makes the copy unusable,
+// for the reason why: the copy may be of another topic (not own), or its epoch ends between
+// the place up to which it was read back and the position, so that either the leader has
+// moved in the last seconds before the copy's end, or the log was cut back to there.
 func (c *Changelog) cutBack(ctx context.Context, claim int64, own bool) (why string, err error) {
 	at := c.Shard.Position()
 	gone := &wire.DivergedError{Topic: c.Topic, Partition: c.Partition, Offset: at.EpochTo, Epoch: at.Epoch}

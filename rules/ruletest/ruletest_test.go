@@ -313,8 +313,8 @@ tests:
 	}
 }
 
-// What is expected of a counter is its window that an event of the step's last time
-// meets: not the newest one, and none that begins later and cannot move back to it.
+// The window of a counter that a step expects is the one that an event of the step's last
+// time meets: not the newest one, and none that begins later and cannot move back to it.
 func TestExpectMeetsTheWindowOfItsTime(t *testing.T) {
 	path := write(t, `
 rule: access_denied
