@@ -97,8 +97,10 @@ func (s *seeing) load(changes ...Change) {
 // from the pages when they are not there: no event that is remembered is ever taken for a
 // new one.
 func TestSeenThroughRuns(t *testing.T) {
-	const events, batch = 3*runEvents + 1024, 1024
+	const small = runEvents / 8
+	const events, batch = 3*small + 128, 128
 	s := newSeeing(t)
+	SmallRuns(s.s, small)
 	for from := 0; from < events; from += batch {
 		s.see(seenAt, from, from+batch, false)
 		s.see(seenAt, from/2, from/2+10, true)
@@ -110,6 +112,7 @@ func TestSeenThroughRuns(t *testing.T) {
 	s.load()
 	s.see(seenAt, 0, events, true)
 	s.reopen()
+	SmallRuns(s.s, small)
 	s.see(seenAt, 0, events, true)
 	s.see(seenAt, events+batch, events+2*batch, false)
 
@@ -118,6 +121,7 @@ func TestSeenThroughRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := newSeeing(t) // from the changelog alone
+	SmallRuns(other.s, small)
 	other.load(log...)
 	other.see(seenAt, 0, events, true)
 	if n := Runs(other.h); n != 3 {
@@ -131,14 +135,14 @@ func TestSeenThroughRuns(t *testing.T) {
 func TestSeenAnew(t *testing.T) {
 	s := newSeeing(t)
 	SmallRuns(s.s, 8)
-	for i := range 60 {
+	for i := range 40 {
 		at := seenAt.Add(time.Duration(i) * 61 * time.Minute)
 		s.see(at, 0, 3, false)
 		s.see(at.Add(time.Hour), 0, 3, true)
 		if i%3 == 0 {
 			s.see(at, 100+3*i, 103+3*i, false)
 		}
-		if i%4 == 0 {
+		if i%8 == 0 {
 			s.reopen()
 			SmallRuns(s.s, 8)
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 // memberEvents is the events that the members of a set remember: how many they are, and
-// the newest of them. To find them all members are read, once for a Tx, or for several
-// where the shard keeps what was found; from then on changes are followed. The zero memberEvents knows none.
+// the newest of them. All members are read to find them, once for a Tx, or for several
+// where the shard keeps the result; changes are followed from then on.
 type memberEvents struct {
 	members map[uint64]int32 // by the hash of an event: how many members remember it
 	newest  []memberEvent    // each once, in their order: those from bound on
@@ -185,8 +185,7 @@ func (m *scopeSet) appendEvidence(dst []Ref, n int) (total int64, newest []Ref) 
 	var all *memberEvents
 	var changes map[uint64]eventChange
 	if m.replaced || len(m.members) > maxEvidence {
-		v := t.readEvents(m.entry, m.count, m.each)
-		all = v
+		all = t.readEvents(m.entry, m.count, m.each)
 	} else {
 		all = t.eventsOf(m.entry)
 		changes = m.eventChanges(all)

@@ -3,8 +3,7 @@ package state
 import "slices"
 
 // memberNames is the names of a set's members in a Tx in the order of their bytes, as far
-// as they were asked for, so that to ask again costs neither a look at the disk nor
-// another sort. The zero memberNames knows none.
+// as they were asked for: to ask again costs neither a look at the disk nor another sort.
 type memberNames struct {
 	came  []string // members among the changes of the Tx
 	disk  []string // the first members on disk that were not among the changes when they were read
