@@ -124,7 +124,7 @@ type Events struct {
 type Limits struct {
 	MaxUnpacked   Bytes `yaml:"max_unpacked" range:"1KiB.." help:"Most bytes that one record may unpack to."`
 	MaxAlertBytes Bytes `yaml:"max_alert_bytes" range:"64KiB..64MiB" help:"Most bytes of one alert; a larger one is written without the event, then without evidence."`
-	MaxSetMembers int   `yaml:"max_set_members" range:"1..1000000" help:"Most members of one set or timeline in the state of a rule. Of more, a timeline and the addresses of a role let the oldest go, which is counted; another set refuses, and the event goes to the dead-letter topic."`
+	MaxSetMembers int   `yaml:"max_set_members" range:"1..1000000" help:"Most members of one set or timeline in the state of a rule. Of more, a timeline and the addresses of a role let the oldest go, which is counted; another set refuses, and the event goes to the dead-letter topic. With window_kind sliding, at least twice the threshold."`
 }
 
 // Log is what is logged, and how.

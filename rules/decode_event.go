@@ -108,7 +108,7 @@ func (d *Decoder) time(b []byte) (time.Time, Reason, string) {
 	s := d.string(b, f)
 	t, ok := d.clock.read(s)
 	if !ok {
-		return t, ReasonBadEventTime, fmt.Sprintf("eventTime %q is not an RFC 3339 time from 1970 to 2262", clip(s))
+		return t, ReasonBadEventTime, fmt.Sprintf("eventTime %q is neither an RFC 3339 time nor a timestamp of SQL from 1970 to 2262", clip(s))
 	}
 	return t, "", ""
 }

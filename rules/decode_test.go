@@ -366,7 +366,7 @@ func TestDecodeErrorText(t *testing.T) {
 		{`{"a":1]`, `decode record: not_json: unexpected ']' at byte 6, in the value that begins at byte 0`},
 		{bare("a") + "\n{", `decode event 1 of the record: cut_off: the value that begins at byte 99 is cut off`},
 		{"\nx", `decode record: not_json: no JSON value begins with 'x', at byte 1`},
-		{`{"eventVersion":"1","eventTime":"` + repeat("9", 100) + `"}`, `decode event 0 of the record: bad_event_time: eventTime "` + repeat("9", 64) + `…" is not an RFC 3339 time from 1970 to 2262`},
+		{`{"eventVersion":"1","eventTime":"` + repeat("9", 100) + `"}`, `decode event 0 of the record: bad_event_time: eventTime "` + repeat("9", 64) + `…" is neither an RFC 3339 time nor a timestamp of SQL from 1970 to 2262`},
 	} {
 		Decode([]byte(c.record), func(_ *Event, err error) bool {
 			if err != nil && err.Error() != c.want {

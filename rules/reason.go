@@ -15,7 +15,7 @@ const (
 	ReasonUnknownShape     Reason = "unknown_shape"      // JSON, but neither an event nor an envelope of events
 	ReasonForeignSource    Reason = "foreign_source"     // an event in an EventBridge event whose source is not one of AWS
 	ReasonNoEventTime      Reason = "no_event_time"      // an event without eventTime
-	ReasonBadEventTime     Reason = "bad_event_time"     // eventTime is not RFC 3339, or not between 1970 and 2262
+	ReasonBadEventTime     Reason = "bad_event_time"     // eventTime is neither RFC 3339 nor a timestamp of SQL, or not between 1970 and 2262
 	ReasonBadGzip          Reason = "bad_gzip"           // gzip, or base64 of gzip, that does not unpack
 	ReasonUnpackedTooLarge Reason = "unpacked_too_large" // a record unpacks to more than Decoder.MaxUnpacked
 	ReasonTooManyErrors    Reason = "too_many_errors"    // a record has so many errors that the rest of it was not read
