@@ -67,12 +67,22 @@ func (d *Decoder) detail(b []byte, depth int) bool {
 	kind, source := d.string(b, fieldDetailType), d.string(b, fieldBusSource)
 	d.scan.value(detail, 0, levelTop)
 	switch {
+	case !d.isEvent() && (source == "" || source == "aws.s3") && isObjectEvent(detail):
+		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
 	case !d.isEvent():
 		return d.hold(ReasonUnknownShape, fmt.Sprintf("the detail of the EventBridge event %q is no CloudTrail event", clip(kind)))
 	case source != "" && !strings.HasPrefix(source, "aws."):
 		return d.hold(ReasonForeignSource, fmt.Sprintf("the EventBridge event %q has source %q; AWS's own begin with aws., so CloudTrail did not send it", clip(kind), clip(source)))
 	}
 	return d.read(detail, 0, len(detail))
+}
+
+// isObjectEvent reports whether a detail is that of an event notification of S3, such as
+// Object Created: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html.
+func isObjectEvent(detail []byte) bool {
+	bucket, _ := lookup(detail, "bucket", "name")
+	key, _ := lookup(detail, "object", "key")
+	return bucket != "" && key != ""
 }
 
 // lookupEvent reads one of the Events of LookupEvents, as the AWS CLI prints them:

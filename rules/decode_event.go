@@ -59,6 +59,9 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 			*s = d.decoded(*s)
 		}
 	}
+	if d.has(fieldIdentityText) {
+		e.Identity = identityIn(b[i:end])
+	}
 	if e.requestParameters = d.whole(b, fieldRequestParameters, '{'); e.requestParameters == nil {
 		e.requestParameters = d.whole(b, fieldRequestParameters, '"')
 	}

@@ -45,13 +45,14 @@ var memberNames = []string{
 	"userIdentity", "userIdentity", "userIdentity", "type", "arn", "arn", "principalId", "accountId", "invokedBy",
 	"sessionContext", "sessionContext", "sessionIssuer", "sessionIssuer",
 	"Records", "Records", "detail-type", "detail", "source", "messageType", "logEvents", "message", "digestStartTime",
-	"Type", "Message", "Sns", "body", "s3", "s3ObjectKey", "Event", "Events", "CloudTrailEvent",
+	"Type", "Message", "Sns", "body", "s3", "s3ObjectKey", "Event", "Events", "CloudTrailEvent", "bucket", "object", "name", "key",
 	"", "x", "Eventid", "roleArn", "é",
 }
 
 var stringValues = []string{
 	"", "a", "arn:aws:iam::111122223333:user/alice", "2026-03-01T10:00:00Z", "2026-03-01T10:00:00.5+02:00", "1.08",
-	"aws:sqs", "aws:s3", "aws.sts", "com.example.app", "AWS API Call via CloudTrail", "AWS API Call via CloudTrail", `{"roleArn":"a"}`, `{"x":{"x":"a"}}`, "DATA_MESSAGE", "CONTROL_MESSAGE", "Notification", "SubscriptionConfirmation", "s3:TestEvent",
+	"aws:sqs", "aws:s3", "aws.sts", "aws.s3", "com.example.app", "AWS API Call via CloudTrail", "AWS API Call via CloudTrail", `{"roleArn":"a"}`, `{"x":{"x":"a"}}`, `{"arn":"a","type":"b","sessionContext":{"sessionIssuer":{"arn":"c"}}}`, `{"sessionIssuer":{"arn":"d"}}`,
+	"DATA_MESSAGE", "CONTROL_MESSAGE", "Notification", "SubscriptionConfirmation", "s3:TestEvent",
 	"CloudTrail validation message.", "1234567", "12345678", "123456789", "junk \"\\\n", "é😀", "\x7f",
 }
 

@@ -136,10 +136,16 @@ func newObject(b []byte) (o object) {
 	return o
 }
 
-// string returns the string at the end of path.
+// string returns the string at the end of path. A string on the way is read as JSON.
 func (o object) string(path ...string) string {
 	var v any = o.any
 	for _, name := range path {
+		if s, ok := v.(string); ok {
+			v = nil
+			if strings.HasPrefix(strings.TrimLeft(s, " \t\r\n"), "{") {
+				_ = json.NewDecoder(strings.NewReader(s)).Decode(&v)
+			}
+		}
 		m, _ := v.(map[string]any)
 		v = m[name]
 	}
@@ -176,6 +182,8 @@ func (r *reference) object(raw []byte, depth int) {
 		switch {
 		case detail == nil:
 			r.hold(ReasonUnknownShape)
+		case !newObject(detail).isEvent() && (source == "" || source == "aws.s3") && newObject(detail).string("bucket", "name") != "" && newObject(detail).string("object", "key") != "":
+			r.hold(ReasonS3Notification)
 		case !newObject(detail).isEvent():
 			r.hold(ReasonUnknownShape)
 		case source != "" && !strings.HasPrefix(source, "aws."):

@@ -43,7 +43,8 @@ type Event struct {
 	vpcEndpoint string // vpcEndpointId
 }
 
-// Identity is the part of userIdentity that names who called.
+// Identity is the part of userIdentity that names the caller. A string that holds the
+// object is read like the object: exports of tables have userIdentity in that form.
 type Identity struct {
 	Type        string // type, as in "AssumedRole"
 	ARN         string // arn
@@ -51,6 +52,18 @@ type Identity struct {
 	AccountID   string // accountId
 	InvokedBy   string // invokedBy
 	IssuerARN   string // sessionContext.sessionIssuer.arn
+}
+
+// identityIn reads the userIdentity of an event with a string in the place of an object.
+func identityIn(event []byte) (id Identity) {
+	in := unquoted(member(event, "userIdentity"))
+	id.Type, _ = lookup(in, "type")
+	id.ARN, _ = lookup(in, "arn")
+	id.PrincipalID, _ = lookup(in, "principalId")
+	id.AccountID, _ = lookup(in, "accountId")
+	id.InvokedBy, _ = lookup(in, "invokedBy")
+	id.IssuerARN, _ = lookup(in, "sessionContext", "sessionIssuer", "arn")
+	return id
 }
 
 // RequestParameter returns the string member of requestParameters with that
@@ -72,7 +85,11 @@ func (e *Event) RequestParameter(name string) string {
 //	key, ok := e.Lookup("userIdentity", "accessKeyId")
 //	arn, ok := e.Lookup("resources", "0", "ARN")
 func (e *Event) Lookup(path ...string) (string, bool) {
-	v := e.Raw
+	return lookup(e.Raw, path...)
+}
+
+// lookup is [Event.Lookup] in any JSON text.
+func lookup(v []byte, path ...string) (string, bool) {
 	for _, name := range path {
 		v = unquoted(v)
 		if i := space(v, 0); i < len(v) && v[i] == '[' {

@@ -55,6 +55,9 @@ const (
 	fieldSNS
 	fieldS3
 	fieldS3Key
+
+	// userIdentity, or an object in it that is looked into, where it is a string.
+	fieldIdentityText
 	numFields
 
 	// Objects to look into, one in the other; not noted themselves.
@@ -101,6 +104,7 @@ func (s *scanner) forget(f field) {
 		s.fields[f] = span{}
 	case f == fieldIdentity:
 		clear(s.fields[fieldIdentityType : fieldIssuerARN+1])
+		s.fields[fieldIdentityText] = span{}
 	default:
 		s.fields[fieldIssuerARN] = span{}
 	}

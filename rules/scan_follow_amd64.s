@@ -203,6 +203,7 @@ ended:
 	VPXOR Y0, Y0, Y0
 	VMOVDQU Y0, (const_fieldIdentityType*8)(R10)
 	MOVQ $0, (const_fieldInvokedBy*8)(R10)
+	MOVQ $0, (const_fieldIdentityText*8)(R10)
 	JMP arrive
 
 longer:

@@ -174,6 +174,8 @@ textEnd:
 		s.fields[want] = span{uint32(start), uint32(i)}
 	} else if want < numFields {
 		s.fields[want] = span{uint32(start - 1), uint32(i + 1)}
+	} else {
+		s.fields[fieldIdentityText] = span{uint32(start - 1), uint32(i + 1)}
 	}
 	i++
 
