@@ -20,25 +20,32 @@ const (
 	// gzip full of newlines and junk would keep its reader busy for minutes.
 	maxErrors = 10_000
 
-	// keepScratch is how large a buffer may be that is kept for the next record.
-	keepScratch = 4 << 20
+	// measuredText is from which size on a string's unpacked size is counted before room
+	// is made for it: growing a buffer takes more than it ends up with.
+	measuredText = 16 << 10
 )
+
+// DefaultScratch is the Scratch of a Decoder that does not say otherwise: 512 KiB.
+const DefaultScratch = 512 << 10
 
 // Decoder reads the events out of records. The zero value is ready to use. It
 // is not safe for concurrent use, nor may a callback use the Decoder that
 // calls it.
 type Decoder struct {
-	// MaxUnpacked bounds how many bytes all the gzip in one record unpacks to
-	// and, apart from that, how many the strings and the base64 that lie in one
-	// another do. 0 means DefaultMaxUnpacked.
-	//
-	// A Decoder holds what it has unpacked of one record, a few MiB of scratch
-	// and nothing else; what exceeds the limit it does not hold at all.
+	// MaxUnpacked bounds how many bytes a record unpacks to: all the gzip in it
+	// and, together with that, the strings and the base64 that lie in one another and
+	// what is copied of the strings of one event. 0 means DefaultMaxUnpacked.
 	MaxUnpacked int64
 
-	// Turn, if it is not nil, is locked while a record that unpacks to more than
-	// 4 MiB is read, callbacks included. Decoders that share it hold one such
-	// record at a time between them.
+	// Scratch is how many bytes of buffers, over all that lies in one another, the
+	// Decoder keeps between records and uses without the Turn. 0 means DefaultScratch.
+	Scratch int
+
+	// Turn, if it is not nil, is locked before a record takes more memory than Scratch,
+	// and unlocked at the end of that record, when the memory is given back; callbacks
+	// in between are called with it locked. So Decoders that share it hold one such
+	// record at a time between them. Lock and Unlock are called by the goroutine that
+	// calls Decode.
 	Turn sync.Locker
 
 	scan   scanner
@@ -129,8 +136,8 @@ func (d *Decoder) finish() {
 func (d *Decoder) rest() {
 	d.yield, d.held = nil, nil
 	d.packed.Reset(nil)
-	if cap(d.text) > keepScratch {
-		d.text = nil
+	if d.kept() > d.scratch() {
+		d.text, d.layers = nil, [maxEnvelopes][]byte{}
 	}
 	if d.turn {
 		d.turn = false

@@ -46,8 +46,10 @@ func TestDecodeMemory(t *testing.T) {
 		{"bomb in gzip", zipped(bomb), "-1 unpacked_too_large", 0},
 		{"bomb of base64", base64ed(bomb), "-1 unpacked_too_large", 0},
 		{"gzip that is cut off", zipped(repeat(" ", limit-mib) + bare("a"))[:20_000], "-1 bad_gzip", 0},
-		{"string", zipped(wrapped(bare(repeat("a", 20*mib)), 1)), repeat("a", 20*mib), 2 * limit},
-		{"strings in one another", zipped(nested(12*mib, 6)), "-1 unpacked_too_large", 2 * limit},
+		{"string", zipped(wrapped(bare(repeat("a", 15*mib)), 1)), repeat("a", 15*mib), limit},
+		// Each of them may be as large as the limit, but not both.
+		{"string in gzip, too large together", zipped(wrapped(bare(repeat("a", 20*mib)), 1)), "-1 unpacked_too_large", limit},
+		{"strings in one another", zipped(nested(12*mib, 6)), "-1 unpacked_too_large", limit},
 		{"bytes that are not UTF-8", `"` + repeat("\xff", 12*mib) + `"`, "-1 unpacked_too_large", 0},
 		{"one large field", event(`"errorMessage":"` + repeat(`\n`, 20*mib) + `"`), "a", 20 * mib},
 		{"large fields", event(`"errorMessage":"` + repeat("\xff", 6*mib) + `","errorCode":"` + repeat("\xff", 6*mib) + `"`), "0 unpacked_too_large", 0},
@@ -67,23 +69,14 @@ func TestDecodeMemory(t *testing.T) {
 			if got != c.want {
 				t.Errorf("Decode = %.60q; want %.60q", got, c.want)
 			}
-			if most := c.most + 6*keepScratch; n > most+int64(len(got)) {
+			if most := c.most + 2*mib; n > most+int64(len(got)) {
 				t.Errorf("Decode of %d bytes allocates %d MiB; want at most %d MiB", len(record), n/mib, most/mib)
 			}
-			if n := kept(&d); n > 8*keepScratch {
+			if n := d.kept(); n > DefaultScratch {
 				t.Errorf("the decoder keeps %d MiB for the next record; want scratch", n/mib)
 			}
 		})
 	}
-}
-
-// kept is how many bytes of buffers a decoder holds on to.
-func kept(d *Decoder) int {
-	n := cap(d.text)
-	for _, l := range d.layers {
-		n += cap(l)
-	}
-	return n
 }
 
 // However a large record is packed, it gives the events that it holds.
@@ -103,7 +96,7 @@ func TestDecodeLarge(t *testing.T) {
 		"gzip of gzip":    zipped(zipped(plain)),
 		"base64":          base64ed(zipped(plain)),
 		"string":          zipped(wrapped(plain, 1)),
-		"exactly scratch": zipped(repeat(" ", 2*keepScratch-len(plain)%keepScratch) + plain),
+		"exactly scratch": zipped(repeat(" ", 64*DefaultScratch-len(plain)%DefaultScratch) + plain),
 	} {
 		var got []string
 		var d Decoder
@@ -124,7 +117,7 @@ func TestDecodeLarge(t *testing.T) {
 // for nobody.
 func TestDecodeTurn(t *testing.T) {
 	var turn sync.Mutex
-	large, small := []byte(zipped(repeat(" ", 2*keepScratch)+bare("large"))), []byte(zipped(bare("small")))
+	large, small := []byte(zipped(repeat(" ", 2*DefaultScratch)+bare("large"))), []byte(zipped(bare("small")))
 	decode := func(record []byte, during func()) {
 		d := Decoder{Turn: &turn}
 		d.Decode(record, func(*Event, error) bool {
@@ -197,4 +190,64 @@ func TestDecodeTime(t *testing.T) {
 			t.Errorf("%s: Decode of %d bytes yields %d times; want errors to be bounded", name, len(record), events)
 		}
 	}
+}
+
+// counted counts how often it is locked.
+type counted struct{ locks, unlocks int }
+
+func (c *counted) Lock()   { c.locks++ }
+func (c *counted) Unlock() { c.unlocks++ }
+
+// A record of 4 KB was enough for eight buffers of 4 MiB, kept for ever by the decoder of
+// each partition: none of them was large enough by itself to be given back.
+func TestDecodeKeepsScratch(t *testing.T) {
+	const kib = 1 << 10
+	text := repeat(" ", 100*kib) + bare("a")
+	many := repeat(`\n`, 100*kib)
+	for _, c := range []struct {
+		name, record string
+		turn         bool
+	}{
+		{"small", zipped(wrapped(bare("a"), 7)), false},
+		{"strings in one another", zipped(wrapped(text, 7)), true},
+		{"gzip in one another", zipped(wrapped(base64ed(zipped(wrapped(base64ed(zipped(text+repeat("\n", 600*kib))), 1))), 1)), true},
+		{"a large string", wrapped(repeat(text, 6), 1), true},
+		{"strings beside one another", repeat(wrapped(text, 1)+"\n", 100), false},
+		{"one large field", `{"errorMessage":"` + repeat(many, 6) + `",` + bare("a")[1:], true},
+		{"a string and a large field", wrapped(`{"errorMessage":"`+many+many+`",`+bare("a")[1:], 1), true},
+		{"a large name", `{"` + repeat(`\n`, 300*kib) + `":1,` + bare("a")[1:], false},
+		{"many names", manyNames(20_000), false},
+	} {
+		var turn counted
+		d := Decoder{Turn: &turn}
+		events := 0
+		for range 3 {
+			d.Decode([]byte(c.record), func(_ *Event, err error) bool {
+				if err != nil {
+					t.Errorf("%s: Decode: %v", c.name, err)
+				}
+				events++
+				return true
+			})
+			if got := d.kept(); got > DefaultScratch {
+				t.Errorf("%s: the decoder keeps %d bytes of buffers; want at most %d", c.name, got, DefaultScratch)
+			}
+			if got := cap(d.scan.name) + 8*cap(d.scan.outer); got > 4*kib {
+				t.Errorf("%s: the scanner keeps %d bytes; want next to nothing", c.name, got)
+			}
+		}
+		if events == 0 || turn.locks != turn.unlocks || turn.locks > 0 != c.turn {
+			t.Errorf("%s: %d events, the turn was taken %d times and given back %d times; want it taken: %v", c.name, events, turn.locks, turn.unlocks, c.turn)
+		}
+	}
+}
+
+// manyNames is an event with n members of different names.
+func manyNames(n int) string {
+	var b strings.Builder
+	b.WriteString("{")
+	for i := range n {
+		fmt.Fprintf(&b, `"name-%d":%d,`, i, i)
+	}
+	return b.String() + bare("a")[1:]
 }

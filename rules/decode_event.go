@@ -68,19 +68,15 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	e.scanned, e.addendum = true, d.has(fieldAddendum)
 	e.Raw = b[i:end:end]
 	e.At, e.RecordTime = state.Source{}, time.Time{}
-	more := d.accept()
-	if cap(d.text) > keepScratch {
-		d.text = nil
-	}
-	return more
+	return d.accept()
 }
 
 // reserve makes room for those strings of the event just scanned, of size bytes,
-// that cannot be taken as they stand, if that may take more than scratch; false: they
-// exceed the limit, together with the strings that the event lies in. Whether there is
+// that cannot be taken as they stand, if they may be large; false: they exceed the
+// limit, together with all else that the record unpacks to. Whether there is
 // such a string at all, the scan says with too much caution: nothing may depend on that.
 func (d *Decoder) reserve(b []byte, size int) bool {
-	if size <= keepScratch/4 || !d.scan.mixed {
+	if size <= measuredText || !d.scan.mixed {
 		return true
 	}
 	n := 0
@@ -89,13 +85,10 @@ func (d *Decoder) reserve(b []byte, size int) bool {
 			n += unescapedLen(raw)
 		}
 	}
-	if int64(n) > d.limit()-d.quoted {
+	if int64(n) > d.left-d.quoted {
 		return false
 	}
-	if n > max(keepScratch, cap(d.text)) {
-		d.large()
-		d.text = make([]byte, 0, n)
-	}
+	d.text = d.room(d.text, n)
 	return true
 }
 

@@ -17,6 +17,9 @@ func isGzip(b []byte) bool {
 // compression method and the upper bits of the flags.
 const packedMagic = "H4sI"
 
+// firstRead is how much of a gzip file is unpacked before its size is asked for.
+const firstRead = 16 << 10
+
 // isPacked reports whether b begins as the base64 of a gzip file does.
 func isPacked(b []byte) bool {
 	return len(b) >= len(packedMagic) && string(b[:len(packedMagic)]) == packedMagic
@@ -29,8 +32,8 @@ func (d *Decoder) unquote(raw []byte, depth int) bool {
 	}
 	raw = raw[1 : len(raw)-1]
 	size := len(raw)
-	if size > keepScratch/4 {
-		size = unescapedLen(raw) // of a large one exactly: growing a buffer takes more than it ends up with
+	if size > measuredText {
+		size = unescapedLen(raw)
 	}
 	if !d.grow(depth, size) {
 		return d.tooLarge()
@@ -58,19 +61,41 @@ func (d *Decoder) unpack(line []byte, depth int) bool {
 }
 
 // grow empties the layer and makes room for size bytes of a string or of base64
-// in it. It reports false if layers of that kind would hold more than the limit:
-// they lie in one another, so without it each of them could be as large as what
-// all the gzip of the record may unpack to.
+// in it. It reports false if the record would unpack to more than the limit.
 func (d *Decoder) grow(depth, size int) bool {
-	if int64(size) > d.limit()-d.quoted {
+	if int64(size) > d.left-d.quoted {
 		return false
 	}
-	d.layers[depth] = d.layers[depth][:0]
-	if size > max(keepScratch, cap(d.layers[depth])) {
-		d.large()
-		d.layers[depth] = make([]byte, 0, size)
-	}
+	d.layers[depth] = d.room(d.layers[depth], size)
 	return true
+}
+
+// room returns buf, one of the decoder's buffers, emptied and with room for size bytes.
+// If the buffers would exceed Scratch, the decoder's turn is waited for.
+func (d *Decoder) room(buf []byte, size int) []byte {
+	if size <= cap(buf) {
+		return buf[:0]
+	}
+	if d.kept()-cap(buf)+size > d.scratch() {
+		d.large()
+	}
+	return make([]byte, 0, size)
+}
+
+// kept is how many bytes of buffers the decoder holds on to.
+func (d *Decoder) kept() int {
+	n := cap(d.text)
+	for _, l := range d.layers {
+		n += cap(l)
+	}
+	return n
+}
+
+func (d *Decoder) scratch() int {
+	if d.Scratch == 0 {
+		return DefaultScratch
+	}
+	return d.Scratch
 }
 
 // layer reads a layer that holds size bytes of a string or of base64.
@@ -85,7 +110,7 @@ func (d *Decoder) layer(depth, size int) bool {
 // may need as much for layers of their own.
 func (d *Decoder) inner(depth int) bool {
 	more := d.stream(d.layers[depth], depth+1)
-	if cap(d.layers[depth]) > keepScratch {
+	if cap(d.layers[depth]) > d.scratch() {
 		d.layers[depth] = nil
 	}
 	return more
@@ -106,7 +131,7 @@ func (d *Decoder) unzip(b []byte, depth int) bool {
 	}
 	buf, err := d.inflate(d.layers[depth][:0], b)
 	d.layers[depth] = buf
-	if d.left < 0 {
+	if d.left < d.quoted {
 		return d.tooLarge()
 	}
 	if err == nil {
@@ -124,7 +149,7 @@ func (d *Decoder) tooLarge() bool {
 
 // inflate returns what the gzip file b holds, in dst if it is large enough: with an
 // error, what its complete members hold. It gives up as soon as the record has unpacked
-// to more than it may; d.left is negative then.
+// to more than it may; d.left is less than d.quoted then.
 //
 // What does not fit scratch is unpacked twice, first only to learn its size. So
 // a bomb gets no memory, and everything else no more than it fills.
@@ -133,9 +158,9 @@ func (d *Decoder) inflate(dst, b []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	for most := max(cap(dst), keepScratch); len(dst) < most; {
+	for most := max(cap(dst), d.scratch()-d.kept()+cap(dst), firstRead); len(dst) < most; {
 		if len(dst) == cap(dst) {
-			dst = append(dst, 0)[:len(dst)]
+			dst = append(make([]byte, 0, min(most, max(firstRead, 2*cap(dst)))), dst...)
 		}
 		n, err := d.gunzip(dst[len(dst):min(cap(dst), most)])
 		dst = dst[:len(dst)+n]
@@ -149,7 +174,7 @@ func (d *Decoder) inflate(dst, b []byte) ([]byte, error) {
 	held := int64(len(dst))
 	err = d.discard(dst)
 	size := d.gzip.Whole()
-	if d.left < 0 || err == nil && size == held {
+	if d.left < d.quoted || err == nil && size == held {
 		return dst, nil // nothing came, so that dst is not spoilt
 	}
 	if size > int64(cap(dst)) {
@@ -189,7 +214,7 @@ func (d *Decoder) open(b []byte) error {
 // unpacked to more than it may.
 func (d *Decoder) gunzip(p []byte) (int, error) {
 	n, err := d.gzip.Read(p)
-	if d.left -= int64(n); d.left < 0 {
+	if d.left -= int64(n); d.left < d.quoted {
 		err = io.EOF
 	}
 	return n, err

@@ -133,7 +133,7 @@ func noKey(rule string) Rejection {
 // (PROTOCOL D12). An event without matches leaves no trace.
 func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 	e.out.Alerts, e.out.Rejected, e.out.Verdicts = e.out.Alerts[:0], e.out.Rejected[:0], e.out.Verdicts[:0]
-	if e.buf = e.buf[:0]; cap(e.buf) > keepScratch {
+	if e.buf = e.buf[:0]; cap(e.buf) > DefaultScratch {
 		e.buf = nil
 	}
 	if len(matches) == 0 {

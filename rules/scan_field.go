@@ -75,6 +75,10 @@ const (
 	levelSession  = 3
 )
 
+// maxEscapedName is how long the raw form of a name may be that match knows: six bytes
+// stand for a letter, and there are fewer than 32 in each.
+const maxEscapedName = 6 * 32
+
 // match returns which member key is of the object at that level. Any earlier
 // member of the same name is forgotten: the last one counts, whatever it holds.
 func (s *scanner) match(level int, key []byte) field {

@@ -287,7 +287,7 @@ key:
 		goto fail
 	}
 	want = none
-	if depth == level {
+	if depth == level && i-start <= maxEscapedName {
 		s.name = appendUnescaped(s.name[:0], b[start:i])
 		want = s.match(level, s.name)
 	}
