@@ -75,6 +75,12 @@ func (v apiVersions) choose(remote string, a api) (int16, error) {
 	return min(has.max, a.max), nil
 }
 
+func (c *Client) knowsVersions(remote string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.versions[remote] != nil
+}
+
 func (c *Client) forgetVersions(remote string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
