@@ -287,9 +287,9 @@ func (l *login) authenticate(ctx context.Context, conn net.Conn) (lifetime time.
 		return 0, fmt.Errorf("authentication by %s at broker %s: %w", name, l.broker, errMalformed)
 	case kafka.Error(code) == kafka.UnsupportedSASLMechanism:
 		slices.Sort(offered)
-		return 0, &AuthenticationError{Broker: l.broker, Mechanism: name, Offered: offered, Err: kafka.Error(code)}
+		return 0, &AuthenticationError{Broker: l.broker, Mechanism: name, Offered: offered, Err: codeError(code)}
 	case code != 0:
-		return 0, refuse(kafka.Error(code))
+		return 0, refuse(codeError(code))
 	}
 	for message := l.first; ; {
 		code, text, challenge, lasts, err := l.exchange(conn, message)
@@ -298,13 +298,13 @@ func (l *login) authenticate(ctx context.Context, conn net.Conn) (lifetime time.
 		}
 		if code != 0 {
 			if text == "" {
-				return 0, refuse(kafka.Error(code))
+				return 0, refuse(codeError(code))
 			}
-			return 0, refuse(fmt.Errorf("%s (%w)", text, kafka.Error(code)))
+			return 0, refuse(fmt.Errorf("%s (%w)", text, codeError(code)))
 		}
 		var done bool
 		if done, message, err = l.state.Next(ctx, challenge); err != nil {
-			return 0, refuse(fmt.Errorf("%w (%w)", err, kafka.SASLAuthenticationFailed))
+			return 0, refuse(fmt.Errorf("%w (%w)", err, &CodeError{kafka.SASLAuthenticationFailed}))
 		}
 		if done {
 			return time.Duration(lasts) * time.Millisecond, nil

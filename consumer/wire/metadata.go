@@ -7,8 +7,6 @@ import (
 	"net"
 	"strconv"
 	"time"
-
-	"github.com/segmentio/kafka-go"
 )
 
 // TopicMetadata is what the cluster says about a topic.
@@ -124,11 +122,4 @@ func readTopic(r *reader) (t TopicMetadata) {
 	r.int32() // operations allowed on the topic
 	r.tags()
 	return t
-}
-
-func codeError(code int16) error {
-	if code == 0 {
-		return nil
-	}
-	return kafka.Error(code)
 }

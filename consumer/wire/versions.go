@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 )
 
@@ -100,7 +99,7 @@ func (c *Client) askVersions(conn net.Conn) (apiVersions, error) {
 	}
 	r := reader{b: body}
 	if code := r.int16(); code != 0 {
-		return nil, kafka.Error(code)
+		return nil, codeError(code)
 	}
 	n := r.array(6)
 	speaks := make(apiVersions, n)
