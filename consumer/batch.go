@@ -45,8 +45,20 @@ func (d *detector) begin(at logPosition) {
 	d.next, d.committed = at, at.offset
 	d.events, d.youngest, d.outputs, d.alerted = 0, 0, 0, d.alerted[:0]
 	d.lazySince = d.now()
+	d.limit()
 	d.status.work.Store(at.offset)
 	d.status.changelog.Store(d.local.Position().Changelog)
+}
+
+// limit takes over what the topics take, as of the last look (PROTOCOL D6). Within a batch
+// it stays the same, so that what is left out of an alert or a dead letter follows from the
+// events, the configuration and this limit.
+func (d *detector) limit() {
+	for _, name := range []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter} {
+		d.producer.Limit(name, d.takes(name))
+	}
+	d.engine.LimitAlerts(framed(d.takes(d.app.Alerts)))
+	d.mostDead = framed(d.takes(d.app.DeadLetter))
 }
 
 // drop forgets an uncommitted batch; the numbers stay for whoever asks why.

@@ -72,7 +72,7 @@ func TestServiceTooLargeForATopic(t *testing.T) {
 			events: []string{big}, letter: "event_too_large",
 		}, {
 			name: "alerts", limits: func(a topic.App) map[string]int { return map[string]int{a.Alerts: 20_000} },
-			events: []string{inflated(assume("big", "arn:r", "192.0.2.99", noon), 100_000)}, letter: "output_rejected",
+			events: []string{inflated(assume("big", "arn:r", "192.0.2.99", noon), 100_000)}, alerts: []string{"assume_role_unique_ip big"}, // without its event
 		}, {
 			name: "changes", limits: func(a topic.App) map[string]int { return map[string]int{a.StateTopic(): 4_000} },
 			events: []string{long("0"), long("1"), long("2"), long("3"), long("4"), long("5"), long("6"), long("7"), long("8")}, letter: "output_rejected",
@@ -147,7 +147,7 @@ func TestServiceRefusedDeadLetter(t *testing.T) {
 	in := r.start("only", disk(), nil)
 	r.send(&kgo.Record{Value: []byte(assume("trusted", "arn:r", "192.0.2.0", noon))})
 	r.drain()
-	r.takes(r.app.DeadLetter, 300)
+	r.takes(r.app.DeadLetter, 100)
 	r.send(&kgo.Record{Value: []byte(denied("key", strings.Repeat("k", 2049)))})
 	in.wantStop(r.app.DeadLetter, "max.message.bytes was lowered")
 }

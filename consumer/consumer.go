@@ -80,6 +80,7 @@ type Service struct {
 	failed        error
 	member        *group.Member
 	topics        map[string]topic.Info
+	begunWith     []string // problems of the topics, a sentence each
 	identity      changelog.Identity
 	lanes         []*lane
 	dead          []*lane
@@ -97,8 +98,10 @@ type Service struct {
 	positions map[inputKey]*position // of the partitions being routed
 	shards    map[int]*shardStatus
 	assigned  bool
-	joining   *joining // nil: not begun
-	lossy     []string // topics that lose records, a sentence each
+	joining   *joining       // nil: not begun
+	lossy     []string       // topics that lose records, a sentence each
+	flipped   error          // the first of them that was neither there at the start nor accepted
+	limits    map[string]int // max.message.bytes of the topics, as last looked up
 }
 
 type inputKey struct {
@@ -210,6 +213,11 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	}
 	s.identity = s.identify(s.topics)
 	s.noteInputs(s.topics)
+	s.noteLimits(s.topics)
+	s.begunWith = sentences(s.App.Problems(s.topics, s.Client.Addr.String()))
+	for _, line := range s.App.Reduced(s.topics) {
+		s.Log.Info().Str("note", line).Str("event", "topic_takes_less").Msg("an output topic takes less than there may be to write; what does not fit is left out")
+	}
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
@@ -248,7 +256,11 @@ func (s *Service) lanesTo(info topic.Info) []*lane {
 }
 
 // mostBytes is the size of a single record that the topic is sure to take.
-func mostBytes(info topic.Info) int { return info.MaxMessageBytes() - batchFraming }
+func mostBytes(info topic.Info) int { return framed(info.MaxMessageBytes()) }
+
+// framed is what max.message.bytes leaves for the key, the value and the headers of one
+// record, at least 1.
+func framed(maxMessageBytes int) int { return max(maxMessageBytes-batchFraming, 1) }
 
 // assign follows a new assignment. The work on what stays goes on undisturbed.
 func (s *Service) assign(a group.Assignment) {
@@ -288,6 +300,9 @@ func (s *Service) Ready() error {
 	defer s.mu.Unlock()
 	if !s.assigned {
 		return s.joining.missing()
+	}
+	if s.flipped != nil {
+		return s.flipped
 	}
 	inputs := s.routers.keys()
 	for _, k := range inputs {

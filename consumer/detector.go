@@ -53,6 +53,8 @@ type detector struct {
 	worked   func(context.Context) (bool, error) // the group has a committed work offset for the shard
 	alerts   int                                 // partitions of the alerts topic
 	dead     int                                 // partitions of the dead-letter topic
+	takes    func(topic string) int              // max.message.bytes, as of the last look
+	look     func(context.Context)               // at the settings of the topics
 	mostDead int                                 // bytes of a dead letter that its topic takes
 	reads    func(topicID [16]byte) bool         // the app reads the topic
 	timeout  time.Duration                       // of a commit that must end although the run is over
@@ -96,7 +98,7 @@ func (d *detector) run(ctx context.Context) error {
 		if errors.As(err, &stop) {
 			return err
 		}
-		if err != nil && d.lost(err) {
+		if err != nil && d.lost(ctx, err) {
 			continue
 		}
 		if d.status.taking.sleep(ctx) != nil {
@@ -119,9 +121,12 @@ func (d *detector) final(err error) error {
 // lost reports why the shard has to be taken again, and whether at once. A batch
 // that the broker refuses for what is in it is never sent unchanged: it is halved
 // (PROTOCOL D6). A clock that is wrong is in every batch.
-func (d *detector) lost(err error) (atOnce bool) {
+func (d *detector) lost(ctx context.Context, err error) (atOnce bool) {
 	var refused *txn.RejectedError
 	switch {
+	case errors.As(err, &refused) && refused.Code == kafka.MessageSizeTooLarge && d.limitsMoved(ctx):
+		d.log.Warn().Err(err).Str("event", "batch_refused").Msg("a topic takes other sizes than at the last look; the batch is evaluated again for the new ones")
+		return true
 	case errors.As(err, &refused) && refused.Code != kafka.InvalidTimestamp && d.events > 0:
 		if d.most = d.events / 2; d.most == 0 {
 			d.most = refuseNext
@@ -135,6 +140,21 @@ func (d *detector) lost(err error) (atOnce bool) {
 		d.status.taking.failed(&d.log, err).Str("event", "shard_retry").Msg("the shard is taken again")
 	}
 	return false
+}
+
+// limitsMoved looks at the settings of the topics, and says whether they take other sizes
+// than the batch was made for.
+func (d *detector) limitsMoved(ctx context.Context) bool {
+	names := []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter}
+	sizes := func() (all [3]int) {
+		for i, name := range names {
+			all[i] = d.takes(name)
+		}
+		return all
+	}
+	was := sizes()
+	d.look(ctx)
+	return sizes() != was
 }
 
 // own takes the shard and works on it until ctx ends or something fails.

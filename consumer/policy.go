@@ -2,50 +2,97 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"trailhound/consumer/topic"
 )
 
-// topicsEvery is how often the clean-up policies are looked at while the service runs.
-const topicsEvery = 5 * time.Minute
+// topicsEvery is how often the settings of the topics are looked at while the service runs.
+const (
+	topicsEvery  = time.Minute
+	flippedEvery = 10 * time.Second // while something is wrong with them
+)
 
 // watchTopics looks at what Run has looked at in the beginning, until ctx ends: a clean-up
-// policy that has been changed meanwhile loses records without a word of the broker. The
-// work goes on; Status has the problems, and the log when they change.
+// policy or a retention that has been changed meanwhile loses records without a word of the
+// broker. The work goes on, but the instance is not ready; Status has the problems, and the
+// log when they change.
 func (s *Service) watchTopics(ctx context.Context) {
 	s.warnOfRetention(ctx)
-	tick := time.NewTicker(topicsEvery)
-	defer tick.Stop()
 	for {
+		every := topicsEvery
+		if s.changed() != nil {
+			every = flippedEvery
+		}
+		t := time.NewTimer(every)
 		select {
-		case <-tick.C:
+		case <-t.C:
 			s.lookAtTopics(ctx)
 		case <-ctx.Done():
+			t.Stop()
 			return
 		}
 	}
 }
 
+// changed returns what is wrong with a topic since the start; nil: nothing is.
+func (s *Service) changed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flipped
+}
+
 func (s *Service) lookAtTopics(ctx context.Context) {
-	infos, err := topic.Describe(ctx, s.Client, append(slices.Clone(s.App.Inputs), s.App.Alerts, s.App.DeadLetter)...)
+	infos, err := topic.Describe(ctx, s.Client, s.App.Topics()...)
 	if err != nil {
 		s.Log.Debug().Err(err).Str("event", "topics_not_checked").Msg("the settings of the topics cannot be looked at; the next round tries again")
 		return
 	}
 	s.noteInputs(infos)
-	lines := sentences(s.App.Losses(infos, s.Client.Addr.String()))
+	s.noteLimits(infos)
+	var all []string
+	var flipped error
+	for _, p := range s.App.Problems(infos, s.Client.Addr.String()) {
+		line := p.String()
+		if !p.Loss && slices.Contains(s.begunWith, line) {
+			continue // the run began with it: no setting has been changed
+		}
+		all = append(all, line)
+		if flipped == nil && !(p.Loss && s.Accept.Loss) {
+			flipped = errors.New(line)
+		}
+	}
 	s.mu.Lock()
-	same := slices.Equal(lines, s.lossy)
-	s.lossy = lines
+	same := slices.Equal(all, s.lossy)
+	s.lossy, s.flipped = all, flipped
 	s.mu.Unlock()
 	if same {
 		return
 	}
-	for _, line := range lines {
-		s.Log.Error().Str("problem", line).Str("event", "topic_loses_records").Msg("a topic loses records by its clean-up policy; /status has it until it is mended")
+	for _, line := range all {
+		s.Log.Error().Str("problem", line).Str("event", "topic_loses_records").Msg("the settings of a topic lose records; /status has it until it is mended")
 	}
+}
+
+// noteLimits remembers how large batches the topics take.
+func (s *Service) noteLimits(infos map[string]topic.Info) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limits == nil {
+		s.limits = make(map[string]int)
+	}
+	for name, info := range infos {
+		s.limits[name] = info.MaxMessageBytes()
+	}
+}
+
+// takes returns the max.message.bytes of a topic, as last looked up.
+func (s *Service) takes(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limits[name]
 }
 
 // warnOfRetention logs where the group's offsets expire before the inputs' records do

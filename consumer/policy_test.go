@@ -116,11 +116,40 @@ func TestTopicsAreWatched(t *testing.T) {
 		}
 		set("compact,delete")
 		w.await("the instance to tell", func() bool { return len(in.service.Status().Topics) == 1 })
-		if got := in.service.Status(); !got.Ready || !strings.Contains(got.Topics[0], "topic input has cleanup.policy=compact,delete") {
-			t.Errorf("Status() = %+v; want the policy, and the work to go on", got)
+		if got := in.service.Status(); got.Ready || !strings.Contains(got.Missing, "topic input has cleanup.policy=compact,delete") || got.Topics[0] != got.Missing {
+			t.Errorf("Status() = %+v; want it not to be ready for the policy, with its sentence", got)
 		}
 		set("delete")
 		w.await("the instance to see that it was mended", func() bool { return len(in.service.Status().Topics) == 0 })
+		if err := in.service.Ready(); err != nil {
+			t.Errorf("Ready() = %v after the policy was mended; want nil", err)
+		}
+		in.shutdown()
+	})
+}
+
+// So is a setting of the work or the state topic without which records are lost, unless the
+// run began with it.
+func TestOwnTopicsAreWatched(t *testing.T) {
+	inBubble(t, 1, 1, func(w *bubble) {
+		in := w.start("only", vfs.NewCrashableMem(), trap{})
+		w.await("the instance to be ready", func() bool { return in.service.Ready() == nil })
+		r := rig{TB: w.TB, produce: w.produce}
+		for _, c := range []struct{ topic, key, wrong, right string }{
+			{in.service.App.WorkTopic(), "retention.ms", "3600000", "-1"},
+			{in.service.App.WorkTopic(), "cleanup.policy", "compact", "delete"},
+			{in.service.App.StateTopic(), "cleanup.policy", "delete", "compact"},
+			{in.service.App.Alerts, "cleanup.policy", "compact", "delete"},
+			{in.service.App.DeadLetter, "cleanup.policy", "delete,compact", "delete"},
+		} {
+			r.alter(c.topic, c.key, c.wrong)
+			w.await("the instance to tell", func() bool { return in.service.Ready() != nil })
+			if err := in.service.Ready(); !strings.Contains(err.Error(), "topic "+c.topic+" has "+c.key+"="+c.wrong) {
+				t.Errorf("Ready() = %v with %s=%s of %s; want its sentence", err, c.key, c.wrong, c.topic)
+			}
+			r.alter(c.topic, c.key, c.right)
+			w.await("the instance to see that it was mended", func() bool { return in.service.Ready() == nil })
+		}
 		in.shutdown()
 	})
 }

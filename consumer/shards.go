@@ -57,16 +57,13 @@ func (s *Service) detector(n int) (*detector, error) {
 	log := s.Log.With().Str("stage", stageDetector).Int("shard", n).Logger()
 	producer := &txn.Producer{
 		Client: s.Client, ID: s.App.ID + ".shard." + strconv.Itoa(n), Timeout: s.TransactionTimeout,
-		RequestTimeout: s.RequestTimeout, Codec: s.Codec, MaxBatch: make(map[string]int),
-	}
-	for _, name := range []string{s.App.StateTopic(), s.App.Alerts, s.App.DeadLetter} {
-		producer.MaxBatch[name] = s.topics[name].MaxMessageBytes()
+		RequestTimeout: s.RequestTimeout, Codec: s.Codec,
 	}
 	d := &detector{
 		shard: n, app: s.App, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
 		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log, s.Metrics.Suppressed()), now: time.Now,
 		alerts: len(s.topics[s.App.Alerts].Partitions), dead: len(s.topics[s.App.DeadLetter].Partitions),
-		mostDead: mostBytes(s.topics[s.App.DeadLetter]), timeout: s.TransactionTimeout,
+		takes: s.takes, look: s.lookAtTopics, timeout: s.TransactionTimeout,
 		changes: changelog.Changelog{
 			Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n), Shard: local,
 			Producer: producer, Owner: s.owner(), Accept: s.Accept, Log: log, TombstoneLife: tombstoneLife(changes),

@@ -18,8 +18,9 @@ const AlertSchema = "trailhound.alert.v1"
 
 // Alert is what the engine makes of a [Finding].
 //
-// Payload is a pure function of the events and the configuration. When payload
-// and dedup string together would exceed Limits.MaxAlertBytes, parts of the
+// Payload is a pure function of the events, the configuration and what the alerts topic
+// takes. When payload and dedup string together would exceed Limits.MaxAlertBytes, or the
+// limit of [Engine.LimitAlerts] if that is lower, parts of the
 // payload are left out in this order, each step only when the one before was
 // not enough:
 //
@@ -64,11 +65,12 @@ type alertDraft struct {
 func (e *Engine) alert(a *alertDraft) *Rejection {
 	a.id = alertID(a.rule.info.ID, a.key, a.event)
 	start := len(e.buf)
-	buf, ok := a.encode(e.buf, a.room(e.limits.MaxAlertBytes))
+	limit := e.maxAlertBytes()
+	buf, ok := a.encode(e.buf, a.room(limit))
 	if !ok {
 		return &Rejection{Rule: a.rule.info.ID, Reason: ReasonAlertTooLarge, Detail: fmt.Sprintf(
 			"the alert has %d bytes with all that can be left out; the limit is %d with its key of %d bytes",
-			len(buf)-start, e.limits.MaxAlertBytes, len(a.dedup))}
+			len(buf)-start, limit, len(a.dedup))}
 	}
 	e.buf = buf
 	e.out.Alerts = append(e.out.Alerts, Alert{

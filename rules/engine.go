@@ -18,8 +18,9 @@ import (
 type Engine struct {
 	*ruleSet // shared by all clones, never changed
 
-	out Outcome
-	buf []byte // payloads of the latest call's alerts
+	out       Outcome
+	buf       []byte // payloads of the latest call's alerts
+	published int    // see LimitAlerts
 }
 
 // Match is a rule that an event is for, and the key to evaluate it under.
@@ -79,7 +80,20 @@ func NewEngine(active []Active, limits Limits) (*Engine, error) {
 }
 
 // Clone returns an engine with the same rules for another goroutine.
-func (e *Engine) Clone() *Engine { return &Engine{ruleSet: e.ruleSet} }
+func (e *Engine) Clone() *Engine { return &Engine{ruleSet: e.ruleSet, published: e.published} }
+
+// LimitAlerts lowers Limits.MaxAlertBytes to what the alerts topic takes, for this engine
+// and for clones made later; 0: it is as configured. What is left out of an alert is then a
+// function of the events, the configuration and that limit.
+func (e *Engine) LimitAlerts(most int) { e.published = most }
+
+// maxAlertBytes is the limit in force; 0: none.
+func (e *Engine) maxAlertBytes() int {
+	if e.published > 0 && (e.limits.MaxAlertBytes == 0 || e.published < e.limits.MaxAlertBytes) {
+		return e.published
+	}
+	return e.limits.MaxAlertBytes
+}
 
 // Fingerprint identifies the rules that are on and all their parameters,
 // whatever order they were given in.

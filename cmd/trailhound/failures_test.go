@@ -69,7 +69,11 @@ func TestUnreachable(t *testing.T) {
 		"speaks HTTP": {[]string{listener(t, func(c net.Conn) {
 			defer c.Close()
 			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") // whom that does not reach has gone
-		})}, nil, listening},
+		})}, nil, " answers as an HTTP server, not as Kafka; name the port of a Kafka listener in kafka.brokers\n"},
+		"speaks SSH": {[]string{listener(t, func(c net.Conn) {
+			defer c.Close()
+			_, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.6\r\n")
+		})}, []string{patient}, " answers as an SSH server, not as Kafka; name the port of a Kafka listener in kafka.brokers\n"},
 		"hangs up":            {[]string{listener(t, func(c net.Conn) { c.Close() })}, nil, listening},
 		"TLS is wanted":       {encrypted, nil, listening},
 		"TLS is not wanted":   {plain, []string{"kafka.tls.enabled=true"}, "is it a Kafka listener with TLS and with SASL mechanism \"none\", as kafka.tls and kafka.sasl say?\n"},

@@ -21,9 +21,15 @@ func (s *settings) unreachable(err error) error {
 	if missing, ok := errors.AsType[*wire.CredentialError](err); ok {
 		return missing
 	}
+	if other, ok := errors.AsType[*wire.AdvertisedError](err); ok {
+		return other
+	}
 	remedy := s.remedy(err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", s.Kafka.RequestTimeout)
+	}
+	if other, ok := errors.AsType[*wire.ForeignError](err); ok {
+		err = other // that nothing was sent to it goes without saying
 	}
 	return fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; %s", strings.Join(s.Kafka.Brokers, ", "), err, remedy)
 }
@@ -34,6 +40,12 @@ func (s *settings) remedy(err error) string {
 	}
 	if remedy := s.tlsRemedy(err); remedy != "" {
 		return remedy
+	}
+	if other, ok := errors.AsType[*wire.ForeignError](err); ok {
+		if other.TLS() {
+			return "set kafka.tls.enabled: true, or name a listener without TLS in kafka.brokers"
+		}
+		return "name the port of a Kafka listener in kafka.brokers"
 	}
 	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
 		return "start Kafka, or name a broker that runs with --set kafka.brokers=HOST:PORT"

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"trailhound/consumer/topic"
 )
 
@@ -49,6 +53,10 @@ func TestTopics(t *testing.T) {
 		if r.code != exitFailed || len(lines(r.stderr)) != 2 || strings.Count(r.stderr, " has 8 partitions, but shards is 4") != 2 {
 			t.Errorf("topics check --set shards=4 = %d, %q; want 1 and a line for the work and the state topic", r.code, r.stderr)
 		}
+		r = s.command("", "topics", "create", "--set", "shards=4")
+		if r.code != exitFailed || r.stdout != "" || strings.Count(r.stderr, " has 8 partitions, but shards is 4") != 2 || !strings.Contains(r.stderr, "operations.md#changing-the-number-of-shards") {
+			t.Errorf("topics create --set shards=4 = %d, %q, %q; want 1, the sentences of topics check and the way to another number", r.code, r.stdout, r.stderr)
+		}
 		if r := s.command("", "topics", "create", "--input-partitions", "-1"); r.code != exitUsage || len(lines(r.stderr)) != 1 {
 			t.Errorf("topics create --input-partitions -1 = %d, %q; want 2 and one line", r.code, r.stderr)
 		}
@@ -82,5 +90,73 @@ func TestRunSettlesTopics(t *testing.T) {
 	}
 	if r := s.command("", "run", "--set", "shards=4"); r.code != exitFailed || len(lines(r.stderr)) != 2 || !strings.Contains(r.stderr, "set shards: 8 in the configuration") {
 		t.Errorf("run --set shards=4 = %d, %q; want 1 and a line for the work and the state topic", r.code, r.stderr)
+	}
+}
+
+// Topics with Kafka's defaults, as platform teams hand them out, are taken for alerts and
+// dead letters, which is said; those of the protocol are not, and --alter mends all.
+func TestTopicsAlter(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		s := newSite(t, brokers, 0)
+		newTopic(t, s.brokers, s.app.Inputs[0], 1)
+		newTopic(t, s.brokers, s.app.Alerts, 1)
+		newTopic(t, s.brokers, s.app.DeadLetter, 1)
+		s.must("", "topics", "create")
+		r := s.must("", "topics", "check")
+		if notes := lines(r.stderr); r.stdout != "the topics are as the service needs them\n" || len(notes) != 2 ||
+			!strings.HasPrefix(notes[0], "note: topic "+s.app.Alerts+" has max.message.bytes=1048588: an alert that does not fit") ||
+			!strings.HasPrefix(notes[1], "note: topic "+s.app.DeadLetter+" has max.message.bytes=1048588: a dead letter that does not fit") {
+			t.Errorf("topics check with default topics = %q, %q; want them taken, and a note for each", r.stdout, r.stderr)
+		}
+		p := s.call("run")
+		s.await("the service to start", func() bool { return p.stderr.has(`"message":"started"`) })
+		if !p.stderr.has(`"event":"topic_takes_less"`) {
+			t.Error("run with default topics does not say that they take less")
+		}
+		if code := p.end(); code != exitDone {
+			t.Errorf("run with default topics = %d; want 0", code)
+		}
+		r = s.must("", "topics", "create", "--alter")
+		want := s.app.Alerts + " max.message.bytes: 1048588 -> 1114124\n" + s.app.DeadLetter + " max.message.bytes: 1048588 -> 1114124\n"
+		if r.stdout != want {
+			t.Errorf("topics create --alter prints %q, %q; want %q", r.stdout, r.stderr, want)
+		}
+		s.await("the change to be known", func() bool { return s.command("", "topics", "check").stderr == "" })
+		if r := s.must("", "topics", "create", "--alter"); r.stdout+r.stderr != "" {
+			t.Errorf("topics create --alter again = %q, %q; want nothing to do", r.stdout, r.stderr)
+		}
+	})
+}
+
+// Default topics under the names of the work and the state topic are refused, the command
+// that mends them is named, and it does, but for the number of partitions.
+func TestTopicsAlterOwn(t *testing.T) {
+	cluster := fakeCluster(t)
+	s := newSite(t, cluster.ListenAddrs(), 0)
+	newTopic(t, s.brokers, s.app.Inputs[0], 1)
+	newTopic(t, s.brokers, s.app.WorkTopic(), 8)
+	newTopic(t, s.brokers, s.app.StateTopic(), 8)
+	r := s.command("", "topics", "create")
+	if r.code != exitFailed || !strings.Contains(r.stderr, "topic "+s.app.StateTopic()+" has cleanup.policy=delete") || !strings.Contains(r.stderr, "trailhound topics create --alter") {
+		t.Errorf("topics create beside wrong topics = %d, %q; want 1, what is wrong, and --alter", r.code, r.stderr)
+	}
+	denied := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.IncrementalAlterConfigs}, Err: kerr.TopicAuthorizationFailed, Count: 2})
+	r = s.command("", "topics", "create", "--alter")
+	if r.code != exitFailed || denied.Hits() != 2 || !strings.Contains(r.stderr, "not authorized: AlterConfigs on topic "+s.app.WorkTopic()) ||
+		!strings.Contains(r.stderr, "kafka-configs.sh --bootstrap-server "+s.brokers[0]) || !strings.Contains(r.stderr, "retention.ms=-1") {
+		t.Errorf("topics create --alter without the right = %d, %q; want 1, the right and the command", r.code, r.stderr)
+	}
+	r = s.must("", "topics", "create", "--alter")
+	for _, want := range []string{s.app.StateTopic() + " cleanup.policy: delete -> compact", s.app.WorkTopic() + " message.timestamp.type: CreateTime -> LogAppendTime", s.app.WorkTopic() + " retention.ms: 604800000 -> -1"} {
+		if !slices.Contains(lines(r.stdout), want) {
+			t.Errorf("topics create --alter prints %q; want %q among it", r.stdout, want)
+		}
+	}
+	if r := s.must("", "topics", "check"); r.stderr != "" {
+		t.Errorf("topics check after --alter says %q; want nothing", r.stderr)
+	}
+	r = s.command("", "topics", "create", "--alter", "--set", "shards=4")
+	if r.code != exitFailed || r.stdout != "" || strings.Count(r.stderr, " has 8 partitions, but shards is 4") != 2 {
+		t.Errorf("topics create --alter --set shards=4 = %d, %q, %q; want 1 and the partitions untouched", r.code, r.stdout, r.stderr)
 	}
 }

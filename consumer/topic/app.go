@@ -106,12 +106,7 @@ const (
 // Wanted returns the topics that the application writes, as they should be. The
 // message limits depend on those of the inputs, as far as inputs has them.
 func (a App) Wanted(inputs map[string]Info) []Spec {
-	largest := defaultMessageBytes
-	for _, name := range a.Inputs {
-		if info, ok := inputs[name]; ok {
-			largest = max(largest, info.MaxMessageBytes())
-		}
-	}
+	largest := a.largest(inputs)
 	work := a.spec(a.WorkTopic(), a.Shards, largest, InternalMessageBytes,
 		exactly("cleanup.policy", "delete", "compaction would drop work that is not done yet"),
 		exactly("message.timestamp.type", "LogAppendTime", "by their own time old events would expire at once"),
@@ -125,8 +120,8 @@ func (a App) Wanted(inputs map[string]Info) []Spec {
 	work.fixed, work.vital, state.fixed, state.vital = true, true, true, true
 	return []Spec{
 		work, state,
-		a.spec(a.Alerts, a.AlertPartitions, max(largest, a.MaxAlertBytes), 0, notCompacted(outputCompacted)),
-		a.spec(a.DeadLetter, a.DeadLetterPartitions, largest, 0, notCompacted(outputCompacted)),
+		a.output(a.Alerts, a.AlertPartitions, max(largest, a.MaxAlertBytes)),
+		a.output(a.DeadLetter, a.DeadLetterPartitions, largest),
 	}
 }
 
@@ -139,7 +134,7 @@ func (a App) spec(name string, partitions, record, batch int, needs ...need) Spe
 		batch = max(batch, record+Headroom)
 	}
 	s := Spec{Name: name, Partitions: orDefault(partitions), Replication: orDefault(a.Replication), Config: make(map[string]string)}
-	s.needs = append(needs, atLeast("max.message.bytes", int64(min(batch, math.MaxInt32)), "a record made from the largest one that the inputs take would be refused"))
+	s.needs = append(needs, atLeast(maxMessageBytes, int64(min(batch, math.MaxInt32)), "a record made from the largest one that the inputs take would be refused"))
 	for _, n := range s.needs {
 		s.Config[n.key] = n.value
 	}

@@ -140,6 +140,14 @@ func TestProblems(t *testing.T) {
 		{"more in-sync replicas than replicas", func(_ *App, i map[string]Info) {
 			i["alerts"] = topicInfo("alerts", 1, 1, i["alerts"].Config)
 		}},
+		{"outputs with Kafka's defaults", func(_ *App, i map[string]Info) {
+			wrong(i["alerts"].Config, "max.message.bytes", "1048588")
+			wrong(i["cloudtrail-dead-letter"].Config, "max.message.bytes", "1048588")
+		}},
+		{"outputs that take next to nothing", func(_ *App, i map[string]Info) {
+			wrong(i["alerts"].Config, "max.message.bytes", "8191")
+			wrong(i["cloudtrail-dead-letter"].Config, "max.message.bytes", "1000")
+		}},
 		{"compacted topics", func(_ *App, i map[string]Info) {
 			wrong(i["cloudtrail"].Config, "cleanup.policy", "compact")
 			wrong(i["alerts"].Config, "cleanup.policy", "compact,delete")
@@ -158,6 +166,12 @@ func TestProblems(t *testing.T) {
 		fmt.Fprintf(&b, "# %s\n", c.name)
 		for _, p := range a.problems(infos, "127.0.0.1:9092") {
 			fmt.Fprintf(&b, "%s (missing: %v, loss: %v)\n", p, p.Missing, p.Loss)
+		}
+		for _, note := range a.Reduced(infos) {
+			fmt.Fprintf(&b, "note: %s\n", note)
+		}
+		for _, setting := range a.Differing(infos) {
+			fmt.Fprintf(&b, "alter: %s\n", setting)
 		}
 	}
 	golden(t, "problems.golden", b.String())

@@ -15,6 +15,8 @@ type Problem struct {
 	Remedy  string // what mends it: a command or a change of the configuration
 	Missing bool   // the topic does not exist
 	Loss    bool   // it loses records, which may be accepted (--accept-loss)
+
+	key, value string // setting that mends it; "": another thing does
 }
 
 // String returns both sentences.
@@ -70,7 +72,7 @@ func (s Spec) problem(n need, info Info, brokers string) (Problem, bool) {
 		return Problem{}, false
 	}
 	what := fmt.Sprintf("topic %s has %s=%s, but it must be %s: %s", s.Name, n.key, found, n.wanted, n.why)
-	return Problem{Topic: s.Name, What: what, Remedy: s.alter(brokers, n.key, n.value), Loss: n.loss}, true
+	return Problem{Topic: s.Name, What: what, Remedy: s.alter(brokers, n.key, n.value), Loss: n.loss, key: n.key, value: n.value}, true
 }
 
 // problems compares a topic with what it should be.
@@ -84,7 +86,7 @@ func (s Spec) problems(info Info, brokers string) []Problem {
 	}
 	if n := len(info.Partitions); s.fixed && n != s.Partitions {
 		add(fmt.Sprintf("topic %s has %s, but shards is %d, and the two must be equal for the life of the app_id, or keys would change their shard", s.Name, plural(n, "partition"), s.Partitions),
-			fmt.Sprintf("set shards: %d in the configuration, or choose another app_id, or delete the topic if nothing was ever written to it", n))
+			fmt.Sprintf("set shards: %d in the configuration, or choose another app_id, or delete the topic if nothing was ever written to it; deploy/operations.md#changing-the-number-of-shards tells the way to another number", n))
 	}
 	for _, n := range s.needs {
 		if p, wrong := s.problem(n, info, brokers); wrong {
@@ -96,7 +98,7 @@ func (s Spec) problems(info Info, brokers string) []Problem {
 			fmt.Sprintf("add replicas with kafka-reassign-partitions.sh, or set topics.replication: %d in the configuration", info.Replication))
 	}
 	if what, value := minISR(s, info); what != "" {
-		add(what, s.alter(brokers, "min.insync.replicas", value))
+		problems = append(problems, Problem{Topic: s.Name, What: what, Remedy: s.alter(brokers, "min.insync.replicas", value), key: "min.insync.replicas", value: value})
 	}
 	return problems
 }
@@ -124,7 +126,12 @@ func minISR(s Spec, info Info) (what, value string) {
 	return "", ""
 }
 
-// alter returns the command line that changes a setting with Kafka's own tool.
+// alter returns what changes a setting: our own command, if the topic is the application's,
+// and the command line of Kafka's own tool.
 func (s Spec) alter(brokers, key, value string) string {
-	return fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s=%s", brokers, s.Name, key, value)
+	own := ""
+	if s.needs != nil {
+		own = "trailhound topics create --alter, or "
+	}
+	return own + fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s=%s", brokers, s.Name, key, value)
 }

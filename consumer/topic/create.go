@@ -136,7 +136,7 @@ func create(ctx context.Context, c *wire.Client, specs []Spec) (created []string
 		case errors.As(e, &code):
 			err = errors.Join(err, s.refused(ctx, c, code, ""))
 		default:
-			err = errors.Join(err, fmt.Errorf("create topic %s: %w", s.Name, e))
+			err = errors.Join(err, fmt.Errorf("create topic %s: %w", s.Name, wire.Named(e)))
 		}
 	}
 	slices.Sort(created)
@@ -145,13 +145,13 @@ func create(ctx context.Context, c *wire.Client, specs []Spec) (created []string
 
 // refused returns the sentence about a topic that the broker does not create.
 func (s Spec) refused(ctx context.Context, c *wire.Client, code kafka.Error, message string) error {
-	err := fmt.Errorf("create topic %s: %w", s.Name, code)
+	err := fmt.Errorf("create topic %s: %w", s.Name, wire.Named(code))
 	if message != "" {
 		err = fmt.Errorf("%w: %s", err, message)
 	}
 	switch code {
 	case kafka.InvalidReplicationFactor:
-		return fmt.Errorf("create topic %s: %s; set topics.replication to at most that in the configuration, or start more brokers: %w", s.Name, s.tooFewBrokers(ctx, c), code)
+		return fmt.Errorf("create topic %s: %s; set topics.replication to at most that in the configuration, or start more brokers: %w", s.Name, s.tooFewBrokers(ctx, c), wire.Named(code))
 	case kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed:
 		denied := &wire.DeniedError{Operation: "Create", Resource: "topic", Name: s.Name, Err: err}
 		return fmt.Errorf("%w; or let somebody create it: %s", denied, s.command(c.Addr.String()))
@@ -205,11 +205,11 @@ func leaderless(ctx context.Context, c *wire.Client, names []string) error {
 			return fmt.Errorf("topic %s: %w", name, t.Err)
 		}
 		if len(t.Partitions) == 0 {
-			return fmt.Errorf("topic %s: %w", name, kafka.UnknownTopicOrPartition)
+			return fmt.Errorf("topic %s: %w", name, wire.Named(kafka.UnknownTopicOrPartition))
 		}
 		for _, p := range t.Partitions {
 			if p.Leader < 0 || p.Err != nil {
-				return fmt.Errorf("topic %s partition %d: %w", name, p.Index, kafka.LeaderNotAvailable)
+				return fmt.Errorf("topic %s partition %d: %w", name, p.Index, wire.Named(kafka.LeaderNotAvailable))
 			}
 		}
 		if err := answering(ctx, c, name, len(t.Partitions)); err != nil {
@@ -235,7 +235,7 @@ func answering(ctx context.Context, c *wire.Client, topic string, partitions int
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {
-			return fmt.Errorf("topic %s partition %d: %w", topic, p.Partition, p.Error)
+			return fmt.Errorf("topic %s partition %d: %w", topic, p.Partition, wire.Named(p.Error))
 		}
 	}
 	return nil

@@ -5,7 +5,8 @@
 // App names the topics of one application and what they must be like (PROTOCOL,
 // "Topics"); Check compares that with the cluster and returns a Problem for each
 // setting that would lose or corrupt something; Create makes what is missing. A
-// topic that is there is never changed: what is in it is not ours to risk.
+// topic that is there is changed by Alter alone, and only in its settings: what is in it
+// is not ours to risk.
 package topic
 
 import (

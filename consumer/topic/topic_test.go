@@ -119,8 +119,8 @@ func TestRemedies(t *testing.T) {
 			{a.StateTopic(), "max.message.bytes", "1048588"},
 			{a.StateTopic(), "unclean.leader.election.enable", "true"},
 			{a.StateTopic(), "min.insync.replicas", "4"},
-			{a.Alerts, "max.message.bytes", "1048588"},
-			{a.DeadLetter, "max.message.bytes", "1048588"},
+			{a.Alerts, "max.message.bytes", "8191"},
+			{a.DeadLetter, "max.message.bytes", "4096"},
 		} {
 			if kfake && s.key == "unclean.leader.election.enable" {
 				continue // it cannot be changed there

@@ -130,6 +130,23 @@ func (p *Producer) Add(to Partition, timestampMS int64, key, value []byte, heade
 	}
 }
 
+// Limit sets what a topic takes (MaxBatch) from now on. It is called while the producer
+// holds no records.
+func (p *Producer) Limit(topic string, most int) {
+	if p.MaxBatch[topic] == most {
+		return
+	}
+	if p.MaxBatch == nil {
+		p.MaxBatch = make(map[string]int)
+	}
+	p.MaxBatch[topic] = most
+	for i := range p.lanes {
+		if l := &p.lanes[i]; l.to.Topic == topic {
+			l.limit = most
+		}
+	}
+}
+
 // lane finds the partition's lane. There are few, and the same ones are used
 // again and again.
 func (p *Producer) lane(to Partition) *lane {

@@ -86,8 +86,10 @@ func (e *DeniedError) Unwrap() error { return e.Err }
 type Right struct{ Operation, Resource, Name string }
 
 // Denied returns err as a *DeniedError, if it is the refusal of one of these rights,
-// of which each is for another kind of resource; else err itself, nil included.
+// of which each is for another kind of resource; else err with Kafka's name for its code
+// (see [Named]), nil included.
 func Denied(err error, rights ...Right) error {
+	err = Named(err)
 	code, ok := errors.AsType[kafka.Error](err)
 	if _, done := errors.AsType[*DeniedError](err); !ok || done {
 		return err
@@ -135,7 +137,7 @@ type routeError struct {
 }
 
 func (e *routeError) Error() string {
-	return fmt.Sprintf("%s: %s: %v", e.request, e.detail, e.code)
+	return fmt.Sprintf("%s: %s: %v", e.request, e.detail, &CodeError{e.code})
 }
 
 func (e *routeError) Unwrap() error { return e.code }
@@ -146,9 +148,9 @@ func answered(request string, code int16, message string) error {
 	case code == 0:
 		return nil
 	case message != "":
-		return fmt.Errorf("%s: %w: %s", request, kafka.Error(code), message)
+		return fmt.Errorf("%s: %w: %s", request, codeError(code), message)
 	}
-	return fmt.Errorf("%s: %w", request, kafka.Error(code))
+	return fmt.Errorf("%s: %w", request, codeError(code))
 }
 
 // misled says whether err means that the cached layout led to the wrong broker.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"time"
-
-	"github.com/segmentio/kafka-go"
 )
 
 const (
@@ -283,7 +281,7 @@ func (a *fetchAnswer) readPartition(r *reader) {
 
 func (a *fetchAnswer) verdict(request string, req FetchRequest) error {
 	if a.code != 0 {
-		return Denied(fmt.Errorf("%s: %w", request, kafka.Error(a.code)), Right{"Read", "topic", req.Topic})
+		return Denied(fmt.Errorf("%s: %w", request, codeError(a.code)), Right{"Read", "topic", req.Topic})
 	}
 	byName := a.topic == req.Topic
 	byID := req.TopicID != [16]byte{} && a.topicID == req.TopicID

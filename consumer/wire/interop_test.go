@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -183,7 +184,7 @@ func TestTopics(t *testing.T) {
 				t.Errorf("Topics(%q): partition %+v; want a leader and replicas", topic, p)
 			}
 		}
-		if err := got[absent].Err; err != kafka.UnknownTopicOrPartition {
+		if err := got[absent].Err; !errors.Is(err, kafka.UnknownTopicOrPartition) {
 			t.Errorf("Topics(%q).Err = %v; want %v", absent, err, kafka.UnknownTopicOrPartition)
 		}
 		all, err := c.Topics(t.Context())

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -59,7 +60,7 @@ type refusal struct {
 // connect dials one broker.
 func (d *dialer) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	if d.tls == nil && d.mechanism == nil {
-		return d.dial(ctx, network, address)
+		return d.plain(ctx, network, address)
 	}
 	if err := d.admit(address); err != nil {
 		return nil, err
@@ -71,6 +72,55 @@ func (d *dialer) connect(ctx context.Context, network, address string) (net.Conn
 		d.leave(address)
 	}
 	return conn, err
+}
+
+// plain makes a connection without TLS and authentication. What has not answered yet as a
+// Kafka broker does so first: kafka-go tries the next bootstrap address only if this one
+// cannot be dialled.
+func (d *dialer) plain(ctx context.Context, network, address string) (net.Conn, error) {
+	raw, err := d.reach(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	conn := newFramed(raw, address)
+	if d.client.knowsVersions(conn.RemoteAddr().String()) {
+		return conn, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
+	release := cutOff(ctx, conn)
+	err = d.client.greet(conn, address)
+	if cut := release(); cut {
+		err = cmp.Or(ctx.Err(), err)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// reach dials an address.
+func (d *dialer) reach(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := d.dial(ctx, network, address)
+	if err != nil {
+		return nil, d.client.unreached(address, err)
+	}
+	d.client.noteReached(address)
+	return conn, nil
+}
+
+// greet asks a broker for its API versions, and remembers them.
+func (c *Client) greet(conn net.Conn, address string) error {
+	speaks, err := c.askVersions(conn)
+	if _, foreign := errors.AsType[*ForeignError](err); foreign {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("ask broker %s for its API versions: %w", address, err)
+	}
+	c.rememberVersions(conn.RemoteAddr().String(), speaks)
+	return nil
 }
 
 // admit returns why no login may begin at the broker for now; nil: one may, and
@@ -137,7 +187,7 @@ func (d *dialer) open(ctx context.Context, network, address string) (ready net.C
 	if err != nil {
 		return nil, ctx.Err() == nil, err
 	}
-	conn, err := d.dial(ctx, network, address)
+	conn, err := d.reach(ctx, network, address)
 	if err != nil {
 		return nil, false, err
 	}
@@ -191,9 +241,10 @@ func (l *login) begin(ctx context.Context) (err error) {
 
 // run takes a connection through its handshakes.
 func (l *login) run(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	ready, s := conn, &session{Conn: conn, login: *l}
-	release := cutOff(ctx, conn)
-	err := l.handshakes(ctx, conn)
+	whole := newFramed(conn, l.broker)
+	ready, s := net.Conn(whole), &session{Conn: whole, login: *l}
+	release := cutOff(ctx, whole)
+	err := l.handshakes(ctx, whole)
 	if err == nil && l.mechanism != nil {
 		err, ready = s.authenticate(ctx), s
 	}
@@ -208,18 +259,13 @@ func (l *login) run(ctx context.Context, conn net.Conn) (net.Conn, error) {
 
 // handshakes ends with the answer to a first request: with TLS 1.3, a broker that
 // refuses our certificate says so no sooner.
-func (l *login) handshakes(ctx context.Context, conn net.Conn) error {
-	if c, ok := conn.(*tls.Conn); ok {
+func (l *login) handshakes(ctx context.Context, conn *framed) error {
+	if c, ok := conn.Conn.(*tls.Conn); ok {
 		if err := c.HandshakeContext(ctx); err != nil {
-			return fmt.Errorf("TLS with broker %s: %w", l.broker, err)
+			return fmt.Errorf("TLS with broker %s: %w", l.broker, foreignTLS(l.broker, err))
 		}
 	}
-	speaks, err := l.client.askVersions(conn)
-	if err != nil {
-		return fmt.Errorf("ask broker %s for its API versions: %w", l.broker, err)
-	}
-	l.client.rememberVersions(conn.RemoteAddr().String(), speaks)
-	return nil
+	return l.client.greet(conn, l.broker)
 }
 
 // authenticate returns how long the broker lets the session last; 0: for ever.
@@ -241,9 +287,9 @@ func (l *login) authenticate(ctx context.Context, conn net.Conn) (lifetime time.
 		return 0, fmt.Errorf("authentication by %s at broker %s: %w", name, l.broker, errMalformed)
 	case kafka.Error(code) == kafka.UnsupportedSASLMechanism:
 		slices.Sort(offered)
-		return 0, &AuthenticationError{Broker: l.broker, Mechanism: name, Offered: offered, Err: kafka.Error(code)}
+		return 0, &AuthenticationError{Broker: l.broker, Mechanism: name, Offered: offered, Err: codeError(code)}
 	case code != 0:
-		return 0, refuse(kafka.Error(code))
+		return 0, refuse(codeError(code))
 	}
 	for message := l.first; ; {
 		code, text, challenge, lasts, err := l.exchange(conn, message)
@@ -252,13 +298,13 @@ func (l *login) authenticate(ctx context.Context, conn net.Conn) (lifetime time.
 		}
 		if code != 0 {
 			if text == "" {
-				return 0, refuse(kafka.Error(code))
+				return 0, refuse(codeError(code))
 			}
-			return 0, refuse(fmt.Errorf("%s (%w)", text, kafka.Error(code)))
+			return 0, refuse(fmt.Errorf("%s (%w)", text, codeError(code)))
 		}
 		var done bool
 		if done, message, err = l.state.Next(ctx, challenge); err != nil {
-			return 0, refuse(fmt.Errorf("%w (%w)", err, kafka.SASLAuthenticationFailed))
+			return 0, refuse(fmt.Errorf("%w (%w)", err, &CodeError{kafka.SASLAuthenticationFailed}))
 		}
 		if done {
 			return time.Duration(lasts) * time.Millisecond, nil

@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
+	"strconv"
 	"time"
-
-	"github.com/segmentio/kafka-go"
 )
 
 // TopicMetadata is what the cluster says about a topic.
@@ -50,7 +50,11 @@ func (c *Client) Topics(ctx context.Context, names ...string) (map[string]TopicM
 			api:     apiMetadata,
 			request: "ask for topic metadata",
 			write:   func(b []byte, _ int16) []byte { return appendTopics(b, names) },
-			read:    func(r *reader, _ int16) { throttled, topics = readTopics(r) },
+			read: func(r *reader, _ int16) {
+				var brokers map[string]int32
+				throttled, brokers, topics = readTopics(r)
+				c.noteBrokers(brokers)
+			},
 		}
 		if err := c.do(ctx, k, 0); err != nil {
 			return nil, err
@@ -82,12 +86,11 @@ func appendTopics(b []byte, names []string) []byte {
 	return append(b, 0)      // no tagged fields
 }
 
-func readTopics(r *reader) (throttled time.Duration, topics map[string]TopicMetadata) {
-	throttled = r.throttle()
+func readTopics(r *reader) (throttled time.Duration, brokers map[string]int32, topics map[string]TopicMetadata) {
+	throttled, brokers = r.throttle(), make(map[string]int32)
 	for range r.compactArray(11) {
-		r.int32()   // broker
-		r.compact() // host
-		r.int32()   // port
+		id, host, port := r.int32(), r.compact(), r.int32()
+		brokers[net.JoinHostPort(host, strconv.Itoa(int(port)))] = id
 		r.compact() // rack
 		r.tags()
 	}
@@ -99,7 +102,7 @@ func readTopics(r *reader) (throttled time.Duration, topics map[string]TopicMeta
 		t := readTopic(r)
 		topics[t.Name] = t
 	}
-	return throttled, topics
+	return throttled, brokers, topics
 }
 
 func readTopic(r *reader) (t TopicMetadata) {
@@ -119,11 +122,4 @@ func readTopic(r *reader) (t TopicMetadata) {
 	r.int32() // operations allowed on the topic
 	r.tags()
 	return t
-}
-
-func codeError(code int16) error {
-	if code == 0 {
-		return nil
-	}
-	return kafka.Error(code)
 }

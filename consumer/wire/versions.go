@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 )
 
@@ -75,6 +74,12 @@ func (v apiVersions) choose(remote string, a api) (int16, error) {
 	return min(has.max, a.max), nil
 }
 
+func (c *Client) knowsVersions(remote string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.versions[remote] != nil
+}
+
 func (c *Client) forgetVersions(remote string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,7 +99,7 @@ func (c *Client) askVersions(conn net.Conn) (apiVersions, error) {
 	}
 	r := reader{b: body}
 	if code := r.int16(); code != 0 {
-		return nil, kafka.Error(code)
+		return nil, codeError(code)
 	}
 	n := r.array(6)
 	speaks := make(apiVersions, n)

@@ -58,6 +58,7 @@ type Client struct {
 	correlation atomic.Int32
 
 	mu           sync.Mutex
+	addresses    addresses
 	versions     map[string]apiVersions   // by the broker's network address
 	coordinators map[coordinatorKey]int32 // broker ids
 	refreshing   chan struct{}            // closed when the refresh under way has ended; nil: none is
@@ -74,7 +75,7 @@ func NewClient(brokers []string, dial func(ctx context.Context, network, address
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: addressTimeout}).DialContext
 	}
-	c := &Client{Addr: kafka.TCP(brokers...)}
+	c := &Client{Addr: kafka.TCP(brokers...), addresses: addresses{configured: brokers}}
 	d := &dialer{client: c, dial: dial, tls: tlsConfig, mechanism: mechanism}
 	c.Transport = &kafka.Transport{
 		Dial:        d.connect,

@@ -1,0 +1,197 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// CodeError is a broker's refusal, under the name that Kafka gives it: "NAME (n): sentence".
+// errors.Is and errors.As find the kafka.Error in it. kafka-go has other names, and none
+// for what is newer than Kafka 3.1.
+type CodeError struct{ Code kafka.Error }
+
+func (e *CodeError) Error() string {
+	known, ok := codes[e.Code]
+	if !ok {
+		return fmt.Sprintf("error code %d", int16(e.Code))
+	}
+	return fmt.Sprintf("%s (%d): %s", known.name, int16(e.Code), known.sentence)
+}
+
+// Unwrap returns the code.
+func (e *CodeError) Unwrap() error { return e.Code }
+
+// codeError returns nil for code 0.
+func codeError(code int16) error {
+	if code == 0 {
+		return nil
+	}
+	return &CodeError{kafka.Error(code)}
+}
+
+// Named returns err with Kafka's name for the code in it, if it is one of kafka-go's errors
+// with a code; else err itself, nil included.
+func Named(err error) error {
+	code, ok := errors.AsType[kafka.Error](err)
+	if _, done := errors.AsType[*CodeError](err); !ok || done {
+		return err
+	}
+	if err == error(code) {
+		return &CodeError{code}
+	}
+	return &namedError{err, strings.ReplaceAll(err.Error(), code.Error(), (&CodeError{code}).Error())}
+}
+
+// namedError is an error with another text.
+type namedError struct {
+	err  error
+	text string
+}
+
+func (e *namedError) Error() string { return e.text }
+func (e *namedError) Unwrap() error { return e.err }
+
+// codes are all error codes of the protocol up to Kafka 4.2.
+// https://kafka.apache.org/protocol#protocol_error_codes
+var codes = map[kafka.Error]struct{ name, sentence string }{
+	-1:  {"UNKNOWN_SERVER_ERROR", "the server experienced an unexpected error when processing the request"},
+	1:   {"OFFSET_OUT_OF_RANGE", "the requested offset is not within the range of offsets maintained by the server"},
+	2:   {"CORRUPT_MESSAGE", "this message has failed its CRC checksum, exceeds the valid size, has a null key for a compacted topic, or is otherwise corrupt"},
+	3:   {"UNKNOWN_TOPIC_OR_PARTITION", "this server does not host this topic-partition"},
+	4:   {"INVALID_FETCH_SIZE", "the requested fetch size is invalid"},
+	5:   {"LEADER_NOT_AVAILABLE", "there is no leader for this topic-partition as we are in the middle of a leadership election"},
+	6:   {"NOT_LEADER_OR_FOLLOWER", "for requests intended only for the leader, this error indicates that the broker is not the current leader; for requests intended for any replica, this error indicates that the broker is not a replica of the topic partition"},
+	7:   {"REQUEST_TIMED_OUT", "the request timed out"},
+	8:   {"BROKER_NOT_AVAILABLE", "the broker is not available"},
+	9:   {"REPLICA_NOT_AVAILABLE", "the replica is not available for the requested topic-partition"},
+	10:  {"MESSAGE_TOO_LARGE", "the request included a message larger than the max message size the server will accept"},
+	11:  {"STALE_CONTROLLER_EPOCH", "the controller moved to another broker"},
+	12:  {"OFFSET_METADATA_TOO_LARGE", "the metadata field of the offset request was too large"},
+	13:  {"NETWORK_EXCEPTION", "the server disconnected before a response was received"},
+	14:  {"COORDINATOR_LOAD_IN_PROGRESS", "the coordinator is loading and hence can't process requests"},
+	15:  {"COORDINATOR_NOT_AVAILABLE", "the coordinator is not available"},
+	16:  {"NOT_COORDINATOR", "this is not the correct coordinator"},
+	17:  {"INVALID_TOPIC_EXCEPTION", "the request attempted to perform an operation on an invalid topic"},
+	18:  {"RECORD_LIST_TOO_LARGE", "the request included message batch larger than the configured segment size on the server"},
+	19:  {"NOT_ENOUGH_REPLICAS", "messages are rejected since there are fewer in-sync replicas than required"},
+	20:  {"NOT_ENOUGH_REPLICAS_AFTER_APPEND", "messages are written to the log, but to fewer in-sync replicas than required"},
+	21:  {"INVALID_REQUIRED_ACKS", "produce request specified an invalid value for required acks"},
+	22:  {"ILLEGAL_GENERATION", "specified group generation id is not valid"},
+	23:  {"INCONSISTENT_GROUP_PROTOCOL", "the group member's supported protocols are incompatible with those of existing members or first group member tried to join with empty protocol type or empty protocol list"},
+	24:  {"INVALID_GROUP_ID", "the configured groupID is invalid"},
+	25:  {"UNKNOWN_MEMBER_ID", "the coordinator is not aware of this member"},
+	26:  {"INVALID_SESSION_TIMEOUT", "the session timeout is not within the range allowed by the broker (as configured by group.min.session.timeout.ms and group.max.session.timeout.ms)"},
+	27:  {"REBALANCE_IN_PROGRESS", "the group is rebalancing, so a rejoin is needed"},
+	28:  {"INVALID_COMMIT_OFFSET_SIZE", "the committing offset data size is not valid"},
+	29:  {"TOPIC_AUTHORIZATION_FAILED", "not authorized to access topics: [Topic authorization failed.]"},
+	30:  {"GROUP_AUTHORIZATION_FAILED", "not authorized to access group: Group authorization failed"},
+	31:  {"CLUSTER_AUTHORIZATION_FAILED", "cluster authorization failed"},
+	32:  {"INVALID_TIMESTAMP", "the timestamp of the message is out of acceptable range"},
+	33:  {"UNSUPPORTED_SASL_MECHANISM", "the broker does not support the requested SASL mechanism"},
+	34:  {"ILLEGAL_SASL_STATE", "request is not valid given the current SASL state"},
+	35:  {"UNSUPPORTED_VERSION", "the version of API is not supported"},
+	36:  {"TOPIC_ALREADY_EXISTS", "topic with this name already exists"},
+	37:  {"INVALID_PARTITIONS", "number of partitions is below 1"},
+	38:  {"INVALID_REPLICATION_FACTOR", "replication factor is below 1 or larger than the number of available brokers"},
+	39:  {"INVALID_REPLICA_ASSIGNMENT", "replica assignment is invalid"},
+	40:  {"INVALID_CONFIG", "configuration is invalid"},
+	41:  {"NOT_CONTROLLER", "this is not the correct controller for this cluster"},
+	42:  {"INVALID_REQUEST", "this most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details"},
+	43:  {"UNSUPPORTED_FOR_MESSAGE_FORMAT", "the message format version on the broker does not support the request"},
+	44:  {"POLICY_VIOLATION", "request parameters do not satisfy the configured policy"},
+	45:  {"OUT_OF_ORDER_SEQUENCE_NUMBER", "the broker received an out of order sequence number"},
+	46:  {"DUPLICATE_SEQUENCE_NUMBER", "the broker received a duplicate sequence number"},
+	47:  {"INVALID_PRODUCER_EPOCH", "producer attempted an operation with an old epoch"},
+	48:  {"INVALID_TXN_STATE", "the producer attempted a transactional operation in an invalid state"},
+	49:  {"INVALID_PRODUCER_ID_MAPPING", "the producer attempted to use a producer id which is not currently assigned to its transactional id"},
+	50:  {"INVALID_TRANSACTION_TIMEOUT", "the transaction timeout is larger than the maximum value allowed by the broker (as configured by transaction.max.timeout.ms)"},
+	51:  {"CONCURRENT_TRANSACTIONS", "the producer attempted to update a transaction while another concurrent operation on the same transaction was ongoing"},
+	52:  {"TRANSACTION_COORDINATOR_FENCED", "indicates that the transaction coordinator sending a WriteTxnMarker is no longer the current coordinator for a given producer"},
+	53:  {"TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "transactional ID authorization failed"},
+	54:  {"SECURITY_DISABLED", "security features are disabled"},
+	55:  {"OPERATION_NOT_ATTEMPTED", "the broker did not attempt to execute this operation. This may happen for batched RPCs where some operations in the batch failed, causing the broker to respond without trying the rest"},
+	56:  {"KAFKA_STORAGE_ERROR", "disk error when trying to access log file on the disk"},
+	57:  {"LOG_DIR_NOT_FOUND", "the user-specified log directory is not found in the broker config"},
+	58:  {"SASL_AUTHENTICATION_FAILED", "SASL Authentication failed"},
+	59:  {"UNKNOWN_PRODUCER_ID", "this exception is raised by the broker if it could not locate the producer metadata associated with the producerID in question. This could happen if, for instance, the producer's records were deleted because their retention time had elapsed. Once the last records of the producerID are removed, the producer's metadata is removed from the broker, and future appends by the producer will return this exception"},
+	60:  {"REASSIGNMENT_IN_PROGRESS", "a partition reassignment is in progress"},
+	61:  {"DELEGATION_TOKEN_AUTH_DISABLED", "delegation Token feature is not enabled"},
+	62:  {"DELEGATION_TOKEN_NOT_FOUND", "delegation Token is not found on server"},
+	63:  {"DELEGATION_TOKEN_OWNER_MISMATCH", "specified Principal is not valid Owner/Renewer"},
+	64:  {"DELEGATION_TOKEN_REQUEST_NOT_ALLOWED", "delegation Token requests are not allowed on PLAINTEXT/1-way SSL channels and on delegation token authenticated channels"},
+	65:  {"DELEGATION_TOKEN_AUTHORIZATION_FAILED", "delegation Token authorization failed"},
+	66:  {"DELEGATION_TOKEN_EXPIRED", "delegation Token is expired"},
+	67:  {"INVALID_PRINCIPAL_TYPE", "supplied principalType is not supported"},
+	68:  {"NON_EMPTY_GROUP", "the group is not empty"},
+	69:  {"GROUP_ID_NOT_FOUND", "the group id does not exist"},
+	70:  {"FETCH_SESSION_ID_NOT_FOUND", "the fetch session ID was not found"},
+	71:  {"INVALID_FETCH_SESSION_EPOCH", "the fetch session epoch is invalid"},
+	72:  {"LISTENER_NOT_FOUND", "there is no listener on the leader broker that matches the listener on which metadata request was processed"},
+	73:  {"TOPIC_DELETION_DISABLED", "topic deletion is disabled"},
+	74:  {"FENCED_LEADER_EPOCH", "the leader epoch in the request is older than the epoch on the broker"},
+	75:  {"UNKNOWN_LEADER_EPOCH", "the leader epoch in the request is newer than the epoch on the broker"},
+	76:  {"UNSUPPORTED_COMPRESSION_TYPE", "the requesting client does not support the compression type of given partition"},
+	77:  {"STALE_BROKER_EPOCH", "broker epoch has changed"},
+	78:  {"OFFSET_NOT_AVAILABLE", "the leader high watermark has not caught up from a recent leader election so the offsets cannot be guaranteed to be monotonically increasing"},
+	79:  {"MEMBER_ID_REQUIRED", "the group member needs to have a valid member id before actually entering a consumer group"},
+	80:  {"PREFERRED_LEADER_NOT_AVAILABLE", "the preferred leader was not available"},
+	81:  {"GROUP_MAX_SIZE_REACHED", "the consumer group has reached its max size"},
+	82:  {"FENCED_INSTANCE_ID", "the broker rejected this static consumer since another consumer with the same group.instance.id has registered with a different member.id"},
+	83:  {"ELIGIBLE_LEADERS_NOT_AVAILABLE", "eligible topic partition leaders are not available"},
+	84:  {"ELECTION_NOT_NEEDED", "leader election not needed for topic partition"},
+	85:  {"NO_REASSIGNMENT_IN_PROGRESS", "no partition reassignment is in progress"},
+	86:  {"GROUP_SUBSCRIBED_TO_TOPIC", "deleting offsets of a topic is forbidden while the consumer group is actively subscribed to it"},
+	87:  {"INVALID_RECORD", "this record has failed the validation on the broker and hence been rejected"},
+	88:  {"UNSTABLE_OFFSET_COMMIT", "there are unstable offsets that need to be cleared"},
+	89:  {"THROTTLING_QUOTA_EXCEEDED", "the throttling quota has been exceeded"},
+	90:  {"PRODUCER_FENCED", "there is a newer producer with the same transactionalId which fences the current one"},
+	91:  {"RESOURCE_NOT_FOUND", "a request illegally referred to a resource that does not exist"},
+	92:  {"DUPLICATE_RESOURCE", "a request illegally referred to the same resource twice"},
+	93:  {"UNACCEPTABLE_CREDENTIAL", "requested credential would not meet criteria for acceptability"},
+	94:  {"INCONSISTENT_VOTER_SET", "indicates that either the sender or recipient of a voter-only request is not one of the expected voters"},
+	95:  {"INVALID_UPDATE_VERSION", "the given update version was invalid"},
+	96:  {"FEATURE_UPDATE_FAILED", "unable to update finalized features due to an unexpected server error"},
+	97:  {"PRINCIPAL_DESERIALIZATION_FAILURE", "request principal deserialization failed during forwarding. This indicates an internal error on the broker cluster security setup"},
+	98:  {"SNAPSHOT_NOT_FOUND", "requested snapshot was not found"},
+	99:  {"POSITION_OUT_OF_RANGE", "requested position is not greater than or equal to zero, and less than the size of the snapshot"},
+	100: {"UNKNOWN_TOPIC_ID", "this server does not host this topic ID"},
+	101: {"DUPLICATE_BROKER_REGISTRATION", "this broker ID is already in use"},
+	102: {"BROKER_ID_NOT_REGISTERED", "the given broker ID was not registered"},
+	103: {"INCONSISTENT_TOPIC_ID", "the log's topic ID did not match the topic ID in the request"},
+	104: {"INCONSISTENT_CLUSTER_ID", "the clusterId in the request does not match that found on the server"},
+	105: {"TRANSACTIONAL_ID_NOT_FOUND", "the transactionalId could not be found"},
+	106: {"FETCH_SESSION_TOPIC_ID_ERROR", "the fetch session encountered inconsistent topic ID usage"},
+	107: {"INELIGIBLE_REPLICA", "the new ISR contains at least one ineligible replica"},
+	108: {"NEW_LEADER_ELECTED", "the AlterPartition request successfully updated the partition state but the leader has changed"},
+	109: {"OFFSET_MOVED_TO_TIERED_STORAGE", "the requested offset is moved to tiered storage"},
+	110: {"FENCED_MEMBER_EPOCH", "the member epoch is fenced by the group coordinator. The member must abandon all its partitions and rejoin"},
+	111: {"UNRELEASED_INSTANCE_ID", "the instance ID is still used by another member in the consumer group. That member must leave first"},
+	112: {"UNSUPPORTED_ASSIGNOR", "the assignor or its version range is not supported by the consumer group"},
+	113: {"STALE_MEMBER_EPOCH", "the member epoch is stale. The member must retry after receiving its updated member epoch via the ConsumerGroupHeartbeat API"},
+	114: {"MISMATCHED_ENDPOINT_TYPE", "the request was sent to an endpoint of the wrong type"},
+	115: {"UNSUPPORTED_ENDPOINT_TYPE", "this endpoint type is not supported yet"},
+	116: {"UNKNOWN_CONTROLLER_ID", "this controller ID is not known"},
+	117: {"UNKNOWN_SUBSCRIPTION_ID", "client sent a push telemetry request with an invalid or outdated subscription ID"},
+	118: {"TELEMETRY_TOO_LARGE", "client sent a push telemetry request larger than the maximum size the broker will accept"},
+	119: {"INVALID_REGISTRATION", "the controller has considered the broker registration to be invalid"},
+	120: {"TRANSACTION_ABORTABLE", "the server encountered an error with the transaction. The client can abort the transaction to continue using this transactional ID"},
+	121: {"INVALID_RECORD_STATE", "the record state is invalid. The acknowledgement of delivery could not be completed"},
+	122: {"SHARE_SESSION_NOT_FOUND", "the share session was not found"},
+	123: {"INVALID_SHARE_SESSION_EPOCH", "the share session epoch is invalid"},
+	124: {"FENCED_STATE_EPOCH", "the coordinator rejected the request because the state epoch did not match"},
+	125: {"INVALID_VOTER_KEY", "the voter key doesn't match the receiving replica's key"},
+	126: {"DUPLICATE_VOTER", "the voter is already part of the set of voters"},
+	127: {"VOTER_NOT_FOUND", "the voter is not part of the set of voters"},
+	128: {"INVALID_REGULAR_EXPRESSION", "the regular expression is not valid"},
+	129: {"REBOOTSTRAP_REQUIRED", "client metadata is stale. The client should rebootstrap to obtain new metadata"},
+	130: {"STREAMS_INVALID_TOPOLOGY", "the supplied topology is invalid"},
+	131: {"STREAMS_INVALID_TOPOLOGY_EPOCH", "the supplied topology epoch is invalid"},
+	132: {"STREAMS_TOPOLOGY_FENCED", "the supplied topology epoch is outdated"},
+	133: {"SHARE_SESSION_LIMIT_REACHED", "the limit of share sessions has been reached"},
+	134: {"GROUP_DELETION_FAILED", "deleteGroups could not complete; see the error message on the per-group result for details"},
+	135: {"STREAMS_TOPOLOGY_DESCRIPTION_UPDATE_FAILED", "the broker could not process the topology description update; see the error message for details"},
+	136: {"CONTROLLER_ID_NOT_REGISTERED", "the given controller ID was not registered"},
+}
