@@ -17,8 +17,8 @@ import (
 //
 // A rule may also have
 //
-//	Validate() error                 // says in a sentence which parameter is wrong, and what it must be
-//	ValidateLimits(l Limits) error   // says in a sentence which limit is too small for the parameters, and the way out
+//	Validate() error                 // says in a sentence, which begins with the parameter's name, what is wrong and what it must be
+//	ValidateLimits(l Limits) error   // the same of a parameter for which a limit is too small, and the way out
 //	Unkeyed(e *Event) bool           // asked when Key is "": is e what the rule looks for, with nothing to key it by?
 //	EventID(e *Event) string         // the id by which duplicates are known, of events with one key; without it, Event.Identifier
 //
