@@ -28,7 +28,7 @@ func (a *app) configCommand() *cobra.Command {
 		Short: "Print a JSON Schema of the configuration file, for editors",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			schema, err := configSchema()
+			schema, err := configSchema(builtin())
 			if err != nil {
 				return err
 			}
@@ -39,10 +39,10 @@ func (a *app) configCommand() *cobra.Command {
 	return c
 }
 
-// configSchema is the schema of this build's configuration; a copy is config/schema.json.
-func configSchema() ([]byte, error) {
+// configSchema is the schema of a build with these rules; that of this one is config/schema.json, too.
+func configSchema(specs []rules.Spec) ([]byte, error) {
 	var known []config.Rule
-	for _, spec := range rules.Builtin() {
+	for _, spec := range specs {
 		known = append(known, config.Rule{ID: spec.ID, Targets: []any{spec.New(), new(rules.DefaultOptions())}})
 	}
 	return config.Schema(known)

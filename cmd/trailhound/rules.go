@@ -77,7 +77,7 @@ func (a *app) showRule(s *settings, k knownRule) error {
 
 func ruleIDs() []string {
 	var ids []string
-	for _, spec := range rules.Builtin() {
+	for _, spec := range builtin() {
 		ids = append(ids, spec.ID)
 	}
 	return ids

@@ -57,7 +57,7 @@ type ruleTests struct {
 func ruleSuite() *ruletest.Suite {
 	c := config.Default()
 	return &ruletest.Suite{
-		Rules: rules.Builtin(),
+		Rules: builtin(),
 		Limits: rules.Limits{
 			DuplicatesWithin: c.Events.DuplicatesWithin,
 			MaxLateness:      c.Events.MaxLateness,
