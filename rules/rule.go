@@ -51,6 +51,7 @@ type Info struct {
 	Title       string   // one line
 	Description string   // a few sentences: what fires, what does not
 	Severity    Severity // how urgent an alert is
+	GroupedBy   string   // what Key returns, in a few words, such as "principal"; "": not said
 	Techniques  []string // MITRE ATT&CK technique IDs, such as T1078.004; see https://attack.mitre.org/techniques/
 }
 
