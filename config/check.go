@@ -72,7 +72,7 @@ var appID = regexp.MustCompile(`^[a-z0-9_-]{1,200}$`)
 
 func checkAppID(c *Config) string {
 	if !appID.MatchString(c.AppID) {
-		return fmt.Sprintf("%q is not an application id; use a-z, 0-9, _ and -, at most 200", c.AppID)
+		return fmt.Sprintf("%s is not an application id; use a-z, 0-9, _ and -, at most 200", quote(c.AppID))
 	}
 	return ""
 }
@@ -80,7 +80,7 @@ func checkAppID(c *Config) string {
 // checkInstanceID allows what a broker allows as group.instance.id (KIP-345).
 func checkInstanceID(c *Config) string {
 	if id := c.InstanceID; id == "." || id == ".." || len(id) > 249 || legalName(id, len(id)) != id {
-		return fmt.Sprintf("%q is not an instance id; use letters, digits, ., _ and -, at most 249", id)
+		return fmt.Sprintf("%s is not an instance id; use letters, digits, ., _ and -, at most 249", quote(id))
 	}
 	return ""
 }
@@ -101,13 +101,13 @@ func checkBrokers(c *Config) string {
 func address(s string) string {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil && strings.Contains(err.Error(), "missing port") {
-		return fmt.Sprintf("%q has no port; write %s:9092", s, s)
+		return fmt.Sprintf("%s has no port; write %s:9092", quote(s), clip(s))
 	}
 	if err != nil || host == "" || strings.ContainsAny(host, " /") {
-		return fmt.Sprintf("%q is not host:port", s)
+		return fmt.Sprintf("%s is not host:port", quote(s))
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Sprintf("%q is not host:port; the port is a number from 1 to 65535", s)
+		return fmt.Sprintf("%s is not host:port; the port is a number from 1 to 65535", quote(s))
 	}
 	return ""
 }
@@ -193,10 +193,10 @@ func checkListen(c *Config) string {
 	}
 	_, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return fmt.Sprintf("%q is not an address; write host:port, or :9464 for all interfaces", listen)
+		return fmt.Sprintf("%s is not an address; write host:port, or :9464 for all interfaces", quote(listen))
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Sprintf("%q is not an address; the port is a number up to 65535", listen)
+		return fmt.Sprintf("%s is not an address; the port is a number up to 65535", quote(listen))
 	}
 	return ""
 }

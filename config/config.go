@@ -20,7 +20,8 @@ const EnvPrefix = "TRAILHOUND_"
 
 // Config is the whole configuration. Its keys, defaults and meanings are the table in README.md, which is
 // generated from the tags below: yaml names the key, help explains it, range and one limit its values, default
-// replaces the default that is shown, and secret hides the value.
+// replaces the default that is shown, secret hides the value, and opens tells that it is the path of a file (read) or a
+// directory (write).
 type Config struct {
 	AppID       string `yaml:"app_id" help:"Name of the application: the consumer group, the prefix of the internal topics (<app_id>.work, <app_id>.state) and of the transactional ids. Letters a-z, digits, _ and -."`
 	InstanceID  string `yaml:"instance_id" default:"host name and a hash of state_dir" help:"Name of this instance in the consumer group (static membership, KIP-345): an instance that comes back under the same name within kafka.session_timeout keeps its shards."`
@@ -29,7 +30,7 @@ type Config struct {
 	Topics      Topics `yaml:"topics"`
 	Start       string `yaml:"start" one:"earliest latest" help:"Where an input partition is read from when the group has no offset for it: earliest or latest. Partitions that appear later are always read from the earliest record."`
 	Shards      int    `yaml:"shards" range:"1..4096" help:"Number of shards, which is the number of partitions of the work and state topics. Fixed for the life of an app_id."`
-	StateDir    string `yaml:"state_dir" help:"Directory of the local state, one per instance. It is a copy of the state topic: losing it costs a restore and no data."`
+	StateDir    string `yaml:"state_dir" opens:"write" help:"Directory of the local state, one per instance. It is a copy of the state topic: losing it costs a restore and no data."`
 	State       State  `yaml:"state"`
 	HTTP        HTTP   `yaml:"http"`
 	Events      Events `yaml:"events"`
@@ -42,8 +43,9 @@ type Config struct {
 	// Rules tells which of the known rules are on. Their parameters are in the targets that were given to Load.
 	Rules map[string]bool `yaml:"-"`
 
-	fields  *fieldSet
-	origins map[string]Origin
+	fields   *fieldSet
+	origins  map[string]Origin
+	sections map[string]Origin
 }
 
 // Kafka is how the brokers are reached.
@@ -61,9 +63,9 @@ type Kafka struct {
 // TLS is the encryption of connections to the brokers.
 type TLS struct {
 	Enabled    bool   `yaml:"enabled" help:"Connect with TLS. The files below are read again when they change: new connections use what they say then."`
-	CAFile     string `yaml:"ca_file" help:"PEM file of the authorities that sign the brokers' certificates; empty: the system's."`
-	CertFile   string `yaml:"cert_file" help:"PEM file of the client certificate, for brokers that ask for one."`
-	KeyFile    string `yaml:"key_file" help:"PEM file of the client certificate's private key."`
+	CAFile     string `yaml:"ca_file" opens:"read" help:"PEM file of the authorities that sign the brokers' certificates; empty: the system's."`
+	CertFile   string `yaml:"cert_file" opens:"read" help:"PEM file of the client certificate, for brokers that ask for one."`
+	KeyFile    string `yaml:"key_file" opens:"read" help:"PEM file of the client certificate's private key."`
 	ServerName string `yaml:"server_name" help:"Name to expect in the brokers' certificates; empty: the host name that was dialled."`
 }
 
@@ -72,9 +74,9 @@ type SASL struct {
 	Mechanism    string `yaml:"mechanism" one:"none plain scram-sha-256 scram-sha-512 oauthbearer aws-msk-iam" help:"How to authenticate: none, plain, scram-sha-256, scram-sha-512, oauthbearer or aws-msk-iam."`
 	Username     string `yaml:"username" help:"User name, for plain and scram."`
 	Password     string `yaml:"password" secret:"true" help:"Password, for plain and scram. Better given as the environment variable or as password_file."`
-	PasswordFile string `yaml:"password_file" help:"File that holds the password; one line break at its end is ignored. It is read again for each authentication."`
+	PasswordFile string `yaml:"password_file" opens:"read" help:"File that holds the password; one line break at its end is ignored. It is read again for each authentication."`
 	Token        string `yaml:"token" secret:"true" help:"Token, for oauthbearer. As it ends some day, token_file and oauth.token_url are better."`
-	TokenFile    string `yaml:"token_file" help:"File that holds the token, for oauthbearer; white space around it is ignored. It is read again for each authentication."`
+	TokenFile    string `yaml:"token_file" opens:"read" help:"File that holds the token, for oauthbearer; white space around it is ignored. It is read again for each authentication."`
 	OAuth        OAuth  `yaml:"oauth"`
 	AWSRegion    string `yaml:"aws_region" help:"Region of the MSK cluster, for aws-msk-iam, which takes the credentials where all AWS tools look for them."`
 }
@@ -84,7 +86,7 @@ type OAuth struct {
 	TokenURL         string   `yaml:"token_url" help:"Token endpoint that gives tokens for client_id and its secret, for oauthbearer."`
 	ClientID         string   `yaml:"client_id" help:"Client id at the token endpoint."`
 	ClientSecret     string   `yaml:"client_secret" secret:"true" help:"Client secret at the token endpoint. Better given as the environment variable or as client_secret_file."`
-	ClientSecretFile string   `yaml:"client_secret_file" help:"File that holds the client secret; one line break at its end is ignored. It is read again for each token."`
+	ClientSecretFile string   `yaml:"client_secret_file" opens:"read" help:"File that holds the client secret; one line break at its end is ignored. It is read again for each token."`
 	Scopes           []string `yaml:"scopes" help:"Scopes to ask the token endpoint for."`
 	Extensions       []string `yaml:"extensions" help:"Pairs name=value that the brokers are sent with each token (KIP-342), such as logicalCluster=lkc-1."`
 }
@@ -172,8 +174,42 @@ func Default() Config {
 }
 
 // Origin returns where the effective value of the key at path ("kafka.brokers", "rules.access_denied.threshold",
-// or "rules.access_denied" for the rule's switch) came from.
-func (c *Config) Origin(path string) Origin { return c.origins[path] }
+// or "rules.access_denied" for the rule's switch) came from; of a section, and of a rule whose switch is not given,
+// where its keys stand.
+func (c *Config) Origin(path string) Origin {
+	if at, ok := c.origins[path]; ok {
+		return at
+	}
+	return c.sections[path]
+}
+
+// Given returns how many values are in effect that came from the source.
+func (c *Config) Given(from Source) int {
+	n := 0
+	for _, f := range c.fields.list {
+		if c.origins[f.path].Source == from {
+			n++
+		}
+	}
+	return n
+}
+
+// Path is a key whose value is the path of a file or directory.
+type Path struct {
+	Key, Path string
+	Directory bool // it is written to; a file is read
+}
+
+// Paths returns all keys that name a file or directory, in the order of the reference, without those that are empty.
+func (c *Config) Paths() []Path {
+	var list []Path
+	for _, f := range c.fields.list {
+		if f.opens != "" && f.value.String() != "" {
+			list = append(list, Path{Key: f.path, Path: f.value.String(), Directory: f.opens == "write"})
+		}
+	}
+	return list
+}
 
 // Origin is where a value came from. The zero value is the default.
 type Origin struct {
@@ -200,7 +236,9 @@ func (o Origin) String() string {
 	case o.Source == FromDefault:
 		return "default"
 	case o.Source == FromFlag:
-		return "--set " + o.Name
+		return "--set " + clip(o.Name)
+	case o.Source == FromEnvironment:
+		return clip(o.Name)
 	case o.Line > 0:
 		return fmt.Sprintf("%s:%d:%d", o.Name, o.Line, o.Column)
 	}

@@ -106,7 +106,9 @@ rules:                      # a rule is on unless it is false
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.fields, c.origins, want.fields, want.origins = nil, nil, nil, nil
+	for _, loaded := range []*Config{c, want} {
+		loaded.fields, loaded.origins, loaded.sections = nil, nil, nil
+	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("Load(sample) = %+v; want the defaults %+v", c, want)
 	}

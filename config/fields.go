@@ -17,6 +17,7 @@ type field struct {
 	one    []string // the values allowed, or empty
 	shown  string   // the default as text, where the value does not show it
 	secret bool
+	opens  string // "read": the path of a file, "write": that of a directory
 }
 
 // fieldSet is all fields in the order of their structs, and the sections that hold them.
@@ -70,7 +71,7 @@ func (s *fieldSet) add(path string, v reflect.Value, tag reflect.StructTag) {
 	}
 	f := &field{
 		path: path, kind: kind, value: v, help: tag.Get("help"), bounds: tag.Get("range"),
-		one: strings.Fields(tag.Get("one")), shown: tag.Get("default"), secret: tag.Get("secret") == "true",
+		one: strings.Fields(tag.Get("one")), shown: tag.Get("default"), secret: tag.Get("secret") == "true", opens: tag.Get("opens"),
 	}
 	s.list = append(s.list, f)
 	s.byPath[path] = f
@@ -97,11 +98,14 @@ func (s *fieldSet) below(path string) []string {
 // check returns what is wrong with the field's value by its own tags, or "".
 func (f *field) check() string {
 	if len(f.one) > 0 && !slices.Contains(f.one, f.value.String()) {
-		text := fmt.Sprintf("%q is not one of %s", f.value.String(), strings.Join(f.one, ", "))
+		text := fmt.Sprintf("%s is not one of %s", quote(f.value.String()), strings.Join(f.one, ", "))
 		if near := Nearest(f.value.String(), f.one); near != "" {
 			text += "; did you mean " + near + "?"
 		}
 		return text
+	}
+	if f.opens != "" && strings.HasPrefix(f.value.String(), "~") {
+		return quote(f.value.String()) + " begins with ~, which shells alone replace by a home directory; write the path from / on"
 	}
 	least, most, ok := strings.Cut(f.bounds, "..")
 	if !ok {

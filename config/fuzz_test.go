@@ -10,7 +10,7 @@ import (
 // Whatever the file holds, it is either a configuration that prints and loads again, or Problems.
 func FuzzFile(f *testing.F) {
 	for _, seed := range []string{
-		"", "shards: 8\n", "kafka: {brokers: [a:1, b:2]}\n", "a: &a [*a]\n", "&a {kafka: *a}\n", "? [x]\n: y\n", "<<: {shards: 1}\n",
+		"", "shards: 8\n", "kafka: {brokers: [a:1, b:2]}\n", "a: &a [*a]\n", "&a {kafka: *a}\n", "? [x]\n: y\n", "<<: {shards: 1}\n", "x-a: &a {shards: 2, <<: *a}\n<<: [*a, *a]\n",
 		"!!binary shards: 1\n", "topics:\n  input: |\n    x\n", "rules: {access_denied: {error_codes: [\"\\e[2J\", ~]}}\n",
 	} {
 		f.Add([]byte(seed))
@@ -36,7 +36,9 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			t.Fatalf("Load(Print(Load(%q))) = %v; want no error\n%s", data, err, printed.Bytes())
 		}
-		c.fields, c.origins, again.fields, again.origins = nil, nil, nil, nil
+		for _, loaded := range []*Config{c, again} {
+			loaded.fields, loaded.origins, loaded.sections = nil, nil, nil
+		}
 		c.Kafka.SASL.Password, again.Kafka.SASL.Password = "", "" // hidden in print
 		if !reflect.DeepEqual(c, again) {
 			t.Fatalf("Load(Print(Load(%q))) = %+v; want %+v", data, again, c)

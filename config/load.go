@@ -26,8 +26,8 @@ type Input struct {
 	HostName    string   // for the default of instance_id
 }
 
-// Load merges the sources and checks the result. The error is a *os.PathError when the file cannot be read, else
-// it is Problems, and lists everything that is wrong.
+// Load merges the sources and checks the result. The error is Problems, and lists everything that is wrong, a file
+// that cannot be read included.
 func Load(in Input) (*Config, error) {
 	c := Default()
 	c.Rules = map[string]bool{}
@@ -35,13 +35,14 @@ func Load(in Input) (*Config, error) {
 	c.fields = newFieldSet()
 	c.fields.addStruct("", "yaml", &c)
 	switches := addRules(c.fields, in.Rules)
-	l := loader{fields: c.fields, origins: c.origins}
+	c.sections = map[string]Origin{}
+	l := loader{fields: c.fields, origins: c.origins, sections: c.sections}
 	if in.File != "" {
-		data, err := os.ReadFile(in.File)
-		if err != nil {
-			return nil, fmt.Errorf("read the configuration: %w", err)
+		if data, err := os.ReadFile(in.File); err != nil {
+			l.problem(Origin{}, "", "read the configuration: %s", err)
+		} else {
+			l.file(in.File, data)
 		}
-		l.file(in.File, data)
 	}
 	l.environment(in.Environment)
 	for _, arg := range in.Set {
@@ -64,9 +65,11 @@ func Load(in Input) (*Config, error) {
 
 // loader applies one source after the other to the fields.
 type loader struct {
-	fields   *fieldSet
-	origins  map[string]Origin
-	problems Problems
+	fields     *fieldSet
+	origins    map[string]Origin
+	sections   map[string]Origin // where the mapping of a section stands
+	problems   Problems
+	extensions bool // keys x-… at the top are left alone
 }
 
 func (l *loader) problem(at Origin, path, format string, args ...any) {
@@ -82,6 +85,7 @@ func (l *loader) file(name string, data []byte) {
 		l.problems = append(l.problems, syntaxProblem(name, data, err))
 		return
 	}
+	l.extensions = true
 	l.walk("", root, func(n *yaml.Node) Origin {
 		return Origin{Source: FromFile, Name: name, Line: n.Line, Column: n.Column}
 	})
@@ -96,8 +100,15 @@ func syntaxProblem(file string, data []byte, err error) *Problem {
 		return cut != nil && cut.Error() == err.Error()
 	})
 	at := Origin{Source: FromFile, Name: file, Line: before + 1, Column: 1}
-	return &Problem{Origin: at, Text: yamlLine.ReplaceAllString(err.Error(), "")}
+	if tab := bytes.IndexByte(indentation(lines[before]), '\t'); tab >= 0 {
+		at.Column = tab + 1
+		return &Problem{Origin: at, Text: "a tab in the indentation; YAML takes spaces alone there"}
+	}
+	return &Problem{Origin: at, Text: clip(yamlLine.ReplaceAllString(err.Error(), ""))}
 }
+
+// indentation is the white space at the beginning of a line.
+func indentation(line []byte) []byte { return line[:len(line)-len(bytes.TrimLeft(line, " \t"))] }
 
 // parse reads the one YAML document of a file; an empty file is an empty mapping.
 func parse(data []byte) (*yaml.Node, error) {
@@ -123,29 +134,13 @@ func (l *loader) walk(path string, node *yaml.Node, at func(*yaml.Node) Origin) 
 	switch {
 	case isNull(node):
 	case node.Kind == yaml.MappingNode && l.fields.sections[path]:
-		l.walkSection(path, node, at)
+		l.sections[path] = where
+		section := walkedSection{loader: l, path: path, at: at, first: map[string]*yaml.Node{}, seen: map[*yaml.Node]bool{}}
+		section.walk(node)
 	case l.fields.byPath[path] != nil:
 		l.set(l.fields.byPath[path], node, where)
 	default:
 		l.problem(where, path, "keys are wanted here (%s), not %s", strings.Join(l.fields.below(path), ", "), nodeKind(node))
-	}
-}
-
-func (l *loader) walkSection(path string, node *yaml.Node, at func(*yaml.Node) Origin) {
-	first := map[string]*yaml.Node{}
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i], node.Content[i+1]
-		name := target(key).Value
-		child := join(path, name)
-		switch {
-		case !l.fields.known(path, name):
-			l.problem(at(key), "", "%s", l.fields.unknown(path, name))
-		case first[name] != nil:
-			l.problem(at(key), child, "is given twice, first in line %d", first[name].Line)
-		default:
-			first[name] = key
-			l.walk(child, value, at)
-		}
 	}
 }
 
@@ -201,7 +196,7 @@ func (l *loader) text(f *field, value string, at Origin) {
 	if f.kind == "list" {
 		var err error
 		if node, err = listNode(value); err != nil {
-			l.problem(at, f.path, "%q is not a list; write a,b or [a, b]", value)
+			l.problem(at, f.path, "%s is not a list; write a,b or [a, b]", quote(value))
 			return
 		}
 	}

@@ -27,7 +27,7 @@ func TopicName(name string) string {
 		return "a topic's name is missing"
 	}
 	if name == "." || name == ".." || len(name) > 249 || legalName(name, len(name)) != name {
-		return fmt.Sprintf("%q is not a topic's name; use letters, digits, ., _ and -, at most 249", name)
+		return fmt.Sprintf("%s is not a topic's name; use letters, digits, ., _ and -, at most 249", quote(name))
 	}
 	return ""
 }

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Problem is one thing that is wrong with the configuration.
@@ -18,12 +20,16 @@ func (p *Problem) Error() string {
 	if p.Origin.Source != FromDefault {
 		b.WriteString(p.Origin.String() + ": ")
 	}
-	// A flag's origin names the key already.
-	if p.Path != "" && (p.Origin.Source != FromFlag || p.Origin.Name != p.Path) {
+	if p.Path != "" && !p.Origin.names(p.Path) {
 		b.WriteString(quoteOdd(p.Path) + ": ")
 	}
 	b.WriteString(p.Text)
 	return b.String()
+}
+
+// names reports whether the origin says of which key, or of which key below it, the problem is: that of a flag does.
+func (o Origin) names(path string) bool {
+	return o.Source == FromFlag && (o.Name == path || strings.HasPrefix(o.Name, path+"."))
 }
 
 // Problems is everything that Load found wrong, in the order in which it was read.
@@ -38,15 +44,8 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Usage reports whether every problem stands on the command line.
-func (ps Problems) Usage() bool {
-	for _, p := range ps {
-		if p.Origin.Source != FromFlag {
-			return false
-		}
-	}
-	return true
-}
+// switchNames are the keys by which other programs turn a rule on or off.
+var switchNames = []string{"enabled", "enable", "disabled", "disable", "on", "off", "active", "status"}
 
 // unknown says that name is not a key of the section at path, and what was probably meant.
 func (s *fieldSet) unknown(section, name string) string {
@@ -64,6 +63,12 @@ func (s *fieldSet) unknown(section, name string) string {
 		}
 		return what + "; did you mean " + join(section, near) + "?"
 	}
+	if group, rule := split(section); group == "rules" {
+		if slices.Contains(switchNames, strings.ToLower(name)) {
+			return what + "; a rule is on unless it is false: write rules." + rule + ": false, or leave the key out"
+		}
+		return what + "; " + section + " has " + strings.Join(below, ", ")
+	}
 	for _, f := range s.list {
 		if _, last := split(f.path); last == name && !strings.HasPrefix(f.path, "rules.") {
 			return what + "; did you mean " + f.path + "?"
@@ -75,8 +80,27 @@ func (s *fieldSet) unknown(section, name string) string {
 	return what + "; " + section + " has " + strings.Join(below, ", ")
 }
 
+// mostShown is how many bytes of a value or name an error shows.
+const mostShown = 200
+
+// clip returns s, cut and marked with … if it is longer than mostShown.
+func clip(s string) string {
+	if len(s) <= mostShown {
+		return s
+	}
+	end := mostShown
+	for !utf8.RuneStart(s[end]) && end > mostShown-utf8.UTFMax {
+		end--
+	}
+	return s[:end] + "…"
+}
+
+// quote returns the beginning of a value in quotes.
+func quote(s string) string { return strconv.Quote(clip(s)) }
+
 // quoteOdd quotes a name that has anything but printable ASCII in it.
 func quoteOdd(name string) string {
+	name = clip(name)
 	if name == "" {
 		return `""`
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"io/fs"
 	"strings"
 	"testing"
 
@@ -20,14 +19,24 @@ func TestFileProblems(t *testing.T) {
 		{"rules: {acess_denied: false}\n", "FILE:1:9: unknown rule acess_denied; did you mean access_denied?"},
 		{"rules: {access_denied: {treshold: 1}}\n", "FILE:1:25: unknown key rules.access_denied.treshold; did you mean rules.access_denied.threshold?"},
 		{"rules: {access_denied: [1]}\n", `FILE:1:24: rules.access_denied: one value is wanted (true or false), not a list`},
-		{"rules: {access_denied: 5}\n", `FILE:1:24: rules.access_denied: "5" is neither true nor false`},
+		{"rules: {access_denied: 5}\n", `FILE:1:24: rules.access_denied: "5" is neither true nor false; write true or false`},
+		{"rules: {access_denied: off}\n", `FILE:1:24: rules.access_denied: "off" is neither true nor false; write false`},
+		{"rules: {access_denied: {enabled: false}}\n", "FILE:1:25: unknown key rules.access_denied.enabled; a rule is on unless it is false: write rules.access_denied: false, or leave the key out"},
+		{"rules: {assume_role_unique_ip: {Disabled: true}}\n", "FILE:1:33: unknown key rules.assume_role_unique_ip.Disabled; a rule is on unless it is false: write rules.assume_role_unique_ip: false, or leave the key out"},
+		{"rules: {access_denied: {username: alice}}\n", "FILE:1:25: unknown key rules.access_denied.username; rules.access_denied has denied_family, error_codes, suppress, threshold, window"},
+		{"kafka: {x-common: 1}\n", "FILE:1:9: unknown key kafka.x-common; kafka has brokers, client_id, compression, request_timeout, sasl, session_timeout, tls, transaction_timeout"},
+		{"x-a: &a {treshold: 1}\nrules: {access_denied: {<<: *a}}\n", "FILE:1:10: unknown key rules.access_denied.treshold; did you mean rules.access_denied.threshold?"},
+		{"shards: 1\n<<: 5\n", `FILE:2:5: << takes what an anchor names, such as <<: *common, not the value "5"`},
+		{"<<: [{shards: 1}, many]\n", `FILE:1:19: << takes what an anchor names, such as <<: *common, not the value "many"`},
+		{"state_dir: ~/data\n", `FILE:1:12: state_dir: "~/data" begins with ~, which shells alone replace by a home directory; write the path from / on`},
+		{"kafka: {tls: {enabled: true, ca_file: ~ann/ca.pem}}\n", `FILE:1:39: kafka.tls.ca_file: "~ann/ca.pem" begins with ~, which shells alone replace by a home directory; write the path from / on`},
 		{"rules: {access_denied: {error_codes: [[a]]}}\n", "FILE:1:38: rules.access_denied.error_codes: a list of values is wanted, such as [a, b], not a list"},
 		{"shards: 1\nshards: 2\n", "FILE:2:1: shards: is given twice, first in line 1"},
 		{"kafka: a:1\n", `FILE:1:8: kafka: keys are wanted here (brokers, client_id, compression, request_timeout, sasl, session_timeout, tls, transaction_timeout), not the value "a:1"`},
 		{"shards: {a: 1}\n", "FILE:1:9: shards: one value is wanted (number), not keys below it"},
 		{"shards: eight\n", `FILE:1:9: shards: "eight" is not a whole number`},
 		{"shards: 99999999999999999999\n", "FILE:1:9: shards: 99999999999999999999 is too large a number"},
-		{"topics: {create: yes}\n", `FILE:1:18: topics.create: "yes" is neither true nor false`},
+		{"topics: {create: yes}\n", `FILE:1:18: topics.create: "yes" is neither true nor false; write true`},
 		{"events: {max_ahead: 24}\n", `FILE:1:21: events.max_ahead: "24" is not a duration; write one such as 90s, 1h30m or 7d`},
 		{"limits: {max_unpacked: lots}\n", `FILE:1:24: limits.max_unpacked: "lots" is not a size; write one such as 256MiB`},
 		{"a: b: c\n", "FILE:1:1: mapping values are not allowed in this context"},
@@ -50,13 +59,16 @@ func TestFileProblems(t *testing.T) {
 func TestLineOfSyntaxProblem(t *testing.T) {
 	head := "shards: 1\ntopics:\n  input:\n    - a\n"
 	for text, want := range map[string]string{
-		head + "   - b\n" + head: "FILE:5:1: did not find expected key",
-		head + "\t- b\n" + head:  "FILE:5:1: found a tab character that violates indentation",
-		head + "    - b\x00\n":   "FILE:5:1: control characters are not allowed",
-		head + "# \xff\n" + head: "FILE:5:1: invalid leading UTF-8 octet",
-		head + "    - \"b\n":     "FILE:5:1: found unexpected end of stream",
-		head + "---\n" + head:    "FILE:5:1: there is more than one YAML document; write one",
-		head + "    - [b":        "FILE:5:1: did not find expected ',' or ']'",
+		head + "   - b\n" + head:                  "FILE:5:1: did not find expected key",
+		head + "\t- b\n" + head:                   "FILE:5:1: a tab in the indentation; YAML takes spaces alone there",
+		"shards: 1\nkafka:\n  \tbrokers: [a:1]\n": "FILE:3:3: a tab in the indentation; YAML takes spaces alone there",
+		"kafka:\n\tbrokers: [a:1]\n" + head:       "FILE:2:1: a tab in the indentation; YAML takes spaces alone there",
+		"\tshards: 1\n":                           "FILE:1:1: a tab in the indentation; YAML takes spaces alone there",
+		head + "    - b\x00\n":                    "FILE:5:1: control characters are not allowed",
+		head + "# \xff\n" + head:                  "FILE:5:1: invalid leading UTF-8 octet",
+		head + "    - \"b\n":                      "FILE:5:1: found unexpected end of stream",
+		head + "---\n" + head:                     "FILE:5:1: there is more than one YAML document; write one",
+		head + "    - [b":                         "FILE:5:1: did not find expected ',' or ']'",
 	} {
 		name := write(t, text)
 		_, err := Load(Input{File: name})
@@ -78,9 +90,59 @@ func TestFilesThatAreFine(t *testing.T) {
 }
 
 func TestMissingFile(t *testing.T) {
-	_, err := Load(Input{File: t.TempDir() + "/none.yaml"})
-	if !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Load(a file that is not there) = %v; want fs.ErrNotExist", err)
+	name := t.TempDir() + "/none.yaml"
+	_, err := Load(Input{File: name, Set: []string{"shards=x"}})
+	want := "read the configuration: open " + name + ": no such file or directory\n--set shards: \"x\" is not a whole number"
+	if problems, ok := errors.AsType[Problems](err); !ok || problems.Error() != want {
+		t.Errorf("Load(a file that is not there) = %v; want Problems: %s", err, want)
+	}
+}
+
+// A key or a value of a megabyte must not fill the screen: its beginning is shown, and the line still ends with the way
+// out.
+func TestLongValues(t *testing.T) {
+	rules, _ := known()
+	long := strings.Repeat("ä", 500_000)
+	c, s := Default(), newFieldSet()
+	s.addStruct("", "yaml", &c)
+	addRules(s, rules)
+	inputs := []Input{
+		{File: write(t, long)}, {File: write(t, long+": 1\n")}, {File: write(t, "a: *"+long+"\n")}, {File: write(t, "kafka: \""+long+"\n")},
+		{File: write(t, "rules: {"+long+": false}\n")}, {Environment: []string{EnvPrefix + long + "=1"}}, {Set: []string{long}}, {Set: []string{long + "=1"}},
+		{Set: []string{"shards=" + strings.Repeat("9", 1_000_000)}},
+	}
+	for _, f := range s.list {
+		inputs = append(inputs, Input{Set: []string{f.path + "=" + long}}, Input{Environment: []string{variable(f.path) + "=" + long}},
+			Input{Set: []string{f.path + "=[[" + long + "]"}}, Input{Set: []string{f.path + "={" + long + ": 1}"}})
+	}
+	for _, in := range inputs {
+		in.Rules = rules
+		_, err := Load(in)
+		if err == nil {
+			continue // a name may be long
+		}
+		for line := range strings.Lines(err.Error()) {
+			if len(line) > 1500 { // two values of 200 bytes, escaped, in their sentence
+				t.Errorf("Load(%.60q, %.60q, %s) = %d bytes: %.400q…; want the values cut", in.Set, in.Environment, in.File, len(line), line)
+			}
+		}
+	}
+}
+
+// What << merges counts where the section has no such key itself; an anchor that merges itself, or very often, ends.
+func TestMerge(t *testing.T) {
+	for text, want := range map[string]int64{
+		"x-a: &a {threshold: 3, window: 5m}\nrules: {access_denied: {<<: *a}}\n":                                                       3,
+		"x-a: &a {threshold: 3, window: 5m}\nrules: {access_denied: {threshold: 4, <<: *a}}\n":                                         4,
+		"x-a: &a {threshold: 3, window: 5m}\nx-b: &b {threshold: 5}\nrules: {access_denied: {<<: [*b, *a]}}\n":                         5,
+		"x-a: &a {threshold: 3}\nx-b: &b {<<: *a, window: 5m}\nrules: {access_denied: {<<: *b}}\n":                                     3,
+		"x-a: &a\n  threshold: 3\n  window: 5m\n  <<: *a\nrules: {access_denied: *a}\n":                                                3,
+		"x-a: &a {threshold: 3, window: 5m}\nx-b: &b {<<: [*a, *a]}\nx-c: &c {<<: [*b, *b]}\nrules: {access_denied: {<<: [*c, *c]}}\n": 3,
+	} {
+		rules, p := known()
+		if _, err := Load(Input{File: write(t, text), Rules: rules}); err != nil || p.Threshold != want || FormatDuration(p.Window) != "5m" {
+			t.Errorf("Load(%q) = %v, threshold %d, window %s; want %d and 5m", text, err, p.Threshold, p.Window, want)
+		}
 	}
 }
 
@@ -138,7 +200,7 @@ func TestChecks(t *testing.T) {
 		{"topics.input=a/b", `--set topics.input: "a/b" is not a topic's name; use letters, digits, ., _ and -, at most 249`},
 		{"topics.input=trailhound.work", "--set topics.input: trailhound.work is a topic of the application itself"},
 		{"topics.alerts=", "--set topics.alerts: a topic's name is missing"},
-		{"topics.alerts=" + long, `--set topics.alerts: "` + long + `" is not a topic's name; use letters, digits, ., _ and -, at most 249`},
+		{"topics.alerts=" + long, `--set topics.alerts: "` + long[:200] + `…" is not a topic's name; use letters, digits, ., _ and -, at most 249`},
 		{"topics.alerts=..", `--set topics.alerts: ".." is not a topic's name; use letters, digits, ., _ and -, at most 249`},
 		{"topics.alerts=cloudtrail", "--set topics.alerts: cloudtrail is an input topic too; give another"},
 		{"topics.alerts=trailhound.state", "--set topics.alerts: trailhound.state is a topic of the application itself; give another"},
@@ -152,6 +214,7 @@ func TestChecks(t *testing.T) {
 		{"shards=0", "--set shards: 0 is too small; the least is 1"},
 		{"shards=5000", "--set shards: 5000 is too large; the most is 4096"},
 		{"state_dir=", "--set state_dir: a directory is missing"},
+		{"state_dir=~", `--set state_dir: "~" begins with ~, which shells alone replace by a home directory; write the path from / on`},
 		{"state.cache=1KB", "--set state.cache: 1KB is too small; the least is 1MiB"},
 		{"state.lifetime=1s", "--set state.lifetime: 1s is too small; the least is 1h"},
 		{"http.listen=9464", `--set http.listen: "9464" is not an address; write host:port, or :9464 for all interfaces`},
@@ -215,10 +278,6 @@ func TestFlagProblems(t *testing.T) {
 		_, err := Load(Input{Set: []string{tt.set}, Rules: rules})
 		if err == nil || err.Error() != tt.want {
 			t.Errorf("Load(--set %s) = %v; want %s", tt.set, err, tt.want)
-		}
-		var problems Problems
-		if errors.As(err, &problems) && !problems.Usage() {
-			t.Errorf("Usage(%v) = false; want true", err)
 		}
 	}
 }

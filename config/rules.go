@@ -44,7 +44,7 @@ func ParseYAML(file string, data []byte) (*yaml.Node, error) {
 // as Load does with the parameters of a rule (see Rule). A field of type *yaml.Node takes what stands there, whatever
 // it is. The error is Problems.
 func DecodeParams(file string, node *yaml.Node, targets ...any) error {
-	l := loader{fields: newFieldSet(), origins: map[string]Origin{}}
+	l := loader{fields: newFieldSet(), origins: map[string]Origin{}, sections: map[string]Origin{}}
 	for _, t := range targets {
 		l.fields.addStruct("", "param", t)
 	}

@@ -17,6 +17,7 @@ func Schema(rules []Rule) ([]byte, error) {
 	root := s.schemaOf("")
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "trailhound configuration"
+	root["patternProperties"] = map[string]any{"^" + extension: map[string]any{"description": "Left alone: a place for what YAML anchors name."}}
 	out, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write the schema: %w", err)
@@ -82,6 +83,9 @@ func (f *field) schema() map[string]any {
 			out["enum"] = f.one
 		} else {
 			out["type"] = []any{"string", "number"}
+		}
+		if f.opens != "" {
+			out["pattern"] = `^($|[^~])`
 		}
 		if value := f.value.String(); value != "" {
 			out["default"] = value

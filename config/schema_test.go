@@ -68,6 +68,10 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 		"rules: {probe: {kind: slidng}}":                                  false,
 		"rules: {probe: {kind: 7}}":                                       false,
 		"topics: {create: perhaps}":                                       false,
+		"x-common: {anything: [1]}\nshards: 3":                            true,
+		"kafka: {x-common: 1}":                                            false,
+		"state_dir: /var/lib/trailhound~1":                                true,
+		"state_dir: ~/data":                                               false,
 	} {
 		var value any
 		if err := yaml.Unmarshal([]byte(text), &value); err != nil {

@@ -47,14 +47,14 @@ func ParseBytes(s string) (Bytes, error) {
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n < 0 || n > math.MaxInt64/size {
-		return 0, fmt.Errorf("%q is not a size; write one such as 256MiB", s)
+		return 0, fmt.Errorf("%s is not a size; write one such as 256MiB", quote(s))
 	}
 	return Bytes(n * size), nil
 }
 
 // ParseDuration reads a duration as time.ParseDuration does, and days ("7d", "1d12h", "0.5d") of 24 hours.
 func ParseDuration(s string) (time.Duration, error) {
-	wrong := fmt.Errorf("%q is not a duration; write one such as 90s, 1h30m or 7d", s)
+	wrong := fmt.Errorf("%s is not a duration; write one such as 90s, 1h30m or 7d", quote(s))
 	text, sign := strings.TrimSpace(s), int64(1)
 	if rest, ok := strings.CutPrefix(text, "-"); ok {
 		text, sign = rest, -1
@@ -153,22 +153,34 @@ func setScalar(v reflect.Value, text string) error {
 	switch v.Kind() {
 	case reflect.Bool:
 		if text != "true" && text != "false" {
-			return fmt.Errorf("%q is neither true nor false", text)
+			return fmt.Errorf("%s is neither true nor false; write %s", quote(text), meant(text))
 		}
 		v.SetBool(text == "true")
 	case reflect.Int, reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
 		if errors.Is(err, strconv.ErrRange) {
-			return fmt.Errorf("%s is too large a number", text)
+			return fmt.Errorf("%s is too large a number", clip(text))
 		}
 		if err != nil {
-			return fmt.Errorf("%q is not a whole number", text)
+			return fmt.Errorf("%s is not a whole number", quote(text))
 		}
 		v.SetInt(n)
 	default:
 		v.SetString(text)
 	}
 	return nil
+}
+
+// meant is how a switch is written that was given as one of YAML 1.1's other words.
+// https://yaml.org/type/bool.html
+func meant(text string) string {
+	switch strings.ToLower(text) {
+	case "yes", "y", "on", "true", "1":
+		return "true"
+	case "no", "n", "off", "false", "0":
+		return "false"
+	}
+	return "true or false"
 }
 
 // setList decodes a sequence of scalars; one scalar stands for a list of one.
@@ -236,5 +248,5 @@ func nodeKind(node *yaml.Node) string {
 	case isNull(node):
 		return "nothing"
 	}
-	return fmt.Sprintf("the value %q", node.Value)
+	return fmt.Sprintf("the value %s", quote(node.Value))
 }

@@ -63,6 +63,7 @@ func (r *AccessDenied) Info() Info {
 		Title: "Repeated denials of one principal",
 		Description: "One principal was denied access again and again in a short time, as when somebody tries out what stolen credentials can do. " +
 			"A fixed window starts with the first denial that is counted, and anew after each alert; a sliding one is any interval of its length.",
+		GroupedBy:  "principal: the name of the caller that the parameter principal picks",
 		Severity:   SeverityMedium,
 		Techniques: []string{"T1580", "T1087"},
 	}

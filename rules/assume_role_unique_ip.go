@@ -44,6 +44,7 @@ func (r *AssumeRoleUniqueIP) Info() Info {
 		Description: "A role was assumed from an address that was never seen for it, as when its credentials are used by somebody else. " +
 			"The first address from which a call succeeded is trusted; a call that failed teaches nothing. " +
 			"An address behind another VPC endpoint is another address.",
+		GroupedBy:  "ARN of the role",
 		Severity:   SeverityHigh,
 		Techniques: []string{"T1078.004"},
 	}

@@ -45,7 +45,7 @@ func newRuleSet(active []Active, limits Limits) (*ruleSet, error) {
 		}
 		if v, ok := a.Rule.(limitValidator); ok {
 			if err := v.ValidateLimits(limits); err != nil {
-				return nil, fmt.Errorf("rule %s: %w", r.info.ID, err)
+				return nil, parameterError(a, r.info.ID, err)
 			}
 		}
 		if set.byID[r.info.ID] != nil {
@@ -66,8 +66,11 @@ func bind(a Active) (*boundRule, error) {
 	if err := info.validate(); err != nil {
 		return nil, err
 	}
-	if err := checkParameters(a); err != nil {
+	if err := supported(a.Rule); err != nil {
 		return nil, fmt.Errorf("rule %s: %w", info.ID, err)
+	}
+	if err := checkParameters(a); err != nil {
+		return nil, parameterError(a, info.ID, err)
 	}
 	r := &boundRule{rule: a.Rule, info: info, options: a.Options}
 	r.unkeyed, _ = a.Rule.(unkeyer)
@@ -94,10 +97,31 @@ func (i Info) validate() error {
 	return nil
 }
 
-func checkParameters(a Active) error {
-	if err := supported(a.Rule); err != nil {
-		return err
+// ParameterError says what is wrong with a parameter of a rule that is on.
+type ParameterError struct {
+	Rule      string // its ID
+	Parameter string // the first word of Err's sentence if that is a parameter's name, else ""
+	Err       error  // of the rule's Validate or ValidateLimits, or of [Options.Validate]
+}
+
+// Error returns the sentence with the rule in front.
+func (e *ParameterError) Error() string { return "rule " + e.Rule + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *ParameterError) Unwrap() error { return e.Err }
+
+func parameterError(a Active, id string, err error) error {
+	out := &ParameterError{Rule: id, Err: err}
+	first, _, _ := strings.Cut(err.Error(), " ")
+	for _, p := range append(Parameters(a.Rule), Parameters(a.Options)...) {
+		if p.Name == first {
+			out.Parameter = first
+		}
 	}
+	return out
+}
+
+func checkParameters(a Active) error {
 	if err := a.Options.Validate(); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ func (r *ConsoleLogins) Info() rules.Info {
 		ID:          "console_logins",
 		Title:       "One address, many users",
 		Description: "One address failed to log in to the console as several users, as when a password is tried on all of them.",
+		GroupedBy:   "source address",
 		Severity:    rules.SeverityHigh,
 		Techniques:  []string{"T1110.003"},
 	}

@@ -17,8 +17,8 @@ import (
 //
 // A rule may also have
 //
-//	Validate() error                 // says in a sentence which parameter is wrong, and what it must be
-//	ValidateLimits(l Limits) error   // says in a sentence which limit is too small for the parameters, and the way out
+//	Validate() error                 // says in a sentence, which begins with the parameter's name, what is wrong and what it must be
+//	ValidateLimits(l Limits) error   // the same of a parameter for which a limit is too small, and the way out
 //	Unkeyed(e *Event) bool           // asked when Key is "": is e what the rule looks for, with nothing to key it by?
 //	EventID(e *Event) string         // the id by which duplicates are known, of events with one key; without it, Event.Identifier
 //
@@ -51,6 +51,7 @@ type Info struct {
 	Title       string   // one line
 	Description string   // a few sentences: what fires, what does not
 	Severity    Severity // how urgent an alert is
+	GroupedBy   string   // what Key returns, in a few words, such as "principal"; "": not said
 	Techniques  []string // MITRE ATT&CK technique IDs, such as T1078.004; see https://attack.mitre.org/techniques/
 }
 

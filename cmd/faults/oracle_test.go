@@ -90,8 +90,8 @@ type product struct {
 func newProduct(t *testing.T) *product {
 	limits := rules.Limits{DuplicatesWithin: 24 * time.Hour, MaxLateness: 7 * 24 * time.Hour, MaxAhead: time.Hour, MaxAlertBytes: 1 << 20}
 	var active []rules.Active
-	for _, s := range rules.Builtin() {
-		active = append(active, rules.Active{Rule: s.New(), Options: rules.DefaultOptions()})
+	for _, rule := range []rules.Rule{rules.NewAccessDenied(), rules.NewAssumeRoleUniqueIP()} { // those of the oracle
+		active = append(active, rules.Active{Rule: rule, Options: rules.DefaultOptions()})
 	}
 	engine, err := rules.NewEngine(active, limits)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 const (
 	exitDone   = 0
 	exitFailed = 1
-	exitUsage  = 2
+	exitUsage  = 2 // the command line or the configuration is wrong: another start would end the same way
 
 	exitDifferent = 3 // of replay --diff
 )
@@ -68,7 +68,7 @@ func (a *app) exit(err error) int {
 	}
 	var usage *usageError
 	var problems config.Problems
-	if errors.As(err, &usage) || errors.As(err, &problems) && problems.Usage() {
+	if errors.As(err, &usage) || errors.As(err, &problems) {
 		return exitUsage
 	}
 	return exitFailed

@@ -155,7 +155,7 @@ func TestRunRefuses(t *testing.T) {
 		"another number of shards": {[]string{other, "shards=3"}, exitFailed, []string{"has 8 partitions, but shards is 3", "set shards: 8"}},
 		"a bad value":              {[]string{"shards=none"}, exitUsage, []string{"--set shards: "}},
 		"an unknown key":           {[]string{"shard=3"}, exitUsage, []string{"--set shard: ", "did you mean shards?"}},
-		"a bad parameter":          {[]string{"rules.access_denied.threshold=0"}, exitFailed, []string{"threshold"}},
+		"a bad parameter":          {[]string{"rules.access_denied.threshold=0"}, exitUsage, []string{"--set rules.access_denied.threshold: threshold is 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := s.start(append([]string{"run"}, sets(tt.set)...)...)
@@ -188,12 +188,12 @@ func TestRunBadFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := command(t.Context(), "", nil, "run", "--config", file)
-	if got := lines(r.stderr); r.code != exitFailed || len(got) != 2 || !strings.HasPrefix(got[0], "trailhound: "+file+":2:9: ") || !strings.Contains(got[1], file+":3:") || !strings.Contains(got[1], "did you mean access_denied?") {
-		t.Errorf("run with a wrong file = %d, %q; want 1 and a line for each mistake with its place", r.code, r.stderr)
+	if got := lines(r.stderr); r.code != exitUsage || len(got) != 2 || !strings.HasPrefix(got[0], "trailhound: "+file+":2:9: ") || !strings.Contains(got[1], file+":3:") || !strings.Contains(got[1], "did you mean access_denied?") {
+		t.Errorf("run with a wrong file = %d, %q; want 2 and a line for each mistake with its place", r.code, r.stderr)
 	}
 	r = command(t.Context(), "", nil, "run", "--config", file+".absent")
-	if r.code == exitDone || len(lines(r.stderr)) != 1 || !strings.Contains(r.stderr, file+".absent") {
-		t.Errorf("run without its file = %d, %q; want one line that names it", r.code, r.stderr)
+	if r.code != exitUsage || len(lines(r.stderr)) != 1 || !strings.Contains(r.stderr, file+".absent") {
+		t.Errorf("run without its file = %d, %q; want 2 and one line that names it", r.code, r.stderr)
 	}
 }
 

@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"trailhound/consumer"
+	"trailhound/rules"
 )
 
 // The schema that editors read is that of this build.
 func TestConfigSchemaFile(t *testing.T) {
 	const file = "../../config/schema.json"
-	schema, err := configSchema()
+	schema, err := configSchema(rules.Builtin())
 	if err != nil {
 		t.Fatal(err)
 	}

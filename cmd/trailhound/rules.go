@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -66,7 +67,7 @@ func (a *app) showRule(s *settings, k knownRule) error {
 	info := k.rule.Info()
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s: %s\n\n%s\n\n", info.ID, info.Title, info.Description)
-	fmt.Fprintf(w, "severity\t%s\ntechniques\t%s\non\t%s\n\n", info.Severity, strings.Join(info.Techniques, ", "), yesNo(s.Rules[info.ID]))
+	fmt.Fprintf(w, "severity\t%s\ntechniques\t%s\ngrouped by\t%s\non\t%s\n\n", info.Severity, strings.Join(info.Techniques, ", "), cmp.Or(info.GroupedBy, "see the description"), yesNo(s.Rules[info.ID]))
 	fmt.Fprintln(w, "PARAMETER\tVALUE\tDEFAULT\tMEANING")
 	defaults := append(rules.Parameters(k.spec.New()), rules.Parameters(rules.DefaultOptions())...)
 	for i, p := range append(rules.Parameters(k.rule), rules.Parameters(*k.options)...) {
@@ -77,7 +78,7 @@ func (a *app) showRule(s *settings, k knownRule) error {
 
 func ruleIDs() []string {
 	var ids []string
-	for _, spec := range rules.Builtin() {
+	for _, spec := range builtin() {
 		ids = append(ids, spec.ID)
 	}
 	return ids

@@ -26,7 +26,8 @@ func (a *app) rulesTestCommand() *cobra.Command {
 		Use:   "test [PATH…]",
 		Short: "Run tests of rules: events in YAML files, what must come of them, and what the rule must remember",
 		Long: "Test runs the tests in the files named, and in all files *_test.yaml and *_test.yml below the directories\n" +
-			"named; without a PATH, below the current one. Each test has the real engine and a state of its own in memory.\n" +
+			"named; without a PATH, below the current one. Files found there without a key rule, such as promtool's, are left\n" +
+			"out. Each test has the real engine and a state of its own in memory.\n" +
 			"A file gives its rule's parameters itself: no configuration is read. rules/README.md describes the format.\n\n" +
 			"The exit code is 0 when all tests passed, 1 when one failed or a file has mistakes, 2 when a path cannot be\n" +
 			"read or there is nothing to run.",
@@ -57,7 +58,7 @@ type ruleTests struct {
 func ruleSuite() *ruletest.Suite {
 	c := config.Default()
 	return &ruletest.Suite{
-		Rules: rules.Builtin(),
+		Rules: builtin(),
 		Limits: rules.Limits{
 			DuplicatesWithin: c.Events.DuplicatesWithin,
 			MaxLateness:      c.Events.MaxLateness,
@@ -86,9 +87,12 @@ func (t *ruleTests) execute(ctx context.Context, args []string) (err error) {
 	suite := ruleSuite()
 	suite.Update = t.update
 	for _, path := range paths {
-		if err := t.file(ctx, suite, path); err != nil {
+		if err := t.file(ctx, suite, path, slices.Contains(args, path)); err != nil {
 			return err
 		}
+	}
+	if t.fileRuns == 0 {
+		return usagef("none of the files found names a rule; name files or directories")
 	}
 	return t.verdict()
 }
@@ -111,11 +115,14 @@ func (t *ruleTests) verdict() error {
 	return nil
 }
 
-// file runs the tests of one file and reports them as go test does.
-func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string) error {
+// file runs the tests of one file and reports them as go test does. One that was found, and not named, may be none.
+func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string, named bool) error {
 	begun := time.Now()
-	t.fileRuns++
 	f, err := suite.Load(path)
+	if _, other := errors.AsType[*ruletest.NoRuleError](err); other && !named {
+		return t.line("?\t%s\t[no test of a rule: it has no key rule]", path)
+	}
+	t.fileRuns++
 	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Path == path {
 		return usagef("%s", pathError(err))
 	}
@@ -124,7 +131,7 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 		if err := t.lines("", strings.Split(err.Error(), "\n")); err != nil {
 			return err
 		}
-		return t.line("FAIL\t%s\t[not a test file]", path)
+		return t.line("FAIL\t%s\t[mistakes in the file]", path)
 	}
 	passed, failed := 0, 0
 	for _, test := range f.Tests {

@@ -98,6 +98,9 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, stopServing()) }()
 	log.Info().Str("version", versionLine()).Str("app_id", s.AppID).Str("instance_id", s.InstanceID).Strs("input", s.Topics.Input).Str("event", "started").Msg("started")
+	if len(s.active) == 0 {
+		log.Warn().Str("event", "no_rules").Msg("no rule is on: nothing is evaluated")
+	}
 	announced := announceStop(ctx, log)
 	err = service.Run(ctx)
 	announced()

@@ -1,14 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
+	"strings"
 
 	"trailhound/config"
 	"trailhound/rules"
 	"trailhound/state"
 )
+
+// builtin lists the rules of this build. The tests hold it at two, so that one more in rules.Builtin changes nothing that
+// they compare.
+var builtin = rules.Builtin
 
 // settings is a configuration and the rules that it turns on, with their parameters.
 type settings struct {
@@ -28,12 +34,10 @@ type knownRule struct {
 // new rules: what an earlier one returned never changes.
 func (a *app) settings() (*settings, error) {
 	s := &settings{}
-	in := config.Input{File: a.configFile, Environment: a.environment, Set: a.set}
-	if in.File == "" {
-		in.File = a.getenv(config.FileVariable)
-	}
+	in := config.Input{Environment: a.environment, Set: a.set}
+	in.File, _ = a.fileAndWay()
 	in.HostName, _ = os.Hostname() // without one, instance_id has a general name
-	for _, spec := range rules.Builtin() {
+	for _, spec := range builtin() {
 		k := knownRule{spec: spec, rule: spec.New(), options: new(rules.DefaultOptions())}
 		s.known = append(s.known, k)
 		in.Rules = append(in.Rules, config.Rule{ID: spec.ID, Targets: []any{k.rule, k.options}})
@@ -47,10 +51,42 @@ func (a *app) settings() (*settings, error) {
 			s.active = append(s.active, rules.Active{Rule: k.rule, Options: *k.options})
 		}
 	}
-	if _, err := s.engine(s.limits()); err != nil {
-		return nil, err
+	if problems := s.checkRules(); len(problems) > 0 {
+		return nil, problems
 	}
 	return s, nil
+}
+
+// checkRules asks each rule that is on whether it takes its parameters under the limits of the service.
+func (s *settings) checkRules() (problems config.Problems) {
+	for _, a := range s.active {
+		_, err := rules.NewEngine([]rules.Active{a}, s.limits())
+		if err == nil {
+			continue
+		}
+		p := &config.Problem{Path: "rules", Text: err.Error()}
+		if wrong, ok := errors.AsType[*rules.ParameterError](err); ok {
+			p.Path, p.Text = "rules."+wrong.Rule, wrong.Err.Error()
+			p.Origin = s.given(p.Path, wrong)
+		}
+		problems = append(problems, p)
+	}
+	return problems
+}
+
+// given returns where the parameter of the rule at path was given, else another key that the sentence names, else the
+// rule; the zero origin if nothing of that was.
+func (s *settings) given(path string, wrong *rules.ParameterError) config.Origin {
+	keys := []string{path + "." + wrong.Parameter}
+	for word := range strings.FieldsSeq(wrong.Err.Error()) {
+		keys = append(keys, strings.Trim(word, ",;:"))
+	}
+	for _, key := range append(keys, path) {
+		if at := s.Origin(key); at.Source != config.FromDefault {
+			return at
+		}
+	}
+	return config.Origin{}
 }
 
 // engine returns an engine of the rules that are on.

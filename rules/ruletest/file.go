@@ -119,9 +119,9 @@ func (r *reader) spec(root, name *yaml.Node) (rules.Spec, bool) {
 	case name == nil:
 		r.problem(root, "rule is missing; it names the rule that is tested, one of %s", strings.Join(ids, ", "))
 	case r.suite.Nearest(name.Value, ids) != "":
-		r.problem(name, "unknown rule %q; did you mean %s?", name.Value, r.suite.Nearest(name.Value, ids))
+		r.problem(name, "unknown rule %q; did you mean %s? This build has %s", name.Value, r.suite.Nearest(name.Value, ids), strings.Join(ids, ", "))
 	default:
-		r.problem(name, "unknown rule %q; there are %s", name.Value, strings.Join(ids, ", "))
+		r.problem(name, "unknown rule %q; this build has %s", name.Value, strings.Join(ids, ", "))
 	}
 	return rules.Spec{}, false
 }

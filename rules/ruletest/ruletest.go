@@ -88,9 +88,34 @@ func (s *Suite) Read(path string, data []byte) (*File, error) {
 		r.file(root, f)
 	}
 	if len(r.problems) > 0 {
-		return nil, errors.Join(r.problems...)
+		err := errors.Join(r.problems...)
+		if !names(root, "rule") {
+			err = &NoRuleError{err}
+		}
+		return nil, err
 	}
 	return f, nil
+}
+
+// NoRuleError is a file without the key rule: tests of something else, such as
+// promtool's, have names like those of tests of rules. Err says what is wrong with
+// it as a test of a rule.
+type NoRuleError struct{ Err error }
+
+// Error is that of Err.
+func (e *NoRuleError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *NoRuleError) Unwrap() error { return e.Err }
+
+// names reports whether a mapping has the key.
+func names(mapping *yaml.Node, key string) bool {
+	for i := 0; mapping.Kind == yaml.MappingNode && i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
 }
 
 // openFile opens a regular file: a pipe might never end, nor even open.

@@ -134,8 +134,8 @@ func oneStep(text string) string {
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                "x:1:1: rule is missing; it names the rule that is tested, one of access_denied, assume_role_unique_ip, panics, fills",
-		"rule: acess_denied":              `x:1:7: unknown rule "acess_denied"; did you mean access_denied?`,
-		"rule: frobnicate":                `x:1:7: unknown rule "frobnicate"; there are access_denied, assume_role_unique_ip, panics, fills`,
+		"rule: acess_denied":              `x:1:7: unknown rule "acess_denied"; did you mean access_denied? This build has access_denied, assume_role_unique_ip, panics, fills`,
+		"rule: frobnicate":                `x:1:7: unknown rule "frobnicate"; this build has access_denied, assume_role_unique_ip, panics, fills`,
 		"rule: access_denied":             "x:1:1: tests is missing; it is a list, each item with name and steps",
 		"rule: access_denied\ntests: []":  "x:2:8: tests must be a list, each item with name and steps",
 		"rule: access_denied\ntest: []":   "x:2:1: unknown key test; did you mean tests?",

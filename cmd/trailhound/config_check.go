@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"trailhound/config"
+)
+
+// fileNames are what a configuration file is usually called. None is read unless it is named.
+var fileNames = []string{"trailhound.yaml", "trailhound.yml"}
+
+func (a *app) configCheckCommand() *cobra.Command {
+	check := &configCheck{app: a}
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration, and list everything that is wrong with it",
+		Long: "Check the configuration file, the TRAILHOUND_ variables and --set, open the files that they name, see whether\n" +
+			"state_dir can be written, say what was read, and list everything that is wrong. Kafka is not asked;\n" +
+			"trailhound topics check does that.",
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error { return check.execute() },
+	}
+	c.Flags().BoolVar(&check.keysOnly, "no-files", false, "look at no file or directory that a value names: for the configuration of another host")
+	c.Flags().BoolVar(&check.asJSON, "json", false, "print one JSON object")
+	return c
+}
+
+// configCheck is one run of config check.
+type configCheck struct {
+	*app
+	keysOnly, asJSON bool
+}
+
+// checked is what config check has to say, as JSON.
+type checked struct {
+	OK       bool             `json:"ok"`
+	File     string           `json:"file"`     // "": none
+	GivenBy  string           `json:"given_by"` // --config or TRAILHOUND_CONFIG
+	Unread   string           `json:"unread"`   // a file that looks like one meant, and is not read
+	Keys     keysGiven        `json:"keys"`
+	Rules    []string         `json:"rules"`
+	RulesOn  []string         `json:"rules_on"`
+	Warnings []string         `json:"warnings"`
+	Problems []checkedProblem `json:"problems"`
+}
+
+// keysGiven counts the values that are in effect by where they came from.
+type keysGiven struct {
+	File      int `json:"file"`
+	Variables int `json:"variables"`
+	Set       int `json:"set"`
+}
+
+type checkedProblem struct {
+	Where string `json:"where"` // a place in the file, a variable, a --set, or ""
+	Key   string `json:"key"`
+	Text  string `json:"text"`
+}
+
+func (c *configCheck) execute() error {
+	out := checked{Rules: ruleIDs(), RulesOn: []string{}, Warnings: []string{}, Problems: []checkedProblem{}}
+	out.File, out.GivenBy = c.fileAndWay()
+	if out.File == "" {
+		out.Unread = unreadFile()
+	}
+	s, err := c.settings()
+	if err == nil {
+		out.Keys = keysGiven{s.Given(config.FromFile), s.Given(config.FromEnvironment), s.Given(config.FromFlag)}
+		for _, active := range s.active {
+			out.RulesOn = append(out.RulesOn, active.Rule.Info().ID)
+		}
+		if len(s.active) == 0 {
+			out.Warnings = append(out.Warnings, "no rule is on: nothing would be evaluated")
+		}
+		if !c.keysOnly {
+			err = s.checkPaths()
+		}
+	}
+	problems, wrong := errors.AsType[config.Problems](err)
+	if err != nil && !wrong {
+		return err
+	}
+	out.OK = err == nil
+	for _, p := range problems {
+		where := ""
+		if p.Origin.Source != config.FromDefault {
+			where = p.Origin.String()
+		}
+		out.Problems = append(out.Problems, checkedProblem{Where: where, Key: p.Path, Text: p.Text})
+	}
+	return errors.Join(c.print(&out), err)
+}
+
+func (c *configCheck) print(out *checked) error {
+	if c.asJSON {
+		return c.jsonLine(out)
+	}
+	for _, w := range out.Warnings {
+		fmt.Fprintln(c.stderr, "warning: "+w)
+	}
+	if !out.OK {
+		return nil
+	}
+	if _, err := fmt.Fprintln(c.stdout, printable(out.sources())); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(c.stdout, "the configuration is right; rules that are on: %d of %d\n", len(out.RulesOn), len(out.Rules))
+	return err
+}
+
+// sources says in a sentence what was read.
+func (o *checked) sources() string {
+	var b strings.Builder
+	switch {
+	case o.File == "":
+		b.WriteString("no file is read: defaults")
+	case o.Keys.File == 0:
+		fmt.Fprintf(&b, "read: %s (%s), which sets nothing: it is empty, or holds nothing but comments and keys without values", o.File, o.GivenBy)
+	default:
+		fmt.Fprintf(&b, "read: %s (%s)", o.File, o.GivenBy)
+	}
+	if o.Keys.Variables > 0 {
+		b.WriteString(", " + counted(o.Keys.Variables, "variable"))
+	}
+	if o.Keys.Set > 0 {
+		fmt.Fprintf(&b, ", %d --set", o.Keys.Set)
+	}
+	if o.Unread != "" {
+		fmt.Fprintf(&b, "; ./%s exists and is not read: give --config %s", o.Unread, o.Unread)
+	}
+	return b.String()
+}
+
+// fileAndWay returns the configuration file and the flag or variable that names it.
+func (a *app) fileAndWay() (file, way string) {
+	if a.configFile != "" {
+		return a.configFile, "--config"
+	}
+	if file = a.getenv(config.FileVariable); file != "" {
+		return file, config.FileVariable
+	}
+	return "", ""
+}
+
+func unreadFile() string {
+	for _, name := range fileNames {
+		if info, err := os.Stat(name); err == nil && !info.IsDir() {
+			return name
+		}
+	}
+	return ""
+}
+
+// checkPaths opens what the configuration names, as run would. The error is config.Problems.
+func (s *settings) checkPaths() error {
+	var problems config.Problems
+	for _, p := range s.Paths() {
+		var err error
+		if p.Directory {
+			err = canWrite(p.Path)
+		} else {
+			err = s.readFile(p)
+		}
+		if err != nil {
+			text := strings.TrimPrefix(err.Error(), p.Key+": ")
+			problems = append(problems, &config.Problem{Origin: s.Origin(p.Key), Path: p.Key, Text: text})
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return problems
+}
+
+// readFile reads what a key names in the way in which connections do.
+func (s *settings) readFile(p config.Path) error {
+	t := s.Kafka.TLS
+	switch p.Key {
+	case "kafka.tls.ca_file":
+		_, err := (&tlsFiles{TLS: config.TLS{CAFile: p.Path}}).read()
+		return err
+	case "kafka.tls.cert_file", "kafka.tls.key_file":
+		if _, err := os.ReadFile(p.Path); err != nil || p.Path == t.CertFile {
+			return err
+		}
+		_, err := (&tlsFiles{TLS: config.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile}}).read()
+		if _, unread := errors.AsType[*fs.PathError](err); unread {
+			return nil // told of kafka.tls.cert_file
+		}
+		return err
+	}
+	_, err := fileOr(p.Key, p.Path, "")
+	return err
+}
+
+// canWrite says why no file can be made in the directory, or the directory itself cannot, and leaves nothing behind.
+func canWrite(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s is a file; name a directory", dir)
+	case err == nil:
+		f, err := os.CreateTemp(dir, ".trailhound-check-")
+		if err != nil {
+			return fmt.Errorf("nothing can be written there by this user: %w", err)
+		}
+		return errors.Join(f.Close(), os.Remove(f.Name()))
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	above := filepath.Dir(filepath.Clean(dir))
+	for {
+		if _, err := os.Stat(above); err == nil || above == filepath.Dir(above) {
+			break
+		}
+		above = filepath.Dir(above)
+	}
+	made, err := os.MkdirTemp(above, ".trailhound-check-")
+	if err != nil {
+		return fmt.Errorf("%s does not exist and cannot be made by this user: %w", dir, err)
+	}
+	return os.Remove(made)
+}
