@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,7 @@ func noTopic(err error, key, topic string) error {
 func (a *app) alertPrinter(asJSON bool) func(partition int32, rec *wire.Record) error {
 	show := a.printAlertLine
 	if a.stdoutTerminal && !asJSON {
-		show = a.printAlert
+		show = func(payload []byte) error { return a.printAlert(a.stdout, payload) }
 	}
 	return func(partition int32, rec *wire.Record) error {
 		err := show(rec.Value)
@@ -134,7 +135,7 @@ func (al *shownAlert) evidence() string {
 }
 
 // printAlert prints an alert for people. What came from the event is escaped, and cut where it is long: an attacker chose it.
-func (a *app) printAlert(payload []byte) error {
+func (a *app) printAlert(w io.Writer, payload []byte) error {
 	var al shownAlert
 	if err := json.Unmarshal(payload, &al); err != nil {
 		return fmt.Errorf("%w: %w", errNoAlert, err)
@@ -151,11 +152,12 @@ func (a *app) printAlert(payload []byte) error {
 		}
 	}
 	b.WriteByte('\n')
+	fmt.Fprintf(&b, "         alert %s\n", brief(al.ID))
 	b.WriteString(al.evidence())
 	if al.Suppressed > 0 {
 		fmt.Fprintf(&b, "         held back before this one: %d\n", al.Suppressed)
 	}
-	_, err := fmt.Fprint(a.stdout, b.String())
+	_, err := fmt.Fprint(w, b.String())
 	return err
 }
 

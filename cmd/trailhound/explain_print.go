@@ -27,7 +27,7 @@ func (a *app) printExplanationJSON(e *explanation) error {
 
 // printExplanation prints the time-line for people. What came from events and from the alert is escaped.
 func (a *app) printExplanation(e *explanation) error {
-	if err := a.printAlert(e.Alert); err != nil {
+	if err := a.printAlert(a.stdout, e.Alert); err != nil {
 		return err
 	}
 	var al carriedAlert
@@ -35,8 +35,8 @@ func (a *app) printExplanation(e *explanation) error {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "         alert %s\n         key %s\n         parameters %s\n         context %s\n\n",
-		brief(al.ID), brief(al.Key), briefly(string(compact(al.Parameters)), titleBytes), briefly(string(compact(al.Context)), titleBytes))
+	fmt.Fprintf(&b, "         key %s\n         parameters %s\n         context %s\n\n",
+		brief(al.Key), briefly(string(compact(al.Parameters)), titleBytes), briefly(string(compact(al.Context)), titleBytes))
 	for i, m := range e.Timeline {
 		m.print(&b, i+1)
 	}

@@ -81,6 +81,6 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().IntVar(&inputs, "input-partitions", 0, "also create missing input topics, with this many partitions")
+	c.Flags().IntVar(&inputs, "input-partitions", 0, "also create missing input topics, with `N` partitions each")
 	return c
 }
