@@ -106,7 +106,7 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 	if err != nil {
 		return err
 	}
-	show := a.alertPrinter(asJSON)
+	show := a.alertPrinter(asJSON, false)
 	for i := range alerts {
 		if err := show(0, &alerts[i]); err != nil {
 			return err

@@ -89,7 +89,7 @@ type alertWriter struct {
 	w        *bufio.Writer
 	console  *console
 	terminal bool
-	people   func(w io.Writer, payload []byte) error // nil: JSON
+	people   func(w io.Writer, payload []byte, notes ...string) error // nil: JSON
 	line     []byte
 }
 

@@ -46,7 +46,7 @@ func (a *app) replayCommand() *cobra.Command {
 			"touched: not its group, its state, or its topics.\n\n" +
 			"Times are timestamps of Kafka records, which brokers have an index of: --from is the first record of that\n" +
 			"time or later, in each partition, and --to the first that is not read. They are RFC 3339 (seconds may be\n" +
-			"left out), dates, durations before now as in -24h or -7d, or now: where the topic ends at the start, as\n" +
+			"left out), dates, durations before now as in 24h or 7d, or now: where the topic ends at the start, as\n" +
 			"without --to. The records of several partitions are merged by timestamp. As for detect, late events count:\n" +
 			"events.max_lateness and events.max_ahead hold only when they are given with --set.\n\n" +
 			"--warm evaluates so much before the range without printing, so that windows are filled and addresses known\n" +
@@ -55,7 +55,7 @@ func (a *app) replayCommand() *cobra.Command {
 			"what is new, has vanished, or was kept, by the alerts' ids. It exits with 3 if anything differs.",
 		Example: "  trailhound replay --from 2026-03-01T00:00Z --to 2026-03-02T00:00Z > alerts.jsonl\n" +
 			"  trailhound replay --partition 3 --offsets 1000..2000\n" +
-			"  trailhound replay --from -24h --warm 6h --diff --set rules.access_denied.threshold=5",
+			"  trailhound replay --from 24h --warm 6h --diff --set rules.access_denied.threshold=5",
 		Args: func(_ *cobra.Command, args []string) error { return f.arguments(args) },
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.settings()
