@@ -260,7 +260,8 @@ func (a *app) printAlert(w io.Writer, payload []byte, notes ...string) error {
 			fmt.Fprintf(&b, "         %s\n", note)
 		}
 	}
-	_, err := fmt.Fprint(w, b.String())
+	text := wrapText(b.String(), a.width(), alertHang)
+	_, err := io.WriteString(w, a.coloured(al.Severity, text))
 	return err
 }
 

@@ -44,9 +44,11 @@ func (a *app) printExplanation(e *explanation) error {
 	for _, note := range e.Notes {
 		fmt.Fprintf(&b, "Note: %s.\n", briefly(note, titleBytes))
 	}
-	_, err := fmt.Fprint(a.stdout, b.String())
-	return err
+	return a.printText(a.stdout, b.String(), timelineHang)
 }
+
+// timelineHang is deeper than any line of the time-line.
+const timelineHang = 8
 
 func verdictOf(result string) string {
 	return map[string]string{

@@ -255,7 +255,7 @@ func (s *site) hostileOutput() {
 		return stdout
 	}
 	show(alerts, peopleAlert...)
-	show(letters, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  [a-z_]+ +`+s.app.Inputs[0]+` partition 0 offset \d+(?: event \d+)?, \d+ bytes$`, ` {9}\S`)
+	show(letters, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  [a-z_]+ +`+s.app.Inputs[0]+` partition 0(?: |$)`, `COUNT  REASON`, `\d+ +[a-z_]+ +\d`, `the newest 20 of \d+; `, `$`, ` {9}\S`, wrappedLine)
 	for _, args := range [][]string{append(alerts, "--json"), append(letters, "--json")} {
 		text := show(args, `\{"`)
 		jsonLines(s.T, fmt.Sprint(args), text)
@@ -266,7 +266,11 @@ func (s *site) hostileOutput() {
 var peopleAlert = []string{
 	`(?:MEDIUM  |HIGH    ) 2026-03-01T10:00:00Z  \S`,
 	` {9}(?:rule (?:access_denied|assume_role_unique_ip)(?:, |$)|alert [0-9a-f-]{36}$|event \d|evidence: \d+ (?:other )?events?(?:, the last \d|$))`,
+	wrappedLine,
 }
+
+// wrappedLine is the rest of a line that was wrapped for the terminal: it is told apart from all others by its indent.
+const wrappedLine = ` {11}\S`
 
 // What others have written to the two topics is no more to be trusted than what the input holds.
 func TestHostileTopics(t *testing.T) {
@@ -300,7 +304,7 @@ func TestHostileTopics(t *testing.T) {
 			}
 			for _, text := range []string{stdout, stderr} {
 				if text != "" {
-					orderly(t, fmt.Sprint(args), text, `.`)
+					orderly(t, fmt.Sprint(args), text, `.`, `$`)
 				}
 			}
 			if args[0] == "alerts" {
