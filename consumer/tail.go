@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -17,8 +18,10 @@ import (
 type Tail struct {
 	Client *wire.Client
 	Topic  string
-	Latest bool // start at the end instead of the beginning
-	Follow bool // go on until ctx ends instead of ending where the topic ended at the start
+	Latest bool            // start at the end instead of the beginning
+	Since  time.Time       // start at the first record with this timestamp or a later one; zero: at the beginning
+	From   map[int32]int64 // start at these offsets, by partition; those that it does not name as without it
+	Follow bool            // go on until ctx ends instead of ending where the topic ended at the start
 	Log    zerolog.Logger
 }
 
@@ -57,13 +60,31 @@ func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Rec
 	return nil
 }
 
+// start is where a partition that has the records from first to end is read from.
+func (t *Tail) start(ctx context.Context, n int32, first, end int64) (int64, error) {
+	if from, ok := t.From[n]; ok {
+		return max(first, from), nil
+	}
+	switch {
+	case t.Latest:
+		return end, nil
+	case t.Since.IsZero():
+		return first, nil
+	}
+	at, err := topic.OffsetAt(ctx, t.Client, t.Topic, n, t.Since)
+	if at < 0 {
+		at = end
+	}
+	return max(first, at), err
+}
+
 func (t *Tail) partition(ctx context.Context, n int32, bytes int, each func(*wire.Record) error) error {
 	start, end, err := topic.Bounds(ctx, t.Client, t.Topic, n)
 	if err != nil {
 		return err
 	}
-	if t.Latest {
-		start = end
+	if start, err = t.start(ctx, n, start, end); err != nil {
+		return err
 	}
 	if !t.Follow && start >= end {
 		return nil

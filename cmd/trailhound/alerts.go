@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -17,44 +19,95 @@ import (
 )
 
 func (a *app) alertsCommand() *cobra.Command {
-	var asJSON, fresh, noFollow bool
+	var f alertFlags
 	c := &cobra.Command{
 		Use:   "alerts",
 		Short: "Print the committed alerts, and follow the topic",
 		Long: "Alerts prints every committed alert of the alerts topic and goes on with those that come, until interrupted.\n" +
 			"On a terminal they are printed for people; through a pipe, or with --json, as one JSON object a line.\n" +
-			"It reads outside of any consumer group and leaves nothing behind.",
+			"It reads outside of any consumer group and leaves nothing behind.\n\n" +
+			"--since and --last go by the times at which alerts were written to the topic, which is when they were\n" +
+			"found: the event may be older. With --with-record a line is an object with two members: record, with the\n" +
+			"timestamp, the partition and the offset in the topic, and alert.",
+		Example: "  trailhound alerts --since 24h --severity high,critical\n" +
+			"  trailhound alerts --last 10 --no-follow --rule access_denied --json",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			since, err := f.check(time.Now())
+			if err != nil {
+				return err
+			}
 			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
 				log, err := a.logger(s)
 				if err != nil {
 					return err
 				}
-				show := a.alertPrinter(asJSON)
-				tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: fresh, Follow: !noFollow, Log: log}
-				for told := false; ; told = true {
-					err := tail.Run(c.Context(), show)
-					if !tail.Follow || !errors.Is(err, kafka.UnknownTopicOrPartition) {
-						return noTopic(err, "topics.alerts", tail.Topic)
-					}
-					if !told {
-						fmt.Fprintf(a.stderr, "topics.alerts: topic %s does not exist; waiting until run, or trailhound topics create, creates it\n", tail.Topic)
-						tail.Latest = false // whatever comes is new
-					}
-					select {
-					case <-time.After(time.Second):
-					case <-c.Context().Done():
-						return nil
-					}
-				}
+				tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: f.fresh, Since: since, Follow: !f.noFollow, Log: log}
+				return a.alerts(c.Context(), &tail, &f)
 			})
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON lines on a terminal too")
-	c.Flags().BoolVar(&fresh, "new", false, "start with the next alert instead of the first one")
-	c.Flags().BoolVar(&noFollow, "no-follow", false, "end at the last alert instead of waiting for more")
+	f.add(c)
 	return c
+}
+
+// alerts prints the alerts that tail reads, the last ones first if that is asked for.
+func (a *app) alerts(ctx context.Context, tail *consumer.Tail, f *alertFlags) error {
+	print := a.alertPrinter(f.asJSON, f.withRecord)
+	show := func(partition int32, rec *wire.Record) error {
+		if !f.takes(partition, rec) {
+			return nil
+		}
+		return print(partition, rec)
+	}
+	if f.last > 0 {
+		err := lastAlerts(ctx, tail, f, print)
+		if err != nil && !(tail.Follow && errors.Is(err, kafka.UnknownTopicOrPartition)) {
+			return noTopic(err, "topics.alerts", tail.Topic)
+		}
+		if !tail.Follow {
+			return nil
+		}
+	}
+	for told := false; ; told = true {
+		err := tail.Run(ctx, show)
+		if !tail.Follow || !errors.Is(err, kafka.UnknownTopicOrPartition) {
+			return noTopic(err, "topics.alerts", tail.Topic)
+		}
+		if !told {
+			fmt.Fprintf(a.stderr, "topics.alerts: topic %s does not exist; waiting until run, or trailhound topics create, creates it\n", tail.Topic)
+			tail.Latest = false // whatever comes is new
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// lastAlerts prints the last of the alerts that are there, and sets tail behind all of them.
+func lastAlerts(ctx context.Context, tail *consumer.Tail, f *alertFlags, print func(int32, *wire.Record) error) error {
+	last, from := newest{most: f.last}, map[int32]int64{}
+	there := *tail
+	there.Follow = false
+	err := there.Run(ctx, func(partition int32, rec *wire.Record) error {
+		from[partition] = rec.Offset + 1
+		if f.takes(partition, rec) {
+			last.add(partition, rec)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	tail.From = from
+	for i := range last.records {
+		if err := print(last.records[i].partition, &last.records[i].Record); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // noTopic explains the error of a reader whose topic, the value of key, is not there.
@@ -67,13 +120,22 @@ func noTopic(err error, key, topic string) error {
 
 // alertPrinter returns what prints one alert: for people on a terminal, as a JSON line elsewhere. What else somebody
 // has written to the topic is reported and passed over.
-func (a *app) alertPrinter(asJSON bool) func(partition int32, rec *wire.Record) error {
-	show := a.printAlertLine
-	if a.stdoutTerminal && !asJSON {
-		show = a.printAlert
+func (a *app) alertPrinter(asJSON, withRecord bool) func(partition int32, rec *wire.Record) error {
+	show := func(_ int32, rec *wire.Record) error { return a.printAlertLine(rec.Value) }
+	switch {
+	case a.stdoutTerminal && !asJSON:
+		show = func(partition int32, rec *wire.Record) error {
+			var note string
+			if withRecord {
+				note = fmt.Sprintf("record partition %d offset %d, written %s", partition, rec.Offset, writtenAt(rec))
+			}
+			return a.printAlert(a.stdout, rec.Value, note)
+		}
+	case withRecord:
+		show = a.printPlacedLine
 	}
 	return func(partition int32, rec *wire.Record) error {
-		err := show(rec.Value)
+		err := show(partition, rec)
 		if errors.Is(err, errNoAlert) {
 			fmt.Fprintf(a.stderr, "partition %d offset %d: %s\n", partition, rec.Offset, brief(err.Error()))
 			return nil
@@ -82,19 +144,55 @@ func (a *app) alertPrinter(asJSON bool) func(partition int32, rec *wire.Record) 
 	}
 }
 
+// alertRecord is the place of an alert in the topic, as --with-record prints it.
+type alertRecord struct {
+	Timestamp string `json:"timestamp"` // RFC 3339, with milliseconds
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+func writtenAt(rec *wire.Record) string {
+	return time.UnixMilli(rec.Timestamp).UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+func (a *app) printPlacedLine(partition int32, rec *wire.Record) error {
+	if err := alertLine(rec.Value); err != nil {
+		return err
+	}
+	line, err := json.Marshal(alertRecord{writtenAt(rec), partition, rec.Offset})
+	if err != nil {
+		return err
+	}
+	// The alert as it is: to marshal it would escape what it has unescaped.
+	return a.printLine(slices.Concat([]byte(`{"record":`), line, []byte(`,"alert":`), rec.Value, []byte("}")))
+}
+
 // titleBytes is longer than any title that the engine makes.
 const titleBytes = 8 << 10
 
 var errNoAlert = errors.New("not an alert")
 
-func (a *app) printAlertLine(payload []byte) error {
+// alertLine says why a value cannot be printed as the JSON of an alert.
+func alertLine(payload []byte) error {
 	if !json.Valid(payload) || bytes.ContainsAny(payload, "\r\n") {
 		return fmt.Errorf("%w: it is not JSON in one line", errNoAlert)
 	}
-	if a.stdoutTerminal {
-		payload = printableJSON(nil, payload)
+	return nil
+}
+
+func (a *app) printAlertLine(payload []byte) error {
+	if err := alertLine(payload); err != nil {
+		return err
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s\n", payload)
+	return a.printLine(payload)
+}
+
+// printLine prints one line of JSON.
+func (a *app) printLine(text []byte) error {
+	if a.stdoutTerminal {
+		text = printableJSON(nil, text)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s\n", text)
 	return err
 }
 
@@ -134,7 +232,8 @@ func (al *shownAlert) evidence() string {
 }
 
 // printAlert prints an alert for people. What came from the event is escaped, and cut where it is long: an attacker chose it.
-func (a *app) printAlert(payload []byte) error {
+// Notes are lines of the caller's own below it.
+func (a *app) printAlert(w io.Writer, payload []byte, notes ...string) error {
 	var al shownAlert
 	if err := json.Unmarshal(payload, &al); err != nil {
 		return fmt.Errorf("%w: %w", errNoAlert, err)
@@ -151,11 +250,18 @@ func (a *app) printAlert(payload []byte) error {
 		}
 	}
 	b.WriteByte('\n')
+	fmt.Fprintf(&b, "         alert %s\n", brief(al.ID))
 	b.WriteString(al.evidence())
 	if al.Suppressed > 0 {
 		fmt.Fprintf(&b, "         held back before this one: %d\n", al.Suppressed)
 	}
-	_, err := fmt.Fprint(a.stdout, b.String())
+	for _, note := range notes {
+		if note != "" {
+			fmt.Fprintf(&b, "         %s\n", note)
+		}
+	}
+	text := wrapText(b.String(), a.width(), alertHang)
+	_, err := io.WriteString(w, a.coloured(al.Severity, text))
 	return err
 }
 

@@ -32,6 +32,7 @@ type app struct {
 	stdinTerminal  bool
 	stdoutTerminal bool
 	stderrTerminal bool
+	screen         *os.File // stdout, if it is a terminal
 
 	configFile string
 	set        []string
@@ -42,7 +43,7 @@ type app struct {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, environment []string) int {
 	a := &app{
 		stdin: stdin, stdout: &results{w: stdout}, stderr: stderr, environment: environment,
-		stdinTerminal: isTerminal(stdin), stdoutTerminal: isTerminal(stdout), stderrTerminal: isTerminal(stderr),
+		stdinTerminal: isTerminal(stdin), stdoutTerminal: isTerminal(stdout), stderrTerminal: isTerminal(stderr), screen: screenOf(stdout),
 	}
 	root := a.root()
 	root.SetArgs(args)

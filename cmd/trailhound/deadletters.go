@@ -1,8 +1,7 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
+	"context"
 	"slices"
 	"strconv"
 	"time"
@@ -36,6 +35,8 @@ type letter struct {
 	Truncated int          `json:"truncated_from,omitempty"`
 	Partition int32        `json:"partition"` // in the dead-letter topic
 	Offset    int64        `json:"offset"`    // in the dead-letter topic
+	Event     *letterEvent `json:"event,omitempty"`
+	Retried   bool         `json:"retried,omitempty"` // it was sent again
 	Value     *[]byte      `json:"value,omitempty"`
 }
 
@@ -68,82 +69,100 @@ func readLetter(partition int32, rec *wire.Record) letter {
 	return l
 }
 
-// letterFilter chooses dead letters by reason; without reasons, all.
-type letterFilter struct{ reasons []string }
+// letterFilter chooses dead letters by their reasons and by when they were given up; the zero value takes all.
+type letterFilter struct {
+	reasons []string
+	since   string
+}
 
 func (f *letterFilter) flags(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.reasons, "reason", nil, "only those with this `REASON`; may be given often")
+	c.Flags().StringVar(&f.since, "since", "", "only those given up at this `TIME` or later, as in 24h, 7d or 2026-03-01T00:00Z")
+	_ = c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasonNames(), cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
+}
+
+// check checks the flags before anything is asked of Kafka, and returns the time of --since.
+func (f *letterFilter) check(now time.Time) (time.Time, error) {
+	for _, reason := range f.reasons {
+		if err := knownReason(reason); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return rangeTime("--since", f.since, now)
 }
 
 func (f *letterFilter) takes(l *letter) bool {
 	return len(f.reasons) == 0 || slices.Contains(f.reasons, l.Reason)
 }
 
-// eachLetter calls each for the dead letters that the topic holds now.
-func (a *app) eachLetter(c *cobra.Command, client *wire.Client, s *settings, f *letterFilter, each func(*letter, *wire.Record) error) error {
+// letterPlace is where a dead letter is in its topic.
+type letterPlace struct {
+	partition int32
+	offset    int64
+}
+
+// A retry leaves a record with these headers, and nothing else, in the dead-letter topic for each letter that it has
+// sent: a second one knows them by it.
+const (
+	retriedPartition = "retried_partition"
+	retriedOffset    = "retried_offset"
+)
+
+// retriedPlace reads the mark of a retry.
+func retriedPlace(rec *wire.Record) (p letterPlace, ok bool) {
+	partition, ok := rec.Header(retriedPartition)
+	if !ok {
+		return p, false
+	}
+	offset, _ := rec.Header(retriedOffset)
+	n, err := strconv.ParseInt(string(partition), 10, 32)
+	if p.partition = int32(n); err == nil {
+		p.offset, err = strconv.ParseInt(string(offset), 10, 64)
+	}
+	return p, err == nil
+}
+
+// letters reads the dead letters that the topic holds.
+type letters struct {
+	tail    consumer.Tail
+	filter  *letterFilter
+	retried map[letterPlace]bool
+	decoder *letterDecoder
+}
+
+func (a *app) letters(s *settings, client *wire.Client, f *letterFilter, since time.Time) (*letters, error) {
 	log, err := a.logger(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	tail := consumer.Tail{Client: client, Topic: s.Topics.DeadLetter, Log: log}
-	err = tail.Run(c.Context(), func(partition int32, rec *wire.Record) error {
-		l := readLetter(partition, rec)
-		if !f.takes(&l) {
-			return nil
+	decoder, err := newLetterDecoder(s)
+	return &letters{
+		tail: consumer.Tail{Client: client, Topic: s.Topics.DeadLetter, Since: since, Log: log}, filter: f, decoder: decoder,
+	}, err
+}
+
+// each calls yield for those of the dead letters that the filter takes. The topic is read twice: the marks of what was
+// sent again come behind it, and may be in another partition.
+func (r *letters) each(ctx context.Context, yield func(*letter, *wire.Record) error) error {
+	r.retried = map[letterPlace]bool{}
+	err := r.tail.Run(ctx, func(_ int32, rec *wire.Record) error {
+		if place, ok := retriedPlace(rec); ok {
+			r.retried[place] = true
 		}
-		return each(&l, rec)
+		return nil
 	})
-	return noTopic(err, "topics.dead_letter", tail.Topic)
-}
-
-func (a *app) deadLettersListCommand() *cobra.Command {
-	var asJSON, values bool
-	var filter letterFilter
-	c := &cobra.Command{
-		Use:   "list",
-		Short: "Print the dead letters: for people on a terminal, as JSON lines elsewhere",
-		Args:  noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
-				show := a.letterPrinter(asJSON || values, values)
-				return a.eachLetter(c, client, s, &filter, show)
-			})
-		},
+	if err == nil {
+		err = r.tail.Run(ctx, func(partition int32, rec *wire.Record) error {
+			if _, mark := retriedPlace(rec); mark {
+				return nil
+			}
+			l := readLetter(partition, rec)
+			if !r.filter.takes(&l) {
+				return nil
+			}
+			l.Retried = r.retried[letterPlace{partition, rec.Offset}]
+			return yield(&l, rec)
+		})
 	}
-	filter.flags(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON lines on a terminal too")
-	c.Flags().BoolVar(&values, "values", false, "with the bytes of each, base64, as JSON lines")
-	return c
-}
-
-func (a *app) letterPrinter(asJSON, values bool) func(*letter, *wire.Record) error {
-	if a.stdoutTerminal && !asJSON {
-		return a.printLetter
-	}
-	return func(l *letter, rec *wire.Record) error {
-		if values {
-			l.Value = &rec.Value
-		}
-		line, err := json.Marshal(l)
-		if err != nil {
-			return err
-		}
-		if a.stdoutTerminal {
-			line = printableJSON(nil, line)
-		}
-		_, err = fmt.Fprintf(a.stdout, "%s\n", line)
-		return err
-	}
-}
-
-// detailBytes is as long as the detail of a dead letter is.
-const detailBytes = 4 << 10
-
-func (a *app) printLetter(l *letter, _ *wire.Record) error {
-	source := fmt.Sprintf("%s partition %d offset %d", l.Source.Topic, l.Source.Partition, l.Source.Offset)
-	if l.Source.Index != nil {
-		source += fmt.Sprintf(" event %d", *l.Source.Index)
-	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %-20s %s, %d bytes\n         %s\n", printable(l.Time), brief(l.Reason), brief(source), l.Bytes, briefly(l.Detail, detailBytes))
-	return err
+	return noTopic(err, "topics.dead_letter", r.tail.Topic)
 }

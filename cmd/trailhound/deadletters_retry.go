@@ -6,110 +6,223 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"trailhound/consumer/wire"
+	"trailhound/rules"
 )
 
+// retryFlags are the flags of dead-letters retry as they are typed.
+type retryFlags struct {
+	letterFilter
+	dryRun, again, force, asJSON bool
+}
+
 func (a *app) deadLettersRetryCommand() *cobra.Command {
-	var dryRun bool
-	var filter letterFilter
+	var f retryFlags
 	c := &cobra.Command{
 		Use:   "retry",
 		Short: "Send the bytes of dead letters to their input topics again, unchanged",
 		Long: "Retry sends the bytes of each dead letter, unchanged, to the input topic that it came from, for instance after\n" +
-			"an upgrade that understands them. The dead letters stay where they are: retry twice and they are sent twice;\n" +
-			"events that have been evaluated since count once all the same, by their eventID. One whose bytes were cut\n" +
-			"because they did not fit the dead-letter topic cannot be sent and is reported.",
+			"an upgrade that understands them; the header retried_from names the letter. The dead letters stay where they\n" +
+			"are, and a record in their topic marks each that was sent: it is not sent a second time, unless with --again.\n" +
+			"Events that have been evaluated since count once all the same, by their eventID.\n\n" +
+			"It refuses what would come back: what this build cannot decode either, and events that are too late, which\n" +
+			"replay evaluates. --force sends them. One whose bytes were cut because they did not fit the dead-letter topic\n" +
+			"cannot be sent and is reported.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			since, err := f.check(time.Now())
+			if err != nil {
+				return err
+			}
 			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
-				return a.retryLetters(c, client, s, &filter, dryRun)
+				r, err := a.letters(s, client, &f.letterFilter, since)
+				if err != nil {
+					return err
+				}
+				return a.retryLetters(c.Context(), client, s, r, &f)
 			})
 		},
 	}
-	filter.flags(c)
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "only count what would be sent")
+	f.flags(c)
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "only count what would be sent")
+	c.Flags().BoolVar(&f.again, "again", false, "send those too that were sent before")
+	c.Flags().BoolVar(&f.force, "force", false, "send those too that would come back")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print the counts as one JSON object on stdout")
 	return c
 }
 
-// retryLetters sends the dead letters that the topic holds now, in order.
-func (a *app) retryLetters(c *cobra.Command, client *wire.Client, s *settings, f *letterFilter, dryRun bool) error {
-	r := retry{settings: s, client: client, producers: make(map[string]*producer), dryRun: dryRun}
-	cannot := 0
-	err := a.eachLetter(c, client, s, f, func(l *letter, rec *wire.Record) error {
-		err := r.letter(c.Context(), l, rec)
+// retryLetters sends the dead letters that the topic holds now, in order, and then marks them.
+func (a *app) retryLetters(ctx context.Context, client *wire.Client, s *settings, from *letters, f *retryFlags) error {
+	r := retry{settings: s, client: client, from: from, flags: f, producers: make(map[string]*producer)}
+	told := reported{}
+	err := from.each(ctx, func(l *letter, rec *wire.Record) error {
+		err := r.letter(ctx, l, rec)
 		if why, ok := errors.AsType[*unsendableError](err); ok {
-			cannot++
-			fmt.Fprintln(a.stderr, printable(fmt.Sprintf("offset %d of partition %d: %s", l.Offset, l.Partition, why)))
+			if told.takes(l.Source.Topic, rules.Reason(why.kind)) {
+				fmt.Fprintln(a.stderr, printable(fmt.Sprintf("offset %d of partition %d: %s", l.Offset, l.Partition, why)))
+			}
 			return nil
 		}
 		return err
 	})
-	if err = cmp.Or(err, r.close()); err != nil {
+	if err = cmp.Or(err, r.flush()); err == nil {
+		err = r.mark(ctx)
+	}
+	if err != nil {
 		return err
 	}
+	var b strings.Builder
+	told.more(&b)
+	b.WriteString(r.counts.text(f.dryRun))
+	if _, err := fmt.Fprint(a.stderr, b.String()); err != nil || !f.asJSON {
+		return err
+	}
+	return a.printJSON(&r.counts)
+}
+
+// retryCounts is what became of the dead letters.
+type retryCounts struct {
+	Sent   int64 `json:"sent"`        // or would be, for --dry-run
+	Before int64 `json:"sent_before"` // and not again
+	Back   int64 `json:"would_come_back"`
+	Cannot int64 `json:"cannot_be_sent"`
+}
+
+func (n *retryCounts) text(dryRun bool) string {
 	verb := "sent again"
 	if dryRun {
 		verb = "would be sent again"
 	}
-	fmt.Fprintf(a.stderr, "%d dead letters %s, %d cannot be\n", r.sent, verb, cannot)
-	return nil
+	text := fmt.Sprintf("%d dead letters %s", n.Sent, verb)
+	if n.Before > 0 {
+		text += fmt.Sprintf(", %d were before (--again sends them)", n.Before)
+	}
+	if n.Back > 0 {
+		text += fmt.Sprintf(", %d would come back (--force sends them)", n.Back)
+	}
+	return text + fmt.Sprintf(", %d cannot be\n", n.Cannot)
 }
 
 // retry sends dead letters to the topics that they came from.
 type retry struct {
 	*settings
 	client    *wire.Client
-	producers map[string]*producer // by topic
-	dryRun    bool
-	sent      int
+	from      *letters
+	flags     *retryFlags
+	producers map[string]*producer // by topic; those of inputs, until the marks are written
+	sent      []letterPlace
+	counts    retryCounts
 }
 
 // unsendableError says why one dead letter is not sent; the others are.
-type unsendableError struct{ why string }
+type unsendableError struct {
+	kind string // those of one kind are reported a few times
+	why  string
+}
 
 func (e *unsendableError) Error() string { return e.why }
 
 func (r *retry) letter(ctx context.Context, l *letter, rec *wire.Record) error {
-	switch {
-	case l.Reason == "":
-		return &unsendableError{"it has no header reason, so it is no dead letter of trailhound"}
-	case !slices.Contains(r.Topics.Input, l.Source.Topic):
-		return &unsendableError{fmt.Sprintf("its source topic, %q, is not in topics.input", l.Source.Topic)}
-	case l.Truncated > 0:
-		return &unsendableError{fmt.Sprintf("only %d of %d bytes were kept; its source is %s partition %d offset %d",
-			l.Bytes, l.Truncated, l.Source.Topic, l.Source.Partition, l.Source.Offset)}
-	case !r.dryRun:
-		if err := r.send(ctx, l.Source.Topic, rec); err != nil {
+	if why := r.unsendable(l, rec); why != nil {
+		r.counts.Cannot++
+		return why
+	}
+	if l.Retried && !r.flags.again {
+		r.counts.Before++
+		return nil
+	}
+	if why := r.hopeless(l, rec); why != nil && !r.flags.force {
+		r.counts.Back++
+		return why
+	}
+	if !r.flags.dryRun {
+		if err := r.send(ctx, l, rec); err != nil {
 			return err
 		}
+		r.sent = append(r.sent, letterPlace{l.Partition, l.Offset})
 	}
-	r.sent++
+	r.counts.Sent++
 	return nil
 }
 
-func (r *retry) send(ctx context.Context, topic string, rec *wire.Record) error {
-	p := r.producers[topic]
-	if p == nil {
-		var err error
-		if p, err = newProducer(ctx, r.client, topic, r.settings); err != nil {
-			return err
-		}
-		r.producers[topic] = p
+func (r *retry) unsendable(l *letter, rec *wire.Record) error {
+	switch {
+	case l.Reason == "":
+		return &unsendableError{"foreign", "it has no header reason, so it is no dead letter of trailhound"}
+	case !slices.Contains(r.Topics.Input, l.Source.Topic):
+		return &unsendableError{"elsewhere", fmt.Sprintf("its source topic, %q, is not in topics.input", l.Source.Topic)}
+	case l.Truncated > 0:
+		return &unsendableError{"cut", fmt.Sprintf("only %d of %d bytes were kept; its source is %s partition %d offset %d",
+			l.Bytes, l.Truncated, l.Source.Topic, l.Source.Partition, l.Source.Offset)}
+	case rec.Value == nil:
+		return &unsendableError{"empty", fmt.Sprintf("it has no bytes; its source is %s partition %d offset %d", l.Source.Topic, l.Source.Partition, l.Source.Offset)}
 	}
-	err := p.add(rec.Key, rec.Value)
+	return nil
+}
+
+// hopeless says why a letter would come back; nil: that is not known.
+func (r *retry) hopeless(l *letter, rec *wire.Record) error {
+	if refused := r.from.decoder.decode(l, rec.Value); refused != nil {
+		return &unsendableError{string(refused.Reason), fmt.Sprintf("it would come back as %s: %s; mend it at its source, or retry with a build or a configuration that takes it", refused.Reason, refused.Detail)}
+	}
+	if l.Reason == string(rules.ReasonTooLate) && r.Events.MaxLateness > 0 {
+		return &unsendableError{l.Reason, "it would come back as too_late: events.max_lateness holds for it still; trailhound replay evaluates events whatever their age"}
+	}
+	return nil
+}
+
+func (r *retry) send(ctx context.Context, l *letter, rec *wire.Record) error {
+	p, err := r.producer(ctx, l.Source.Topic)
+	if err != nil {
+		return err
+	}
+	from := fmt.Sprintf("%s/%d/%d", r.Topics.DeadLetter, l.Partition, l.Offset)
+	err = p.add(rec.Key, rec.Value, wire.Header{Key: "retried_from", Value: []byte(from)})
 	if tooLarge, ok := errors.AsType[*tooLargeError](err); ok {
-		return &unsendableError{tooLarge.Error()}
+		r.counts.Cannot++
+		return &unsendableError{"large", tooLarge.Error()}
 	}
 	return err
 }
 
-// close waits until everything is written or has failed.
-func (r *retry) close() (err error) {
-	for _, p := range r.producers {
+func (r *retry) producer(ctx context.Context, topic string) (*producer, error) {
+	if p := r.producers[topic]; p != nil {
+		return p, nil
+	}
+	p, err := newProducer(ctx, r.client, topic, r.settings)
+	if err == nil {
+		r.producers[topic] = p
+	}
+	return p, err
+}
+
+// flush waits until everything is written or has failed.
+func (r *retry) flush() (err error) {
+	for topic, p := range r.producers {
 		err = cmp.Or(p.close(), err)
+		delete(r.producers, topic)
 	}
 	return err
+}
+
+// mark notes what was sent, when all of it is written: a retry that ends in between sends it again.
+func (r *retry) mark(ctx context.Context) error {
+	if len(r.sent) == 0 {
+		return nil
+	}
+	p, err := r.producer(ctx, r.Topics.DeadLetter)
+	for i := 0; err == nil && i < len(r.sent); i++ {
+		err = p.add(nil, nil, wire.Header{Key: retriedPartition, Value: strconv.AppendInt(nil, int64(r.sent[i].partition), 10)},
+			wire.Header{Key: retriedOffset, Value: strconv.AppendInt(nil, r.sent[i].offset, 10)})
+	}
+	if err = cmp.Or(err, r.flush()); err != nil {
+		return fmt.Errorf("%d dead letters were sent again, and could not be marked as sent in topic %s: %w", len(r.sent), r.Topics.DeadLetter, err)
+	}
+	return nil
 }

@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -39,8 +41,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Show the whole pipeline at work in this process, without a Kafka",
 		Long: "Demo starts a Kafka broker inside this process, feeds it an hour of made-up CloudTrail events with two attacks\n" +
-			"in them, runs the service on it and prints the alerts as they are committed to the alerts topic. It needs\n" +
-			"nothing, leaves nothing behind and ends by itself. --set rules.access_denied.threshold=5 tries other parameters.",
+			"in them, runs the service on it and prints the alerts that are committed to the alerts topic, by the times of\n" +
+			"their events. It needs nothing, leaves nothing behind and ends by itself. --set rules.access_denied.threshold=5 tries other parameters.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.settings()
@@ -100,16 +102,22 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 	if err := feedDemo(ctx, client, app.Inputs[0], lines); err != nil {
 		return err
 	}
-	alerts, err := a.watchDemo(ctx, service, asJSON)
+	alerts, err := watchDemo(ctx, service)
 	if err != nil {
 		return err
+	}
+	show := a.alertPrinter(asJSON, false)
+	for i := range alerts {
+		if err := show(0, &alerts[i]); err != nil {
+			return err
+		}
 	}
 	dead, err := countRecords(ctx, client, app.DeadLetter)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "\n%d records in, %d alerts out, each committed exactly once; came twice, counted once: %d; dead letters: %d; %.1f s.\n",
-		len(lines), alerts, metrics.Evaluations(string(rules.VerdictDuplicate)), dead, time.Since(start).Seconds())
+		len(lines), len(alerts), metrics.Evaluations(string(rules.VerdictDuplicate)), dead, time.Since(start).Seconds())
 	return nil
 }
 
@@ -138,38 +146,37 @@ func feedDemo(ctx context.Context, client *wire.Client, topic string, lines [][]
 	return parts[0].Err
 }
 
-// watchDemo runs the service until its input is worked off, printing the alerts as they are committed. It returns
-// how many there were, when everything that it has started has ended.
-func (a *app) watchDemo(ctx context.Context, service *consumer.Service, asJSON bool) (shown int, err error) {
+// watchDemo runs the service until its input is worked off, and returns the alerts that were committed, when everything
+// that it has started has ended. Which shard commits first is chance; they are in the order of their events.
+func watchDemo(ctx context.Context, service *consumer.Service) (alerts []wire.Record, err error) {
 	ctx, stop := context.WithTimeoutCause(ctx, demoPatience, fmt.Errorf("the demo did not end within %s; --set log.level=info shows what it does", demoPatience))
 	defer stop()
-	alerts := make(chan struct{}) // one was shown
+	committed := make(chan wire.Record)
 	ended := make(chan error, 2)
 	go func() { ended <- service.Run(ctx) }()
 	go func() {
-		show := a.alertPrinter(asJSON)
 		seen := make(map[string]bool)
 		tail := consumer.Tail{Client: service.Client, Topic: service.App.Alerts, Follow: true, Log: zerolog.Nop()}
-		ended <- tail.Run(ctx, func(partition int32, rec *wire.Record) error {
-			defer func() { alerts <- struct{}{} }()
+		ended <- tail.Run(ctx, func(_ int32, rec *wire.Record) error {
 			id, _ := rec.Header("alert_id")
 			if seen[string(id)] {
 				return fmt.Errorf("alert %s was committed twice", id)
 			}
 			seen[string(id)] = true
-			return show(partition, rec)
+			committed <- wire.Record{Offset: rec.Offset, Timestamp: rec.Timestamp, Value: bytes.Clone(rec.Value)}
+			return nil
 		})
 	}()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	want, running := -1, 2
 	for running > 0 {
-		if shown == want {
+		if len(alerts) == want {
 			stop()
 		}
 		select {
-		case <-alerts:
-			shown++
+		case alert := <-committed:
+			alerts = append(alerts, alert)
 		case <-tick.C:
 			if n, ok := demoDone(ctx, service); ok {
 				want = n
@@ -180,10 +187,18 @@ func (a *app) watchDemo(ctx context.Context, service *consumer.Service, asJSON b
 			stop()
 		}
 	}
-	if shown != want {
+	if len(alerts) != want {
 		err = cmp.Or(err, context.Cause(ctx))
 	}
-	return shown, err
+	slices.SortFunc(alerts, func(x, y wire.Record) int { return compareAlerts(x.Value, y.Value) })
+	return alerts, err
+}
+
+// compareAlerts compares two alerts by the times of their events, then by their ids.
+func compareAlerts(x, y []byte) int {
+	var a, b shownAlert
+	_, _ = json.Unmarshal(x, &a), json.Unmarshal(y, &b) // what is no alert sorts first
+	return cmp.Or(a.EventTime.Compare(b.EventTime), cmp.Compare(a.ID, b.ID))
 }
 
 // demoDone tells whether all input has had its effect, and how many alerts there are then.

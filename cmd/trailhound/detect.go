@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,26 +17,28 @@ import (
 )
 
 func (a *app) detectCommand() *cobra.Command {
-	var strict bool
+	var strict, asJSON bool
 	c := &cobra.Command{
 		Use:   "detect [PATH...|-]",
 		Short: "Run the rules over files, without Kafka",
-		Long: "Run the rules over CloudTrail files, directories of them or standard input, plain or gzip, in any\n" +
-			"envelope, and print each alert as one line of JSON.\n\n" +
+		Long: "Run the rules over CloudTrail files, directories of them or standard input, plain or packed by gzip,\n" +
+			"zstd, bzip2 or zip, in any envelope. On a terminal alerts are printed for people; through a pipe, or\n" +
+			"with --json, as one JSON object a line.\n\n" +
 			"Files are read in the order of the times in CloudTrail's file names; files without one come after\n" +
-			"those, by path. In an alert's source and evidence, topic is the file's name and offset the number\n" +
-			"of the record in the file, from 0. A record that cannot be evaluated is reported on stderr as\n" +
-			"FILE:RECORD:REASON. Late events count: events.max_lateness and events.max_ahead hold only when\n" +
-			"they are given with --set.",
+			"those, by path, and those of a zip archive, in the same order, at its place. In an alert's source and\n" +
+			"evidence, topic is the file's name and offset the number of the record in the file, from 0. A record\n" +
+			"that cannot be evaluated is reported on stderr as FILE:RECORD:REASON, five of each file and reason.\n" +
+			"Late events count: events.max_lateness and events.max_ahead hold only when they are given with --set.",
 		Example: "  trailhound detect ./cloudtrail\n" +
 			"  zcat events.jsonl.gz | trailhound detect --set rules.access_denied.threshold=5 -",
-		RunE: func(c *cobra.Command, args []string) error { return a.detect(c.Context(), args, strict) },
+		RunE: func(c *cobra.Command, args []string) error { return a.detect(c.Context(), args, strict, asJSON) },
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON lines on a terminal too")
 	c.Flags().BoolVar(&strict, "strict", false, "fail when a record could not be evaluated")
 	return c
 }
 
-func (a *app) detect(ctx context.Context, args []string, strict bool) (err error) {
+func (a *app) detect(ctx context.Context, args []string, strict, asJSON bool) (err error) {
 	begun := time.Now()
 	s, err := a.settings()
 	if err != nil {
@@ -48,13 +51,13 @@ func (a *app) detect(ctx context.Context, args []string, strict bool) (err error
 	console := a.newConsole("detect", totalSize(files))
 	defer console.close()
 	t := newTally()
-	out := &alertWriter{w: bufio.NewWriterSize(a.stdout, 64<<10), console: console, terminal: a.stdoutTerminal}
+	out := a.alertWriter(a.stdout, console, a.stdoutTerminal, asJSON)
 	o, err := s.playOptions()
 	if err != nil {
 		return err
 	}
 	o.Alert = func(_ *rules.Event, alert *rules.Alert) error {
-		t.alerts[alert.RuleID]++
+		t.alert(alert)
 		return out.write(alert)
 	}
 	o.Rejected = func(at state.Source, index int, reason rules.Reason, detail string) {
@@ -75,17 +78,28 @@ func (a *app) detect(ctx context.Context, args []string, strict bool) (err error
 	console.close()
 	fmt.Fprint(a.stderr, t.summary(time.Since(begun), fmt.Sprintf("matches %d", player.Counts().Matches)))
 	if n := t.badTotal(); err == nil && strict && n > 0 {
-		return fmt.Errorf("not everything could be evaluated: dead letters %d", n)
+		return fmt.Errorf("not everything could be evaluated: left out %d", n)
 	}
 	return err
 }
 
-// alertWriter writes alerts as lines of JSON; on a terminal at once, and with nothing raw that it could act on.
+// alertWriter writes alerts as lines of JSON. On a terminal it writes them at once, for people unless JSON is asked for,
+// and with nothing raw that the terminal could act on.
 type alertWriter struct {
 	w        *bufio.Writer
 	console  *console
 	terminal bool
+	people   func(w io.Writer, payload []byte, notes ...string) error // nil: JSON
 	line     []byte
+}
+
+// alertWriter returns a writer of alerts to w, which is a terminal or not.
+func (a *app) alertWriter(w io.Writer, console *console, terminal, asJSON bool) *alertWriter {
+	o := &alertWriter{w: bufio.NewWriterSize(w, 64<<10), console: console, terminal: terminal}
+	if terminal && !asJSON {
+		o.people = a.printAlert
+	}
+	return o
 }
 
 func (o *alertWriter) write(a *rules.Alert) (err error) {
@@ -94,9 +108,13 @@ func (o *alertWriter) write(a *rules.Alert) (err error) {
 		_, err = o.w.Write(o.line)
 		return err
 	}
-	o.line = append(printableJSON(o.line[:0], a.Payload), '\n')
 	o.console.above(func() {
-		_, err = o.w.Write(o.line)
+		if o.people != nil {
+			err = o.people(o.w, a.Payload)
+		} else {
+			o.line = append(printableJSON(o.line[:0], a.Payload), '\n')
+			_, err = o.w.Write(o.line)
+		}
 		err = cmp.Or(err, o.w.Flush())
 	})
 	return err

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +34,11 @@ func (a *app) explainCommand() *cobra.Command {
 			if len(args) > 1 {
 				return usagef("explain wants one alert; got %d", len(args))
 			}
-			return a.explain(c.Context(), cmp.Or(append(args, "-")[0], "-"), asJSON)
+			id := cmp.Or(append(args, "-")[0], "-")
+			if id != "-" && !uuidForm.MatchString(id) {
+				return usagef("explain %s: that is no id of an alert; one is like 8433fb4a-a02b-5f59-bd24-766b9c78c746, and trailhound alerts shows them", id)
+			}
+			return a.explain(c.Context(), id, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
@@ -131,6 +138,12 @@ func (a *app) alertOnStdin() ([]byte, error) {
 
 var errFound = errors.New("found")
 
+// uuidForm is that of the ids of alerts, and of CloudTrail's events.
+var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// mostOfEvent is how many alerts with an event are named.
+const mostOfEvent = 5
+
 // find looks for an alert in the alerts topic.
 func (x *explainer) find(ctx context.Context, client *wire.Client, id string) ([]byte, error) {
 	log, err := x.app.logger(x.settings)
@@ -139,10 +152,12 @@ func (x *explainer) find(ctx context.Context, client *wire.Client, id string) ([
 	}
 	var payload []byte
 	looked := 0
+	var with eventAlerts
 	tail := consumer.Tail{Client: client, Topic: x.settings.Topics.Alerts, Log: log}
 	err = tail.Run(ctx, func(_ int32, rec *wire.Record) error {
 		looked++
-		if !hasAlertID(rec, id) {
+		if !hasAlertID(rec, strings.ToLower(id)) {
+			with.look(rec.Value, id)
 			return nil
 		}
 		payload = bytes.Clone(rec.Value)
@@ -153,8 +168,40 @@ func (x *explainer) find(ctx context.Context, client *wire.Client, id string) ([
 		return payload, nil
 	case err != nil:
 		return nil, noTopic(err, "topics.alerts", tail.Topic)
+	case with.count > 0:
+		return nil, with.error(id)
 	}
 	return nil, fmt.Errorf("no alert with the id %q is in topic %s, which holds %d records; trailhound alerts prints them with their ids", id, tail.Topic, looked)
+}
+
+// eventAlerts are the alerts that an event led to, or is evidence in.
+type eventAlerts struct {
+	ids   []string // at most mostOfEvent
+	count int
+}
+
+func (e *eventAlerts) look(payload []byte, event string) {
+	if !bytes.Contains(payload, []byte(event)) {
+		return
+	}
+	var al carriedAlert
+	if json.Unmarshal(payload, &al) != nil {
+		return
+	}
+	if al.EventID != event && !slices.ContainsFunc(al.Evidence.Events, func(ref carriedRef) bool { return ref.EventID == event }) {
+		return
+	}
+	if e.count++; len(e.ids) < mostOfEvent {
+		e.ids = append(e.ids, brief(al.ID))
+	}
+}
+
+func (e *eventAlerts) error(event string) error {
+	more := ""
+	if n := e.count - len(e.ids); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Errorf("%s is the id of an event, not of an alert; the event is in the alert %s%s: trailhound explain %s", event, strings.Join(e.ids, ", "), more, e.ids[0])
 }
 
 // hasAlertID looks at the header that the service writes, or into an alert that somebody has copied without headers.

@@ -56,6 +56,13 @@ func (p position) String() string {
 const maxEvidence = 10_000
 
 func readAlert(payload []byte) (*carriedAlert, error) {
+	var placed struct { // as alerts --with-record prints it
+		Schema string          `json:"schema"`
+		Alert  json.RawMessage `json:"alert"`
+	}
+	if json.Unmarshal(payload, &placed) == nil && placed.Schema == "" && len(placed.Alert) > 0 {
+		payload = placed.Alert
+	}
 	al := &carriedAlert{payload: payload}
 	err := json.Unmarshal(payload, al)
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {

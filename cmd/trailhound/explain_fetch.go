@@ -58,6 +58,9 @@ func (x *explainer) read(ctx context.Context, of position, slots []*slot, files 
 		if info, err := os.Stat(of.Topic); err == nil && info.Mode().IsRegular() {
 			return x.readFile(ctx, inputFile{name: of.Topic, size: info.Size()}, slots)
 		}
+		if member, ok := insideArchive(ctx, of.Topic); ok {
+			return x.readFile(ctx, member, slots)
+		}
 	}
 	if of.Topic == "-" {
 		return missing(slots, "it came through standard input, of which nothing is kept")

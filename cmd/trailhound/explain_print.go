@@ -27,7 +27,7 @@ func (a *app) printExplanationJSON(e *explanation) error {
 
 // printExplanation prints the time-line for people. What came from events and from the alert is escaped.
 func (a *app) printExplanation(e *explanation) error {
-	if err := a.printAlert(e.Alert); err != nil {
+	if err := a.printAlert(a.stdout, e.Alert); err != nil {
 		return err
 	}
 	var al carriedAlert
@@ -35,8 +35,8 @@ func (a *app) printExplanation(e *explanation) error {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "         alert %s\n         key %s\n         parameters %s\n         context %s\n\n",
-		brief(al.ID), brief(al.Key), briefly(string(compact(al.Parameters)), titleBytes), briefly(string(compact(al.Context)), titleBytes))
+	fmt.Fprintf(&b, "         key %s\n         parameters %s\n         context %s\n\n",
+		brief(al.Key), briefly(string(compact(al.Parameters)), titleBytes), briefly(string(compact(al.Context)), titleBytes))
 	for i, m := range e.Timeline {
 		m.print(&b, i+1)
 	}
@@ -44,9 +44,11 @@ func (a *app) printExplanation(e *explanation) error {
 	for _, note := range e.Notes {
 		fmt.Fprintf(&b, "Note: %s.\n", briefly(note, titleBytes))
 	}
-	_, err := fmt.Fprint(a.stdout, b.String())
-	return err
+	return a.printText(a.stdout, b.String(), timelineHang)
 }
+
+// timelineHang is deeper than any line of the time-line.
+const timelineHang = 8
 
 func verdictOf(result string) string {
 	return map[string]string{

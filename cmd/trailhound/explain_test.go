@@ -73,7 +73,7 @@ func TestExplain(t *testing.T) {
 		if r := s.must("", "explain", "--set", "rules.access_denied.threshold=3", ids["access_denied"]); !strings.Contains(r.stdout, "The play comes to the same alert.") || !strings.Contains(r.stdout, "threshold was 10 when the alert was made; the configuration says 3 now") {
 			t.Errorf("explain with another threshold prints %s; want the same alert and a note", r.stdout)
 		}
-		s.wantRefused(exitFailed, []string{"no alert with the id", "holds 2 records"}, "", "explain", "no-such-id")
+		s.wantRefused(exitFailed, []string{"no alert with the id", "holds 2 records"}, "", "explain", "00000000-0000-5000-8000-000000000000")
 
 		// Trimmed input: what the alert carries takes its place.
 		s.trim(s.app.Inputs[0], e.Timeline[3].Partition, e.Timeline[3].Offset)

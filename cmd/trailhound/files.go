@@ -1,9 +1,11 @@
 package main
 
 import (
+	archivezip "archive/zip"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +20,10 @@ type inputFile struct {
 	name string    // as it was given, or found below a directory that was; "-" is stdin
 	size int64     // bytes on disk; -1: unknown
 	time time.Time // from a CloudTrail file's name; zero: it has none
+
+	err     error            // why it cannot be read; nil: nothing is known against it
+	archive *archive         // that it is a member of; nil: it is a file of its own
+	member  *archivezip.File // of archive
 }
 
 // cloudTrailTime finds the time in the names that CloudTrail gives its files, as in
@@ -26,7 +32,7 @@ type inputFile struct {
 var cloudTrailTime = regexp.MustCompile(`_(\d{8}T\d{4}Z)_`)
 
 // inputFiles lists the files to read: those named in args, and all below directories that are, hidden ones left
-// out. No args: stdin. Files with CloudTrail's time in the name come first, in that order, then the others by path;
+// out; links to directories are followed. No args: stdin. Files with CloudTrail's time in the name come first, in that order, then the others by path;
 // the order of args does not count.
 func (a *app) inputFiles(args []string) ([]inputFile, error) {
 	if len(args) == 0 {
@@ -35,20 +41,18 @@ func (a *app) inputFiles(args []string) ([]inputFile, error) {
 		}
 		args = []string{"-"}
 	}
-	var files []inputFile
+	l := listing{notes: a.stderr, walked: map[string]string{}}
 	for _, arg := range args {
 		if arg == "-" {
-			files = append(files, inputFile{name: arg, size: -1})
+			l.files = append(l.files, inputFile{name: arg, size: -1})
 			continue
 		}
-		found, err := filesBelow(arg)
-		if err != nil {
+		if err := l.add(arg); err != nil {
 			return nil, err
 		}
-		files = append(files, found...)
 	}
-	slices.SortFunc(files, compareFiles)
-	return slices.CompactFunc(files, func(x, y inputFile) bool { return x.name == y.name }), nil
+	slices.SortFunc(l.files, compareFiles)
+	return slices.CompactFunc(l.files, func(x, y inputFile) bool { return x.name == y.name }), nil
 }
 
 func compareFiles(x, y inputFile) int {
@@ -61,39 +65,97 @@ func compareFiles(x, y inputFile) int {
 	return cmp.Or(x.time.Compare(y.time), cmp.Compare(x.name, y.name))
 }
 
-// filesBelow returns the file at path, or the files below it if it is a directory. A path that was named is read
-// whatever it is, a named pipe too; below a directory only files and links to files count.
-func filesBelow(path string) ([]inputFile, error) {
+// listing lists the files to read.
+type listing struct {
+	notes  io.Writer // for what is passed over
+	files  []inputFile
+	walked map[string]string // directories that were read, without links, and the name by which
+	links  []string          // to directories, to be followed when the tree that they are in was read
+}
+
+// add adds the file at path, or the files below it if it is a directory. A path that was named is read whatever it is,
+// a named pipe too; below a directory only files and links count. A link to a directory is followed once: never to one
+// that was read, or is being read, under another name.
+func (l *listing) add(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, pathError(err)
+		return pathError(err)
 	}
 	if !info.IsDir() {
-		return []inputFile{newInputFile(filepath.Clean(path), info)}, nil
+		l.files = append(l.files, newInputFile(filepath.Clean(path), info))
+		return nil
 	}
-	var files []inputFile
-	err = filepath.WalkDir(path, func(p string, entry fs.DirEntry, err error) error {
-		switch hidden := strings.HasPrefix(entry.Name(), ".") && p != path; {
-		case err != nil:
-			return err
-		case hidden && entry.IsDir():
-			return filepath.SkipDir
-		case hidden || entry.IsDir():
-			return nil
+	files, walked := len(l.files), len(l.walked)
+	if err := l.walk(path); err != nil {
+		return pathError(err)
+	}
+	for len(l.links) > 0 {
+		link := l.links[0]
+		l.links = l.links[1:]
+		if err := l.follow(link); err != nil {
+			return pathError(err)
+		}
+	}
+	if len(l.files) == files && len(l.walked) > walked {
+		return fmt.Errorf("no files below %s", printable(path))
+	}
+	return nil
+}
+
+func (l *listing) follow(link string) error {
+	to, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		return err
+	}
+	if to, err = filepath.Abs(to); err != nil {
+		return err
+	}
+	if name, ok := l.walked[to]; ok {
+		fmt.Fprintf(l.notes, "%s leads to %s, which is read already; it is not followed\n", printable(link), printable(name))
+		return nil
+	}
+	return l.walk(link)
+}
+
+// walk adds the files below a directory, and notes the links to directories.
+func (l *listing) walk(dir string) error {
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		real, err = filepath.Abs(real)
+	}
+	if err != nil {
+		return err
+	}
+	if _, ok := l.walked[real]; ok {
+		return nil // it was named before, or what it lies in was
+	}
+	l.walked[real] = filepath.Clean(dir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		p := filepath.Join(dir, entry.Name())
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		if entry.IsDir() {
+			if err := l.walk(p); err != nil {
+				return err
+			}
+			continue
 		}
 		info, err := os.Stat(p)
-		if err == nil && info.Mode().IsRegular() {
-			files = append(files, newInputFile(p, info))
+		switch {
+		case err != nil:
+			return err
+		case info.IsDir():
+			l.links = append(l.links, p)
+		case info.Mode().IsRegular():
+			l.files = append(l.files, newInputFile(p, info))
 		}
-		return err
-	})
-	if err != nil {
-		return nil, pathError(err)
 	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("no files below %s", printable(path))
-	}
-	return files, nil
+	return nil
 }
 
 func newInputFile(name string, info fs.FileInfo) inputFile {
@@ -101,10 +163,16 @@ func newInputFile(name string, info fs.FileInfo) inputFile {
 	if info.Mode().IsRegular() {
 		f.size = info.Size()
 	}
-	if m := cloudTrailTime.FindStringSubmatch(filepath.Base(name)); m != nil {
-		f.time, _ = time.Parse("20060102T1504Z", m[1]) // what is no time of day sorts as a name without one
-	}
+	f.time = timeInName(filepath.ToSlash(name))
 	return f
+}
+
+// timeInName is the time in the name that CloudTrail gave a file; zero: there is none.
+func timeInName(name string) (t time.Time) {
+	if m := cloudTrailTime.FindStringSubmatch(name[strings.LastIndexByte(name, '/')+1:]); m != nil {
+		t, _ = time.Parse("20060102T1504Z", m[1]) // what is no time of day sorts as a name without one
+	}
+	return t
 }
 
 // pathError says the path before what is wrong with it. A name may hold a line end, and forge a line of its own.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ func TestInputFiles(t *testing.T) {
 	if err := syscall.Mkfifo("d/pipe", 0o644); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{}
+	a := &app{stderr: io.Discard}
 	for _, tt := range []struct {
 		args  []string
 		want  []string

@@ -254,13 +254,23 @@ func (s *site) hostileOutput() {
 		orderly(s.T, fmt.Sprint(args), stdout, forms...)
 		return stdout
 	}
-	show(alerts, `(?:MEDIUM  |HIGH    ) 2026-03-01T10:00:00Z  \S`, ` {9}(?:rule (?:access_denied|assume_role_unique_ip)(?:, |$)|event \d|evidence: \d+ (?:other )?events?(?:, the last \d|$))`)
-	show(letters, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  [a-z_]+ +`+s.app.Inputs[0]+` partition 0 offset \d+(?: event \d+)?, \d+ bytes$`, ` {9}\S`)
+	show(alerts, peopleAlert...)
+	show(letters, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  [a-z_]+ +`+s.app.Inputs[0]+` partition 0(?: |$)`, `COUNT  REASON`, `\d+ +[a-z_]+ +\d`, `the newest 20 of \d+; `, `$`, ` {9}\S`, wrappedLine)
 	for _, args := range [][]string{append(alerts, "--json"), append(letters, "--json")} {
 		text := show(args, `\{"`)
 		jsonLines(s.T, fmt.Sprint(args), text)
 	}
 }
+
+// peopleAlert are the lines of an alert as people are shown it.
+var peopleAlert = []string{
+	`(?:MEDIUM  |HIGH    ) 2026-03-01T10:00:00Z  \S`,
+	` {9}(?:rule (?:access_denied|assume_role_unique_ip)(?:, |$)|alert [0-9a-f-]{36}$|event \d|evidence: \d+ (?:other )?events?(?:, the last \d|$))`,
+	wrappedLine,
+}
+
+// wrappedLine is the rest of a line that was wrapped for the terminal: it is told apart from all others by its indent.
+const wrappedLine = ` {11}\S`
 
 // What others have written to the two topics is no more to be trusted than what the input holds.
 func TestHostileTopics(t *testing.T) {
@@ -294,7 +304,7 @@ func TestHostileTopics(t *testing.T) {
 			}
 			for _, text := range []string{stdout, stderr} {
 				if text != "" {
-					orderly(t, fmt.Sprint(args), text, `.`)
+					orderly(t, fmt.Sprint(args), text, `.`, `$`)
 				}
 			}
 			if args[0] == "alerts" {
@@ -318,16 +328,21 @@ func TestHostileFiles(t *testing.T) {
 	}
 	args := append([]string{"detect", "--set", eachDenial}, names...)
 	jsonLines(t, "detect", command(t.Context(), "", nil, args...).stdout, "schema", "id", "rule_id")
-	summary := []string{`files \d+, records \d+, events \d+, matches \d+$`, `alerts: [a-z_0-9 ,]+$`, `dead letters: `, `skipped: `, `not evaluated again: `, `took `}
-	out := newTerminal(t)
-	var errs output
-	if code := run(t.Context(), args, strings.NewReader(""), out.side, &errs, nil); code != exitDone {
-		t.Errorf("detect = %d with %.200q; want 0", code, &errs)
+	summary := []string{`files \d+, records \d+, events \d+, matches \d+$`, `alerts: [a-z_0-9 ,]+$`, `left out: `, `skipped: `, `not evaluated again: `, `took `}
+	onTerminal := func(args ...string) (stdout, stderr string) {
+		out := newTerminal(t)
+		var errs output
+		if code := run(t.Context(), args, strings.NewReader(""), out.side, &errs, nil); code != exitDone {
+			t.Errorf("%q = %d with %.200q; want 0", args, code, &errs)
+		}
+		return out.text(), errs.String()
 	}
-	stdout := out.text()
-	orderly(t, "detect", stdout, `\{"schema":"trailhound.alert.v1","id":"`)
-	jsonLines(t, "detect on a terminal", stdout, "schema", "id", "rule_id")
-	orderly(t, "detect, about records", errs.String(), append(summary, `f\d+.*:\d+:[a-z_]+: `)...)
+	stdout, stderr := onTerminal(args...)
+	orderly(t, "detect", stdout, peopleAlert...)
+	orderly(t, "detect, about records", stderr, append(summary, `(?:f\d+.*:\d+:)?[a-z_]+: `, `most alerts:$`, `  \d+ (?:access_denied|assume_role_unique_ip) `)...)
+	stdout, _ = onTerminal(append(args, "--json")...)
+	orderly(t, "detect --json", stdout, `\{"schema":"trailhound.alert.v1","id":"`)
+	jsonLines(t, "detect --json on a terminal", stdout, "schema", "id", "rule_id")
 	for _, name := range names {
 		r := command(t.Context(), "", nil, "detect", name+"-missing")
 		orderly(t, "detect, of a missing file", r.stderr, `trailhound: f\d+.*: no such file or directory$`)

@@ -21,11 +21,13 @@ var keyKinds = []string{"principal", "rule", "none"}
 
 func (a *app) ingestCommand() *cobra.Command {
 	var key, topic string
+	var strict bool
 	c := &cobra.Command{
 		Use:   "ingest [PATH...|-]",
 		Short: "Write CloudTrail files into the input topic, one record per event",
 		Long: "Read CloudTrail files, directories of them or standard input as detect does, and write each event as a\n" +
-			"record of its own, stamped with the present time, to the first topic of topics.input.\n\n" +
+			"record of its own, stamped with the present time, to the first topic of topics.input. What is no event is\n" +
+			"left out and reported; the dead-letter topic gets nothing.\n\n" +
 			"The partition follows from the key as in Kafka's own producer. Events of one partition keep the order\n" +
 			"of the files. A batch whose outcome is unknown is sent again, so an event can arrive twice; the rules\n" +
 			"evaluate it once (events.duplicates_within).",
@@ -35,16 +37,17 @@ func (a *app) ingestCommand() *cobra.Command {
 			if !slices.Contains(keyKinds, key) {
 				return usagef("unknown --key %q; known are %s", key, strings.Join(keyKinds, ", "))
 			}
-			return a.ingest(c.Context(), args, key, topic)
+			return a.ingest(c.Context(), args, key, topic, strict)
 		},
 	}
 	c.Flags().StringVar(&key, "key", "principal", "`KIND` of record key: principal, rule (the key of the first rule that matches, else the principal) or none")
 	c.Flags().StringVar(&topic, "topic", "", "write to this `TOPIC` instead")
+	c.Flags().BoolVar(&strict, "strict", false, "fail when something could not be written")
 	_ = c.RegisterFlagCompletionFunc("key", cobra.FixedCompletions(keyKinds, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 	return c
 }
 
-func (a *app) ingest(ctx context.Context, args []string, kind, topic string) error {
+func (a *app) ingest(ctx context.Context, args []string, kind, topic string, strict bool) error {
 	begun := time.Now()
 	s, err := a.settings()
 	if err != nil {
@@ -78,6 +81,9 @@ func (a *app) ingest(ctx context.Context, args []string, kind, topic string) err
 	err = cmp.Or(r.each(ctx, files, in.record), p.close())
 	console.close()
 	fmt.Fprint(a.stderr, in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))
+	if n := in.tally.badTotal(); err == nil && strict && n > 0 {
+		return fmt.Errorf("not everything could be written: left out %d", n)
+	}
 	return err
 }
 

@@ -109,9 +109,13 @@ func TestIngestSplitsEnvelopes(t *testing.T) {
 	want := "-:0:no_event_time: event 1: the event has no eventTime\n" +
 		"-:1:not_json: no JSON value begins with 'j', at byte 0\n" +
 		"files 1, records 3, events 2, written to cloudtrail: 2\n" +
-		"dead letters: no_event_time 1, not_json 1\nskipped: control_message 1\ntook TIME\n"
+		"left out: no_event_time 1, not_json 1\nskipped: control_message 1\ntook TIME\n"
 	if got := changing.ReplaceAllString(r.stderr, "took TIME"); r.code != exitDone || got != want {
 		t.Errorf("ingest = %d with %q; want 0 with %q", r.code, got, want)
+	}
+	r = command(t.Context(), "junk", nil, "ingest", "--strict", "--set", setBrokers(c.ListenAddrs()), "-")
+	if want := "trailhound: not everything could be written: left out 1\n"; r.code != exitFailed || !strings.HasSuffix(r.stderr, want) {
+		t.Errorf("ingest --strict = %d with %q; want 1 with %q", r.code, r.stderr, want)
 	}
 	records := consume(t, c.ListenAddrs(), "cloudtrail", 2)[0]
 	if got := []string{string(records[0].Value), string(records[1].Value)}; !slices.Equal(got, []string{one, two}) {

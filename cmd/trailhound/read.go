@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"iter"
 	"os"
 	"runtime"
 
@@ -65,7 +66,7 @@ func (r *fileReader) begin(ctx context.Context, files []inputFile) <-chan *openF
 	w, buffers := newWindow(ctx), &buffers{}
 	go func() {
 		defer close(begun)
-		for _, file := range files {
+		for file := range r.unarchived(ctx, files) {
 			f := &openFile{inputFile: file, reader: r, share: share{window: w}, buffers: buffers, full: make(chan *fileBatch, batchesAhead)}
 			select {
 			case begun <- f:
@@ -76,6 +77,27 @@ func (r *fileReader) begin(ctx context.Context, files []inputFile) <-chan *openF
 		}
 	}()
 	return begun
+}
+
+// unarchived gives the files, and in the place of a zip archive the files in it. An archive that cannot be read stays
+// what it is; reading it says why.
+func (r *fileReader) unarchived(ctx context.Context, files []inputFile) iter.Seq[inputFile] {
+	return func(yield func(inputFile) bool) {
+		for _, file := range files {
+			members := []inputFile{file}
+			if file.member == nil && isZip(&file) {
+				found, err := membersOf(ctx, file, r.console.advance)
+				if members[0].err = err; err == nil {
+					members = found
+				}
+			}
+			for _, m := range members {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // openFile is a file that is being read.
@@ -111,27 +133,26 @@ func (f *openFile) each(ctx context.Context, yield func(*play.Batch) error) erro
 func (f *openFile) run(ctx context.Context) {
 	defer close(f.full)
 	f.err = f.read(ctx)
+	if f.archive != nil {
+		f.archive.done()
+	}
 }
 
 func (f *openFile) read(ctx context.Context) error {
-	in := f.reader.stdin
-	if f.name != "-" {
-		file, err := os.Open(f.name)
-		if err != nil {
-			return pathError(err)
-		}
-		defer file.Close()
-		in = file
+	at := state.Source{Topic: f.name}
+	in, err := f.open()
+	if err != nil {
+		return f.end(ctx, at, err)
 	}
+	defer in.Close()
 	flush := func() error { return f.flush(ctx) }
 	s := f.buffers.stream()
-	s.unpacked.reset(rawReader{r: in, advance: f.reader.console.advance})
+	s.unpacked.reset(rawReader{r: in, advance: f.advance})
 	s.ahead.begin(ctx, &s.unpacked, flush)
 	defer f.buffers.ended(s)
 	f.records = rules.Splitter{Reader: f.share.reader(s.ahead), MaxRecord: f.reader.maxRecord}
 	f.records.Swap(f.buffers.take())
 	defer func() { f.buffers.keep(f.records.Swap(nil)) }()
-	at := state.Source{Topic: f.name}
 	for ; ; at.Offset++ {
 		record, err := f.records.Next()
 		if err != nil {
@@ -140,6 +161,30 @@ func (f *openFile) read(ctx context.Context) error {
 		if err := f.add(ctx, at, record); err != nil {
 			return err
 		}
+	}
+}
+
+// open opens the file, or the member of an archive.
+func (f *openFile) open() (io.ReadCloser, error) {
+	switch {
+	case f.inputFile.err != nil:
+		return nil, f.inputFile.err
+	case f.member != nil:
+		return openMember(&f.inputFile)
+	case f.name == "-":
+		return io.NopCloser(f.reader.stdin), nil
+	}
+	file, err := os.Open(f.name)
+	if err != nil {
+		return nil, pathError(err)
+	}
+	return file, nil
+}
+
+// advance moves the bar by bytes that were read, for a member of an archive when its archive is.
+func (f *openFile) advance(n int) {
+	if f.member == nil {
+		f.reader.console.advance(n)
 	}
 }
 

@@ -102,7 +102,8 @@ func TestEachRecord(t *testing.T) {
 				rt.Fatal(err)
 			}
 			files = append(files, inputFile{name: name})
-			u := &unpacked{raw: rawReader{r: iotest.HalfReader(bytes.NewReader(data)), advance: func(int) {}}}
+			u := &unpacked{}
+			u.reset(rawReader{r: iotest.HalfReader(bytes.NewReader(data)), advance: func(int) {}})
 			s, offset := rules.Splitter{Reader: u}, 0
 			record, err := s.Next()
 			for ; err == nil; record, err = s.Next() {

@@ -27,14 +27,14 @@ type replayFlags struct {
 	strict     bool
 	acceptLoss bool
 
-	diff     string
-	against  string // file to compare with; "": the alerts topic
-	diffJSON bool
-	diffAll  bool
+	diff    string
+	against string // file to compare with; "": the alerts topic
+	json    bool
+	diffAll bool
 }
 
-// alertsTopic, as the value of --diff, stands for the alerts topic.
-const alertsTopic = "\x00"
+// alertsTopic, as the value of --diff, stands for the alerts topic. Help shows it.
+const alertsTopic = "alerts topic"
 
 func (a *app) replayCommand() *cobra.Command {
 	var f replayFlags
@@ -42,11 +42,11 @@ func (a *app) replayCommand() *cobra.Command {
 		Use:   "replay",
 		Short: "Run the rules over a range of the input topics again",
 		Long: "Run the rules over what the input topics hold, or a range of it, with a state of its own, and print each\n" +
-			"alert as one line of JSON. The same range gives the same alerts, byte for byte. Nothing of the service is\n" +
+			"alert: for people on a terminal, else as one line of JSON. The same range gives the same alerts, byte for byte. Nothing of the service is\n" +
 			"touched: not its group, its state, or its topics.\n\n" +
 			"Times are timestamps of Kafka records, which brokers have an index of: --from is the first record of that\n" +
 			"time or later, in each partition, and --to the first that is not read. They are RFC 3339 (seconds may be\n" +
-			"left out), dates, durations before now as in -24h or -7d, or now: where the topic ends at the start, as\n" +
+			"left out), dates, durations before now as in 24h or 7d, or now: where the topic ends at the start, as\n" +
 			"without --to. The records of several partitions are merged by timestamp. As for detect, late events count:\n" +
 			"events.max_lateness and events.max_ahead hold only when they are given with --set.\n\n" +
 			"--warm evaluates so much before the range without printing, so that windows are filled and addresses known\n" +
@@ -55,7 +55,7 @@ func (a *app) replayCommand() *cobra.Command {
 			"what is new, has vanished, or was kept, by the alerts' ids. It exits with 3 if anything differs.",
 		Example: "  trailhound replay --from 2026-03-01T00:00Z --to 2026-03-02T00:00Z > alerts.jsonl\n" +
 			"  trailhound replay --partition 3 --offsets 1000..2000\n" +
-			"  trailhound replay --from -24h --warm 6h --diff --set rules.access_denied.threshold=5",
+			"  trailhound replay --from 24h --warm 6h --diff --set rules.access_denied.threshold=5",
 		Args: func(_ *cobra.Command, args []string) error { return f.arguments(args) },
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.settings()
@@ -77,6 +77,7 @@ func (a *app) replayCommand() *cobra.Command {
 	flags := c.Flags()
 	flags.StringSliceVar(&f.inputs, "input", nil, "only this `TOPIC` of topics.input; may be given often")
 	flags.Int32SliceVar(&f.partitions, "partition", nil, "only partition `N`; may be given often")
+	flags.Lookup("partition").DefValue = "" // or help shows []
 	flags.StringVar(&f.from, "from", "", "begin at this `TIME`")
 	flags.StringVar(&f.to, "to", "", "end before this `TIME`")
 	flags.StringVar(&f.offsets, "offsets", "", "read the offsets from `A..B` of one --partition, B not; one of both may be left out")
@@ -88,7 +89,7 @@ func (a *app) replayCommand() *cobra.Command {
 	flags.BoolVar(&f.acceptLoss, "accept-loss", false, "go on behind record batches that are damaged")
 	flags.StringVar(&f.diff, "diff", "", "compare with the alerts of the alerts topic, or of `FILE`")
 	flags.Lookup("diff").NoOptDefVal = alertsTopic
-	flags.BoolVar(&f.diffJSON, "json", false, "print the comparison as JSON")
+	flags.BoolVar(&f.json, "json", false, "print JSON on a terminal too: alerts as lines, the comparison as one object")
 	flags.BoolVar(&f.diffAll, "all", false, "print every row of the comparison")
 	return c
 }
@@ -104,8 +105,8 @@ func (f *replayFlags) arguments(args []string) error {
 	if f.diff != alertsTopic {
 		f.against = f.diff
 	}
-	if f.diff == "" && (f.diffJSON || f.diffAll) {
-		return usagef("--json and --all are about the comparison that --diff makes")
+	if f.diff == "" && f.diffAll {
+		return usagef("--all is about the comparison that --diff makes")
 	}
 	return nil
 }

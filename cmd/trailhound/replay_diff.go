@@ -158,7 +158,7 @@ func (r *replaying) compare(ctx context.Context) error {
 	}
 	result := r.diff.result(r.ranges)
 	show := result.table
-	if r.flags.diffJSON {
+	if r.flags.json {
 		show = result.json
 	}
 	if err := show(r.stdout, r.flags.diffAll); err != nil && !errors.Is(err, errNoReader) { // the exit status counts all the same

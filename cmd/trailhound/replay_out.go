@@ -1,12 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -29,9 +28,9 @@ func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
 		if err := o.create(); err != nil {
 			return nil, err
 		}
-		o.lines = r.lineWriter(o.file, false)
+		o.lines = r.alertWriter(o.file, r.console, false, true)
 	case r.flags.topic == "" && r.diff == nil:
-		o.lines = r.lineWriter(r.stdout, r.stdoutTerminal)
+		o.lines = r.alertWriter(r.stdout, r.console, r.stdoutTerminal, r.flags.json)
 	}
 	if r.flags.topic != "" {
 		if o.producer, err = newProducer(ctx, r.client, r.flags.topic, r.settings); err != nil {
@@ -39,6 +38,17 @@ func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
 		}
 	}
 	return o, nil
+}
+
+// outError names the directory, or the file that was asked for, and not the temporary one.
+func outError(path string, err error) error {
+	if dir := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--out %s: there is no directory %s", printable(path), printable(dir))
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return fmt.Errorf("--out %s: %w", printable(path), err)
 }
 
 // create makes the temporary file. Where there is a file already, its mode stays; of a link, so does the link.
@@ -55,13 +65,9 @@ func (o *replayOut) create() error {
 		err = o.file.Chmod(there.Mode().Perm())
 	}
 	if err != nil {
-		return o.end(fmt.Errorf("--out: %w", pathError(err)))
+		return o.end(outError(o.path, err))
 	}
 	return nil
-}
-
-func (r *replaying) lineWriter(w io.Writer, terminal bool) *alertWriter {
-	return &alertWriter{w: bufio.NewWriterSize(w, 64<<10), console: r.console, terminal: terminal}
 }
 
 func (o *replayOut) write(alert *rules.Alert) error {

@@ -65,17 +65,16 @@ func rangeTime(flag, text string, now time.Time) (time.Time, error) {
 		return time.Time{}, nil
 	case text == "now":
 		return now, nil
-	case strings.HasPrefix(text, "-"):
-		if d, err := config.ParseDuration(text[1:]); err == nil && d >= 0 {
-			return now.Add(-d), nil
-		}
+	}
+	if d, err := config.ParseDuration(strings.TrimPrefix(text, "-")); err == nil && d >= 0 {
+		return now.Add(-d), nil
 	}
 	for _, format := range timeFormats {
 		if t, err := time.Parse(format, text); err == nil && t.Unix() >= 0 {
 			return t, nil
 		}
 	}
-	return time.Time{}, usagef("%s %s: a time is wanted, as in 2026-03-01T00:00Z, 2026-03-01, -24h or now", flag, text)
+	return time.Time{}, usagef("%s %s: a time is wanted, as in 2026-03-01T00:00Z, 2026-03-01, 24h (ago) or now", flag, text)
 }
 
 // inputRanges resolves a range of inputs, and tells what is missing of it; it is an error if nothing is left.

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +25,7 @@ type replaying struct {
 
 	console *console
 	tally   *tally
-	keys    map[ruleKey]int64 // alerts
-	first   time.Time         // timestamp of the records of the ranges
+	first   time.Time // timestamp of the records of the ranges
 	last    time.Time
 	count   int64 // records of the ranges
 	runUp   int64 // records before them
@@ -42,7 +38,7 @@ type ruleKey struct{ rule, key string }
 
 func (r *replaying) run(ctx context.Context) (err error) {
 	begun := time.Now()
-	r.tally, r.keys = newTally(), map[ruleKey]int64{}
+	r.tally = newTally()
 	if r.flags.diff != "" {
 		if r.diff, err = r.newDiff(ctx); err != nil {
 			return err
@@ -65,7 +61,7 @@ func (r *replaying) run(ctx context.Context) (err error) {
 		return err
 	}
 	if n := r.tally.badTotal(); r.flags.strict && n > 0 {
-		return fmt.Errorf("not everything could be evaluated: dead letters %d", n)
+		return fmt.Errorf("not everything could be evaluated: left out %d", n)
 	}
 	if r.diff != nil {
 		return r.compare(ctx)
@@ -136,8 +132,7 @@ func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
 	if !r.inRange(ev.At) {
 		return nil
 	}
-	r.tally.alerts[alert.RuleID]++
-	r.keys[ruleKey{alert.RuleID, strings.TrimPrefix(alert.Dedup, alert.RuleID+":")}]++
+	r.tally.alert(alert)
 	if r.diff != nil {
 		if err := r.diff.replayed(alert.Payload); err != nil {
 			return err
@@ -154,12 +149,10 @@ func (r *replaying) rejected(at state.Source, index int, reason rules.Reason, de
 	r.tally.bad(r.console, at, index, reason, detail)
 }
 
-// topKeys is how many keys the summary names.
-const topKeys = 5
-
 // summary returns for people what was replayed, and what came of it.
 func (r *replaying) summary(counts play.Counts, took time.Duration) string {
 	var b strings.Builder
+	r.tally.reported.more(&b)
 	fmt.Fprintf(&b, "partitions %d, records %d, events %d, matches %d", partitionsOf(r.ranges), counts.Records, counts.Events, counts.Matches)
 	if r.runUp > 0 {
 		fmt.Fprintf(&b, ", of which records %d are before the range", r.runUp)
@@ -169,15 +162,7 @@ func (r *replaying) summary(counts play.Counts, took time.Duration) string {
 		fmt.Fprintf(&b, "timestamps of the records: %s to %s\n", r.first.Format(time.RFC3339), r.last.Format(time.RFC3339))
 	}
 	r.tally.outcome(&b, took)
-	top := slices.SortedFunc(maps.Keys(r.keys), func(x, y ruleKey) int {
-		return cmp.Or(cmp.Compare(r.keys[y], r.keys[x]), cmp.Compare(x.rule, y.rule), cmp.Compare(x.key, y.key))
-	})
-	if len(top) > 0 {
-		b.WriteString("most alerts:\n")
-	}
-	for _, k := range top[:min(len(top), topKeys)] {
-		fmt.Fprintf(&b, "  %d %s %s\n", r.keys[k], brief(k.rule), brief(k.key))
-	}
+	r.tally.most(&b)
 	return b.String()
 }
 

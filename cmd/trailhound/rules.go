@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +30,7 @@ func (a *app) rulesListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+			w := a.columns(a.stdout)
 			fmt.Fprintln(w, "RULE\tON\tSEVERITY\tTECHNIQUES\tTITLE")
 			for _, k := range s.known {
 				info := k.rule.Info()
@@ -65,7 +64,7 @@ func (a *app) rulesShowCommand() *cobra.Command {
 
 func (a *app) showRule(s *settings, k knownRule) error {
 	info := k.rule.Info()
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	w := a.columns(a.stdout)
 	fmt.Fprintf(w, "%s: %s\n\n%s\n\n", info.ID, info.Title, info.Description)
 	fmt.Fprintf(w, "severity\t%s\ntechniques\t%s\ngrouped by\t%s\non\t%s\n\n", info.Severity, strings.Join(info.Techniques, ", "), cmp.Or(info.GroupedBy, "see the description"), yesNo(s.Rules[info.ID]))
 	fmt.Fprintln(w, "PARAMETER\tVALUE\tDEFAULT\tMEANING")

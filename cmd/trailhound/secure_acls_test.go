@@ -144,7 +144,7 @@ func (s *site) commandFor(purpose string, admin *site) []string {
 		}
 		return []string{"explain", a.ID}
 	case "dead-letters":
-		return []string{"dead-letters", "retry"}
+		return []string{"dead-letters", "retry", "--again", "--force"}
 	case "state-seed":
 		return []string{"state", "seed", "--inputs"}
 	}

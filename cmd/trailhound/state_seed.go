@@ -163,7 +163,7 @@ func (d *seeding) options() (play.Options, error) {
 		o.State, o.Now = d.stateOptions(d.limits()), time.Now()
 	}
 	o.Alert = func(_ *rules.Event, alert *rules.Alert) error {
-		d.tally.alerts[alert.RuleID]++
+		d.tally.alert(alert)
 		return nil
 	}
 	o.Rejected = func(at state.Source, index int, reason rules.Reason, detail string) {
@@ -197,6 +197,7 @@ func (d *seeding) play(ctx context.Context, player *play.Player) error {
 // summary is that of detect or of replay; alerts of the past are counted and sent to nobody.
 func (d *seeding) summary(counts play.Counts, took time.Duration) string {
 	var b strings.Builder
+	d.tally.reported.more(&b)
 	if d.ranges == nil {
 		fmt.Fprintf(&b, "files %d", d.tally.files)
 	} else {

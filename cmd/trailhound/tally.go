@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,13 +20,15 @@ type tally struct {
 	alerts     map[string]int64            // by rule
 	unheeded   map[rules.VerdictKind]int64 // duplicates and what was suppressed
 	badReasons map[rules.Reason]int64      // what the service would send to the dead-letter topic
+	reported   reported                    // of badReasons, those with a line of their own
+	keys       map[ruleKey]int64           // alerts
 	skipped    map[rules.Reason]int64      // what holds no event, and what a rule has no key for
 }
 
 func newTally() *tally {
 	return &tally{
 		alerts: map[string]int64{}, unheeded: map[rules.VerdictKind]int64{},
-		badReasons: map[rules.Reason]int64{}, skipped: map[rules.Reason]int64{},
+		badReasons: map[rules.Reason]int64{}, skipped: map[rules.Reason]int64{}, keys: map[ruleKey]int64{},
 	}
 }
 
@@ -39,14 +42,23 @@ func (t *tally) played(c play.Counts) {
 	}
 }
 
+// alert counts an alert.
+func (t *tally) alert(a *rules.Alert) {
+	t.alerts[a.RuleID]++
+	t.keys[ruleKey{a.RuleID, strings.TrimPrefix(a.Dedup, a.RuleID+":")}]++
+}
+
 // bad counts a record or an event in it that came to nothing, and says so on the console unless the reason is one
-// to skip. index is -1 for a whole record.
+// to skip or has been reported often enough. index is -1 for a whole record.
 func (t *tally) bad(c *console, at state.Source, index int, reason rules.Reason, detail string) {
 	if reason.Skip() {
 		t.skipped[reason]++
 		return
 	}
 	t.badReasons[reason]++
+	if !t.reported.takes(at.Topic, reason) {
+		return
+	}
 	detail, _, _ = strings.Cut(detail, "\n") // a panic's stack is for the service's dead letters
 	if index >= 0 {
 		detail = fmt.Sprintf("event %d: %s", index, detail)
@@ -66,12 +78,14 @@ func (t *tally) badTotal() int64 {
 // summary returns the counts as lines for people.
 func (t *tally) summary(took time.Duration, more ...string) string {
 	var b strings.Builder
+	t.reported.more(&b)
 	fmt.Fprintf(&b, "files %d, records %d, events %d", t.files, t.records, t.events)
 	for _, m := range more {
 		b.WriteString(", " + m)
 	}
 	b.WriteString("\n")
 	t.outcome(&b, took)
+	t.most(&b)
 	return b.String()
 }
 
@@ -79,7 +93,7 @@ func (t *tally) summary(took time.Duration, more ...string) string {
 func (t *tally) outcome(b *strings.Builder, took time.Duration) {
 	line(b, "alerts", t.alerts)
 	line(b, "not evaluated again", t.unheeded)
-	line(b, "dead letters", t.badReasons)
+	line(b, "left out", t.badReasons)
 	line(b, "skipped", t.skipped)
 	rate := float64(t.events) / max(took, time.Microsecond).Seconds()
 	fmt.Fprintf(b, "took %s, %.0f events/s\n", took.Round(time.Millisecond), rate)
@@ -98,4 +112,20 @@ func line[K ~string](b *strings.Builder, what string, counts map[K]int64) {
 		fmt.Fprintf(b, " %s %d", name, counts[name])
 	}
 	b.WriteString("\n")
+}
+
+// topKeys is how many keys a summary names.
+const topKeys = 5
+
+// most adds the keys that have most alerts.
+func (t *tally) most(b *strings.Builder) {
+	top := slices.SortedFunc(maps.Keys(t.keys), func(x, y ruleKey) int {
+		return cmp.Or(cmp.Compare(t.keys[y], t.keys[x]), cmp.Compare(x.rule, y.rule), cmp.Compare(x.key, y.key))
+	})
+	if len(top) > 0 {
+		b.WriteString("most alerts:\n")
+	}
+	for _, k := range top[:min(len(top), topKeys)] {
+		fmt.Fprintf(b, "  %d %s %s\n", t.keys[k], brief(k.rule), brief(k.key))
+	}
 }

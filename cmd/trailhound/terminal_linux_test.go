@@ -22,6 +22,12 @@ type terminal struct {
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
+	return terminalOf(t, 80)
+}
+
+// terminalOf is a terminal of so many columns.
+func terminalOf(t *testing.T, columns uint16) *terminal {
+	t.Helper()
 	orSkip := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -35,7 +41,7 @@ func newTerminal(t *testing.T) *terminal {
 	orSkip(err)
 	side, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
 	orSkip(err)
-	if err := unix.IoctlSetWinsize(int(side.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
+	if err := unix.IoctlSetWinsize(int(side.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
 		t.Fatal(err)
 	}
 	term := &terminal{side: side, read: make(chan string)}

@@ -97,7 +97,7 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&alter, "alter", false, "also change the settings of topics that are there to what the service needs")
-	c.Flags().IntVar(&inputs, "input-partitions", 0, "also create missing input topics, with this many partitions")
+	c.Flags().IntVar(&inputs, "input-partitions", 0, "also create missing input topics, with `N` partitions each")
 	return c
 }
 

@@ -9,9 +9,12 @@ import (
 	"trailhound/rules"
 )
 
-// maxWrappings is how many times a whole file may be gzip of gzip: delivery services add their own around what
-// they are given.
+// maxWrappings is how many times a whole file may be packed over and over, as gzip of gzip: delivery services add
+// their own around what they are given.
 const maxWrappings = 3
+
+// reasonCannotUnpack is that of files in another packing than gzip, which records may have too.
+const reasonCannotUnpack rules.Reason = "cannot_unpack"
 
 // badFile tells errors that lie in what the file holds from those of reading it.
 func badFile(err error) (rules.Reason, bool) {
@@ -21,7 +24,7 @@ func badFile(err error) (rules.Reason, bool) {
 	case errors.As(err, &tooLarge):
 		return rules.ReasonUnpackedTooLarge, true
 	case errors.As(err, &unpack):
-		return rules.ReasonBadGzip, true
+		return unpack.reason, true
 	}
 	return "", false
 }
@@ -42,18 +45,19 @@ func (r *rawReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unpacked reads raw, through gzip if it begins as gzip does.
+// unpacked reads raw, and unpacks it if it begins as one of the packings does.
 type unpacked struct {
-	raw rawReader
-	r   io.Reader // nil: not begun
+	raw    rawReader
+	r      io.Reader    // nil: not begun
+	reason rules.Reason // of an error in the unpacking
 
 	// Kept for the next file.
 	buffers [maxWrappings + 1]*bufio.Reader
-	zips    [maxWrappings]rules.GzipReader
+	layers  [maxWrappings]layer
 }
 
 // reset begins another file.
-func (u *unpacked) reset(raw rawReader) { u.raw, u.r = raw, nil }
+func (u *unpacked) reset(raw rawReader) { u.raw, u.r, u.reason = raw, nil, reasonCannotUnpack }
 
 func (u *unpacked) Read(p []byte) (int, error) {
 	if u.r == nil {
@@ -68,26 +72,27 @@ func (u *unpacked) Read(p []byte) (int, error) {
 func (u *unpacked) begin() error {
 	b := u.buffered(0, &u.raw)
 	for n := range maxWrappings {
-		if !beginsGzip(b) {
+		p := packingOf(b)
+		if p == notPacked {
 			break
 		}
-		if err := u.zips[n].Reset(b); err != nil {
+		if n == 0 && p == packedByGzip {
+			u.reason = rules.ReasonBadGzip
+		} else {
+			u.reason = reasonCannotUnpack
+		}
+		r, err := u.layers[n].open(p, b)
+		if err != nil {
 			return err
 		}
-		b = u.buffered(n+1, &u.zips[n])
+		b = u.buffered(n+1, r)
+	}
+	if what := unreadable(b); what != "" {
+		u.reason = reasonCannotUnpack
+		return errors.New(what)
 	}
 	u.r = b
 	return nil
-}
-
-// beginsGzip looks as far ahead as it takes, and as the buffer reaches.
-func beginsGzip(b *bufio.Reader) bool {
-	for n := 2; ; n *= 2 {
-		ahead, err := b.Peek(min(n, b.Size()))
-		if is, sure := rules.BeginsGzip(ahead); sure || err != nil || n >= b.Size() {
-			return is
-		}
-	}
 }
 
 func (u *unpacked) buffered(n int, r io.Reader) *bufio.Reader {
@@ -98,16 +103,19 @@ func (u *unpacked) buffered(n int, r io.Reader) *bufio.Reader {
 	return u.buffers[n]
 }
 
-// explain marks an error that is not the file's but gzip's.
+// explain marks an error that is not the file's but the packing's.
 func (u *unpacked) explain(err error) error {
 	if err == nil || err == io.EOF || u.raw.err != nil {
 		return err
 	}
-	return &unpackError{err}
+	return &unpackError{u.reason, err}
 }
 
-// unpackError says that a file is gzip that cannot be unpacked.
-type unpackError struct{ err error }
+// unpackError says that a file cannot be unpacked.
+type unpackError struct {
+	reason rules.Reason
+	err    error
+}
 
 func (e *unpackError) Error() string {
 	return fmt.Sprintf("the file cannot be unpacked further: %v", e.err)

@@ -1,0 +1,182 @@
+package main
+
+import (
+	archivezip "archive/zip"
+	"compress/bzip2"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxDirectory bounds the directory of a zip archive, in bytes; in memory it takes up to ten times as much. It has room
+// for a hundred thousand of CloudTrail's names.
+const maxDirectory = 16 << 20
+
+// archive is a zip archive whose members are read.
+type archive struct {
+	file    *os.File
+	members atomic.Int32 // not read yet
+	forget  func() bool  // that the file is closed when the reading ends
+	advance func(n int)
+	listed  atomic.Bool  // the directory was read
+	read    atomic.Int64 // bytes, until then
+}
+
+var errDirectory = fmt.Errorf("the directory of the archive is larger than %d MiB", maxDirectory>>20)
+
+// ReadAt counts the bytes for the progress bar, and bounds the directory.
+func (z *archive) ReadAt(p []byte, at int64) (int, error) {
+	n, err := z.file.ReadAt(p, at)
+	z.advance(n)
+	if !z.listed.Load() && z.read.Add(int64(n)) > maxDirectory {
+		return 0, errDirectory
+	}
+	return n, err
+}
+
+// done is called when a member was read. The last one closes the file.
+func (z *archive) done() {
+	if z.members.Add(-1) == 0 && z.forget() {
+		_ = z.file.Close() // it was only read
+	}
+}
+
+// isZip tells whether a file begins as a zip archive does. A file that can only be read once is not looked at.
+func isZip(f *inputFile) bool {
+	if f.size < int64(len("PK\x03\x04")) {
+		return false
+	}
+	file, err := os.Open(f.name)
+	if err != nil {
+		return false // reading it says why
+	}
+	defer file.Close()
+	var head [4]byte
+	_, err = io.ReadFull(file, head[:])
+	return err == nil && string(head[:]) == "PK\x03\x04"
+}
+
+// membersOf lists the files in a zip archive, in the order in which files are read; directories and what is hidden are
+// left out. The archive is closed when all of them are done, or ctx ends.
+func membersOf(ctx context.Context, f inputFile, advance func(n int)) ([]inputFile, error) {
+	file, err := os.Open(f.name)
+	if err != nil {
+		return nil, pathError(err)
+	}
+	z := &archive{file: file, advance: advance}
+	z.forget = context.AfterFunc(ctx, func() { _ = file.Close() })
+	z.members.Store(1)
+	members, err := z.list(f)
+	if err != nil {
+		z.done()
+		return nil, &unpackError{reasonCannotUnpack, err}
+	}
+	z.members.Store(int32(len(members)))
+	slices.SortStableFunc(members, compareFiles)
+	return members, nil
+}
+
+func (z *archive) list(f inputFile) ([]inputFile, error) {
+	in, err := archivezip.NewReader(z, f.size)
+	if err != nil && !errors.Is(err, archivezip.ErrInsecurePath) { // no path is opened
+		return nil, err
+	}
+	z.listed.Store(true)
+	in.RegisterDecompressor(zstd.ZipMethodWinZip, zstd.ZipDecompressor(zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxZstdWindow)))
+	in.RegisterDecompressor(zipBzip2, func(r io.Reader) io.ReadCloser { return io.NopCloser(bzip2.NewReader(r)) })
+	var members []inputFile
+	for _, m := range in.File {
+		if strings.HasSuffix(m.Name, "/") || hiddenMember(m.Name) {
+			continue
+		}
+		members = append(members, inputFile{name: f.name + "/" + m.Name, size: -1, time: timeInName(m.Name), archive: z, member: m})
+	}
+	if len(members) == 0 {
+		return nil, errors.New("the zip archive holds no files")
+	}
+	return members, nil
+}
+
+// The methods of APPNOTE.TXT 4.4.5, and the flag of 4.4.4, that archive/zip has no names for.
+const (
+	zipBzip2     = 12
+	zipEncrypted = 0x1
+)
+
+// hiddenMember is what is passed over below a directory too, and the attributes that macOS puts beside each file.
+func hiddenMember(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if strings.HasPrefix(part, ".") && part != ".." && part != "." || part == "__MACOSX" {
+			return true
+		}
+	}
+	return false
+}
+
+// openMember opens one file of an archive.
+func openMember(f *inputFile) (io.ReadCloser, error) {
+	if f.member.Flags&zipEncrypted != 0 {
+		return nil, &unpackError{reasonCannotUnpack, errors.New("the file is encrypted in the archive; unpack it first")}
+	}
+	r, err := f.member.Open()
+	if errors.Is(err, archivezip.ErrAlgorithm) {
+		err = fmt.Errorf("the archive has it in a packing that is not read, method %d; unpack it first", f.member.Method)
+	}
+	if err != nil {
+		return nil, &unpackError{reasonCannotUnpack, err}
+	}
+	return memberReader{r}, nil
+}
+
+// memberReader marks errors as those of the archive.
+type memberReader struct{ io.ReadCloser }
+
+func (r memberReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = &unpackError{reasonCannotUnpack, err}
+	}
+	return n, err
+}
+
+// insideArchive finds the member of a zip archive that a name stands for, as alerts name it. The caller reads it.
+func insideArchive(ctx context.Context, name string) (f inputFile, ok bool) {
+	for i := range len(name) {
+		if i == 0 || name[i] != '/' {
+			continue
+		}
+		info, err := os.Stat(name[:i])
+		if err != nil {
+			return f, false
+		}
+		if info.Mode().IsRegular() {
+			return memberNamed(ctx, newInputFile(name[:i], info), name)
+		}
+	}
+	return f, false
+}
+
+func memberNamed(ctx context.Context, f inputFile, name string) (inputFile, bool) {
+	if !isZip(&f) {
+		return f, false
+	}
+	members, err := membersOf(ctx, f, func(int) {})
+	if err != nil {
+		return f, false
+	}
+	z := members[0].archive
+	z.members.Store(1)
+	i := slices.IndexFunc(members, func(m inputFile) bool { return m.name == name })
+	if i < 0 {
+		z.done()
+		return f, false
+	}
+	return members[i], true
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/term"
+
+	"trailhound/rules"
+)
+
+const (
+	// leastWidth is the narrowest terminal that text is wrapped for.
+	leastWidth = 20
+	// leastColumn is how wide the last column of a table must be to be wrapped within itself.
+	leastColumn = 20
+	// columnGap is what stands between two columns.
+	columnGap = 2
+	// The lines below the first one of an alert, or of a dead letter, are indented by nine. What is wrapped is indented
+	// by more, so that text of an event cannot pass for a line of its own.
+	alertHang = 11
+)
+
+// width is how many columns results are shown in; 0: they are not wrapped.
+func (a *app) width() int {
+	if a.screen == nil {
+		return 0
+	}
+	n, _, err := term.GetSize(int(a.screen.Fd()))
+	if err != nil || n < leastWidth {
+		return 0
+	}
+	return n
+}
+
+// screenOf is the terminal that a stream is; nil: it is none.
+func screenOf(stream any) *os.File {
+	if !isTerminal(stream) {
+		return nil
+	}
+	f, _ := stream.(*os.File)
+	return f
+}
+
+// colours tells whether results may have colours: on terminals that have them, unless NO_COLOR is set
+// (https://no-color.org).
+func (a *app) colours() bool {
+	kind := a.getenv("TERM")
+	return a.stdoutTerminal && a.getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"
+}
+
+// severityColours are the parameters of ECMA-48's SGR.
+var severityColours = map[string]string{
+	string(rules.SeverityLow): "36", string(rules.SeverityMedium): "33", string(rules.SeverityHigh): "31", string(rules.SeverityCritical): "1;31",
+}
+
+// coloured gives the word that text begins with the colour of a severity.
+func (a *app) coloured(severity, text string) string {
+	colour := severityColours[severity]
+	if colour == "" || !a.colours() || len(text) < len(severity) {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text[:len(severity)] + "\x1b[0m" + text[len(severity):]
+}
+
+// printText writes lines for people, all of which are printable, wrapped for the terminal.
+func (a *app) printText(w io.Writer, text string, hang int) error {
+	_, err := io.WriteString(w, wrapText(text, a.width(), hang))
+	return err
+}
+
+// wrapText breaks lines that are wider than width at blanks; 0: none. What is wrapped is indented by hang at least, and
+// by more than its line. A word that is wider than the terminal stays whole, so that it can be copied.
+func wrapText(text string, width, hang int) string {
+	if width == 0 {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		body, end := strings.TrimSuffix(line, "\n"), ""
+		if len(body) < len(line) {
+			end = "\n"
+		}
+		wrapLine(&b, body, width, hang)
+		b.WriteString(end)
+	}
+	return b.String()
+}
+
+func wrapLine(b *strings.Builder, line string, width, hang int) {
+	if textWidth(line) <= width {
+		b.WriteString(line)
+		return
+	}
+	rest := strings.TrimLeft(line, " ")
+	indent := len(line) - len(rest)
+	if indent > 0 {
+		hang = max(hang, indent+2)
+	}
+	hang = min(hang, width/2)
+	b.WriteString(line[:indent])
+	at, begins := indent, true // of the line that is being written
+	for rest != "" {
+		gap := len(rest) - len(strings.TrimLeft(rest, " "))
+		word, _, _ := strings.Cut(rest[gap:], " ")
+		size := textWidth(word)
+		switch {
+		case begins:
+		case at+gap+size > width:
+			b.WriteString("\n" + strings.Repeat(" ", hang))
+			at = hang
+		default:
+			b.WriteString(rest[:gap])
+			at += gap
+		}
+		b.WriteString(word)
+		at, begins, rest = at+size, false, rest[gap+len(word):]
+	}
+}
+
+// textWidth is how many columns a text takes at most. From Hangul on, which is where wide characters begin, each
+// character counts as two.
+func textWidth(text string) (n int) {
+	for _, r := range text {
+		if n++; r >= 0x1100 {
+			n++
+		}
+	}
+	return n
+}
+
+// flusher is a writer that lays out what it was given when it is flushed.
+type flusher interface {
+	io.Writer
+	Flush() error
+}
+
+// columns returns what lays out lines whose cells end in tabs, as a tabwriter does; a table that is too wide for the
+// terminal is wrapped within its last column.
+func (a *app) columns(w io.Writer) flusher {
+	if width := a.width(); width > 0 {
+		return &columns{w: w, width: width}
+	}
+	return tabwriter.NewWriter(w, 0, 0, columnGap, ' ', 0)
+}
+
+type columns struct {
+	w     io.Writer
+	width int
+	text  strings.Builder
+}
+
+func (c *columns) Write(p []byte) (int, error) { return c.text.Write(p) }
+
+func (c *columns) Flush() error {
+	var b strings.Builder
+	var table [][]string
+	for line := range strings.Lines(c.text.String()) {
+		if line = strings.TrimSuffix(line, "\n"); strings.Contains(line, "\t") {
+			table = append(table, strings.Split(line, "\t"))
+			continue
+		}
+		c.table(&b, table)
+		table = nil
+		b.WriteString(wrapText(line, c.width, 0) + "\n")
+	}
+	c.table(&b, table)
+	c.text.Reset()
+	_, err := io.WriteString(c.w, b.String())
+	return err
+}
+
+func (c *columns) table(b *strings.Builder, rows [][]string) {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], textWidth(cell))
+		}
+	}
+	if len(widths) == 0 {
+		return
+	}
+	last := 0 // where the last column begins
+	for _, n := range widths[:len(widths)-1] {
+		last += n + columnGap
+	}
+	for _, row := range rows {
+		if last+min(widths[len(widths)-1], leastColumn) > c.width {
+			b.WriteString(wrapText(strings.Join(row, "  "), c.width, 2*columnGap) + "\n")
+			continue
+		}
+		for i, cell := range row[:len(row)-1] {
+			fmt.Fprintf(b, "%s%*s", cell, widths[i]-textWidth(cell)+columnGap, "")
+		}
+		cell := wrapText(row[len(row)-1], c.width-last, 0)
+		b.WriteString(strings.ReplaceAll(cell, "\n", "\n"+strings.Repeat(" ", last)) + "\n")
+	}
+}
