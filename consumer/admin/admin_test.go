@@ -77,7 +77,7 @@ func TestServer(t *testing.T) {
 		{"POST", "/livez", 405, "text/plain", "Method Not Allowed"},
 		{"GET", "/readyz", 200, "text/plain", "ok\n"},
 		{"DELETE", "/readyz", 405, "text/plain", "Method Not Allowed"},
-		{"GET", "/metrics", 200, "text/plain; version=0.0.4", `trailhound_build_info{go_version="go1`},
+		{"GET", "/metrics", 200, "text/plain; version=0.0.4", `trailhound_build_info{goversion="go1`},
 		{"GET", "/metrics", 200, "text/plain", `trailhound_input_records_total{partition="3",topic="cloudtrail"} 1`},
 		{"GET", "/metrics", 200, "text/plain", "go_goroutines"},
 		{"POST", "/metrics", 405, "text/plain", "Method Not Allowed"},

@@ -18,6 +18,9 @@ type LogLevel struct {
 // LogLevel returns a hook that lets lines of at least a level pass, and counts them.
 func (m *Metrics) LogLevel(least zerolog.Level) *LogLevel {
 	l := &LogLevel{metrics: m}
+	for level := zerolog.DebugLevel; level <= zerolog.ErrorLevel; level++ {
+		m.logged.WithLabelValues(level.String())
+	}
 	l.Set(least)
 	return l
 }
