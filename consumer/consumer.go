@@ -202,6 +202,7 @@ func (s *Service) finish(ctx context.Context) {
 
 // prepare looks up the topics and builds what lives as long as the run.
 func (s *Service) prepare(ctx context.Context) (err error) {
+	s.Metrics.Expect(s.known())
 	if s.topics, err = s.App.Find(ctx, s.Client, s.App.Alerts, s.App.DeadLetter); err != nil {
 		return err
 	}

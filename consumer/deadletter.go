@@ -3,11 +3,13 @@ package consumer
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"trailhound/consumer/admin"
 	"trailhound/consumer/wire"
 	"trailhound/rules"
 	"trailhound/state"
@@ -25,6 +27,25 @@ const (
 	reasonOutputRejected rules.Reason = "output_rejected"
 	reasonUnreadable     rules.Reason = "unreadable_batch"
 )
+
+// reasons are the reasons above, all of them: known needs each.
+var reasons = []rules.Reason{reasonEventTooLarge, reasonOutputRejected, reasonUnreadable}
+
+// known are the label values of this build: the rules that are on, and each verdict and
+// reason that there can be.
+func (s *Service) known() (k admin.Known) {
+	k.Rules = s.Engine.Rules()
+	for _, v := range rules.VerdictKinds() {
+		k.Verdicts = append(k.Verdicts, string(v))
+	}
+	for _, r := range slices.Concat(rules.DeadLetterReasons(), reasons) {
+		k.DeadLetters = append(k.DeadLetters, string(r))
+	}
+	for _, r := range rules.SkipReasons() {
+		k.Skipped = append(k.Skipped, string(r))
+	}
+	return k
+}
 
 // badEvent is one part of a record that could not be evaluated.
 type badEvent struct {

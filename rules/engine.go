@@ -58,6 +58,11 @@ const (
 	VerdictRejected    VerdictKind = "rejected"     // see Outcome.Rejected
 )
 
+// VerdictKinds are the kinds of verdict.
+func VerdictKinds() []VerdictKind {
+	return []VerdictKind{VerdictEvaluated, VerdictAlerted, VerdictSuppressed, VerdictDuplicate, VerdictUnknownRule, VerdictRejected}
+}
+
 // ShardOf returns the shard, from 0 to shards−1, that owns a key of a rule. It
 // is part of the format of what is stored: it never changes.
 func ShardOf(rule, key string, shards int) int {
@@ -98,6 +103,15 @@ func (e *Engine) maxAlertBytes() int {
 // Fingerprint identifies the rules that are on and all their parameters,
 // whatever order they were given in.
 func (e *Engine) Fingerprint() []byte { return append([]byte(nil), e.fingerprint...) }
+
+// Rules returns the ids of the rules that are on, in their order.
+func (e *Engine) Rules() []string {
+	ids := make([]string, len(e.rules))
+	for i, r := range e.rules {
+		ids[i] = r.info.ID
+	}
+	return ids
+}
 
 // DuplicatesWithin is that of the engine's Limits.
 func (e *Engine) DuplicatesWithin() time.Duration { return e.limits.DuplicatesWithin }

@@ -54,3 +54,19 @@ func (e *DecodeError) Error() string {
 	}
 	return fmt.Sprintf("decode event %d of the record: %s: %s", e.Index, e.Reason, e.Detail)
 }
+
+// DeadLetterReasons are the reasons of this package that send a record or an event to
+// the dead-letter topic.
+func DeadLetterReasons() []Reason {
+	return []Reason{
+		ReasonNotJSON, ReasonCutOff, ReasonTooDeep, ReasonUnknownShape, ReasonForeignSource, ReasonNoEventTime, ReasonBadEventTime,
+		ReasonBadGzip, ReasonUnpackedTooLarge, ReasonTooManyErrors,
+		ReasonTooLate, ReasonTooFarAhead, ReasonKeyTooLong, ReasonSetFull, ReasonMemberTooLong, ReasonValueTooLarge, ReasonRulePanic,
+		ReasonAlertTooLarge,
+	}
+}
+
+// SkipReasons are the reasons that are counted only.
+func SkipReasons() []Reason {
+	return []Reason{ReasonTombstone, ReasonEmpty, ReasonS3Notification, ReasonDigest, ReasonControlMessage, ReasonNoKey}
+}

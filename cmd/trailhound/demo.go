@@ -89,7 +89,7 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 	if err != nil {
 		return err
 	}
-	metrics := admin.NewMetrics(versionLine())
+	metrics := admin.NewMetrics(version())
 	service, err := s.service(client, store, metrics, log)
 	if err != nil {
 		return err

@@ -18,10 +18,12 @@ func (a *app) root() *cobra.Command {
 		Long: "Trailhound runs stateful detection rules over AWS CloudTrail events in Kafka topics or in files.\n\n" +
 			"Results go to stdout, everything else to stderr. The exit code is 0 when done, 1 when failed,\n" +
 			"2 when the command line or the configuration is wrong; replay --diff exits with 3 when alerts differ.",
+		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
+	root.SetVersionTemplate(versionLine() + "\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.configFile, "config", "", "read the configuration from this YAML `FILE` ("+config.FileVariable+")")
 	flags.StringArrayVar(&a.set, "set", nil, "set one key of the configuration, `PATH=VALUE`; may be given often")

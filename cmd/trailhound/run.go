@@ -57,7 +57,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if err != nil {
 		return err
 	}
-	metrics := admin.NewMetrics(versionLine())
+	metrics := admin.NewMetrics(version())
 	level := metrics.LogLevel(log.GetLevel())
 	log = log.Level(zerolog.DebugLevel).Hook(level)
 	client, err := s.connect(log.WithContext(ctx))

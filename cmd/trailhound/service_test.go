@@ -52,11 +52,18 @@ func TestHTTP(t *testing.T) {
 		for path, want := range map[string]struct {
 			code int
 			body string
-		}{"/livez": {200, "ok\n"}, "/readyz": {200, "ok\n"}, "/nowhere": {404, "404 page not found\n"}} {
+		}{"/livez": {200, "ok\n"}, "/readyz": {200, "ok\n"}, "/": {200, "trailhound: /livez /readyz /metrics /status /loglevel\n"}, "/nowhere": {404, "404 page not found\n"}} {
 			if code, body := p.get(path); code != want.code || body != want.body {
 				t.Errorf("GET %s = %d %q; want %d %q", path, code, body, want.code, want.body)
 			}
 		}
+		// Before the first event: increase() of Prometheus needs it.
+		p.wantMetrics(
+			`trailhound_alerts_total{rule="access_denied"} 0`, `trailhound_alerts_total{rule="assume_role_unique_ip"} 0`,
+			`trailhound_matches_total{rule="access_denied"} 0`, `trailhound_evaluations_total{rule="assume_role_unique_ip",verdict="rejected"} 0`,
+			`trailhound_dead_letters_total{reason="not_json"} 0`, `trailhound_dead_letters_total{reason="rule_panic"} 0`,
+			`trailhound_dead_letters_total{reason="unreadable_batch"} 0`, `trailhound_skipped_total{reason="no_key"} 0`,
+		)
 		for n := range 20 {
 			s.send(int32(n%2), strings.TrimSpace(denial(n, fmt.Sprintf("user-%d", n%2))), "junk")
 		}

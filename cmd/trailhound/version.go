@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -24,39 +25,45 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// version returns the release, or the module's version, or "devel".
+// version returns the release, or the module's version, or "devel" with the commit if that is known.
 func version() string {
-	if release != "" {
-		return release
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "devel"
-}
-
-// versionLine is the version, the commit if it is known, the Go version and the platform.
-func versionLine() string {
-	return fmt.Sprintf("trailhound %s%s %s %s/%s", version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
-
-// commit returns " (0123456789ab)", or "" for a build outside of a repository.
-func commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return ""
+		info = &debug.BuildInfo{}
+	}
+	return versionOf(release, info)
+}
+
+// shownCommit is how much of a commit a version names, as git does.
+const shownCommit = 7
+
+// versionOf is the version of a build with this release and information.
+func versionOf(release string, info *debug.BuildInfo) string {
+	if release != "" && release != "devel" {
+		return release
 	}
 	revision, changed := "", ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			revision = s.Value[:min(len(s.Value), 12)]
+			revision = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = ", changed"
+			changed = "-dirty"
 		}
 	}
-	if revision == "" {
-		return ""
+	tag := strings.TrimSuffix(info.Main.Version, "+dirty")
+	switch {
+	// A build of a commit without a tag has a version that Go makes of it: v0.0.0-20260301100000-0123456789ab.
+	// https://go.dev/ref/mod#pseudo-versions
+	case tag != "" && tag != "(devel)" && (len(revision) < 12 || !strings.HasSuffix(tag, revision[:12])):
+		return tag + changed
+	case revision != "":
+		return "devel-" + revision[:min(len(revision), shownCommit)] + changed
 	}
-	return " (" + revision + changed + ")"
+	return "devel"
+}
+
+// versionLine is the version, the Go version and the platform.
+func versionLine() string {
+	return fmt.Sprintf("trailhound %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -77,11 +77,12 @@ func TestServer(t *testing.T) {
 		{"POST", "/livez", 405, "text/plain", "Method Not Allowed"},
 		{"GET", "/readyz", 200, "text/plain", "ok\n"},
 		{"DELETE", "/readyz", 405, "text/plain", "Method Not Allowed"},
-		{"GET", "/metrics", 200, "text/plain; version=0.0.4", `trailhound_build_info{go_version="go1`},
+		{"GET", "/metrics", 200, "text/plain; version=0.0.4", `trailhound_build_info{goversion="go1`},
 		{"GET", "/metrics", 200, "text/plain", `trailhound_input_records_total{partition="3",topic="cloudtrail"} 1`},
 		{"GET", "/metrics", 200, "text/plain", "go_goroutines"},
 		{"POST", "/metrics", 405, "text/plain", "Method Not Allowed"},
-		{"GET", "/", 404, "text/plain", "404"},
+		{"GET", "/", 200, "text/plain", "/livez /readyz /metrics\n"},
+		{"GET", "/nowhere", 404, "text/plain", "404"},
 		{"GET", "/debug/pprof/", 404, "text/plain", "404"},
 	} {
 		status, kind, body := request(t, c.method, url+c.path)

@@ -100,10 +100,37 @@ func NewMetrics(version string) *Metrics {
 	m.restoring = gauge("restore_remaining_records", "Changelog offsets that a running restore has still to read.", "shard")
 	m.commits = histogram("commit_duration_seconds", "Time from the end of a batch to its committed and applied transaction.",
 		[]float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15}, "shard")
-	build := gauge("build_info", "Always 1; the labels tell the build.", "version", "go_version")
-	build.WithLabelValues(version, goVersion()).Set(1)
+	build := gauge("build_info", "Always 1; the labels tell the build: its version, the commit (empty: not known) and Go's version.", "version", "revision", "goversion")
+	build.WithLabelValues(version, revision(), goVersion()).Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// Known are the label values that a build knows of before anything has happened.
+type Known struct {
+	Rules, Verdicts, DeadLetters, Skipped []string
+}
+
+// Expect makes the series of what has not happened yet, with 0: increase() and rate() of
+// Prometheus see the first alert or dead letter only as the difference to an earlier
+// sample. https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
+func (m *Metrics) Expect(k Known) {
+	for _, rule := range k.Rules {
+		m.matches.WithLabelValues(rule)
+		m.evicted.WithLabelValues(rule)
+		m.alerts.WithLabelValues(rule)
+		m.eventDelay.WithLabelValues(rule)
+		m.recordDelay.WithLabelValues(rule)
+		for _, verdict := range k.Verdicts {
+			m.verdicts.WithLabelValues(rule, verdict)
+		}
+	}
+	for _, reason := range k.DeadLetters {
+		m.deadLetters.WithLabelValues(reason)
+	}
+	for _, reason := range k.Skipped {
+		m.skipped.WithLabelValues(reason)
+	}
 }
 
 func goVersion() string {
@@ -111,6 +138,18 @@ func goVersion() string {
 		return info.GoVersion
 	}
 	return "unknown"
+}
+
+// revision is the commit that the program was built from, "" if that is not known.
+func revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return ""
 }
 
 // Input holds the metrics of one input partition. It is for one goroutine.

@@ -276,3 +276,25 @@ func TestMetricsOfAFailedStore(t *testing.T) {
 		t.Errorf("store_disk_bytes = %v of a store that has failed; want it left out", got)
 	}
 }
+
+// What has not happened yet has a series, of 0: increase() of Prometheus would not see
+// the first alert of a rule, nor the first dead letter of a reason.
+func TestMetricsFromTheStart(t *testing.T) {
+	m := NewMetrics("")
+	m.LogLevel(zerolog.InfoLevel)
+	m.Expect(Known{Rules: []string{"a", "b"}, Verdicts: []string{"alerted", "duplicate"}, DeadLetters: []string{"not_json"}, Skipped: []string{"digest"}})
+	for _, series := range []string{
+		`alerts_total{rule="a"}`, `alerts_total{rule="b"}`, `matches_total{rule="b"}`, `evicted_members_total{rule="a"}`,
+		`evaluations_total{rule="a",verdict="alerted"}`, `evaluations_total{rule="b",verdict="duplicate"}`,
+		`dead_letters_total{reason="not_json"}`, `skipped_total{reason="digest"}`, `log_messages_total{level="error"}`,
+		`alert_event_delay_seconds_count{rule="a"}`, `alert_record_delay_seconds_count{rule="b"}`,
+	} {
+		if v, ok := value(t, m, series); !ok || v != 0 {
+			t.Errorf("%s = %v, %t before anything has happened; want 0, true", series, v, ok)
+		}
+	}
+	m.Shard(0).Alerted("a", 0, 0)
+	if v, _ := value(t, m, `alerts_total{rule="a"}`); v != 1 {
+		t.Errorf("alerts_total = %v after an alert; want 1", v)
+	}
+}
