@@ -161,10 +161,6 @@ func (a *abortFilter) reset(on bool) {
 	clear(a.aborting)
 }
 
-func (a *abortFilter) expect(producer, first int64) {
-	a.expected = append(a.expected, abortedTransaction{producer, first})
-}
-
 // drops says whether the reader must not see the batch. It is to be asked about
 // each batch, in order.
 func (a *abortFilter) drops(h *header) bool {
