@@ -89,6 +89,8 @@ type Service struct {
 	verified      bool
 	positionsRead routed
 	alignment     *alignment // nil: no input partition waits for another
+	inputFeeds    *feeds
+	workFeeds     *feeds
 
 	unpacking sync.Mutex // one large input record at a time
 
@@ -112,6 +114,7 @@ type position struct {
 	topicID   [16]byte
 	committed group.Offset
 	reading   *attempts
+	end       *logEnd // of the partition, as last told
 }
 
 // shardStatus is what others may know of a detector while it works.
@@ -124,6 +127,7 @@ type shardStatus struct {
 	restoring atomic.Int64 // changelog offsets that a restore has still to read
 	taking    *attempts    // starts over once work has been committed
 	reading   *attempts    // of the work
+	end       logEnd       // of the work, as last told
 }
 
 // Run joins the group and works until ctx ends (nil), or until something
@@ -212,6 +216,8 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.noteInputs(s.topics)
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
+	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions())
+	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already
 		l.batch.Codec, l.bundle = compress.None, bundle{formats: s.formats, codec: s.Codec}

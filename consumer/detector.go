@@ -55,6 +55,7 @@ type detector struct {
 	dead     int                                 // partitions of the dead-letter topic
 	mostDead int                                 // bytes of a dead letter that its topic takes
 	reads    func(topicID [16]byte) bool         // the app reads the topic
+	feeds    *feeds                              // of all shards
 	timeout  time.Duration                       // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger
@@ -202,7 +203,7 @@ func (d *detector) setReady(ready bool) {
 func (d *detector) follow(ctx context.Context, at logPosition) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards), log: d.log, tries: d.status.reading}
+	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards), log: d.log, tries: d.status.reading, shared: d.feeds, told: &d.status.end}
 	in.start(fetching, at)
 	for f := range in.full {
 		if err := d.consume(ctx, &in, f); err != nil {

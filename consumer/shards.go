@@ -66,7 +66,7 @@ func (s *Service) detector(n int) (*detector, error) {
 		shard: n, app: s.App, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
 		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log, s.Metrics.Suppressed()), now: time.Now,
 		alerts: len(s.topics[s.App.Alerts].Partitions), dead: len(s.topics[s.App.DeadLetter].Partitions),
-		mostDead: mostBytes(s.topics[s.App.DeadLetter]), timeout: s.TransactionTimeout,
+		mostDead: mostBytes(s.topics[s.App.DeadLetter]), timeout: s.TransactionTimeout, feeds: s.workFeeds,
 		changes: changelog.Changelog{
 			Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n), Shard: local,
 			Producer: producer, Owner: s.owner(), Accept: s.Accept, Log: log, TombstoneLife: tombstoneLife(changes),
