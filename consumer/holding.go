@@ -78,6 +78,13 @@ func (e *logEnd) came(f *wire.Fetched, now time.Time) {
 	}
 }
 
+// reaches notes an end of the log that has been asked for while nothing was fetched.
+func (e *logEnd) reaches(end int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seen.highWatermark = max(e.seen.highWatermark, end)
+}
+
 // gone notes that the reader has finished with a fetch, and begins with the next one.
 func (e *logEnd) gone(now time.Time) {
 	e.mu.Lock()

@@ -54,6 +54,7 @@ func (s *Service) detector(n int) (*detector, error) {
 	status := s.status(n)
 	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
 	meter := s.Metrics.Shard(n)
+	status.meter.Store(meter)
 	log := s.Log.With().Str("stage", stageDetector).Int("shard", n).Logger()
 	producer := &txn.Producer{
 		Client: s.Client, ID: s.App.ID + ".shard." + strconv.Itoa(n), Timeout: s.TransactionTimeout,
@@ -72,6 +73,9 @@ func (s *Service) detector(n int) (*detector, error) {
 			Producer: producer, Owner: s.owner(), Accept: s.Accept, Log: log, TombstoneLife: tombstoneLife(changes),
 			StableWithin: s.TransactionTimeout + stableWithin, Restores: &s.restores, Now: time.Now,
 			Progress: func(next, claim int64) {
+				if next <= claim || !status.failing.Load() { // the claim alone is read with every attempt
+					status.pulse.beat()
+				}
 				meter.Restoring(claim + 1 - next)
 				status.restoring.Store(max(claim+1-next, 0))
 				status.changelog.Store(next)

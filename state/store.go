@@ -251,6 +251,10 @@ func (s *Store) broken(err error) error {
 	return err
 }
 
+// Hung is closed when a call to the disk, or a write that waits for one, has not returned for
+// Options.Stall. The Store fails with it.
+func (s *Store) Hung() <-chan struct{} { return s.disk.stuck }
+
 // Stalled tells of a call to the disk, or a write that waits for one, that has not returned
 // for a sixth of Options.Stall; "": there is none.
 func (s *Store) Stalled() string { return s.disk.oldest(looksPerNotice) }
