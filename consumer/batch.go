@@ -47,6 +47,7 @@ func (d *detector) begin(at logPosition) {
 	d.lazySince = d.now()
 	d.limit()
 	d.status.work.Store(at.offset)
+	d.status.next.Store(at.offset)
 	d.status.changelog.Store(d.local.Position().Changelog)
 }
 
@@ -92,6 +93,7 @@ func (d *detector) record(ctx context.Context, rec *wire.Record) error {
 		if !d.entries.more() {
 			d.next = logPosition{rec.Offset + 1, rec.Epoch}
 			d.meter.Records.Inc()
+			d.beat()
 		}
 		if d.full() {
 			if err := d.commit(ctx); err != nil {
@@ -262,6 +264,7 @@ func (d *detector) flush(ctx context.Context) error {
 	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.timeout)
 	defer cancel()
 	records, size := d.producer.Pending()
+	d.status.pulse.at(stepCommit)
 	done, err := d.producer.Commit(patient)
 	if err != nil {
 		return err
@@ -273,6 +276,7 @@ func (d *detector) flush(ctx context.Context) error {
 	if had := d.local.Position().Changelog; next <= had {
 		return fmt.Errorf("commit: changelog %s partition %d has shrunk from offset %d to %d: it was made again", log.Topic, log.Number, had, next)
 	}
+	d.status.pulse.at(stepApply)
 	if err := d.tx.Apply(next); err != nil {
 		return fmt.Errorf("apply a committed transaction to the local state: %w", err)
 	}
@@ -284,6 +288,11 @@ func (d *detector) flush(ctx context.Context) error {
 // ended opens the next batch behind a committed one.
 func (d *detector) ended(start time.Time, records, size int) {
 	now := d.now()
+	if d.events > 0 { // the first transaction after taking the shard says little
+		d.status.failing.Store(false)
+	}
+	d.beat()
+	d.status.pulse.at(stepEvaluate)
 	d.took = now.Sub(start)
 	d.due = now.Add(commitPace.linger(d.events, d.youngest.age(now)))
 	d.meter.Committed(d.took, records, size)

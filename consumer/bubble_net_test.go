@@ -31,6 +31,7 @@ type verdict int
 const (
 	pass  verdict = iota
 	sever         // closes the connection in its place
+	swallow       // the broker never sees it, and the connection stays
 )
 
 type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -194,9 +195,13 @@ func (b *bridge) requests() {
 		}
 		x := parse(frame)
 		x.step = b.link.name(x.request)
-		if b.link.see(x) == sever {
+		switch b.link.see(x) {
+		case pass:
+		case sever:
 			b.close()
 			return
+		case swallow:
+			continue
 		}
 		if !b.hold() {
 			continue

@@ -46,6 +46,7 @@ const (
 	partInput  = "input"
 	partOutput = "output"
 	partShard  = "shard"
+	partState  = "state"
 )
 
 // Service is one instance of the detection pipeline. Its fields are set before
@@ -90,6 +91,8 @@ type Service struct {
 	verified      bool
 	positionsRead routed
 	alignment     *alignment // nil: no input partition waits for another
+	inputFeeds    *feeds
+	workFeeds     *feeds
 
 	unpacking sync.Mutex // one large input record at a time
 
@@ -98,10 +101,11 @@ type Service struct {
 	positions map[inputKey]*position // of the partitions being routed
 	shards    map[int]*shardStatus
 	assigned  bool
-	joining   *joining       // nil: not begun
-	lossy     []string       // topics that lose records, a sentence each
-	flipped   error          // the first of them that was neither there at the start nor accepted
-	limits    map[string]int // max.message.bytes of the topics, as last looked up
+	joining   *joining               // nil: not begun
+	avoided   map[inputKey]time.Time // partitions, of work too, that another member should have, and since when
+	lossy     []string               // topics that lose records, a sentence each
+	flipped   error                  // the first of them that was neither there at the start nor accepted
+	limits    map[string]int         // max.message.bytes of the topics, as last looked up
 }
 
 type inputKey struct {
@@ -115,6 +119,12 @@ type position struct {
 	topicID   [16]byte
 	committed group.Offset
 	reading   *attempts
+	end       *logEnd // of the partition, as last told
+	meter     *admin.Input
+
+	// Of the watch.
+	silence silence
+	held    held
 }
 
 // shardStatus is what others may know of a detector while it works.
@@ -123,10 +133,15 @@ type shardStatus struct {
 	work      atomic.Int64 // next work offset as committed; -1: not known yet
 	shown     group.Offset // as last committed to the group, for lag display
 	changelog atomic.Int64 // next changelog offset held locally
-	lag       atomic.Int64 // work records that are not evaluated yet
+	next      atomic.Int64 // work offset behind what is evaluated
 	restoring atomic.Int64 // changelog offsets that a restore has still to read
 	taking    *attempts    // starts over once work has been committed
 	reading   *attempts    // of the work
+	end       logEnd       // of the work, as last told
+	pulse     pulse
+	failing   atomic.Bool // the last transaction, or taking the shard, has failed
+	meter     atomic.Pointer[admin.Shard]
+	silence   silence // of the watch
 }
 
 // Run joins the group and works until ctx ends (nil), or until something
@@ -168,10 +183,10 @@ func (s *Service) Run(ctx context.Context) error {
 		carriers.Go(func() { s.align(carrying) })
 	}
 	carriers.Go(func() { s.watchTopics(working) })
+	carriers.Go(func() { s.watch(working) })
 	s.commitUntil(working)
 
-	s.routers.wait()
-	s.detectors.wait()
+	s.endWorkers()
 	s.finish(carrying)
 	drop()
 	carriers.Wait()
@@ -179,11 +194,23 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // yield makes the end of the run give the place in the group up at once, when what
-// ends it is something that a newer build can read: one may be waiting for the shards.
+// ends it is something that a newer build can read, or a disk that does not answer: one
+// may be waiting for the shards.
 func (s *Service) yield(err error) {
-	if stop, ok := errors.AsType[*changelog.StopError](err); ok && stop.Newer {
+	if stop, ok := errors.AsType[*changelog.StopError](err); ok && stop.Newer || errors.Is(s.Store.Err(), state.ErrStalled) {
 		s.member.Retire()
 	}
+}
+
+// endWorkers waits for the workers to end, but not for ever: one that is blocked is left
+// behind, and what it has not committed is worked on by the next owner.
+func (s *Service) endWorkers() {
+	ending, stop := context.WithTimeout(context.Background(), s.TransactionTimeout+commitWithin)
+	defer stop()
+	if s.routers.wait(ending, s.Store.Hung()) && s.detectors.wait(ending, s.Store.Hung()) {
+		return
+	}
+	s.Log.Error().Str("event", "left_behind").Msg("some of the work cannot be ended; the instance ends without it, and what was not committed is worked on by the next owner")
 }
 
 // finish waits for the brokers to acknowledge what was read, and commits it.
@@ -221,6 +248,8 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	}
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
+	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions())
+	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already
 		l.batch.Codec, l.bundle = compress.None, bundle{formats: s.formats, codec: s.Codec}
@@ -229,7 +258,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	joining := &joining{attempts: newAttempts(s.Metrics.Part(partGroup)), log: s.Log.With().Str("group", s.App.ID).Logger()}
 	s.member = &group.Member{
 		Client: s.Client, Group: s.App.ID, Instance: s.Instance, Leave: s.LeaveOnStop,
-		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(),
+		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(), Avoid: s.avoids,
 		Protocols: s.formats.protocols(), SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Tried: joining.report, Log: s.Log,
 	}
 	s.mu.Lock()
@@ -314,9 +343,12 @@ func (s *Service) Ready() error {
 		if err := p.reading.trouble(); err != nil {
 			return fmt.Errorf("input %s partition %d cannot be read: %w", k.topic, k.partition, err)
 		}
+		if err := s.stall(p.stillness()); err != nil {
+			return fmt.Errorf("input %s partition %d stands still: %w", k.topic, k.partition, err)
+		}
 	}
 	for _, n := range s.detectors.keys() {
-		if err := s.shards[n].trouble(); err != nil {
+		if err := s.shardProblem(s.shards[n]); err != nil {
 			return fmt.Errorf("shard %d is not ready: %w", n, err)
 		}
 	}
@@ -325,9 +357,12 @@ func (s *Service) Ready() error {
 			if err := l.tries.trouble(); err != nil {
 				return l.cannotWrite(err)
 			}
+			if err := s.stall(l.pulse.stillness()); err != nil {
+				return l.cannotWrite(err)
+			}
 		}
 	}
-	return nil
+	return s.diskStall()
 }
 
 // trouble returns why the shard is not worked on; nil if it is.

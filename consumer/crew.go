@@ -67,17 +67,29 @@ func (c *crew[K]) start(k K, former *task) *task {
 	return t
 }
 
-// wait returns when every task has ended; their context must have. No task is
-// started any more. The lock is not held meanwhile: a task may need somebody who
-// asks for the crew's keys.
-func (c *crew[K]) wait() {
+// wait returns when every task has ended; their context must have. It gives up, false, when
+// ctx ends or stuck is closed. No task is started any more. The lock is not held meanwhile: a
+// task may need somebody who asks for the crew's keys.
+func (c *crew[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
 	c.mu.Lock()
 	c.ended = true
 	running := slices.AppendSeq(slices.Collect(maps.Values(c.tasks)), maps.Values(c.left))
 	c.mu.Unlock()
 	for _, t := range running {
-		<-t.done
+		select {
+		case <-t.done:
+			continue
+		default:
+		}
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			return false
+		case <-stuck:
+			return false
+		}
 	}
+	return true
 }
 
 // keys returns what the crew works on, in no order.

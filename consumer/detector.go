@@ -57,6 +57,7 @@ type detector struct {
 	look     func(context.Context)               // at the settings of the topics
 	mostDead int                                 // bytes of a dead letter that its topic takes
 	reads    func(topicID [16]byte) bool         // the app reads the topic
+	feeds    *feeds                              // of all shards
 	timeout  time.Duration                       // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger
@@ -82,7 +83,10 @@ type detector struct {
 func (d *detector) run(ctx context.Context) error {
 	defer d.meter.Close()
 	d.each = d.event
+	pulse := &d.status.pulse
+	defer pulse.at(stepIdle)
 	for ctx.Err() == nil {
+		pulse.at(stepTake)
 		ok, err := d.confirm(ctx)
 		if err == nil && ok {
 			d.events = 0
@@ -97,6 +101,12 @@ func (d *detector) run(ctx context.Context) error {
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
 			return err
+		}
+		d.status.failing.Store(err != nil)
+		if err == nil {
+			pulse.at(stepIdle) // the shard is another's
+		} else {
+			pulse.at(stepTake)
 		}
 		if err != nil && d.lost(ctx, err) {
 			continue
@@ -133,6 +143,8 @@ func (d *detector) lost(ctx context.Context, err error) (atOnce bool) {
 		}
 		d.log.Warn().Err(err).Int("events", d.events).Str("event", "batch_refused").Msg("the broker refused a batch; it is evaluated again in smaller ones")
 		return true
+	case errors.Is(err, kafka.InvalidProducerIDMapping):
+		d.log.Info().Err(err).Str("event", "transactional_id_expired").Msg("the brokers have forgotten the shard's transactional id, which was idle for transactional.id.expiration.ms; the shard is taken again")
 	case errors.Is(err, txn.ErrFenced):
 		d.meter.Fenced.Inc()
 		d.log.Info().Err(err).Str("event", "shard_fenced").Msg("another instance has taken the shard")
@@ -222,12 +234,16 @@ func (d *detector) setReady(ready bool) {
 func (d *detector) follow(ctx context.Context, at logPosition) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards), log: d.log, tries: d.status.reading}
+	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards), log: d.log, tries: d.status.reading, shared: d.feeds, told: &d.status.end}
 	in.start(fetching, at)
+	d.status.pulse.at(stepIdle)
 	for f := range in.full {
 		if err := d.consume(ctx, &in, f); err != nil {
 			return err
 		}
+		d.status.failing.Store(false)
+		d.status.pulse.beat()
+		d.status.pulse.at(stepIdle)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -277,12 +293,14 @@ func (d *detector) sameTopics(ctx context.Context) error {
 // the batches: under a backlog commits take at most a fifth of the time.
 func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error {
 	due := d.now().Add(commitShare * d.took)
+	pulse := &d.status.pulse
 	for f != nil {
+		pulse.at(stepEvaluate)
 		if err := d.evaluate(ctx, f); err != nil {
 			return err
 		}
-		d.meter.Lag.Set(float64(f.HighWatermark - d.next.offset))
-		d.status.lag.Store(f.HighWatermark - d.next.offset)
+		d.status.next.Store(d.next.offset)
+		d.meter.Lag.Set(float64(d.status.left()))
 		in.give(f)
 		f = nil
 		if err := d.upkeep(ctx); err != nil { // batches that are full may follow one another for hours
@@ -291,15 +309,24 @@ func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error
 		now := d.now()
 		d.due = commitPace.sooner(d.due, now, d.youngest.age(now))
 		if now.Before(d.due) {
+			pulse.at(stepIdle)
 			f = in.next(d.due.Sub(now))
 		} else if now.Before(due) {
 			f = in.next(0)
 		}
 	}
+	pulse.at(stepCommit)
 	if err := d.commit(ctx); err != nil {
 		return err
 	}
 	return d.upkeep(ctx)
+}
+
+// beat notes progress, which the evaluation of what is going to fail again is not.
+func (d *detector) beat() {
+	if !d.status.failing.Load() {
+		d.status.pulse.beat()
+	}
 }
 
 // evaluate plays the work records of one fetch.
@@ -322,6 +349,7 @@ func (d *detector) evaluate(ctx context.Context, f *wire.Fetched) error {
 // upkeep does what needs doing now and then while the shard is owned.
 func (d *detector) upkeep(ctx context.Context) error {
 	now := d.now()
+	d.status.pulse.at(stepUpkeep)
 	if now.Sub(d.marked) >= lazyCommit {
 		d.marked = now
 		if err := d.local.MarkCaughtUp(now); err != nil {

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -12,8 +13,8 @@ import (
 )
 
 const (
-	fetchWait   = time.Second // long poll: an idle partition costs one request a second
-	inputMemory = 8 << 20     // for the buffers of all feeds of inputs, if leastShare allows it
+	fetchWait   = time.Second // long poll: an idle partition is part of one request a second
+	inputMemory = 8 << 20     // for the buffers of all feeds of inputs, if leastFetch allows it
 	workMemory  = 2 << 20     // the same, of work: a twentieth of the events goes there
 	mostFetch   = 1 << 20
 )
@@ -21,6 +22,13 @@ const (
 // leastShare is the smallest buffer of a request: below this requests begin to cost more
 // than what they carry.
 const leastShare = 128 << 10
+
+// leastFetch is the same for one of many partitions, whose fetches share requests.
+const leastFetch = 32 << 10
+
+// fewFeeds is how many partitions each have requests of their own, also where one broker
+// leads them all.
+const fewFeeds = 16
 
 // share is what each of so many buffers may hold of the memory that they have together.
 func share(memory, buffers, most int) int {
@@ -31,7 +39,23 @@ func share(memory, buffers, most int) int {
 // memory together. Records in larger batches come all the same: the first batch of an
 // answer is always whole (KIP-74).
 func fetchBytes(memory, feeds int) int {
-	return share(memory, fetchAhead*feeds, mostFetch)
+	if feeds <= fewFeeds {
+		return share(memory, fetchAhead*feeds, mostFetch)
+	}
+	return min(max(memory/(fetchAhead*feeds), leastFetch), mostFetch)
+}
+
+// feeds is what the feeds of one kind of partition share: requests, and memory.
+type feeds struct {
+	fetcher *wire.Fetcher
+	memory  int64        // bytes of all fetches; beyond it, no feed reads ahead
+	many    bool         // feeds, so that a buffer which waits for records is no memory
+	held    atomic.Int64 // bytes of fetches that readers have not given back
+}
+
+// newFeeds is for so many feeds that have so much memory together.
+func newFeeds(client *wire.Client, memory, n int) *feeds {
+	return &feeds{fetcher: &wire.Fetcher{Client: client, Partitions: n}, memory: int64(memory), many: n > fewFeeds}
 }
 
 // feed reads one partition a fetch ahead of its reader, so that the broker works
@@ -47,10 +71,15 @@ type feed struct {
 	log           zerolog.Logger
 	tries         *attempts // whom to tell how it goes; nil: nobody
 	watched       bool      // somebody wants to know at once what this user may not read
+	shared        *feeds    // nil: each fetch is a request of its own
+	told          *logEnd   // nil: nobody asks
 
 	full  chan *wire.Fetched
 	empty chan *wire.Fetched
 	err   error // why full was closed; read after that
+
+	fetched *holding
+	reader  *wire.Reader // nil: shared is
 }
 
 // fetchAhead is the number of buffers that travel between a feed and its reader.
@@ -72,32 +101,62 @@ func (f *feed) start(ctx context.Context, at logPosition) {
 	if f.tries == nil {
 		f.tries = newAttempts(nil)
 	}
+	if f.told == nil {
+		f.told = new(logEnd)
+	}
+	f.told.begin()
+	f.fetched = &holding{of: f.shared}
+	if f.shared != nil {
+		f.reader = f.shared.fetcher.Reader()
+	}
 	go func() {
 		defer close(f.full)
 		f.err = f.run(ctx, at)
+		f.fetched.end()
+		if f.reader != nil {
+			f.reader.Close()
+		}
 	}()
 }
 
 func (f *feed) run(ctx context.Context, at logPosition) error {
 	for {
-		var into *wire.Fetched
-		select {
-		case into = <-f.empty:
-		case <-ctx.Done():
-			return ctx.Err()
+		into, err := f.buffer(ctx)
+		if err != nil {
+			return err
+		}
+		if f.fetched.full() {
+			// The reader has the other one: what follows is fetched when it comes back.
+			other, err := f.buffer(ctx)
+			if err != nil {
+				return err
+			}
+			f.empty <- other
 		}
 		if err := f.fetch(ctx, at, into); err != nil {
 			return err
 		}
 		at = logPosition{into.Next, into.LastEpoch}
+		f.fetched.add(into.Bytes)
+		f.told.came(into, time.Now())
 		f.full <- into // never blocks: there are no more buffers than places
+	}
+}
+
+// buffer waits for a buffer that the reader has finished with.
+func (f *feed) buffer(ctx context.Context) (*wire.Fetched, error) {
+	select {
+	case b := <-f.empty:
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
 // fetch repeats one fetch until it succeeds, ctx ends, or repeating cannot help.
 func (f *feed) fetch(ctx context.Context, at logPosition, into *wire.Fetched) error {
 	for damaged := 0; ; {
-		err := f.client.Fetch(ctx, wire.FetchRequest{
+		err := f.once(ctx, wire.FetchRequest{
 			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, ReadCommitted: f.readCommitted,
 			Offset: at.offset, Verify: true, LastEpoch: at.epoch,
 			MaxWait: fetchWait, MinBytes: 1, MaxBytes: f.bytes,
@@ -123,6 +182,13 @@ func (f *feed) fetch(ctx context.Context, at logPosition, into *wire.Fetched) er
 			return ctx.Err()
 		}
 	}
+}
+
+func (f *feed) once(ctx context.Context, req wire.FetchRequest, into *wire.Fetched) error {
+	if f.reader != nil {
+		return f.reader.Fetch(ctx, req, into)
+	}
+	return f.client.Fetch(ctx, req, into)
 }
 
 // lasting says whether fetching again would give the same error: the offset is
@@ -156,4 +222,13 @@ func (f *feed) next(within time.Duration) *wire.Fetched {
 }
 
 // give returns a buffer that the reader has finished with.
-func (f *feed) give(b *wire.Fetched) { f.empty <- b }
+func (f *feed) give(b *wire.Fetched) {
+	if f.fetched != nil {
+		f.fetched.add(-b.Bytes)
+		f.told.gone(time.Now())
+	}
+	if f.shared != nil && f.shared.many {
+		b.Release()
+	}
+	f.empty <- b
+}

@@ -54,13 +54,13 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.lanes)),
 		feed: feed{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions()), readCommitted: true,
-			log: log, tries: newAttempts(s.Metrics.Part(partInput)),
+			log: log, tries: newAttempts(s.Metrics.Part(partInput)), shared: s.inputFeeds, told: new(logEnd),
 		},
 	}
-	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &s.unpacking
+	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, turn{&s.unpacking, &r.progress.pulse}
 	r.progress.clock = clock
 	r.gate = newGate(s.alignment, k, clock, in.end > start.offset, time.Now())
-	at := &position{progress: r.progress, topicID: in.topicID, reading: r.feed.tries}
+	at := &position{progress: r.progress, topicID: in.topicID, reading: r.feed.tries, end: r.feed.told, meter: meter}
 	if !s.follow(ctx, k, at) {
 		return ctx.Err()
 	}

@@ -42,6 +42,7 @@ type lane struct {
 	now       func() time.Time
 	log       zerolog.Logger
 	tries     *attempts
+	pulse     pulse
 	part      *admin.Part // what failures are counted as; nil: nothing
 	failed    func()      // counts a request that has to be sent again
 	refused   func(error) // told of a refusal that no repetition mends
@@ -105,7 +106,10 @@ func (l *lane) closeBundle(now time.Time) {
 // enter waits for room for so many bytes, and notes where they come from.
 func (l *lane) enter(ctx context.Context, from origin, need int) (now time.Time, err error) {
 	if l.tooMuch(need) {
-		if err := l.waitForRoom(ctx, need); err != nil {
+		from.router.pulse.at(stepIdle) // the lane's own pulse tells
+		err := l.waitForRoom(ctx, need)
+		from.router.pulse.at(stepRoute)
+		if err != nil {
 			return now, err
 		}
 	}
@@ -171,6 +175,7 @@ func (l *lane) run(ctx context.Context) {
 	for {
 		c, encoded, err := l.take()
 		if err != nil { // a codec that cannot compress: the configuration names it, so it cannot heal
+			l.tries.lasting.Store(&err)
 			l.log.Error().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Str("event", "batch_not_encoded").Msg("cannot encode a record batch; the input partitions that feed it stand still")
 			<-ctx.Done()
 			return
@@ -296,6 +301,9 @@ func (l *lane) idle(ctx context.Context) {
 
 // send repeats one request until the broker has acknowledged it; false: ctx ended first.
 func (l *lane) send(ctx context.Context, encoded []byte) bool {
+	l.pulse.at(stepSend)
+	defer l.pulse.at(stepIdle)
+	defer l.pulse.beat()
 	for {
 		parts := [1]wire.Part{{Topic: l.topic, Partition: l.partition, Batch: encoded}}
 		err := l.client.Produce(ctx, "", l.timeout, parts[:])

@@ -14,6 +14,8 @@ type progress struct {
 	left        int64                   // records behind it, when it was read
 	outstanding map[*parcel]logPosition // parcels with records of this router, and the first one of each
 
+	pulse pulse // of the router
+
 	committed atomic.Int64 // offset that the group has of this router, or that it began at
 	idle      atomic.Bool  // the router stands at the end of the log, and tells the shards
 
@@ -90,6 +92,13 @@ func (p *progress) lag() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.left
+}
+
+// next returns the offset behind what has been handed to the lanes.
+func (p *progress) next() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.read.offset
 }
 
 // told says whether all shards know that the end of the log was reached.

@@ -24,7 +24,7 @@ func TestCrewWaitLocksNobodyOut(t *testing.T) {
 	waited := make(chan struct{})
 	go func() {
 		defer close(waited)
-		c.wait()
+		c.wait(t.Context(), nil)
 	}()
 	go func() {
 		for ended := false; !ended; { // only then is wait under way
@@ -51,7 +51,7 @@ func TestCrewStartsNothingAfterWait(t *testing.T) {
 		t.Error("a task ran after wait; want none")
 		return nil
 	}}
-	c.wait()
+	c.wait(t.Context(), nil)
 	c.assign(map[int]bool{1: true, 2: true})
 	if keys := c.keys(); len(keys) != 0 {
 		t.Errorf("keys() = %v after wait; want none", keys)
@@ -90,5 +90,5 @@ func TestCrewOneTaskAtATime(t *testing.T) {
 	}
 	stop()
 	end <- struct{}{}
-	c.wait()
+	c.wait(t.Context(), nil)
 }

@@ -96,7 +96,10 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 	defer stop()
 	in := r.feed
 	in.start(ctx, at)
+	pulse := &r.progress.pulse
+	defer pulse.at(stepIdle)
 	for f := range in.full {
+		pulse.at(stepRoute)
 		r.now = time.Now()
 		empty := f.Bytes == 0
 		err := f.Each(r.record)
@@ -119,6 +122,8 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 		}
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
 		in.give(f)
+		pulse.beat()
+		pulse.at(stepIdle)
 	}
 	return in.err
 }
@@ -154,7 +159,9 @@ func (r *router) record(rec *wire.Record) bool {
 	}
 	r.at, r.bad, r.rejected = rec, r.bad[:0], 0
 	r.stamp, r.newest = rec.Timestamp, noNewest
-	r.records++
+	if r.records++; r.records%beatEvery == 0 {
+		r.progress.pulse.beat()
+	}
 	r.decoder.Decode(rec.Value, r.yield)
 	if len(r.bad) > 0 && r.err == nil {
 		r.deadLetter()
@@ -189,6 +196,8 @@ func (r *router) admit(rec *wire.Record) bool {
 	}
 	r.meter.SetWaiting(true)
 	defer r.meter.SetWaiting(false)
+	r.progress.pulse.at(stepIdle)
+	defer r.progress.pulse.at(stepRoute)
 	if !r.gate.wait(r.ctx, time.Now) {
 		r.err = r.ctx.Err()
 		return false
@@ -219,7 +228,9 @@ func (r *router) event(ev *rules.Event, err error) bool {
 		r.reject(asBadEvent(err))
 		return true
 	}
-	r.events++
+	if r.events++; r.events%beatEvery == 0 {
+		r.progress.pulse.beat()
+	}
 	ev.RecordTime = unixMillis(r.at.Timestamp)
 	ahead, isAhead := r.engine.Ahead(ev, r.now)
 	if !isAhead {

@@ -54,6 +54,7 @@ func (s *Service) detector(n int) (*detector, error) {
 	status := s.status(n)
 	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
 	meter := s.Metrics.Shard(n)
+	status.meter.Store(meter)
 	log := s.Log.With().Str("stage", stageDetector).Int("shard", n).Logger()
 	producer := &txn.Producer{
 		Client: s.Client, ID: s.App.ID + ".shard." + strconv.Itoa(n), Timeout: s.TransactionTimeout,
@@ -63,12 +64,15 @@ func (s *Service) detector(n int) (*detector, error) {
 		shard: n, app: s.App, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
 		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log, s.Metrics.Suppressed()), now: time.Now,
 		alerts: len(s.topics[s.App.Alerts].Partitions), dead: len(s.topics[s.App.DeadLetter].Partitions),
-		takes: s.takes, look: s.lookAtTopics, timeout: s.TransactionTimeout,
+		takes: s.takes, look: s.lookAtTopics, timeout: s.TransactionTimeout, feeds: s.workFeeds,
 		changes: changelog.Changelog{
 			Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n), Shard: local,
 			Producer: producer, Owner: s.owner(), Accept: s.Accept, Log: log, TombstoneLife: tombstoneLife(changes),
 			StableWithin: s.TransactionTimeout + stableWithin, Restores: &s.restores, Now: time.Now,
 			Progress: func(next, claim int64) {
+				if next <= claim || !status.failing.Load() { // the claim alone is read with every attempt
+					status.pulse.beat()
+				}
 				meter.Restoring(claim + 1 - next)
 				status.restoring.Store(max(claim+1-next, 0))
 				status.changelog.Store(next)

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -15,6 +16,7 @@ type Status struct {
 	Inputs   []InputStatus `json:"inputs"`
 	Shards   []ShardStatus `json:"shards"`
 	Outputs  []string      `json:"output_problems,omitempty"` // partitions that cannot be written to, and why
+	State    string        `json:"state_problem,omitempty"`   // why the local state does not answer
 	Topics   []string      `json:"topic_problems,omitempty"`  // topics that lose records by their clean-up policy, as of the last look
 }
 
@@ -23,7 +25,7 @@ type InputStatus struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Next      int64  `json:"next_offset"`       // that will be committed; -1: not known yet
-	Lag       int64  `json:"lag_records"`       // as of the last fetch
+	Lag       int64  `json:"lag_records"`       // by the end of the log as last told
 	Idle      bool   `json:"idle"`              // the end of the log was reached, and the shards were told
 	Waiting   string `json:"waiting,omitempty"` // for which slower partition it waits, and how far it is ahead
 	Problem   string `json:"problem,omitempty"`
@@ -34,7 +36,7 @@ type ShardStatus struct {
 	Shard     int    `json:"shard"`
 	Ready     bool   `json:"ready"`
 	Next      int64  `json:"next_work_offset"` // as committed; -1: not known yet
-	Lag       int64  `json:"lag_records"`      // as of the last fetch
+	Lag       int64  `json:"lag_records"`      // by the end of the log as last told
 	Changelog int64  `json:"next_changelog_offset"`
 	Restoring int64  `json:"restore_remaining_records,omitempty"`
 	Problem   string `json:"problem,omitempty"`
@@ -54,7 +56,7 @@ func (s *Service) Status() Status {
 	for _, k := range s.routers.keys() {
 		in := InputStatus{Topic: k.topic, Partition: k.partition, Next: -1}
 		if p := s.positions[k]; p != nil {
-			in.Next, in.Lag, in.Problem = p.position(), p.lag(), sentence(p.reading.trouble())
+			in.Next, in.Lag, in.Problem = p.position(), p.lag(), sentence(cmp.Or(p.reading.trouble(), s.stall(p.stillness())))
 			in.Idle = p.told()
 			in.Waiting = s.alignment.waits(k)
 		}
@@ -67,16 +69,17 @@ func (s *Service) Status() Status {
 		return int(a.Partition - b.Partition)
 	})
 	for _, n := range s.detectors.keys() {
-		shard := ShardStatus{Shard: n, Next: -1, Problem: sentence(s.shards[n].trouble())}
+		shard := ShardStatus{Shard: n, Next: -1, Problem: sentence(s.shardProblem(s.shards[n]))}
 		if st := s.shards[n]; st != nil {
-			shard.Ready, shard.Next, shard.Lag = st.ready.Load(), st.work.Load(), st.lag.Load()
+			shard.Ready, shard.Next, shard.Lag = st.ready.Load(), st.work.Load(), st.left()
 			shard.Changelog, shard.Restoring = st.changelog.Load(), st.restoring.Load()
 		}
 		out.Shards = append(out.Shards, shard)
 	}
+	out.State = sentence(s.diskStall())
 	slices.SortFunc(out.Shards, func(a, b ShardStatus) int { return a.Shard - b.Shard })
 	for _, l := range slices.Concat(s.lanes, s.dead) {
-		if err := l.tries.trouble(); err != nil {
+		if err := cmp.Or(l.tries.trouble(), s.stall(l.pulse.stillness())); err != nil {
 			out.Outputs = append(out.Outputs, l.cannotWrite(err).Error())
 		}
 	}

@@ -40,10 +40,11 @@ func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Rec
 	defer stop(nil)
 	var mu sync.Mutex
 	var readers sync.WaitGroup
-	bytes := fetchBytes(inputMemory, len(meta[t.Topic].Partitions))
+	n := len(meta[t.Topic].Partitions)
+	bytes, shared := fetchBytes(inputMemory, n), newFeeds(t.Client, inputMemory, n)
 	for _, p := range meta[t.Topic].Partitions {
 		readers.Go(func() {
-			err := t.partition(reading, p.Index, bytes, func(rec *wire.Record) error {
+			err := t.partition(reading, p.Index, bytes, shared, func(rec *wire.Record) error {
 				mu.Lock()
 				defer mu.Unlock()
 				return each(p.Index, rec)
@@ -78,7 +79,7 @@ func (t *Tail) start(ctx context.Context, n int32, first, end int64) (int64, err
 	return max(first, at), err
 }
 
-func (t *Tail) partition(ctx context.Context, n int32, bytes int, each func(*wire.Record) error) error {
+func (t *Tail) partition(ctx context.Context, n int32, bytes int, shared *feeds, each func(*wire.Record) error) error {
 	start, end, err := topic.Bounds(ctx, t.Client, t.Topic, n)
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func (t *Tail) partition(ctx context.Context, n int32, bytes int, each func(*wir
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: t.Client, topic: t.Topic, partition: n, bytes: bytes, readCommitted: true, log: t.Log, watched: true}
+	in := feed{client: t.Client, topic: t.Topic, partition: n, bytes: bytes, readCommitted: true, log: t.Log, watched: true, shared: shared}
 	in.start(reading, logPosition{start, noEpoch})
 	for f := range in.full {
 		var failed error

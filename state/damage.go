@@ -53,7 +53,7 @@ func (e *FailedError) Unwrap() error { return e.Cause }
 // some of its findings as such. A file that is missing, or that the disk cannot
 // read any more, is one too.
 func isDamage(err error) bool {
-	if errors.Is(err, errNewer) || errors.Is(err, ErrFormat) {
+	if errors.Is(err, errNewer) || errors.Is(err, ErrFormat) || errors.Is(err, ErrStalled) {
 		return false
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO) || pebble.IsCorruptionError(err) {

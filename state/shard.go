@@ -16,6 +16,7 @@ import (
 type Shard struct {
 	store  *Store
 	number int
+	name   string // as sentences name it
 	prefix [2]byte
 
 	pos       position
@@ -240,6 +241,7 @@ func (h *Shard) remove(b *pebble.Batch, key []byte) error {
 // commit applies a batch. It goes to disk some time later: the changelog is the
 // truth, and what the disk has is a prefix of it.
 func (h *Shard) commit(b *pebble.Batch) error {
+	defer h.store.disk.begin(&callApply, &h.name).end()
 	if err := h.store.db.Apply(b, pebble.NoSync); err != nil {
 		return h.store.broken(fmt.Errorf("write shard %d of state %s: %w", h.number, h.store.dir, err))
 	}

@@ -32,6 +32,7 @@ type Options struct {
 	NoHorizon     bool                 // nothing is forgotten: events may come in any order, however late
 	MaxSetMembers int                  // 0: DefaultMaxSetMembers
 	Warn          func(message string) // told what somebody has to know, such as that a damaged copy was deleted; nil: nobody is
+	Stall         time.Duration        // that a call to the disk, or a write that waits for one, may take before the Store has failed (ErrStalled); 0: DefaultStall
 
 	// Fatal is told why the database has come to a standstill in the middle of a
 	// write, with its locks held: only the end of the process helps. It must not
@@ -45,6 +46,7 @@ type Store struct {
 	db            *pebble.DB
 	lock          *pebble.Lock
 	fs            vfs.FS
+	disk          *disk
 	failure       *failure
 	stalls        atomic.Int64
 	unwritten     atomic.Bool // something was applied since the last flush began
@@ -78,7 +80,8 @@ var formatKey = []byte{0xff, 0xff, 'f'}
 // Open opens the database, and makes it if the directory is empty. One Store
 // has the directory at a time. A directory that a newer build has written is
 // refused. One that is damaged is emptied, and Warn is told: the changelog has
-// everything.
+// everything. After an error that is ErrStalled the directory is still in use until
+// the process ends.
 func Open(o Options) (*Store, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -87,7 +90,6 @@ func Open(o Options) (*Store, error) {
 		o.Warn = func(string) {}
 	}
 	s := &Store{
-		fs:            o.FS,
 		dir:           o.Dir,
 		lifetime:      orDefault(o.Lifetime, DefaultLifetime),
 		maxLateness:   orDefault(o.MaxLateness, DefaultMaxLateness),
@@ -99,9 +101,19 @@ func Open(o Options) (*Store, error) {
 	if s.lifetime < 0 || s.maxLateness < 0 || s.maxSetMembers < 0 {
 		return nil, fmt.Errorf("open state %s: lifetime, lateness and set members must not be negative", o.Dir)
 	}
-	if err := s.open(o); err != nil {
+	s.disk = watchDisk(o.FS, orDefault(o.Stall, DefaultStall))
+	o.FS, s.fs = s.disk, s.disk
+	if err := s.disk.within(func() error { return s.open(o) }); err != nil {
+		s.disk.end()
 		return nil, fmt.Errorf("open state %s: %w", o.Dir, err)
 	}
+	go func() {
+		select {
+		case <-s.disk.stuck:
+			s.failure.report(s.disk.err)
+		case <-s.disk.ended:
+		}
+	}()
 	return s, nil
 }
 
@@ -239,18 +251,32 @@ func (s *Store) broken(err error) error {
 	return err
 }
 
+// Hung is closed when a call to the disk, or a write that waits for one, has not returned for
+// Options.Stall. The Store fails with it.
+func (s *Store) Hung() <-chan struct{} { return s.disk.stuck }
+
+// Stalled tells of a call to the disk, or a write that waits for one, that has not returned
+// for a sixth of Options.Stall; "": there is none.
+func (s *Store) Stalled() string { return s.disk.oldest(looksPerNotice) }
+
 // Close writes out what was applied, and closes the database; the shards end
-// with it.
+// with it. With a disk that does not answer it gives an error that is ErrStalled, and
+// leaves the database as it is.
 func (s *Store) Close() error {
 	s.timer.Stop()
-	s.flushing.Lock()
-	s.closed = true
-	s.flushing.Unlock()
-	err := errors.Join(s.writeOut(), s.db.Close(), s.lock.Close())
+	err := s.disk.within(s.close)
+	s.disk.end()
 	if err != nil {
 		return fmt.Errorf("close state %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+func (s *Store) close() error {
+	s.flushing.Lock()
+	s.closed = true
+	s.flushing.Unlock()
+	return errors.Join(s.writeOut(), s.db.Close(), s.lock.Close())
 }
 
 // writeOut flushes, unless the database has failed or does so meanwhile.
@@ -281,7 +307,7 @@ func (s *Store) Shard(n int) (*Shard, error) {
 	if h := s.shards[n]; h != nil {
 		return h, nil
 	}
-	h := &Shard{store: s, number: n}
+	h := &Shard{store: s, number: n, name: fmt.Sprintf("shard %d", n)}
 	binary.BigEndian.PutUint16(h.prefix[:], uint16(n))
 	if err := h.reload(); err != nil {
 		return nil, s.broken(fmt.Errorf("open shard %d of state %s: %w", n, s.dir, err))

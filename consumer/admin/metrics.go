@@ -33,6 +33,7 @@ type Metrics struct {
 	recordDelay *prometheus.HistogramVec // rule; seconds
 	rebalances  prometheus.Counter
 	failures    *prometheus.CounterVec // part
+	stalled     *prometheus.GaugeVec   // part
 	logged      *prometheus.CounterVec // level
 	suppressed  prometheus.Counter
 
@@ -86,6 +87,10 @@ func NewMetrics(version string) *Metrics {
 		[]float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15, 60, 300, 3600, 86400}, "rule")
 	m.rebalances = counter("rebalances_total", "Assignments that the consumer group has given this instance.").WithLabelValues()
 	m.failures = counter("failures_total", "Requests to Kafka, or what is made of several, that failed and are tried again after a pause, by part of the pipeline.", "part")
+	m.stalled = gauge("stalled", "Inputs, outputs and shards assigned to this instance that make no progress although they have something to do, and 1 for a local state whose disk does not answer, by part of the pipeline.", "part")
+	for _, part := range stallParts {
+		m.stalled.WithLabelValues(part)
+	}
 	m.logged = counter("log_messages_total", "Lines logged, by level.", "level")
 	m.suppressed = counter("log_suppressed_total", "Lines not logged because the same had been said before.").WithLabelValues()
 	m.workRecords = counter("work_records_total", "Work records of a shard that were evaluated; one holds the matching events of up to 64 KiB.", "shard")
@@ -181,6 +186,9 @@ func (i *Input) Read(next, end int64, n int) {
 	i.lag.Set(float64(max(end-next, 0)))
 }
 
+// SetLag notes how many records of the partition are left to read.
+func (i *Input) SetLag(left int64) { i.lag.Set(float64(left)) }
+
 // Close takes the gauges of a partition away that this instance has stopped
 // reading: the lag is another instance's to tell. The counters stay.
 func (i *Input) Close() {
@@ -218,6 +226,16 @@ func (m *Metrics) Resent(topic string) func() { return m.resent.WithLabelValues(
 
 // Rebalanced counts an assignment.
 func (m *Metrics) Rebalanced() { m.rebalances.Inc() }
+
+// stallParts are the parts that may stand still.
+var stallParts = []string{"input", "output", "shard", "state"}
+
+// Stalled notes how many things stand still in each part; a part that is not named has none.
+func (m *Metrics) Stalled(parts map[string]int) {
+	for _, part := range stallParts {
+		m.stalled.WithLabelValues(part).Set(float64(parts[part]))
+	}
+}
 
 // Part holds what fails in one part of the pipeline and is tried again: "group",
 // "input", "output" or "shard".

@@ -36,6 +36,7 @@ type Restores struct {
 	left    map[int32]int64 // partition → offsets still to read
 	since   time.Time       // the first of them began
 	read    int64           // offsets, since then
+	total   int64           // offsets, ever
 	told    time.Time
 	begun   bool // a report has been made, so that the end is reported too
 }
@@ -142,7 +143,18 @@ func (r *Restores) advance(partition int32, left, read int64) {
 	r.note(func() {
 		r.left[partition] = max(left, 0)
 		r.read += read
+		if left > 0 {
+			r.total += read
+		}
 	})
+}
+
+// Total returns how many changelog offsets all restores have read so far that were not their
+// last ones.
+func (r *Restores) Total() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total
 }
 
 // end notes that a partition is not being restored any more: it is complete, or

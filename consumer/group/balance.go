@@ -14,6 +14,7 @@ type MemberState struct {
 	Generation int32              // that Owned belongs to; the higher one wins where two claim the same
 	Owned      map[string][]int32 // partitions at hand
 	Freshness  map[int32]int64    // shard to the changelog offset that comes next in the local state
+	Avoid      map[string][]int32 // partitions that it cannot work on, and another member perhaps can
 }
 
 // identity is what stays the same when a static member restarts.
@@ -31,7 +32,8 @@ func (s MemberState) identity() string {
 // shards differ by at most one, and so do the numbers of other partitions taken
 // together. Who has too many keeps what it owns, and of that whatever would be worst off
 // elsewhere; what is left goes to its next best place with room, then to whoever has
-// least.
+// least. A partition that some members avoid goes to one that does not, whatever balance
+// says; one that all avoid is shared out like any other.
 func Balance(members []MemberState, partitions map[string][]int32, shardTopic string) map[string]map[string][]int32 {
 	b := balancer{members: slices.Clone(members), shardTopic: shardTopic, result: make(map[string]map[string][]int32, len(members))}
 	slices.SortFunc(b.members, func(x, y MemberState) int {
@@ -132,6 +134,7 @@ func (b *balancer) place(topics []string, partitions map[string][]int32, owners 
 type claim struct {
 	partition
 	by    []int
+	able  []int // members that do not avoid it, if others do; nil: whoever takes it
 	lead  int64 // by how much the first is ahead of the second
 	stays bool  // the first owns it
 }
@@ -145,7 +148,10 @@ func (b *balancer) claim(p partition, takers []int, owners map[partition]int) cl
 		}
 		return max(0, b.members[i].Freshness[p.number])
 	}
-	c := claim{partition: p}
+	c := claim{partition: p, able: b.able(p, takers)}
+	if c.able != nil {
+		takers = c.able
+	}
 	for _, i := range takers {
 		if owns(i) || fresh(i) > 0 {
 			c.by = append(c.by, i)
@@ -164,6 +170,15 @@ func (b *balancer) claim(p partition, takers []int, owners map[partition]int) cl
 	return c
 }
 
+// able returns the members that do not avoid a partition; nil: no member does, or all do.
+func (b *balancer) able(p partition, takers []int) []int {
+	able := slices.DeleteFunc(slices.Clone(takers), func(i int) bool { return slices.Contains(b.members[i].Avoid[p.topic], p.number) })
+	if len(able) == 0 || len(able) == len(takers) {
+		return nil
+	}
+	return able
+}
+
 // class places the partitions of some topics among the members that take them.
 type class struct {
 	*balancer
@@ -175,12 +190,23 @@ type class struct {
 }
 
 func (c *class) place() {
+	c.claims = slices.DeleteFunc(c.claims, func(p claim) bool {
+		if p.able == nil {
+			return false
+		}
+		if len(p.by) > 0 {
+			c.give(p.by[0], p.partition)
+		} else {
+			c.give(c.leastLoaded(p.able), p.partition)
+		}
+		return true
+	})
 	for _, left := range c.firstChoices() {
 		if i := slices.IndexFunc(left.by, c.hasRoom); i >= 0 {
 			c.give(left.by[i], left.partition)
 			continue
 		}
-		c.give(c.leastLoaded(), left.partition)
+		c.give(c.leastLoaded(c.takers), left.partition)
 	}
 }
 
@@ -241,10 +267,10 @@ func (c *class) give(i int, p partition) {
 	share[p.topic] = append(share[p.topic], p.number)
 }
 
-// leastLoaded returns the member with the fewest partitions of this class, among
+// leastLoaded returns of some members the one with the fewest partitions of this class, among
 // those the one with the fewest of all.
-func (c *class) leastLoaded() int {
-	return slices.MinFunc(c.takers, func(i, j int) int {
+func (c *class) leastLoaded(among []int) int {
+	return slices.MinFunc(among, func(i, j int) int {
 		return cmp.Or(cmp.Compare(c.load[i], c.load[j]), cmp.Compare(c.total[i], c.total[j]), cmp.Compare(i, j))
 	})
 }

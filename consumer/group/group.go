@@ -74,6 +74,9 @@ type Member struct {
 	// Freshness returns for each shard with local state the changelog offset that
 	// comes next in it. It is called before each join. May be nil.
 	Freshness func() map[int32]int64
+	// Avoid returns the partitions that another member should have, if one can: this one
+	// cannot work on them. It is called before each join. May be nil.
+	Avoid func() map[string][]int32
 
 	// Assigned is called after each rebalance with the new assignment, and with
 	// Assignment{} when membership is lost. It is never called twice at a time and
@@ -96,6 +99,7 @@ type Member struct {
 	confirmed uint64 // number of the newest heartbeat that confirmed current
 	ended     error  // why Run has returned
 	wake      chan struct{}
+	again     chan struct{} // holds a token: join again
 	retired   atomic.Bool
 
 	// Of the goroutine in Run.
@@ -122,6 +126,7 @@ func (m *Member) init() {
 	defer m.mu.Unlock()
 	if m.wake == nil {
 		m.wake, m.changed = make(chan struct{}, 1), make(chan struct{})
+		m.again = make(chan struct{}, 1)
 	}
 }
 
@@ -150,6 +155,9 @@ func (m *Member) subscription() subscription {
 	}
 	if m.Freshness != nil {
 		s.freshness = m.Freshness()
+	}
+	if m.Avoid != nil {
+		s.avoid = m.Avoid()
 	}
 	return s
 }

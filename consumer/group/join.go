@@ -204,7 +204,7 @@ func (m *Member) members(joined *joingroup.Response) (states []MemberState, topi
 		topics = append(topics, s.topics...)
 		states = append(states, MemberState{
 			ID: member.MemberID, Instance: member.GroupInstanceID, Topics: s.topics,
-			Generation: s.generation, Owned: s.owned, Freshness: s.freshness,
+			Generation: s.generation, Owned: s.owned, Freshness: s.freshness, Avoid: s.avoid,
 		})
 	}
 	slices.Sort(topics)

@@ -15,6 +15,7 @@ import (
 var (
 	errSession = errors.New("no heartbeat was answered within the session timeout")
 	errGrown   = errors.New("a topic has new partitions")
+	errAvoids  = errors.New("another member should have some of the partitions")
 	errEnded   = errors.New("the group member has stopped")
 
 	// errForgotten is FENCED_INSTANCE_ID for a member id that never came to anything.
@@ -72,7 +73,7 @@ func (m *Member) run(ctx context.Context) error {
 func (m *Member) judge(err error) (atOnce bool, fatal error) {
 	var code kafka.Error
 	switch errors.As(err, &code); {
-	case errors.Is(err, errGrown), errors.Is(err, errForgotten), code == kafka.RebalanceInProgress, code == kafka.MemberIDRequired:
+	case errors.Is(err, errGrown), errors.Is(err, errAvoids), errors.Is(err, errForgotten), code == kafka.RebalanceInProgress, code == kafka.MemberIDRequired:
 		return true, nil
 	case code == kafka.UnknownMemberId:
 		m.id = ""
@@ -141,6 +142,8 @@ func (m *Member) hold(ctx context.Context) error {
 			}
 			watch.Reset(m.nextWatch())
 			continue
+		case <-m.again:
+			return errAvoids
 		case <-m.wake:
 		case <-beat.C:
 		}
@@ -295,6 +298,15 @@ func (m *Member) lose() bool {
 func (m *Member) tell(a Assignment) {
 	if m.Assigned != nil {
 		m.Assigned(a)
+	}
+}
+
+// Rejoin makes a member join again, because what Avoid returns has changed.
+func (m *Member) Rejoin() {
+	m.init()
+	select {
+	case m.again <- struct{}{}:
+	default: // it is going to
 	}
 }
 

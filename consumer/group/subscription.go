@@ -13,7 +13,8 @@ import (
 // ConsumerProtocolAssignment.json, version 1), so that Kafka's tools show them.
 // What is ours stands in their user data:
 //
-//	subscription: version 1, freshness {shard, offset}…, seen {topic, count}…
+//	subscription: version 1, freshness {shard, offset}…, seen {topic, count}…,
+//	              and if there is any: avoid {topic, {partition}…}…
 //	assignment:   version 1, counts {topic, count}…
 //
 // with a byte for the version, uvarints for numbers and lengths, and each list
@@ -30,9 +31,10 @@ var errMalformed = errors.New("malformed")
 type subscription struct {
 	topics     []string
 	owned      map[string][]int32
-	generation int32            // that owned belongs to, -1: none
-	freshness  map[int32]int64  // shard to the changelog offset that comes next in its state
-	seen       map[string]int32 // partitions per topic as the member saw them last
+	generation int32              // that owned belongs to, -1: none
+	freshness  map[int32]int64    // shard to the changelog offset that comes next in its state
+	seen       map[string]int32   // partitions per topic as the member saw them last
+	avoid      map[string][]int32 // partitions that another member should have
 }
 
 func (s subscription) encode() []byte {
@@ -53,7 +55,11 @@ func (s subscription) userData() []byte {
 		b = binary.AppendUvarint(b, uint64(shard))
 		b = binary.AppendUvarint(b, uint64(s.freshness[shard]))
 	}
-	return appendCounts(b, s.seen)
+	b = appendCounts(b, s.seen)
+	if len(s.avoid) == 0 {
+		return b
+	}
+	return appendPartitions(b, s.avoid)
 }
 
 // decodeSubscription reads a subscription of any version. User data that is not
@@ -75,14 +81,14 @@ func decodeSubscription(b []byte) (subscription, error) {
 	if r.bad || version < 0 {
 		return subscription{}, fmt.Errorf("subscription of %d bytes, version %d: %w", len(b), version, errMalformed)
 	}
-	s.freshness, s.seen = decodeUserData(user)
+	s.freshness, s.seen, s.avoid = decodeUserData(user)
 	return s, nil
 }
 
-func decodeUserData(b []byte) (freshness map[int32]int64, seen map[string]int32) {
+func decodeUserData(b []byte) (freshness map[int32]int64, seen map[string]int32, avoid map[string][]int32) {
 	r := reader{rest: b}
 	if r.byte() != userDataVersion {
-		return nil, nil
+		return nil, nil, nil
 	}
 	n := r.uvarint()
 	freshness = make(map[int32]int64)
@@ -95,10 +101,13 @@ func decodeUserData(b []byte) (freshness map[int32]int64, seen map[string]int32)
 		freshness[int32(shard)] = int64(offset)
 	}
 	seen = r.counts()
-	if r.bad {
-		return nil, nil
+	if !r.bad && len(r.rest) > 0 {
+		avoid = r.partitions()
 	}
-	return freshness, seen
+	if r.bad {
+		return nil, nil, nil
+	}
+	return freshness, seen, avoid
 }
 
 // assignment is what the leader tells a member.

@@ -30,9 +30,7 @@ func (e entry) String() string {
 func fetched(set []byte, offset int64, committed bool, aborted ...abortedTransaction) (*Fetched, error) {
 	var f Fetched
 	f.reset(FetchRequest{Topic: "t", Partition: 3, Offset: offset, ReadCommitted: committed})
-	for _, a := range aborted {
-		f.filter.expect(a.producer, a.first)
-	}
+	f.filter.expected = append(f.filter.expected, aborted...)
 	return &f, f.take(set)
 }
 

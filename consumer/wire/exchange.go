@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -56,6 +57,7 @@ type call struct {
 	done   chan struct{} // closed at the end of the exchange
 	remote string        // the broker's network address, once connected
 	sent   bool          // some of the request may have reached the broker
+	broker atomic.Int64  // one more than the id of the broker that is asked; 0: any
 }
 
 type callState int
@@ -90,7 +92,11 @@ func (k *call) Broker(layout protocol.Cluster) (protocol.Broker, error) {
 	if k.route == nil {
 		return anyBroker, nil
 	}
-	return k.route(layout)
+	b, err := k.route(layout)
+	if err == nil {
+		k.broker.Store(int64(b.ID) + 1)
+	}
+	return b, err
 }
 
 // RawExchange implements protocol.RawExchanger.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"time"
@@ -110,15 +111,20 @@ func (c *Client) fetch(ctx context.Context, req FetchRequest, into *Fetched) (th
 	if got.throttle > 0 && got.code == 0 && got.partitions == 0 {
 		return got.throttle, nil
 	}
-	if err := got.verdict(k.request, req); err != nil {
+	return 0, c.finish(ctx, k.request, &got, req, into)
+}
+
+// finish makes what a partition's answer says what into holds.
+func (c *Client) finish(ctx context.Context, request string, got *fetchAnswer, req FetchRequest, into *Fetched) error {
+	if err := got.verdict(request, req); err != nil {
 		if misled(err) {
 			c.Refresh(ctx)
 		}
-		return 0, err
+		return err
 	}
 	into.HighWatermark, into.LastStable, into.LogStart = got.highWatermark, got.lastStable, got.logStart
 	into.Bytes = len(got.batches)
-	return 0, into.take(got.batches)
+	return into.take(got.batches)
 }
 
 func (f *Fetched) reset(req FetchRequest) {
@@ -155,64 +161,103 @@ func (q *FetchRequest) api() api {
 // topicIDs is the first version of Fetch in which the topic goes by its id.
 const topicIDs = 13
 
-// append writes the body of Fetch v11 to v13, without a fetch session (KIP-227):
-// they pay for themselves with many partitions in one request.
+// append writes the body of Fetch v11 to v13 that asks for one partition.
 func (q *FetchRequest) append(b []byte, version int16) []byte {
-	most := q.MaxBytes
-	if most <= 0 {
-		most = defaultFetchBytes
-	}
-	most = min(most, math.MaxInt32)
+	return appendFetch(b, version, q.MaxWait, []*FetchRequest{q})
+}
+
+// appendFetch writes the body of Fetch v11 to v13, without a fetch session (KIP-227). All
+// partitions are asked for with the isolation level and MinBytes of the first. Where one of
+// them has much, its own limit decides what it sends: a limit of the whole answer would leave
+// nothing for those behind it.
+func appendFetch(b []byte, version int16, wait time.Duration, qs []*FetchRequest) []byte {
 	b = appendInt32(b, -1) // replica: none
-	b = appendInt32(b, milliseconds(q.MaxWait))
-	b = appendInt32(b, int32(min(max(q.MinBytes, 1), math.MaxInt32)))
-	b = appendInt32(b, math.MaxInt32)  // bytes in all: the one partition's limit decides
-	b = appendBool(b, q.ReadCommitted) // isolation level 1
-	b = appendInt32(b, 0)              // session
-	b = appendInt32(b, -1)             // its epoch: none
+	b = appendInt32(b, milliseconds(wait))
+	b = appendInt32(b, int32(min(max(qs[0].MinBytes, 1), math.MaxInt32)))
+	b = appendInt32(b, math.MaxInt32)      // bytes in all
+	b = appendBool(b, qs[0].ReadCommitted) // isolation level 1
+	b = appendInt32(b, 0)                  // session
+	b = appendInt32(b, -1)                 // its epoch: none
 	if version >= apiFetch.flexible {
-		return q.appendFlexible(b, version, int32(most))
+		return appendFlexible(b, version, qs)
 	}
-	b = appendInt32(b, 1)
-	b = appendString(b, q.Topic)
-	b = appendInt32(b, 1)
-	b = appendInt32(b, q.Partition)
-	b = appendInt32(b, -1) // leader epoch: any
-	b = appendInt64(b, q.Offset)
-	b = appendInt64(b, -1) // log start offset, of followers
-	b = appendInt32(b, int32(most))
+	topics := len(b)
+	b = appendInt32(b, 0)
+	count := uint32(0)
+	for len(qs) > 0 {
+		n := oneTopic(qs)
+		b = appendString(b, qs[0].Topic)
+		b = appendInt32(b, int32(n))
+		for _, q := range qs[:n] {
+			b = appendInt32(b, q.Partition)
+			b = appendInt32(b, -1) // leader epoch: any
+			b = appendInt64(b, q.Offset)
+			b = appendInt64(b, -1) // log start offset, of followers
+			b = appendInt32(b, q.most())
+		}
+		qs = qs[n:]
+		count++
+	}
+	putCount(b[topics:], count)
 
 	b = appendInt32(b, 0)      // forgotten topics
 	return appendString(b, "") // rack
 }
 
+// oneTopic counts the requests at the start that ask for partitions of one topic.
+func oneTopic(qs []*FetchRequest) int {
+	n := 1
+	for n < len(qs) && qs[n].Topic == qs[0].Topic && qs[n].TopicID == qs[0].TopicID {
+		n++
+	}
+	return n
+}
+
+// most is MaxBytes as the protocol has it.
+func (q *FetchRequest) most() int32 {
+	if q.MaxBytes <= 0 {
+		return defaultFetchBytes
+	}
+	return int32(min(q.MaxBytes, math.MaxInt32))
+}
+
 // appendFlexible writes the topics and what follows them, as from v12 on. A
 // compact array's length is one more than its elements.
-func (q *FetchRequest) appendFlexible(b []byte, version int16, most int32) []byte {
-	b = append(b, 2)
-	if version >= topicIDs {
-		b = append(b, q.TopicID[:]...)
-	} else {
-		b = appendCompact(b, q.Topic)
+func appendFlexible(b []byte, version int16, qs []*FetchRequest) []byte {
+	topics := uint64(0)
+	for rest := qs; len(rest) > 0; rest = rest[oneTopic(rest):] {
+		topics++
 	}
-	b = append(b, 2)
-	b = appendInt32(b, q.Partition)
-	b = appendInt32(b, -1) // leader epoch: any
-	b = appendInt64(b, q.Offset)
-	b = appendInt32(b, q.lastEpoch())
-	b = appendInt64(b, -1) // log start offset, of followers
-	b = appendInt32(b, most)
-	b = append(b, 0, 0) // no tagged fields of the partition, nor of the topic
-
+	b = binary.AppendUvarint(b, topics+1)
+	for len(qs) > 0 {
+		n := oneTopic(qs)
+		if version >= topicIDs {
+			b = append(b, qs[0].TopicID[:]...)
+		} else {
+			b = appendCompact(b, qs[0].Topic)
+		}
+		b = binary.AppendUvarint(b, uint64(n)+1)
+		for _, q := range qs[:n] {
+			b = appendInt32(b, q.Partition)
+			b = appendInt32(b, -1) // leader epoch: any
+			b = appendInt64(b, q.Offset)
+			b = appendInt32(b, q.lastEpoch())
+			b = appendInt64(b, -1) // log start offset, of followers
+			b = appendInt32(b, q.most())
+			b = append(b, 0) // no tagged fields
+		}
+		b = append(b, 0) // nor of the topic
+		qs = qs[n:]
+	}
 	b = append(b, 1)         // forgotten topics: none
 	b = appendCompact(b, "") // rack
 	return append(b, 0)      // no tagged fields
 }
 
-// fetchAnswer is the body of a Fetch response.
+// fetchAnswer is the body of a Fetch response about one partition.
 type fetchAnswer struct {
 	throttle      time.Duration
-	code          int16
+	code          int16 // of the answer as a whole, else of the partition
 	partitions    int
 	topic         string
 	topicID       [16]byte
@@ -221,15 +266,25 @@ type fetchAnswer struct {
 	lastStable    int64
 	logStart      int64
 	diverged      *EpochEnd // nil: the log holds what was read
+	aborted       []abortedTransaction
 	batches       []byte
 }
 
+// read reads the answer to a request for one partition.
 func (a *fetchAnswer) read(r *reader, version int16, into *Fetched) {
+	a.aborted = into.filter.expected
+	a.readAll(r, version, func() {})
+	into.filter.expected = a.aborted
+}
+
+// readAll reads an answer about any number of partitions, and calls each when a holds what it
+// says about one of them. What each leaves in a stays there.
+func (a *fetchAnswer) readAll(r *reader, version int16, each func()) {
 	a.throttle = r.throttle()
 	a.code = r.int16()
 	r.int32() // session
 	if version >= apiFetch.flexible {
-		a.readFlexible(r, version, into)
+		a.readFlexible(r, version, each)
 		return
 	}
 	for range r.array(6) {
@@ -237,15 +292,16 @@ func (a *fetchAnswer) read(r *reader, version int16, into *Fetched) {
 		for range r.array(38) {
 			a.readPartition(r)
 			for range r.array(16) {
-				into.filter.expect(r.int64(), r.int64())
+				a.aborted = append(a.aborted, abortedTransaction{producer: r.int64(), first: r.int64()})
 			}
 			r.int32() // preferred read replica: only for a client that names its rack
 			a.batches = r.bytes()
+			each()
 		}
 	}
 }
 
-func (a *fetchAnswer) readFlexible(r *reader, version int16, into *Fetched) {
+func (a *fetchAnswer) readFlexible(r *reader, version int16, each func()) {
 	for range r.compactArray(3) {
 		if version >= topicIDs {
 			a.topicID = r.uuid()
@@ -255,12 +311,13 @@ func (a *fetchAnswer) readFlexible(r *reader, version int16, into *Fetched) {
 		for range r.compactArray(37) {
 			a.readPartition(r)
 			for range r.compactArray(17) {
-				into.filter.expect(r.int64(), r.int64())
+				a.aborted = append(a.aborted, abortedTransaction{producer: r.int64(), first: r.int64()})
 				r.tags()
 			}
 			r.int32() // preferred read replica: only for a client that names its rack
 			a.batches = r.compactBytes()
 			a.readTags(r)
+			each()
 		}
 		r.tags()
 	}
@@ -279,13 +336,18 @@ func (a *fetchAnswer) readPartition(r *reader) {
 	a.logStart = r.int64()
 }
 
+// about tells whether the answer is about the partition that was asked for.
+func (a *fetchAnswer) about(req *FetchRequest) bool {
+	byName := a.topic == req.Topic
+	byID := req.TopicID != [16]byte{} && a.topicID == req.TopicID
+	return (byName || byID) && a.partition == req.Partition
+}
+
 func (a *fetchAnswer) verdict(request string, req FetchRequest) error {
 	if a.code != 0 {
 		return Denied(fmt.Errorf("%s: %w", request, codeError(a.code)), Right{"Read", "topic", req.Topic})
 	}
-	byName := a.topic == req.Topic
-	byID := req.TopicID != [16]byte{} && a.topicID == req.TopicID
-	if a.partitions != 1 || !byName && !byID || a.partition != req.Partition {
+	if a.partitions != 1 || !a.about(&req) {
 		return fmt.Errorf("%s: %w: it is about other partitions", request, errMalformed)
 	}
 	if a.diverged != nil {

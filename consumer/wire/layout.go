@@ -25,6 +25,8 @@ func (c *Client) do(ctx context.Context, k *call, wait time.Duration) error {
 	if c.Addr == nil {
 		return fmt.Errorf("%s: no broker address is configured", k.request)
 	}
+	c.under.begin(k, wait)
+	defer c.under.end(k)
 	limited, cancel := context.WithTimeout(ctx, c.requestTimeout()+wait)
 	defer cancel()
 	err := c.once(limited, k)

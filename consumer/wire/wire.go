@@ -56,6 +56,7 @@ type Client struct {
 	RequestTimeout time.Duration
 
 	correlation atomic.Int32
+	under       underWay
 
 	mu           sync.Mutex
 	addresses    addresses

@@ -1,0 +1,104 @@
+package consumer
+
+import (
+	"sync"
+	"time"
+
+	"trailhound/consumer/wire"
+)
+
+// holding is what a feed has fetched and its reader has not given back.
+type holding struct {
+	of *feeds // nil: it is not counted
+
+	mu    sync.Mutex
+	bytes int64
+	ended bool
+}
+
+func (h *holding) add(bytes int) {
+	if h.of == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.ended {
+		h.bytes += int64(bytes)
+		h.of.held.Add(int64(bytes))
+	}
+}
+
+// end stops counting: a reader that has left gives nothing back.
+func (h *holding) end() {
+	if h.of == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.of.held.Add(-h.bytes)
+	h.ended = true
+}
+
+// full tells whether all feeds together hold what they may.
+func (h *holding) full() bool { return h.of != nil && h.of.held.Load() > h.of.memory }
+
+// logEnd is what a broker last told a feed about its partition, and whether the feed's reader
+// moves. It is known while the reader is held up, too. It is safe for concurrent use, and
+// outlasts its feeds.
+type logEnd struct {
+	mu   sync.Mutex
+	seen logView
+}
+
+// logView is a logEnd at a time.
+type logView struct {
+	answered      time.Time // when a broker last told; zero: not yet, and the rest says nothing
+	highWatermark int64     // end of the log
+	lastStable    int64     // end of what a read-committed reader gets
+	fetched       int64     // offset behind all that has been fetched, be it read or not
+	unread        int       // fetches that the reader has not given back
+	unreadSince   time.Time // when the reader got the first of them; zero: there is none
+}
+
+// view returns what is known by now.
+func (e *logEnd) view() logView {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seen
+}
+
+// came notes a fetch that the reader is about to get.
+func (e *logEnd) came(f *wire.Fetched, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := &e.seen
+	s.answered, s.highWatermark, s.lastStable, s.fetched = now, f.HighWatermark, f.LastStable, f.Next
+	if s.unread++; s.unread == 1 {
+		s.unreadSince = now
+	}
+}
+
+// reaches notes an end of the log that has been asked for while nothing was fetched.
+func (e *logEnd) reaches(end int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seen.highWatermark = max(e.seen.highWatermark, end)
+}
+
+// gone notes that the reader has finished with a fetch, and begins with the next one.
+func (e *logEnd) gone(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := &e.seen
+	s.unread, s.unreadSince = max(s.unread-1, 0), now
+	if s.unread == 0 {
+		s.unreadSince = time.Time{}
+	}
+}
+
+// begin forgets the fetches of a feed that has ended.
+func (e *logEnd) begin() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seen.unread, e.seen.unreadSince = 0, time.Time{}
+}

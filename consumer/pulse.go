@@ -1,0 +1,101 @@
+package consumer
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// step is what a watched goroutine is at.
+type step uint8
+
+const (
+	stepIdle     step = iota // waits for what comes: records, its turn, a slower partition, room in a lane
+	stepTake                 // takes the shard and restores its state
+	stepEvaluate             // of work records
+	stepCommit               // of a transaction
+	stepApply                // of a committed transaction to the local state
+	stepUpkeep
+	stepRoute // of input records
+	stepSend  // of a produce request
+)
+
+const (
+	lookEvery     = time.Second
+	stalledLooks  = 5  // looks without progress after which a partition is not ready: an operator knows within 10 s
+	handBackLooks = 25 // the same, after which another instance shall have it: within 45 s it works there
+	heldLooks     = 8  // looks at a stable offset held back by a transaction, after which an input is not ready
+	remedyLooks   = 60 // the same, after which the log has the remedy
+	mostHeld      = 900
+	probeLooks    = 5 // looks between two questions for the end of a log that is not being fetched
+)
+
+// pulse shows whether a goroutine makes progress (PROTOCOL D14). The goroutine notes what it
+// is at and that something is done, each with one atomic operation; the watch looks once a
+// second, and counts the looks that have found nothing done. So neither needs a clock, and a
+// process that was stopped has had no looks meanwhile.
+type pulse struct {
+	step  atomic.Uint32
+	done  atomic.Uint64 // what has come to its end
+	seen  uint64        // done, by the last look
+	still atomic.Int32  // looks that have found nothing done since
+}
+
+// at notes what comes next. Only stepIdle is progress: nothing is left to do.
+func (p *pulse) at(s step) { p.step.Store(uint32(s)) }
+
+// beat notes progress.
+func (p *pulse) beat() { p.done.Add(1) }
+
+// look is for the watch.
+func (p *pulse) look() {
+	done := p.done.Load()
+	if done != p.seen || step(p.step.Load()) == stepIdle {
+		p.seen = done
+		p.still.Store(0)
+		return
+	}
+	p.still.Add(1)
+}
+
+// looks returns for how many looks nothing has been done although there is something to do.
+func (p *pulse) looks() int { return int(p.still.Load()) }
+
+// lasted is the time of so many looks.
+func lasted(looks int) time.Duration { return time.Duration(looks) * lookEvery }
+
+// stillness says what a goroutine is at, and since when; "": nothing that lasts too long.
+func (p *pulse) stillness() string {
+	s, looks := step(p.step.Load()), p.looks()
+	if looks < stalledLooks || s == stepIdle {
+		return ""
+	}
+	return fmt.Sprintf(stepSentences[s], lasted(looks))
+}
+
+var stepSentences = map[step]string{
+	stepTake:     "taking it has made no progress for %s",
+	stepEvaluate: "the evaluation of its work records has made no progress for %s",
+	stepCommit:   "its transaction has waited %s for the brokers",
+	stepApply:    "a committed transaction has waited %s for the local state",
+	stepUpkeep:   "its upkeep has made no progress for %s",
+	stepRoute:    "the evaluation of rules' filters on its records has made no progress for %s",
+	stepSend:     "no broker has acknowledged a produce request for %s",
+}
+
+// beatEvery is how many records, or events, a router handles between two beats.
+const beatEvery = 64
+
+// turn is a lock; a router that waits for it is not at work, and whoever holds it is watched.
+type turn struct {
+	sync.Locker
+	pulse *pulse
+}
+
+// Lock implements sync.Locker.
+func (t turn) Lock() {
+	t.pulse.at(stepIdle)
+	t.Locker.Lock()
+	t.pulse.at(stepRoute)
+}

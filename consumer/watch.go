@@ -1,0 +1,395 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/wire"
+)
+
+// avoidFor is how long the group is told that another member should have a partition.
+// Where all members say so, it is shared out as any other.
+const avoidFor = 30 * time.Minute
+
+// unanswered is how long a request has waited that is named.
+const unanswered = 2 * time.Second
+
+// watching is what the watch of progress remembers between two looks (PROTOCOL D14). It is
+// for the goroutine of Service.watch.
+type watching struct {
+	looks    int
+	restored int64 // changelog offsets, by all shards
+	probing  chan map[inputKey]int64
+	told     map[string]bool // sentences that the log has
+}
+
+// watch looks once a second whether all that is assigned makes progress, until ctx ends. It
+// is what Ready, Status and the gauges of lag rely on while other goroutines are blocked.
+func (s *Service) watch(ctx context.Context) {
+	w := watching{told: make(map[string]bool)}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.look(ctx, &w)
+		case ends := <-w.probing:
+			s.noteEnds(ends)
+			w.probing = nil
+		case <-s.Store.Failed():
+			s.fail(s.blame(nil))
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look is one look.
+func (s *Service) look(ctx context.Context, w *watching) {
+	w.looks++
+	restored := s.restores.Total()
+	restoring := restored != w.restored
+	w.restored = restored
+	lanesStuck := false
+	for _, l := range slices.Concat(s.lanes, s.dead) {
+		l.pulse.look()
+		lanesStuck = lanesStuck || l.pulse.looks() >= handBackLooks
+	}
+	inputs, shards := s.routers.keys(), s.detectors.keys()
+	var unread, give []inputKey
+	s.mu.Lock()
+	for _, k := range inputs {
+		p := s.positions[k]
+		if p == nil {
+			continue
+		}
+		seen := p.look()
+		p.meter.SetLag(p.lag())
+		if seen.unread > 0 {
+			unread = append(unread, k)
+		}
+		if lanesStuck || p.stuck() && !answers(p.reading.trouble()) {
+			give = append(give, k)
+		}
+	}
+	for _, n := range shards {
+		st := s.shards[n]
+		if st == nil {
+			continue
+		}
+		if restoring && step(st.pulse.step.Load()) == stepTake {
+			st.pulse.beat() // or waits for its turn
+		}
+		seen := st.look()
+		if st.ready.Load() {
+			st.meter.Load().Lag.Set(float64(st.left()))
+		}
+		k := inputKey{s.App.WorkTopic(), int32(n)}
+		if seen.unread > 0 {
+			unread = append(unread, k)
+		}
+		if st.stuck() && !answers(st.taking.trouble()) && !answers(st.reading.trouble()) {
+			give = append(give, k)
+		}
+	}
+	s.mu.Unlock()
+	s.Metrics.Stalled(s.stalls())
+	s.tell(w)
+	s.handBack(give, time.Now())
+	if w.looks%probeLooks == 0 && w.probing == nil && len(unread) > 0 {
+		w.probing = make(chan map[inputKey]int64, 1)
+		go s.probe(ctx, unread, w.probing)
+	}
+}
+
+// answers tells whether an error is a broker's answer, which another instance would get too.
+func answers(err error) bool {
+	_, answered := errors.AsType[kafka.Error](err)
+	_, denied := errors.AsType[*wire.DeniedError](err)
+	return answered || denied
+}
+
+// look counts what the position's router and feed have not done. The caller holds the lock.
+func (p *position) look() logView {
+	p.pulse.look()
+	view := p.end.view()
+	p.silence.look(view)
+	p.held.look(view, p.next())
+	return view
+}
+
+// lag returns how many records are left to read, by what a broker last told.
+func (p *position) lag() int64 {
+	view := p.end.view()
+	if view.answered.IsZero() {
+		return p.progress.lag()
+	}
+	return max(view.highWatermark-p.next(), 0)
+}
+
+func (p *position) stuck() bool {
+	return p.pulse.looks() >= handBackLooks || p.silence.looks >= handBackLooks
+}
+
+// stillness says why the partition stands still; "": it does not.
+func (p *position) stillness() string {
+	if why := p.pulse.stillness(); why != "" {
+		return why
+	}
+	if why := p.silence.stillness(); why != "" {
+		return why
+	}
+	return p.held.stillness()
+}
+
+func (st *shardStatus) look() logView {
+	st.pulse.look()
+	view := st.end.view()
+	if st.ready.Load() {
+		st.silence.look(view)
+	} else {
+		st.silence = silence{}
+	}
+	return view
+}
+
+func (st *shardStatus) stuck() bool {
+	return st.pulse.looks() >= handBackLooks || st.silence.looks >= handBackLooks
+}
+
+func (st *shardStatus) stillness() string {
+	if why := st.pulse.stillness(); why != "" {
+		return why
+	}
+	return st.silence.stillness()
+}
+
+// left returns how many work records are not evaluated yet, by what a broker last told.
+func (st *shardStatus) left() int64 { return max(st.end.view().highWatermark-st.next.Load(), 0) }
+
+// silence counts the looks since a feed that waits for an answer has had one.
+type silence struct {
+	answered time.Time
+	looks    int
+}
+
+func (q *silence) look(v logView) {
+	if v.unread > 0 || !v.answered.Equal(q.answered) {
+		*q = silence{answered: v.answered}
+		return
+	}
+	q.looks++
+}
+
+func (q *silence) stillness() string {
+	if q.looks < stalledLooks {
+		return ""
+	}
+	return fmt.Sprintf("its leader has not answered a fetch for %s", lasted(q.looks))
+}
+
+// held counts the looks for which an open transaction has held back the last stable offset
+// of an input, where its reader stands. Longer transactions than usual are told; how long
+// they usually are shows in those that have ended.
+type held struct {
+	at    int64 // last stable offset
+	looks int
+	most  int // of those that have ended
+}
+
+func (h *held) look(v logView, next int64) {
+	if v.lastStable != h.at || v.lastStable >= v.highWatermark || next < v.lastStable {
+		h.at, h.most, h.looks = v.lastStable, max(h.most, h.looks), 0
+		return
+	}
+	h.looks++
+}
+
+func (h *held) stillness() string {
+	if h.looks < max(heldLooks, min(2*h.most, mostHeld)) {
+		return ""
+	}
+	return fmt.Sprintf("an open transaction of a producer has held back its records from offset %d on for %s; if it does not end by itself, find it with kafka-transactions.sh find-hanging and abort it", h.at, lasted(h.looks))
+}
+
+// stall is the error of what makes no progress: why, and which request has had no answer
+// for longest.
+func (s *Service) stall(why string) error {
+	if why == "" {
+		return nil
+	}
+	if disk := s.Store.Stalled(); disk != "" {
+		why += "; the disk of the local state does not answer: " + disk
+	} else if asked := s.Client.Unanswered(unanswered); asked != "" {
+		why += "; " + asked
+	}
+	return errors.New(why)
+}
+
+// shardProblem returns why a shard is not worked on, or makes no progress; nil: it does.
+func (s *Service) shardProblem(st *shardStatus) error {
+	err := st.trouble()
+	if st == nil || err != nil && !errors.Is(err, errNotTaken) {
+		return err
+	}
+	return cmp.Or(s.stall(st.stillness()), err)
+}
+
+// diskStall says that the disk of the local state does not answer, if so.
+func (s *Service) diskStall() error {
+	if disk := s.Store.Stalled(); disk != "" {
+		return fmt.Errorf("the disk of the local state does not answer: %s; the instance ends if that goes on, and others take over", disk)
+	}
+	return nil
+}
+
+// stalls counts what stands still, by part.
+func (s *Service) stalls() map[string]int {
+	out := make(map[string]int)
+	count := func(part string, why string) {
+		if why != "" {
+			out[part]++
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.routers.keys() {
+		if p := s.positions[k]; p != nil {
+			count(partInput, p.stillness())
+		}
+	}
+	for _, n := range s.detectors.keys() {
+		if st := s.shards[n]; st != nil {
+			count(partShard, st.stillness())
+		}
+	}
+	for _, l := range slices.Concat(s.lanes, s.dead) {
+		count(partOutput, l.pulse.stillness())
+	}
+	count(partState, s.Store.Stalled())
+	return out
+}
+
+// tell logs what has begun to stand still, and what goes on.
+func (s *Service) tell(w *watching) {
+	now := make(map[string]bool)
+	line := func(key, why string) {
+		if why == "" {
+			return
+		}
+		now[key] = true
+		if !w.told[key] {
+			s.Log.Warn().Str("what", key).Str("why", sentence(s.stall(why))).Str("event", "stalled").Msg("no progress is made; not ready until it goes on")
+		}
+	}
+	s.mu.Lock()
+	for _, k := range s.routers.keys() {
+		p := s.positions[k]
+		if p == nil {
+			continue
+		}
+		name := fmt.Sprintf("input %s partition %d", k.topic, k.partition)
+		if p.pulse.stillness() != "" || p.silence.stillness() != "" {
+			line(name, p.stillness())
+		} else if p.held.looks >= remedyLooks {
+			line(name, p.held.stillness())
+		}
+	}
+	for _, n := range s.detectors.keys() {
+		if st := s.shards[n]; st != nil {
+			line(fmt.Sprintf("shard %d", n), st.stillness())
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range slices.Concat(s.lanes, s.dead) {
+		line(fmt.Sprintf("topic %s partition %d", l.topic, l.partition), l.pulse.stillness())
+	}
+	for key := range w.told {
+		if !now[key] {
+			s.Log.Info().Str("what", key).Str("event", "stall_ended").Msg("progress is made again, or it is another instance's to make")
+		}
+	}
+	w.told = now
+}
+
+// handBack asks the group to give partitions to another member, each once in a while.
+func (s *Service) handBack(give []inputKey, now time.Time) {
+	s.mu.Lock()
+	if s.avoided == nil {
+		s.avoided = make(map[inputKey]time.Time)
+	}
+	var names []string
+	for _, k := range give {
+		if since, ok := s.avoided[k]; !ok || now.Sub(since) >= avoidFor {
+			s.avoided[k] = now
+			names = append(names, fmt.Sprintf("%s/%d", k.topic, k.partition))
+		}
+	}
+	s.mu.Unlock()
+	if len(names) == 0 {
+		return
+	}
+	s.Log.Warn().Str("partitions", strings.Join(names, " ")).Str("event", "handed_back").Msg("partitions that make no progress here are handed back to the group; another member gets them if there is one that has not done so too")
+	s.member.Rejoin()
+}
+
+// avoids tells the group which partitions another member should have.
+func (s *Service) avoids() map[string][]int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string][]int32)
+	for k, since := range s.avoided {
+		if time.Since(since) < avoidFor {
+			out[k.topic] = append(out[k.topic], k.partition)
+		}
+	}
+	for _, p := range out {
+		slices.Sort(p)
+	}
+	return out
+}
+
+// probe asks for the ends of logs whose readers are held up, so that nothing is fetched.
+func (s *Service) probe(ctx context.Context, of []inputKey, to chan<- map[inputKey]int64) {
+	asking, stop := context.WithTimeout(ctx, probeLooks*lookEvery)
+	defer stop()
+	ask := make(map[string][]kafka.OffsetRequest)
+	for _, k := range of {
+		ask[k.topic] = append(ask[k.topic], kafka.LastOffsetOf(int(k.partition)))
+	}
+	ends := make(map[inputKey]int64)
+	res, err := s.Client.Kafka().ListOffsets(asking, &kafka.ListOffsetsRequest{Topics: ask})
+	if err == nil {
+		for name, partitions := range res.Topics {
+			for _, p := range partitions {
+				if p.Error == nil {
+					ends[inputKey{name, int32(p.Partition)}] = p.LastOffset
+				}
+			}
+		}
+	}
+	to <- ends
+}
+
+// noteEnds takes what probe has found.
+func (s *Service) noteEnds(ends map[inputKey]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, end := range ends {
+		if k.topic == s.App.WorkTopic() {
+			if st := s.shards[int(k.partition)]; st != nil {
+				st.end.reaches(end)
+			}
+		} else if p := s.positions[k]; p != nil {
+			p.end.reaches(end)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package consumer_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// Bounds of the issue that a stand-still is: until it is told, and until another instance
+// has taken over.
+const (
+	toldWithin  = 10 * time.Second
+	takenWithin = 45 * time.Second
+)
+
+// notReady waits until the instance is not ready, and returns why.
+func (in *inhabitant) notReady(within time.Duration) string {
+	in.Helper()
+	began := time.Now()
+	for time.Since(began) <= within {
+		if err := in.service.Ready(); err != nil {
+			return err.Error()
+		}
+		elapse(250 * time.Millisecond)
+	}
+	in.Fatalf("Ready() = nil for %s; want that it says what stands still", within)
+	return ""
+}
+
+// taken waits until another instance has taken over what makes no progress here.
+func (w *bubble) taken(what string, began time.Time, ok func() bool) {
+	w.Helper()
+	for ; !ok(); elapse(250 * time.Millisecond) {
+		if time.Since(began) > takenWithin {
+			w.Fatalf("%s after %s; want it within %s", what, time.Since(began), takenWithin)
+		}
+	}
+	w.Logf("%s after %s", what, time.Since(began))
+}
+
+// A leader takes requests of one instance and never answers them, while another broker
+// answers its heartbeats: a firewall between two hosts, a broker that hangs. The instance
+// used to keep its shards and partitions for ever, and took a minute to say so.
+func TestLeaderSwallowsRequests(t *testing.T) {
+	for _, step := range []string{"Fetch input", "Fetch work", "Produce work", "Produce state", "Produce alerts", "EndTxn", "AddPartitionsToTxn"} {
+		t.Run(strings.ReplaceAll(step, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, 2, 2, func(w *bubble) {
+				var swallows atomic.Bool
+				a := w.start("a", disk(), trap{look: func(_ *inhabitant, x *exchange) verdict {
+					name, topics, _ := strings.Cut(step, " ")
+					if x.answer == nil && swallows.Load() && strings.HasPrefix(x.step, name) && strings.Contains(x.step, topics) {
+						return swallow
+					}
+					return pass
+				}})
+				events := workload(3, 400, 20)
+				w.send(events[:100])
+				w.drain()
+				b := w.start("b", disk(), trap{})
+				w.await("both to share the work", func() bool {
+					return a.service.Ready() == nil && b.service.Ready() == nil && len(a.service.Status().Shards) == 1 && len(a.service.Status().Inputs) == 1
+				})
+				swallows.Store(true)
+				began := time.Now()
+				w.send(events[100:200])
+				elapse(2 * time.Second) // a fetch that was under way before has brought these
+				w.send(events[200:])
+				why := a.notReady(toldWithin)
+				t.Log(why)
+				if !strings.Contains(why, "shard ") && !strings.Contains(why, "partition ") || !strings.Contains(why, "broker ") {
+					t.Errorf("Ready() = %q; want the shard or the partition, and the broker that does not answer", why)
+				}
+				w.taken("everything is evaluated by the other instance", began, w.drained)
+				swallows.Store(false)
+				w.await("a to be ready again", func() bool { return a.service.Ready() == nil })
+				if difference := w.compare(); difference != "" {
+					t.Error(difference)
+				}
+			})
+		})
+	}
+}
+
+// The disk of an instance hangs: every call to it blocks. The instance used to stay ready,
+// with its shards, and lag 0; SIGTERM did not end it.
+func TestHungDiskIsTakenOver(t *testing.T) {
+	inBubble(t, 1, 1, func(w *bubble) {
+		var frozen atomic.Bool
+		thaw := make(chan struct{})
+		a := w.start("a", disk(), trap{disk: func(_ *inhabitant, _ errorfs.Op) {
+			if frozen.Load() {
+				<-thaw
+			}
+		}})
+		events := workload(3, 1000, 20)
+		w.send(events[:200])
+		w.drain()
+		b := w.start("b", disk(), trap{})
+		w.await("b to have joined", func() bool { return b.service.Status().Member })
+		shards := func(in *inhabitant) int { return len(in.service.Status().Shards) }
+		if shards(a) != 1 {
+			t.Fatal("b has the shard; want that a keeps it")
+		}
+		frozen.Store(true)
+		began := time.Now()
+		w.send(events[200:400])
+		why := a.notReady(20 * time.Second) // what is applied goes to disk every 10 s at the latest
+		t.Log(time.Since(began), why)
+		if !strings.Contains(why, "disk of the local state does not answer: ") {
+			t.Errorf("Ready() = %q; want the disk", why)
+		}
+		w.taken("b has the shard", began.Add(10*time.Second), func() bool { return shards(b) == 1 && b.service.Ready() == nil })
+		w.taken("Run of a has ended", began.Add(10*time.Second), func() bool {
+			select {
+			case <-a.ended:
+				return true
+			default:
+				return false
+			}
+		})
+		if a.err == nil || !strings.Contains(a.err.Error(), "the disk does not answer") {
+			t.Errorf("Run() = %v; want what is wrong with the disk", a.err)
+		}
+		a.crashing.Do(func() { close(a.crashed) })
+		w.send(events[400:])
+		w.drain()
+		if difference := w.compare(); difference != "" {
+			t.Error(difference)
+		}
+		close(thaw)
+		a.buried = true
+		a.service.Client.Close()
+		a.link.cut(true)
+		_ = a.store.Close() // it has failed
+	})
+}

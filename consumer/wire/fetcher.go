@@ -1,0 +1,463 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+const (
+	// fewPartitions is up to how many partitions of one broker each have requests of their
+	// own: nothing is quicker, and so many connections do no harm.
+	fewPartitions = 16
+
+	// pollRequests is how many requests at a time wait for records of partitions that are at
+	// their ends, where there are more partitions. Each answer costs the broker a look at all
+	// partitions of its request, so one request for all would be too few.
+	pollRequests = 12
+
+	// readRequests is how many requests at a time read from partitions with a backlog, and
+	// sharedBytes what one asks for.
+	readRequests = 4
+	sharedBytes  = 1 << 20
+
+	// shortPoll is how long a request waits that stands in for one that is under way without
+	// some partitions: their records are found with so much delay.
+	shortPoll = 50 * time.Millisecond
+
+	// restEach, for each partition of a request, is how long the next request for them waits
+	// after records of some have come: those that are asked for again meanwhile go with it,
+	// and a trickle of records costs the broker a bounded number of looks.
+	restEach = 250 * time.Microsecond
+	mostRest = 20 * time.Millisecond
+
+	// mostGather is how long the first of several partitions that come to their ends waits for
+	// the others.
+	mostGather = 5 * time.Millisecond
+
+	// freshFor is for how long a partition that was at its end is taken to be there still.
+	freshFor = 100 * time.Millisecond
+)
+
+// Fetcher reads many partitions over a few connections: [Reader.Fetch] is Client.Fetch, but
+// what several partitions of one broker wait for is asked in one request. Up to 16 partitions
+// of a broker have requests of their own.
+//
+// Where there are more, a partition at its end is part of one of 12 long polls, and one with
+// a backlog of one of 4 requests that wait for nothing, so that neither holds up the other.
+// One whose reader does not ask is in no request. An answer is copied to its readers: what one
+// of them holds back is its own part. A partition that a broker refuses, or whose next batch
+// is larger than MaxBytes, which a broker sends only as the first one of an answer (KIP-74),
+// is asked for alone the next time.
+//
+// Its fields are set before the first use. It is safe for concurrent use.
+type Fetcher struct {
+	Client     *Client
+	Partitions int // about how many there are to read, on all brokers
+
+	mu     sync.Mutex
+	groups map[fetchKey]*fetchGroup
+}
+
+// fetchKey is what requests have in common that can go together.
+type fetchKey struct {
+	broker    int32
+	committed bool  // the isolation level is that of a request
+	version   int16 // the highest that says all
+	wait      time.Duration
+}
+
+// fetchGroup is the partitions that can share requests to one broker. Its fields are guarded
+// by the Fetcher's lock.
+type fetchGroup struct {
+	fetcher *Fetcher
+	key     fetchKey
+	readers int
+	ctx     context.Context // ends with the last reader
+	stop    context.CancelFunc
+	behind  []*fetchCall // to be read from, in the order in which they came
+	atEnd   []*fetchCall // to be waited for
+	reading int          // requests under way for the former
+	polling int          // requests under way for the latter, or about to be
+	resting int          // of these, those that are about to be
+	short   bool         // a short poll is under way
+}
+
+// Reader is one partition that is read through a Fetcher. Only one goroutine at a time uses
+// it.
+type Reader struct {
+	fetcher *Fetcher
+
+	// Guarded by the Fetcher's lock.
+	group  *fetchGroup // nil: it has requests of its own
+	alone  bool        // the next request must not be for others too
+	behind bool        // more was there to read
+	fresh  time.Time   // when a broker last told
+}
+
+// fetchCall is one call of Reader.Fetch. All but got, which belongs to the request that it is
+// part of, is guarded by the Fetcher's lock.
+type fetchCall struct {
+	reader *Reader
+	req    FetchRequest
+	into   *Fetched
+	began  time.Time
+	state  fetchState
+	shared *sharedFetch
+	got    fetchAnswer
+	err    error
+	told   chan struct{} // closed when state is final
+}
+
+type fetchState int
+
+const (
+	fetchWaiting fetchState = iota
+	fetchShared             // part of a request for several partitions
+	fetchSingly             // the caller is to send the request
+	fetchDone               // got, or err, is the answer
+	fetchLeft               // the caller has left
+)
+
+// Reader returns a reader of one partition. Close it after use.
+func (f *Fetcher) Reader() *Reader { return &Reader{fetcher: f} }
+
+// Close ends the use of the reader; no call of Fetch may be under way.
+func (r *Reader) Close() {
+	f := r.fetcher
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r.leave()
+}
+
+// leave takes the reader out of its group. The caller holds the lock.
+func (r *Reader) leave() {
+	g := r.group
+	if g == nil {
+		return
+	}
+	r.group = nil
+	if g.readers--; g.readers == 0 {
+		g.stop()
+		delete(r.fetcher.groups, g.key)
+	}
+}
+
+// Fetch is [Client.Fetch] for the reader's partition. MinBytes is 1, and an answer without
+// records can take up to twice MaxWait.
+func (r *Reader) Fetch(ctx context.Context, req FetchRequest, into *Fetched) error {
+	began := time.Now()
+	req.MinBytes = 1
+	g := r.join(ctx, &req)
+	if g == nil {
+		return r.fetcher.Client.Fetch(ctx, req, into)
+	}
+	if g.few() {
+		return g.own(ctx, req, into)
+	}
+	for {
+		c := &fetchCall{reader: r, req: req, into: into, began: began, told: make(chan struct{})}
+		switch g.ask(ctx, c) {
+		case fetchLeft:
+			into.reset(req)
+			return fmt.Errorf("%s: %w", describeFetch(&req), ctx.Err())
+		case fetchDone:
+			return r.take(ctx, c)
+		}
+		if stands, err := g.single(ctx, c); stands {
+			return err
+		}
+	}
+}
+
+// take makes the part of a shared answer what the caller gets.
+func (r *Reader) take(ctx context.Context, c *fetchCall) error {
+	err := c.err
+	if err == nil {
+		err = r.fetcher.Client.finish(ctx, describeFetch(&c.req), &c.got, c.req, c.into)
+	} else {
+		c.into.reset(c.req)
+	}
+	r.fetcher.mu.Lock()
+	defer r.fetcher.mu.Unlock()
+	r.learn(err, c)
+	return err
+}
+
+// learn notes what an answer means for the next request. The caller holds the lock.
+func (r *Reader) learn(err error, c *fetchCall) {
+	if err != nil {
+		r.alone, r.behind = !unreachable(err) || errors.Is(err, errMalformed), false
+		return
+	}
+	r.behind = c.into.Next < endOf(&c.req, c.into.HighWatermark, c.into.LastStable)
+	r.fresh = time.Now()
+}
+
+// unreachable tells whether an error is the whole broker's.
+func unreachable(err error) bool {
+	if _, answered := errors.AsType[kafka.Error](err); answered {
+		return false
+	}
+	_, diverged := errors.AsType[*DivergedError](err)
+	_, corrupt := errors.AsType[*CorruptError](err)
+	return !diverged && !corrupt
+}
+
+// endOf is where a partition ends for the reader that made the request.
+func endOf(req *FetchRequest, highWatermark, lastStable int64) int64 {
+	if req.ReadCommitted {
+		return lastStable
+	}
+	return highWatermark
+}
+
+func describeFetch(req *FetchRequest) string {
+	return fmt.Sprintf("fetch %s partition %d at offset %d", req.Topic, req.Partition, req.Offset)
+}
+
+// join returns the group that the reader's partition belongs to at present; nil: it has
+// requests of its own, or its leader is not known, which Client.Fetch knows how to tell.
+func (r *Reader) join(ctx context.Context, req *FetchRequest) *fetchGroup {
+	f := r.fetcher
+	if f.Partitions <= fewPartitions {
+		return nil
+	}
+	broker, ok := f.Client.leader(ctx, req.Topic, req.Partition)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !ok {
+		r.leave()
+		return nil
+	}
+	key := fetchKey{broker, req.ReadCommitted, req.api().max, req.MaxWait}
+	if g := r.group; g == nil || g.key != key {
+		r.leave()
+		if g = f.groups[key]; g == nil {
+			g = &fetchGroup{fetcher: f, key: key}
+			g.ctx, g.stop = context.WithCancel(context.Background())
+			if f.groups == nil {
+				f.groups = make(map[fetchKey]*fetchGroup)
+			}
+			f.groups[key] = g
+		}
+		g.readers++
+		r.group = g
+	}
+	return r.group
+}
+
+// few tells whether each partition of the group has requests of its own; if so, one of them
+// is about to be sent.
+func (g *fetchGroup) few() bool {
+	g.fetcher.mu.Lock()
+	defer g.fetcher.mu.Unlock()
+	if g.readers > fewPartitions {
+		return false
+	}
+	g.polling++
+	return true
+}
+
+// own sends a request of one of few partitions.
+func (g *fetchGroup) own(ctx context.Context, req FetchRequest, into *Fetched) error {
+	err := g.fetcher.Client.Fetch(ctx, req, into)
+	g.fetcher.mu.Lock()
+	defer g.fetcher.mu.Unlock()
+	g.polling--
+	g.dispatch()
+	return err
+}
+
+// ask has a call answered by a request of the group; fetchSingly: the caller is to do that
+// itself, and to say so by single.
+func (g *fetchGroup) ask(ctx context.Context, c *fetchCall) fetchState {
+	f := g.fetcher
+	f.mu.Lock()
+	if r := c.reader; r.alone || r.behind || time.Since(r.fresh) > freshFor {
+		g.behind = append(g.behind, c)
+	} else {
+		g.atEnd = append(g.atEnd, c)
+	}
+	g.dispatch()
+	f.mu.Unlock()
+	select {
+	case <-c.told:
+		return c.state
+	case <-ctx.Done():
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch c.state {
+	case fetchShared:
+		if c.shared.wanted--; c.shared.wanted == 0 {
+			c.shared.cancel()
+		}
+	case fetchSingly:
+		g.reading--
+		g.dispatch()
+	case fetchDone:
+		<-c.told // its buffer may still be filled, for which the lock is not needed
+	}
+	c.state = fetchLeft
+	return fetchLeft
+}
+
+// single sends the request of a call that nothing else goes with. It stands, unless the
+// partition turns out to be at its end and there is time left to wait.
+func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err error) {
+	f, r := g.fetcher, c.reader
+	req := c.req
+	req.MaxWait = 0
+	if f.lone(r) {
+		req.MaxWait = min(shortPoll, c.req.MaxWait)
+	}
+	err = f.Client.Fetch(ctx, req, c.into)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g.reading--
+	r.alone = c.into.Bytes > int(req.most())
+	r.learn(err, c)
+	if err != nil && ctx.Err() == nil && unreachable(err) {
+		g.fail(err)
+	}
+	g.dispatch()
+	return err != nil || c.into.Bytes > 0 || r.behind || time.Since(c.began) >= c.req.MaxWait, err
+}
+
+func (f *Fetcher) lone(r *Reader) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return r.alone
+}
+
+// fail answers the calls that wait for a broker which cannot be reached: their leaders may be
+// others by now. The caller holds the lock.
+func (g *fetchGroup) fail(err error) {
+	for _, c := range slices.Concat(g.behind, g.atEnd) {
+		c.answer(err)
+	}
+	g.behind, g.atEnd = nil, nil
+}
+
+// answer ends a call that is not left with an error. The caller holds the lock.
+func (c *fetchCall) answer(err error) {
+	if c.state != fetchLeft {
+		c.state, c.err = fetchDone, err
+		close(c.told)
+	}
+}
+
+// dispatch sends requests for what waits, as many as there may be. The caller holds the lock.
+func (g *fetchGroup) dispatch() {
+	for g.reading < readRequests {
+		calls := g.nextBehind()
+		if len(calls) == 0 {
+			break
+		}
+		g.reading++
+		if len(calls) == 1 {
+			calls[0].state = fetchSingly
+			close(calls[0].told)
+			continue
+		}
+		g.share(&sharedFetch{calls: calls})
+	}
+	for g.polling < pollRequests && len(g.atEnd) >= g.size() {
+		g.poll()
+	}
+	switch {
+	case len(g.atEnd) == 0 || g.resting > 0:
+	case g.polling < pollRequests:
+		g.polling++
+		g.resting++
+		go g.gather()
+	case !g.short:
+		if calls := g.nextAtEnd(len(g.atEnd)); len(calls) > 0 {
+			g.short = true
+			g.share(&sharedFetch{calls: calls, polls: true, short: true, wait: min(shortPoll, g.key.wait)})
+		}
+	}
+}
+
+// size is how many partitions a poll is for at most. Not all polls are needed then, so that
+// there is one for those that come in between.
+func (g *fetchGroup) size() int { return max((g.readers+pollRequests-3)/(pollRequests-2), 1) }
+
+// poll sends a long poll for what waits. The caller holds the lock.
+func (g *fetchGroup) poll() {
+	size := g.size()
+	calls := g.nextAtEnd(size)
+	if len(calls) == 0 {
+		return
+	}
+	g.polling++
+	// A small one is soon back for more.
+	wait := g.key.wait * time.Duration(len(calls)) / time.Duration(size)
+	g.share(&sharedFetch{calls: calls, polls: true, wait: max(wait, min(shortPoll, g.key.wait))})
+}
+
+// gather sends a poll a little later: what has been answered together asks again together.
+func (g *fetchGroup) gather() {
+	f := g.fetcher
+	f.mu.Lock()
+	pause := min(time.Duration(g.size())*restEach, mostGather)
+	f.mu.Unlock()
+	_ = waitOut(g.ctx, pause)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g.resting--
+	g.polling--
+	g.poll()
+	g.dispatch()
+}
+
+// nextBehind takes the calls of the next request for partitions with a backlog. One that must
+// be alone is.
+func (g *fetchGroup) nextBehind() (calls []*fetchCall) {
+	bytes := 0
+	rest := g.behind[:0]
+	for _, c := range g.behind {
+		switch {
+		case c.state == fetchLeft:
+		case len(calls) > 0 && (bytes >= sharedBytes || c.reader.alone || calls[0].reader.alone):
+			rest = append(rest, c)
+		default:
+			calls = append(calls, c)
+			bytes += int(c.req.most())
+		}
+	}
+	clear(g.behind[len(rest):])
+	g.behind = rest
+	return calls
+}
+
+// nextAtEnd takes so many calls for partitions at their ends.
+func (g *fetchGroup) nextAtEnd(most int) (calls []*fetchCall) {
+	taken := 0
+	for _, c := range g.atEnd {
+		if len(calls) == most {
+			break
+		}
+		if taken++; c.state != fetchLeft {
+			calls = append(calls, c)
+		}
+	}
+	g.atEnd = slices.Delete(g.atEnd, 0, taken)
+	return calls
+}
+
+// share sends a request for several partitions. The caller holds the lock.
+func (g *fetchGroup) share(m *sharedFetch) {
+	ctx, cancel := context.WithCancel(g.ctx)
+	m.group, m.wanted, m.cancel = g, len(m.calls), cancel
+	for _, c := range m.calls {
+		c.state, c.shared = fetchShared, m
+	}
+	go m.run(ctx)
+}

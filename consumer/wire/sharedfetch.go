@@ -1,0 +1,241 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// sharedFetch is one request for several partitions of a group.
+type sharedFetch struct {
+	group *fetchGroup
+	calls []*fetchCall
+	wait  time.Duration
+	polls bool // the partitions are at their ends
+	short bool
+
+	// Guarded by the Fetcher's lock.
+	wanted int // calls that have not been left
+	cancel context.CancelFunc
+}
+
+// run sends the request and deals out its answer. The calls for which nothing has come wait
+// on.
+func (m *sharedFetch) run(ctx context.Context) {
+	defer m.cancel()
+	g := m.group
+	f := g.fetcher
+	size := 0
+	if !m.polls {
+		size = sharedBytes
+	}
+	buffer := buffers.get(size)
+	began := time.Now()
+	err := m.fetch(ctx, buffer)
+	now := time.Now()
+
+	f.mu.Lock()
+	var ready []*fetchCall
+	if err == nil {
+		ready = m.settle(now, now.Sub(began) < m.wait)
+	} else {
+		m.fail(err, ctx.Err() != nil)
+	}
+	// Those that are answered ask again meanwhile.
+	rests := m.polls && err == nil && (len(ready) > 0 || now.Sub(began) < m.wait/2)
+	if rests {
+		g.resting++
+	}
+	f.mu.Unlock()
+	for _, c := range ready {
+		c.fill()
+		close(c.told)
+	}
+	buffers.put(buffer)
+	if rests {
+		_ = waitOut(g.ctx, min(time.Duration(len(m.calls))*restEach, mostRest))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rests {
+		g.resting--
+	}
+	for _, c := range m.calls {
+		if c.state != fetchWaiting {
+			continue
+		}
+		if c.reader.alone {
+			g.behind = append(g.behind, c)
+		} else {
+			g.atEnd = append(g.atEnd, c)
+		}
+	}
+	switch {
+	case m.short:
+		g.short = false
+	case m.polls:
+		g.polling--
+		if g.resting == 0 { // else it goes with one that is about to be sent
+			g.poll()
+		}
+	default:
+		g.reading--
+	}
+	g.dispatch()
+}
+
+// fetch sends the request until it is answered, and leaves in each call what the answer says
+// about it.
+func (m *sharedFetch) fetch(ctx context.Context, buffer *[]byte) error {
+	c := m.group.fetcher.Client
+	asked := make([]*FetchRequest, len(m.calls))
+	for i, call := range m.calls {
+		asked[i] = &call.req
+		call.got = fetchAnswer{}
+	}
+	for {
+		var a fetchAnswer
+		var code int16
+		at := 0
+		k := &call{
+			api:     apiFetch,
+			request: fmt.Sprintf("%s and %d more partitions", describeFetch(asked[0]), len(asked)-1),
+			write:   func(b []byte, version int16) []byte { return appendFetch(b, version, m.wait, asked) },
+			read: func(r *reader, version int16) {
+				a.readAll(r, version, func() { at = m.note(&a, at) })
+				code = a.code
+			},
+			answer: buffer,
+		}
+		k.api.max = m.group.key.version
+		k.toBroker(m.group.key.broker)
+		if err := c.do(ctx, k, m.wait); err != nil {
+			return err
+		}
+		if a.throttle > 0 && code == 0 && a.partitions == 0 {
+			if err := waitOut(ctx, a.throttle); err != nil {
+				return fmt.Errorf("%s: the broker throttles this client: %w", k.request, err)
+			}
+			continue
+		}
+		return answered(k.request, code, "")
+	}
+}
+
+// note gives a call what the answer says about its partition, and returns which one comes
+// next: brokers answer in the order of the request, but for refusals, which come first.
+func (m *sharedFetch) note(a *fetchAnswer, at int) (next int) {
+	for i := range m.calls {
+		n := (at + i) % len(m.calls)
+		if c := m.calls[n]; a.about(&c.req) {
+			c.got = *a
+			c.got.partitions = 1
+			at = n + 1
+			break
+		}
+	}
+	a.code, a.diverged, a.aborted, a.batches = 0, nil, nil, nil
+	return at
+}
+
+// settle decides what becomes of the calls, and returns those that have an answer. early: the
+// broker has not waited as long as it might. The caller holds the lock.
+func (m *sharedFetch) settle(now time.Time, early bool) (ready []*fetchCall) {
+	for _, c := range m.calls {
+		if c.state == fetchLeft {
+			continue
+		}
+		r, a := c.reader, &c.got
+		r.fresh = now
+		patience := c.req.MaxWait
+		if !early {
+			patience /= 2 // else it would be up to half as much again
+		}
+		switch {
+		case a.code != 0, a.diverged != nil:
+			r.alone = true
+		case len(a.batches) > 0:
+		case a.partitions == 0, c.req.Offset < endOf(&c.req, a.highWatermark, a.lastStable):
+			r.alone = true // its batch does not fit behind others
+			c.state = fetchWaiting
+			continue
+		case now.Sub(c.began) < patience:
+			c.state = fetchWaiting
+			continue
+		}
+		c.state = fetchDone
+		ready = append(ready, c)
+	}
+	return ready
+}
+
+// fail answers all calls with an error. The caller holds the lock.
+func (m *sharedFetch) fail(err error, left bool) {
+	for _, c := range m.calls {
+		err := err
+		if _, refused := errors.AsType[kafka.Error](err); refused {
+			err = Denied(err, Right{"Read", "topic", c.req.Topic})
+		}
+		c.answer(err)
+	}
+	if !left && unreachable(err) && !errors.Is(err, errMalformed) {
+		m.group.fail(err)
+	}
+}
+
+// fill copies what the answer says about the call's partition, so that the answer as a whole
+// is not kept for it.
+func (c *fetchCall) fill() {
+	into, a := c.into, &c.got
+	into.reset(c.req)
+	into.filter.expected = append(into.filter.expected, a.aborted...)
+	if cap(into.response) < len(a.batches) {
+		into.response = (*buffers.get(len(a.batches)))[:0]
+	}
+	into.response = append(into.response, a.batches...)
+	a.batches = into.response
+}
+
+// leader returns the broker that leads a partition, as far as the layout of the cluster
+// tells.
+func (c *Client) leader(ctx context.Context, topic string, partition int32) (broker int32, ok bool) {
+	if c.Addr == nil {
+		return 0, false
+	}
+	q := leaderQuery{topic: topic, partition: partition}
+	if _, err := c.Transport.RoundTrip(ctx, c.Addr, &q); err != nil {
+		return 0, false
+	}
+	return q.broker, q.ok
+}
+
+// leaderQuery is a message that is split into none at all: nothing goes over the wire, but
+// the Transport shows its layout.
+type leaderQuery struct {
+	topic     string
+	partition int32
+	broker    int32
+	ok        bool
+}
+
+var (
+	_ protocol.Splitter = (*leaderQuery)(nil)
+	_ protocol.Merger   = (*leaderQuery)(nil)
+)
+
+// ApiKey implements protocol.Message.
+func (q *leaderQuery) ApiKey() protocol.ApiKey { return protocol.Fetch }
+
+// Split implements protocol.Splitter.
+func (q *leaderQuery) Split(layout protocol.Cluster) ([]protocol.Message, protocol.Merger, error) {
+	b, err := leaderOf(layout, "", q.topic, q.partition)
+	q.broker, q.ok = b.ID, err == nil
+	return nil, q, nil
+}
+
+// Merge implements protocol.Merger.
+func (q *leaderQuery) Merge([]protocol.Message, []any) (protocol.Message, error) { return q, nil }
