@@ -90,8 +90,6 @@ type Service struct {
 	positionsRead routed
 	alignment     *alignment // nil: no input partition waits for another
 
-	unpacking sync.Mutex // one large input record at a time
-
 	mu        sync.Mutex
 	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
 	positions map[inputKey]*position // of the partitions being routed
@@ -212,6 +210,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.noteInputs(s.topics)
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
+	s.Client.Memory.Share(s.inputPartitions() + s.App.Shards)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already
 		l.batch.Codec, l.bundle = compress.None, bundle{formats: s.formats, codec: s.Codec}

@@ -57,7 +57,8 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)),
 		},
 	}
-	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &s.unpacking
+	r.turn.Memory = s.Client.Memory
+	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &r.turn
 	r.progress.clock = clock
 	r.gate = newGate(s.alignment, k, clock, in.end > start.offset, time.Now())
 	at := &position{progress: r.progress, topicID: in.topicID, reading: r.feed.tries}

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"trailhound/config"
+	"trailhound/consumer/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )
@@ -14,6 +15,7 @@ import (
 type settings struct {
 	*config.Config
 	known  []knownRule
+	memory *wire.Memory // of the process, for records
 	active []rules.Active
 }
 
@@ -42,6 +44,7 @@ func (a *app) settings() (*settings, error) {
 	if s.Config, err = config.Load(in); err != nil {
 		return nil, err
 	}
+	s.shareMemory()
 	for _, k := range s.known {
 		if s.Rules[k.spec.ID] {
 			s.active = append(s.active, rules.Active{Rule: k.rule, Options: *k.options})
