@@ -94,8 +94,6 @@ type Service struct {
 	inputFeeds    *feeds
 	workFeeds     *feeds
 
-	unpacking sync.Mutex // one large input record at a time
-
 	mu        sync.Mutex
 	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
 	positions map[inputKey]*position // of the partitions being routed
@@ -248,6 +246,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	}
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
+	s.Client.Memory.Share(s.inputPartitions() + s.App.Shards)
 	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions())
 	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])

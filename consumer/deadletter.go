@@ -99,6 +99,7 @@ type deadLetter struct {
 	stage      string
 	bad        []badEvent
 	key, value []byte
+	whole      int   // bytes of the record, if value is only its beginning; else 0, or those of value
 	recordTime int64 // timestamp of the input record, Unix milliseconds; -1: none
 	source     state.Source
 }
@@ -135,15 +136,15 @@ func (d *deadLetter) record(limit int) (key, value []byte, headers []wire.Header
 		room -= len(h.Key) + len(h.Value)
 	}
 	key, value = d.key, d.value
-	cut := func(b []byte, most int, note string) []byte {
-		if most = max(most, 0); len(b) <= most {
-			return b
+	cut := func(b []byte, whole, most int, note string) []byte {
+		b = b[:min(len(b), max(most, 0))]
+		if whole > len(b) {
+			headers = append(headers, wire.Header{Key: note, Value: strconv.AppendInt(nil, int64(whole), 10)})
 		}
-		headers = append(headers, wire.Header{Key: note, Value: strconv.AppendInt(nil, int64(len(b)), 10)})
-		return b[:most]
+		return b
 	}
-	key = cut(key, min(room/4, deadLetterKey), "key_truncated_from")
-	value = cut(value, room-len(key), "truncated_from")
+	key = cut(key, len(key), min(room/4, deadLetterKey), "key_truncated_from")
+	value = cut(value, max(len(value), d.whole), room-len(key), "truncated_from")
 	return key, value, headers
 }
 

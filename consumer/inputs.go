@@ -57,7 +57,8 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)), shared: s.inputFeeds, told: new(logEnd),
 		},
 	}
-	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, turn{&s.unpacking, &r.progress.pulse}
+	r.turn.Memory, r.turn.Waiting = s.Client.Memory, r.progress.pulse.waiting
+	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &r.turn
 	r.progress.clock = clock
 	r.gate = newGate(s.alignment, k, clock, in.end > start.offset, time.Now())
 	at := &position{progress: r.progress, topicID: in.topicID, reading: r.feed.tries, end: r.feed.told, meter: meter}

@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -87,15 +86,12 @@ var stepSentences = map[step]string{
 // beatEvery is how many records, or events, a router handles between two beats.
 const beatEvery = 64
 
-// turn is a lock; a router that waits for it is not at work, and whoever holds it is watched.
-type turn struct {
-	sync.Locker
-	pulse *pulse
-}
-
-// Lock implements sync.Locker.
-func (t turn) Lock() {
-	t.pulse.at(stepIdle)
-	t.Locker.Lock()
-	t.pulse.at(stepRoute)
+// waiting notes that a router waits for the memory that another one holds, which is watched
+// itself: that is no stillness of its own.
+func (p *pulse) waiting(is bool) {
+	if is {
+		p.at(stepIdle)
+	} else {
+		p.at(stepRoute)
+	}
 }

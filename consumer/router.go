@@ -30,7 +30,8 @@ type input struct {
 // have seen (PROTOCOL R1–R3, D2).
 type router struct {
 	in          input
-	feed        feed // what to read, not started
+	feed        feed      // what to read, not started
+	turn        wire.Turn // for what records and batches unpack to
 	decoder     rules.Decoder
 	engine      *rules.Engine
 	lanes       []*lane // work partition s = shard s
@@ -55,6 +56,7 @@ type router struct {
 	records  int          // read since they were last counted
 	events   int          // decoded, likewise
 	at       *wire.Record // the record being decoded
+	parked   *logPosition // of a record that waits for slower partitions; nil: none does
 	ctx      context.Context
 	err      error // sticky: the run's context ended while a lane was full
 	yield    func(*rules.Event, error) bool
@@ -67,6 +69,7 @@ type router struct {
 // held good events; leaving it out is a loss that has to be accepted.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield, r.stamp = ctx, r.event, -1
+	r.turn.Context = ctx
 	for at := r.progress.reached(); ; {
 		err := r.read(ctx, at)
 		var corrupt *wire.CorruptError
@@ -102,7 +105,7 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 		pulse.at(stepRoute)
 		r.now = time.Now()
 		empty := f.Bytes == 0
-		err := f.Each(r.record)
+		err := r.fetched(f)
 		r.count()
 		if err != nil {
 			return err
@@ -128,6 +131,23 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 	return in.err
 }
 
+// fetched routes the records of a fetch. Before it waits for another partition it gives
+// back what it has unpacked: that one may need the memory to come on.
+func (r *router) fetched(f *wire.Fetched) error {
+	f.Turn = &r.turn
+	for {
+		err := f.Each(r.record)
+		if r.parked == nil {
+			return err
+		}
+		f.Skip(r.parked.offset)
+		if r.await(*r.parked); r.err != nil {
+			return nil
+		}
+		r.parked = nil
+	}
+}
+
 // count moves the metrics on by what has been read since: for each record by itself that
 // would be a fiftieth of the time.
 func (r *router) count() {
@@ -136,16 +156,21 @@ func (r *router) count() {
 	r.records, r.events = 0, 0
 }
 
-// leaveOut notes a batch that cannot be read as a dead letter without a value:
-// its headers say which offsets are missing.
+// leaveOut notes a batch that cannot be read, or a record that is too large, as a dead
+// letter: its headers say which offsets are missing, and its value is the batch as it came,
+// without its head, or the beginning of the record's value.
 func (r *router) leaveOut(corrupt *wire.CorruptError) error {
-	r.at = &wire.Record{Offset: corrupt.Offset, Epoch: noEpoch, LastEpoch: noEpoch, Timestamp: -1}
+	r.at = &wire.Record{Offset: corrupt.Offset, Epoch: noEpoch, LastEpoch: noEpoch, Timestamp: -1, Value: corrupt.Bytes}
 	r.bad, r.rejected = r.bad[:0], 0
+	reason := reasonUnreadable
+	if corrupt.Record > 0 {
+		reason = rules.ReasonUnpackedTooLarge
+	}
 	r.reject(badEvent{
-		index: -1, reason: reasonUnreadable,
+		index: -1, reason: reason,
 		detail: fmt.Sprintf("offsets %d to %d: %s", corrupt.Offset, corrupt.Next-1, corrupt.Reason),
 	})
-	r.deadLetter()
+	r.deadLetter(corrupt.Record)
 	if r.err == nil {
 		r.progress.handed(logPosition{corrupt.Next, noEpoch}, r.progress.lag())
 	}
@@ -164,7 +189,7 @@ func (r *router) record(rec *wire.Record) bool {
 	}
 	r.decoder.Decode(rec.Value, r.yield)
 	if len(r.bad) > 0 && r.err == nil {
-		r.deadLetter()
+		r.deadLetter(len(rec.Value))
 	}
 	if r.gate.a != nil && r.newest != noNewest && r.err == nil && r.gate.record(r.newest) {
 		r.progress.step(logPosition{rec.Offset + 1, rec.Epoch}, r.gate.clock)
@@ -173,9 +198,9 @@ func (r *router) record(rec *wire.Record) bool {
 	return r.err == nil
 }
 
-// admit waits while the partition is too far ahead of the slowest; false: the run is over.
-// The first record tells the time of a partition of which none is known, before any of its
-// events is handed on.
+// admit says whether the record may be routed now; false: the partition is too far ahead of
+// the slowest. The first record tells the time of a partition of which none is known, before
+// any of its events is handed on.
 func (r *router) admit(rec *wire.Record) bool {
 	if r.gate.clock == noNewest {
 		if r.gate.record(r.timeOf(rec)) {
@@ -185,11 +210,17 @@ func (r *router) admit(rec *wire.Record) bool {
 	if !r.gate.closed() {
 		return true
 	}
-	r.progress.step(logPosition{rec.Offset, rec.LastEpoch}, r.gate.clock)
+	r.parked = &logPosition{rec.Offset, rec.LastEpoch}
+	return false
+}
+
+// await waits until the slowest partition has come up, before the record at a position.
+func (r *router) await(at logPosition) {
+	r.progress.step(at, r.gate.clock)
 	if r.marks.newest != noNewest {
 		// The router may wait for hours. A mark sent after that would bring back times that
 		// an operator has set back meanwhile.
-		r.mark(logPosition{rec.Offset, rec.LastEpoch}, rec.Offset+1, false, r.now)
+		r.mark(at, at.offset+1, false, r.now)
 	}
 	for _, l := range r.lanes { // others may wait until it is acknowledged
 		l.flush(r.progress)
@@ -200,10 +231,9 @@ func (r *router) admit(rec *wire.Record) bool {
 	defer r.progress.pulse.at(stepRoute)
 	if !r.gate.wait(r.ctx, time.Now) {
 		r.err = r.ctx.Err()
-		return false
+		return
 	}
 	r.now = time.Now()
-	return true
 }
 
 // timeOf returns the newest event time of a record, noNewest if there is none.
@@ -313,9 +343,11 @@ func (r *router) reject(b badEvent) {
 }
 
 // deadLetter sends the record, unchanged, to the dead-letter topic: once,
-// with the index and the reason of each bad event in it.
-func (r *router) deadLetter() {
+// with the index and the reason of each bad event in it. Its value has whole bytes, of which
+// only the first ones may be at hand.
+func (r *router) deadLetter(whole int) {
 	d := deadLetter{
+		whole: whole,
 		stage: stageRouter, bad: r.bad, key: r.at.Key, value: r.at.Value, recordTime: r.at.Timestamp,
 		source: state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Offset: r.at.Offset},
 	}

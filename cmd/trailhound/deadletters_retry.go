@@ -157,6 +157,9 @@ func (r *retry) unsendable(l *letter, rec *wire.Record) error {
 		return &unsendableError{"foreign", "it has no header reason, so it is no dead letter of trailhound"}
 	case !slices.Contains(r.Topics.Input, l.Source.Topic):
 		return &unsendableError{"elsewhere", fmt.Sprintf("its source topic, %q, is not in topics.input", l.Source.Topic)}
+	case l.Reason == "unreadable_batch":
+		return &unsendableError{"batch", fmt.Sprintf("its value is no record but a record batch that cannot be read, of %s partition %d offset %d",
+			l.Source.Topic, l.Source.Partition, l.Source.Offset)}
 	case l.Truncated > 0:
 		return &unsendableError{"cut", fmt.Sprintf("only %d of %d bytes were kept; its source is %s partition %d offset %d",
 			l.Bytes, l.Truncated, l.Source.Topic, l.Source.Partition, l.Source.Offset)}

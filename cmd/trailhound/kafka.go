@@ -26,7 +26,7 @@ func (s *settings) kafkaClient(ctx context.Context) (*wire.Client, error) {
 	}
 	client := wire.NewClient(s.Kafka.Brokers, nil, security, mechanism(s.Kafka.SASL))
 	client.Transport.ClientID = s.Kafka.ClientID
-	client.RequestTimeout = s.Kafka.RequestTimeout
+	client.RequestTimeout, client.Memory = s.Kafka.RequestTimeout, s.memory
 	return client, nil
 }
 

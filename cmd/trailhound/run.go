@@ -69,6 +69,9 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 		return err
 	}
 	a.collectOften()
+	if problem := s.tightMemory(); problem != "" {
+		log.Warn().Str("event", "memory_tight").Msg(problem)
+	}
 	store, err := s.openState(log)
 	if err != nil {
 		return err

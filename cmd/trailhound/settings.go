@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"trailhound/config"
+	"trailhound/consumer/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )
@@ -20,6 +21,7 @@ var builtin = rules.Builtin
 type settings struct {
 	*config.Config
 	known  []knownRule
+	memory *wire.Memory // of the process, for records
 	active []rules.Active
 }
 
@@ -46,6 +48,7 @@ func (a *app) settings() (*settings, error) {
 	if s.Config, err = config.Load(in); err != nil {
 		return nil, err
 	}
+	s.shareMemory()
 	for _, k := range s.known {
 		if s.Rules[k.spec.ID] {
 			s.active = append(s.active, rules.Active{Rule: k.rule, Options: *k.options})

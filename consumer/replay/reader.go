@@ -36,6 +36,7 @@ type Reader struct {
 
 	batch *batch // being filled; nil: none is
 	free  chan *batch
+	turn  wire.Turn // of Run's goroutine, for all streams
 	add   func(*play.Batch) error
 }
 
@@ -53,6 +54,8 @@ type batch struct {
 func (r *Reader) Run(ctx context.Context, add func(*play.Batch) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	r.add, r.batch, r.free = add, nil, make(chan *batch, 64)
+	r.turn = wire.Turn{Memory: r.Client.Memory, Context: ctx}
+	r.Client.Memory.Share(len(r.Ranges))
 	bytes := r.fetchBytes()
 	var streams merge
 	defer func() {

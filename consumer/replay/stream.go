@@ -48,7 +48,7 @@ func (s *stream) start(ctx context.Context, offset int64) {
 	s.at, s.now = offset, nil
 	s.full, s.empty = make(chan *wire.Fetched, fetchAhead), make(chan *wire.Fetched, fetchAhead)
 	for range fetchAhead {
-		s.empty <- new(wire.Fetched)
+		s.empty <- &wire.Fetched{Turn: &s.reader.turn}
 	}
 	go func() {
 		defer close(s.full)

@@ -43,6 +43,8 @@ const (
 	// A zstd block yields at most 128 KiB, and has a header (RFC 8878, 3.1.1.2).
 	zstdBlock       = 128 << 10
 	zstdBlockHeader = 3
+	zstdRaw         = 0 // types of blocks: as it stands, and one byte so many times
+	zstdRepeat      = 1
 )
 
 // coder holds the state of the codecs that have some, for use by one goroutine at a time.
@@ -175,13 +177,8 @@ func unpack(codec compress.Compression, dst, src []byte, limit int) ([]byte, err
 }
 
 func unpackZstd(dst, src []byte, limit int) ([]byte, error) {
-	// DecodeAll makes room for what a frame claims to hold: not for a lie.
-	var h zstd.Header
-	if err := h.Decode(src); err != nil {
+	if _, err := zstdExtent(src); err != nil {
 		return dst, err
-	}
-	if possible := (len(src)/zstdBlockHeader + 1) * zstdBlock; h.HasFCS && h.FrameContentSize > uint64(possible) {
-		return dst, fmt.Errorf("%d bytes claim to hold %d", len(src), h.FrameContentSize)
 	}
 	out, err := zstdDecoder.DecodeAll(src, dst)
 	switch {
@@ -224,6 +221,15 @@ func nextSnappyBlock(dst, src []byte, limit int) (out, rest []byte, err error) {
 	}
 	dst, err = unpackSnappyBlock(dst, src[4:4+n], limit)
 	return dst, src[4+n:], err
+}
+
+// snappyBlockSize is what the first of the blocks in src says that it unpacks to.
+func snappyBlockSize(src []byte) int {
+	n, err := s2.DecodedLen(src[min(4, len(src)):])
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 func unpackSnappyBlock(dst, src []byte, limit int) ([]byte, error) {

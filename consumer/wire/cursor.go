@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 
 	"github.com/segmentio/kafka-go/compress"
 )
@@ -11,7 +14,8 @@ import (
 // transactions only without ReadCommitted. The *Record is one and the same each
 // time, and its bytes are valid until yield returns. A batch that cannot be
 // unpacked, or whose records cannot be read, gives a *CorruptError, after the
-// records before the bad one.
+// records before the bad one; one record that takes more memory than a record may
+// gives one that names it alone. Any other error is why Turn.Context ended.
 func (f *Fetched) Each(yield func(*Record) bool) error {
 	c := &f.cursor
 	*c = f.Cursor()
@@ -24,24 +28,40 @@ func (f *Fetched) Each(yield func(*Record) bool) error {
 	return c.Err()
 }
 
-// Cursor returns a cursor before the first record, for those who read several
-// fetches side by side: Each with the loop on the caller's side. The next fetch into
-// f ends its use.
-func (f *Fetched) Cursor() Cursor { return Cursor{f: f} }
+// Skip leaves out the records below an offset, as if the fetch had begun there.
+func (f *Fetched) Skip(offset int64) { f.from = max(f.from, offset) }
 
-// Cursor steps through the records of a fetch. Only one batch is unpacked at a time,
-// and of one that is packed in blocks only a block, just before its records are read:
-// they are still in the processor's cache then.
+// Cursor returns a cursor before the first record, for those who read several
+// fetches side by side: Each with the loop on the caller's side. Those fetches have one
+// Turn. The next fetch into f ends its use.
+func (f *Fetched) Cursor() Cursor {
+	turn := f.Turn
+	if turn == nil {
+		turn = &f.own
+		turn.Memory = f.memory
+	}
+	return Cursor{f: f, turn: turn, memory: turn.memory()}
+}
+
+// Cursor steps through the records of a fetch. Only one batch is unpacked at a time, and of
+// one that is packed in blocks only a block, just before its records are read: they are
+// still in the processor's cache then. A batch that unpacks to much is unpacked as far as
+// the record at hand.
 type Cursor struct {
 	Record Record // valid until the next call of Next or Close
 
 	f      *Fetched
+	turn   *Turn
+	memory *Memory
 	batch  int     // number of the section behind the current one
 	left   int     // records of the current section
 	rest   []byte  // of them, as far as they are unpacked
 	blocks []byte  // of snappy, behind rest
 	room   int     // bytes that blocks may unpack to
 	buffer *[]byte // of what is unpacked; nil: nothing was
+	taken  int64   // of the memory's room
+	locked bool    // turn is, for this section
+	stream stream  // behind rest; without a source there is none
 	err    error
 }
 
@@ -54,18 +74,18 @@ func (c *Cursor) Next() bool {
 			}
 			continue
 		}
-		if len(c.blocks) > 0 && !holdsRecord(c.rest) {
+		if c.inPieces() && !holdsRecord(c.rest) {
 			c.more()
 			continue
 		}
-		s := &c.f.sections[c.batch-1]
+		s := c.section()
 		var ok bool
 		if c.rest, ok = s.next(c.rest, &c.Record); !ok {
 			c.err = c.f.badRecord(s, fmt.Sprintf("its record %d of %d is malformed", s.count-c.left+1, s.count))
 			return false
 		}
-		if c.left--; c.left == 0 && len(c.rest)+len(c.blocks) > 0 {
-			c.err = c.f.badRecord(s, fmt.Sprintf("%d bytes are left behind its %d records", len(c.rest)+len(c.blocks), s.count))
+		if c.left--; c.left == 0 {
+			c.ended()
 		}
 		if c.Record.Offset >= c.f.from {
 			return true
@@ -74,49 +94,263 @@ func (c *Cursor) Next() bool {
 	return false
 }
 
+// inPieces says whether more of the section may be behind rest.
+func (c *Cursor) inPieces() bool { return len(c.blocks) > 0 || c.stream.source != nil }
+
+// section is the current one.
+func (c *Cursor) section() *section { return &c.f.sections[c.batch-1] }
+
 // open goes on to the next section; false when there is none, or it cannot be
 // unpacked.
 func (c *Cursor) open() bool {
+	c.release()
 	if c.batch == len(c.f.sections) {
 		return false
 	}
 	s := &c.f.sections[c.batch]
 	c.batch++
+	if s.base+int64(s.lastDelta) < c.f.from {
+		return true
+	}
 	c.left, c.rest, c.blocks = s.count, s.records, nil
 	if s.codec == compress.None {
 		return true
 	}
-	if c.buffer == nil {
-		c.buffer = unpacked.get(c.f.unpacked)
-	}
 	if s.codec == compress.Snappy && isXerial(s.records) {
-		c.rest, c.blocks, c.room = (*c.buffer)[:0], s.records[xerialHeader:], c.f.unpackLimit()
+		c.lend(c.f.unpacked)
+		c.rest, c.blocks, c.room = (*c.buffer)[:0], s.records[xerialHeader:], mostStreamed
 		return true
 	}
+	e, err := measure(s.codec, s.records)
+	if err != nil {
+		return c.cannotUnpack(s, err)
+	}
+	if e.size <= c.memory.whole {
+		err = c.whole(s, e.size)
+		if s.codec != compress.Gzip || !errors.Is(err, errTooLarge) {
+			return err == nil || c.cannotUnpack(s, err)
+		}
+		c.release() // gzip may be longer than it says
+	}
+	return c.pieces(s, e)
+}
+
+// whole unpacks a section that has at most size bytes.
+func (c *Cursor) whole(s *section, size int) (err error) {
+	share := c.share()
+	if size > share {
+		if c.taken, err = c.turn.take(size); err != nil {
+			return err
+		}
+	}
+	c.lend(size)
+	*c.buffer, err = unpack(s.codec, (*c.buffer)[:0], s.records, max(size, share))
+	c.rest = *c.buffer
+	return err
+}
+
+// pieces begins to unpack a section that has many bytes.
+func (c *Cursor) pieces(s *section, e extent) bool {
+	if err := c.lock(); err != nil {
+		return c.cannotUnpack(s, err)
+	}
+	if s.codec == compress.Snappy || e.window > c.memory.window() { // one block, or one that refers back to all of it
+		return c.single(s, e)
+	}
+	c.lend(streamStep)
+	if err := c.stream.open(c.memory, s.codec, s.records, e.window); err != nil {
+		return c.cannotUnpack(s, err)
+	}
+	c.rest = (*c.buffer)[:0]
+	return true
+}
+
+// single unpacks a section that has many bytes and cannot be read in pieces.
+func (c *Cursor) single(s *section, e extent) (ok bool) {
+	if e.size > c.memory.most {
+		return c.cannotUnpack(s, fmt.Errorf("%w of %d bytes (limits.max_unpacked), and cannot be read in parts", errTooLarge, c.memory.most))
+	}
+	c.lend(e.size)
 	var err error
-	if *c.buffer, err = unpack(s.codec, (*c.buffer)[:0], s.records, c.f.unpackLimit()); err != nil {
+	if *c.buffer, err = unpack(s.codec, (*c.buffer)[:0], s.records, c.memory.most); err != nil {
 		return c.cannotUnpack(s, err)
 	}
 	c.rest = *c.buffer
 	return true
 }
 
-// more unpacks another block behind the beginning of a record. That is moved to the
-// start of the buffer, once: there it stays, however many blocks the record lies in.
+func (c *Cursor) share() int { return int(c.memory.share.Load()) }
+
+// lend takes a buffer for about so many bytes, unless there is one at hand.
+func (c *Cursor) lend(size int) {
+	if c.buffer != nil && cap(*c.buffer) < size/2 {
+		c.drop()
+	}
+	if c.buffer == nil {
+		c.buffer = unpacked.get(size)
+	}
+}
+
+// drop gives the buffer back.
+func (c *Cursor) drop() {
+	if c.buffer != nil {
+		unpacked.put(c.buffer)
+		c.buffer, c.rest = nil, nil
+	}
+}
+
+func (c *Cursor) lock() error {
+	if !c.locked {
+		if err := c.turn.lock(c.turn.context()); err != nil {
+			return err
+		}
+		c.locked = true
+	}
+	return nil
+}
+
+// release gives back what others may wait for.
+func (c *Cursor) release() {
+	if c.stream.source != nil || c.stream.coder != nil {
+		c.stream.close(c.memory)
+	}
+	if c.locked || c.taken > 0 {
+		c.drop()
+	}
+	if c.locked {
+		c.locked = false
+		c.turn.Unlock()
+	}
+	c.turn.give(c.taken)
+	c.taken = 0
+}
+
+// ended checks that nothing is left behind the last record.
+func (c *Cursor) ended() {
+	left := len(c.rest) + len(c.blocks)
+	if c.stream.source != nil && left == 0 {
+		var more [1]byte
+		n, err := io.ReadFull(&c.stream, more[:])
+		if n == 0 && !errors.Is(err, io.EOF) {
+			c.cannotUnpack(c.section(), err)
+			return
+		}
+		left = n
+	}
+	if left > 0 {
+		s := c.section()
+		c.err = c.f.badRecord(s, fmt.Sprintf("%d bytes are left behind its %d records", left, s.count))
+	}
+}
+
+// more unpacks more behind the beginning of a record. That is moved to the start of the
+// buffer, once: there it stays, however many pieces the record lies in.
 func (c *Cursor) more() {
+	need := 0
+	if length, n := varint(c.rest); n > 0 {
+		need = n + int(min(max(length, 0), mostStreamed))
+	}
+	if need > c.memory.most {
+		c.tooLarge(need)
+		return
+	}
+	if err := c.some(need); err != nil {
+		c.cannotUnpack(c.section(), err)
+	}
+}
+
+// some unpacks a little more behind rest, in a buffer that has room for a record of need
+// bytes.
+func (c *Cursor) some(need int) error {
 	b := *c.buffer
 	if len(c.rest) < len(b) {
 		b = b[:copy(b, c.rest)]
 	}
-	had := len(b)
-	var err error
-	if b, c.blocks, err = nextSnappyBlock(b, c.blocks, had+c.room); err != nil {
-		c.cannotUnpack(&c.f.sections[c.batch-1], err)
-		return
+	if c.stream.source != nil {
+		return c.read(b, need)
 	}
+	return c.block(b)
+}
+
+// block unpacks a block of snappy behind b.
+func (c *Cursor) block(b []byte) error {
+	had := len(b)
+	if had+snappyBlockSize(c.blocks) > max(c.share(), cap(b)) {
+		if err := c.lock(); err != nil {
+			return err
+		}
+	}
+	b, blocks, err := nextSnappyBlock(b, c.blocks, had+min(c.room, c.memory.most))
+	if err != nil {
+		return err
+	}
+	c.blocks = blocks
 	c.room -= len(b) - had
 	c.rest = b
 	*c.buffer = b
+	return nil
+}
+
+// read unpacks more of a stream behind b, in a buffer that has room for a record of need
+// bytes.
+func (c *Cursor) read(b []byte, need int) error {
+	if least := max(need, streamStep); cap(b) < least {
+		b = append(make([]byte, 0, least), b...)
+	}
+	n, err := c.stream.Read(b[len(b):cap(b)])
+	b = b[:len(b)+n]
+	c.rest, *c.buffer = b, b
+	if errors.Is(err, io.EOF) {
+		c.stream.close(c.memory)
+		return nil
+	}
+	return err
+}
+
+// tooLarge steps over a record that takes more memory than a record may, if its offset is
+// below that asked for, and ends the cursor otherwise.
+func (c *Cursor) tooLarge(size int) {
+	s := c.section()
+	offset, begins, ok := s.offset(c.rest)
+	if !ok && len(c.rest) < streamStep && c.inPieces() {
+		if err := c.some(0); err != nil {
+			c.cannotUnpack(s, err)
+		}
+		return
+	}
+	switch {
+	case !ok:
+		c.err = c.f.badRecord(s, fmt.Sprintf("its record %d of %d is malformed", s.count-c.left+1, s.count))
+	case offset >= c.f.from:
+		c.err = &CorruptError{
+			Topic: c.f.topic, Partition: c.f.partition, Offset: offset, Next: offset + 1, Record: size, Bytes: begins,
+			Reason: fmt.Sprintf("the record at offset %d takes %d bytes, and %d are read at most (limits.max_unpacked)", offset, size, c.memory.most),
+		}
+	default:
+		if err := c.discard(size); err != nil {
+			c.cannotUnpack(s, err)
+		} else if c.left--; c.left == 0 {
+			c.ended()
+		}
+	}
+}
+
+// discard steps over so many bytes.
+func (c *Cursor) discard(size int) error {
+	for {
+		n := min(size, len(c.rest))
+		size -= n
+		c.rest = c.rest[n:]
+		switch {
+		case size == 0:
+			return nil
+		case !c.inPieces():
+			return io.ErrUnexpectedEOF
+		}
+		if err := c.some(0); err != nil {
+			return err
+		}
+	}
 }
 
 // holdsRecord says whether b begins with all bytes of a record, or with what cannot
@@ -127,32 +361,30 @@ func holdsRecord(b []byte) bool {
 }
 
 func (c *Cursor) cannotUnpack(s *section, err error) bool {
+	if c.turn.context().Err() != nil {
+		c.err = err
+		return false
+	}
 	c.err = c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), err))
 	return false
 }
 
-// Err returns the *CorruptError that ended the cursor; nil at the end of the fetch.
+// Err returns the error that ended the cursor, as Each does; nil at the end of the fetch.
 func (c *Cursor) Err() error { return c.err }
 
 // Close gives the cursor's memory back.
 func (c *Cursor) Close() {
-	if c.buffer != nil {
+	if c.buffer != nil && !c.locked && c.taken == 0 {
 		c.f.unpacked = cap(*c.buffer)
-		unpacked.put(c.buffer)
 	}
-	c.buffer, c.rest, c.blocks = nil, nil, nil
+	c.release()
+	c.drop()
+	c.rest, c.blocks = nil, nil
 	c.left, c.batch = 0, len(c.f.sections)
 }
 
-func (f *Fetched) unpackLimit() int {
-	if f.limit > 0 {
-		return f.limit
-	}
-	return maxUnpacked
-}
-
-func (f *Fetched) badRecord(s *section, reason string) error {
-	return f.corrupt(&header{base: s.base, next: s.base + int64(s.lastDelta) + 1}, reason)
+func (f *Fetched) badRecord(s *section, reason string) *CorruptError {
+	return &CorruptError{Topic: f.topic, Partition: f.partition, Offset: s.base, Next: s.base + int64(s.lastDelta) + 1, Reason: reason, Bytes: s.records}
 }
 
 // next reads the record at the start of b.
@@ -172,4 +404,34 @@ func (s *section) next(b []byte, r *Record) (rest []byte, ok bool) {
 		r.Timestamp += s.firstTime
 	}
 	return rest, true
+}
+
+// offset reads the offset of the record at the start of b, of which more than its head need
+// not be there, and the beginning of its value, if its key is.
+func (s *section) offset(b []byte) (offset int64, value []byte, ok bool) {
+	var at int
+	number := func() (v int64) {
+		v, n := varint(b[min(at, len(b)):])
+		ok = n > 0
+		at += n
+		return v
+	}
+	if number(); !ok {
+		return 0, nil, false
+	}
+	at++ // attributes
+	if number(); !ok {
+		return 0, nil, false
+	}
+	if offset = number(); !ok || offset < 0 || offset > int64(s.lastDelta) {
+		return 0, nil, false
+	}
+	offset += s.base
+	if key := number(); ok && key <= int64(len(b)-at) {
+		at += int(max(key, 0))
+		if number(); ok {
+			value = slices.Clone(b[at:])
+		}
+	}
+	return offset, value, true
 }

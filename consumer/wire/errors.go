@@ -117,7 +117,9 @@ type CorruptError struct {
 	Offset    int64  // first offset of the batch
 	Next      int64  // first offset behind the batch, for stepping over it; 0: unknown
 	Damaged   bool   // it is not what was written: its checksum is wrong, or its end is missing
+	Record    int    // bytes of the one record at Offset that takes more memory than a record may; 0: it is the whole batch
 	Reason    string // what is wrong with it
+	Bytes     []byte // records of the batch, as they came, valid until the next fetch; or the beginning of the one record's value
 }
 
 func (e *CorruptError) Error() string {

@@ -176,7 +176,7 @@ func (k *call) settle() (answered bool) {
 
 // buffers are of requests and their answers: most are of some hundred bytes, those with
 // batches of some hundred thousand.
-var buffers = bufferPool{small: 64 << 10}
+var buffers bufferPool
 
 // Buffer lends a buffer for what becomes part of a request, of about so many bytes. It
 // may have any length, and goes back with Return once the request has ended.

@@ -11,7 +11,7 @@ import (
 const (
 	defaultFetchBytes = 1 << 20
 
-	// maxUnpacked bounds what one batch may unpack to.
+	// maxUnpacked bounds what one record may unpack to.
 	maxUnpacked = 256 << 20
 )
 
@@ -62,16 +62,21 @@ type Fetched struct {
 
 	Bytes int // of record batches that the broker sent
 
+	// Turn is that of the goroutine that reads the records; nil: it reads nothing else
+	// meanwhile.
+	Turn *Turn
+
 	topic     string
 	partition int32
 	from      int64 // the offset asked for
 
 	response []byte // as it came
-	limit    int    // of what a batch unpacks to; 0: maxUnpacked
+	memory   *Memory
+	own      Turn // without another one
 	sections []section
 	filter   abortFilter
 	cursor   Cursor // of Each
-	unpacked int    // bytes of the buffer that the last batches took
+	unpacked int    // bytes of the buffer that the last batches in blocks took
 }
 
 // Fetch reads records of one partition, waiting up to req.MaxWait for them. It
@@ -96,6 +101,7 @@ func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) err
 // throttles this client is no answer to the question.
 func (c *Client) fetch(ctx context.Context, req FetchRequest, into *Fetched) (throttled time.Duration, err error) {
 	into.reset(req)
+	into.memory = c.Memory
 	var got fetchAnswer
 	k := &call{
 		api:     req.api(),

@@ -28,7 +28,7 @@ func FuzzTake(f *testing.F) {
 	f.Add(encode(f, 5, compress.None, attribute(logAppendTimeBit|transactionalBit), "x"), int64(5), int64(-1), int64(3))
 	f.Fuzz(func(t *testing.T, set []byte, from, producer, first int64) {
 		sealAll(set)
-		in := Fetched{limit: 1 << 20}
+		in := Fetched{memory: memoryOf(1<<20, 64<<10, 4<<10)}
 		in.reset(FetchRequest{Offset: from, ReadCommitted: first%2 == 0})
 		in.filter.expected = append(in.filter.expected, abortedTransaction{producer, first})
 		if err := in.take(set); err != nil {

@@ -33,41 +33,126 @@ var errLz4 = errors.New("it is no LZ4 frame")
 // copies.
 func unpackLz4(dst, src []byte, limit int) ([]byte, error) {
 	dst = room(dst, 4*len(src), limit)
-	for len(src) > 0 {
-		if len(src) < 8 {
-			return dst, io.ErrUnexpectedEOF
+	for r := (lz4Reader{src: src}); ; {
+		block, begins, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return dst, nil
 		}
-		magic := binary.LittleEndian.Uint32(src)
-		if magic&^0xf == lz4Skippable {
-			n := uint64(binary.LittleEndian.Uint32(src[4:]))
-			if n > uint64(len(src)-8) {
-				return dst, io.ErrUnexpectedEOF
-			}
-			src = src[8+n:]
-			continue
-		}
-		if magic != lz4Magic {
-			return dst, errLz4
-		}
-		f := lz4Frame{flags: src[4], most: lz4BlockSize(src[5]), start: len(dst), limit: limit}
-		header := 7 // magic, flags, block size, checksum
-		if f.flags&lz4Size != 0 {
-			header += 8
-		}
-		switch {
-		case f.flags>>6 != 1, f.most == 0:
-			return dst, errLz4
-		case f.flags&lz4Dictionary != 0:
-			return dst, errors.New("its LZ4 frame needs a dictionary")
-		case len(src) < header:
-			return dst, io.ErrUnexpectedEOF
-		}
-		var err error
-		if dst, src, err = f.unpack(dst, src[header:]); err != nil {
+		if err != nil {
 			return dst, err
 		}
+		if begins {
+			r.frame.start = len(dst)
+		}
+		if dst, err = r.frame.append(dst, block); err != nil {
+			return dst, err
+		}
+		if len(dst) > limit {
+			return dst, errTooLarge
+		}
 	}
-	return dst, nil
+}
+
+// lz4Reader goes through the blocks of frames, without unpacking them.
+type lz4Reader struct {
+	src   []byte
+	frame lz4Frame
+	in    bool // the middle of a frame
+}
+
+// lz4Block is a block as it stands in its frame.
+type lz4Block struct {
+	bytes []byte
+	plain bool // it is not compressed
+}
+
+// next returns the next block, and whether it is the first of its frame; io.EOF behind the
+// last frame.
+func (r *lz4Reader) next() (b lz4Block, begins bool, err error) {
+	for {
+		if !r.in {
+			if err := r.open(); err != nil {
+				return b, false, err
+			}
+			if !r.in {
+				continue
+			}
+			begins = true
+		}
+		b, ok, err := r.block()
+		if err != nil || ok {
+			return b, begins, err
+		}
+		r.in, begins = false, false
+	}
+}
+
+// open reads the header of a frame, or steps over one that is to be skipped.
+func (r *lz4Reader) open() error {
+	src := r.src
+	if len(src) == 0 {
+		return io.EOF
+	}
+	if len(src) < 8 {
+		return io.ErrUnexpectedEOF
+	}
+	magic := binary.LittleEndian.Uint32(src)
+	if magic&^0xf == lz4Skippable {
+		n := uint64(binary.LittleEndian.Uint32(src[4:]))
+		if n > uint64(len(src)-8) {
+			return io.ErrUnexpectedEOF
+		}
+		r.src = src[8+n:]
+		return nil
+	}
+	if magic != lz4Magic {
+		return errLz4
+	}
+	r.frame = lz4Frame{flags: src[4], most: lz4BlockSize(src[5])}
+	header := 7 // magic, flags, block size, checksum
+	if r.frame.flags&lz4Size != 0 {
+		header += 8
+	}
+	switch {
+	case r.frame.flags>>6 != 1, r.frame.most == 0:
+		return errLz4
+	case r.frame.flags&lz4Dictionary != 0:
+		return errors.New("its LZ4 frame needs a dictionary")
+	case len(src) < header:
+		return io.ErrUnexpectedEOF
+	}
+	r.src, r.in = src[header:], true
+	return nil
+}
+
+// block reads a block; not ok: the frame ends.
+func (r *lz4Reader) block() (b lz4Block, ok bool, err error) {
+	src := r.src
+	if len(src) < 4 {
+		return b, false, io.ErrUnexpectedEOF
+	}
+	size := binary.LittleEndian.Uint32(src)
+	src = src[4:]
+	if size == 0 { // the end mark
+		if r.frame.flags&lz4Sum != 0 {
+			if len(src) < 4 {
+				return b, false, io.ErrUnexpectedEOF
+			}
+			src = src[4:]
+		}
+		r.src = src
+		return b, false, nil
+	}
+	n := int(size &^ lz4Plain)
+	after := n
+	if r.frame.flags&lz4BlockSums != 0 {
+		after += 4
+	}
+	if n > r.frame.most || after > len(src) {
+		return b, false, io.ErrUnexpectedEOF
+	}
+	r.src = src[after:]
+	return lz4Block{src[:n], size&lz4Plain != 0}, true, nil
 }
 
 // lz4BlockSize returns the largest block that a frame of this description holds; 0
@@ -82,46 +167,15 @@ func lz4BlockSize(descriptor byte) int {
 type lz4Frame struct {
 	flags byte
 	most  int // bytes that a block may unpack to
-	start int // of the frame in dst
-	limit int
+	start int // of the frame in what it is appended to
 }
 
-// unpack appends the blocks at the start of src, and returns what follows the frame.
-func (f *lz4Frame) unpack(dst, src []byte) (out, rest []byte, err error) {
-	for {
-		if len(src) < 4 {
-			return dst, nil, io.ErrUnexpectedEOF
-		}
-		size := binary.LittleEndian.Uint32(src)
-		src = src[4:]
-		if size == 0 { // the end mark
-			break
-		}
-		n := int(size &^ lz4Plain)
-		after := n
-		if f.flags&lz4BlockSums != 0 {
-			after += 4
-		}
-		if n > f.most || after > len(src) {
-			return dst, nil, io.ErrUnexpectedEOF
-		}
-		if size&lz4Plain != 0 {
-			dst = append(dst, src[:n]...)
-		} else if dst, err = f.block(dst, src[:n]); err != nil {
-			return dst, nil, err
-		}
-		if len(dst) > f.limit {
-			return dst, nil, errTooLarge
-		}
-		src = src[after:]
+// append appends what a block unpacks to.
+func (f *lz4Frame) append(dst []byte, b lz4Block) ([]byte, error) {
+	if b.plain {
+		return append(dst, b.bytes...), nil
 	}
-	if f.flags&lz4Sum == 0 {
-		return dst, src, nil
-	}
-	if len(src) < 4 {
-		return dst, nil, io.ErrUnexpectedEOF
-	}
-	return dst, src[4:], nil
+	return f.block(dst, b.bytes)
 }
 
 // block appends what one compressed block unpacks to. Linked blocks refer to what

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math/bits"
 	"runtime"
 	"sync"
 )
@@ -41,30 +42,59 @@ func (p *pool[T]) put(x *T) {
 	}
 }
 
-// bufferPool keeps small buffers and large ones apart, so that who needs little does not
-// take the place of who needs much.
+// bufferPool keeps buffers of like sizes apart: a reader that needs little does not take the
+// place of one that needs much, nor hold ten times what it needs. The zero value is empty.
 type bufferPool struct {
-	small        int // bytes that a small one has at most
-	little, much pool[[]byte]
+	mu   sync.Mutex
+	kept int64 // bytes of all that are idle
+	idle [bufferSizes][]*[]byte
 }
 
-// idleBuffer is the largest buffer that waits in a pool. Larger ones, of batches that are
-// not packed as batches usually are, would be as much memory for good.
-const idleBuffer = 8 << 20
+const (
+	// smallBuffer is up to which size all buffers are alike; from there on each power of two
+	// is a size of its own.
+	smallBuffer = 64 << 10
+	bufferSizes = 9
 
-func (p *bufferPool) kind(size int) *pool[[]byte] {
-	if size <= p.small {
-		return &p.little
-	}
-	return &p.much
+	// idleBuffer is the largest buffer that waits in a pool. Larger ones, of batches that are
+	// not packed as batches usually are, would be as much memory for good.
+	idleBuffer = smallBuffer << (bufferSizes - 2)
+
+	// idleBuffers is how many bytes wait in a pool together.
+	idleBuffers = 32 << 20
+)
+
+func bufferSize(n int) int {
+	return min(bits.Len(uint(max(n-1, 0)/smallBuffer)), bufferSizes-1)
 }
 
 // get returns a buffer for about so many bytes, which may have any length.
-func (p *bufferPool) get(size int) *[]byte { return p.kind(size).get() }
+func (p *bufferPool) get(size int) *[]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	idle := &p.idle[bufferSize(size)]
+	last := len(*idle) - 1
+	if last < 0 {
+		return new([]byte)
+	}
+	b := (*idle)[last]
+	(*idle)[last] = nil
+	*idle = (*idle)[:last]
+	p.kept -= int64(cap(*b))
+	return b
+}
 
-// put takes a buffer back.
+// put takes a buffer back, unless there are enough.
 func (p *bufferPool) put(b *[]byte) {
-	if n := cap(*b); n <= idleBuffer {
-		p.kind(n).put(b)
+	n := cap(*b)
+	if n == 0 || n > idleBuffer {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	idle := &p.idle[bufferSize(n)]
+	if len(*idle) < mostIdle && p.kept+int64(n) <= idleBuffers {
+		*idle = append(*idle, b)
+		p.kept += int64(n)
 	}
 }

@@ -3,10 +3,10 @@ package wire
 import "github.com/segmentio/kafka-go/compress"
 
 // unpacked are buffers for the records of one batch, or what was packed in one record: the
-// batches of one topic are alike, those of another may be ten times as large. Whoever goes
-// through a fetch has one meanwhile: there are as many as goroutines at it, not as many as
-// fetches that wait their turn.
-var unpacked = bufferPool{small: 512 << 10}
+// batches of one topic are alike, those of another may be ten times as large. A goroutine
+// that goes through a fetch has one meanwhile: there are as many as goroutines at it, not as
+// many as fetches that wait their turn.
+var unpacked bufferPool
 
 // Unpacked is what something packed unpacks to, in memory that is lent. The zero value is
 // empty.

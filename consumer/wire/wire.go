@@ -55,6 +55,10 @@ type Client struct {
 	// time that it asks the broker to wait. Zero: 30 s.
 	RequestTimeout time.Duration
 
+	// Memory is what all clients of the process have together for the records that they
+	// unpack. Nil: that of a process without a memory limit.
+	Memory *Memory
+
 	correlation atomic.Int32
 	under       underWay
 

@@ -1,0 +1,224 @@
+package wire
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// memoryShares is into how many parts a process divides its memory limit. A record may
+	// unpack to one of them, batches that are unpacked as a whole have one together, and so
+	// has what all readers hold without asking. A record that is read with the turn takes
+	// three at most: the window of the codec, its bytes, and what is packed inside it.
+	memoryShares = 8
+
+	leastBatch = 64 << 10 // bytes of a batch that a reader unpacks without asking, at least
+	mostBatch  = 4 << 20  // the same, at most
+	mostWhole  = 8 << 20  // bytes of a batch that is unpacked as a whole
+
+	// leastWindow is the window that every reader of zstd should have (RFC 8878, 3.1.1.1.2).
+	leastWindow = 8 << 20
+
+	// usualRoom is the room for batches of a process without a memory limit.
+	usualRoom = 64 << 20
+)
+
+// Memory bounds what all readers of a process hold unpacked at a time. It has three steps,
+// which are always taken in this order, so that no reader waits for another one in a circle:
+//
+//   - each reader unpacks a batch of its share without asking;
+//   - a larger one takes as much of the room, which batches that are unpacked as a whole have
+//     together;
+//   - the largest ones, which are read piece by piece, and records beyond a few MiB take turns:
+//     one reader of the process holds such a thing at a time.
+//
+// A reader that has room or the turn may wait for a broker, but not for another reader (see
+// Turn.Held). Memory is safe for concurrent use.
+type Memory struct {
+	limit int64 // of the process; 0: not known
+	most  int   // bytes of a record
+	whole int   // bytes of a batch that is unpacked as a whole
+	share atomic.Int64
+	total int64 // of room
+	room  *semaphore.Weighted
+	turn  *semaphore.Weighted
+
+	mu     sync.Mutex
+	stream *zstd.Decoder // one that is not in use; nil: none is
+}
+
+// NewMemory returns the memory of a process that may take limit bytes (0: not known). A
+// record may unpack to maxUnpacked bytes; 0 means MostUnpacked(limit).
+func NewMemory(limit, maxUnpacked int64) *Memory {
+	if maxUnpacked <= 0 {
+		maxUnpacked = MostUnpacked(limit)
+	}
+	m := &Memory{limit: limit, total: usualRoom, turn: semaphore.NewWeighted(1)}
+	if limit > 0 {
+		m.total = min(m.total, limit/memoryShares)
+	}
+	m.whole = int(min(mostWhole, m.total/2))
+	m.most = int(max(maxUnpacked, int64(m.whole)))
+	m.room = semaphore.NewWeighted(m.total)
+	m.Share(1)
+	return m
+}
+
+// Share sets what each of so many readers may unpack without asking, from now on.
+func (m *Memory) Share(readers int) {
+	if m != nil {
+		m.share.Store(min(max(m.total/int64(max(readers, 1)), leastBatch), mostBatch, int64(m.whole)))
+	}
+}
+
+// MostUnpacked is how many bytes a record may unpack to in a process that may take limit
+// bytes, unless its configuration says so; 0: the limit is not known.
+func MostUnpacked(limit int64) int64 {
+	if limit <= 0 {
+		return maxUnpacked
+	}
+	return min(maxUnpacked, limit/memoryShares)
+}
+
+// unbounded is the memory of clients that have none of their own.
+var unbounded = NewMemory(0, 0)
+
+// settle gives garbage back to the system when there is much of it: a large record must not
+// come on top of what the last one has left. A memory limit alone makes the collector run
+// too late for that, since it goes on while more is allocated.
+func (m *Memory) settle() {
+	if m.limit == 0 {
+		return
+	}
+	held := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(held)
+	if held[0].Value.Uint64()-held[1].Value.Uint64() > uint64(m.limit/2) {
+		debug.FreeOSMemory()
+	}
+}
+
+// Turn is how one goroutine takes memory for what it unpacks. All fetches that a goroutine
+// reads side by side must have the same one, and what it unpacks of their records goes by it
+// too: as a sync.Locker it may be locked while it is locked. The zero value is ready.
+type Turn struct {
+	Memory  *Memory         // nil: that of a process without a limit
+	Context context.Context // ends the waiting of cursors; nil: nothing does
+	Waiting func(bool)      // told before and after the goroutine waits for another one; nil: nothing is
+
+	depth int
+	room  int64
+}
+
+// Held says whether the goroutine has memory that others may wait for. It must not wait for
+// them then: it closes its cursors, which are cheap to open again.
+func (t *Turn) Held() bool { return t.depth > 0 || t.room > 0 }
+
+// Lock waits until no other goroutine of the process holds something large.
+func (t *Turn) Lock() {
+	_ = t.lock(context.Background()) // which never ends
+}
+
+func (t *Turn) lock(ctx context.Context) error {
+	if t.depth == 0 {
+		if err := t.acquire(ctx, t.memory().turn, 1); err != nil {
+			return err
+		}
+		t.memory().settle()
+	}
+	t.depth++
+	return nil
+}
+
+// acquire tells of its waiting, if it has to wait.
+func (t *Turn) acquire(ctx context.Context, from *semaphore.Weighted, n int64) error {
+	if from.TryAcquire(n) {
+		return nil
+	}
+	if t.Waiting != nil {
+		t.Waiting(true)
+		defer t.Waiting(false)
+	}
+	return from.Acquire(ctx, n)
+}
+
+// Unlock undoes one Lock.
+func (t *Turn) Unlock() {
+	if t.depth--; t.depth == 0 {
+		t.memory().turn.Release(1)
+	}
+}
+
+// take waits for room for n bytes, and returns what to give back. A goroutine that has some
+// already does not wait for more, not to wait for itself.
+func (t *Turn) take(n int) (int64, error) {
+	room := t.memory().room
+	size := min(int64(n), t.memory().total)
+	if t.room > 0 {
+		if !room.TryAcquire(size) {
+			return 0, nil
+		}
+	} else if err := t.acquire(t.context(), room, size); err != nil {
+		return 0, err
+	}
+	t.room += size
+	return size, nil
+}
+
+func (t *Turn) give(size int64) {
+	if size > 0 {
+		t.room -= size
+		t.memory().room.Release(size)
+	}
+}
+
+func (t *Turn) memory() *Memory {
+	if t.Memory == nil {
+		return unbounded
+	}
+	return t.Memory
+}
+
+func (t *Turn) context() context.Context {
+	if t.Context == nil {
+		return context.Background()
+	}
+	return t.Context
+}
+
+// window is how far back a codec may refer in what is read piece by piece.
+func (m *Memory) window() int { return min(max(m.most, leastWindow), zstd.MaxWindowSize) }
+
+// zstd returns a decoder that reads from a stream, in memory of the frames' windows.
+func (m *Memory) zstd() *zstd.Decoder {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if z := m.stream; z != nil {
+		m.stream = nil
+		return z
+	}
+	// A batch has a checksum over all of its bytes.
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.IgnoreChecksum(true),
+		zstd.WithDecoderMaxWindow(uint64(m.window())))
+	if err != nil {
+		panic(err) // an option that the library does not take: every test would meet it
+	}
+	return z
+}
+
+// putZstd takes a decoder back, unless its last frames had a large window.
+func (m *Memory) putZstd(z *zstd.Decoder, window int) {
+	_ = z.Reset(nil) // which lets go of its source, and cannot fail
+	if window > mostWhole {
+		z.Close()
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stream = z
+}
