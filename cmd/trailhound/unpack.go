@@ -15,12 +15,7 @@ const maxWrappings = 3
 
 // badFile tells errors that lie in what the file holds from those of reading it.
 func badFile(err error) (rules.Reason, bool) {
-	var tooLarge *rules.RecordTooLargeError
-	var unpack *unpackError
-	switch {
-	case errors.As(err, &tooLarge):
-		return rules.ReasonUnpackedTooLarge, true
-	case errors.As(err, &unpack):
+	if _, ok := errors.AsType[*unpackError](err); ok {
 		return rules.ReasonBadGzip, true
 	}
 	return "", false
