@@ -1,8 +1,8 @@
 package rules
 
 import (
-	"bytes"
 	"fmt"
+	"io"
 	"math"
 	"sync"
 )
@@ -32,10 +32,14 @@ const DefaultScratch = 512 << 10
 // is not safe for concurrent use, nor may a callback use the Decoder that
 // calls it.
 type Decoder struct {
-	// MaxUnpacked bounds how many bytes a record unpacks to: all the gzip in it
-	// and, together with that, the strings and the base64 that lie in one another and
-	// what is copied of the strings of one event. 0 means DefaultMaxUnpacked.
+	// MaxUnpacked bounds how many bytes the gzip in a record unpacks to. What exceeds it
+	// is not read; the events before it are. 0 means DefaultMaxUnpacked.
 	MaxUnpacked int64
+
+	// MaxHeld bounds how many unpacked bytes are held at a time: one value in gzip, with
+	// the strings and the base64 in it that lie in one another and what is copied of the
+	// strings of one event. A value that takes more is passed over. 0 means MaxUnpacked.
+	MaxHeld int64
 
 	// Scratch is how many bytes of buffers, over all that lies in one another, the
 	// Decoder keeps between records and uses without the Turn. 0 means DefaultScratch.
@@ -48,22 +52,23 @@ type Decoder struct {
 	// calls Decode.
 	Turn sync.Locker
 
-	scan   scanner
-	clock  clock
-	event  Event
-	text   []byte               // strings of the event that could not be taken as they stand
-	layers [maxEnvelopes][]byte // what each envelope was unpacked to
-	gzip   GzipReader
-	packed bytes.Reader
+	scan    scanner
+	clock   clock
+	event   Event
+	text    []byte                   // strings of the event that could not be taken as they stand
+	layers  [maxEnvelopes][]byte     // what each envelope was unpacked to, or a window of that
+	sources [maxEnvelopes + 1]source // of the record, and of what each envelope was unpacked to
 
 	// Of the record at hand:
-	yield  func(*Event, error) bool
-	left   int64        // how many bytes may still come out of gzip
-	quoted int64        // bytes of the strings and the base64 that are being read
-	turn   bool         // Turn is locked
-	index  int          // events and errors so far
-	held   *DecodeError // an error that may turn out to be all there is to the record
-	fails  int          // errors so far
+	yield     func(*Event, error) bool
+	spent     int64        // bytes that came out of gzip and were passed
+	held      int64        // unpacked bytes that are being read
+	inflating int          // gzip files that are being read
+	exhausted bool         // gzip has given more than it may
+	turn      bool         // Turn is locked
+	index     int          // events and errors so far
+	note      *DecodeError // an error that may turn out to be all there is to the record
+	fails     int          // errors so far
 }
 
 var decoders = sync.Pool{New: func() any { return new(Decoder) }}
@@ -89,12 +94,18 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 // compared byte for byte, of equal names the last one counts, null and values
 // of a wrong type are as good as absent, and what is not UTF-8 is replaced by
 // U+FFFD. Nothing is yielded from a value before all of it is known to be
-// valid. Behind a value that is not JSON, reading goes on at the next line: the
+// valid. A list at the top of a record, or of what is packed in it, is read element by
+// element: [… and {"Records":[… or {"Events":[…, if the name is the object's first member,
+// without escapes, and the array has elements. Of the other members of such an object
+// only arrays of the same name are read.
+//
+// Behind a value that is not JSON, reading goes on at the next line: the
 // line behind the one in which that value began or, if it is nested too deeply,
-// in which it became so.
+// in which it became so. The events before the damage of a list or of a gzip file are
+// yielded.
 func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
-	d.yield, d.index, d.fails, d.held = yield, 0, 0, nil
-	d.left = d.limit()
+	d.yield, d.index, d.fails, d.note = yield, 0, 0, nil
+	d.spent, d.held, d.inflating, d.exhausted = 0, 0, 0, false
 	if d.scan.seen == nil {
 		d.scan.seen = newForesight()
 	}
@@ -126,16 +137,20 @@ func gap(b []byte, i int) int {
 // finish yields the error that is still held. If it is the only thing that the
 // record came to, it concerns the record as a whole.
 func (d *Decoder) finish() {
-	if d.held != nil && d.index == 1 {
-		d.held.Index = -1
+	if d.note != nil && d.index == 1 {
+		d.note.Index = -1
 	}
 	d.flush()
 }
 
 // rest lets go of the record and of scratch that has grown out of proportion.
 func (d *Decoder) rest() {
-	d.yield, d.held = nil, nil
-	d.packed.Reset(nil)
+	d.yield, d.note = nil, nil
+	for i := range d.sources {
+		if s := &d.sources[i]; s.buf != nil {
+			s.begin(nil, nil)
+		}
+	}
 	if d.kept() > d.scratch() {
 		d.text, d.layers = nil, [maxEnvelopes][]byte{}
 	}
@@ -145,48 +160,70 @@ func (d *Decoder) rest() {
 	}
 }
 
-// stream reads the values of one record, or of one string or gzip inside one.
-// It returns false to stop, as all the methods below do.
+// stream reads the values of one record, or of one string inside one, or the gzip that
+// it is. It returns false to stop, as all the methods below do.
 func (d *Decoder) stream(b []byte, depth int) bool {
-	if zipped, _ := BeginsGzip(b); zipped {
+	if zipped, _ := BeginsGzip(b[:min(len(b), gzipPaddingSeen)]); zipped {
 		return d.unzip(b, depth)
 	}
 	if len(b) > math.MaxUint32 {
 		return d.hold(ReasonUnpackedTooLarge, "the record is larger than 4 GiB")
 	}
-	var hurt damage
-	before := d.index
-	for i := gap(b, 0); i < len(b); i = gap(b, i) {
-		if isPacked(b[i:]) {
-			end := lineEnd(b, i)
-			if !d.unpack(b[i:end], depth) {
-				return false
+	return d.values(d.source(depth, b, nil), depth)
+}
+
+// source begins to read what lies in depth envelopes: b or, with from, what comes from
+// there through the window b.
+func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
+	s := &d.sources[depth]
+	s.scan, s.level, s.most = &d.scan, levelTop, 0
+	if from != nil {
+		s.owner, s.depth = d, depth-1
+		s.most = max(1, d.maxHeld()-d.held)
+	}
+	s.begin(b, from)
+	return s
+}
+
+// values reads what a source finds.
+func (d *Decoder) values(s *source, depth int) bool {
+	for before := d.index; ; {
+		p, more := s.piece(), true
+		if s.from != nil {
+			if p.kind == pieceEnd {
+				return d.inflated(s, d.index == before)
 			}
-			i = end
-			continue
-		}
-		end := -1
-		if !hurt.covers(int64(i)) {
-			if end = d.scan.value(b, i, levelTop); end < 0 {
-				hurt.assess(b, i, 0, &d.scan)
+			if !d.charge(s) {
+				return d.exhaust()
 			}
 		}
-		if end < 0 {
-			if !d.hold(hurt.describe(b, i)) {
-				return false
+		switch p.kind {
+		case pieceValue, piecePacked:
+			size := int64(0)
+			if s.from != nil {
+				size = int64(p.end - p.start)
 			}
-			i = lineEnd(b, hurt.last(i, 0))
-			continue
+			d.held += size
+			if p.kind == pieceValue {
+				more = d.value(s.buf, p.start, p.end, depth)
+			} else {
+				more = d.unpack(s.buf[p.start:p.end], depth)
+			}
+			d.held -= size
+		case pieceBad:
+			more = d.hold(p.reason, p.detail)
+		case pieceLarge:
+			more = d.tooLargeToHold()
+		case pieceEnd:
+			if d.index == before {
+				return d.hold(ReasonEmpty, "no event inside")
+			}
+			return true
 		}
-		if !d.value(b, i, end, depth) {
+		if !more {
 			return false
 		}
-		i = end
 	}
-	if d.index == before {
-		return d.hold(ReasonEmpty, "no event inside")
-	}
-	return true
 }
 
 // hold takes note of an error about a value that is no event. It is yielded
@@ -195,7 +232,7 @@ func (d *Decoder) hold(reason Reason, detail string) bool {
 	if !d.flush() {
 		return false
 	}
-	d.held = &DecodeError{Index: d.index, Reason: reason, Detail: detail}
+	d.note = &DecodeError{Index: d.index, Reason: reason, Detail: detail}
 	return d.count()
 }
 
@@ -209,7 +246,7 @@ func (d *Decoder) reject(reason Reason, detail string) bool {
 
 // accept yields the event at hand.
 func (d *Decoder) accept() bool {
-	if d.held != nil && !d.flush() {
+	if d.note != nil && !d.flush() {
 		return false
 	}
 	d.event.At.Index = int32(d.index)
@@ -234,10 +271,10 @@ func (d *Decoder) count() bool {
 
 // flush yields the error that is held, if there is one.
 func (d *Decoder) flush() bool {
-	err := d.held
+	err := d.note
 	if err == nil {
 		return true
 	}
-	d.held = nil
+	d.note = nil
 	return d.yield(nil, err)
 }

@@ -41,15 +41,17 @@ func TestDecodeMemory(t *testing.T) {
 		want   string
 		most   int64 // bytes allocated, besides scratch
 	}{
-		{"gzip up to the limit", zipped(repeat(" ", limit-mib) + bare("a")), "a", limit},
+		{"gzip up to the limit", zipped(repeat(" ", limit-mib) + bare("a")), "a", 0},
 		{"bomb", bomb, "-1 unpacked_too_large", 0},
 		{"bomb in gzip", zipped(bomb), "-1 unpacked_too_large", 0},
 		{"bomb of base64", base64ed(bomb), "-1 unpacked_too_large", 0},
+		{"bomb behind an event", zipped(bare("a") + repeat(" ", 3*limit)), "1 unpacked_too_large", 0},
+		{"list up to the limit", zipped(`{"Records":[` + repeat(bare("b")+",", limit/len(bare("b")+",")-1000) + bare("a") + "]}"), "a", 0},
 		{"gzip that is cut off", zipped(repeat(" ", limit-mib) + bare("a"))[:20_000], "-1 bad_gzip", 0},
-		{"string", zipped(wrapped(bare(repeat("a", 15*mib)), 1)), repeat("a", 15*mib), limit},
+		{"string", zipped(wrapped(bare(repeat("a", 15*mib)), 1)), repeat("a", 15*mib), 3 * 16 * mib},
 		// Each of them may be as large as the limit, but not both.
-		{"string in gzip, too large together", zipped(wrapped(bare(repeat("a", 20*mib)), 1)), "-1 unpacked_too_large", limit},
-		{"strings in one another", zipped(nested(12*mib, 6)), "-1 unpacked_too_large", limit},
+		{"string in gzip, too large together", zipped(wrapped(bare(repeat("a", 20*mib)), 1)), "-1 unpacked_too_large", 2 * limit},
+		{"strings in one another", zipped(nested(12*mib, 6)), "-1 unpacked_too_large", 2 * limit},
 		{"bytes that are not UTF-8", `"` + repeat("\xff", 12*mib) + `"`, "-1 unpacked_too_large", 0},
 		{"one large field", event(`"errorMessage":"` + repeat(`\n`, 20*mib) + `"`), "a", 20 * mib},
 		{"large fields", event(`"errorMessage":"` + repeat("\xff", 6*mib) + `","errorCode":"` + repeat("\xff", 6*mib) + `"`), "0 unpacked_too_large", 0},
@@ -117,7 +119,7 @@ func TestDecodeLarge(t *testing.T) {
 // for nobody.
 func TestDecodeTurn(t *testing.T) {
 	var turn sync.Mutex
-	large, small := []byte(zipped(repeat(" ", 2*DefaultScratch)+bare("large"))), []byte(zipped(bare("small")))
+	large, small := []byte(zipped(bare(repeat("x", 2*DefaultScratch)))), []byte(zipped(bare("small")))
 	decode := func(record []byte, during func()) {
 		d := Decoder{Turn: &turn}
 		d.Decode(record, func(*Event, error) bool {
@@ -211,6 +213,8 @@ func TestDecodeKeepsScratch(t *testing.T) {
 		{"small", zipped(wrapped(bare("a"), 7)), false},
 		{"strings in one another", zipped(wrapped(text, 7)), true},
 		{"gzip in one another", zipped(wrapped(base64ed(zipped(wrapped(base64ed(zipped(text+repeat("\n", 600*kib))), 1))), 1)), true},
+		{"gzip of gzip", zipped(zipped(bare("a"))), true},
+		{"much gzip", zipped(repeat(bare("a")+"\n", 20_000)), false},
 		{"a large string", wrapped(repeat(text, 6), 1), true},
 		{"strings beside one another", repeat(wrapped(text, 1)+"\n", 100), false},
 		{"one large field", `{"errorMessage":"` + repeat(many, 6) + `",` + bare("a")[1:], true},

@@ -62,17 +62,28 @@ func (g *damage) last(i int, base int64) int {
 	return i
 }
 
-// describe says what is wrong with the value at b[i], for b at offset 0.
-func (g *damage) describe(b []byte, i int) (Reason, string) {
+// describe says what is wrong with the value at b[i]. base is the offset of b[0].
+func (g *damage) describe(b []byte, i int, base int64) (Reason, string) {
+	begins := base + int64(i)
 	switch {
 	case g.deep:
 		return ReasonTooDeep, fmt.Sprintf("nested more than %d deep at byte %d", maxDepth, g.at)
 	case g.cut:
-		return ReasonCutOff, fmt.Sprintf("the value that begins at byte %d is cut off", i)
-	case int64(i) == g.at:
-		return ReasonNotJSON, fmt.Sprintf("no JSON value begins with %q, at byte %d", b[i], i)
+		return ReasonCutOff, fmt.Sprintf("the value that begins at byte %d is cut off", begins)
+	case begins == g.at:
+		return ReasonNotJSON, fmt.Sprintf("no JSON value begins with %q, at byte %d", b[i], g.at)
 	}
-	return ReasonNotJSON, fmt.Sprintf("unexpected %q at byte %d, in the value that begins at byte %d", b[g.at], g.at, i)
+	return ReasonNotJSON, fmt.Sprintf("unexpected %q at byte %d, in the value that begins at byte %d", b[g.at-base], g.at, begins)
+}
+
+// unexpectedInList and listCutOff are describe for what stands between the elements of a
+// list.
+func unexpectedInList(c byte, at, begins int64) string {
+	return fmt.Sprintf("unexpected %q at byte %d, in the list that begins at byte %d", c, at, begins)
+}
+
+func listCutOff(begins int64) string {
+	return fmt.Sprintf("the list that begins at byte %d is cut off", begins)
 }
 
 // lineEnd returns the offset of the first newline of b at or after i, or len(b).

@@ -27,15 +27,17 @@ func (d *Decoder) value(b []byte, i, end, depth int) bool {
 func (d *Decoder) envelope(b []byte, depth int) bool {
 	d.text = d.text[:0]
 	if !d.reserve(b, len(b)) {
-		return d.tooLarge()
+		return d.tooLargeToHold()
 	}
 	if records := d.whole(b, fieldRecords, '['); records != nil {
 		return d.each(records, depth, (*Decoder).value)
 	}
 	if events := d.whole(b, fieldLookupEvents, '['); events != nil {
-		return d.each(events, depth, (*Decoder).lookupEvent)
+		return d.each(events, depth, (*Decoder).value)
 	}
 	if d.has(fieldLookupEvent) {
+		// One of the Events of LookupEvents, as the AWS CLI prints them:
+		// https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_Event.html.
 		return d.inside(b, fieldLookupEvent, depth)
 	}
 	if d.has(fieldDetailType) && d.has(fieldDetail) {
@@ -83,15 +85,6 @@ func isObjectEvent(detail []byte) bool {
 	bucket, _ := lookup(detail, "bucket", "name")
 	key, _ := lookup(detail, "object", "key")
 	return bucket != "" && key != ""
-}
-
-// lookupEvent reads one of the Events of LookupEvents, as the AWS CLI prints them:
-// https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_Event.html.
-func (d *Decoder) lookupEvent(b []byte, i, end, depth int) bool {
-	if b[i] == '{' && d.has(fieldLookupEvent) {
-		return d.inside(b, fieldLookupEvent, depth)
-	}
-	return d.hold(ReasonUnknownShape, "an element of Events without a CloudTrailEvent")
 }
 
 // logs reads a CloudWatch Logs subscription message.

@@ -24,7 +24,7 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
 	}
 	if !d.reserve(b, end-i) {
-		return d.reject(ReasonUnpackedTooLarge, fmt.Sprintf("the strings of the event unpack to more than %d bytes", d.limit()))
+		return d.reject(ReasonUnpackedTooLarge, fmt.Sprintf("the strings of the event unpack to more than %d bytes", d.maxHeld()))
 	}
 	when, reason, detail := d.time(b)
 	if reason != "" {
@@ -68,12 +68,16 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	e.scanned, e.addendum = true, d.has(fieldAddendum)
 	e.Raw = b[i:end:end]
 	e.At, e.RecordTime = state.Source{}, time.Time{}
-	return d.accept()
+	more := d.accept()
+	if cap(d.text) > d.scratch() {
+		d.text = nil
+	}
+	return more
 }
 
 // reserve makes room for those strings of the event just scanned, of size bytes,
 // that cannot be taken as they stand, if they may be large; false: they exceed the
-// limit, together with all else that the record unpacks to. Whether there is
+// limit, together with what the event lies in. Whether there is
 // such a string at all, the scan says with too much caution: nothing may depend on that.
 func (d *Decoder) reserve(b []byte, size int) bool {
 	if size <= measuredText || !d.scan.mixed {
@@ -85,7 +89,7 @@ func (d *Decoder) reserve(b []byte, size int) bool {
 			n += unescapedLen(raw)
 		}
 	}
-	if int64(n) > d.left-d.quoted {
+	if int64(n) > d.maxHeld()-d.held {
 		return false
 	}
 	d.text = d.room(d.text, n)

@@ -82,8 +82,10 @@ func FuzzSplitter(f *testing.F) {
 		if bytes.Contains(b, []byte{0x1f, 0x8b}) {
 			return // gzip is unpacked before it comes to a Splitter
 		}
+		deep := false // the envelopes around a list count for its elements only in one piece
 		events := func(record []byte) (all []string) {
 			Decode(record, func(e *Event, err error) bool {
+				deep = deep || err != nil && err.(*DecodeError).Reason == ReasonTooDeep
 				switch {
 				case err == nil:
 					all = append(all, string(e.Raw))
@@ -100,7 +102,7 @@ func FuzzSplitter(f *testing.F) {
 			for _, record := range split(t, &Splitter{Reader: r}) {
 				got = append(got, events([]byte(record))...)
 			}
-			if !slices.Equal(got, want) {
+			if !slices.Equal(got, want) && !deep {
 				t.Errorf("events of the records of %q\n     = %q\nwant %q", b, got, want)
 			}
 		}
@@ -175,8 +177,8 @@ func FuzzUnpack(f *testing.F) {
 				t.Errorf("Decode(%q) in %v unpacks layer %d to %d bytes; want at most %d", plain, wraps, i, len(l), d.MaxUnpacked)
 			}
 		}
-		if d.quoted != 0 {
-			t.Errorf("Decode(%q) in %v leaves %d bytes noted", plain, wraps, d.quoted)
+		if d.held != 0 {
+			t.Errorf("Decode(%q) in %v leaves %d bytes noted", plain, wraps, d.held)
 		}
 	})
 }

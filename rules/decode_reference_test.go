@@ -75,18 +75,103 @@ func (r *reference) stream(b []byte, depth int) {
 		if len(b) == 0 {
 			break
 		}
-		in := json.NewDecoder(bytes.NewReader(b))
-		var raw json.RawMessage
-		if err := in.Decode(&raw); err != nil {
-			r.hold(ReasonNotJSON)
-			_, b, _ = bytes.Cut(b, []byte("\n"))
+		if m := listStart.FindSubmatch(b); m != nil {
+			b = r.list(b[len(m[0])-1:], string(m[1]), depth)
 			continue
 		}
-		r.value(bytes.TrimSpace(raw), depth)
-		b = b[in.InputOffset():]
+		raw, rest, ok := firstValue(b)
+		if !ok {
+			b = r.bad(b)
+			continue
+		}
+		r.value(raw, depth)
+		b = rest
 	}
 	if len(r.all) == before {
 		r.hold(ReasonEmpty)
+	}
+}
+
+var listStart = regexp.MustCompile(`^(?:\[|\{[ \t\r\n]*("Records"|"Events")[ \t\r\n]*:[ \t\r\n]*\[)[ \t\r\n]*[^] \t\r\n]`)
+
+// firstValue returns the value that b begins with, and what is behind it.
+func firstValue(b []byte) (raw, rest []byte, ok bool) {
+	in := json.NewDecoder(bytes.NewReader(b))
+	var m json.RawMessage
+	if in.Decode(&m) != nil {
+		return nil, nil, false
+	}
+	return bytes.TrimSpace(m), b[in.InputOffset():], true
+}
+
+// bad notes what b begins with, and returns the next line.
+func (r *reference) bad(b []byte) []byte {
+	r.hold(ReasonNotJSON)
+	_, b, _ = bytes.Cut(b, []byte("\n"))
+	return b
+}
+
+// unexpected leaves a list for what b begins with.
+func (r *reference) unexpected(b []byte) []byte {
+	if len(b) > 0 && strings.IndexByte("{[\"-0123456789tfnH\xef", b[0]) < 0 {
+		return r.bad(b)
+	}
+	r.hold(ReasonNotJSON)
+	return b
+}
+
+// list reads a list whose first element b begins with, and returns what is behind it.
+func (r *reference) list(b []byte, name string, depth int) []byte {
+	blank := func(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+	begins := func(c string) bool { return strings.HasPrefix(string(b), c) }
+	for {
+		raw, rest, ok := firstValue(b)
+		if b = blank(b); !ok && len(b) > 0 {
+			return r.bad(b)
+		} else if !ok {
+			return r.unexpected(nil)
+		}
+		r.value(raw, depth)
+		b = blank(rest)
+		if begins(",") {
+			b = blank(b[1:])
+			continue
+		}
+		if !begins("]") {
+			return r.unexpected(b)
+		}
+		if b = b[1:]; name == "" {
+			return b
+		}
+		for again := false; !again; { // members behind the array
+			if b = blank(b); begins("}") {
+				return b[1:]
+			}
+			if !begins(",") {
+				return r.unexpected(b)
+			}
+			if b = blank(b[1:]); !begins(`"`) {
+				return r.unexpected(b)
+			}
+			key, rest, ok := firstValue(b)
+			if !ok {
+				return r.bad(b)
+			}
+			if b = blank(rest); !begins(":") {
+				return r.unexpected(b)
+			}
+			b = blank(b[1:])
+			if elements := blank(b[min(1, len(b)):]); string(key) == name && begins("[") && len(elements) > 0 && elements[0] != ']' {
+				b, again = elements, true
+				continue
+			}
+			if _, rest, ok = firstValue(b); !ok && len(b) > 0 {
+				return r.bad(b)
+			} else if !ok {
+				return r.unexpected(nil)
+			}
+			b = rest
+		}
 	}
 }
 
@@ -174,7 +259,7 @@ func (r *reference) object(raw []byte, depth int) {
 	case o.whole("Records", "[") != nil:
 		r.each(o.whole("Records", "["), depth, r.value)
 	case o.whole("Events", "[") != nil:
-		r.each(o.whole("Events", "["), depth, r.member("CloudTrailEvent"))
+		r.each(o.whole("Events", "["), depth, r.value)
 	case o.whole("CloudTrailEvent", `{["`) != nil:
 		r.inside(o.whole("CloudTrailEvent", `{["`), depth)
 	case o.string("detail-type") != "" && o.whole("detail", `{["`) != nil:

@@ -64,7 +64,8 @@ var envelopes = []recordCase{
 
 	{"Records", `{"Records":[` + bare("a") + `,` + bare("b") + `]}`, []string{"a", "b"}},
 	{"Records, spread out", "{ \"Records\" : [\n " + bare("a") + " ,\n " + bare("b") + " \n] }\n", []string{"a", "b"}},
-	{"Records, the last of them counts", `{"Records":[` + bare("a") + `],"Records":[` + bare("b") + `]}`, []string{"b"}},
+	{"Records, several of them", `{"Records":[` + bare("a") + `],"x":{},"Records":[` + bare("b") + `]}`, []string{"a", "b"}},
+	{"Records behind another member, the last of them counts", `{"x":0,"Records":[` + bare("a") + `],"Records":[` + bare("b") + `]}`, []string{"b"}},
 	{"Records, name escaped", `{"\u0052ecords":[` + bare("a") + `]}`, []string{"a"}},
 	{"Records, none", `{"Records":[]}`, []string{"-1 empty"}},
 	{"array", `[` + bare("a") + `,` + bare("b") + `]`, []string{"a", "b"}},
@@ -133,7 +134,17 @@ var poison = []recordCase{
 	{"junk behind an event", bare("a") + "junk", []string{"a", "1 not_json"}},
 	{"bad line among good ones", bare("a") + "\n" + bare("b")[:60] + "\n" + bare("c") + "\n" + bare("d"), []string{"a", "1 not_json", "c", "d"}},
 	{"bad line that swallows good ones", bare("a") + "\n{\"x\":[\n" + bare("b") + ",\n" + bare("c") + "\n" + bare("d"), []string{"a", "1 not_json", "b", "3 not_json", "c", "d"}},
-	{"nothing from a bad document", `{"Records":[` + bare("a") + `,` + bare("b")[:30], []string{"-1 cut_off"}},
+	{"nothing from a bad object", `{"x":0,"Records":[` + bare("a") + `,` + bare("b")[:30], []string{"-1 cut_off"}},
+	// A file that is cut off held a thousand good events.
+	{"list cut off in an event", `{"Records":[` + bare("a") + `,` + bare("b")[:30], []string{"a", "1 cut_off"}},
+	{"list cut off behind an event", `{"Records":[` + bare("a"), []string{"a", "1 cut_off"}},
+	{"list cut off behind a comma", `[` + bare("a") + ",", []string{"a", "1 cut_off"}},
+	{"list cut off behind the array", `{"Records":[` + bare("a") + "]", []string{"a", "1 cut_off"}},
+	{"list cut off, then another", `{"Records":[` + bare("a") + "\n" + `{"Records":[` + bare("b") + `]}`, []string{"a", "1 not_json", "b"}},
+	{"list without a comma", `{"Records":[` + bare("a") + "\n" + bare("b") + `]}`, []string{"a", "1 not_json", "b", "3 not_json"}},
+	{"list with junk behind the array", `{"Records":[` + bare("a") + `]x}` + "\n" + bare("b"), []string{"a", "1 not_json", "b"}},
+	{"list with a bad member", `{"Records":[` + bare("a") + `],"x":nul}` + "\n" + bare("b"), []string{"a", "1 not_json", "b"}},
+	{"list with a bad name", `{"Records":[` + bare("a") + `],x:0}` + "\n" + bare("b"), []string{"a", "1 not_json", "b"}},
 
 	{"number", "17", []string{"-1 unknown_shape"}},
 	{"null", "null", []string{"-1 unknown_shape"}},
@@ -172,6 +183,7 @@ var poison = []recordCase{
 	{"time too early", `{"eventVersion":"1.08","eventTime":"1969-12-31T23:59:59Z"}`, []string{"0 bad_event_time"}},
 	{"time too late", `{"eventVersion":"1.08","eventTime":"2263-01-01T00:00:00Z"}`, []string{"0 bad_event_time"}},
 
+	{"gzip, cut off behind an event", zipped(bare("a") + "\n" + bare("b"))[:105], []string{"a", "b", "2 bad_gzip"}},
 	{"gzip, cut off", zipped(bare("a"))[:40], []string{"-1 bad_gzip"}},
 	{"gzip, damaged", zipped(bare("a"))[:60] + "x" + zipped(bare("a"))[61:], []string{"-1 bad_gzip"}},
 	// Members that end well count, whatever stands behind them: a joined or padded file
@@ -186,8 +198,8 @@ var poison = []recordCase{
 	{"gzip, only the magic number", "\x1f\x8b", []string{"-1 bad_gzip"}},
 	{"base64 of gzip, damaged", base64ed(zipped(bare("a")))[:41], []string{"-1 bad_gzip"}},
 	{"too many strings", wrapped(bare("a"), 9), []string{"-1 too_deep"}},
-	{"too many arrays", repeat("[", 9) + bare("a") + repeat("]", 9), []string{"-1 too_deep"}},
-	{"deepest arrays that are read", repeat("[", 8) + bare("a") + repeat("]", 8), []string{"a"}},
+	{"too many arrays", repeat("[", 10) + bare("a") + repeat("]", 10), []string{"-1 too_deep"}},
+	{"deepest arrays that are read", repeat("[", 9) + bare("a") + repeat("]", 9), []string{"a"}},
 }
 
 func TestDecode(t *testing.T) {
@@ -248,8 +260,9 @@ func TestDecodeDepth(t *testing.T) {
 
 func TestDecodeMaxUnpacked(t *testing.T) {
 	event := bare("a")
-	record := zipped(wrapped(zipped(event), 0)) // both layers count
-	size := int64(len(zipped(event)) + len(event))
+	packed := base64ed(zipped(event))
+	record := zipped(packed) // each layer counts
+	size := int64(len(packed) + base64.StdEncoding.DecodedLen(len(packed)) + len(event))
 	for _, c := range []struct {
 		max  int64
 		want string

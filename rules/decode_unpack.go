@@ -1,11 +1,13 @@
 package rules
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // isGzip reports whether b begins as a gzip file does (RFC 1952 section 2.3.1).
@@ -16,9 +18,6 @@ func isGzip(b []byte) bool {
 // packedMagic is how base64 of a gzip file begins: the magic number, the
 // compression method and the upper bits of the flags.
 const packedMagic = "H4sI"
-
-// firstRead is how much of a gzip file is unpacked before its size is asked for.
-const firstRead = 16 << 10
 
 // isPacked reports whether b begins as the base64 of a gzip file does.
 func isPacked(b []byte) bool {
@@ -36,7 +35,7 @@ func (d *Decoder) unquote(raw []byte, depth int) bool {
 		size = unescapedLen(raw)
 	}
 	if !d.grow(depth, size) {
-		return d.tooLarge()
+		return d.tooLargeToHold()
 	}
 	d.layers[depth] = appendUnescaped(d.layers[depth], raw)
 	return d.layer(depth, size)
@@ -50,7 +49,7 @@ func (d *Decoder) unpack(line []byte, depth int) bool {
 	line = bytes.TrimRight(line, " \t\r")
 	size := base64.StdEncoding.DecodedLen(len(line))
 	if !d.grow(depth, size) {
-		return d.tooLarge()
+		return d.tooLargeToHold()
 	}
 	buf, err := base64.StdEncoding.AppendDecode(d.layers[depth], line)
 	d.layers[depth] = buf
@@ -61,84 +60,141 @@ func (d *Decoder) unpack(line []byte, depth int) bool {
 }
 
 // grow empties the layer and makes room for size bytes of a string or of base64
-// in it. It reports false if the record would unpack to more than the limit.
+// in it. It reports false if that is more than may be held, with what it lies in.
 func (d *Decoder) grow(depth, size int) bool {
-	if int64(size) > d.left-d.quoted {
+	if int64(size) > d.maxHeld()-d.held {
 		return false
 	}
 	d.layers[depth] = d.room(d.layers[depth], size)
 	return true
 }
 
-// room returns buf, one of the decoder's buffers, emptied and with room for size bytes.
-// If the buffers would exceed Scratch, the decoder's turn is waited for.
-func (d *Decoder) room(buf []byte, size int) []byte {
-	if size <= cap(buf) {
-		return buf[:0]
-	}
-	if d.kept()-cap(buf)+size > d.scratch() {
-		d.large()
-	}
-	return make([]byte, 0, size)
-}
-
-// kept is how many bytes of buffers the decoder holds on to.
-func (d *Decoder) kept() int {
-	n := cap(d.text)
-	for _, l := range d.layers {
-		n += cap(l)
-	}
-	return n
-}
-
-func (d *Decoder) scratch() int {
-	if d.Scratch == 0 {
-		return DefaultScratch
-	}
-	return d.Scratch
-}
-
 // layer reads a layer that holds size bytes of a string or of base64.
 func (d *Decoder) layer(depth, size int) bool {
-	d.quoted += int64(size)
-	more := d.inner(depth)
-	d.quoted -= int64(size)
+	d.held += int64(size)
+	more := d.stream(d.layers[depth], depth+1)
+	d.held -= int64(size)
+	d.release(depth)
 	return more
 }
 
-// inner reads a layer, and lets go of it if it is large: the values beside it
-// may need as much for layers of their own.
-func (d *Decoder) inner(depth int) bool {
-	more := d.stream(d.layers[depth], depth+1)
+// release lets go of a layer that was read if it is large: the values beside it may need
+// as much for layers of their own.
+func (d *Decoder) release(depth int) {
 	if cap(d.layers[depth]) > d.scratch() {
 		d.layers[depth] = nil
 	}
-	return more
 }
 
-// large waits for the decoder's turn to hold more than scratch.
-func (d *Decoder) large() {
-	if d.Turn != nil && !d.turn {
-		d.Turn.Lock()
-		d.turn = true
+// inflater reads a gzip file.
+type inflater struct {
+	zip    GzipReader
+	packed bytes.Reader
+	left   int64 // bytes that it may still give
+}
+
+// inflaters are shared by all decoders: few of them unpack at a time.
+var inflaters = sync.Pool{New: func() any { return new(inflater) }}
+
+// errInflated says that a gzip file gives more than it may.
+var errInflated = errors.New("unpacks to too much")
+
+// Read implements io.Reader. It ends with errInflated if there is more than may come.
+func (z *inflater) Read(p []byte) (int, error) {
+	if int64(len(p)) <= z.left {
+		n, err := z.zip.Read(p)
+		z.left -= int64(n)
+		return n, err
 	}
+	if z.left > 0 {
+		return z.Read(p[:z.left])
+	}
+	var more [1]byte
+	if n, err := z.zip.Read(more[:]); n == 0 {
+		return 0, err
+	}
+	return 0, errInflated
 }
 
 // unzip reads what a gzip file holds.
 func (d *Decoder) unzip(b []byte, depth int) bool {
+	z := inflaters.Get().(*inflater)
+	z.packed.Reset(b)
+	more := d.inflate(z, &z.packed, depth)
+	z.packed.Reset(nil)
+	inflaters.Put(z)
+	return more
+}
+
+// inflate reads what z unpacks. How much of that has come when is of no account: what
+// was passed is counted. Several gzip files at a time, in one another, are rare, and the
+// state of each takes some 45 KiB.
+func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
 	if depth == maxEnvelopes {
 		return d.tooManyEnvelopes()
 	}
-	buf, err := d.inflate(d.layers[depth][:0], b)
-	d.layers[depth] = buf
-	if d.left < d.quoted {
+	if d.exhausted {
 		return d.tooLarge()
 	}
-	if err == nil {
-		return d.inner(depth)
+	z.left = d.limit() - d.spent
+	if d.inflating > 0 {
+		d.large()
 	}
-	if len(buf) > 0 && !d.inner(depth) {
-		return false
+	if err := z.zip.Reset(from); err != nil {
+		return d.badGzip(err)
+	}
+	s := d.source(depth+1, d.layers[depth][:0], z)
+	d.inflating++
+	more := true
+	if s.zipped() {
+		inner, b := inflaters.Get().(*inflater), bufio.NewReaderSize(s, 1<<10)
+		more = d.inflate(inner, b, depth+1)
+		inflaters.Put(inner)
+		s.next -= b.Buffered()
+		d.charge(s)
+	} else {
+		more = d.values(s, depth+1)
+	}
+	d.inflating--
+	d.release(depth)
+	return more
+}
+
+// inflated ends the reading of gzip.
+func (d *Decoder) inflated(s *source, empty bool) bool {
+	switch {
+	case !d.charge(s) || errors.Is(s.err, errInflated):
+		return d.exhaust()
+	case s.err != io.EOF:
+		return d.badGzip(s.err)
+	case empty:
+		return d.hold(ReasonEmpty, "no event inside")
+	}
+	return true
+}
+
+// charge counts what was passed of a gzip file; false: the record unpacks to more than
+// it may.
+func (d *Decoder) charge(s *source) bool {
+	at := s.offset()
+	d.spent += at - s.charged
+	s.charged = at
+	return !d.exhausted && d.spent <= d.limit()
+}
+
+// exhaust says, once, that the record unpacks to more than it may: from then on no gzip
+// is unpacked.
+func (d *Decoder) exhaust() bool {
+	if d.exhausted {
+		return true
+	}
+	d.exhausted = true
+	return d.tooLarge()
+}
+
+func (d *Decoder) badGzip(err error) bool {
+	if errors.Is(err, errInflated) {
+		return d.exhaust()
 	}
 	return d.hold(ReasonBadGzip, fmt.Sprintf("unpack gzip: %v", err))
 }
@@ -147,77 +203,9 @@ func (d *Decoder) tooLarge() bool {
 	return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("the record unpacks to more than %d bytes", d.limit()))
 }
 
-// inflate returns what the gzip file b holds, in dst if it is large enough: with an
-// error, what its complete members hold. It gives up as soon as the record has unpacked
-// to more than it may; d.left is less than d.quoted then.
-//
-// What does not fit scratch is unpacked twice, first only to learn its size. So
-// a bomb gets no memory, and everything else no more than it fills.
-func (d *Decoder) inflate(dst, b []byte) ([]byte, error) {
-	err := d.open(b)
-	if err != nil {
-		return dst, err
-	}
-	for most := max(cap(dst), d.scratch()-d.kept()+cap(dst), firstRead); len(dst) < most; {
-		if len(dst) == cap(dst) {
-			dst = append(make([]byte, 0, min(most, max(firstRead, 2*cap(dst)))), dst...)
-		}
-		n, err := d.gunzip(dst[len(dst):min(cap(dst), most)])
-		dst = dst[:len(dst)+n]
-		if err == io.EOF {
-			return dst, nil
-		}
-		if err != nil {
-			return dst[:d.gzip.Whole()], err
-		}
-	}
-	held := int64(len(dst))
-	err = d.discard(dst)
-	size := d.gzip.Whole()
-	if d.left < d.quoted || err == nil && size == held {
-		return dst, nil // nothing came, so that dst is not spoilt
-	}
-	if size > int64(cap(dst)) {
-		d.large()
-		dst = make([]byte, size)
-	}
-	dst = dst[:size]
-	if again := d.open(b); again != nil {
-		return dst[:0], again
-	}
-	if _, again := io.ReadFull(&d.gzip, dst); again != nil {
-		return dst[:0], again
-	}
-	return dst, err
-}
-
-// discard unpacks the rest, and spoils scratch unless nothing comes.
-func (d *Decoder) discard(scratch []byte) error {
-	for {
-		_, err := d.gunzip(scratch)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// open makes b what gunzip reads.
-func (d *Decoder) open(b []byte) error {
-	d.packed.Reset(b)
-	return d.gzip.Reset(&d.packed)
-}
-
-// gunzip is a Read that counts. It ends, as at the end, when the record has
-// unpacked to more than it may.
-func (d *Decoder) gunzip(p []byte) (int, error) {
-	n, err := d.gzip.Read(p)
-	if d.left -= int64(n); d.left < d.quoted {
-		err = io.EOF
-	}
-	return n, err
+// tooLargeToHold passes over one value.
+func (d *Decoder) tooLargeToHold() bool {
+	return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("a value takes more than %d bytes when it is unpacked", d.maxHeld()))
 }
 
 func (d *Decoder) limit() int64 {
@@ -225,4 +213,11 @@ func (d *Decoder) limit() int64 {
 		return DefaultMaxUnpacked
 	}
 	return d.MaxUnpacked
+}
+
+func (d *Decoder) maxHeld() int64 {
+	if d.MaxHeld == 0 {
+		return d.limit()
+	}
+	return min(d.MaxHeld, d.limit())
 }

@@ -88,6 +88,9 @@ func (g *GzipReader) member() error {
 	return nil
 }
 
+// gzipPaddingSeen is behind how many bytes of padding a Decoder still looks for gzip.
+const gzipPaddingSeen = 64 << 10
+
 func gzipPadding(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == 0 }
 
 // BeginsGzip reports whether b begins as a gzip file does, be it behind padding. Not

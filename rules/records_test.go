@@ -37,16 +37,21 @@ func TestSplitter(t *testing.T) {
 		{"blank", " \n\n\t\r\n", nil},
 		{"lines", "{\"a\":1}\n{\"a\":2}\n", []string{`{"a":1}`, `{"a":2}`}},
 		{"lines of Windows, blank ones among them, the last not ended", "\uFEFF{\"a\":1}\r\n\r\n  {\"a\":2}", []string{`{"a":1}`, `{"a":2}`}},
-		{"without a space", `{"a":1}{"a":2}[3]"4"true`, []string{`{"a":1}`, `{"a":2}`, `[3]`, `"4"`, `true`}},
+		{"without a space", `{"a":1}{"a":2}[3]"4"true`, []string{`{"a":1}`, `{"a":2}`, `3`, `"4"`, `true`}},
 		{"numbers", "1 2\n-3.5e7", []string{"1", "2", "-3.5e7"}},
-		{"a document over lines", "{\"Records\": [\n{},\n{}\n]}\n", []string{"{\"Records\": [\n{},\n{}\n]}"}},
-		{"junk line", "{\"a\":1}\njunk  \n{\"a\":2}", []string{`{"a":1}`, "junk", `{"a":2}`}},
-		{"rest of a line", "{\"a\":1} junk {\"a\":3}\n{\"a\":2}", []string{`{"a":1}`, `junk {"a":3}`, `{"a":2}`}},
+		{"a document over lines", "{\"Records\": [\n{},\n{ \n}\n]}\n", []string{"{}", "{ \n}"}},
+		{"junk line", "{\"a\":1}\njunk  \n{\"a\":2}", []string{`{"a":1}`, "j", `{"a":2}`}},
+		{"rest of a line", "{\"a\":1} junk {\"a\":3}\n{\"a\":2}", []string{`{"a":1}`, `j`, `{"a":2}`}},
 		{"line cut off", "{\"a\":\n{\"a\":2}\n{\"a\":3}", []string{`{"a":`, `{"a":2}`, `{"a":3}`}},
 		{"end cut off", "{\"a\":1}\n{\"a\":[\n{\"a\":2}", []string{`{"a":1}`, `{"a":[`, `{"a":2}`}},
 		{"base64", packed + "\n{\"a\":1}\n" + packed, []string{packed, `{"a":1}`, packed}},
-		{"nearly base64", "H4\nH4s", []string{"H4", "H4s"}},
-		{"too deep", repeat("[", maxDepth+1) + "\n1", []string{repeat("[", maxDepth+1), "1"}},
+		{"nearly base64", "H4\nH4s", []string{"H", "H"}},
+		{"too deep", repeat("[", maxDepth+2) + "\n1", []string{repeat("[", maxDepth+1), "1"}},
+		{"lists", "[1,2][]{\"Records\":[3],\"x\":[4],\"Records\":[5,6]} {\"x\":0,\"Records\":[7]}", []string{"1", "2", "[]", "3", "5", "6", `{"x":0,"Records":[7]}`}},
+		{"list cut off", "{\"Records\":[1,2", []string{"1", "2", "["}},
+		{"list cut off in an element", "{\"Records\":[1,{\"a\":", []string{"1", `{"a":`}},
+		{"list cut off, then another", "{\"Records\":[1,2\n{\"Records\":[3]}", []string{"1", "2", "{", "3"}},
+		{"junk in a list", "{\"Records\":[1,2;3]}\n4", []string{"1", "2", ";", "4"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			readers := map[string]io.Reader{
@@ -76,34 +81,52 @@ func TestSplitterAcrossBuffers(t *testing.T) {
 	}
 }
 
+// What is too large is passed over, wherever it ends.
 func TestSplitterLimit(t *testing.T) {
 	const limit = 1000
+	long := `"` + repeat("a", limit-1) + `"`
 	for _, c := range []struct {
 		name, file string
-		want       int   // records before the error
-		offset     int64 // -1: no error
+		want       []string
 	}{
-		{"right at the limit", `"` + repeat("a", limit-2) + `"`, 1, -1},
-		{"one over it", "1\n" + `"` + repeat("a", limit-1) + `"`, 1, 2},
-		{"document over it", "1\n2\n" + `{"Records":[` + repeat("{},", limit) + `{}]}`, 2, 4},
-		{"line of junk over it", "1\nx" + repeat("a", limit), 1, 2},
-		{"much junk in short lines", repeat("x\n", limit), limit, -1},
+		{"right at the limit", `"` + repeat("a", limit-2) + `"` + "\n1", []string{"1000", "1"}},
+		{"one over it", "1\n" + long + "2\n3", []string{"1", "2!", "2", "3"}},
+		{"a list over it", "1\n2\n" + `{"Records":[` + repeat("{},", limit) + `{}]}3`, append(append([]string{"1", "2"}, slices.Repeat([]string{"2"}, limit+1)...), "3")},
+		{"an element over it", `{"Records":[1,{"a":[` + long + `,"]}\"",{}]},2,` + long + `],"x":` + long + `,` + long + `:3,"y":4}5`, []string{"1", "14!", "2", "1036!", "2043!", "3045!", "5"}},
+		{"spaces over it", "[1" + repeat(" ", 3*limit) + ",2]", []string{"1", "2"}},
+		{"spaces in a value over it", "[1,[" + repeat(" ", 3*limit) + "],2]", []string{"1", "3!", "2"}},
+		{"a number over it", "[" + repeat("1", 3*limit) + ",2]", []string{"1!", "2"}},
+		{"cut off beyond it", "1[" + long[:limit-1] + repeat("x", limit), []string{"1", "2!"}},
+		{"a line that ends in a string", `1{"a":"` + repeat("x", limit) + "\n2", []string{"1", "1!", "2"}},
+		{"line of junk over it", "1\nx" + repeat("a", limit) + "\n2", []string{"1", "x", "2"}},
+		{"junk beyond it", `{"a":"` + repeat("a", limit) + "\\x\"}2\n3", []string{"0!", "2", "3"}},
+		{"base64 over it", packedMagic + repeat("a", limit) + "\n2", []string{"0!", "2"}},
+		{"much junk in short lines", repeat("x\n", limit), slices.Repeat([]string{"x"}, limit)},
 	} {
 		for _, r := range []io.Reader{strings.NewReader(c.file), iotest.OneByteReader(strings.NewReader(c.file))} {
 			s := Splitter{Reader: r, MaxRecord: limit}
-			records := 0
-			_, err := s.Next()
-			for ; err == nil; _, err = s.Next() {
-				records++
+			var got []string
+			for {
+				record, err := s.Next()
+				if err == io.EOF {
+					break
+				}
+				tooLarge := new(RecordTooLargeError)
+				switch {
+				case errors.As(err, &tooLarge):
+					if got = append(got, fmt.Sprint(tooLarge.Offset, "!")); tooLarge.Limit != limit {
+						t.Errorf("%s: Next() = %v; want limit %d", c.name, err, limit)
+					}
+				case err != nil:
+					t.Fatalf("%s: Next() = %v", c.name, err)
+				case len(record) > 1:
+					got = append(got, fmt.Sprint(len(record)))
+				default:
+					got = append(got, string(record))
+				}
 			}
-			var tooLarge *RecordTooLargeError
-			switch {
-			case records != c.want:
-				t.Errorf("%s: %d records, then %v; want %d", c.name, records, err, c.want)
-			case c.offset < 0 && err != io.EOF:
-				t.Errorf("%s: Next() = %v; want EOF", c.name, err)
-			case c.offset >= 0 && (!errors.As(err, &tooLarge) || *tooLarge != RecordTooLargeError{c.offset, limit}):
-				t.Errorf("%s: Next() = %v; want a RecordTooLargeError at byte %d, limit %d", c.name, err, c.offset, limit)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s: records %.300q; want %.300q (offset! of what is too large, length of what is long)", c.name, got, c.want)
 			}
 		}
 	}
@@ -141,8 +164,8 @@ func TestSplitterMemory(t *testing.T) {
 		}
 		records++
 	}
-	if records != 2*n || cap(s.buf) != splitterBuffer {
-		t.Errorf("%d records through a buffer of %d bytes; want %d, %d", records, cap(s.buf), 2*n, splitterBuffer)
+	if records != 2*n || cap(s.src.buf) != splitterBuffer {
+		t.Errorf("%d records through a buffer of %d bytes; want %d, %d", records, cap(s.src.buf), 2*n, splitterBuffer)
 	}
 }
 

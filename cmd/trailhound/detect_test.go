@@ -303,18 +303,18 @@ func TestDetectJoinedGzip(t *testing.T) {
 	}
 }
 
-// A record that is too large ends its file, and the next file is read.
+// A record that is too large is passed over.
 func TestDetectRecordTooLarge(t *testing.T) {
 	t.Chdir(t.TempDir())
 	large := `{"eventVersion":"` + strings.Repeat("x", 5000) + `"}`
-	if err := os.WriteFile("a", []byte(denial(1, "alice")+large), 0o644); err != nil {
+	if err := os.WriteFile("a", []byte(denial(1, "alice")+large+`{"Records":[`+large+","+denial(3, "alice")+"]}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile("b", []byte(denial(2, "alice")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	r := command(t.Context(), "", nil, "detect", "--set", "limits.max_unpacked=4KiB", "a", "b")
-	if !strings.Contains(r.stderr, "a:1:unpacked_too_large: ") || !strings.Contains(r.stderr, "files 2, records 2, events 2,") {
+	if !strings.Contains(r.stderr, "a:1:unpacked_too_large: ") || !strings.Contains(r.stderr, "files 2, records 3, events 3,") {
 		t.Errorf("detect a b = %q; want a:1:unpacked_too_large, and both files read", r.stderr)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"os"
@@ -28,7 +29,7 @@ type fileReader struct {
 }
 
 // each calls yield for every record of the files. A record's source is the file's name, partition 0 and the number of
-// the record in the file, from 0. What cannot be unpacked, or not be read in one piece, ends its file as a bad
+// the record in the file, from 0; the elements of a list are records. What cannot be unpacked ends its file as a bad
 // record; an error of the disk or of yield ends it all.
 func (r *fileReader) each(ctx context.Context, files []inputFile, yield func(at state.Source, record []byte) error) error {
 	return r.batches(ctx, files, func(b *play.Batch) error {
@@ -155,6 +156,12 @@ func (f *openFile) read(ctx context.Context) error {
 	defer func() { f.buffers.keep(f.records.Swap(nil)) }()
 	for ; ; at.Offset++ {
 		record, err := f.records.Next()
+		if tooLarge, ok := errors.AsType[*rules.RecordTooLargeError](err); ok {
+			if err := f.passedOver(ctx, at, tooLarge); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return f.end(ctx, at, err)
 		}
@@ -186,6 +193,12 @@ func (f *openFile) advance(n int) {
 	if f.member == nil {
 		f.reader.console.advance(n)
 	}
+}
+
+// passedOver tells of a record that was not read, behind those before it.
+func (f *openFile) passedOver(ctx context.Context, at state.Source, why error) error {
+	r := f.reader
+	return f.give(ctx, func() { r.tally.bad(r.console, at, -1, rules.ReasonUnpackedTooLarge, why.Error()) })
 }
 
 // add puts a record into the batch, and hands on batches that are full.

@@ -18,12 +18,7 @@ const reasonCannotUnpack rules.Reason = "cannot_unpack"
 
 // badFile tells errors that lie in what the file holds from those of reading it.
 func badFile(err error) (rules.Reason, bool) {
-	var tooLarge *rules.RecordTooLargeError
-	var unpack *unpackError
-	switch {
-	case errors.As(err, &tooLarge):
-		return rules.ReasonUnpackedTooLarge, true
-	case errors.As(err, &unpack):
+	if unpack, ok := errors.AsType[*unpackError](err); ok {
 		return unpack.reason, true
 	}
 	return "", false
