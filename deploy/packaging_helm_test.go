@@ -192,6 +192,14 @@ func TestPackChartRefuses(t *testing.T) {
 		"config.state_dir=/data":                 "config.state_dir is the volume",
 		"config.http.listen=:1":                  "set http.port",
 		"config.kafka.brokers={kafka}":           "/config/kafka/brokers/0",
+		"config.sharts=4":                        "additional properties 'sharts' not allowed",
+		"config.shards=abc":                      "/config/shards",
+		"config.kafka.tls.enabled=perhaps":       "/config/kafka/tls/enabled",
+		"config.log.level=loud":                  "/config/log/level",
+		"config.rules.access_denied.treshold=3":  "additional properties 'treshold' not allowed",
+		"config.rules.acess_denied=false":        "additional properties 'acess_denied' not allowed",
+		"config.events=none":                     "/config/events",
+		"networkPolicy.stsCIDRs={sts.amazonaws}": "/networkPolicy/stsCIDRs/0",
 		"config.kafka.sasl.password=hunter2":     "put it into a Secret",
 		"secret.passwordKey=password":            "secret.existingSecret is missing",
 		"resources.limits.memory=1e9":            "is not a size that GOMEMLIMIT can be made of",
@@ -243,6 +251,64 @@ func TestPackChartRules(t *testing.T) {
 	}
 	if packRead(t, copied) != rules {
 		t.Errorf("%s differs from prometheus/rules.yml; write it anew with go test ./deploy -run TestPackChartRules -update", copied)
+	}
+}
+
+// TestPackChartConfigSchema: what stands below config is checked by the schema of the configuration file.
+func TestPackChartConfigSchema(t *testing.T) {
+	const file = packChart + "/values.schema.json"
+	var config map[string]any
+	if err := json.Unmarshal([]byte(packRead(t, "../config/schema.json")), &config); err != nil {
+		t.Fatal(err)
+	}
+	delete(config, "$schema") // values.schema.json has its own; the words used are the same in both drafts
+	definition, err := json.MarshalIndent(config, "    ", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := packRead(t, file)
+	const begin = "  \"definitions\": {\n    \"config\": "
+	before, _, ok := strings.Cut(text, begin)
+	if !ok {
+		t.Fatalf("%s has no definition of config", file)
+	}
+	want := before + begin + string(definition) + "\n  }\n}\n"
+	if *packUpdate {
+		if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else if text != want {
+		t.Errorf("%s has another schema of config than config/schema.json; write it anew with go test ./deploy -run TestPackChartConfigSchema -update", file)
+	}
+}
+
+// TestPackChartNetwork: nothing but the pods of its namespace reaches the HTTP port unless somebody says so, and what
+// gives credentials of AWS is let out for those who need it.
+func TestPackChartNetwork(t *testing.T) {
+	helm := packHelm(t)
+	const (
+		iam = "config.kafka.sasl.mechanism=aws-msk-iam,config.kafka.sasl.aws_region=eu-west-1,config.kafka.tls.enabled=true"
+		arn = `serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn:aws:iam::111122223333:role/trailhound`
+
+		sts      = `{"ports":[{"port":443,"protocol":"TCP"}],"to":[{"ipBlock":{"cidr":"0.0.0.0/0","except":["169.254.0.0/16"]}},{"ipBlock":{"cidr":"::/0","except":["fe80::/10","fd00:ec2::/32"]}}]}`
+		endpoint = `{"ports":[{"port":443,"protocol":"TCP"}],"to":[{"ipBlock":{"cidr":"10.0.8.0/24"}}]}`
+		// https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html
+		agent = `{"ports":[{"port":80,"protocol":"TCP"}],"to":[{"ipBlock":{"cidr":"169.254.170.23/32"}},{"ipBlock":{"cidr":"fd00:ec2::23/128"}}]}`
+	)
+	for _, c := range []struct{ set, from, more string }{
+		{"replicaCount=1", `[{"podSelector":{}}]`, ""},
+		{"networkPolicy.from[0].ipBlock.cidr=0.0.0.0/0", `[{"ipBlock":{"cidr":"0.0.0.0/0"}}]`, ""},
+		{arn, `[{"podSelector":{}}]`, "," + sts},
+		{arn + ",networkPolicy.stsCIDRs={10.0.8.0/24}", `[{"podSelector":{}}]`, "," + endpoint},
+		{iam, `[{"podSelector":{}}]`, "," + agent},
+		{iam + "," + arn, `[{"podSelector":{}}]`, "," + sts + "," + agent},
+		{iam + ",serviceAccount.create=false,serviceAccount.name=made-elsewhere", `[{"podSelector":{}}]`, "," + sts + "," + agent},
+		{"config.kafka.sasl.mechanism=scram-sha-512", `[{"podSelector":{}}]`, ""},
+	} {
+		policy := packRender(t, helm, "--set", c.set)["NetworkPolicy"]
+		packWant(t, c.set, policy, c.from, "spec", "ingress", 0, "from")
+		packWant(t, c.set, policy, `["Ingress","Egress"]`, "spec", "policyTypes")
+		packWant(t, c.set, policy, `[{"ports":[{"port":53,"protocol":"UDP"},{"port":53,"protocol":"TCP"}]},{"ports":[{"port":9092,"protocol":"TCP"}]}`+c.more+`]`, "spec", "egress")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -59,6 +60,51 @@ func TestPackSupply(t *testing.T) {
 		out, err := supply.CombinedOutput()
 		if (err == nil) != c.passes || !strings.Contains(string(out), c.want) {
 			t.Errorf("%s: .ci/supply = %v\n%s\nwant it to pass: %t, and to say %s", c.name, err, out, c.passes, c.want)
+		}
+	}
+}
+
+// TestPackPinned: what others publish is named by a digest, with its version beside it: a tag is what its owner, or
+// somebody in its owner's place, says today.
+func TestPackPinned(t *testing.T) {
+	workflows, err := filepath.Glob("../.github/workflows/*")
+	if err != nil || len(workflows) < 2 {
+		t.Fatalf("workflows: %q, %v; want several", workflows, err)
+	}
+	pinned := regexp.MustCompile(`^[\w.-]+(?:/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
+	digests := map[string]string{} // of actions, each to be the same everywhere
+	for _, file := range workflows {
+		for _, use := range regexp.MustCompile(`(?m)\buses: *(.*)$`).FindAllStringSubmatch(packRead(t, file), -1) {
+			name, _, _ := strings.Cut(use[1], "@")
+			if strings.HasPrefix(name, "./") {
+				continue
+			}
+			if !pinned.MatchString(use[1]) {
+				t.Errorf("%s uses %s; want a commit of 40 digits, and its version as a comment: # v1.2.3", file, use[1])
+			}
+			if digests[name] != "" && digests[name] != use[1] {
+				t.Errorf("%s uses %s, another workflow %s", file, use[1], digests[name])
+			}
+			digests[name] = use[1]
+		}
+	}
+	for _, file := range []string{"docker/Dockerfile", "docker/compose.yaml"} {
+		for _, image := range regexp.MustCompile(`(?m)^(?:# syntax=|FROM (?:--platform=\S+ )?| *image: )(\S+)`).FindAllStringSubmatch(packRead(t, file), -1) {
+			if name := image[1]; name != "scratch" && !strings.HasPrefix(name, "trailhound:") && !regexp.MustCompile(`^[\w./-]+:v?\d[\w.-]*@sha256:[0-9a-f]{64}$`).MatchString(name) {
+				t.Errorf("%s names the image %s; want a version and a digest, name:1.2.3@sha256:…", file, name)
+			}
+		}
+	}
+	// Digests that stay while vulnerabilities are found in them are worse than tags.
+	ecosystems := map[string]bool{}
+	updates, _ := packYAML(t, "../.github/dependabot.yml")["updates"].([]any)
+	for _, u := range updates {
+		name, _ := packAt(u, "package-ecosystem").(string)
+		ecosystems[name] = true
+	}
+	for _, want := range []string{"github-actions", "docker", "docker-compose", "gomod"} {
+		if !ecosystems[want] {
+			t.Errorf(".github/dependabot.yml does not look after %s", want)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -107,8 +106,8 @@ func TestPackDockerfile(t *testing.T) {
 		t.Error("main.release, which the linker sets, is no variable of cmd/trailhound/version.go")
 	}
 	from := regexp.MustCompile(`(?m)^FROM (?:--platform=\S+ )?(\S+)`).FindAllStringSubmatch(text, -1)
-	if len(from) != 2 || !regexp.MustCompile(`^golang:\d+\.\d+\.\d+-[a-z]+$`).MatchString(from[0][1]) || from[1][1] != "scratch" {
-		t.Errorf("the image is built from %q; want golang of a full version, and scratch", from)
+	if len(from) != 2 || !regexp.MustCompile(`^golang:\d+\.\d+\.\d+-[a-z]+@sha256:[0-9a-f]{64}$`).MatchString(from[0][1]) || from[1][1] != "scratch" {
+		t.Errorf("the image is built from %q; want golang of a full version with its digest, and scratch", from)
 	}
 	for _, line := range []string{
 		"USER 65532:65532", `ENTRYPOINT ["/usr/local/bin/trailhound"]`, `CMD ["run"]`, "VOLUME /var/lib/trailhound",
@@ -138,8 +137,8 @@ func TestPackCompose(t *testing.T) {
 		packWant(t, name, s, `["no-new-privileges:true"]`, "security_opt")
 		image, _ := packAt(s, "image").(string)
 		ours := strings.HasPrefix(image, "trailhound:")
-		if !ours && !regexp.MustCompile(`^[a-z]+/[a-z]+:v?\d+\.\d+\.\d+$`).MatchString(image) {
-			t.Errorf("%s: image %q; want one of a full version", name, image)
+		if !ours && !regexp.MustCompile(`^[a-z]+/[a-z]+:v?\d+\.\d+\.\d+@sha256:[0-9a-f]{64}$`).MatchString(image) {
+			t.Errorf("%s: image %q; want one of a full version, with its digest", name, image)
 		}
 		for _, p := range packList(packAt(s, "ports")) {
 			if !strings.HasPrefix(p, "127.0.0.1:") {
@@ -178,7 +177,9 @@ func TestPackCompose(t *testing.T) {
 	if err := xml.Unmarshal([]byte(packRead(t, "kafka/pom.xml")), &pom); err != nil {
 		t.Fatal(err)
 	}
-	packWant(t, "kafka", services, strconv.Quote("apache/kafka:"+pom.Properties.Kafka), "kafka", "image")
+	if image, _ := packAt(services, "kafka", "image").(string); !strings.HasPrefix(image, "apache/kafka:"+pom.Properties.Kafka+"@") {
+		t.Errorf("the image of Kafka is %s; want version %s, as in kafka/pom.xml", image, pom.Properties.Kafka)
+	}
 	packWant(t, "prometheus.yml", packYAML(t, "docker/prometheus.yml"), `"trailhound"`, "scrape_configs", 0, "job_name")
 }
 

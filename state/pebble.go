@@ -17,6 +17,10 @@ const (
 	mostMemTable  = 16 << 20
 )
 
+// MaxOpenFiles is how many files a store holds open at the most, beside a few while it
+// compacts.
+const MaxOpenFiles = 512
+
 // pebbleOptions keeps the memory small, two memtables and the cache, and the
 // look-up of a key that is not there cheap: most events are seen for the first
 // time.
@@ -37,7 +41,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		MemTableSize:                uint64(memTable),
 		MemTableStopWritesThreshold: 4,
-		MaxOpenFiles:                512,
+		MaxOpenFiles:                MaxOpenFiles,
 		// With small memtables most of what compactions write has been written before:
 		// they wait for many tables. A look-up passes over those that cannot hold its
 		// key by their filters.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -61,6 +62,9 @@ func (a *app) healthCommand() *cobra.Command {
 	return c
 }
 
+// logLevels are the levels that an instance can be told.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
 func (a *app) logLevelCommand() *cobra.Command {
 	i := &instance{app: a}
 	c := &cobra.Command{
@@ -75,6 +79,9 @@ func (a *app) logLevelCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			method, path := http.MethodGet, "/loglevel"
 			if len(args) == 1 {
+				if !slices.Contains(logLevels, args[0]) {
+					return usagef("level %q is not one of %s", args[0], strings.Join(logLevels, ", "))
+				}
 				method, path = http.MethodPut, path+"?level="+url.QueryEscape(args[0])
 			}
 			answer, err := i.ask(c.Context(), method, path)
@@ -179,11 +186,15 @@ func (i *instance) ask(ctx context.Context, method, path string) ([]byte, error)
 // base is the URL of the instance. A server that listens at every address is asked at the loopback one.
 func (i *instance) base() (string, error) {
 	if i.url != "" {
-		u, err := url.Parse(i.url)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		given := i.url
+		if !strings.Contains(given, "://") {
+			given = "http://" + given
+		}
+		u, err := url.Parse(given)
+		if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return "", usagef("--url %s: want http://HOST:PORT", i.url)
 		}
-		return strings.TrimSuffix(i.url, "/"), nil
+		return strings.TrimSuffix(given, "/"), nil
 	}
 	s, err := i.app.settings()
 	if err != nil {

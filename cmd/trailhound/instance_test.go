@@ -76,7 +76,7 @@ func TestInstance(t *testing.T) {
 		// What a log line of an alert tells is committed, and counted.
 		p.wantMetrics("trailhound_ready 1\n", `trailhound_log_messages_total{level="info"} `, "trailhound_store_disk_bytes ",
 			`trailhound_alert_record_delay_seconds_count{rule="access_denied"} 1`+"\n")
-		if got := ask("log-level", "loud"); got.code != 1 || !strings.Contains(got.stderr, `level "loud" is not one of debug, info, warn, error`) {
+		if got := ask("log-level", "loud"); got.code != exitUsage || !strings.Contains(got.stderr, `level "loud" is not one of debug, info, warn, error`) {
 			t.Errorf("log-level loud = %d %q; want 1 and the levels there are", got.code, got.stderr)
 		}
 	})
@@ -102,7 +102,12 @@ func TestInstanceOutOfReach(t *testing.T) {
 		{[]string{"health", "--url", notReady.URL}, 1, "shard 3 is not ready: its state is being restored"},
 		{[]string{"health", "--set", "http.listen=" + free}, 1, "no instance answers at http://" + free},
 		{[]string{"health", "--set", "http.listen="}, 1, "http.listen is empty"},
-		{[]string{"health", "--url", "localhost"}, 2, "want http://HOST:PORT"},
+		{[]string{"health", "--url", free}, 1, "no instance answers at http://" + free},
+		{[]string{"health", "--url", "localhost:" + strings.Split(free, ":")[1] + "/"}, 1, "no instance answers at http://localhost:"},
+		{[]string{"health", "--url", "ftp://localhost"}, 2, "want http://HOST:PORT"},
+		{[]string{"health", "--url", ":9464"}, 2, "want http://HOST:PORT"},
+		{[]string{"health", "--url", "http://"}, 2, "want http://HOST:PORT"},
+		{[]string{"log-level", "loud", "--url", free}, 2, `level "loud" is not one of debug, info, warn, error`}, // without asking
 		{[]string{"status", "--set", "http.listen=0.0.0.0:" + strings.Split(free, ":")[1]}, 1, "no instance answers at http://" + free},
 		{[]string{"log-level", "a", "b"}, 2, "log-level takes one level"},
 	} {

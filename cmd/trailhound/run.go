@@ -89,12 +89,13 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if err := s.settleTopics(ctx, client, service.Verify, log); err != nil {
 		return err
 	}
+	s.warnOfFewFiles(ctx, client, log)
 	if bar != nil {
 		service.Restoring = bar.restoring
 	}
 	metrics.Watch(admin.Instance{Ready: service.Ready, Store: store.Stats})
 	stopServing, err := a.listen(s, &admin.Server{
-		Metrics: metrics, Ready: service.Ready, Status: func() any { return service.Status() }, Level: level, Pprof: s.HTTP.Pprof,
+		Metrics: metrics, Ready: service.Ready, Status: func() any { return service.Status() }, Level: level, Pprof: s.HTTP.Pprof, Log: log,
 	}, log)
 	if err != nil {
 		return err
@@ -204,6 +205,7 @@ func (a *app) listen(s *settings, server *admin.Server, log zerolog.Logger) (sto
 	if err != nil {
 		return nil, fmt.Errorf("http.listen %s: %w; choose another address, or an empty one for no server", s.HTTP.Listen, err)
 	}
+	server.Name, _, _ = net.SplitHostPort(s.HTTP.Listen)
 	// The server outlasts the run, so that probes still answer while it ends.
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup

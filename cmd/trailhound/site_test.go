@@ -209,12 +209,19 @@ func (s *site) call(args ...string) *program {
 // start begins a process with the command line.
 func (s *site) start(args ...string) *program {
 	s.Helper()
+	return s.startUnder(nil, args...)
+}
+
+// startUnder begins a process with the command line, started by another program as its last arguments.
+func (s *site) startUnder(starter []string, args ...string) *program {
+	s.Helper()
 	p := s.program(args)
 	executable, err := os.Executable()
 	if err != nil {
 		s.Fatal(err)
 	}
-	cmd := exec.Command(executable, append([]string{"--config", s.config}, args...)...)
+	line := slices.Concat(starter, []string{executable, "--config", s.config}, args)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env, cmd.Dir = []string{asProgram + "=1", "TMPDIR=" + s.dir}, s.dir
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
 	if err := cmd.Start(); err != nil {

@@ -88,3 +88,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $app := .Values.config.app_id | default "trailhound" -}}
 {{- if hasPrefix "trailhound" $app -}}{{- $app -}}{{- else -}}{{- printf "trailhound-%s" $app -}}{{- end -}}
 {{- end -}}
+
+{{/* Not empty if the brokers are told who it is by AWS IAM. */}}
+{{- define "trailhound.iam" -}}
+{{- if eq "aws-msk-iam" (dig "kafka" "sasl" "mechanism" "" .Values.config | toString) }}yes{{ end -}}
+{{- end -}}
+
+{{/* Not empty if credentials come from AWS STS: by a role in an annotation, or perhaps by one of a ServiceAccount that is
+not made here. */}}
+{{- define "trailhound.asksSTS" -}}
+{{- if or (hasKey .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn") (and (include "trailhound.iam" .) (not .Values.serviceAccount.create)) }}yes{{ end -}}
+{{- end -}}
