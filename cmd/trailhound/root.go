@@ -41,6 +41,7 @@ func (a *app) root() *cobra.Command {
 		a.stateCommand(),
 		a.deadLettersCommand(),
 		a.topicsCommand(),
+		a.aclsCommand(),
 		a.configCommand(),
 		a.versionCommand(),
 		a.completionCommand(),
