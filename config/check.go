@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -99,6 +100,9 @@ func checkBrokers(c *Config) string {
 
 // address returns what is wrong with host:port, or "".
 func address(s string) string {
+	if ip, err := netip.ParseAddr(s); err == nil && ip.Is6() {
+		return fmt.Sprintf("%q has no port; write [%s]:9092", s, s)
+	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil && strings.Contains(err.Error(), "missing port") {
 		return fmt.Sprintf("%s has no port; write %s:9092", quote(s), clip(s))

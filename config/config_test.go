@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,33 @@ func TestPrecedence(t *testing.T) {
 				t.Errorf("Load(…) set threshold %d; want %d", params.Threshold, tt.threshold)
 			}
 		})
+	}
+}
+
+// The brackets of an IPv6 address are not those of a list, in a variable, a flag or a list in either.
+func TestIPv6Brokers(t *testing.T) {
+	for value, want := range map[string][]string{
+		"[::1]:9092":                      {"[::1]:9092"},
+		" [::1]:9092 , b:2":               {"[::1]:9092", "b:2"},
+		"b:2,[2001:db8::2]:9092":          {"b:2", "[2001:db8::2]:9092"},
+		"[2001:db8::1]:1,[2001:DB8::2]:2": {"[2001:db8::1]:1", "[2001:DB8::2]:2"},
+		"[[::1]:9092]":                    {"[::1]:9092"},
+		"[b:2, [::ffff:192.0.2.1]:9092]":  {"b:2", "[::ffff:192.0.2.1]:9092"},
+		`["[::1]:9092", 'b:2']`:           {"[::1]:9092", "b:2"},
+		"[fe80::1%eth0]:9092":             {"[fe80::1%eth0]:9092"},
+		"[a:1]":                           {"a:1"},
+		"[a:1, b:2]":                      {"a:1", "b:2"},
+		"a:1,b:2":                         {"a:1", "b:2"},
+	} {
+		for _, in := range []Input{{Set: []string{"kafka.brokers=" + value}}, {Environment: []string{"TRAILHOUND_KAFKA_BROKERS=" + value}}} {
+			in.Rules, _ = known()
+			c, err := Load(in)
+			if err != nil {
+				t.Errorf("Load(%+v) = %v; want no error", in, err)
+			} else if !slices.Equal(c.Kafka.Brokers, want) {
+				t.Errorf("Load(%+v).Kafka.Brokers = %q; want %q", in, c.Kafka.Brokers, want)
+			}
+		}
 	}
 }
 

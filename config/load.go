@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -203,18 +204,41 @@ func (l *loader) text(f *field, value string, at Origin) {
 	l.set(f, node, at)
 }
 
+// addressInBrackets matches an IPv6 address as it is written before a port (RFC 3986, 3.2.2), at the start.
+var addressInBrackets = regexp.MustCompile(`^["']?\[([0-9A-Fa-f.]*:){2,}[0-9A-Fa-f.]*(%[\w.-]+)?\](:|["',]|\s|$)`)
+
+// listNode reads a,b or the YAML list [a, b]. In either, [::1]:9092 is an address, and no list in a list.
 func listNode(value string) (*yaml.Node, error) {
 	value = strings.TrimSpace(value)
-	if strings.HasPrefix(value, "[") {
-		return parse([]byte(value))
+	inner, bracketed := strings.CutPrefix(value, "[")
+	if bracketed && !addressInBrackets.MatchString(value) {
+		inner, closed := strings.CutSuffix(inner, "]")
+		if !closed || !slices.ContainsFunc(strings.Split(inner, ","), func(item string) bool { return addressInBrackets.MatchString(strings.TrimSpace(item)) }) {
+			return parse([]byte(value))
+		}
+		value = inner
+	} else {
+		bracketed = false
 	}
 	list := &yaml.Node{Kind: yaml.SequenceNode}
 	for item := range strings.SplitSeq(value, ",") {
-		if item = strings.TrimSpace(item); item != "" {
+		item = strings.TrimSpace(item)
+		if bracketed {
+			item = unquoted(item)
+		}
+		if item != "" {
 			list.Content = append(list.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: item})
 		}
 	}
 	return list, nil
+}
+
+// unquoted takes the quotes of a YAML list off an item.
+func unquoted(item string) string {
+	if n := len(item); n >= 2 && (item[0] == '\'' || item[0] == '"') && item[n-1] == item[0] {
+		return item[1 : n-1]
+	}
+	return item
 }
 
 // unknownPath says at which step a path leaves what is known.

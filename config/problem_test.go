@@ -158,6 +158,8 @@ func TestChecks(t *testing.T) {
 		{"instance_id=a/b", `--set instance_id: "a/b" is not an instance id; use letters, digits, ., _ and -, at most 249`},
 		{"kafka.brokers=", "--set kafka.brokers: a broker is missing; write [host:port]"},
 		{"kafka.brokers=kafka1", `--set kafka.brokers: "kafka1" has no port; write kafka1:9092`},
+		{"kafka.brokers=::1", `--set kafka.brokers: "::1" has no port; write [::1]:9092`},
+		{"kafka.brokers=[::1]", `--set kafka.brokers: "[::1]" has no port; write [::1]:9092`},
 		{"kafka.brokers=:9092", `--set kafka.brokers: ":9092" is not host:port`},
 		{"kafka.brokers=http://a:1", `--set kafka.brokers: "http://a:1" is not host:port`},
 		{"kafka.brokers=a:x", `--set kafka.brokers: "a:x" is not host:port; the port is a number from 1 to 65535`},

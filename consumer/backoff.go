@@ -97,10 +97,23 @@ func (j *joining) report(err error) {
 		return
 	}
 	line := j.attempts.failed(&j.log, err)
-	if j.attempts.failures == 1 {
-		line = line.Discard() // a coordinator that moves, or a group that is new, is nobody's business
+	switch coordinating := coordinatorComes(err); {
+	case j.attempts.failures == 1, coordinating && j.attempts.failures < coordinatorTries:
+		line = line.Discard() // a coordinator that moves, or a group that is new, is no news
+		if j.attempts.failures > 1 {
+			line = j.log.Debug().Err(err).Int("attempt", j.attempts.failures)
+		}
 	}
 	line.Str("event", "group_retry").Msg("the consumer group does not answer as it should; it is tried again until it does")
+}
+
+// coordinatorTries is how often the coordinator of a group may be loading, moving or not
+// there yet before that is news: some seconds, in which a new cluster makes
+// __consumer_offsets.
+const coordinatorTries = 9
+
+func coordinatorComes(err error) bool {
+	return errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.NotCoordinatorForGroup)
 }
 
 // missing says why an instance is not a member. Anybody may ask, before there are
@@ -118,12 +131,23 @@ func (j *joining) missing() error {
 // until then; "" where waiting is all there is to do.
 func remedy(err error) string {
 	if _, ok := errors.AsType[*wire.DeniedError](err); ok {
-		return "grant the right that the error names; deploy/acls.txt has all that an account needs"
+		return "grant the right that the error names; trailhound acls print has all that an account needs"
 	}
 	if _, ok := errors.AsType[*wire.CredentialError](err); ok {
 		return "what kafka.sasl or kafka.tls names cannot be had: see the error"
 	}
+	if none, ok := errors.AsType[*wire.NoTransactionsError](err); ok {
+		return none.Error()
+	}
 	switch {
+	case errors.Is(err, kafka.GroupMaxSizeReached):
+		return "the consumer group has as many members as the brokers allow (group.max.size): raise that, or run fewer instances; this one joins when another leaves"
+	case errors.Is(err, kafka.InvalidTransactionTimeout):
+		return "kafka.transaction_timeout is more than the brokers allow (transaction.max.timeout.ms): lower the one, or raise the other"
+	case errors.Is(err, kafka.UnsupportedVersion), errors.Is(err, wire.ErrUnsupported):
+		return "the brokers are too old or lack what is needed: Apache Kafka 2.8 or newer, with transactions"
+	case errors.Is(err, kafka.PolicyViolation):
+		return "a policy of the cluster stands against it: ask its administrator"
 	case errors.Is(err, kafka.UnknownTopicOrPartition), errors.Is(err, kafka.UnknownTopicID):
 		return "a topic is missing, or has fewer partitions than before: create it again with trailhound topics create; if it is there, this principal has lost its rights on it"
 	case errors.Is(err, kafka.SASLAuthenticationFailed):

@@ -43,6 +43,7 @@ func (a *app) root() *cobra.Command {
 		a.stateCommand(),
 		a.deadLettersCommand(),
 		a.topicsCommand(),
+		a.aclsCommand(),
 		a.configCommand(),
 		a.versionCommand(),
 		a.completionCommand(),

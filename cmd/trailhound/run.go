@@ -66,8 +66,12 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	}
 	defer client.Close()
 	if err := s.checkTopics(ctx, client); err != nil {
-		return err
+		return s.allRights(ctx, client, "run", err)
 	}
+	if err := s.preflight(ctx, client); err != nil {
+		return s.allRights(ctx, client, "run", err)
+	}
+	s.warnOfRights(ctx, client, log)
 	a.collectOften()
 	if problem := s.tightMemory(); problem != "" {
 		log.Warn().Str("event", "memory_tight").Msg(problem)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,9 +28,13 @@ func (a *app) topicsCheckCommand() *cobra.Command {
 			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
 				problems, err := topic.Check(c.Context(), client, s.topology())
 				if err != nil {
-					return err
+					return s.allRights(c.Context(), client, "run", err)
 				}
-				if err := problemsError(problems); err != nil {
+				err = s.preflight(c.Context(), client)
+				if wrong := problemsError(problems); wrong != nil {
+					return errors.Join(wrong, err)
+				}
+				if err != nil {
 					return err
 				}
 				if err := a.noteRetention(c.Context(), s, client); err != nil {
@@ -87,7 +92,7 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 					}
 				}
 				if err != nil {
-					return err
+					return s.allRights(c.Context(), client, "topics-create", err)
 				}
 				if alter {
 					return a.alterTopics(c.Context(), s, client)

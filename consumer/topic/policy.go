@@ -88,41 +88,57 @@ func (a App) Retention(ctx context.Context, c *wire.Client, inputs map[string]In
 
 // offsetsRetention asks one of the brokers for offsets.retention.minutes, which should be
 // the same on all of them.
-func offsetsRetention(ctx context.Context, c *wire.Client, inputs map[string]Info) (kept time.Duration, err error) {
+func offsetsRetention(ctx context.Context, c *wire.Client, inputs map[string]Info) (time.Duration, error) {
+	found, err := BrokerSettings(ctx, c, inputs, offsetsRetentionKey)
+	if err != nil {
+		return 0, err
+	}
+	minutes, err := strconv.ParseInt(found[offsetsRetentionKey], 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("the broker does not tell its %s", offsetsRetentionKey)
+	}
+	return time.Duration(minutes) * time.Minute, nil
+}
+
+const offsetsRetentionKey = "offsets.retention.minutes"
+
+// BrokerSettings asks one of the brokers that lead partitions of the topics for settings,
+// which should be the same on all of them. What it does not tell is not in the result. The
+// error is of a cluster that tells nothing, a *wire.DeniedError where this user may not ask.
+func BrokerSettings(ctx context.Context, c *wire.Client, topics map[string]Info, keys ...string) (found map[string]string, err error) {
 	broker := int32(-1)
-	for _, info := range inputs {
+	for _, info := range topics {
 		for _, p := range info.Partitions {
 			broker = max(broker, p.Leader)
 		}
 	}
 	if broker < 0 {
-		return 0, errors.New("no broker is known that could be asked for offsets.retention.minutes")
+		return nil, fmt.Errorf("no broker is known that could be asked for %s", strings.Join(keys, ", "))
 	}
 	err = patiently(ctx, c, func(ctx context.Context) error {
-		kept, err = askOffsetsRetention(ctx, c, strconv.Itoa(int(broker)))
+		found, err = brokerSettings(ctx, c, strconv.Itoa(int(broker)), keys)
 		return err
 	})
-	return kept, err
+	return found, err
 }
 
-const offsetsRetentionKey = "offsets.retention.minutes"
-
-func askOffsetsRetention(ctx context.Context, c *wire.Client, broker string) (time.Duration, error) {
+func brokerSettings(ctx context.Context, c *wire.Client, broker string, keys []string) (map[string]string, error) {
 	res, err := c.Kafka().DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
-		{ResourceType: kafka.ResourceTypeBroker, ResourceName: broker, ConfigNames: []string{offsetsRetentionKey}},
+		{ResourceType: kafka.ResourceTypeBroker, ResourceName: broker, ConfigNames: keys},
 	}})
 	if err != nil {
-		return 0, fmt.Errorf("describe the settings of broker %s: %w", broker, err)
+		return nil, fmt.Errorf("describe the settings of broker %s: %w", broker, err)
 	}
+	found := make(map[string]string)
 	for _, r := range res.Resources {
 		if r.Error != nil {
-			return 0, fmt.Errorf("describe the settings of broker %s: %w", broker, wire.Denied(r.Error, wire.Right{Operation: "DescribeConfigs", Resource: "cluster", Name: "kafka-cluster"}))
+			return nil, fmt.Errorf("describe the settings of broker %s: %w", broker, wire.Denied(r.Error, wire.Right{Operation: "DescribeConfigs", Resource: "cluster", Name: "kafka-cluster"}))
 		}
 		for _, e := range r.ConfigEntries {
-			if minutes, err := strconv.ParseInt(e.ConfigValue, 10, 32); e.ConfigName == offsetsRetentionKey && err == nil {
-				return time.Duration(minutes) * time.Minute, nil
+			if e.ConfigValue != "" && slices.Contains(keys, e.ConfigName) {
+				found[e.ConfigName] = e.ConfigValue
 			}
 		}
 	}
-	return 0, fmt.Errorf("broker %s does not tell its %s", broker, offsetsRetentionKey)
+	return found, nil
 }

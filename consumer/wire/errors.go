@@ -61,7 +61,7 @@ type DeniedError struct {
 }
 
 func (e *DeniedError) Error() string {
-	return fmt.Sprintf("not authorized: %s on %s %s: %v; grant it with: kafka-acls.sh --bootstrap-server … --add --allow-principal User:… --operation %s %s",
+	return fmt.Sprintf("not authorized: %s on %s %s: %v; trailhound acls print prints the commands for this account, of which the one with --operation %s %s grants it",
 		e.Operation, strings.ReplaceAll(e.Resource, "-", " "), e.Name, e.Err, e.Operation, e.option())
 }
 
@@ -129,6 +129,16 @@ func (e *CorruptError) Error() string {
 // ErrUnsupported (errors.Is) says that a broker's release and this build have no
 // version of a request in common. Nothing was sent.
 var ErrUnsupported = errors.New("unsupported broker")
+
+// NoTransactionsError says that the brokers have no transactions.
+type NoTransactionsError struct{ Err error }
+
+func (e *NoTransactionsError) Error() string {
+	return fmt.Sprintf("these brokers have no transactions, by which each alert is published exactly once: %v; use Apache Kafka 2.8 or newer, or a service with all of its transactions (Azure Event Hubs: Premium or Dedicated)", e.Err)
+}
+
+// Unwrap returns what the brokers lack or said.
+func (e *NoTransactionsError) Unwrap() error { return e.Err }
 
 // routeError says that a request was not sent because the cached layout of the
 // cluster does not say where to.

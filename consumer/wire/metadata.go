@@ -16,6 +16,8 @@ type TopicMetadata struct {
 	Internal   bool
 	Partitions []PartitionMetadata // as the broker lists them
 	Err        error               // a kafka.Error, such as kafka.UnknownTopicOrPartition; nil: none
+
+	operations int32 // see Allowed; math.MinInt32: the broker does not tell
 }
 
 // LeaderEpoch returns the current leader epoch of a partition; -1: not known.
@@ -43,13 +45,18 @@ type PartitionMetadata struct {
 // named. A topic that does not exist is in the result, with its Err, and is not
 // created.
 func (c *Client) Topics(ctx context.Context, names ...string) (map[string]TopicMetadata, error) {
+	return c.topics(ctx, false, names)
+}
+
+// topics is Topics, which may ask for the operations that are allowed on each, too.
+func (c *Client) topics(ctx context.Context, operations bool, names []string) (map[string]TopicMetadata, error) {
 	for {
 		var topics map[string]TopicMetadata
 		var throttled time.Duration
 		k := &call{
 			api:     apiMetadata,
 			request: "ask for topic metadata",
-			write:   func(b []byte, _ int16) []byte { return appendTopics(b, names) },
+			write:   func(b []byte, _ int16) []byte { return appendTopics(b, operations, names) },
 			read: func(r *reader, _ int16) {
 				var brokers map[string]int32
 				throttled, brokers, topics = readTopics(r)
@@ -69,7 +76,7 @@ func (c *Client) Topics(ctx context.Context, names ...string) (map[string]TopicM
 }
 
 // appendTopics writes the body of Metadata v10, the first version with topic ids.
-func appendTopics(b []byte, names []string) []byte {
+func appendTopics(b []byte, operations bool, names []string) []byte {
 	if len(names) == 0 {
 		b = append(b, 0) // null: all
 	} else {
@@ -80,10 +87,10 @@ func appendTopics(b []byte, names []string) []byte {
 		b = appendCompact(b, name)
 		b = append(b, 0) // no tagged fields
 	}
-	b = appendBool(b, false) // create missing topics
-	b = appendBool(b, false) // list the operations allowed on the cluster
-	b = appendBool(b, false) // and on topics
-	return append(b, 0)      // no tagged fields
+	b = appendBool(b, false)      // create missing topics
+	b = appendBool(b, false)      // list the operations allowed on the cluster
+	b = appendBool(b, operations) // and on topics
+	return append(b, 0)           // no tagged fields
 }
 
 func readTopics(r *reader) (throttled time.Duration, brokers map[string]int32, topics map[string]TopicMetadata) {
@@ -119,7 +126,7 @@ func readTopic(r *reader) (t TopicMetadata) {
 		p.Replicas, p.ISR, p.Offline = r.compactInt32s(), r.compactInt32s(), r.compactInt32s()
 		r.tags()
 	}
-	r.int32() // operations allowed on the topic
+	t.operations = r.int32()
 	r.tags()
 	return t
 }

@@ -74,6 +74,31 @@ func (v apiVersions) choose(remote string, a api) (int16, error) {
 	return min(has.max, a.max), nil
 }
 
+// Supported returns an error that names the requests of this package that a broker does not
+// offer in any version that it speaks, among the brokers that have been asked so far;
+// nil: there are none.
+func (c *Client) Supported() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for remote, speaks := range c.versions {
+		for _, a := range transactional {
+			if _, ok := speaks[int16(a.key)]; !ok {
+				return &NoTransactionsError{Err: fmt.Errorf("%w: %s does not offer %s requests", ErrUnsupported, remote, a.key)}
+			}
+		}
+		for _, a := range []api{apiProduce, apiFetch, apiMetadata, apiFindCoordinator, apiHeartbeat, apiLeaveGroup, apiDeleteRecords,
+			apiInitProducerID, apiAddPartitions, apiEndTxn, apiOffsetForLeaderEpoch} {
+			if _, err := speaks.choose(remote, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// transactional are the requests of a transaction (KIP-98).
+var transactional = []api{apiInitProducerID, apiAddPartitions, apiEndTxn}
+
 func (c *Client) knowsVersions(remote string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

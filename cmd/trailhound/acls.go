@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"trailhound/consumer/wire"
+)
+
+// right is what an account needs for a purpose: an operation on a resource, as kafka-acls.sh names them.
+type right struct{ operation, resource, name string }
+
+func (r right) String() string {
+	return fmt.Sprintf("%s on %s %s", r.operation, strings.ReplaceAll(r.resource, "-", " "), r.name)
+}
+
+// purposes are what accounts are for, as in deploy/acls.txt, in the order of its lines.
+var purposes = []string{"run", "topics-create", "ingest", "alerts", "replay", "explain", "dead-letters", "state-seed"}
+
+// rights returns what an account needs for a purpose, with the names of the configuration; nil: there is no such
+// purpose. deploy/acls.txt lists the same; a test compares them.
+func (s *settings) rights(purpose string) (list []right) {
+	app := s.topology()
+	add := func(resource, name string, operations ...string) {
+		for _, o := range operations {
+			list = append(list, right{o, resource, name})
+		}
+	}
+	inputs := func(operations ...string) {
+		for _, name := range app.Inputs {
+			add("topic", name, operations...)
+		}
+	}
+	member := func() {
+		add("group", app.ID, "Read")
+		add("transactional-id", app.ID+".*", "Write")
+		inputs("Read", "DescribeConfigs")
+	}
+	switch purpose {
+	case "run":
+		member()
+		add("topic", app.WorkTopic(), "Read", "Write", "Delete", "DescribeConfigs")
+		add("topic", app.StateTopic(), "Read", "Write", "DescribeConfigs")
+		add("topic", app.Alerts, "Write", "DescribeConfigs")
+		add("topic", app.DeadLetter, "Write", "DescribeConfigs")
+	case "topics-create":
+		inputs("Create", "Describe")
+		for _, name := range []string{app.WorkTopic(), app.StateTopic(), app.Alerts, app.DeadLetter} {
+			add("topic", name, "Create", "Describe")
+		}
+	case "ingest":
+		inputs("Write", "DescribeConfigs")
+	case "alerts":
+		add("topic", app.Alerts, "Read")
+	case "replay":
+		inputs("Read")
+	case "explain":
+		inputs("Read")
+		add("topic", app.Alerts, "Read")
+	case "dead-letters":
+		add("topic", app.DeadLetter, "Read")
+		inputs("Write", "DescribeConfigs")
+	case "state-seed":
+		member()
+		add("topic", app.WorkTopic(), "Describe", "DescribeConfigs")
+		add("topic", app.StateTopic(), "Read", "Write", "DescribeConfigs")
+		add("topic", app.Alerts, "Describe", "DescribeConfigs")
+		add("topic", app.DeadLetter, "Describe", "DescribeConfigs")
+	}
+	return list
+}
+
+// grants returns the commands that grant rights to a principal, one for each resource.
+func (s *settings) grants(list []right, principal, commandConfig string) []string {
+	var resources []right
+	operations := make(map[right][]string)
+	for _, r := range list {
+		resource := right{resource: r.resource, name: r.name}
+		if operations[resource] == nil {
+			resources = append(resources, resource)
+		}
+		if !slices.Contains(operations[resource], r.operation) {
+			operations[resource] = append(operations[resource], r.operation)
+		}
+	}
+	var commands []string
+	for _, r := range resources {
+		var b strings.Builder
+		fmt.Fprintf(&b, "kafka-acls.sh --bootstrap-server %s", strings.Join(s.Kafka.Brokers, ","))
+		if commandConfig != "" {
+			fmt.Fprintf(&b, " --command-config %s", quoted(commandConfig))
+		}
+		fmt.Fprintf(&b, " --add --allow-principal %s", quoted(principal))
+		for _, o := range operations[r] {
+			b.WriteString(" --operation " + o)
+		}
+		if prefix, ok := strings.CutSuffix(r.name, "*"); ok {
+			fmt.Fprintf(&b, " --%s %s --resource-pattern-type prefixed", r.resource, prefix)
+		} else {
+			fmt.Fprintf(&b, " --%s %s", r.resource, r.name)
+		}
+		commands = append(commands, b.String())
+	}
+	return commands
+}
+
+// quoted is a word for a POSIX shell.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return r < 0x80 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:=,@%+-", r))
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// unknownPrincipal stands where the configuration does not tell what the brokers take this client for.
+const unknownPrincipal = "User:NAME"
+
+// principal is what Kafka's ACLs call the account of the configuration, if it tells: by SASL with a user name, or by a
+// client certificate, whose DN the brokers take unless they have a ssl.principal.mapping.rules.
+func (s *settings) principal() string {
+	switch s.Kafka.SASL.Mechanism {
+	case "plain", "scram-sha-256", "scram-sha-512":
+		return "User:" + s.Kafka.SASL.Username
+	case "oauthbearer", "aws-msk-iam":
+		return unknownPrincipal
+	}
+	if s.Kafka.TLS.Enabled && s.Kafka.TLS.CertFile != "" {
+		if pair, err := tls.LoadX509KeyPair(s.Kafka.TLS.CertFile, s.Kafka.TLS.KeyFile); err == nil && pair.Leaf != nil {
+			return "User:" + pair.Leaf.Subject.String()
+		}
+	}
+	return unknownPrincipal
+}
+
+func (a *app) aclsCommand() *cobra.Command {
+	var user, commandConfig string
+	c := &cobra.Command{
+		Use:   "print [PURPOSE]...",
+		Short: "Print the kafka-acls.sh commands that grant an account what it needs",
+		Long: "Print writes the commands that grant an account the least that it needs, one for each resource, with the names of\n" +
+			"the configuration. PURPOSE is one or more of " + strings.Join(purposes, ", ") + "; without one: run.\n" +
+			"Nothing is asked of Kafka.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				args = []string{"run"}
+			}
+			var list []right
+			for _, purpose := range args {
+				rights := s.rights(purpose)
+				if rights == nil {
+					return usagef("there is no purpose %q; there are %s", purpose, strings.Join(purposes, ", "))
+				}
+				list = append(list, rights...)
+			}
+			principal := s.principal()
+			if user != "" {
+				principal = "User:" + strings.TrimPrefix(user, "User:")
+			}
+			if principal == unknownPrincipal {
+				fmt.Fprintln(a.stderr, "note: the configuration does not tell the account's name; give it with --user")
+			} else if s.Kafka.SASL.Mechanism == "none" && user == "" {
+				fmt.Fprintln(a.stderr, "note: the principal is the DN of kafka.tls.cert_file; brokers with ssl.principal.mapping.rules may have another name for it")
+			}
+			for _, command := range s.grants(list, principal, commandConfig) {
+				if _, err := fmt.Fprintln(a.stdout, command); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&user, "user", "", "grant to this `NAME`, User:NAME in Kafka's ACLs, instead of the configuration's account")
+	c.Flags().StringVar(&commandConfig, "command-config", "", "`FILE` with which kafka-acls.sh connects")
+	g := group(&cobra.Command{Use: "acls", Short: "Print what an account needs in Kafka's ACLs"})
+	g.AddCommand(c)
+	return g
+}
+
+// missing returns which rights for a purpose the brokers do not give this client, as far as they tell. An error is of
+// brokers that tell nothing.
+func (s *settings) missing(ctx context.Context, client *wire.Client, purpose string) ([]right, error) {
+	list := s.rights(purpose)
+	var names []string
+	for _, r := range list {
+		if r.resource == "topic" && !slices.Contains(names, r.name) {
+			names = append(names, r.name)
+		}
+	}
+	allowed, err := client.Allowed(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	denied := make(map[string]bool)
+	for _, r := range list {
+		if r.resource == "group" || r.resource == "transactional-id" {
+			_, lacks := errors.AsType[*wire.DeniedError](client.Coordinated(ctx, strings.TrimSuffix(r.name, "*"), r.resource == "transactional-id"))
+			denied[r.resource] = lacks
+		}
+	}
+	return slices.DeleteFunc(list, func(r right) bool {
+		if r.resource != "topic" {
+			return !denied[r.resource]
+		}
+		operations, told := allowed[r.name]
+		return !told || operations.Has(r.operation)
+	}), nil
+}
+
+// allRights returns err, which may be the refusal of one right, with all rights that are missing for a purpose.
+func (s *settings) allRights(ctx context.Context, client *wire.Client, purpose string, err error) error {
+	if _, denied := errors.AsType[*wire.DeniedError](err); !denied {
+		return err
+	}
+	missing, asked := s.missing(ctx, client, purpose)
+	if asked != nil || len(missing) == 0 {
+		return err
+	}
+	lines := []string{err.Error()}
+	for _, r := range missing {
+		lines = append(lines, "not authorized: "+r.String())
+	}
+	lines = append(lines, "grant what is missing with:")
+	return errors.New(strings.Join(append(lines, s.grants(missing, s.principal(), "")...), "\n"))
+}
+
+// warnOfRights logs the rights of a running service that are missing, all at once, before it meets them one by one.
+func (s *settings) warnOfRights(ctx context.Context, client *wire.Client, log zerolog.Logger) {
+	missing, err := s.missing(ctx, client, "run")
+	if err != nil {
+		log.Debug().Err(err).Str("event", "rights_unknown").Msg("the brokers do not tell what this account may do")
+	}
+	if len(missing) == 0 {
+		return
+	}
+	lines := make([]string, len(missing))
+	for i, r := range missing {
+		lines[i] = "not authorized: " + r.String()
+	}
+	log.Warn().Strs("missing", lines).Strs("remedy", s.grants(missing, s.principal(), "")).Str("event", "rights_missing").Msg("this account lacks rights that the service needs")
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"trailhound/config"
+	"trailhound/consumer/topic"
+	"trailhound/consumer/wire"
+)
+
+// The brokers' settings that a configuration may not go with.
+const (
+	maxTransaction = "transaction.max.timeout.ms"
+	leastSession   = "group.min.session.timeout.ms"
+	mostSession    = "group.max.session.timeout.ms"
+	groupSize      = "group.max.size"
+)
+
+// preflight returns what a running service would meet later, again and again: brokers without transactions, or whose
+// limits do not go with the configuration. Brokers that do not tell their settings are taken to go with it: they refuse
+// the service when it comes to that.
+func (s *settings) preflight(ctx context.Context, client *wire.Client) error {
+	if err := client.Supported(); err != nil {
+		return err
+	}
+	err := client.Transactional(ctx, s.AppID+".shard.0")
+	if none, ok := errors.AsType[*wire.NoTransactionsError](err); ok {
+		return none
+	}
+	app := s.topology()
+	infos, err := topic.Describe(ctx, client, app.Topics()...)
+	if err != nil {
+		return err
+	}
+	limits, err := topic.BrokerSettings(ctx, client, infos, maxTransaction, leastSession, mostSession, groupSize)
+	if err != nil {
+		return ctx.Err() // this account may not ask, and need not
+	}
+	return s.within(limits)
+}
+
+// within compares the configuration with the brokers' limits.
+func (s *settings) within(limits map[string]string) error {
+	var wrong []string
+	span := func(key string) (time.Duration, bool) {
+		ms, err := strconv.ParseInt(limits[key], 10, 32)
+		return time.Duration(ms) * time.Millisecond, err == nil && ms > 0
+	}
+	if most, told := span(maxTransaction); told && s.Kafka.TransactionTimeout > most {
+		wrong = append(wrong, fmt.Sprintf("kafka.transaction_timeout is %s, but the brokers allow at most %s (%s=%s): lower the one to that, or raise the other",
+			config.FormatDuration(s.Kafka.TransactionTimeout), config.FormatDuration(most), maxTransaction, limits[maxTransaction]))
+	}
+	least, toldLeast := span(leastSession)
+	most, toldMost := span(mostSession)
+	if toldLeast && s.Kafka.SessionTimeout < least || toldMost && s.Kafka.SessionTimeout > most {
+		wrong = append(wrong, fmt.Sprintf("kafka.session_timeout is %s, but the brokers allow from %s to %s (%s=%s, %s=%s): set it between them",
+			config.FormatDuration(s.Kafka.SessionTimeout), config.FormatDuration(least), config.FormatDuration(most), leastSession, limits[leastSession], mostSession, limits[mostSession]))
+	}
+	if wrong == nil {
+		return nil
+	}
+	return errors.New(strings.Join(wrong, "\n"))
+}
