@@ -80,12 +80,13 @@ type fetchGroup struct {
 	readers int
 	ctx     context.Context // ends with the last reader
 	stop    context.CancelFunc
-	behind  []*fetchCall // to be read from, in the order in which they came
-	atEnd   []*fetchCall // to be waited for
-	reading int          // requests under way for the former
-	polling int          // requests under way for the latter, or about to be
-	resting int          // of these, those that are about to be
-	short   bool         // a short poll is under way
+	running sync.WaitGroup // what goes on in the background
+	behind  []*fetchCall   // to be read from, in the order in which they came
+	atEnd   []*fetchCall   // to be waited for
+	reading int            // requests under way for the former
+	polling int            // requests under way for the latter, or about to be
+	resting int            // of these, those that are about to be
+	short   bool           // a short poll is under way
 }
 
 // Reader is one partition that is read through a Fetcher. Only one goroutine at a time uses
@@ -127,12 +128,18 @@ const (
 // Reader returns a reader of one partition. Close it after use.
 func (f *Fetcher) Reader() *Reader { return &Reader{fetcher: f} }
 
-// Close ends the use of the reader; no call of Fetch may be under way.
+// Close ends the use of the reader; no call of Fetch may be under way. When the last reader of
+// a broker has been closed, nothing is asked of it any more.
 func (r *Reader) Close() {
 	f := r.fetcher
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	g := r.group
 	r.leave()
+	last := g != nil && g.readers == 0
+	f.mu.Unlock()
+	if last {
+		g.running.Wait()
+	}
 }
 
 // leave takes the reader out of its group. The caller holds the lock.
@@ -381,7 +388,7 @@ func (g *fetchGroup) dispatch() {
 	case g.polling < pollRequests:
 		g.polling++
 		g.resting++
-		go g.gather()
+		g.running.Go(g.gather)
 	case !g.short:
 		if calls := g.nextAtEnd(len(g.atEnd)); len(calls) > 0 {
 			g.short = true
@@ -464,5 +471,5 @@ func (g *fetchGroup) share(m *sharedFetch) {
 	for _, c := range m.calls {
 		c.state, c.shared = fetchShared, m
 	}
-	go m.run(ctx)
+	g.running.Go(func() { m.run(ctx) })
 }
