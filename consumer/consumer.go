@@ -37,6 +37,7 @@ const (
 	commitEvery  = time.Second      // group commits; what lies between two is read again after a crash, and dropped
 	flushWithin  = 10 * time.Second // at the end of a run: what is not acknowledged by then is sent again by the next owner
 	commitWithin = 5 * time.Second  // at the end of a run: what is not committed by then is read again by the next owner
+	mostOpening  = 8                // input partitions that are opened at the same time
 	batchFraming = 1 << 10          // room for a batch's header and one record's framing
 )
 
@@ -93,6 +94,7 @@ type Service struct {
 	alignment     *alignment // nil: no input partition waits for another
 	inputFeeds    *feeds
 	workFeeds     *feeds
+	opening       chan struct{} // holds a token for each input partition that is being opened
 
 	mu        sync.Mutex
 	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
@@ -249,6 +251,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.Client.Memory.Share(s.inputPartitions() + s.App.Shards)
 	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions())
 	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards)
+	s.opening = make(chan struct{}, mostOpening)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already
 		l.batch.Codec, l.bundle = compress.None, bundle{formats: s.formats, codec: s.Codec}

@@ -43,7 +43,7 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 }
 
 func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input) error {
-	in, start, clock, err := s.open(ctx, k)
+	in, start, clock, err := s.openInTurn(ctx, k)
 	if err != nil {
 		return err
 	}
@@ -73,6 +73,20 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		return errors.Join(err, s.commitOne(ctx, k, s.inputOffset(k, at)))
 	}
 	return err
+}
+
+// openInTurn is open for a few partitions at a time: each takes connections of its own for
+// its questions, and a thousand partitions are assigned at once.
+func (s *Service) openInTurn(ctx context.Context, k inputKey) (in input, start logPosition, clock int64, err error) {
+	if s.opening != nil {
+		select {
+		case s.opening <- struct{}{}:
+			defer func() { <-s.opening }()
+		case <-ctx.Done():
+			return in, start, noNewest, ctx.Err()
+		}
+	}
+	return s.open(ctx, k)
 }
 
 // noteInputs remembers the ids of the input topics, as far as infos has them.

@@ -80,12 +80,13 @@ type fetchGroup struct {
 	readers int
 	ctx     context.Context // ends with the last reader
 	stop    context.CancelFunc
-	behind  []*fetchCall // to be read from, in the order in which they came
-	atEnd   []*fetchCall // to be waited for
-	reading int          // requests under way for the former
-	polling int          // requests under way for the latter, or about to be
-	resting int          // of these, those that are about to be
-	short   bool         // a short poll is under way
+	running sync.WaitGroup // what goes on in the background
+	behind  []*fetchCall   // to be read from, in the order in which they came
+	atEnd   []*fetchCall   // to be waited for
+	reading int            // requests under way for the former
+	polling int            // requests under way for the latter, or about to be
+	resting int            // of these, those that are about to be
+	short   bool           // a short poll is under way
 }
 
 // Reader is one partition that is read through a Fetcher. Only one goroutine at a time uses
@@ -127,12 +128,18 @@ const (
 // Reader returns a reader of one partition. Close it after use.
 func (f *Fetcher) Reader() *Reader { return &Reader{fetcher: f} }
 
-// Close ends the use of the reader; no call of Fetch may be under way.
+// Close ends the use of the reader; no call of Fetch may be under way. When the last reader of
+// a broker has been closed, nothing is asked of it any more.
 func (r *Reader) Close() {
 	f := r.fetcher
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	g := r.group
 	r.leave()
+	last := g != nil && g.readers == 0
+	f.mu.Unlock()
+	if last {
+		g.running.Wait()
+	}
 }
 
 // leave takes the reader out of its group. The caller holds the lock.
@@ -308,37 +315,42 @@ func (g *fetchGroup) ask(ctx context.Context, c *fetchCall) fetchState {
 	return fetchLeft
 }
 
-// single sends the request of a call that nothing else goes with. It stands, unless the
-// partition turns out to be at its end and there is time left to wait.
+// single sends the request of a call that nothing else goes with. It stands, unless nothing has
+// come and there is time left to wait.
 func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err error) {
 	f, r := g.fetcher, c.reader
 	req := c.req
 	req.MaxWait = 0
-	if f.lone(r) {
+	f.mu.Lock()
+	if r.alone {
 		req.MaxWait = min(shortPoll, c.req.MaxWait)
 	}
+	f.mu.Unlock()
 	err = f.Client.Fetch(ctx, req, c.into)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g.reading--
 	r.alone = c.into.Bytes > int(req.most())
 	r.learn(err, c)
-	if err != nil && ctx.Err() == nil && unreachable(err) {
+	if err != nil && ctx.Err() == nil {
 		g.fail(err)
 	}
 	g.dispatch()
-	return err != nil || c.into.Bytes > 0 || r.behind || time.Since(c.began) >= c.req.MaxWait, err
+	if err == nil && c.into.Bytes == 0 && time.Since(c.began) < c.req.MaxWait {
+		r.alone = r.behind // the broker tells of records that it does not send: it is asked slowly
+		return false, nil
+	}
+	return true, err
 }
 
-func (f *Fetcher) lone(r *Reader) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return r.alone
-}
-
-// fail answers the calls that wait for a broker which cannot be reached: their leaders may be
-// others by now. The caller holds the lock.
+// fail answers all calls that wait when a broker does not take connections, or does not
+// answer: their leaders may be others by now, and it would be long before each had met the
+// error itself. A connection that breaks says nothing about the next one. The caller holds the
+// lock.
 func (g *fetchGroup) fail(err error) {
+	if _, broke := errors.AsType[*NoAnswerError](err); !unreachable(err) || broke && !errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
 	for _, c := range slices.Concat(g.behind, g.atEnd) {
 		c.answer(err)
 	}
@@ -376,7 +388,7 @@ func (g *fetchGroup) dispatch() {
 	case g.polling < pollRequests:
 		g.polling++
 		g.resting++
-		go g.gather()
+		g.running.Go(g.gather)
 	case !g.short:
 		if calls := g.nextAtEnd(len(g.atEnd)); len(calls) > 0 {
 			g.short = true
@@ -459,5 +471,5 @@ func (g *fetchGroup) share(m *sharedFetch) {
 	for _, c := range m.calls {
 		c.state, c.shared = fetchShared, m
 	}
-	go m.run(ctx)
+	g.running.Go(func() { m.run(ctx) })
 }

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,9 @@ type arrival struct {
 // connections counts those that are open.
 type connections struct {
 	open, most atomic.Int32
+	change     func([]byte) // of what is read; nil: nothing
+	mu         sync.Mutex
+	all        []net.Conn
 	dial       func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -54,13 +58,34 @@ func (c *connections) connect(ctx context.Context, network, address string) (net
 	now := c.open.Add(1)
 	for was := c.most.Load(); now > was && !c.most.CompareAndSwap(was, now); was = c.most.Load() {
 	}
-	return &counted{Conn: conn, of: c}, nil
+	made := &counted{Conn: conn, of: c}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, made)
+	return made, nil
+}
+
+// cut closes all connections.
+func (c *connections) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.all {
+		_ = conn.Close()
+	}
 }
 
 type counted struct {
 	net.Conn
 	of   *connections
 	once sync.Once
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.of.change != nil {
+		c.of.change(b[:n])
+	}
+	return n, err
 }
 
 func (c *counted) Close() error {
@@ -442,6 +467,143 @@ func TestFetcherLeaderMoves(t *testing.T) {
 			put(p, "x")
 			if took := c.next(p).at.Sub(began); took > shortDelay {
 				t.Errorf("a record of partition %d takes %v after half of them have moved; want %v at most", p, took, shortDelay)
+			}
+		}
+	})
+}
+
+// A log that was cut back, and a batch that was damaged on its way, are found by the reader of the
+// partition alone.
+func TestFetcherFindsWhatIsWrongWithOnePartition(t *testing.T) {
+	const partitions, cut, damaged = 60, 7, 21
+	var hurt atomic.Bool
+	diverged, corrupt := make(chan error, 10_000), make(chan error, 10_000)
+	bubbleCrowd(t, partitions, func(c *crowd, cluster *kfake.Cluster) {
+		c.tries[cut] = func(err error) bool { diverged <- err; time.Sleep(50 * time.Millisecond); return true }
+		c.tries[damaged] = func(err error) bool { corrupt <- err; time.Sleep(50 * time.Millisecond); return true }
+		c.conns.change = func(b []byte) {
+			if at := bytes.Index(b, []byte("fragile")); at >= 0 && hurt.Load() {
+				b[at] ^= 1
+			}
+		}
+		// The answer leaves out all others of its request, which a broker does not do: it costs them
+		// another request.
+		cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			asked := req.(*kmsg.FetchRequest)
+			for _, topic := range asked.Topics {
+				for _, p := range topic.Partitions {
+					if p.Partition == cut && hurt.Load() {
+						res := req.ResponseKind().(*kmsg.FetchResponse)
+						part := kmsg.NewFetchResponseTopicPartition()
+						part.Partition, part.DivergingEpoch.Epoch, part.DivergingEpoch.EndOffset = cut, 0, 1
+						res.Topics = []kmsg.FetchResponseTopic{{TopicID: topic.TopicID, Partitions: []kmsg.FetchResponseTopicPartition{part}}}
+						return res, nil, true
+					}
+				}
+			}
+			return nil, nil, false
+		})
+	}, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
+		time.Sleep(3 * time.Second)
+		hurt.Store(true)
+		for p := range int32(partitions) {
+			switch p {
+			case cut:
+			case damaged:
+				put(p, "fragile")
+			default:
+				put(p, "x")
+				c.want(p, "x")
+			}
+		}
+		if _, ok := errors.AsType[*wire.DivergedError](<-diverged); !ok {
+			t.Error("the reader of the log that was cut back is not told so")
+		}
+		if found, ok := errors.AsType[*wire.CorruptError](<-corrupt); !ok || !found.Damaged || found.Partition != damaged {
+			t.Error("the reader of the damaged batch is not told so")
+		}
+		hurt.Store(false) // the damage was on the way
+		c.want(damaged, "fragile")
+	})
+}
+
+// A connection that breaks costs its partitions another request, and so does each that lay idle and broke with it.
+func TestFetcherConnectionsBreak(t *testing.T) {
+	const partitions = 60
+	var broken atomic.Int32
+	bubbleCrowd(t, partitions, func(c *crowd, cluster *kfake.Cluster) {
+		for p := range c.tries {
+			c.tries[p] = func(error) bool { broken.Add(1); time.Sleep(50 * time.Millisecond); return true }
+		}
+	}, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
+		time.Sleep(3 * time.Second)
+		c.conns.cut()
+		time.Sleep(2 * time.Second)
+		if n := broken.Load(); n == 0 || n > 8*partitions {
+			t.Errorf("the readers of %d partitions are told %d times that all connections have broken; want a few times each", partitions, n)
+		}
+		for p := range int32(partitions) {
+			put(p, "x")
+			c.want(p, "x")
+		}
+	})
+}
+
+// A broker whose quota this client has used up is not asked before it says (KIP-219), and no reader hears of it.
+func TestFetcherThrottled(t *testing.T) {
+	const partitions = 60
+	const wait = 40 * time.Second
+	var throttled atomic.Bool
+	var asked atomic.Int32
+	bubbleCrowd(t, partitions, func(c *crowd, cluster *kfake.Cluster) {
+		cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			cluster.KeepControl()
+			if !throttled.Load() {
+				return nil, nil, false
+			}
+			asked.Add(1)
+			res := req.ResponseKind().(*kmsg.FetchResponse)
+			res.ThrottleMillis = int32(wait.Milliseconds())
+			return res, nil, true
+		})
+	}, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
+		time.Sleep(3 * time.Second)
+		throttled.Store(true)
+		time.Sleep(wait - 10*time.Second)
+		throttled.Store(false)
+		if n := asked.Load(); n == 0 || n > 20 {
+			t.Errorf("a broker that throttles is asked %d times; want once a connection", n)
+		}
+		for p := range int32(partitions) {
+			put(p, "x")
+			c.want(p, "x")
+		}
+	})
+}
+
+// A reader whose context ends leaves at once, and the others of its request do not notice.
+func TestFetcherCancel(t *testing.T) {
+	const partitions = 60
+	bubbleCrowd(t, partitions, nil, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
+		time.Sleep(3 * time.Second)
+		for range 50 {
+			ctx, cancel := context.WithCancel(c.Context())
+			r := c.fetcher.Reader()
+			time.AfterFunc(123*time.Millisecond, cancel)
+			began := time.Now()
+			var f wire.Fetched
+			err := r.Fetch(ctx, wire.FetchRequest{Topic: "t", TopicID: c.id, Partition: 5, MaxWait: time.Second, MaxBytes: 1 << 10, ReadCommitted: true}, &f)
+			if took := time.Since(began); !errors.Is(err, context.Canceled) || took > 124*time.Millisecond {
+				t.Fatalf("Fetch whose context ends = %v after %v; want %v at once", err, took, context.Canceled)
+			}
+			r.Close()
+		}
+		for p := range int32(partitions) {
+			began := time.Now()
+			put(p, "x")
+			if took := c.next(p).at.Sub(began); took > shortDelay {
+				t.Errorf("a record of partition %d takes %v after others have left; want %v at most", p, took, shortDelay)
 			}
 		}
 	})

@@ -182,7 +182,7 @@ func (m *sharedFetch) fail(err error, left bool) {
 		}
 		c.answer(err)
 	}
-	if !left && unreachable(err) && !errors.Is(err, errMalformed) {
+	if !left {
 		m.group.fail(err)
 	}
 }
