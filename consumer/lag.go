@@ -25,13 +25,29 @@ func Lag(ctx context.Context, c *wire.Client, app topic.App) (int64, error) {
 	return lag, nil
 }
 
-func topicLag(ctx context.Context, c *wire.Client, app topic.App, name string) (int64, error) {
+func topicLag(ctx context.Context, c *wire.Client, app topic.App, name string) (lag int64, err error) {
+	partitions, err := Lags(ctx, c, app, name)
+	for _, p := range partitions {
+		lag += p.Lag
+	}
+	return lag, err
+}
+
+// PartitionLag is how far an app has come with one partition.
+type PartitionLag struct {
+	Partition int32
+	Next      int64 // offset that it has committed; -1: none
+	Lag       int64 // records from there, or from the partition's start, to its end
+}
+
+// Lags returns how far the app has come with each partition of a topic, in order.
+func Lags(ctx context.Context, c *wire.Client, app topic.App, name string) ([]PartitionLag, error) {
 	meta, err := c.Topics(ctx, name)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if err := meta[name].Err; err != nil {
-		return 0, err
+		return nil, err
 	}
 	partitions := make([]int32, len(meta[name].Partitions))
 	for i := range partitions {
@@ -40,15 +56,15 @@ func topicLag(ctx context.Context, c *wire.Client, app topic.App, name string) (
 	member := group.Member{Client: c, Group: app.ID}
 	committed, err := member.Committed(ctx, name, partitions)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var lag int64
-	for _, p := range partitions {
+	lags := make([]PartitionLag, len(partitions))
+	for i, p := range partitions {
 		start, end, err := topic.Bounds(ctx, c, name, p)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		lag += end - max(committed[p].At, start)
+		lags[i] = PartitionLag{Partition: p, Next: committed[p].At, Lag: end - max(committed[p].At, start)}
 	}
-	return lag, nil
+	return lags, nil
 }

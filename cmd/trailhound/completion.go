@@ -9,8 +9,10 @@ var shells = []string{"bash", "zsh", "fish", "powershell"}
 
 func (a *app) completionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:       "completion SHELL",
-		Short:     "Print a script that completes commands in bash, zsh, fish or powershell",
+		Use:   "completion SHELL",
+		Short: "Print a script that completes commands in bash, zsh, fish or powershell",
+		Long: "Completion prints a script for a shell: commands, flags, and what many of them take, as the keys of --set and\n" +
+			"their values, rules, severities and reasons. For bash the package bash-completion must be installed.",
 		Example:   "  source <(trailhound completion bash)",
 		ValidArgs: shells,
 		Args:      oneArg("shell (bash, zsh, fish or powershell)"),

@@ -71,8 +71,8 @@ func (a *app) detect(ctx context.Context, args []string, strict, asJSON bool) (e
 	defer func() { err = errors.Join(err, player.Close()) }()
 	r := fileReader{stdin: a.stdin, console: console, maxRecord: o.MaxUnpacked, tally: t}
 	err = player.Run(ctx, func(ctx context.Context, add func(*play.Batch) error) error { return r.batches(ctx, files, add) })
-	if err = cmp.Or(err, out.w.Flush()); errors.Is(err, errNoReader) {
-		return err
+	if err = cmp.Or(err, out.w.Flush()); a.noReader(err) {
+		return errNoReader
 	}
 	t.played(player.Counts())
 	console.close()

@@ -19,9 +19,25 @@ import (
 // keyKinds are the values of --key.
 var keyKinds = []string{"principal", "rule", "none"}
 
+// ingestFlags are the flags of ingest as they are typed.
+type ingestFlags struct {
+	key, topic     string
+	strict, asJSON bool
+}
+
+// ingestCounts is what became of the files.
+type ingestCounts struct {
+	Topic   string                 `json:"topic"`
+	Files   int64                  `json:"files"`
+	Records int64                  `json:"records"`
+	Events  int64                  `json:"events"`
+	Written int64                  `json:"written"`
+	LeftOut map[rules.Reason]int64 `json:"left_out"`
+	Skipped map[rules.Reason]int64 `json:"skipped"`
+}
+
 func (a *app) ingestCommand() *cobra.Command {
-	var key, topic string
-	var strict bool
+	var f ingestFlags
 	c := &cobra.Command{
 		Use:   "ingest [PATH...|-]",
 		Short: "Write CloudTrail files into the input topic, one record per event",
@@ -34,26 +50,27 @@ func (a *app) ingestCommand() *cobra.Command {
 		Example: "  trailhound ingest ./cloudtrail\n" +
 			"  zcat events.jsonl.gz | trailhound ingest --key none -",
 		RunE: func(c *cobra.Command, args []string) error {
-			if !slices.Contains(keyKinds, key) {
-				return usagef("unknown --key %q; known are %s", key, strings.Join(keyKinds, ", "))
+			if !slices.Contains(keyKinds, f.key) {
+				return usagef("unknown --key %q; known are %s", f.key, strings.Join(keyKinds, ", "))
 			}
-			return a.ingest(c.Context(), args, key, topic, strict)
+			return a.ingest(c.Context(), args, &f)
 		},
 	}
-	c.Flags().StringVar(&key, "key", "principal", "`KIND` of record key: principal, rule (the key of the first rule that matches, else the principal) or none")
-	c.Flags().StringVar(&topic, "topic", "", "write to this `TOPIC` instead")
-	c.Flags().BoolVar(&strict, "strict", false, "fail when something could not be written")
+	c.Flags().StringVar(&f.key, "key", "principal", "`KIND` of record key: principal, rule (the key of the first rule that matches, else the principal) or none")
+	c.Flags().StringVar(&f.topic, "topic", "", "write to this `TOPIC` instead")
+	c.Flags().BoolVar(&f.strict, "strict", false, "fail when something could not be written")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print the counts as one JSON object on stdout")
 	_ = c.RegisterFlagCompletionFunc("key", cobra.FixedCompletions(keyKinds, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 	return c
 }
 
-func (a *app) ingest(ctx context.Context, args []string, kind, topic string, strict bool) error {
+func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 	begun := time.Now()
 	s, err := a.settings()
 	if err != nil {
 		return err
 	}
-	topic = cmp.Or(topic, s.Topics.Input[0])
+	topic := cmp.Or(f.topic, s.Topics.Input[0])
 	if problem := config.TopicName(topic); problem != "" {
 		return usagef("--topic: %s", problem)
 	}
@@ -70,7 +87,7 @@ func (a *app) ingest(ctx context.Context, args []string, kind, topic string, str
 	if err != nil {
 		return err
 	}
-	in, err := newIntake(s, kind, p)
+	in, err := newIntake(s, f.key, p)
 	if err != nil {
 		return errors.Join(err, p.close())
 	}
@@ -81,7 +98,10 @@ func (a *app) ingest(ctx context.Context, args []string, kind, topic string, str
 	err = cmp.Or(r.each(ctx, files, in.record), p.close())
 	console.close()
 	fmt.Fprint(a.stderr, in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))
-	if n := in.tally.badTotal(); err == nil && strict && n > 0 {
+	if err == nil && f.asJSON {
+		err = a.printJSON(ingestCounts{topic, in.tally.files, in.tally.records, in.tally.events, p.written(), in.tally.badReasons, in.tally.skipped})
+	}
+	if n := in.tally.badTotal(); err == nil && f.strict && n > 0 {
 		return fmt.Errorf("not everything could be written: left out %d", n)
 	}
 	return err

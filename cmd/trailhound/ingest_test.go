@@ -117,6 +117,10 @@ func TestIngestSplitsEnvelopes(t *testing.T) {
 	if want := "trailhound: not everything could be written: left out 1\n"; r.code != exitFailed || !strings.HasSuffix(r.stderr, want) {
 		t.Errorf("ingest --strict = %d with %q; want 1 with %q", r.code, r.stderr, want)
 	}
+	r = command(t.Context(), "junk", nil, "ingest", "--json", "--set", setBrokers(c.ListenAddrs()), "-")
+	if want := `{"topic":"cloudtrail","files":1,"records":1,"events":0,"written":0,"left_out":{"not_json":1},"skipped":{}}` + "\n"; r.code != exitDone || r.stdout != want {
+		t.Errorf("ingest --json = %d with %q; want 0 with %q", r.code, r.stdout, want)
+	}
 	records := consume(t, c.ListenAddrs(), "cloudtrail", 2)[0]
 	if got := []string{string(records[0].Value), string(records[1].Value)}; !slices.Equal(got, []string{one, two}) {
 		t.Errorf("ingest writes %q; want the two events as they came", got)

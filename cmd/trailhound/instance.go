@@ -11,12 +11,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"trailhound/consumer"
+	"trailhound/consumer/wire"
 )
 
 // askWithin is how long an instance may take to answer: it waits for nothing.
@@ -32,7 +32,7 @@ type instance struct {
 }
 
 func (i *instance) flag(c *cobra.Command) {
-	c.Flags().StringVar(&i.url, "url", "", "ask the instance at this `URL` instead of the one at http.listen")
+	c.Flags().StringVar(&i.url, "url", "", "ask the instance at this `URL`, or HOST:PORT, instead of the one at http.listen")
 }
 
 func (a *app) healthCommand() *cobra.Command {
@@ -68,20 +68,21 @@ var logLevels = []string{"debug", "info", "warn", "error"}
 func (a *app) logLevelCommand() *cobra.Command {
 	i := &instance{app: a}
 	c := &cobra.Command{
-		Use:   "log-level [LEVEL]",
-		Short: "Print the log level of a running instance on this host, or change it until it ends",
+		Use:       "log-level [LEVEL]",
+		Short:     "Print the log level of a running instance on this host, or change it until it ends",
+		ValidArgs: logLevels,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("log-level takes one level: debug, info, warn or error; got %d", len(args))
+			}
+			if len(args) == 1 && !slices.Contains(logLevels, args[0]) {
+				return usagef("unknown level %q; there are debug, info, warn and error", args[0])
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			method, path := http.MethodGet, "/loglevel"
 			if len(args) == 1 {
-				if !slices.Contains(logLevels, args[0]) {
-					return usagef("level %q is not one of %s", args[0], strings.Join(logLevels, ", "))
-				}
 				method, path = http.MethodPut, path+"?level="+url.QueryEscape(args[0])
 			}
 			answer, err := i.ask(c.Context(), method, path)
@@ -98,12 +99,21 @@ func (a *app) logLevelCommand() *cobra.Command {
 
 func (a *app) statusCommand() *cobra.Command {
 	i := &instance{app: a}
-	var asJSON bool
+	var asJSON, ofGroup bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show what a running instance works on: partitions, shards, how far they are, what is wrong",
-		Args:  noArgs,
+		Long: "Status asks one instance, the one at http.listen, what it works on, how far that is and what is wrong.\n" +
+			"With --group it asks Kafka instead, and no instance need answer: which instances there are, who works on\n" +
+			"what, what has no owner, and how far the group has committed.",
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if ofGroup && i.url != "" {
+				return usagef("--group asks Kafka, and --url an instance; give one of them")
+			}
+			if ofGroup {
+				return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error { return a.showGroup(c.Context(), s, client, asJSON) })
+			}
 			answer, err := i.ask(c.Context(), http.MethodGet, "/status")
 			if err != nil {
 				return err
@@ -116,21 +126,21 @@ func (a *app) statusCommand() *cobra.Command {
 			if err := json.Unmarshal(answer, &s); err != nil {
 				return fmt.Errorf("read the answer to /status: %w", err)
 			}
-			return printStatus(a.stdout, &s)
+			return printStatus(a.columns(a.stdout), &s)
 		},
 	}
 	i.flag(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print /status as it is")
+	c.Flags().BoolVar(&asJSON, "json", false, "print /status as it is, or the group as one JSON object")
+	c.Flags().BoolVar(&ofGroup, "group", false, "show all instances and what has no owner, as Kafka knows them")
 	return c
 }
 
 // printStatus writes a status for people.
-func printStatus(w io.Writer, s *consumer.Status) error {
+func printStatus(out flusher, s *consumer.Status) error {
 	state := "ready"
 	if !s.Ready {
 		state = "not ready: " + s.Missing
 	}
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(out, "app %s, instance %s: %s\n", printable(s.App), printable(s.Instance), printable(state))
 	if len(s.Inputs) > 0 {
 		fmt.Fprint(out, "\nINPUT\tPARTITION\tNEXT\tLAG\tPROBLEM\n")

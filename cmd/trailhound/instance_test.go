@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -76,8 +77,8 @@ func TestInstance(t *testing.T) {
 		// What a log line of an alert tells is committed, and counted.
 		p.wantMetrics("trailhound_ready 1\n", `trailhound_log_messages_total{level="info"} `, "trailhound_store_disk_bytes ",
 			`trailhound_alert_record_delay_seconds_count{rule="access_denied"} 1`+"\n")
-		if got := ask("log-level", "loud"); got.code != exitUsage || !strings.Contains(got.stderr, `level "loud" is not one of debug, info, warn, error`) {
-			t.Errorf("log-level loud = %d %q; want 1 and the levels there are", got.code, got.stderr)
+		if got := ask("log-level", "loud"); got.code != 2 || !strings.Contains(got.stderr, `unknown level "loud"; there are debug, info, warn and error`) {
+			t.Errorf("log-level loud = %d %q; want 2 and the levels there are", got.code, got.stderr)
 		}
 	})
 }
@@ -107,13 +108,59 @@ func TestInstanceOutOfReach(t *testing.T) {
 		{[]string{"health", "--url", "ftp://localhost"}, 2, "want http://HOST:PORT"},
 		{[]string{"health", "--url", ":9464"}, 2, "want http://HOST:PORT"},
 		{[]string{"health", "--url", "http://"}, 2, "want http://HOST:PORT"},
-		{[]string{"log-level", "loud", "--url", free}, 2, `level "loud" is not one of debug, info, warn, error`}, // without asking
+		{[]string{"log-level", "loud", "--url", free}, 2, `unknown level "loud"; there are debug, info, warn and error`}, // without asking
 		{[]string{"status", "--set", "http.listen=0.0.0.0:" + strings.Split(free, ":")[1]}, 1, "no instance answers at http://" + free},
 		{[]string{"log-level", "a", "b"}, 2, "log-level takes one level"},
+		{[]string{"log-level", "trace", "--set", "http.listen=" + free}, 2, "unknown level \"trace\""},
+		{[]string{"health", "--url", strings.TrimPrefix(notReady.URL, "http://")}, 1, "shard 3 is not ready: its state is being restored"},
+		{[]string{"status", "--group", "--url", free}, 2, "--group asks Kafka"},
 	} {
 		got := command(t.Context(), "", nil, c.args...)
 		if got.code != c.code || !strings.Contains(got.stderr, c.want) || strings.Count(got.stderr, "\n") != 1 || strings.Contains(got.stderr, "\x1b") {
 			t.Errorf("%v = %d %q; want %d and one line with %q", c.args, got.code, got.stderr, c.code, c.want)
+		}
+	}
+}
+
+// The group is told by Kafka, also when no instance answers: who works on what, what has no owner, and how far it is.
+func TestStatusOfGroup(t *testing.T) {
+	eachKafka(t, func(t *testing.T, brokers []string) {
+		s := newSite(t, brokers, 3)
+		s.must("", "topics", "create")
+		status := func() (g groupStatus) {
+			if err := json.Unmarshal([]byte(s.must("", "status", "--group", "--json").stdout), &g); err != nil {
+				t.Fatal(err)
+			}
+			return g
+		}
+		if g := status(); len(g.Instances) != 0 || len(g.Inputs) != 3 || len(g.Shards) != s.app.Shards || g.Shards[0].Owner != "" || g.Inputs[0].Next != -1 {
+			t.Errorf("status --group without an instance = %+v; want 3 inputs and %d shards that nobody has", g, s.app.Shards)
+		}
+		want := fmt.Sprintf("app %s: 0 instances, group ", s.app.ID)
+		orphans := fmt.Sprintf("\nno instance works on: shards 0-%d; %s 0-2\n", s.app.Shards-1, s.app.Inputs[0])
+		if text := s.must("", "status", "--group").stdout; !strings.HasPrefix(text, want) || !strings.Contains(text, orphans) {
+			t.Errorf("status --group prints\n%s\nwant %q and %q in it", text, want, orphans)
+		}
+		p := s.start("run", "--set", "instance_id=one", "--set", "http.listen=127.0.0.1:0")
+		s.await("the service to be ready", func() bool { code, _ := p.get("/readyz"); return code == http.StatusOK })
+		s.send(0, strings.TrimSpace(denial(1, "alice")), strings.TrimSpace(denial(2, "alice")))
+		s.drain()
+		g := status()
+		if g.State != "Stable" || len(g.Instances) != 1 || g.Instances[0].Instance != "one" || g.Instances[0].Host == "" || len(g.Instances[0].Shards) != s.app.Shards ||
+			len(g.Instances[0].Inputs[s.app.Inputs[0]]) != 3 || g.orphans() != "" || g.Inputs[0].Owner != "one" || g.Inputs[0].Next != 2 || g.Inputs[0].Lag != 0 || g.Shards[1].Owner != "one" {
+			t.Errorf("status --group = %+v; want one instance that has all", g)
+		}
+		text := s.must("", "status", "--group").stdout
+		if strings.Contains(text, "no instance works on") || !strings.Contains(text, fmt.Sprintf("  0-%d     %s 0-2\n", s.app.Shards-1, s.app.Inputs[0])) {
+			t.Errorf("status --group prints\n%s\nwant one instance with all shards and partitions", text)
+		}
+	})
+}
+
+func TestNumbers(t *testing.T) {
+	for want, in := range map[string][]int32{"": nil, "7": {7}, "0-1": {0, 1}, "0-3,7,9-10": {0, 1, 2, 3, 7, 9, 10}} {
+		if got := numbers(in); got != want {
+			t.Errorf("numbers(%v) = %q; want %q", in, got, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"unicode"
 	"unicode/utf16"
@@ -16,17 +17,28 @@ import (
 var errNoReader = errors.New("nobody reads the results any more")
 
 // results is stdout. It tells a closed pipe apart from one of another stream.
-type results struct{ w io.Writer }
+type results struct {
+	w    io.Writer
+	gone atomic.Bool // the reader
+}
 
 func (r *results) Write(p []byte) (int, error) {
 	n, err := r.w.Write(p)
 	switch {
 	case errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrClosedPipe):
+		r.gone.Store(true)
 		return n, errNoReader
 	case err != nil:
 		return n, fmt.Errorf("write the results: %w", err)
 	}
 	return n, nil
+}
+
+// noReader tells whether a command failed because its results are not read any more, however that came out: whatever
+// reads the input may have been interrupted by it first.
+func (a *app) noReader(err error) bool {
+	r, ok := a.stdout.(*results)
+	return errors.Is(err, errNoReader) || err != nil && ok && r.gone.Load()
 }
 
 // counted is a number of things: 1 record, 2 records.

@@ -88,6 +88,7 @@ func (a *app) replayCommand() *cobra.Command {
 	flags.BoolVar(&f.strict, "strict", false, "fail when a record could not be evaluated")
 	flags.BoolVar(&f.acceptLoss, "accept-loss", false, "go on behind record batches that are damaged")
 	flags.StringVar(&f.diff, "diff", "", "compare with the alerts of the alerts topic, or of `FILE`")
+	_ = c.RegisterFlagCompletionFunc("input", a.completeInputs) // fails for unknown flags only
 	flags.Lookup("diff").NoOptDefVal = alertsTopic
 	flags.BoolVar(&f.json, "json", false, "print JSON on a terminal too: alerts as lines, the comparison as one object")
 	flags.BoolVar(&f.diffAll, "all", false, "print every row of the comparison")

@@ -30,7 +30,14 @@ type alertDiff struct {
 	rows     map[ruleKey]*diffRow
 	alerts   map[string]*diffAlert // of the replay, by id
 	vanished map[string]bool       // ids of alerts that there are and the replay did not make
+	shown    map[string]shownDiff  // by id, what people are shown of an alert that is new or has vanished
 	outside  int                   // alerts that belong to other records
+}
+
+// shownDiff is what people are shown of an alert; of its title, as much as they read.
+type shownDiff struct {
+	Title string    `json:"title"`
+	Time  time.Time `json:"event_time"`
 }
 
 // diffAlert is an alert of the replay.
@@ -46,6 +53,7 @@ type comparedAlert struct {
 	ID     string `json:"id"`
 	RuleID string `json:"rule_id"`
 	Key    string `json:"key"`
+	shownDiff
 	Source struct {
 		Topic     string `json:"topic"`
 		Partition int32  `json:"partition"`
@@ -55,7 +63,7 @@ type comparedAlert struct {
 }
 
 func (r *replaying) newDiff(ctx context.Context) (*alertDiff, error) {
-	d := &alertDiff{seed: maphash.MakeSeed(), rows: map[ruleKey]*diffRow{}, alerts: map[string]*diffAlert{}, vanished: map[string]bool{}}
+	d := &alertDiff{seed: maphash.MakeSeed(), rows: map[ruleKey]*diffRow{}, alerts: map[string]*diffAlert{}, vanished: map[string]bool{}, shown: map[string]shownDiff{}}
 	switch r.flags.against {
 	case "":
 		_, err := r.alertRanges(ctx)
@@ -123,8 +131,16 @@ func (d *alertDiff) replayed(payload []byte) error {
 	a, err := d.read(payload)
 	if err == nil {
 		d.alerts[a.ID] = &diffAlert{row: d.row(&a), sum: a.sum}
+		d.show(&a)
 	}
 	return err
+}
+
+func (d *alertDiff) show(a *comparedAlert) {
+	if title := a.Title; len(title) > shownBytes {
+		a.Title = strings.ToValidUTF8(title[:shownBytes], "") + "…"
+	}
+	d.shown[a.ID] = a.shownDiff
 }
 
 // existing takes an alert that there is.
@@ -139,10 +155,12 @@ func (d *alertDiff) existing(r *replaying, payload []byte) error {
 	}
 	if ours := d.alerts[a.ID]; ours != nil {
 		ours.kept, ours.same = true, ours.same || ours.sum == a.sum
+		delete(d.shown, a.ID)
 	} else if !d.vanished[a.ID] {
 		d.vanished[a.ID] = true
 		row := d.row(&a)
 		row.VanishedIDs = append(row.VanishedIDs, a.ID)
+		d.show(&a)
 	}
 	return nil
 }
@@ -161,7 +179,10 @@ func (r *replaying) compare(ctx context.Context) error {
 	if r.flags.json {
 		show = result.json
 	}
-	if err := show(r.stdout, r.flags.diffAll); err != nil && !errors.Is(err, errNoReader) { // the exit status counts all the same
+	if n := result.Total; r.diff.file == nil && n.New > 0 && n.Kept == 0 && n.Vanished == 0 {
+		fmt.Fprintf(r.stderr, "topic %s has no alert of the range: if they went to another topic then, compare with that one: --set topics.alerts=NAME\n", r.Topics.Alerts)
+	}
+	if err := show(r.app, r.flags.diffAll); err != nil && !errors.Is(err, errNoReader) { // the exit status counts all the same
 		return err
 	}
 	if result.differs() {
@@ -289,7 +310,7 @@ func (d *alertDiff) result(ranges []replay.Range) *diffResult {
 			a.row.ChangedIDs = append(a.row.ChangedIDs, id)
 		}
 	}
-	result := &diffResult{}
+	result := &diffResult{Alerts: d.shown}
 	for i := range ranges {
 		g := &ranges[i]
 		result.Ranges = append(result.Ranges, diffRange{g.Topic, g.Partition, g.From, g.To})

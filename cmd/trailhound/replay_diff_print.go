@@ -2,10 +2,9 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"time"
 )
 
 // diffResult is what a comparison has found.
@@ -14,6 +13,8 @@ type diffResult struct {
 	Rules  []*diffRow  `json:"rules"`
 	Keys   []*diffRow  `json:"keys"` // those that differ most first
 	Ranges []diffRange `json:"ranges"`
+
+	Alerts map[string]shownDiff `json:"alerts,omitempty"` // those that are new or have vanished, by id
 }
 
 // diffCounts counts alerts by what became of them.
@@ -68,8 +69,8 @@ func compareRows(x, y *diffRow) int {
 const diffRows = 20
 
 // table prints the rules, and the keys whose alerts differ most; all prints every key.
-func (r *diffResult) table(out io.Writer, all bool) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+func (r *diffResult) table(a *app, all bool) error {
+	w := a.columns(a.stdout)
 	line := func(c diffCounts, what string) {
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%s\n", c.New, c.Vanished, c.Kept, c.Changed, what)
 	}
@@ -99,15 +100,33 @@ func (r *diffResult) table(out io.Writer, all bool) error {
 	if left > 0 {
 		fmt.Fprintf(w, "… and %d more keys; --all shows them\n", left)
 	}
+	r.titles(w, shown, all)
 	return w.Flush()
 }
 
-// json prints everything as one line of JSON, whatever all says.
-func (r *diffResult) json(out io.Writer, _ bool) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
+// titles prints the alerts of the rows that are new or have vanished.
+func (r *diffResult) titles(w io.Writer, rows []*diffRow, all bool) {
+	printed, left := 0, 0
+	line := func(what string, ids []string) {
+		for _, id := range ids {
+			if !all && printed == diffRows {
+				left++
+				continue
+			}
+			if printed++; printed == 1 {
+				fmt.Fprintln(w, "\nALERT\tEVENT TIME\tID\tTITLE")
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", what, r.Alerts[id].Time.UTC().Format(time.RFC3339), brief(id), brief(r.Alerts[id].Title))
+		}
 	}
-	_, err = fmt.Fprintf(out, "%s\n", printableJSON(nil, text))
-	return err
+	for _, row := range rows {
+		line("new", row.NewIDs)
+		line("vanished", row.VanishedIDs)
+	}
+	if left > 0 {
+		fmt.Fprintf(w, "… and %d more alerts; --all shows them\n", left)
+	}
 }
+
+// json prints everything as one line of JSON, whatever all says.
+func (r *diffResult) json(a *app, _ bool) error { return a.printJSON(r) }

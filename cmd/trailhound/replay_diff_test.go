@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,7 +35,16 @@ func TestReplayDiff(t *testing.T) {
 		lower := s.command("", "--set", "rules.access_denied.threshold=5", "replay", "--diff")
 		want := "NEW  VANISHED  KEPT  CHANGED  RULE\n3    0         2     2        access_denied\n3    0         2     2        total\n\n" +
 			"NEW  VANISHED  KEPT  CHANGED  RULE AND KEY\n2    0         2     2        access_denied alice\n1    0         0     0        access_denied bob\n"
-		if lower.code != exitDifferent || lower.stdout != want {
+		var titles []string
+		table, listed, _ := strings.Cut(lower.stdout, "\nALERT  EVENT TIME            ID                                    TITLE\n")
+		for _, line := range lines(listed) {
+			fields := strings.Fields(line)
+			titles = append(titles, fields[0]+" "+strings.Join(fields[3:], " "))
+		}
+		if want := []string{"new alice was denied 5 times in 4s", "new alice was denied 5 times in 4s", "new bob was denied 5 times in 4s"}; !slices.Equal(titles, want) {
+			t.Errorf("replay --diff lists %q; want %q", titles, want)
+		}
+		if lower.stdout = table; lower.code != exitDifferent || lower.stdout != want {
 			t.Errorf("replay --diff with a lower threshold = %d with\n%s\nwant %d with\n%s", lower.code, lower.stdout, exitDifferent, want)
 		}
 		if strings.Contains(lower.stderr, "trailhound:") {
@@ -44,6 +54,11 @@ func TestReplayDiff(t *testing.T) {
 		var result diffResult
 		if err := json.Unmarshal([]byte(higher.stdout), &result); err != nil || higher.code != exitDifferent {
 			t.Fatalf("replay --diff --json = %d with %q, %v; want %d", higher.code, higher.stdout, err, exitDifferent)
+		}
+		for _, id := range result.Keys[0].VanishedIDs {
+			if result.Alerts[id].Title != "alice was denied 10 times in 9s" || result.Alerts[id].Time.IsZero() {
+				t.Errorf("replay --diff --json has %+v of a vanished alert; want its title and time", result.Alerts[id])
+			}
 		}
 		if got, want := result.Total, (diffCounts{New: 1, Vanished: 2}); got != want || len(result.Keys) != 1 || len(result.Keys[0].VanishedIDs) != 2 || result.Ranges[0].To != 27 {
 			t.Errorf("replay --diff --json = %s; want %+v for one key", higher.stdout, want)
@@ -103,7 +118,7 @@ func TestReplayDiffCaveats(t *testing.T) {
 		}
 	}
 	r = s.command("", "replay", "--diff")
-	if r.code != exitDifferent || !strings.Contains(r.stderr, "alerts that were deleted from it count as new") {
+	if r.code != exitDifferent || !strings.Contains(r.stderr, "alerts that were deleted from it count as new") || !strings.Contains(r.stderr, "has no alert of the range: if they went to another topic then") {
 		t.Errorf("replay --diff = %d with %q; want %d and that alerts were deleted", r.code, r.stderr, exitDifferent)
 	}
 }

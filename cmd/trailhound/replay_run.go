@@ -51,8 +51,8 @@ func (r *replaying) run(ctx context.Context) (err error) {
 		return err
 	}
 	counts, err := r.play(ctx, begun)
-	if err = r.out.end(err); errors.Is(err, errNoReader) {
-		return err
+	if err = r.out.end(err); r.noReader(err) {
+		return errNoReader
 	}
 	r.console.close()
 	r.tally.played(counts)

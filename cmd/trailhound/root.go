@@ -27,6 +27,7 @@ func (a *app) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.configFile, "config", "", "read the configuration from this YAML `FILE` ("+config.FileVariable+")")
 	flags.StringArrayVar(&a.set, "set", nil, "set one key of the configuration, `PATH=VALUE`; may be given often")
+	_ = root.RegisterFlagCompletionFunc("set", completeSet) // fails for unknown flags only
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		a.runCommand(),

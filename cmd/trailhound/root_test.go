@@ -41,6 +41,16 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 	// What the scripts call to complete.
+	for want, args := range map[string][]string{
+		"rules.access_denied.threshold=": {"run", "--set", "rules.access_denied.thr"}, "rules.access_denied=": {"run", "--set", "rules"},
+		"start=latest\n": {"run", "--set", "start="}, "accept_loss=true\n": {"run", "--set", "accept_loss="},
+		"critical\n": {"alerts", "--severity", ""}, "assume_role_unique_ip\n": {"alerts", "--rule", ""}, "too_late\n": {"dead-letters", "retry", "--reason", ""},
+		"debug\n": {"log-level", ""}, "mine\n": {"replay", "--set", "topics.input=mine", "--input", ""},
+	} {
+		if r := command(t.Context(), "", nil, append([]string{"__complete"}, args...)...); !strings.Contains(r.stdout, want) {
+			t.Errorf("__complete %q = %d with %.500q; want %q in it", args, r.code, r.stdout, want)
+		}
+	}
 	r := command(t.Context(), "", nil, "__complete", "rules", "show", "acc")
 	if r.code != exitDone || !strings.Contains(r.stdout, "access_denied\n") {
 		t.Errorf("__complete rules show acc = %d, %q; want access_denied", r.code, r.stdout)
