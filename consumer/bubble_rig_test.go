@@ -24,6 +24,7 @@ import (
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/topic"
 	"trailhound/consumer/wire"
+	"trailhound/rules"
 	"trailhound/state"
 )
 
@@ -46,6 +47,7 @@ type bubble struct {
 	ids     map[string]bool // of the alerts in got
 	told    told
 	members []*inhabitant
+	engines map[string]*rules.Engine // of instances that have not the usual one
 
 	sent []attempt        // to the input
 	at   map[[2]int64]int // partition and offset in the input: index in sent
@@ -185,6 +187,9 @@ func (w *bubble) start(name string, disk *vfs.MemFS, watch trap) *inhabitant {
 		Client: w.client(in.link.dial), App: w.app, Instance: name, Store: in.store, Engine: engine(w.TB, nil), Metrics: admin.NewMetrics("test"),
 		SessionTimeout: 6 * time.Second, TransactionTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,
 		Codec: compress.Lz4, Log: zerolog.New(&w.told),
+	}
+	if e := w.engines[name]; e != nil {
+		in.service.Engine = e
 	}
 	if os.Getenv("TRAILHOUND_TEST_LOG") != "" {
 		zerolog.TimestampFunc = time.Now

@@ -1,12 +1,17 @@
 package consumer_test
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"trailhound/rules"
+	"trailhound/state"
 )
 
 // Bounds of the issue that a stand-still is: until it is told, and until another instance
@@ -136,5 +141,127 @@ func TestHungDiskIsTakenOver(t *testing.T) {
 		a.service.Client.Close()
 		a.link.cut(true)
 		_ = a.store.Close() // it has failed
+	})
+}
+
+// stuck is a rule that never comes to an end with the events of one address, at its filter or
+// at its evaluation.
+type stuck struct {
+	*rules.AssumeRoleUniqueIP
+
+	address string
+	filter  bool
+	free    chan struct{} // closed: it goes on
+}
+
+func (r stuck) Key(e *rules.Event) string {
+	if r.filter && e.SourceIP == r.address {
+		<-r.free
+	}
+	return r.AssumeRoleUniqueIP.Key(e)
+}
+
+func (r stuck) Evaluate(e *rules.Event, s *state.Scope) *rules.Finding {
+	if !r.filter && e.SourceIP == r.address {
+		<-r.free
+	}
+	return r.AssumeRoleUniqueIP.Evaluate(e, s)
+}
+
+// A router or a detector that is blocked is told by name, with a lag that grows, its partition
+// or shard is handed to the other instance, and SIGTERM ends the run all the same.
+func TestBlockedGoroutine(t *testing.T) {
+	const address = "203.0.113.99"
+	for _, filter := range []bool{true, false} {
+		t.Run(fmt.Sprintf("filter=%t", filter), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, 1, 1, func(w *bubble) {
+				free := make(chan struct{})
+				w.engines = map[string]*rules.Engine{"a": oneRule(t, stuck{rules.NewAssumeRoleUniqueIP(), address, filter, free})}
+				a := w.start("a", disk(), trap{})
+				w.await("a to have the shard", func() bool { return a.service.Ready() == nil && len(a.service.Status().Shards) == 1 })
+				send := func(n int, ip string) {
+					for i := range n {
+						w.sent = append(w.sent, attempt{})
+						r := &kgo.Record{Topic: "input", Value: []byte(assume(fmt.Sprint(ip, "-", i), "arn:r", ip, noon))}
+						if err := w.produce.ProduceSync(w.Context(), r).FirstErr(); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				send(3, "192.0.2.1")
+				w.drain()
+				b := w.start("b", disk(), trap{})
+				w.await("b to have joined", func() bool { return b.service.Status().Member })
+				if st := a.service.Status(); len(st.Inputs)+len(st.Shards) < 2 {
+					t.Fatalf("Status() = %+v when b has joined; want that a keeps its input and its shard", st)
+				}
+				began := time.Now()
+				send(1, address)
+				send(20, "192.0.2.7")
+				why := a.notReady(toldWithin)
+				t.Log(why)
+				want := "input input partition 0 stands still: "
+				if !filter {
+					want = "shard 0 is not ready: the evaluation of its work records has made no progress for "
+				}
+				if !strings.HasPrefix(why, want) {
+					t.Errorf("Ready() = %q; want %q", why, want)
+				}
+				elapse(5 * time.Second)
+				st := a.service.Status()
+				if filter && (len(st.Inputs) != 1 || st.Inputs[0].Lag < 20) || !filter && (len(st.Shards) != 1 || st.Shards[0].Lag < 1) {
+					t.Errorf("Status() = %+v while it is blocked; want a lag", st)
+				}
+				w.taken("everything is evaluated by the other instance", began, w.drained)
+				stopped := time.Now()
+				a.stop()
+				<-a.ended
+				if took := time.Since(stopped); took > 30*time.Second {
+					t.Errorf("Run has ended %s after its context; want it within the grace", took)
+				}
+				a.crashing.Do(func() { close(a.crashed) })
+				close(free)
+				elapse(time.Second)
+			})
+		})
+	}
+}
+
+func oneRule(t *testing.T, r rules.Rule) *rules.Engine {
+	t.Helper()
+	e, err := rules.NewEngine([]rules.Active{{Rule: r, Options: rules.DefaultOptions()}}, rules.Limits{DuplicatesWithin: 24 * time.Hour, MaxLateness: 168 * time.Hour, MaxAlertBytes: 900_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// A producer leaves a transaction open on an input: its records, and all behind them, cannot
+// be read. It used to be ready, without a word.
+func TestOpenTransactionOnInput(t *testing.T) {
+	inBubble(t, 1, 1, func(w *bubble) {
+		a := w.start("a", disk(), trap{})
+		w.await("a to be ready", func() bool { return a.service.Ready() == nil && len(a.service.Status().Inputs) == 1 })
+		hanging := w.franz(kgo.TransactionalID("foreign"), kgo.TransactionTimeout(10*time.Minute))
+		defer hanging.Close()
+		if err := hanging.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		r := &kgo.Record{Topic: "input", Value: []byte(assume("hangs", "arn:r", "192.0.2.1", noon))}
+		if err := hanging.ProduceSync(w.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		why := a.notReady(toldWithin)
+		if !strings.HasPrefix(why, "input input partition 0 stands still: an open transaction of a producer has held back its records from offset 0 on") || !strings.Contains(why, "kafka-transactions.sh find-hanging") {
+			t.Errorf("Ready() = %q; want the open transaction, and what to do", why)
+		}
+		if st := a.service.Status(); st.Inputs[0].Problem == "" || st.Inputs[0].Lag != 1 {
+			t.Errorf("Status().Inputs = %+v; want the problem, and a lag of 1", st.Inputs)
+		}
+		if err := hanging.EndTransaction(w.Context(), kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+		w.await("a to be ready again", func() bool { return a.service.Ready() == nil })
 	})
 }

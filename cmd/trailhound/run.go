@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -25,7 +26,7 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the service: events from the input topics in, alerts out, exactly once",
 		Long: "Run joins the consumer group named after app_id, reads the input topics, evaluates the rules and publishes\n" +
-			"alerts, until SIGTERM or SIGINT. Start as many instances as you like, each with a state_dir of its own:\n" +
+			"alerts, until SIGTERM or SIGINT; SIGHUP does nothing. Start as many instances as you like, each with a state_dir of its own:\n" +
 			"they share the partitions and shards.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -35,6 +36,7 @@ func (a *app) runCommand() *cobra.Command {
 			if acceptChange {
 				a.set = append(a.set, "accept_change=true")
 			}
+			signal.Ignore(syscall.SIGHUP) // a service has no terminal to lose, and nothing that it reads again at a signal
 			s, err := a.settings()
 			if err != nil {
 				return err
@@ -80,9 +82,11 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	if err != nil {
 		return err
 	}
-	closed := endWhenStuck(store, log)
+	closed := endWhenStuck(ctx, store, log)
 	defer func() {
-		err = errors.Join(err, store.Close())
+		if failed := store.Close(); err == nil || !errors.Is(failed, state.ErrStalled) { // said already
+			err = errors.Join(err, failed)
+		}
 		closed()
 	}()
 
@@ -164,22 +168,37 @@ func endNow(log zerolog.Logger, err error) {
 	os.Exit(exitFailed) //nolint:forbidigo // what holds the database's locks can neither go on nor return
 }
 
-// endWhenStuck ends the process when the local state has failed and the run does
-// not come to its end. The caller calls what it returns when the state is closed.
-func endWhenStuck(store *state.Store, log zerolog.Logger) func() {
+// stopWithin is what a run has to end in after it was asked to: within the minute that
+// systemd and Kubernetes give it, and longer than its own time-outs take together.
+const stopWithin = 45 * time.Second
+
+// endWhenStuck ends the process when the local state has failed, or ctx has ended, and the
+// run does not come to its end. The caller calls what it returns when the state is closed.
+func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) func() {
 	done := make(chan struct{})
+	within := func(limit time.Duration, why func() error) {
+		select {
+		case <-done:
+		case <-time.After(limit):
+			endNow(log, why())
+		}
+	}
 	go func() {
 		select {
 		case <-done:
 			return
 		case <-store.Failed():
 		}
-		select {
-		case <-done:
-		case <-time.After(endWithin):
-			endNow(log, store.Err())
-		}
+		within(endWithin, store.Err)
 	}()
+	context.AfterFunc(ctx, func() {
+		within(stopWithin, func() error {
+			if call := store.Stalled(); call != "" {
+				return fmt.Errorf("it could not be closed within %s, %s: see to the disk; nothing is lost", stopWithin, call)
+			}
+			return fmt.Errorf("the instance has not stopped within %s and is ended; nothing is lost", stopWithin)
+		})
+	})
 	return func() { close(done) }
 }
 

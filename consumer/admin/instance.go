@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"errors"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -24,6 +27,7 @@ type instanceMetrics struct {
 	ready       *prometheus.Desc
 	keys, bytes *prometheus.Desc // shard
 	store       []storeMetric
+	stats       stats
 }
 
 // storeMetric is one figure of state.Stats.
@@ -74,8 +78,51 @@ func (c *instanceMetrics) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is of prometheus.Collector. A store that has failed, or is closed, is left
-// out: the instance ends.
+// storeWithin is how long a look at the metrics waits for the local state.
+const storeWithin = 2 * time.Second
+
+var errLate = errors.New("the local state does not answer")
+
+// stats asks the local state one question at a time, with a time limit: on a disk that does
+// not answer, those who ask would otherwise be more and more.
+type stats struct {
+	mu      sync.Mutex
+	pending chan answer // nil: nothing is asked
+}
+
+type answer struct {
+	state.Stats
+
+	err error
+}
+
+func (q *stats) ask(store func() (state.Stats, error)) (state.Stats, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	within := storeWithin
+	if q.pending == nil {
+		pending := make(chan answer, 1)
+		q.pending = pending
+		go func() {
+			s, err := store()
+			pending <- answer{s, err}
+		}()
+	} else {
+		within = 0 // the last one has waited long enough
+	}
+	limit := time.NewTimer(within)
+	defer limit.Stop()
+	select {
+	case a := <-q.pending:
+		q.pending = nil
+		return a.Stats, a.err
+	case <-limit.C:
+		return state.Stats{}, errLate
+	}
+}
+
+// Collect is of prometheus.Collector. A store that has failed, is closed or does not answer
+// is left out.
 func (c *instanceMetrics) Collect(out chan<- prometheus.Metric) {
 	if c.Ready != nil {
 		ready := 0.0
@@ -87,7 +134,7 @@ func (c *instanceMetrics) Collect(out chan<- prometheus.Metric) {
 	if c.Store == nil {
 		return
 	}
-	stats, err := c.Store()
+	stats, err := c.stats.ask(c.Store)
 	if err != nil {
 		return
 	}

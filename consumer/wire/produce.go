@@ -114,6 +114,9 @@ func comparePart(a, b *Part) int {
 func (p *produce) roundTrip() error {
 	p.nowhere = false
 	_, err := p.client.Transport.RoundTrip(p.ctx, p.client.Addr, p)
+	for _, k := range p.calls {
+		p.client.under.end(&k.call)
+	}
 	return err
 }
 
@@ -136,6 +139,7 @@ func (p *produce) Split(layout protocol.Cluster) ([]protocol.Message, protocol.M
 		k := groups[leader.ID]
 		if k == nil {
 			k = p.newCall(leader)
+			k.broker.Store(int64(leader.ID) + 1)
 			groups[leader.ID] = k
 		}
 		k.parts = append(k.parts, part)
@@ -147,6 +151,7 @@ func (p *produce) Split(layout protocol.Cluster) ([]protocol.Message, protocol.M
 		if more := len(k.parts) - 1; more > 0 {
 			k.request = fmt.Sprintf("%s and %d more", k.request, more)
 		}
+		p.client.under.begin(&k.call, 0)
 		messages[i] = k
 	}
 	return messages, p, nil
