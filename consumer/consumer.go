@@ -67,6 +67,7 @@ type Service struct {
 	TransactionTimeout time.Duration // after which the broker aborts a dead instance's transaction
 	RequestTimeout     time.Duration // of one request to a broker
 	Codec              compress.Compression
+	Unpacking          *Unpacking    // nil: records that end the process are read again at each start
 	MaxUnpacked        int64         // bytes of an unpacked input record; 0: the decoder's default
 	MaxDrift           time.Duration // how far, in event time, an input partition may be ahead of the slowest while there is a backlog; 0: any
 	Accept             changelog.Accept

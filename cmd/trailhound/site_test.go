@@ -34,6 +34,7 @@ type site struct {
 	app     topic.App
 	client  *wire.Client
 	admin   *kgo.Client
+	env     []string // of processes
 	running []*program
 }
 
@@ -215,7 +216,7 @@ func (s *site) start(args ...string) *program {
 		s.Fatal(err)
 	}
 	cmd := exec.Command(executable, append([]string{"--config", s.config}, args...)...)
-	cmd.Env, cmd.Dir = []string{asProgram + "=1", "TMPDIR=" + s.dir}, s.dir
+	cmd.Env, cmd.Dir = append([]string{asProgram + "=1", "TMPDIR=" + s.dir}, s.env...), s.dir
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
 	if err := cmd.Start(); err != nil {
 		s.Fatal(err)

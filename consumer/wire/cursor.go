@@ -199,12 +199,18 @@ func (c *Cursor) drop() {
 	}
 }
 
+// lock takes the turn for the current section.
 func (c *Cursor) lock() error {
-	if !c.locked {
-		if err := c.turn.lock(c.turn.context()); err != nil {
-			return err
-		}
-		c.locked = true
+	if c.locked {
+		return nil
+	}
+	if err := c.turn.lock(c.turn.context()); err != nil {
+		return err
+	}
+	c.locked = true
+	if begin := c.turn.Begin; begin != nil {
+		s := c.section()
+		return begin(s.base, s.base+int64(s.lastDelta)+1)
 	}
 	return nil
 }
@@ -365,7 +371,9 @@ func (c *Cursor) cannotUnpack(s *section, err error) bool {
 		c.err = err
 		return false
 	}
-	c.err = c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), err))
+	bad := c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), err))
+	bad.Err = err
+	c.err = bad
 	return false
 }
 

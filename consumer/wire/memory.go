@@ -110,6 +110,14 @@ type Turn struct {
 	Memory  *Memory         // nil: that of a process without a limit
 	Context context.Context // ends the waiting of cursors; nil: nothing does
 
+	// Begin, unless nil, is called when a cursor has taken the turn for the records from an
+	// offset to before next; with an error they are not unpacked, and it is in the
+	// *CorruptError that names them.
+	Begin func(offset, next int64) error
+	// Locked, unless nil, is called when Lock has taken the turn, and Unlocked when it is given
+	// up, whatever it was taken for.
+	Locked, Unlocked func()
+
 	depth int
 	room  int64
 }
@@ -121,6 +129,9 @@ func (t *Turn) Held() bool { return t.depth > 0 || t.room > 0 }
 // Lock waits until no other goroutine of the process holds something large.
 func (t *Turn) Lock() {
 	_ = t.lock(context.Background()) // which never ends
+	if t.depth == 1 && t.Locked != nil {
+		t.Locked()
+	}
 }
 
 func (t *Turn) lock(ctx context.Context) error {
@@ -136,9 +147,13 @@ func (t *Turn) lock(ctx context.Context) error {
 
 // Unlock undoes one Lock.
 func (t *Turn) Unlock() {
-	if t.depth--; t.depth == 0 {
-		t.memory().turn.Release(1)
+	if t.depth--; t.depth > 0 {
+		return
 	}
+	if t.Unlocked != nil {
+		t.Unlocked()
+	}
+	t.memory().turn.Release(1)
 }
 
 // take waits for room for n bytes, and returns what to give back. A goroutine that has some
