@@ -211,7 +211,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.noteInputs(s.topics)
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
-	s.Client.Memory.Share(s.inputPartitions() + s.App.Shards)
+	s.Client.Memory.Divide(s.inputPartitions() + s.App.Shards)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already
 		l.batch.Codec, l.bundle = compress.None, bundle{formats: s.formats, codec: s.Codec}
