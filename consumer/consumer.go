@@ -69,6 +69,7 @@ type Service struct {
 	TransactionTimeout time.Duration // after which the broker aborts a dead instance's transaction
 	RequestTimeout     time.Duration // of one request to a broker
 	Codec              compress.Compression
+	Unpacking          *Unpacking    // nil: records that end the process are read again at each start
 	MaxUnpacked        int64         // bytes of an unpacked input record; 0: the decoder's default
 	MaxDrift           time.Duration // how far, in event time, an input partition may be ahead of the slowest while there is a backlog; 0: any
 	Accept             changelog.Accept
@@ -248,7 +249,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	}
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
-	s.Client.Memory.Share(s.inputPartitions() + s.App.Shards)
+	s.Client.Memory.Divide(s.inputPartitions() + s.App.Shards)
 	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions())
 	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards)
 	s.opening = make(chan struct{}, mostOpening)

@@ -12,6 +12,7 @@ import (
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/group"
 	"trailhound/consumer/topic"
+	"trailhound/rules"
 )
 
 // route keeps a router on one input partition until ctx ends (nil), or until
@@ -49,8 +50,8 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 	}
 	log := s.Log.With().Str("stage", stageRouter).Logger()
 	r := &router{
-		in: in, engine: s.Engine, lanes: s.lanes, deadLetters: s.dead,
-		acceptLoss: s.Accept.Loss, mostWork: mostBytes(s.topics[s.App.WorkTopic()]), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
+		in: in, engine: s.Engine, unpacking: s.Unpacking, lanes: s.lanes, deadLetters: s.dead,
+		acceptLoss: s.Accept.Loss, mostWork: min(mostBytes(s.topics[s.App.WorkTopic()]), s.mostEvent()), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
 		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.lanes)),
 		feed: feed{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions()), readCommitted: true,
@@ -87,6 +88,19 @@ func (s *Service) openInTurn(ctx context.Context, k inputKey) (in input, start l
 		}
 	}
 	return s.open(ctx, k)
+}
+
+// leastEvent is the largest event that is always taken: CloudTrail's have a quarter of it.
+const leastEvent = 1 << 20
+
+// mostEvent is how large an event may be that is handed to its shard. Whatever the topics
+// take, each lane and each shard holds a few of them at a time.
+func (s *Service) mostEvent() int {
+	most := s.MaxUnpacked
+	if most == 0 {
+		most = rules.DefaultMaxUnpacked
+	}
+	return int(max(leastEvent, most/32))
 }
 
 // noteInputs remembers the ids of the input topics, as far as infos has them.

@@ -48,6 +48,7 @@ func TestMarksBeforeARouterWaits(t *testing.T) {
 	if r.admit(&wire.Record{Offset: 7, LastEpoch: 3}) {
 		t.Fatal("admit() = true three hours ahead of the slowest; want it to wait")
 	}
+	r.await(*r.parked)
 	marks := marksOf(t, l)
 	if len(marks) != 1 || marks[0].newest != hour(600_000) || marks[0].source.Offset != 6 || marks[0].source.Index != busyIndex {
 		t.Errorf("marks %+v; want one with the time of the records before, behind the last of them", marks)

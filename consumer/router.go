@@ -32,11 +32,12 @@ type router struct {
 	in          input
 	feed        feed      // what to read, not started
 	turn        wire.Turn // for what records and batches unpack to
+	unpacking   *Unpacking
 	decoder     rules.Decoder
 	engine      *rules.Engine
 	lanes       []*lane // work partition s = shard s
 	deadLetters []*lane
-	mostWork    int            // bytes of a work record that the work topic takes
+	mostWork    int            // bytes of a work record that the work topic and its shard take
 	mostDead    int            // bytes of a dead letter that its topic takes
 	acceptLoss  bool           // of batches that were damaged
 	log         zerolog.Logger // of dead letters: rate-limited
@@ -70,6 +71,7 @@ type router struct {
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield, r.stamp = ctx, r.event, -1
 	r.turn.Context = ctx
+	r.turn.Begin, r.turn.Locked, r.turn.Unlocked = r.beginBatch, r.beginRecord, r.unpacking.end
 	for at := r.progress.reached(); ; {
 		err := r.read(ctx, at)
 		var corrupt *wire.CorruptError
@@ -179,15 +181,23 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 
 // record routes the events of one input record; false when the run is over.
 func (r *router) record(rec *wire.Record) bool {
-	if r.gate.a != nil && !r.admit(rec) {
+	r.at, r.bad, r.rejected = rec, r.bad[:0], 0
+	givenUp := r.unpacking.watches() && r.unpacking.givenUp(place(&r.in, rec.Offset, rec.Offset+1))
+	if r.gate.a != nil && !givenUp && !r.admit(rec) {
 		return false
 	}
-	r.at, r.bad, r.rejected = rec, r.bad[:0], 0
 	r.stamp, r.newest = rec.Timestamp, noNewest
 	if r.records++; r.records%beatEvery == 0 {
 		r.progress.pulse.beat()
 	}
-	r.decoder.Decode(rec.Value, r.yield)
+	if givenUp {
+		r.reject(badEvent{index: -1, reason: reasonProcessEnded, detail: errProcessEnded.Error()})
+	} else {
+		if r.turn.Held() && len(rec.Value) > leastNoted {
+			r.beginRecord()
+		}
+		r.decoder.Decode(rec.Value, r.yield)
+	}
 	if len(r.bad) > 0 && r.err == nil {
 		r.deadLetter(len(rec.Value))
 	}
@@ -196,6 +206,22 @@ func (r *router) record(rec *wire.Record) bool {
 		r.gate.publish(r.now)
 	}
 	return r.err == nil
+}
+
+// leastNoted is how large a record of a large batch is that is noted by itself.
+const leastNoted = 256 << 10
+
+// beginBatch notes the large batch that is about to be unpacked.
+func (r *router) beginBatch(offset, next int64) error {
+	return r.unpacking.begin(place(&r.in, offset, next))
+}
+
+// beginRecord notes the record at hand, which is large.
+func (r *router) beginRecord() {
+	_ = r.unpacking.begin(place(&r.in, r.at.Offset, r.at.Offset+1)) // not given up: else it would not be decoded
+	if err := r.unpacking.err(); err != nil {
+		r.log.Warn().Err(err).Str("event", "unpacking_not_noted").Msg("the large record at hand is not noted in state_dir; should it end the process, the next start reads it again")
+	}
 }
 
 // admit says whether the record may be routed now; false: the partition is too far ahead of
@@ -313,7 +339,7 @@ func (r *router) send(shard int) bool {
 	if size := r.work.size(); size > r.mostWork {
 		r.reject(badEvent{
 			index: r.work.source.Index, reason: reasonEventTooLarge,
-			detail: fmt.Sprintf("the work record takes %d bytes, its topic takes %d", size, r.mostWork),
+			detail: fmt.Sprintf("the work record takes %d bytes, and %d are taken", size, r.mostWork),
 		})
 		return false
 	}

@@ -202,7 +202,6 @@ func TestPackChartRefuses(t *testing.T) {
 		"networkPolicy.stsCIDRs={sts.amazonaws}": "/networkPolicy/stsCIDRs/0",
 		"config.kafka.sasl.password=hunter2":     "put it into a Secret",
 		"secret.passwordKey=password":            "secret.existingSecret is missing",
-		"resources.limits.memory=1e9":            "is not a size that GOMEMLIMIT can be made of",
 		"replicas=3":                             "additional properties 'replicas' not allowed",
 		"podDisruptionBudget.minAvailable=1":     "additional properties 'minAvailable' not allowed",
 		"persistence.whenScaled=delete":          "/persistence/whenScaled",
@@ -230,7 +229,6 @@ func TestPackChartOptions(t *testing.T) {
 	for _, v := range packAt(objects["StatefulSet"], "spec", "template", "spec", "containers", 0, "env").([]any) {
 		env[packAt(v, "name").(string)] = packAt(v, "value")
 	}
-	packWant(t, "env", env, `"1449551462"`, "GOMEMLIMIT")
 	packWant(t, "env", env, `"/etc/trailhound-secret/password"`, "TRAILHOUND_KAFKA_SASL_PASSWORD_FILE")
 	small := packRender(t, helm, "-f", packChart+"/ci/small-values.yaml")
 	for _, kind := range []string{"PodDisruptionBudget", "NetworkPolicy", "ServiceAccount", "ServiceMonitor", "PrometheusRule"} {

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"trailhound/consumer"
 	"trailhound/consumer/admin"
 	"trailhound/state"
 )
@@ -93,6 +94,9 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	service, err := s.service(client, store, metrics, log)
 	if err != nil {
 		return err
+	}
+	if service.Unpacking, err = consumer.OpenUnpacking(s.StateDir); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
 	}
 	if err := s.settleTopics(ctx, client, service.Verify, log); err != nil {
 		return err

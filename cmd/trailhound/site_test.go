@@ -34,6 +34,7 @@ type site struct {
 	app     topic.App
 	client  *wire.Client
 	admin   *kgo.Client
+	env     []string // of processes
 	running []*program
 }
 
@@ -222,7 +223,7 @@ func (s *site) startUnder(starter []string, args ...string) *program {
 	}
 	line := slices.Concat(starter, []string{executable, "--config", s.config}, args)
 	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Env, cmd.Dir = []string{asProgram + "=1", "TMPDIR=" + s.dir}, s.dir
+	cmd.Env, cmd.Dir = append([]string{asProgram + "=1", "TMPDIR=" + s.dir}, s.env...), s.dir
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
 	if err := cmd.Start(); err != nil {
 		s.Fatal(err)

@@ -87,10 +87,10 @@ var errLate = errors.New("the local state does not answer")
 // not answer, those who ask would otherwise be more and more.
 type stats struct {
 	mu      sync.Mutex
-	pending chan answer // nil: nothing is asked
+	pending chan storeAnswer // nil: nothing is asked
 }
 
-type answer struct {
+type storeAnswer struct {
 	state.Stats
 
 	err error
@@ -101,11 +101,11 @@ func (q *stats) ask(store func() (state.Stats, error)) (state.Stats, error) {
 	defer q.mu.Unlock()
 	within := storeWithin
 	if q.pending == nil {
-		pending := make(chan answer, 1)
+		pending := make(chan storeAnswer, 1)
 		q.pending = pending
 		go func() {
 			s, err := store()
-			pending <- answer{s, err}
+			pending <- storeAnswer{s, err}
 		}()
 	} else {
 		within = 0 // the last one has waited long enough

@@ -55,7 +55,7 @@ func (r *Reader) Run(ctx context.Context, add func(*play.Batch) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	r.add, r.batch, r.free = add, nil, make(chan *batch, 64)
 	r.turn = wire.Turn{Memory: r.Client.Memory, Context: ctx}
-	r.Client.Memory.Share(len(r.Ranges))
+	r.Client.Memory.Divide(len(r.Ranges))
 	bytes := r.fetchBytes()
 	var streams merge
 	defer func() {

@@ -137,14 +137,17 @@ func (c *Cursor) open() bool {
 
 // whole unpacks a section that has at most size bytes.
 func (c *Cursor) whole(s *section, size int) (err error) {
-	share := c.share()
-	if size > share {
+	if size > c.memory.Share() {
 		if c.taken, err = c.turn.take(size); err != nil {
 			return err
 		}
 	}
 	c.lend(size)
-	*c.buffer, err = unpack(s.codec, (*c.buffer)[:0], s.records, max(size, share))
+	b := (*c.buffer)[:0]
+	if s.codec == compress.Gzip {
+		b = slices.Grow(b, size+1) // one more, to see the end
+	}
+	*c.buffer, err = unpack(s.codec, b, s.records, size)
 	c.rest = *c.buffer
 	return err
 }
@@ -179,8 +182,6 @@ func (c *Cursor) single(s *section, e extent) (ok bool) {
 	return true
 }
 
-func (c *Cursor) share() int { return int(c.memory.share.Load()) }
-
 // lend takes a buffer for about so many bytes, unless there is one at hand.
 func (c *Cursor) lend(size int) {
 	if c.buffer != nil && cap(*c.buffer) < size/2 {
@@ -199,12 +200,18 @@ func (c *Cursor) drop() {
 	}
 }
 
+// lock takes the turn for the current section.
 func (c *Cursor) lock() error {
-	if !c.locked {
-		if err := c.turn.lock(c.turn.context()); err != nil {
-			return err
-		}
-		c.locked = true
+	if c.locked {
+		return nil
+	}
+	if err := c.turn.lock(c.turn.context()); err != nil {
+		return err
+	}
+	c.locked = true
+	if begin := c.turn.Begin; begin != nil {
+		s := c.section()
+		return begin(s.base, s.base+int64(s.lastDelta)+1)
 	}
 	return nil
 }
@@ -275,7 +282,7 @@ func (c *Cursor) some(need int) error {
 // block unpacks a block of snappy behind b.
 func (c *Cursor) block(b []byte) error {
 	had := len(b)
-	if had+snappyBlockSize(c.blocks) > max(c.share(), cap(b)) {
+	if had+snappyBlockSize(c.blocks) > max(c.memory.Share(), cap(b)) {
 		if err := c.lock(); err != nil {
 			return err
 		}
@@ -365,7 +372,9 @@ func (c *Cursor) cannotUnpack(s *section, err error) bool {
 		c.err = err
 		return false
 	}
-	c.err = c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), err))
+	bad := c.f.badRecord(s, fmt.Sprintf("%v data of %d bytes: %v", s.codec, len(s.records), err))
+	bad.Err = err
+	c.err = bad
 	return false
 }
 

@@ -119,12 +119,16 @@ type CorruptError struct {
 	Damaged   bool   // it is not what was written: its checksum is wrong, or its end is missing
 	Record    int    // bytes of the one record at Offset that takes more memory than a record may; 0: it is the whole batch
 	Reason    string // what is wrong with it
+	Err       error  // why it cannot be unpacked; nil: something else is wrong with it
 	Bytes     []byte // records of the batch, as they came, valid until the next fetch; or the beginning of the one record's value
 }
 
 func (e *CorruptError) Error() string {
 	return fmt.Sprintf("topic %s partition %d: the record batch at offset %d cannot be read: %s", e.Topic, e.Partition, e.Offset, e.Reason)
 }
+
+// Unwrap returns why the batch cannot be unpacked.
+func (e *CorruptError) Unwrap() error { return e.Err }
 
 // ErrUnsupported (errors.Is) says that a broker's release and this build have no
 // version of a request in common. Nothing was sent.

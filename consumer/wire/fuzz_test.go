@@ -40,6 +40,10 @@ func FuzzTake(f *testing.F) {
 		if in.Next < from {
 			t.Fatalf("take: Next %d; want no less than the offset asked for, %d", in.Next, from)
 		}
+		held := in.most(t)
+		if most := 12<<20 + 3*len(set); held > most {
+			t.Fatalf("Each of %d bytes holds %d; want at most %d", len(set), held, most)
+		}
 		all, offsets, err := entries(&in)
 		for _, offset := range offsets {
 			if offset < from || offset >= in.Next {

@@ -48,6 +48,7 @@ type Memory struct {
 	total int64 // of room
 	room  *semaphore.Weighted
 	turn  *semaphore.Weighted
+	held  []metrics.Sample // for settle
 
 	mu     sync.Mutex
 	stream *zstd.Decoder // one that is not in use; nil: none is
@@ -66,15 +67,25 @@ func NewMemory(limit, maxUnpacked int64) *Memory {
 	m.whole = int(min(mostWhole, m.total/2))
 	m.most = int(max(maxUnpacked, int64(m.whole)))
 	m.room = semaphore.NewWeighted(m.total)
-	m.Share(1)
+	m.Divide(1)
 	return m
 }
 
-// Share sets what each of so many readers may unpack without asking, from now on.
-func (m *Memory) Share(readers int) {
+// Divide sets how many readers there are, from now on: routers, detectors, or ranges that are
+// read side by side.
+func (m *Memory) Divide(readers int) {
 	if m != nil {
 		m.share.Store(min(max(m.total/int64(max(readers, 1)), leastBatch), mostBatch, int64(m.whole)))
 	}
+}
+
+// Share is how many bytes each reader may unpack without asking: of a batch, and as much
+// again of a record.
+func (m *Memory) Share() int {
+	if m == nil {
+		return unbounded.Share()
+	}
+	return int(m.share.Load())
 }
 
 // MostUnpacked is how many bytes a record may unpack to in a process that may take limit
@@ -91,14 +102,17 @@ var unbounded = NewMemory(0, 0)
 
 // settle gives garbage back to the system when there is much of it: a large record must not
 // come on top of what the last one has left. A memory limit alone makes the collector run
-// too late for that, since it goes on while more is allocated.
+// too late for that, since it goes on while more is allocated. It is called with the turn.
 func (m *Memory) settle() {
 	if m.limit == 0 {
 		return
 	}
-	held := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	metrics.Read(held)
-	if held[0].Value.Uint64()-held[1].Value.Uint64() > uint64(m.limit/2) {
+	if m.held == nil {
+		m.held = []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	}
+	metrics.Read(m.held)
+	held := int64(m.held[0].Value.Uint64() - m.held[1].Value.Uint64())
+	if garbage := held - int64(m.held[2].Value.Uint64()); held > m.limit/2 && garbage > m.limit/4 {
 		debug.FreeOSMemory()
 	}
 }
@@ -111,6 +125,14 @@ type Turn struct {
 	Context context.Context // ends the waiting of cursors; nil: nothing does
 	Waiting func(bool)      // told before and after the goroutine waits for another one; nil: nothing is
 
+	// Begin, unless nil, is called when a cursor has taken the turn for the records from an
+	// offset to before next; with an error they are not unpacked, and it is in the
+	// *CorruptError that names them.
+	Begin func(offset, next int64) error
+	// Locked, unless nil, is called when Lock has taken the turn, and Unlocked when it is given
+	// up, whatever it was taken for.
+	Locked, Unlocked func()
+
 	depth int
 	room  int64
 }
@@ -122,6 +144,9 @@ func (t *Turn) Held() bool { return t.depth > 0 || t.room > 0 }
 // Lock waits until no other goroutine of the process holds something large.
 func (t *Turn) Lock() {
 	_ = t.lock(context.Background()) // which never ends
+	if t.depth == 1 && t.Locked != nil {
+		t.Locked()
+	}
 }
 
 func (t *Turn) lock(ctx context.Context) error {
@@ -149,9 +174,13 @@ func (t *Turn) acquire(ctx context.Context, from *semaphore.Weighted, n int64) e
 
 // Unlock undoes one Lock.
 func (t *Turn) Unlock() {
-	if t.depth--; t.depth == 0 {
-		t.memory().turn.Release(1)
+	if t.depth--; t.depth > 0 {
+		return
 	}
+	if t.Unlocked != nil {
+		t.Unlocked()
+	}
+	t.memory().turn.Release(1)
 }
 
 // take waits for room for n bytes, and returns what to give back. A goroutine that has some

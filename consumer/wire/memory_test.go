@@ -256,3 +256,19 @@ func TestTurns(t *testing.T) {
 	}
 	holder.Unlock()
 }
+
+// most returns how many bytes a fetch holds unpacked at most, while its records are read.
+func (f *Fetched) most(t testing.TB) (most int) {
+	t.Helper()
+	c := f.Cursor()
+	defer c.Close()
+	for more := true; more; {
+		more = c.Next()
+		held := cap(c.stream.lz4.out) + c.stream.window
+		if c.buffer != nil {
+			held += cap(*c.buffer)
+		}
+		most = max(most, held)
+	}
+	return most
+}

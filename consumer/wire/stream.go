@@ -18,6 +18,9 @@ const (
 	// much as producers can write: lengths in Kafka have 31 bits.
 	mostStreamed = math.MaxInt32
 
+	// gzipRatio is the densest that gzip can reach: 258 bytes in two bits.
+	gzipRatio = 1032
+
 	// streamStep is how much of such a batch is unpacked at a time, if a record does not
 	// take more.
 	streamStep = 256 << 10
@@ -42,7 +45,7 @@ func measure(codec compress.Compression, src []byte) (extent, error) {
 		return extent{size: n}, err
 	case compress.Gzip:
 		if n := len(src); n >= 4 { // RFC 1952 section 2.3.1: ISIZE
-			return extent{size: int(binary.LittleEndian.Uint32(src[n-4:]))}, nil
+			return extent{size: min(int(binary.LittleEndian.Uint32(src[n-4:])), gzipRatio*n)}, nil
 		}
 	}
 	return extent{}, nil

@@ -60,17 +60,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- toYaml .Values.config -}}
 {{- end -}}
 
-{{/* Bytes of a quantity such as 512Mi, 1.5Gi or 2G. */}}
-{{- define "trailhound.bytes" -}}
-{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
-{{- $number := regexFind "^[0-9]+(\\.[0-9]+)?" . -}}
-{{- $unit := trimPrefix $number . -}}
-{{- if or (not $number) (not (hasKey $units $unit)) -}}
-{{- fail (printf "resources.limits.memory %s is not a size that GOMEMLIMIT can be made of: write 512Mi or 1Gi, or set goMemoryPercent to 0" .) -}}
-{{- end -}}
-{{- mulf (float64 $number) (get $units $unit) | floor | int64 -}}
-{{- end -}}
-
 {{/* Ports of kafka.brokers and networkPolicy.kafkaPorts, once each, as a JSON list. */}}
 {{- define "trailhound.kafkaPorts" -}}
 {{- $ports := list -}}

@@ -1,0 +1,159 @@
+package consumer
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"trailhound/rules"
+)
+
+// reasonProcessEnded is that of a record during which the process has ended mostEnds times.
+const reasonProcessEnded rules.Reason = "process_ended"
+
+const (
+	unpackingFile = "unpacking.json"
+	mostEnds      = 2  // of the process, before a record is not tried again
+	mostSuspects  = 16 // records that are remembered
+)
+
+// errProcessEnded is why a record or a batch is not unpacked.
+var errProcessEnded = errors.New("the process has ended twice while it was unpacked")
+
+// Unpacking is a note on disk of the large record that is being unpacked. A process that is
+// ended by it, as by a cgroup without memory, finds the note at its next start: a record that
+// was found twice becomes a dead letter without being unpacked, so that it cannot end every
+// process that takes its partition, for ever. It is written for large records alone, one at a
+// time, and survives the end of the process, not that of the machine. A nil *Unpacking notes
+// nothing.
+type Unpacking struct {
+	path    string
+	givesUp bool // on a place, from the start
+
+	mu       sync.Mutex
+	suspects []suspect // newest last
+	failed   error     // of the last write
+}
+
+// suspect is a place in the input during which the process has ended.
+type suspect struct {
+	Topic     string `json:"topic_id"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"` // of the record, or the first one of the batch
+	Next      int64  `json:"next"`   // behind it
+	Ends      int    `json:"ends"`   // of the process
+	Open      bool   `json:"open"`   // it is being unpacked
+}
+
+func (s *suspect) same(o *suspect) bool {
+	return s.Topic == o.Topic && s.Partition == o.Partition && s.Offset == o.Offset && s.Next == o.Next
+}
+
+// OpenUnpacking reads the note in a directory, and counts the end of the last process if that
+// was unpacking something.
+func OpenUnpacking(dir string) (*Unpacking, error) {
+	u := &Unpacking{path: filepath.Join(dir, unpackingFile)}
+	text, err := os.ReadFile(u.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return u, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the note of what is being unpacked: %w", err)
+	}
+	if json.Unmarshal(text, &u.suspects) != nil {
+		u.suspects = nil // the process ended while it was written
+	}
+	for i := range u.suspects {
+		if s := &u.suspects[i]; s.Open {
+			s.Open = false
+			s.Ends++
+		}
+		u.givesUp = u.givesUp || u.suspects[i].Ends >= mostEnds
+	}
+	return u, u.write()
+}
+
+// place names offsets of an input.
+func place(in *input, offset, next int64) suspect {
+	return suspect{Topic: hex.EncodeToString(in.topicID[:]), Partition: in.partition, Offset: offset, Next: next}
+}
+
+// begin notes a place before it is unpacked. It fails with errProcessEnded when that has
+// ended the process too often, and notes nothing then.
+func (u *Unpacking) begin(at suspect) error {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closeAll()
+	if i := slices.IndexFunc(u.suspects, func(s suspect) bool { return s.same(&at) }); i >= 0 {
+		if u.suspects[i].Ends >= mostEnds {
+			return errProcessEnded
+		}
+		at.Ends = u.suspects[i].Ends
+		u.suspects = slices.Delete(u.suspects, i, i+1)
+	}
+	at.Open = true
+	u.suspects = append(u.suspects, at)
+	if n := len(u.suspects) - mostSuspects; n > 0 {
+		u.suspects = slices.Delete(u.suspects, 0, n)
+	}
+	u.failed = u.write()
+	return nil
+}
+
+// end notes that what was begun has been unpacked.
+func (u *Unpacking) end() {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closeAll() {
+		u.failed = u.write()
+	}
+}
+
+// closeAll forgets the places that are open: they have not ended the process.
+func (u *Unpacking) closeAll() bool {
+	n := len(u.suspects)
+	u.suspects = slices.DeleteFunc(u.suspects, func(s suspect) bool { return s.Open })
+	return len(u.suspects) < n
+}
+
+// givenUp says whether a place has ended the process too often.
+func (u *Unpacking) givenUp(at suspect) bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.ContainsFunc(u.suspects, func(s suspect) bool { return s.same(&at) && s.Ends >= mostEnds })
+}
+
+// watches says whether there is any place that givenUp may know.
+func (u *Unpacking) watches() bool { return u != nil && u.givesUp }
+
+func (u *Unpacking) write() error {
+	text, err := json.Marshal(u.suspects)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(u.path, text, 0o600)
+}
+
+// err returns why the last note was not written; nil: it was.
+func (u *Unpacking) err() error {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.failed
+}
