@@ -42,6 +42,7 @@ var commitPace = pace{usual: 75 * time.Millisecond, behind: time.Second}
 type detector struct {
 	shard    int
 	app      topic.App
+	version  string // of this build; alerts and dead letters name it
 	client   *wire.Client
 	local    *state.Shard
 	changes  changelog.Changelog

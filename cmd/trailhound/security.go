@@ -12,6 +12,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"trailhound/config"
 	"trailhound/consumer/wire"
 )
 
@@ -23,7 +24,7 @@ func (s *settings) unreachable(err error) error {
 	}
 	remedy := s.remedy(err)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", s.Kafka.RequestTimeout)
+		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", config.FormatDuration(s.Kafka.RequestTimeout))
 	}
 	return fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; %s", strings.Join(s.Kafka.Brokers, ", "), err, remedy)
 }
