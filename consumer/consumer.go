@@ -78,6 +78,7 @@ type Service struct {
 	Restoring func(changelog.Restoration)
 
 	fail          func(error) // ends the run with this error, or the first one
+	changed       ruleChanges
 	failed        error
 	member        *group.Member
 	topics        map[string]topic.Info

@@ -63,7 +63,7 @@ func (s *Service) detector(n int) (*detector, error) {
 		producer.MaxBatch[name] = s.topics[name].MaxMessageBytes()
 	}
 	d := &detector{
-		shard: n, app: s.App, version: s.Version, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
+		shard: n, app: s.App, version: s.Version, changed: &s.changed, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
 		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log, s.Metrics.Suppressed()), now: time.Now,
 		alerts: len(s.topics[s.App.Alerts].Partitions), dead: len(s.topics[s.App.DeadLetter].Partitions),
 		mostDead: mostBytes(s.topics[s.App.DeadLetter]), timeout: s.TransactionTimeout,

@@ -135,7 +135,7 @@ func FormatDuration(d time.Duration) string {
 }
 
 // appendParameters appends the parameters of target as one JSON object: all of
-// them, or those that alerts show.
+// them, or those that alerts show, there with durations in seconds, too.
 func appendParameters(dst []byte, target any, alertOnly bool) []byte {
 	dst = append(dst, '{')
 	first := true
@@ -149,7 +149,7 @@ func appendParameters(dst []byte, target any, alertOnly bool) []byte {
 		first = false
 		dst = append(appendString(dst, f.name), ':')
 		dst = f.appendJSON(dst)
-		if f.value.Type() == durationType {
+		if alertOnly && f.value.Type() == durationType {
 			dst = appendSeconds(append(dst, ','), f.name, time.Duration(f.value.Int()))
 		}
 	}
