@@ -34,6 +34,23 @@ func (c *Config) Print(w io.Writer) error {
 	return err
 }
 
+// Value is an effective value as Print has it.
+type Value struct {
+	Value  string `json:"value"`  // as the file would have it; secrets are hidden
+	Origin string `json:"origin"` // as [Origin.String]
+}
+
+// Values returns what Print writes, by key.
+func (c *Config) Values() map[string]Value {
+	values := make(map[string]Value)
+	for _, f := range c.fields.list {
+		if c.printed(f) {
+			values[f.path] = Value{Value: f.text(), Origin: c.origins[f.path].String()}
+		}
+	}
+	return values
+}
+
 // printed tells which of a rule's switch and parameters appear: a rule that is off is the one word false, one that
 // is on its parameters, or true when it has none.
 func (c *Config) printed(f *field) bool {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"trailhound/rules"
 )
 
 const (
@@ -220,10 +222,10 @@ func (a *alignment) waits(k inputKey) string {
 		return ""
 	}
 	if clock == noNewest {
-		return fmt.Sprintf("it waits for %s partition %d, of which no event time is known yet (events.max_drift is %s)", slowest.topic, slowest.partition, a.drift)
+		return fmt.Sprintf("it waits for %s partition %d, of which no event time is known yet (events.max_drift is %s)", slowest.topic, slowest.partition, rules.FormatDuration(a.drift))
 	}
 	return fmt.Sprintf("it waits: its events are %s ahead of those of %s partition %d, the slowest input (events.max_drift is %s)",
-		time.Duration(t.clock-clock).Round(time.Second), slowest.topic, slowest.partition, a.drift)
+		rules.FormatDuration(time.Duration(t.clock-clock).Round(time.Second)), slowest.topic, slowest.partition, rules.FormatDuration(a.drift))
 }
 
 // gate is an input partition's place in the alignment. It is for the router's goroutine.

@@ -210,7 +210,7 @@ func TestAlignmentWaitsForTheUnknown(t *testing.T) {
 		t.Errorf("waits() = %q; want the partition and that its time is not known", got)
 	}
 	a.update(keys[1], now, func(in *inputTime) { in.clock = hour(1.5) })
-	if got := a.waits(keys[0]); !strings.Contains(got, "3h30m0s ahead of those of trail partition 1") {
+	if got := a.waits(keys[0]); !strings.Contains(got, "3h30m ahead of those of trail partition 1") {
 		t.Errorf("waits() = %q; want how far it is ahead, and of which partition", got)
 	}
 	a.update(keys[1], now, func(in *inputTime) { in.clock = hour(4) })

@@ -197,26 +197,37 @@ func (d *detector) publish(out rules.Outcome) {
 func (d *detector) alert(a *rules.Alert) {
 	key := []byte(a.Dedup)
 	to := txn.Partition{Topic: d.app.Alerts, Number: wire.PartitionOf(key, d.alerts)}
-	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload, AlertHeaders(a)...)
+	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload, AlertHeaders(a, d.app.ID, d.version)...)
 	d.outputs++
 	d.alerted = append(d.alerted, alerted{a.RuleID, a.ID, a.Severity, a.Time, unixMillis(d.work.recordTime)})
 }
 
-// AlertHeaders returns the headers of an alert's record.
-func AlertHeaders(a *rules.Alert) []wire.Header {
-	return []wire.Header{
+// AlertHeaders returns the headers of an alert's record, which the application and the
+// version of its build write.
+func AlertHeaders(a *rules.Alert, app, version string) []wire.Header {
+	return append([]wire.Header{
 		{Key: "alert_id", Value: []byte(a.ID)},
 		{Key: "rule_id", Value: []byte(a.RuleID)},
 		{Key: "severity", Value: []byte(a.Severity)},
 		{Key: "schema", Value: []byte(rules.AlertSchema)},
 		{Key: "content-type", Value: []byte("application/json")},
+	}, writtenBy(app, version)...)
+}
+
+// writtenBy are the headers that tell apart what several applications or builds write to
+// one topic. A version that is not known has none.
+func writtenBy(app, version string) []wire.Header {
+	headers := []wire.Header{{Key: "app_id", Value: []byte(app)}}
+	if version != "" {
+		headers = append(headers, wire.Header{Key: "version", Value: []byte(version)})
 	}
+	return headers
 }
 
 func (d *detector) reject(b badEvent) {
 	d.meter.DeadLetter(string(b.reason))
 	source := d.work.source
-	letter := deadLetter{stage: stageDetector, bad: []badEvent{b}, value: d.work.event, recordTime: d.work.recordTime, source: source}
+	letter := deadLetter{app: d.app.ID, version: d.version, stage: stageDetector, bad: []badEvent{b}, value: d.work.event, recordTime: d.work.recordTime, source: source}
 	_, value, headers := letter.record(d.mostDead)
 	to := txn.Partition{Topic: d.app.DeadLetter, Number: source.Partition % int32(d.dead)}
 	d.producer.Add(to, d.now().UnixMilli(), nil, value, headers...)

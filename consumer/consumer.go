@@ -63,6 +63,7 @@ type Service struct {
 	Engine      *rules.Engine
 	Metrics     *admin.Metrics
 	Log         zerolog.Logger
+	Version     string // of this build, for the headers of alerts and dead letters; "": not known
 
 	StartLatest        bool          // where a new app starts to read: at the end instead of the beginning
 	SessionTimeout     time.Duration // after which a silent instance loses its partitions
@@ -80,6 +81,7 @@ type Service struct {
 	Restoring func(changelog.Restoration)
 
 	fail          func(error) // ends the run with this error, or the first one
+	rulesChanged  ruleChanges
 	failed        error
 	member        *group.Member
 	topics        map[string]topic.Info

@@ -96,6 +96,8 @@ const (
 // deadLetter is a record that was given up, and why. Its value is the original
 // bytes; its source headers identify it (PROTOCOL R5).
 type deadLetter struct {
+	app        string
+	version    string // of the build that writes it; "": not known
 	stage      string
 	bad        []badEvent
 	key, value []byte
@@ -131,6 +133,7 @@ func (d *deadLetter) record(limit int) (key, value []byte, headers []wire.Header
 	if len(d.bad) > 1 {
 		headers = append(headers, wire.Header{Key: "errors", Value: d.errors(limit / 4)})
 	}
+	headers = append(headers, writtenBy(d.app, d.version)...)
 	room := limit - deadLetterSlack
 	for _, h := range headers {
 		room -= len(h.Key) + len(h.Value)

@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +41,8 @@ var commitPace = pace{usual: 75 * time.Millisecond, behind: time.Second}
 type detector struct {
 	shard    int
 	app      topic.App
+	version  string // of this build; alerts and dead letters name it
+	changed  *ruleChanges
 	client   *wire.Client
 	local    *state.Shard
 	changes  changelog.Changelog
@@ -190,16 +191,20 @@ func (d *detector) own(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if was := d.local.Position().Fingerprint; len(was) > 0 && !bytes.Equal(was, d.engine.Fingerprint()) {
-		d.log.Info().Int64("work_offset", at.offset).Str("event", "rules_changed").Msg("rules or parameters have changed; they hold from this work offset on")
+	newRules, err := d.noteRules()
+	if err != nil {
+		return err
 	}
 	d.begin(at)
+	if newRules {
+		d.tx.PutMeta(rulesName, d.engine.Description())
+	}
 	d.tx.Retire(d.reads) // for as long as the shard is owned: the work topic may still hold events of other inputs
 	if agreed.Write {
 		d.identity.Put(d.tx)
 	}
 	// A loss that was accepted is so once: the next start would ask again.
-	if was := d.local.Position(); agreed.Write || at != (logPosition{was.Work, was.WorkEpoch}) {
+	if was := d.local.Position(); agreed.Write || newRules || at != (logPosition{was.Work, was.WorkEpoch}) {
 		if err := d.flush(ctx); err != nil {
 			return err
 		}

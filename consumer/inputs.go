@@ -50,7 +50,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 	}
 	log := s.Log.With().Str("stage", stageRouter).Logger()
 	r := &router{
-		in: in, engine: s.Engine, unpacking: s.Unpacking, lanes: s.lanes, deadLetters: s.dead,
+		in: in, engine: s.Engine, unpacking: s.Unpacking, lanes: s.lanes, deadLetters: s.dead, app: s.App.ID, version: s.Version,
 		acceptLoss: s.Accept.Loss, mostWork: min(mostBytes(s.topics[s.App.WorkTopic()]), s.mostEvent()), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
 		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.lanes)),
 		feed: feed{

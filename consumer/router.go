@@ -37,6 +37,8 @@ type router struct {
 	engine      *rules.Engine
 	lanes       []*lane // work partition s = shard s
 	deadLetters []*lane
+	app         string         // of the application; dead letters name it
+	version     string         // of this build, likewise
 	mostWork    int            // bytes of a work record that the work topic and its shard take
 	mostDead    int            // bytes of a dead letter that its topic takes
 	acceptLoss  bool           // of batches that were damaged
@@ -374,6 +376,7 @@ func (r *router) reject(b badEvent) {
 func (r *router) deadLetter(whole int) {
 	d := deadLetter{
 		whole: whole,
+		app:   r.app, version: r.version,
 		stage: stageRouter, bad: r.bad, key: r.at.Key, value: r.at.Value, recordTime: r.at.Timestamp,
 		source: state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Offset: r.at.Offset},
 	}

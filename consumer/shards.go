@@ -61,7 +61,7 @@ func (s *Service) detector(n int) (*detector, error) {
 		RequestTimeout: s.RequestTimeout, Codec: s.Codec,
 	}
 	d := &detector{
-		shard: n, app: s.App, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
+		shard: n, app: s.App, version: s.Version, changed: &s.rulesChanged, client: s.Client, local: local, identity: &s.identity, accept: s.Accept,
 		producer: producer, engine: s.Engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log, s.Metrics.Suppressed()), now: time.Now,
 		alerts: len(s.topics[s.App.Alerts].Partitions), dead: len(s.topics[s.App.DeadLetter].Partitions),
 		takes: s.takes, look: s.lookAtTopics, timeout: s.TransactionTimeout, feeds: s.workFeeds,

@@ -12,7 +12,8 @@ import (
 )
 
 // AlertSchema names the format of an alert's payload. Its JSON Schema is
-// deploy/alert.schema.json. Readers must expect new members under the same
+// deploy/alert.schema.json, and deploy/alert.open.schema.json that of all releases
+// under the name. Readers must expect new members under the same
 // name; a member that goes, or changes its meaning, makes a new one.
 const AlertSchema = "trailhound.alert.v1"
 

@@ -38,12 +38,33 @@ func (a *alertDraft) appendBody(dst []byte) []byte {
 	dst = appendMember(dst, "source_ip", ev.SourceIP)
 	dst = appendMember(dst, "account", ev.Account)
 	dst = appendMember(dst, "region", ev.Region)
+	dst = appendMember(dst, "event_name", cut(ev.Name, mostOfEvent))
+	dst = appendMember(dst, "event_source", cut(ev.Source, mostOfEvent))
+	dst = appendMember(dst, "error_code", cut(ev.ErrorCode, mostOfEvent))
+	dst = appendMember(dst, "user_agent", cut(a.userAgent(), mostOfEvent))
+	dst = appendMember(dst, "access_key_id", cut(a.accessKeyID(), mostOfEvent))
 	dst = append(appendName(dst, "techniques"), a.rule.techniques...)
 	dst = append(appendName(dst, "parameters"), a.rule.parameters...)
 	dst = a.appendContext(appendName(dst, "context"))
 	dst = a.appendEvidence(appendName(dst, "evidence"))
 	dst = append(appendName(dst, "source"), '{')
 	return append(appendPosition(dst, ev.At), '}')
+}
+
+// mostOfEvent is how many bytes a member has at most that stands in the event, too:
+// the alert must have room for it when the event is left out. CloudTrail cuts userAgent
+// at 1 KiB and errorCode at 1 KB.
+const mostOfEvent = 1 << 10
+
+func (a *alertDraft) userAgent() string {
+	s, _ := a.event.Lookup("userAgent")
+	return s
+}
+
+// accessKeyID is what is to be revoked.
+func (a *alertDraft) accessKeyID() string {
+	s, _ := a.event.Lookup("userIdentity", "accessKeyId")
+	return s
 }
 
 // mostAlertDepth is how deep an event in an alert may nest. JSON readers give up at
@@ -95,7 +116,9 @@ func (a *alertDraft) appendContext(dst []byte) []byte {
 			dst = append(dst, ',')
 		}
 		dst = append(appendString(dst, d.Name), ':')
-		if list, ok := d.Value.([]string); ok && a.bare {
+		if span, ok := d.Value.(time.Duration); ok {
+			dst = appendSeconds(append(appendValue(dst, span), ','), d.Name, span)
+		} else if list, ok := d.Value.([]string); ok && a.bare {
 			dst = appendStrings(dst, list[:0])
 		} else {
 			dst = appendValue(dst, d.Value)
@@ -174,7 +197,7 @@ func appendValue(dst []byte, value any) []byte {
 	case time.Time:
 		return appendTime(dst, v)
 	case time.Duration:
-		return appendString(dst, v.String())
+		return appendString(dst, FormatDuration(v))
 	case []string:
 		return appendStrings(dst, v)
 	}

@@ -138,6 +138,68 @@ func TestAlertOfADeepEvent(t *testing.T) {
 	}
 }
 
+// What stands in the alert beside the event is there when the event is left out, and bounded: whoever calls AWS chooses
+// the user agent, and one of a megabyte must not make an alert that nothing can make smaller.
+func TestAlertMembersOfEvent(t *testing.T) {
+	long := strings.Repeat("<\\\"\u00e4\\u0001", 100_000)
+	for name, raw := range map[string]string{
+		"small": `{"eventID":"a","eventTime":"2026-03-01T12:00:00Z","eventName":"GetObject","eventSource":"s3.amazonaws.com","errorCode":"AccessDenied","userAgent":"cli","userIdentity":{"accessKeyId":"AKIA"}}`,
+		"large": `{"eventID":"a","eventTime":"2026-03-01T12:00:00Z","eventName":"` + long + `","eventSource":"` + long + `","errorCode":"` + long + `","userAgent":"` + long + `","userIdentity":{"accessKeyId":"` + long + `"}}`,
+		"none":  `{"eventVersion":"1.08","eventName":"","eventSource":"","eventID":"a","eventTime":"2026-03-01T12:00:00Z","userAgent":null,"userIdentity":null}`,
+		"wrong": `{"eventVersion":"1.08","eventName":"","eventSource":"","eventID":"a","eventTime":"2026-03-01T12:00:00Z","userAgent":{"a":1},"userIdentity":{"accessKeyId":["x"]}}`,
+	} {
+		f := newFeeder(t, Limits{MaxAlertBytes: 64 << 10}, newProbe("count", counting))
+		var alerts [][]byte
+		(&Decoder{}).Decode([]byte(raw), func(ev *Event, err error) bool {
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			_, out := f.event(ev)
+			for _, a := range out.Alerts {
+				alerts = append(alerts, slices.Clone(a.Payload))
+			}
+			return true
+		})
+		if len(alerts) != 1 {
+			t.Fatalf("%s: %d alerts; want 1", name, len(alerts))
+		}
+		var got struct {
+			Name    string `json:"event_name"`
+			Source  string `json:"event_source"`
+			Code    string `json:"error_code"`
+			Agent   string `json:"user_agent"`
+			Key     string `json:"access_key_id"`
+			Omitted string `json:"event_omitted"`
+		}
+		if err := json.Unmarshal(alerts[0], &got); err != nil {
+			t.Fatal(err)
+		}
+		all := []string{got.Name, got.Source, got.Code, got.Agent, got.Key, got.Omitted}
+		want := map[string][]string{"small": {"GetObject", "s3.amazonaws.com", "AccessDenied", "cli", "AKIA", ""}, "none": {"", "", "", "", "", ""}, "wrong": {"", "", "", "", "", ""}}[name]
+		if name != "large" && !slices.Equal(all, want) {
+			t.Errorf("%s: members %q; want %q", name, all, want)
+		}
+		for _, s := range all[:5] {
+			if name == "large" && (len(s) > mostOfEvent+len("…") || !strings.HasSuffix(s, "…") || !utf8.ValidString(s) || got.Omitted != "too_large") {
+				t.Errorf("large: a member of %d bytes, %q…, event_omitted %q; want one cut at %d, and the event left out", len(s), s[:20], got.Omitted, mostOfEvent)
+			}
+		}
+	}
+}
+
+// A parameter must not have the name of the number of seconds that alerts have beside another.
+func TestSecondsOfParameters(t *testing.T) {
+	type clash struct {
+		probe
+		Span    time.Duration `param:"span,alert"`
+		Seconds int           `param:"span_seconds"`
+	}
+	_, err := NewEngine([]Active{{Rule: &clash{probe: probe{id: "clash", key: always("k"), evaluate: never}}}}, defaultLimits)
+	if err == nil || !strings.Contains(err.Error(), "span_seconds") {
+		t.Errorf("NewEngine with span and span_seconds = %v; want an error", err)
+	}
+}
+
 // The limit holds for payload and dedup string together.
 func TestMaxAlertBytes(t *testing.T) {
 	alert := func(limit int) Outcome {
@@ -261,7 +323,7 @@ func TestContextValues(t *testing.T) {
 		}}
 	}))
 	_, out := f.event(eventAt("a", 0))
-	want := `"context":{"string":"<s>","bool":true,"int":1,"int64":-4611686018427387904,"time":"2026-03-01T12:00:00.001Z","duration":"1m0s",` +
+	want := `"context":{"string":"<s>","bool":true,"int":1,"int64":-4611686018427387904,"time":"2026-03-01T12:00:00.001Z","duration":"1m","duration_seconds":60,` +
 		`"strings":["a","b"],"none":[],"other":"1.5","na\"me":""},"evidence":{"total":0,"events":[]}`
 	if payload := string(out.Alerts[0].Payload); !strings.Contains(payload, want) {
 		t.Errorf("payload = %s; want %s in it", payload, want)
@@ -289,7 +351,9 @@ func TestSchemaIsStrict(t *testing.T) {
 		{`"count":1,`, ``},
 		{`"count":1`, `"count":1,"more":1`},
 		{`"threshold":1`, `"threshold":"1"`},
-		{`"window":"1h0m0s"`, `"window":"an hour"`},
+		{`"window":"1h"`, `"window":"an hour"`},
+		{`,"window_seconds":3600`, ``},
+		{`"user_agent":"",`, ``},
 		{`"techniques":["T1580"`, `"techniques":["x"`},
 		{`"total":1`, `"total":1,"more":1`},
 		{`"index":0}]`, `"index":0,"more":1}]`},
@@ -342,7 +406,7 @@ func TestAlertOrder(t *testing.T) {
 		}
 	}
 	want := []string{"schema", "id", "rule_id", "severity", "title", "key", "dedup", "suppressed", "event_id", "event_time", "principal",
-		"source_ip", "account", "region", "techniques", "parameters", "context", "evidence", "source", "event"}
+		"source_ip", "account", "region", "event_name", "event_source", "error_code", "user_agent", "access_key_id", "techniques", "parameters", "context", "evidence", "source", "event"}
 	if !slices.Equal(names, want) {
 		t.Errorf("members of an alert = %v; want %v", names, want)
 	}

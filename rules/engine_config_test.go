@@ -51,13 +51,13 @@ func TestParameters(t *testing.T) {
 	}
 }
 
-func TestShortDuration(t *testing.T) {
+func TestFormatDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", time.Second: "1s", time.Minute: "1m", 10 * time.Minute: "10m", time.Hour: "1h", 100 * time.Hour: "100h",
 		time.Hour + time.Second: "1h0m1s", 90 * time.Minute: "1h30m", 1500 * time.Millisecond: "1.5s", -time.Hour: "-1h",
 	} {
-		if got := shortDuration(d); got != want {
-			t.Errorf("shortDuration(%s) = %q; want %q", d, got, want)
+		if got := FormatDuration(d); got != want {
+			t.Errorf("FormatDuration(%s) = %q; want %q", d, got, want)
 		}
 	}
 }
@@ -65,7 +65,7 @@ func TestShortDuration(t *testing.T) {
 func TestParametersInAlert(t *testing.T) {
 	f := newFeeder(t, defaultLimits, Active{Rule: newTagged()})
 	_, out := f.event(eventAt("a", 0))
-	want := `"techniques":[],"parameters":{"flag":true,"small":-1,"text":"\"x\"","list":["a","b"],"span":"1h30m0s"},"context":{}`
+	want := `"techniques":[],"parameters":{"flag":true,"small":-1,"text":"\"x\"","list":["a","b"],"span":"1h30m","span_seconds":5400},"context":{}`
 	if payload := string(out.Alerts[0].Payload); !strings.Contains(payload, want) {
 		t.Errorf("payload = %s; want %s in it", payload, want)
 	}

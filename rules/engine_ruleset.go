@@ -1,11 +1,9 @@
 package rules
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -14,7 +12,8 @@ type ruleSet struct {
 	rules       []*boundRule
 	byID        map[string]*boundRule
 	limits      Limits
-	fingerprint []byte
+	description []byte // JSON
+	fingerprint []byte // of it
 }
 
 // boundRule is a rule that is on, with what each of its alerts repeats.
@@ -54,7 +53,8 @@ func newRuleSet(active []Active, limits Limits) (*ruleSet, error) {
 		set.rules = append(set.rules, r)
 		set.byID[r.info.ID] = r
 	}
-	set.fingerprint = fingerprint(set.rules)
+	set.description = describe(set.rules)
+	set.fingerprint = fingerprint(set.description)
 	return set, nil
 }
 
@@ -129,21 +129,4 @@ func checkParameters(a Active) error {
 		return v.Validate()
 	}
 	return nil
-}
-
-// fingerprint hashes the rules in the order of their IDs.
-func fingerprint(rules []*boundRule) []byte {
-	sorted := slices.Clone(rules)
-	slices.SortFunc(sorted, func(a, b *boundRule) int { return strings.Compare(a.info.ID, b.info.ID) })
-	var text []byte
-	for _, r := range sorted {
-		text = append(text, r.info.ID...)
-		text = append(text, ' ')
-		text = appendParameters(text, r.rule, false)
-		text = append(text, ' ')
-		text = appendParameters(text, r.options, false)
-		text = append(text, '\n')
-	}
-	sum := sha256.Sum256(text)
-	return sum[:]
 }

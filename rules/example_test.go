@@ -96,7 +96,7 @@ func Example_test() {
 	//   2026-03-01T10:00:00Z  evaluated  key 198.51.100.7
 	// state of the rule after it:
 	//   key 198.51.100.7
-	//     set users = ["alice"], 1 member, written at 0s, expires at 2160h0m0s
+	//     set users = ["alice"], 1 member, written at 0s, expires at 2160h
 }
 
 // What the engine does with a rule of one's own, on real state in memory and

@@ -44,7 +44,7 @@ func TestParametersChangeWithLiveState(t *testing.T) {
 		{"the window is two hours now, but this one ends after one", with(2, 2*time.Hour), 61 * time.Minute, "access_denied evaluated"},
 		{"off", nil, 62 * time.Minute, "access_denied unknown_rule"},
 		{"on again, with a window of a minute: the one of two hours goes on", with(3, time.Minute), 63 * time.Minute, "access_denied evaluated"},
-		{"a lower threshold holds at once", with(2, time.Hour), 64 * time.Minute, `access_denied alerted "arn was denied 3 times in 3m0s"`},
+		{"a lower threshold holds at once", with(2, time.Hour), 64 * time.Minute, `access_denied alerted "arn was denied 3 times in 3m"`},
 	} {
 		if got := deny(step.rule, step.at); got != step.want {
 			t.Errorf("%s: %s; want %s", step.what, got, step.want)

@@ -100,6 +100,9 @@ func supported(target any) error {
 			return fmt.Errorf("parameter %s is a %s; it must be a bool, int, int64, string, []string or time.Duration", f.name, f.value.Type())
 		}
 		names[f.name] = true
+		if f.value.Type() == durationType {
+			names[f.name+secondsOf] = true // of the member that alerts have beside it
+		}
 	}
 	return nil
 }
@@ -111,14 +114,16 @@ func (f parameterField) text() string {
 		return "[" + strings.Join(f.value.Interface().([]string), ", ") + "]"
 	case reflect.Int64:
 		if f.value.Type() == durationType {
-			return shortDuration(time.Duration(f.value.Int()))
+			return FormatDuration(time.Duration(f.value.Int()))
 		}
 	}
 	return fmt.Sprint(f.value.Interface())
 }
 
-// shortDuration is d without the parts that are zero at its end: 1h, not 1h0m0s.
-func shortDuration(d time.Duration) string {
+// FormatDuration returns d as it is written in the configuration, in alerts and in
+// errors: as [time.Duration.String] has it, without the parts that are zero at its
+// end: 1h, not 1h0m0s.
+func FormatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -130,7 +135,7 @@ func shortDuration(d time.Duration) string {
 }
 
 // appendParameters appends the parameters of target as one JSON object: all of
-// them, or those that alerts show.
+// them, or those that alerts show, there with durations in seconds, too.
 func appendParameters(dst []byte, target any, alertOnly bool) []byte {
 	dst = append(dst, '{')
 	first := true
@@ -144,8 +149,21 @@ func appendParameters(dst []byte, target any, alertOnly bool) []byte {
 		first = false
 		dst = append(appendString(dst, f.name), ':')
 		dst = f.appendJSON(dst)
+		if alertOnly && f.value.Type() == durationType {
+			dst = appendSeconds(append(dst, ','), f.name, time.Duration(f.value.Int()))
+		}
 	}
 	return append(dst, '}')
+}
+
+// secondsOf ends the name of the member that has a duration as a number of seconds.
+const secondsOf = "_seconds"
+
+// appendSeconds appends the member beside the duration of that name for readers
+// that would rather not read 1h30m.
+func appendSeconds(dst []byte, name string, d time.Duration) []byte {
+	dst = append(appendString(dst, name+secondsOf), ':')
+	return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
 }
 
 func (f parameterField) appendJSON(dst []byte) []byte {
@@ -158,7 +176,7 @@ func (f parameterField) appendJSON(dst []byte) []byte {
 		return appendString(dst, v.String())
 	default:
 		if v.Type() == durationType {
-			return appendString(dst, time.Duration(v.Int()).String())
+			return appendString(dst, FormatDuration(time.Duration(v.Int())))
 		}
 		return strconv.AppendInt(dst, v.Int(), 10)
 	}

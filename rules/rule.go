@@ -94,8 +94,8 @@ type Finding struct {
 type Context []Detail
 
 // Detail is one named value. Value is a string, bool, int, int64, time.Time
-// (shown in RFC 3339), time.Duration (shown as 1h0m0s) or []string; any other
-// is shown as the text that fmt.Sprint makes of it.
+// (shown in RFC 3339), time.Duration (shown as 1h30m, and as a number in NAME_seconds)
+// or []string; any other is shown as the text that fmt.Sprint makes of it.
 type Detail struct {
 	Name  string
 	Value any
@@ -117,7 +117,7 @@ func DefaultOptions() Options { return Options{IgnoreAWSServices: true} }
 // Validate says what is wrong with the options.
 func (o Options) Validate() error {
 	if o.Suppress < 0 {
-		return fmt.Errorf("suppress is %s; it must be 0 (send every alert) or longer", o.Suppress)
+		return fmt.Errorf("suppress is %s; it must be 0 (send every alert) or longer", FormatDuration(o.Suppress))
 	}
 	return nil
 }

@@ -251,6 +251,9 @@ func (c *check) faults(s subject, a *alertBody) (faults []string) {
 	if a.Account != e.Account || a.Region != e.Region {
 		wrong("account or region is not that of the event")
 	}
+	if a.Name != e.Name || a.Service != e.Source || a.ErrorCode != e.ErrorCode || a.Agent != e.Agent || a.AccessKey != e.Identity.AccessKey {
+		wrong("event_name, event_source, error_code, user_agent or access_key_id is not that of the event")
+	}
 	if s.rule == ruleDenied {
 		return append(faults, c.deniedFaults(s, a)...)
 	}

@@ -34,7 +34,7 @@ func (c *check) deniedFaults(s subject, a *alertBody) (faults []string) {
 	if a.Context["window_start"] != written(first) {
 		wrong("window_start is %v, the first event happened at %s", a.Context["window_start"], written(first))
 	}
-	want := fmt.Sprintf(" was denied %d times in %s", n, span)
+	want := fmt.Sprintf(" was denied %d times in %s", n, spoken(span))
 	if n == 1 {
 		want = " was denied once"
 	}

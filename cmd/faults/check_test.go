@@ -79,7 +79,7 @@ func (s *scene) denied(events ...int) *alertBody {
 	}
 	n := len(events)
 	a.Evidence.Total = n
-	a.Title = fmt.Sprintf("%s was denied %d times in %s", alice, n, newest.Sub(first))
+	a.Title = fmt.Sprintf("%s was denied %d times in %s", alice, n, spoken(newest.Sub(first)))
 	a.Context = map[string]any{"count": float64(n), "window_start": written(first)}
 	return &a
 }
@@ -185,7 +185,7 @@ func TestCheckRejects(t *testing.T) {
 		"wrong count":           {deniedScene(true), func(_ *scene, a *alertBody) { a.Context["count"] = 4.0 }, "count is 4"},
 		"wrong total":           {deniedScene(true), func(_ *scene, a *alertBody) { a.Evidence.Total = 4 }, "evidence names 3 events of 4"},
 		"below the threshold":   {deniedScene(true), func(s *scene, a *alertBody) { *a = *s.denied(0, 1) }, "fewer than the threshold"},
-		"wrong span":            {deniedScene(true), func(_ *scene, a *alertBody) { a.Title = strings.Replace(a.Title, "2m0s", "1m0s", 1) }, "title is"},
+		"wrong span":            {deniedScene(true), func(_ *scene, a *alertBody) { a.Title = strings.Replace(a.Title, "2m", "1m", 1) }, "title is"},
 		"wrong window_start":    {deniedScene(true), func(_ *scene, a *alertBody) { a.Context["window_start"] = written(ten.Add(time.Second)) }, "window_start"},
 		"completing event away": {deniedScene(true), func(s *scene, a *alertBody) { b := s.denied(0, 1, 3); a.Evidence = b.Evidence; a.Title = b.Title }, "completed it is not"},
 		"place without event":   {deniedScene(true), func(_ *scene, a *alertBody) { a.Evidence.Events[0].Offset = 99 }, "stands no denial"},

@@ -69,6 +69,11 @@ type alertBody struct {
 	IP         string          `json:"source_ip"`
 	Account    string          `json:"account"`
 	Region     string          `json:"region"`
+	Name       string          `json:"event_name"`
+	Service    string          `json:"event_source"`
+	ErrorCode  string          `json:"error_code"`
+	Agent      string          `json:"user_agent"`
+	AccessKey  string          `json:"access_key_id"`
 	Techniques []string        `json:"techniques"`
 	Parameters map[string]any  `json:"parameters"`
 	Context    map[string]any  `json:"context"`
@@ -265,14 +270,14 @@ func (o *oracle) denied(e *trailEvent, who string) []alertBody {
 	}
 	n := len(w.events)
 	slices.SortStableFunc(w.events, counted.compare)
-	times := fmt.Sprintf("%d times in %s", n, w.newest.Sub(w.first))
+	times := fmt.Sprintf("%d times in %s", n, spoken(w.newest.Sub(w.first)))
 	if n == 1 {
 		times = "once"
 	}
 	a := e.alert(ruleDenied, who, "")
 	a.Severity, a.Techniques = "medium", []string{"T1580", "T1087"}
 	a.Title = fmt.Sprintf("%s was denied %s", who, times)
-	a.Parameters = map[string]any{"threshold": float64(o.Threshold), "window": o.Window.String()}
+	a.Parameters = map[string]any{"threshold": float64(o.Threshold), "window": spoken(o.Window), "window_seconds": o.Window.Seconds()}
 	a.Context = map[string]any{"count": float64(n), "window_start": written(w.first)}
 	a.Evidence = evidence{Total: n, Events: w.events[max(0, n-mostEvidence):]}
 	return []alertBody{a}
@@ -327,6 +332,7 @@ func (e *trailEvent) alert(rule, key, more string) alertBody {
 	return alertBody{
 		Schema: "trailhound.alert.v1", ID: alertID(rule, key, e), Rule: rule, Key: key, Dedup: rule + ":" + key + more,
 		EventID: e.ID, EventTime: written(e.at), Principal: e.principal("session"), IP: e.IP, Account: e.Account, Region: e.Region,
+		Name: e.Name, Service: e.Source, ErrorCode: e.ErrorCode, Agent: e.Agent, AccessKey: e.Identity.AccessKey,
 		Source: e.from, Event: event.Bytes(),
 	}
 }
@@ -340,6 +346,18 @@ func alertID(rule, key string, e *trailEvent) string {
 		event = fmt.Sprintf("%s\x00%d\x00%d\x00%d", e.from.Topic, e.from.Partition, e.from.Offset, e.from.Index)
 	}
 	return uuid.NewSHA1(alertSpace, []byte(rule+"\x00"+key+"\x00"+event)).String()
+}
+
+// spoken is a duration as alerts have it: 1h, not 1h0m0s.
+func spoken(d time.Duration) string {
+	s := d.String()
+	if rest, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = rest + "m"
+	}
+	if rest, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = rest + "h"
+	}
+	return s
 }
 
 func written(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -16,6 +16,8 @@ type thing struct {
 	Time      string `json:"eventTime"`
 	Stamp     string `json:"@timestamp"`
 	Name      string `json:"eventName"`
+	Source    string `json:"eventSource"`
+	Agent     string `json:"userAgent"`
 	Version   string `json:"eventVersion"`
 	IP        string `json:"sourceIPAddress"`
 	ErrorCode string `json:"errorCode"`
@@ -33,6 +35,7 @@ type thing struct {
 		ARN        string `json:"arn"`
 		Principal  string `json:"principalId"`
 		InvokedBy  string `json:"invokedBy"`
+		AccessKey  string `json:"accessKeyId"`
 		Account    string `json:"accountId"`
 		OnBehalfOf struct {
 			User  string `json:"userId"`

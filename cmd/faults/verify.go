@@ -255,7 +255,9 @@ func (v *verifier) compare(rec *kgo.Record, got *alertBody, want *expectedAlert)
 		differ(g.Type().Field(i).Tag.Get("json"), g.Field(i).Interface(), w.Field(i).Interface())
 	}
 	differ("key", string(rec.Key), want.Dedup)
-	differ("headers", headers(rec), map[string]string{
+	found := headers(rec)
+	differ("headers", found, map[string]string{
+		"app_id": appID, "version": found["version"], // any build's
 		"alert_id": want.ID, "rule_id": want.Rule, "severity": want.Severity, "schema": want.Schema, "content-type": "application/json",
 	})
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(rec.Value)) // which also refuses members that alertBody has not

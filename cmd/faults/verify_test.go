@@ -55,6 +55,7 @@ func alertRecord(sent time.Time, a *alertBody) *kgo.Record {
 		Topic: testTopics.alerts, Key: []byte(a.Dedup), Value: mustJSON(a), Timestamp: sent.Add(3 * time.Second),
 		Headers: []kgo.RecordHeader{
 			{Key: "alert_id", Value: []byte(a.ID)}, {Key: "rule_id", Value: []byte(a.Rule)}, {Key: "severity", Value: []byte(a.Severity)},
+			{Key: "app_id", Value: []byte(appID)}, {Key: "version", Value: []byte("devel")},
 			{Key: "schema", Value: []byte("trailhound.alert.v1")}, {Key: "content-type", Value: []byte("application/json")},
 		},
 	}

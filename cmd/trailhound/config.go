@@ -12,7 +12,8 @@ func (a *app) configCommand() *cobra.Command {
 		Use:   "config",
 		Short: "Check and print the configuration",
 	})
-	c.AddCommand(a.configCheckCommand(), &cobra.Command{
+	var asJSON bool
+	printing := &cobra.Command{
 		Use:   "print",
 		Short: "Print the effective configuration, and where each value came from",
 		Args:  noArgs,
@@ -21,9 +22,14 @@ func (a *app) configCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				return a.jsonLine(s.Values())
+			}
 			return s.Print(a.stdout)
 		},
-	}, &cobra.Command{
+	}
+	printing.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: for each key its value, as text, and where it came from")
+	c.AddCommand(a.configCheckCommand(), printing, &cobra.Command{
 		Use:   "schema",
 		Short: "Print a JSON Schema of the configuration file, for editors",
 		Args:  noArgs,

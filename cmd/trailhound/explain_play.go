@@ -142,7 +142,7 @@ func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
 		}
 		now := rules.Parameters(k.rule)
 		if len(x.alert.Parameters) > 0 {
-			node, err := config.ParseYAML("parameters", x.alert.Parameters)
+			node, err := config.ParseYAML("parameters", configured(x.alert.Parameters))
 			if err == nil {
 				err = config.DecodeParams("parameters", node, k.rule)
 			}

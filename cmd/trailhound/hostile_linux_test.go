@@ -188,10 +188,10 @@ func (s *site) hostileAlerts() {
 		for _, h := range rec.Headers {
 			headers[h.Key] = string(h.Value)
 		}
-		if got := slices.Sorted(maps.Keys(headers)); !slices.Equal(got, []string{"alert_id", "content-type", "rule_id", "schema", "severity"}) || len(rec.Headers) != 5 {
-			s.Errorf("alert with headers %q; want the five of every alert", got)
+		if got := slices.Sorted(maps.Keys(headers)); !slices.Equal(got, []string{"alert_id", "app_id", "content-type", "rule_id", "schema", "severity", "version"}) || len(rec.Headers) != 7 {
+			s.Errorf("alert with headers %q; want the seven of every alert", got)
 		}
-		if !id.MatchString(headers["alert_id"]) || headers["rule_id"] != "access_denied" && headers["rule_id"] != "assume_role_unique_ip" {
+		if !id.MatchString(headers["alert_id"]) || headers["app_id"] != s.app.ID || headers["version"] != version() || headers["rule_id"] != "access_denied" && headers["rule_id"] != "assume_role_unique_ip" {
 			s.Errorf("alert with headers %q", headers)
 		}
 	}
@@ -211,7 +211,7 @@ func hostileAsRead() (all []string) {
 // hostileLetters checks the dead letters themselves: bytes as they came, and headers of our own.
 func (s *site) hostileLetters(values map[string]bool) {
 	s.Helper()
-	known := []string{"reason", "detail", "stage", "source_topic", "source_partition", "source_offset", "source_index", "rule", "source_timestamp", "errors"}
+	known := []string{"reason", "detail", "stage", "source_topic", "source_partition", "source_offset", "source_index", "rule", "source_timestamp", "errors", "app_id", "version"}
 	reasons := regexp.MustCompile(`^[a-z_]+$`)
 	letters := committed(s, s.brokers, s.app.DeadLetter)
 	for _, rec := range letters {

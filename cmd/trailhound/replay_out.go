@@ -19,10 +19,11 @@ type replayOut struct {
 	file     *os.File     // temporary, beside path; nil: none
 	path     string
 	producer *producer // nil: none
+	appID    string    // for the headers of records
 }
 
 func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
-	o = &replayOut{path: r.flags.out}
+	o = &replayOut{path: r.flags.out, appID: r.settings.AppID}
 	switch {
 	case o.path != "":
 		if err := o.create(); err != nil {
@@ -72,7 +73,7 @@ func (o *replayOut) create() error {
 
 func (o *replayOut) write(alert *rules.Alert) error {
 	if o.producer != nil {
-		err := o.producer.add([]byte(alert.Dedup), alert.Payload, consumer.AlertHeaders(alert)...)
+		err := o.producer.add([]byte(alert.Dedup), alert.Payload, consumer.AlertHeaders(alert, o.appID, version())...)
 		if large, ok := errors.AsType[*tooLargeError](err); ok {
 			return fmt.Errorf("alert %s makes a record of %d bytes, and topic %s takes %d: raise its max.message.bytes, or let alerts leave out more with --set limits.max_alert_bytes=SIZE",
 				alert.ID, large.size, large.topic, large.most)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -99,7 +101,38 @@ func flagError(c *cobra.Command, err error) error {
 	if near := config.Nearest(unknown.GetSpecifiedName(), names); near != "" {
 		return usagef("%s; did you mean --%s?", err, near)
 	}
+	if key := keyOf(unknown.GetSpecifiedName()); key != "" {
+		return usagef("%s; a key of the configuration is set with --set %s=VALUE", err, key)
+	}
+	if unknown.GetSpecifiedName() == "c" {
+		return usagef("%s; did you mean --config?", err)
+	}
 	return usagef("%s; see %s --help", err, c.CommandPath())
+}
+
+// keyOf returns the key of the configuration that a flag was mistaken for: --shards and --app-id are shards and app_id,
+// --kafka-brokers is kafka.brokers, and so is --brokers.
+func keyOf(flag string) string {
+	name := strings.ReplaceAll(flag, "-", "_")
+	last := ""
+	for _, key := range configKeys() {
+		switch {
+		case key == name || key == flag, strings.ReplaceAll(key, ".", "_") == name:
+			return key
+		case last == "" && strings.HasSuffix(key, "."+name) && !strings.HasPrefix(key, "rules."):
+			last = key
+		}
+	}
+	return last
+}
+
+// configKeys are the keys of the configuration, those of the rules too.
+func configKeys() []string {
+	s, err := (&app{}).settings() // the defaults, which are right
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(s.Values()))
 }
 
 // noArgs refuses any argument.

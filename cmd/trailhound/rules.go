@@ -21,7 +21,8 @@ func (a *app) rulesCommand() *cobra.Command {
 }
 
 func (a *app) rulesListCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the rules of this build, one a line",
 		Args:  noArgs,
@@ -29,6 +30,14 @@ func (a *app) rulesListCommand() *cobra.Command {
 			s, err := a.settings()
 			if err != nil {
 				return err
+			}
+			if asJSON {
+				for _, k := range s.known {
+					if err := a.jsonLine(s.ruleShown(k)); err != nil {
+						return err
+					}
+				}
+				return nil
 			}
 			w := a.columns(a.stdout)
 			fmt.Fprintln(w, "RULE\tON\tSEVERITY\tTECHNIQUES\tTITLE")
@@ -39,10 +48,13 @@ func (a *app) rulesListCommand() *cobra.Command {
 			return w.Flush()
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a rule, with all that show prints")
+	return c
 }
 
 func (a *app) rulesShowCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:       "show RULE",
 		Short:     "Describe a rule, and its parameters with their values in this configuration",
 		Args:      oneArg("rule"),
@@ -53,6 +65,9 @@ func (a *app) rulesShowCommand() *cobra.Command {
 				return err
 			}
 			for _, k := range s.known {
+				if k.spec.ID == args[0] && asJSON {
+					return a.jsonLine(s.ruleShown(k))
+				}
 				if k.spec.ID == args[0] {
 					return a.showRule(s, k)
 				}
@@ -60,6 +75,8 @@ func (a *app) rulesShowCommand() *cobra.Command {
 			return unknownRule(args[0])
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return c
 }
 
 func (a *app) showRule(s *settings, k knownRule) error {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"trailhound/rules"
 	"trailhound/state"
 )
 
@@ -125,7 +126,7 @@ func (c *checker) value(v *state.Value) string {
 		if c.step.records != nil {
 			return t.UTC().Format(time.RFC3339Nano)
 		}
-		return t.Sub(c.start).String()
+		return rules.FormatDuration(t.Sub(c.start))
 	}
 	end := "expires at "
 	if !v.Live(c.now) {
