@@ -35,6 +35,10 @@ type source struct {
 
 	hurt damage
 	pass passing
+
+	// Of the last pieceBad:
+	reason Reason
+	detail string
 }
 
 // spot is where in a list, or outside of one, the next piece stands.
@@ -68,10 +72,6 @@ const (
 type piece struct {
 	kind       pieceKind
 	start, end int // of pieceBad: as much as shows the damage; of pieceLarge: both where it begins
-
-	// Of pieceBad:
-	reason Reason
-	detail string
 }
 
 // listNames are the names that make a list of an object whose first member has one of
@@ -94,7 +94,9 @@ func (s *source) begin(b []byte, from io.Reader) {
 	if from == nil {
 		s.err = io.EOF
 	}
-	s.next, s.base, s.charged, s.in, s.pass = 0, 0, 0, atTop, passing{}
+	if s.next, s.base, s.charged = 0, 0, 0; s.in != atTop || s.pass.line || s.pass.value {
+		s.in, s.pass = atTop, passing{}
+	}
 	if s.hurt.open != nil {
 		s.hurt = damage{}
 	}
@@ -120,7 +122,7 @@ func (s *source) offset() int64 { return s.base + int64(s.next) }
 // the buffer.
 func (s *source) find() (piece, bool) {
 	for {
-		if !s.pass.over(s) {
+		if (s.pass.line || s.pass.value) && !s.pass.over(s) {
 			return piece{}, false
 		}
 		if s.in == atTop {
@@ -184,6 +186,9 @@ func (s *source) find() (piece, bool) {
 // top finds what stands at i outside of lists.
 func (s *source) top(i int) (piece, bool) {
 	rest := s.buf[i:]
+	if len(rest) > 2 && rest[0] == '{' && rest[1] == '"' && rest[2] != listNames[0][1] && rest[2] != listNames[1][1] {
+		return s.value(i) // the usual case
+	}
 	if isPacked(rest) {
 		return s.packed(i)
 	}
@@ -211,9 +216,6 @@ func (s *source) opens(i int) (name string, first int, sure bool) {
 		return "", first, sure
 	}
 	i = space(b, i+1)
-	if len(b)-i > 1 && b[i+1] != 'R' && b[i+1] != 'E' {
-		return "", 0, true // the usual case
-	}
 	for _, name := range listNames {
 		n := min(len(name), len(b)-i)
 		if string(b[i:i+n]) != name[:n] {
@@ -268,7 +270,7 @@ func (s *source) value(i int) (piece, bool) {
 		s.hurt.assess(b, i, s.base, s.scan)
 	}
 	p := piece{kind: pieceBad, start: i, end: min(int(s.hurt.at-s.base)+1, len(b))}
-	p.reason, p.detail = s.hurt.describe(b, i, s.base)
+	s.reason, s.detail = s.hurt.describe(b, i, s.base)
 	if !s.hurt.deep {
 		p.end = min(p.end, lineEnd(b[:p.end], i))
 	}
@@ -313,7 +315,8 @@ func (s *source) delimiter(i int, closing byte, comma, closed spot) piece {
 // read as one: the list before it may have been cut off.
 func (s *source) unexpected(i int) piece {
 	c := s.buf[i]
-	p := piece{kind: pieceBad, start: i, end: i + 1, reason: ReasonNotJSON, detail: unexpectedInList(c, s.base+int64(i), s.began)}
+	p := piece{kind: pieceBad, start: i, end: i + 1}
+	s.reason, s.detail = ReasonNotJSON, unexpectedInList(c, s.base+int64(i), s.began)
 	if s.in = atTop; bytes.IndexByte([]byte("{[\"-0123456789tfn"+packedMagic[:1]+byteOrderMark[:1]), c) < 0 {
 		s.leaveLine(i)
 	}
@@ -322,8 +325,8 @@ func (s *source) unexpected(i int) piece {
 
 // listCutOff is the end of the input inside a list.
 func (s *source) listCutOff() piece {
-	s.in = atTop
-	return piece{kind: pieceBad, start: s.next, end: s.next, reason: ReasonCutOff, detail: listCutOff(s.began)}
+	s.in, s.reason, s.detail = atTop, ReasonCutOff, listCutOff(s.began)
+	return piece{kind: pieceBad, start: s.next, end: s.next}
 }
 
 // more says that what begins at i needs more of the input, unless it is too large already.
