@@ -11,6 +11,11 @@ import (
 // says otherwise: 256 MiB.
 const DefaultMaxUnpacked = 256 << 20
 
+// DefaultMaxHeld is how many unpacked bytes a Decoder holds at a time unless it says
+// otherwise, and how large a record of a Splitter may be: 64 MiB. CloudTrail's own events
+// have at most 1 MiB, what CloudWatch Logs and SNS put around several of them 6 MiB.
+const DefaultMaxHeld = 64 << 20
+
 const (
 	// maxEnvelopes is how many envelopes may lie in one another. Each costs
 	// another pass over the bytes.
@@ -23,6 +28,9 @@ const (
 	// measuredText is from which size on a string's unpacked size is counted before room
 	// is made for it: growing a buffer takes more than it ends up with.
 	measuredText = 16 << 10
+
+	// scratchPerPlace is how much Scratch makes room for one more place to be remembered.
+	scratchPerPlace = 256
 )
 
 // DefaultScratch is the Scratch of a Decoder that does not say otherwise: 512 KiB.
@@ -38,11 +46,14 @@ type Decoder struct {
 
 	// MaxHeld bounds how many unpacked bytes are held at a time: one value in gzip, with
 	// the strings and the base64 in it that lie in one another and what is copied of the
-	// strings of one event. A value that takes more is passed over. 0 means MaxUnpacked.
+	// strings of one event. A value that takes more is passed over. 0 means
+	// DefaultMaxHeld. More than MaxUnpacked it never is.
 	MaxHeld int64
 
 	// Scratch is how many bytes of buffers, over all that lies in one another, the
-	// Decoder keeps between records and uses without the Turn. 0 means DefaultScratch.
+	// Decoder keeps between records and uses without the Turn. Besides, it remembers how
+	// events look, in as much again at most: 55 KiB or, from 512 KiB on, 430. To be set
+	// before the first record; 0 means DefaultScratch.
 	Scratch int
 
 	// Turn, if it is not nil, is locked before a record takes more memory than Scratch,
@@ -65,6 +76,7 @@ type Decoder struct {
 	held      int64        // unpacked bytes that are being read
 	inflating int          // gzip files that are being read
 	exhausted bool         // gzip has given more than it may
+	unpacked  bool         // a layer was needed
 	turn      bool         // Turn is locked
 	index     int          // events and errors so far
 	note      *DecodeError // an error that may turn out to be all there is to the record
@@ -107,7 +119,7 @@ func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
 	d.yield, d.index, d.fails, d.note = yield, 0, 0, nil
 	d.spent, d.held, d.inflating, d.exhausted = 0, 0, 0, false
 	if d.scan.seen == nil {
-		d.scan.seen = newForesight()
+		d.scan.seen = newForesight(d.scratch() / scratchPerPlace)
 	}
 	if record == nil {
 		d.hold(ReasonTombstone, "the record has no value")
@@ -146,13 +158,14 @@ func (d *Decoder) finish() {
 // rest lets go of the record and of scratch that has grown out of proportion.
 func (d *Decoder) rest() {
 	d.yield, d.note = nil, nil
-	for i := range d.sources {
-		if s := &d.sources[i]; s.buf != nil {
-			s.begin(nil, nil)
+	d.sources[0].buf = nil
+	if d.unpacked || cap(d.text) > measuredText {
+		for i := range d.sources {
+			d.sources[i].begin(nil, nil)
 		}
-	}
-	if d.kept() > d.scratch() {
-		d.text, d.layers = nil, [maxEnvelopes][]byte{}
+		if d.unpacked = false; d.kept() > d.scratch() {
+			d.text, d.layers = nil, [maxEnvelopes][]byte{}
+		}
 	}
 	if d.turn {
 		d.turn = false
@@ -163,8 +176,10 @@ func (d *Decoder) rest() {
 // stream reads the values of one record, or of one string inside one, or the gzip that
 // it is. It returns false to stop, as all the methods below do.
 func (d *Decoder) stream(b []byte, depth int) bool {
-	if zipped, _ := BeginsGzip(b[:min(len(b), gzipPaddingSeen)]); zipped {
-		return d.unzip(b, depth)
+	if len(b) > 1 && (b[0] == 0x1f || gzipPadding(b[0])) {
+		if zipped, _ := BeginsGzip(b[:min(len(b), gzipPaddingSeen)]); zipped {
+			return d.unzip(b, depth)
+		}
 	}
 	if len(b) > math.MaxUint32 {
 		return d.hold(ReasonUnpackedTooLarge, "the record is larger than 4 GiB")
@@ -177,7 +192,7 @@ func (d *Decoder) stream(b []byte, depth int) bool {
 func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
 	s := &d.sources[depth]
 	s.scan, s.level, s.most = &d.scan, levelTop, 0
-	if from != nil {
+	if d.unpacked = d.unpacked || depth > 0; from != nil {
 		s.owner, s.depth = d, depth-1
 		s.most = max(1, d.maxHeld()-d.held)
 	}
@@ -211,7 +226,7 @@ func (d *Decoder) values(s *source, depth int) bool {
 			}
 			d.held -= size
 		case pieceBad:
-			more = d.hold(p.reason, p.detail)
+			more = d.hold(s.reason, s.detail)
 		case pieceLarge:
 			more = d.tooLargeToHold()
 		case pieceEnd:
@@ -222,6 +237,9 @@ func (d *Decoder) values(s *source, depth int) bool {
 		}
 		if !more {
 			return false
+		}
+		if s.next == len(s.buf) && s.from == nil && s.in == atTop && d.index > before {
+			return true // the usual case
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // allocated returns how many bytes f allocates in all, garbage included: more
@@ -242,6 +243,19 @@ func TestDecodeKeepsScratch(t *testing.T) {
 		}
 		if events == 0 || turn.locks != turn.unlocks || turn.locks > 0 != c.turn {
 			t.Errorf("%s: %d events, the turn was taken %d times and given back %d times; want it taken: %v", c.name, events, turn.locks, turn.unlocks, c.turn)
+		}
+	}
+}
+
+// The memory of what events look like is filled by names, and bounded by Scratch: a
+// thousand decoders have one each.
+func TestDecodeKeepsPlaces(t *testing.T) {
+	for scratch, most := range map[int]uintptr{32 << 10: 54 << 10, 128 << 10: 100 << 10, 0: 430 << 10} {
+		d := Decoder{Scratch: scratch}
+		d.Decode([]byte(manyNames(20_000)), func(*Event, error) bool { return true })
+		f := d.scan.seen
+		if got := unsafe.Sizeof(*f) + uintptr(cap(f.leads))*unsafe.Sizeof(f.leads[0]) + uintptr(cap(f.places))*unsafe.Sizeof(f.places[0]); got > most {
+			t.Errorf("with scratch of %d, a decoder remembers %d bytes of how events look; want at most %d", scratch, got, most)
 		}
 	}
 }

@@ -14,6 +14,9 @@ func (d *Decoder) fit(s *source, size int) {
 	if size <= cap(s.buf) && (cap(s.buf) <= d.scratch() || size > d.window()) {
 		return
 	}
+	if cap(s.buf) < eagerRescan {
+		size = max(size, 2*cap(s.buf)) // fill asks for a byte more at a time
+	}
 	if size <= d.window() {
 		d.layers[s.depth] = nil // it was large
 	}

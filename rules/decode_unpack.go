@@ -217,7 +217,7 @@ func (d *Decoder) limit() int64 {
 
 func (d *Decoder) maxHeld() int64 {
 	if d.MaxHeld == 0 {
-		return d.limit()
+		return min(DefaultMaxHeld, d.limit())
 	}
 	return min(d.MaxHeld, d.limit())
 }

@@ -75,3 +75,18 @@ func TestListsAreWhole(t *testing.T) {
 		t.Errorf("VerdictKinds() has %q; want each of %q once", kinds, want)
 	}
 }
+
+func TestReasonSkip(t *testing.T) {
+	for _, c := range slices.Concat(envelopes, poison) {
+		Decode([]byte(c.record), func(_ *Event, err error) bool {
+			if err == nil {
+				return true
+			}
+			reason := err.(*DecodeError).Reason
+			if want := slices.ContainsFunc(envelopes, func(e recordCase) bool { return e.name == c.name }); reason.Skip() != want {
+				t.Errorf("%s: Reason(%q).Skip() = %v; want %v", c.name, reason, !want, want)
+			}
+			return true
+		})
+	}
+}

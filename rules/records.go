@@ -19,8 +19,7 @@ import (
 type Splitter struct {
 	Reader io.Reader
 
-	// MaxRecord is how many bytes a record may have; 0 means
-	// DefaultMaxUnpacked.
+	// MaxRecord is how many bytes a record may have; 0 means DefaultMaxHeld.
 	MaxRecord int64
 
 	scan  scanner
@@ -37,8 +36,8 @@ type RecordTooLargeError struct {
 
 // Error names the place, the limit and the way out.
 func (e *RecordTooLargeError) Error() string {
-	return fmt.Sprintf("the record that begins at byte %d is larger than the limit of %d bytes; "+
-		"raise the limit or write one event a line", e.Offset, e.Limit)
+	return fmt.Sprintf("the record that begins at byte %d is larger than the limit of %d bytes and was passed over; "+
+		"write one event a line", e.Offset, e.Limit)
 }
 
 const splitterBuffer = 256 << 10
@@ -75,8 +74,8 @@ func (s *Splitter) begin() {
 		return
 	}
 	s.begun = true
-	if s.scan.seen = newForesight(); s.MaxRecord == 0 {
-		s.MaxRecord = DefaultMaxUnpacked
+	if s.scan.seen = newForesight(maxPlaces); s.MaxRecord == 0 {
+		s.MaxRecord = DefaultMaxHeld
 	}
 	s.src.most, s.src.scan = s.MaxRecord, &s.scan
 	s.src.begin(s.src.buf, s.Reader)

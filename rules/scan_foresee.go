@@ -66,6 +66,7 @@ type foresight struct {
 	places []place
 	slots  [maxSlots]uint16 // hash table of the members, by bracket and name
 	used   int              // places
+	most   int              // of them
 	full   int              // documents since the memory is full
 	read   int              // documents since misses are counted
 	quick  bool             // follow may be used
@@ -145,7 +146,7 @@ type wait struct {
 }
 
 // blind is for scanners without foresight: they are never at a place that is known.
-var blind = newForesight()
+var blind = newForesight(maxPlaces)
 
 // leads reports whether b begins with the bytes of the step.
 func (t *step) leads(b *[maxStep]byte) bool {
@@ -164,8 +165,9 @@ func (f *foresight) around(at uint16) (in uint16, depth, level int, whole field,
 	return in, int(p.depth), int(p.level), p.whole, p.kinds
 }
 
-func newForesight() *foresight {
-	f := &foresight{quick: canFollow}
+// newForesight returns one with at most that many places, of 170 bytes each.
+func newForesight(most int) *foresight {
+	f := &foresight{quick: canFollow, most: min(max(most, fewPlaces), maxPlaces)}
 	f.forget()
 	return f
 }
@@ -179,7 +181,7 @@ func (f *foresight) begin(level int) (at, in uint16) {
 			f.leads[i].misses = 0
 		}
 	}
-	if f.used == maxPlaces {
+	if f.used == f.most {
 		if f.full++; f.full > forgetAfter {
 			f.forget()
 		}
@@ -202,7 +204,7 @@ func (f *foresight) forget() {
 
 // add returns a new place in that bracket; unknown if there is no room.
 func (f *foresight) add(in uint16) uint16 {
-	if f.used == maxPlaces {
+	if f.used == f.most {
 		return unknown
 	}
 	n := uint16(f.used)

@@ -32,9 +32,9 @@ func (s *scanner) scan(b []byte, i, level int) (scanned, bool) {
 
 // foreseers are scanners that learn: as this processor reads, and as all do.
 func foreseers() map[string]*scanner {
-	plain := newForesight()
+	plain := newForesight(maxPlaces)
 	plain.quick = false
-	return map[string]*scanner{"quick": {seen: newForesight()}, "plain": {seen: plain}}
+	return map[string]*scanner{"quick": {seen: newForesight(maxPlaces)}, "plain": {seen: plain}}
 }
 
 // agree scans the value with each of the scanners and compares what they say
@@ -198,7 +198,7 @@ func TestForesightUnknownNames(t *testing.T) {
 // TestForesightCollisions: names can be made that fall into one slot of the hash
 // table; looking one up must not cost more the more of them there are.
 func TestForesightCollisions(t *testing.T) {
-	f := newForesight()
+	f := newForesight(maxPlaces)
 	in := f.bracket(root, 1, levelTop, 1, none)
 	known := 0
 	for i, found := 0, 0; found < 4*maxProbes; i++ {

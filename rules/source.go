@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"bytes"
 	"io"
 	"slices"
 )
@@ -35,6 +34,10 @@ type source struct {
 
 	hurt damage
 	pass passing
+
+	// Of the last pieceBad:
+	reason Reason
+	detail string
 }
 
 // spot is where in a list, or outside of one, the next piece stands.
@@ -68,10 +71,6 @@ const (
 type piece struct {
 	kind       pieceKind
 	start, end int // of pieceBad: as much as shows the damage; of pieceLarge: both where it begins
-
-	// Of pieceBad:
-	reason Reason
-	detail string
 }
 
 // listNames are the names that make a list of an object whose first member has one of
@@ -94,7 +93,9 @@ func (s *source) begin(b []byte, from io.Reader) {
 	if from == nil {
 		s.err = io.EOF
 	}
-	s.next, s.base, s.charged, s.in, s.pass = 0, 0, 0, atTop, passing{}
+	if s.next, s.base, s.charged = 0, 0, 0; s.in != atTop || s.pass.line || s.pass.value {
+		s.in, s.pass = atTop, passing{}
+	}
 	if s.hurt.open != nil {
 		s.hurt = damage{}
 	}
@@ -120,7 +121,7 @@ func (s *source) offset() int64 { return s.base + int64(s.next) }
 // the buffer.
 func (s *source) find() (piece, bool) {
 	for {
-		if !s.pass.over(s) {
+		if (s.pass.line || s.pass.value) && !s.pass.over(s) {
 			return piece{}, false
 		}
 		if s.in == atTop {
@@ -184,6 +185,9 @@ func (s *source) find() (piece, bool) {
 // top finds what stands at i outside of lists.
 func (s *source) top(i int) (piece, bool) {
 	rest := s.buf[i:]
+	if len(rest) > 2 && rest[0] == '{' && rest[1] == '"' && rest[2] != listNames[0][1] && rest[2] != listNames[1][1] {
+		return s.value(i) // the usual case
+	}
 	if isPacked(rest) {
 		return s.packed(i)
 	}
@@ -200,51 +204,6 @@ func (s *source) top(i int) (piece, bool) {
 	s.began, s.list = s.base+int64(i), name
 	s.next, s.in = first, atElement
 	return piece{}, true
-}
-
-// opens returns where the first element of the list that begins at i is, and the list's
-// name; 0: none begins there. Not sure: it takes more of the input to tell.
-func (s *source) opens(i int) (name string, first int, sure bool) {
-	b := s.buf
-	if b[i] != '{' {
-		first, sure = s.elements(i)
-		return "", first, sure
-	}
-	i = space(b, i+1)
-	if len(b)-i > 1 && b[i+1] != 'R' && b[i+1] != 'E' {
-		return "", 0, true // the usual case
-	}
-	for _, name := range listNames {
-		n := min(len(name), len(b)-i)
-		if string(b[i:i+n]) != name[:n] {
-			continue
-		}
-		if i = space(b, i+n); i < len(b) && b[i] != ':' {
-			return "", 0, true
-		}
-		if i = space(b, min(i+1, len(b))); i == len(b) {
-			return "", 0, s.err != nil
-		}
-		first, sure = s.elements(i)
-		return name, first, sure
-	}
-	return "", 0, true
-}
-
-// elements returns where the first element of the array at i is; 0: there is no array,
-// or none with elements.
-func (s *source) elements(i int) (first int, sure bool) {
-	if s.buf[i] != '[' {
-		return 0, true
-	}
-	first = space(s.buf, i+1)
-	switch {
-	case first == len(s.buf):
-		return 0, s.err != nil
-	case s.buf[first] == ']':
-		return 0, true
-	}
-	return first, true
 }
 
 // value finds the value that begins at i.
@@ -268,7 +227,7 @@ func (s *source) value(i int) (piece, bool) {
 		s.hurt.assess(b, i, s.base, s.scan)
 	}
 	p := piece{kind: pieceBad, start: i, end: min(int(s.hurt.at-s.base)+1, len(b))}
-	p.reason, p.detail = s.hurt.describe(b, i, s.base)
+	s.reason, s.detail = s.hurt.describe(b, i, s.base)
 	if !s.hurt.deep {
 		p.end = min(p.end, lineEnd(b[:p.end], i))
 	}
@@ -294,36 +253,6 @@ func (s *source) packed(i int) (piece, bool) {
 	}
 	s.next = end
 	return piece{kind: piecePacked, start: i, end: end}, true
-}
-
-// delimiter steps over a comma or the bracket that closes.
-func (s *source) delimiter(i int, closing byte, comma, closed spot) piece {
-	switch s.buf[i] {
-	case ',':
-		s.next, s.in = i+1, comma
-	case closing:
-		s.next, s.in = i+1, closed
-	default:
-		return s.unexpected(i)
-	}
-	return piece{}
-}
-
-// unexpected leaves the list for b[i], which cannot be there. What may begin a value is
-// read as one: the list before it may have been cut off.
-func (s *source) unexpected(i int) piece {
-	c := s.buf[i]
-	p := piece{kind: pieceBad, start: i, end: i + 1, reason: ReasonNotJSON, detail: unexpectedInList(c, s.base+int64(i), s.began)}
-	if s.in = atTop; bytes.IndexByte([]byte("{[\"-0123456789tfn"+packedMagic[:1]+byteOrderMark[:1]), c) < 0 {
-		s.leaveLine(i)
-	}
-	return p
-}
-
-// listCutOff is the end of the input inside a list.
-func (s *source) listCutOff() piece {
-	s.in = atTop
-	return piece{kind: pieceBad, start: s.next, end: s.next, reason: ReasonCutOff, detail: listCutOff(s.began)}
 }
 
 // more says that what begins at i needs more of the input, unless it is too large already.

@@ -106,9 +106,9 @@ func TestIngestSplitsEnvelopes(t *testing.T) {
 	one, two := strings.TrimSpace(denial(1, "alice")), strings.TrimSpace(denial(2, "alice"))
 	in := `{"Records":[` + one + `,{"eventVersion":"1.11"},` + two + "]}\njunk\n" + `{"messageType":"CONTROL_MESSAGE"}`
 	r := command(t.Context(), in, nil, "ingest", "--set", setBrokers(c.ListenAddrs()), "-")
-	want := "-:0:no_event_time: event 1: the event has no eventTime\n" +
-		"-:1:not_json: no JSON value begins with 'j', at byte 0\n" +
-		"files 1, records 3, events 2, written to cloudtrail: 2\n" +
+	want := "-:1:no_event_time: event 0: the event has no eventTime\n" +
+		"-:3:not_json: no JSON value begins with 'j', at byte 0\n" +
+		"files 1, records 5, events 2, written to cloudtrail: 2\n" +
 		"left out: no_event_time 1, not_json 1\nskipped: control_message 1\ntook TIME\n"
 	if got := changing.ReplaceAllString(r.stderr, "took TIME"); r.code != exitDone || got != want {
 		t.Errorf("ingest = %d with %q; want 0 with %q", r.code, got, want)

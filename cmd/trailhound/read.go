@@ -151,7 +151,7 @@ func (f *openFile) read(ctx context.Context) error {
 	s.unpacked.reset(rawReader{r: in, advance: f.advance})
 	s.ahead.begin(ctx, &s.unpacked, flush)
 	defer f.buffers.ended(s)
-	f.records = rules.Splitter{Reader: f.share.reader(s.ahead), MaxRecord: f.reader.maxRecord}
+	f.records = rules.Splitter{Reader: f.share.reader(s.ahead), MaxRecord: min(f.reader.maxRecord, rules.DefaultMaxHeld)}
 	f.records.Swap(f.buffers.take())
 	defer func() { f.buffers.keep(f.records.Swap(nil)) }()
 	for ; ; at.Offset++ {
