@@ -39,7 +39,7 @@ func Named(err error) error {
 	if _, done := errors.AsType[*CodeError](err); !ok || done {
 		return err
 	}
-	if err == error(code) {
+	if err == error(code) { //nolint:errorlint // only an error that is the code itself has no other words
 		return &CodeError{code}
 	}
 	return &namedError{err, strings.ReplaceAll(err.Error(), code.Error(), (&CodeError{code}).Error())}
