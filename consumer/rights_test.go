@@ -26,21 +26,21 @@ func TestServiceLosesRights(t *testing.T) {
 	}{
 		{"read the input", func(r *rig) kfake.Fault {
 			return kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.TopicAuthorizationFailed}
-		}, says("cannot be read", "Topic Authorization Failed")},
+		}, says("cannot be read", "TOPIC_AUTHORIZATION_FAILED")},
 		{"write work", func(r *rig) kfake.Fault {
 			return kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: r.app.WorkTopic(), Err: kerr.TopicAuthorizationFailed}
-		}, says("work partition 0 cannot be written to", "Topic Authorization Failed")},
+		}, says("work partition 0 cannot be written to", "TOPIC_AUTHORIZATION_FAILED")},
 		{"write alerts", func(r *rig) kfake.Fault {
 			return kfake.Fault{Keys: []kmsg.Key{kmsg.AddPartitionsToTxn}, Topic: r.app.Alerts, Err: kerr.TopicAuthorizationFailed}
 		}, func(r *rig) []string {
-			return []string{"shard 0 is not ready", r.app.Alerts, "Topic Authorization Failed"}
+			return []string{"shard 0 is not ready", r.app.Alerts, "TOPIC_AUTHORIZATION_FAILED"}
 		}},
 		{"write the changelog", func(r *rig) kfake.Fault {
 			return kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: r.app.StateTopic(), Err: kerr.TopicAuthorizationFailed}
-		}, says("shard 0 is not ready", "Topic Authorization Failed")},
+		}, says("shard 0 is not ready", "TOPIC_AUTHORIZATION_FAILED")},
 		{"be in the group", func(r *rig) kfake.Fault {
 			return kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup}, Err: kerr.GroupAuthorizationFailed}
-		}, says("not a member of the consumer group", "Group Authorization Failed")},
+		}, says("not a member of the consumer group", "GROUP_AUTHORIZATION_FAILED")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

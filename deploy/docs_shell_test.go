@@ -12,7 +12,7 @@ import (
 // or a reason to think about how it is checked.
 var docPrograms = []string{
 	"go", "deploy/kafka/kafka.sh", ".ci/run", "kafka-topics.sh", "kafka-consumer-groups.sh", "kafka-configs.sh", "kafka-acls.sh",
-	"kafka-console-consumer.sh", "deploy/acls", "acl", "kafka-storage.sh", "curl", "python3", "pip", "aws", "zcat", "jq", "cat", "head", "grep", "awk", "sort", "cmp", "wc", "sleep",
+	"kafka-console-consumer.sh", "acl", "kafka-storage.sh", "curl", "python3", "pip", "aws", "zcat", "jq", "cat", "head", "grep", "awk", "sort", "cmp", "wc", "sleep",
 	"kill", "wait", "export", "until", "while", "for", "if", "do", "done", "then", "fi", "lag", "[", "{", "}", "cp", "mv", "rm", "mkdir", "cd", "ls", "git", "echo",
 	"docker", "podman", "helm", "kubectl", "kustomize", "systemctl", "systemd-analyze", "journalctl", "sudo", "install", "useradd", "tar",
 	"sha256sum", "cosign", "openssl", "keytool", "chmod", "chown", "promtool", "amtool", "ps", "df", "du", "test", "diff", "env", "set", "tee",

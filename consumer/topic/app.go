@@ -79,7 +79,9 @@ type Spec struct {
 
 	fixed bool // Partitions is a must also for a topic that is there
 	vital bool // a topic of the protocol itself: its replication is checked
-	needs []need
+
+	omitted []string // settings that the cluster lets nobody choose
+	needs   []need
 }
 
 // need is one setting without which something is lost.
@@ -153,6 +155,8 @@ func (a App) inputs() []Spec {
 	return specs
 }
 
+const minInsyncReplicas = "min.insync.replicas"
+
 // setMinISR chooses how many replicas must have a record before it counts as
 // written: two where one may fail without stopping writes.
 func (s *Spec) setMinISR(replication int) {
@@ -160,7 +164,7 @@ func (s *Spec) setMinISR(replication int) {
 	if replication >= 3 {
 		n = 2
 	}
-	s.Config["min.insync.replicas"] = strconv.Itoa(n)
+	s.Config[minInsyncReplicas] = strconv.Itoa(n)
 }
 
 // command returns the command line that creates the topic with Kafka's own tool.

@@ -98,7 +98,7 @@ func (s Spec) problems(info Info, brokers string) []Problem {
 			fmt.Sprintf("add replicas with kafka-reassign-partitions.sh, or set topics.replication: %d in the configuration", info.Replication))
 	}
 	if what, value := minISR(s, info); what != "" {
-		problems = append(problems, Problem{Topic: s.Name, What: what, Remedy: s.alter(brokers, "min.insync.replicas", value), key: "min.insync.replicas", value: value})
+		problems = append(problems, Problem{Topic: s.Name, What: what, Remedy: s.alter(brokers, minInsyncReplicas, value), key: minInsyncReplicas, value: value})
 	}
 	return problems
 }
@@ -112,7 +112,7 @@ func plural(n int, noun string) string {
 
 // minISR returns what is wrong with min.insync.replicas, and the right value.
 func minISR(s Spec, info Info) (what, value string) {
-	n, err := strconv.Atoi(info.Config["min.insync.replicas"])
+	n, err := strconv.Atoi(info.Config[minInsyncReplicas])
 	switch {
 	case err != nil || info.Replication == 0:
 		return "", ""

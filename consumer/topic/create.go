@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -26,7 +27,7 @@ func Create(ctx context.Context, c *wire.Client, a App) ([]string, error) {
 	if err != nil || len(missing) == 0 {
 		return nil, err
 	}
-	if err := dryRun(ctx, c, missing); err != nil {
+	if err := settle(ctx, c, missing); err != nil {
 		return nil, err
 	}
 	created, err := create(ctx, c, missing)
@@ -50,6 +51,37 @@ func (a App) missing(ctx context.Context, c *wire.Client) ([]Spec, error) {
 		_, ok := infos[s.Name]
 		return ok
 	}), nil
+}
+
+// optional are settings that a cluster may not let clients set, and whose default does as
+// well where that is so; what it comes to is checked once the topic is there.
+var optional = []string{"unclean.leader.election.enable", minInsyncReplicas, "retention.bytes"}
+
+// settle is dryRun, which leaves out optional settings that a refusal names: services that
+// manage Kafka allow no value for some.
+func settle(ctx context.Context, c *wire.Client, specs []Spec) error {
+	for {
+		err := dryRun(ctx, c, specs)
+		if !errors.Is(err, kafka.PolicyViolation) && !errors.Is(err, kafka.InvalidConfiguration) {
+			return err
+		}
+		left := false
+		for _, key := range optional {
+			if !strings.Contains(err.Error(), key+" ") && !strings.Contains(err.Error(), key+"'") && !strings.Contains(err.Error(), key+"=") {
+				continue
+			}
+			for i := range specs {
+				if s := &specs[i]; s.Config[key] != "" {
+					delete(s.Config, key)
+					s.omitted = append(s.omitted, key)
+					left = true
+				}
+			}
+		}
+		if !left {
+			return err
+		}
+	}
 }
 
 // dryRun asks the broker to check the topics without creating them, and learns the
@@ -81,7 +113,7 @@ func dryRun(ctx context.Context, c *wire.Client, specs []Spec) error {
 		if t.ErrorCode != 0 && kafka.Error(t.ErrorCode) != kafka.TopicAlreadyExists {
 			return s.refused(ctx, c, kafka.Error(t.ErrorCode), t.ErrorMessage)
 		}
-		if s.Replication < 0 && s.needs != nil && t.ReplicationFactor > 0 {
+		if s.Replication < 0 && s.needs != nil && t.ReplicationFactor > 0 && !slices.Contains(s.omitted, minInsyncReplicas) {
 			s.setMinISR(int(t.ReplicationFactor))
 		}
 	}
@@ -156,7 +188,7 @@ func (s Spec) refused(ctx context.Context, c *wire.Client, code kafka.Error, mes
 		denied := &wire.DeniedError{Operation: "Create", Resource: "topic", Name: s.Name, Err: err}
 		return fmt.Errorf("%w; or let somebody create it: %s", denied, s.command(c.Addr.String()))
 	case kafka.PolicyViolation, kafka.InvalidConfiguration:
-		return fmt.Errorf("%w; a policy of the cluster stands against it: have it created by its administrator: %s", err, s.command(c.Addr.String()))
+		return fmt.Errorf("%w; the cluster does not allow a topic like this: if it asks for another number of replicas, set topics.replication to that in the configuration; otherwise have the topic created by its administrator: %s", err, s.command(c.Addr.String()))
 	case kafka.InvalidTopic:
 		return fmt.Errorf("%w; a name that differs only in '.' and '_' may be taken: choose another", err)
 	}

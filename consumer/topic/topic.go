@@ -103,7 +103,9 @@ func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info)
 		}
 		info.Config = make(map[string]string, len(r.ConfigEntries))
 		for _, e := range r.ConfigEntries {
-			info.Config[e.ConfigName] = e.ConfigValue
+			if e.ConfigValue != "" { // null: the broker does not tell it
+				info.Config[e.ConfigName] = e.ConfigValue
+			}
 		}
 		infos[r.ResourceName] = info
 	}

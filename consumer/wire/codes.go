@@ -39,7 +39,7 @@ func Named(err error) error {
 	if _, done := errors.AsType[*CodeError](err); !ok || done {
 		return err
 	}
-	if err == error(code) {
+	if err == error(code) { //nolint:errorlint // only an error that is the code itself has no other words
 		return &CodeError{code}
 	}
 	return &namedError{err, strings.ReplaceAll(err.Error(), code.Error(), (&CodeError{code}).Error())}
@@ -115,7 +115,7 @@ var codes = map[kafka.Error]struct{ name, sentence string }{
 	55:  {"OPERATION_NOT_ATTEMPTED", "the broker did not attempt to execute this operation. This may happen for batched RPCs where some operations in the batch failed, causing the broker to respond without trying the rest"},
 	56:  {"KAFKA_STORAGE_ERROR", "disk error when trying to access log file on the disk"},
 	57:  {"LOG_DIR_NOT_FOUND", "the user-specified log directory is not found in the broker config"},
-	58:  {"SASL_AUTHENTICATION_FAILED", "SASL Authentication failed"},
+	58:  {"SASL_AUTHENTICATION_FAILED", "SASL authentication failed"},
 	59:  {"UNKNOWN_PRODUCER_ID", "this exception is raised by the broker if it could not locate the producer metadata associated with the producerID in question. This could happen if, for instance, the producer's records were deleted because their retention time had elapsed. Once the last records of the producerID are removed, the producer's metadata is removed from the broker, and future appends by the producer will return this exception"},
 	60:  {"REASSIGNMENT_IN_PROGRESS", "a partition reassignment is in progress"},
 	61:  {"DELEGATION_TOKEN_AUTH_DISABLED", "delegation Token feature is not enabled"},
