@@ -28,6 +28,7 @@ type Fetcher struct {
 
 	mu     sync.Mutex
 	groups map[fetchKey]*fetchGroup
+	spares spareBuffers
 }
 
 // Reader is one partition that is read through a Fetcher. Only one goroutine at a time uses
@@ -39,6 +40,7 @@ type Reader struct {
 	group  *fetchGroup // nil: it has requests of its own
 	alone  bool        // the next request must not be for others too
 	behind bool        // more was there to read
+	slow   bool        // and was not sent
 	fresh  time.Time   // when a broker last told
 }
 
@@ -57,6 +59,13 @@ func (r *Reader) Close() {
 	if last {
 		g.running.Wait()
 	}
+}
+
+// Release gives back the memory of a fetch into f, whose records are gone with it, for the
+// fetches of other partitions: this is for where many wait for their next records.
+func (r *Reader) Release(f *Fetched) {
+	r.fetcher.spares.put(f.response)
+	f.response, f.sections, f.filter.expected = nil, nil, nil
 }
 
 // leave takes the reader out of its group. The caller holds the lock.

@@ -153,10 +153,13 @@ func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err
 	req := c.req
 	req.MaxWait = 0
 	f.mu.Lock()
-	if r.alone {
+	if r.slow {
 		req.MaxWait = min(shortPoll, c.req.MaxWait)
 	}
 	f.mu.Unlock()
+	if c.into.response == nil {
+		c.into.response = f.spares.get(0)
+	}
 	err = f.Client.Fetch(ctx, req, c.into)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,11 +170,10 @@ func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err
 		g.fail(err)
 	}
 	g.dispatch()
-	if err == nil && c.into.Bytes == 0 && time.Since(c.began) < c.req.MaxWait {
-		r.alone = r.behind // the broker tells of records that it does not send: it is asked slowly
-		return false, nil
-	}
-	return true, err
+	// A broker that tells of records which it does not send is not asked as fast as it answers.
+	r.slow = err == nil && c.into.Bytes == 0 && r.behind
+	r.alone = r.alone || r.slow
+	return err != nil || c.into.Bytes > 0 || time.Since(c.began) >= c.req.MaxWait, err
 }
 
 // fail answers all calls that wait when a broker does not take connections, or does not
