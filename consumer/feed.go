@@ -227,8 +227,8 @@ func (f *feed) give(b *wire.Fetched) {
 		f.fetched.add(-b.Bytes)
 		f.told.gone(time.Now())
 	}
-	if f.shared != nil && f.shared.many {
-		b.Release()
+	if f.reader != nil && f.shared.many {
+		f.reader.Release(b)
 	}
 	f.empty <- b
 }

@@ -41,16 +41,6 @@ func (h *header) control() bool               { return h.attributes&controlBit !
 func (h *header) transactional() bool         { return h.attributes&transactionalBit != 0 }
 func (h *header) records() []byte             { return h.batch[batchHeader:] }
 
-// Release gives back the memory of the last fetch, whose records are gone with it. The next
-// fetch takes new memory: this is for where many partitions wait for their next records.
-func (f *Fetched) Release() {
-	if b := f.response; cap(b) > 0 {
-		buffers.put(&b)
-	}
-	f.response, f.filter.expected = nil, nil
-	f.sections = nil
-}
-
 // take goes through the batches of a response: checks them, and leaves out those
 // that a reader must not see. Where a batch is damaged behind others that are not,
 // it stops before it, so that those are delivered and the next fetch meets the

@@ -4,44 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-)
-
-const (
-	// fewPartitions is up to how many partitions of one broker each have requests of their
-	// own: nothing is quicker, and so many connections do no harm.
-	fewPartitions = 16
-
-	// pollRequests is how many requests at a time wait for records of partitions that are at
-	// their ends, where there are more partitions. Each answer costs the broker a look at all
-	// partitions of its request, so one request for all would be too few.
-	pollRequests = 12
-
-	// readRequests is how many requests at a time read from partitions with a backlog, and
-	// sharedBytes what one asks for.
-	readRequests = 4
-	sharedBytes  = 1 << 20
-
-	// shortPoll is how long a request waits that stands in for one that is under way without
-	// some partitions: their records are found with so much delay.
-	shortPoll = 50 * time.Millisecond
-
-	// restEach, for each partition of a request, is how long the next request for them waits
-	// after records of some have come: those that are asked for again meanwhile go with it,
-	// and a trickle of records costs the broker a bounded number of looks.
-	restEach = 250 * time.Microsecond
-	mostRest = 20 * time.Millisecond
-
-	// mostGather is how long the first of several partitions that come to their ends waits for
-	// the others.
-	mostGather = 5 * time.Millisecond
-
-	// freshFor is for how long a partition that was at its end is taken to be there still.
-	freshFor = 100 * time.Millisecond
 )
 
 // Fetcher reads many partitions over a few connections: [Reader.Fetch] is Client.Fetch, but
@@ -62,31 +28,7 @@ type Fetcher struct {
 
 	mu     sync.Mutex
 	groups map[fetchKey]*fetchGroup
-}
-
-// fetchKey is what requests have in common that can go together.
-type fetchKey struct {
-	broker    int32
-	committed bool  // the isolation level is that of a request
-	version   int16 // the highest that says all
-	wait      time.Duration
-}
-
-// fetchGroup is the partitions that can share requests to one broker. Its fields are guarded
-// by the Fetcher's lock.
-type fetchGroup struct {
-	fetcher *Fetcher
-	key     fetchKey
-	readers int
-	ctx     context.Context // ends with the last reader
-	stop    context.CancelFunc
-	running sync.WaitGroup // what goes on in the background
-	behind  []*fetchCall   // to be read from, in the order in which they came
-	atEnd   []*fetchCall   // to be waited for
-	reading int            // requests under way for the former
-	polling int            // requests under way for the latter, or about to be
-	resting int            // of these, those that are about to be
-	short   bool           // a short poll is under way
+	spares spareBuffers
 }
 
 // Reader is one partition that is read through a Fetcher. Only one goroutine at a time uses
@@ -98,32 +40,9 @@ type Reader struct {
 	group  *fetchGroup // nil: it has requests of its own
 	alone  bool        // the next request must not be for others too
 	behind bool        // more was there to read
+	slow   bool        // and was not sent
 	fresh  time.Time   // when a broker last told
 }
-
-// fetchCall is one call of Reader.Fetch. All but got, which belongs to the request that it is
-// part of, is guarded by the Fetcher's lock.
-type fetchCall struct {
-	reader *Reader
-	req    FetchRequest
-	into   *Fetched
-	began  time.Time
-	state  fetchState
-	shared *sharedFetch
-	got    fetchAnswer
-	err    error
-	told   chan struct{} // closed when state is final
-}
-
-type fetchState int
-
-const (
-	fetchWaiting fetchState = iota
-	fetchShared             // part of a request for several partitions
-	fetchSingly             // the caller is to send the request
-	fetchDone               // got, or err, is the answer
-	fetchLeft               // the caller has left
-)
 
 // Reader returns a reader of one partition. Close it after use.
 func (f *Fetcher) Reader() *Reader { return &Reader{fetcher: f} }
@@ -140,6 +59,13 @@ func (r *Reader) Close() {
 	if last {
 		g.running.Wait()
 	}
+}
+
+// Release gives back the memory of a fetch into f, whose records are gone with it, for the
+// fetches of other partitions: this is for where many wait for their next records.
+func (r *Reader) Release(f *Fetched) {
+	r.fetcher.spares.put(f.response)
+	f.response, f.sections, f.filter.expected = nil, nil, nil
 }
 
 // leave takes the reader out of its group. The caller holds the lock.
@@ -257,219 +183,4 @@ func (r *Reader) join(ctx context.Context, req *FetchRequest) *fetchGroup {
 		r.group = g
 	}
 	return r.group
-}
-
-// few tells whether each partition of the group has requests of its own; if so, one of them
-// is about to be sent.
-func (g *fetchGroup) few() bool {
-	g.fetcher.mu.Lock()
-	defer g.fetcher.mu.Unlock()
-	if g.readers > fewPartitions {
-		return false
-	}
-	g.polling++
-	return true
-}
-
-// own sends a request of one of few partitions.
-func (g *fetchGroup) own(ctx context.Context, req FetchRequest, into *Fetched) error {
-	err := g.fetcher.Client.Fetch(ctx, req, into)
-	g.fetcher.mu.Lock()
-	defer g.fetcher.mu.Unlock()
-	g.polling--
-	g.dispatch()
-	return err
-}
-
-// ask has a call answered by a request of the group; fetchSingly: the caller is to do that
-// itself, and to say so by single.
-func (g *fetchGroup) ask(ctx context.Context, c *fetchCall) fetchState {
-	f := g.fetcher
-	f.mu.Lock()
-	if r := c.reader; r.alone || r.behind || time.Since(r.fresh) > freshFor {
-		g.behind = append(g.behind, c)
-	} else {
-		g.atEnd = append(g.atEnd, c)
-	}
-	g.dispatch()
-	f.mu.Unlock()
-	select {
-	case <-c.told:
-		return c.state
-	case <-ctx.Done():
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch c.state {
-	case fetchShared:
-		if c.shared.wanted--; c.shared.wanted == 0 {
-			c.shared.cancel()
-		}
-	case fetchSingly:
-		g.reading--
-		g.dispatch()
-	case fetchDone:
-		<-c.told // its buffer may still be filled, for which the lock is not needed
-	}
-	c.state = fetchLeft
-	return fetchLeft
-}
-
-// single sends the request of a call that nothing else goes with. It stands, unless nothing has
-// come and there is time left to wait.
-func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err error) {
-	f, r := g.fetcher, c.reader
-	req := c.req
-	req.MaxWait = 0
-	f.mu.Lock()
-	if r.alone {
-		req.MaxWait = min(shortPoll, c.req.MaxWait)
-	}
-	f.mu.Unlock()
-	err = f.Client.Fetch(ctx, req, c.into)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	g.reading--
-	r.alone = c.into.Bytes > int(req.most())
-	r.learn(err, c)
-	if err != nil && ctx.Err() == nil {
-		g.fail(err)
-	}
-	g.dispatch()
-	if err == nil && c.into.Bytes == 0 && time.Since(c.began) < c.req.MaxWait {
-		r.alone = r.behind // the broker tells of records that it does not send: it is asked slowly
-		return false, nil
-	}
-	return true, err
-}
-
-// fail answers all calls that wait when a broker does not take connections, or does not
-// answer: their leaders may be others by now, and it would be long before each had met the
-// error itself. A connection that breaks says nothing about the next one. The caller holds the
-// lock.
-func (g *fetchGroup) fail(err error) {
-	if _, broke := errors.AsType[*NoAnswerError](err); !unreachable(err) || broke && !errors.Is(err, context.DeadlineExceeded) {
-		return
-	}
-	for _, c := range slices.Concat(g.behind, g.atEnd) {
-		c.answer(err)
-	}
-	g.behind, g.atEnd = nil, nil
-}
-
-// answer ends a call that is not left with an error. The caller holds the lock.
-func (c *fetchCall) answer(err error) {
-	if c.state != fetchLeft {
-		c.state, c.err = fetchDone, err
-		close(c.told)
-	}
-}
-
-// dispatch sends requests for what waits, as many as there may be. The caller holds the lock.
-func (g *fetchGroup) dispatch() {
-	for g.reading < readRequests {
-		calls := g.nextBehind()
-		if len(calls) == 0 {
-			break
-		}
-		g.reading++
-		if len(calls) == 1 {
-			calls[0].state = fetchSingly
-			close(calls[0].told)
-			continue
-		}
-		g.share(&sharedFetch{calls: calls})
-	}
-	for g.polling < pollRequests && len(g.atEnd) >= g.size() {
-		g.poll()
-	}
-	switch {
-	case len(g.atEnd) == 0 || g.resting > 0:
-	case g.polling < pollRequests:
-		g.polling++
-		g.resting++
-		g.running.Go(g.gather)
-	case !g.short:
-		if calls := g.nextAtEnd(len(g.atEnd)); len(calls) > 0 {
-			g.short = true
-			g.share(&sharedFetch{calls: calls, polls: true, short: true, wait: min(shortPoll, g.key.wait)})
-		}
-	}
-}
-
-// size is how many partitions a poll is for at most. Not all polls are needed then, so that
-// there is one for those that come in between.
-func (g *fetchGroup) size() int { return max((g.readers+pollRequests-3)/(pollRequests-2), 1) }
-
-// poll sends a long poll for what waits. The caller holds the lock.
-func (g *fetchGroup) poll() {
-	size := g.size()
-	calls := g.nextAtEnd(size)
-	if len(calls) == 0 {
-		return
-	}
-	g.polling++
-	// A small one is soon back for more.
-	wait := g.key.wait * time.Duration(len(calls)) / time.Duration(size)
-	g.share(&sharedFetch{calls: calls, polls: true, wait: max(wait, min(shortPoll, g.key.wait))})
-}
-
-// gather sends a poll a little later: what has been answered together asks again together.
-func (g *fetchGroup) gather() {
-	f := g.fetcher
-	f.mu.Lock()
-	pause := min(time.Duration(g.size())*restEach, mostGather)
-	f.mu.Unlock()
-	_ = waitOut(g.ctx, pause)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	g.resting--
-	g.polling--
-	g.poll()
-	g.dispatch()
-}
-
-// nextBehind takes the calls of the next request for partitions with a backlog. One that must
-// be alone is.
-func (g *fetchGroup) nextBehind() (calls []*fetchCall) {
-	bytes := 0
-	rest := g.behind[:0]
-	for _, c := range g.behind {
-		switch {
-		case c.state == fetchLeft:
-		case len(calls) > 0 && (bytes >= sharedBytes || c.reader.alone || calls[0].reader.alone):
-			rest = append(rest, c)
-		default:
-			calls = append(calls, c)
-			bytes += int(c.req.most())
-		}
-	}
-	clear(g.behind[len(rest):])
-	g.behind = rest
-	return calls
-}
-
-// nextAtEnd takes so many calls for partitions at their ends.
-func (g *fetchGroup) nextAtEnd(most int) (calls []*fetchCall) {
-	taken := 0
-	for _, c := range g.atEnd {
-		if len(calls) == most {
-			break
-		}
-		if taken++; c.state != fetchLeft {
-			calls = append(calls, c)
-		}
-	}
-	g.atEnd = slices.Delete(g.atEnd, 0, taken)
-	return calls
-}
-
-// share sends a request for several partitions. The caller holds the lock.
-func (g *fetchGroup) share(m *sharedFetch) {
-	ctx, cancel := context.WithCancel(g.ctx)
-	m.group, m.wanted, m.cancel = g, len(m.calls), cancel
-	for _, c := range m.calls {
-		c.state, c.shared = fetchShared, m
-	}
-	g.running.Go(func() { m.run(ctx) })
 }

@@ -188,6 +188,9 @@ func (c *crowd) want(p int32, values ...string) {
 	}
 }
 
+// elapse lets the clock of a bubble go on.
+func elapse(d time.Duration) { <-time.After(d) }
+
 // A thousand partitions took a thousand connections, for each waited for its records on one of its own:
 // a process with 1,024 files ended, and the broker answered a thousand requests a second that had nothing.
 func TestFetcherConnections(t *testing.T) {
@@ -254,14 +257,14 @@ func bubbleCrowd(t *testing.T, partitions int, change func(*crowd, *kfake.Cluste
 // A record of a partition at its end comes at once, whatever the others do.
 func TestFetcherBringsLoneRecordsAtOnce(t *testing.T) {
 	bubbleCrowd(t, 300, nil, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
-		time.Sleep(5 * time.Second) // the virtual clock: all is at rest
+		elapse(5 * time.Second) // the virtual clock: all is at rest
 		var delays []time.Duration
 		for i := range int32(200) {
 			p := i * 37 % 300
 			began := time.Now()
 			put(p, "x")
 			delays = append(delays, c.next(p).at.Sub(began))
-			time.Sleep(time.Duration(i%23) * 7 * time.Millisecond)
+			elapse(time.Duration(i%23) * 7 * time.Millisecond)
 		}
 		slices.Sort(delays)
 		if delays[100] > time.Millisecond || delays[199] > 50*time.Millisecond {
@@ -276,9 +279,9 @@ func TestFetcherBringsLoneRecordsAtOnce(t *testing.T) {
 // Partitions at rest cost a request for each of the long polls, and not one for each partition.
 func TestFetcherAtRest(t *testing.T) {
 	bubbleCrowd(t, 300, nil, func(c *crowd, cluster *kfake.Cluster, _ func(int32, ...string)) {
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		asked := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Observe: true, Count: -1})
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		if n := asked.Hits(); n < 100 || n > 180 {
 			t.Errorf("300 partitions at their ends ask %d times in 10 s; want about 12 times a second", n)
 		}
@@ -302,7 +305,7 @@ func TestFetcherOfFewPartitions(t *testing.T) {
 			put(p, "x")
 			c.want(p, "x")
 		}
-		time.Sleep(2500 * time.Millisecond)
+		elapse(2500 * time.Millisecond)
 		if shared.Load() > 0 || asked.Load() < 32 {
 			t.Errorf("%d of %d requests are not for one partition; want none", shared.Load(), asked.Load())
 		}
@@ -323,7 +326,7 @@ func TestFetcherSlowReaders(t *testing.T) {
 		for p := int32(partitions / 2); p < partitions; p++ {
 			c.want(p, "a", "b")
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		for p := int32(partitions / 2); p < partitions; p++ {
 			began := time.Now()
 			put(p, "c")
@@ -369,7 +372,7 @@ func TestFetcherErrorsOfOnePartition(t *testing.T) {
 				c.tries[bad] = func(err error) bool {
 					told.Add(1)
 					broken <- err
-					time.Sleep(100 * time.Millisecond) // as feeds do
+					elapse(100 * time.Millisecond) // as feeds do
 					return true
 				}
 				cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Partitions: []int32{bad}, Err: fault.code, Count: -1})
@@ -380,7 +383,7 @@ func TestFetcherErrorsOfOnePartition(t *testing.T) {
 						c.want(p, "x")
 					}
 				}
-				time.Sleep(5 * time.Second)
+				elapse(5 * time.Second)
 				if err := <-broken; !fault.want(err) || !strings.Contains(err.Error(), "partition 7") {
 					t.Errorf("the reader of the partition is told %v; want what the broker says of it", err)
 				}
@@ -448,12 +451,12 @@ func TestFetcherLeaderMoves(t *testing.T) {
 	bubbleCrowd(t, partitions, func(c *crowd, _ *kfake.Cluster) {
 		for p := range c.tries {
 			c.tries[p] = func(err error) bool {
-				time.Sleep(50 * time.Millisecond)
+				elapse(50 * time.Millisecond)
 				return errors.Is(err, kafka.NotLeaderForPartition)
 			}
 		}
 	}, func(c *crowd, cluster *kfake.Cluster, put func(int32, ...string)) {
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		for p := range int32(partitions) {
 			if p%2 == 0 {
 				if err := cluster.MoveTopicPartition("t", p, 1); err != nil {
@@ -461,7 +464,7 @@ func TestFetcherLeaderMoves(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		for p := range int32(partitions) {
 			began := time.Now()
 			put(p, "x")
@@ -479,8 +482,8 @@ func TestFetcherFindsWhatIsWrongWithOnePartition(t *testing.T) {
 	var hurt atomic.Bool
 	diverged, corrupt := make(chan error, 10_000), make(chan error, 10_000)
 	bubbleCrowd(t, partitions, func(c *crowd, cluster *kfake.Cluster) {
-		c.tries[cut] = func(err error) bool { diverged <- err; time.Sleep(50 * time.Millisecond); return true }
-		c.tries[damaged] = func(err error) bool { corrupt <- err; time.Sleep(50 * time.Millisecond); return true }
+		c.tries[cut] = func(err error) bool { diverged <- err; elapse(50 * time.Millisecond); return true }
+		c.tries[damaged] = func(err error) bool { corrupt <- err; elapse(50 * time.Millisecond); return true }
 		c.conns.change = func(b []byte) {
 			if at := bytes.Index(b, []byte("fragile")); at >= 0 && hurt.Load() {
 				b[at] ^= 1
@@ -505,7 +508,7 @@ func TestFetcherFindsWhatIsWrongWithOnePartition(t *testing.T) {
 			return nil, nil, false
 		})
 	}, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		hurt.Store(true)
 		for p := range int32(partitions) {
 			switch p {
@@ -534,12 +537,12 @@ func TestFetcherConnectionsBreak(t *testing.T) {
 	var broken atomic.Int32
 	bubbleCrowd(t, partitions, func(c *crowd, cluster *kfake.Cluster) {
 		for p := range c.tries {
-			c.tries[p] = func(error) bool { broken.Add(1); time.Sleep(50 * time.Millisecond); return true }
+			c.tries[p] = func(error) bool { broken.Add(1); elapse(50 * time.Millisecond); return true }
 		}
 	}, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		c.conns.cut()
-		time.Sleep(2 * time.Second)
+		elapse(2 * time.Second)
 		if n := broken.Load(); n == 0 || n > 8*partitions {
 			t.Errorf("the readers of %d partitions are told %d times that all connections have broken; want a few times each", partitions, n)
 		}
@@ -568,9 +571,9 @@ func TestFetcherThrottled(t *testing.T) {
 			return res, nil, true
 		})
 	}, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		throttled.Store(true)
-		time.Sleep(wait - 10*time.Second)
+		elapse(wait - 10*time.Second)
 		throttled.Store(false)
 		if n := asked.Load(); n == 0 || n > 20 {
 			t.Errorf("a broker that throttles is asked %d times; want once a connection", n)
@@ -586,7 +589,7 @@ func TestFetcherThrottled(t *testing.T) {
 func TestFetcherCancel(t *testing.T) {
 	const partitions = 60
 	bubbleCrowd(t, partitions, nil, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		for range 50 {
 			ctx, cancel := context.WithCancel(c.Context())
 			r := c.fetcher.Reader()

@@ -3,6 +3,7 @@ package wire
 import (
 	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -96,5 +97,40 @@ func (p *bufferPool) put(b *[]byte) {
 	if len(*idle) < mostIdle && p.kept+int64(n) <= idleBuffers {
 		*idle = append(*idle, b)
 		p.kept += int64(n)
+	}
+}
+
+// spareBuffers keeps buffers of fetches, of all sizes, for the fetches that follow: made anew
+// each time they would be most of the garbage. The zero value is empty.
+type spareBuffers struct {
+	mu    sync.Mutex
+	idle  [][]byte
+	bytes int
+}
+
+// mostSpare is how many bytes of buffers wait at most.
+const mostSpare = 8 << 20
+
+// get returns an empty buffer for at least so many bytes.
+func (s *spareBuffers) get(size int) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.idle) - 1; i >= 0; i-- {
+		if b := s.idle[i]; cap(b) >= size {
+			s.idle = slices.Delete(s.idle, i, i+1)
+			s.bytes -= cap(b)
+			return b[:0]
+		}
+	}
+	return make([]byte, 0, size)
+}
+
+// put takes a buffer, unless there are enough.
+func (s *spareBuffers) put(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := cap(b); n > 0 && s.bytes+n <= mostSpare {
+		s.idle = append(s.idle, b)
+		s.bytes += n
 	}
 }

@@ -52,7 +52,7 @@ func (m *sharedFetch) run(ctx context.Context) {
 	}
 	f.mu.Unlock()
 	for _, c := range ready {
-		c.fill()
+		c.fill(&f.spares)
 		close(c.told)
 	}
 	buffers.put(buffer)
@@ -189,12 +189,12 @@ func (m *sharedFetch) fail(err error, left bool) {
 
 // fill copies what the answer says about the call's partition, so that the answer as a whole
 // is not kept for it.
-func (c *fetchCall) fill() {
+func (c *fetchCall) fill(from *spareBuffers) {
 	into, a := c.into, &c.got
 	into.reset(c.req)
 	into.filter.expected = append(into.filter.expected, a.aborted...)
 	if cap(into.response) < len(a.batches) {
-		into.response = (*buffers.get(len(a.batches)))[:0]
+		into.response = from.get(len(a.batches))
 	}
 	into.response = append(into.response, a.batches...)
 	a.batches = into.response

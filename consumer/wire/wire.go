@@ -2,9 +2,9 @@
 // producing record batches without an object per record, and the few requests
 // that kafka-go sends to the wrong broker, in too old a version or not at all.
 //
-// Its types are few: [Client] speaks to a cluster, [Fetched] holds what one fetch
-// brought, [Record] is one record in it, [Batch] is a record batch being written,
-// [Part] is one batch on its way to a partition.
+// Its types are few: [Client] speaks to a cluster, [Fetcher] reads many partitions of it over
+// a few connections, [Fetched] holds what one fetch brought, [Record] is one record in it,
+// [Batch] is a record batch being written, [Part] is one batch on its way to a partition.
 //
 // Its one guarantee: an error tells what is known. A [NoAnswerError] means that the
 // request went out and nobody answered, so that it may or may not have been acted
