@@ -145,7 +145,7 @@ func TestAcceptEnds(t *testing.T) {
 			defer close(ended)
 			_, _ = l.Accept()
 		}()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		_, _ = l.Close(), l.Close()
 		l.Listener.(*poorListener).err = net.ErrClosed
 		begun := time.Now()
