@@ -48,8 +48,8 @@ func TestAnswersAreShared(t *testing.T) {
 			t.Errorf("100 readers had %d answers made in 5 s, %s; want about half a second of work", made, busy)
 		}
 		<-time.After(10 * takes)
-		if w := ask(s, "HEAD", "/metrics"); w.Body.Len() != 0 || w.Header().Get("Content-Length") != fmt.Sprint(len(fmt.Sprintf("answer %d", made))) {
-			t.Errorf("HEAD = %q %v; want the length, of a new answer, alone", w.Body, w.Header())
+		if w := ask(s, "HEAD", "/metrics"); w.Body.Len() != 0 || w.Header().Get("Connection") != "close" || w.Header().Get("Content-Length") != fmt.Sprint(len(fmt.Sprintf("answer %d", made))) {
+			t.Errorf("HEAD = %q %v; want the length, of a new answer, alone, and the connection closed", w.Body, w.Header())
 		}
 	})
 }
