@@ -8,5 +8,5 @@ import "syscall"
 func openFilesLimit() (limit uint64, ok bool) {
 	var l syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l)
-	return uint64(l.Cur), err == nil
+	return uint64(l.Cur), err == nil //nolint:unconvert // it is an int64 on FreeBSD
 }

@@ -10,7 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	stdlog "log"
+	stdlog "log" //nolint:depguard // the type of http.Server.ErrorLog, which writes to the one log
 	"net"
 	"net/http"
 	"net/http/pprof"

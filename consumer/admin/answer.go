@@ -60,6 +60,7 @@ func (s *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, values := range a.header {
 		w.Header()[name] = values
 	}
+	w.Header().Set("Connection", "close") // fifty requests sent at once are one answer
 	w.Header().Set("Content-Length", strconv.Itoa(a.body.Len()))
 	w.WriteHeader(a.status)
 	if r.Method != http.MethodHead {

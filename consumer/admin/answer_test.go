@@ -26,7 +26,7 @@ func TestAnswersAreShared(t *testing.T) {
 		const takes = 20 * time.Millisecond
 		made := 0
 		s := &answers{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			time.Sleep(takes)
+			<-time.After(takes)
 			made++
 			w.Header().Set("Content-Type", "text/plain")
 			fmt.Fprintf(w, "answer %d", made)
@@ -39,7 +39,7 @@ func TestAnswersAreShared(t *testing.T) {
 					if w := ask(s, "GET", "/metrics"); w.Code != 200 || !strings.HasPrefix(w.Body.String(), "answer ") || w.Header().Get("Content-Type") != "text/plain" {
 						t.Errorf("GET = %d %q %v; want a whole answer", w.Code, w.Body, w.Header())
 					}
-					time.Sleep(10 * time.Millisecond)
+					<-time.After(10 * time.Millisecond)
 				}
 			})
 		}
@@ -47,9 +47,9 @@ func TestAnswersAreShared(t *testing.T) {
 		if busy := time.Duration(made) * takes; busy < 250*time.Millisecond || busy > 550*time.Millisecond {
 			t.Errorf("100 readers had %d answers made in 5 s, %s; want about half a second of work", made, busy)
 		}
-		time.Sleep(10 * takes)
-		if w := ask(s, "HEAD", "/metrics"); w.Body.Len() != 0 || w.Header().Get("Content-Length") != fmt.Sprint(len(fmt.Sprintf("answer %d", made))) {
-			t.Errorf("HEAD = %q %v; want the length, of a new answer, alone", w.Body, w.Header())
+		<-time.After(10 * takes)
+		if w := ask(s, "HEAD", "/metrics"); w.Body.Len() != 0 || w.Header().Get("Connection") != "close" || w.Header().Get("Content-Length") != fmt.Sprint(len(fmt.Sprintf("answer %d", made))) {
+			t.Errorf("HEAD = %q %v; want the length, of a new answer, alone, and the connection closed", w.Body, w.Header())
 		}
 	})
 }

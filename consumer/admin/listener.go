@@ -91,8 +91,9 @@ func passes(err error) bool {
 
 // Close ends Accept; the connections stay.
 func (l *limitedListener) Close() error {
+	err := l.Listener.Close()
 	l.end.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+	return err
 }
 
 // add counts a connection, and closes another one if there are too many.

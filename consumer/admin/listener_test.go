@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -93,18 +94,22 @@ func TestConnectionsLeave(t *testing.T) {
 // poorListener fails so often, and has connections from then on.
 type poorListener struct {
 	net.Listener
-	err   error
-	fails int
+	err    error
+	fails  int
+	closed atomic.Bool
 }
 
 func (l *poorListener) Accept() (net.Conn, error) {
+	if l.closed.Load() {
+		return nil, net.ErrClosed
+	}
 	if l.fails--; l.fails >= 0 {
 		return nil, l.err
 	}
 	return &fakeConn{from: "192.0.2.9:1"}, nil
 }
 
-func (l *poorListener) Close() error { return nil }
+func (l *poorListener) Close() error { l.closed.Store(true); return nil }
 
 // Without open files the server waits, says so once, and lets go of what only waits for
 // requests. net/http writes a line for each try to stderr, which is no JSON.
@@ -145,10 +150,9 @@ func TestAcceptEnds(t *testing.T) {
 			defer close(ended)
 			_, _ = l.Accept()
 		}()
-		time.Sleep(time.Minute)
-		_, _ = l.Close(), l.Close()
-		l.Listener.(*poorListener).err = net.ErrClosed
+		<-time.After(time.Minute)
 		begun := time.Now()
+		_, _ = l.Close(), l.Close()
 		<-ended
 		if took := time.Since(begun); took > 0 {
 			t.Errorf("Accept() returned %s after Close; want it at once", took)
