@@ -70,7 +70,7 @@ func parseCheck(args []string, stderr io.Writer) (o checkOptions, code int) {
 	flags.StringVar(&o.brokers, "brokers", "", "brokers, comma-separated: input, alerts and dead letters are topics; without: files")
 	flags.StringVar(&o.inputs, "input", "", "input, comma-separated; files as given to detect, in that order: JSON values, plain or gzip")
 	flags.StringVar(&o.alerts, "alerts", "", "alerts: a topic, or a file with one a line")
-	flags.StringVar(&o.letters, "dead-letters", "", "dead letters: a topic, or what detect says on stderr (FILE:RECORD:REASON)")
+	flags.StringVar(&o.letters, "dead-letters", "", "dead letters: a topic, or what detect --report-all says on stderr (FILE:RECORD:REASON)")
 	flags.BoolVar(&o.json, "json", false, "report in JSON")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -53,15 +53,15 @@ func (a *app) alertsCommand() *cobra.Command {
 
 // alerts prints the alerts that tail reads, the last ones first if that is asked for.
 func (a *app) alerts(ctx context.Context, tail *consumer.Tail, f *alertFlags) error {
-	print := a.alertPrinter(f.asJSON, f.withRecord)
+	printAlert := a.alertPrinter(f.asJSON, f.withRecord)
 	show := func(partition int32, rec *wire.Record) error {
 		if !f.takes(partition, rec) {
 			return nil
 		}
-		return print(partition, rec)
+		return printAlert(partition, rec)
 	}
 	if f.last > 0 {
-		err := lastAlerts(ctx, tail, f, print)
+		err := lastAlerts(ctx, tail, f, printAlert)
 		if err != nil && !(tail.Follow && errors.Is(err, kafka.UnknownTopicOrPartition)) {
 			return noTopic(err, "topics.alerts", tail.Topic)
 		}
@@ -87,7 +87,7 @@ func (a *app) alerts(ctx context.Context, tail *consumer.Tail, f *alertFlags) er
 }
 
 // lastAlerts prints the last of the alerts that are there, and sets tail behind all of them.
-func lastAlerts(ctx context.Context, tail *consumer.Tail, f *alertFlags, print func(int32, *wire.Record) error) error {
+func lastAlerts(ctx context.Context, tail *consumer.Tail, f *alertFlags, show func(int32, *wire.Record) error) error {
 	last, from := newest{most: f.last}, map[int32]int64{}
 	there := *tail
 	there.Follow = false
@@ -103,7 +103,7 @@ func lastAlerts(ctx context.Context, tail *consumer.Tail, f *alertFlags, print f
 	}
 	tail.From = from
 	for i := range last.records {
-		if err := print(last.records[i].partition, &last.records[i].Record); err != nil {
+		if err := show(last.records[i].partition, &last.records[i].Record); err != nil {
 			return err
 		}
 	}

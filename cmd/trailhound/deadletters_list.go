@@ -71,7 +71,7 @@ func (a *app) listLetters(ctx context.Context, r *letters, f *listFlags) error {
 		if f.summary {
 			return nil
 		}
-		r.decoder.decode(l, rec.Value) // why it cannot be is its reason
+		_ = r.decoder.decode(l, rec.Value) // why it cannot be is its reason
 		if f.values {
 			l.Value = &rec.Value
 		}

@@ -16,8 +16,11 @@ import (
 	"trailhound/state"
 )
 
+// detectFlags are the flags of detect as they are typed.
+type detectFlags struct{ strict, asJSON, reportAll bool }
+
 func (a *app) detectCommand() *cobra.Command {
-	var strict, asJSON bool
+	var f detectFlags
 	c := &cobra.Command{
 		Use:   "detect [PATH...|-]",
 		Short: "Run the rules over files, without Kafka",
@@ -31,14 +34,15 @@ func (a *app) detectCommand() *cobra.Command {
 			"Late events count: events.max_lateness and events.max_ahead hold only when they are given with --set.",
 		Example: "  trailhound detect ./cloudtrail\n" +
 			"  zcat events.jsonl.gz | trailhound detect --set rules.access_denied.threshold=5 -",
-		RunE: func(c *cobra.Command, args []string) error { return a.detect(c.Context(), args, strict, asJSON) },
+		RunE: func(c *cobra.Command, args []string) error { return a.detect(c.Context(), args, &f) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON lines on a terminal too")
-	c.Flags().BoolVar(&strict, "strict", false, "fail when a record could not be evaluated")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON lines on a terminal too")
+	c.Flags().BoolVar(&f.strict, "strict", false, "fail when a record could not be evaluated")
+	reportAllFlag(c, &f.reportAll)
 	return c
 }
 
-func (a *app) detect(ctx context.Context, args []string, strict, asJSON bool) (err error) {
+func (a *app) detect(ctx context.Context, args []string, f *detectFlags) (err error) {
 	begun := time.Now()
 	s, err := a.settings()
 	if err != nil {
@@ -51,7 +55,8 @@ func (a *app) detect(ctx context.Context, args []string, strict, asJSON bool) (e
 	console := a.newConsole("detect", totalSize(files))
 	defer console.close()
 	t := newTally()
-	out := a.alertWriter(a.stdout, console, a.stdoutTerminal, asJSON)
+	t.reported.all = f.reportAll
+	out := a.alertWriter(a.stdout, console, a.stdoutTerminal, f.asJSON)
 	o, err := s.playOptions()
 	if err != nil {
 		return err
@@ -77,7 +82,7 @@ func (a *app) detect(ctx context.Context, args []string, strict, asJSON bool) (e
 	t.played(player.Counts())
 	console.close()
 	fmt.Fprint(a.stderr, t.summary(time.Since(begun), fmt.Sprintf("matches %d", player.Counts().Matches)))
-	if n := t.badTotal(); err == nil && strict && n > 0 {
+	if n := t.badTotal(); err == nil && f.strict && n > 0 {
 		return fmt.Errorf("not everything could be evaluated: left out %d", n)
 	}
 	return err

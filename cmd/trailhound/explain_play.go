@@ -44,7 +44,7 @@ type moment struct {
 	Before  []shownValue      `json:"before,omitempty"`
 	After   []shownValue      `json:"after,omitempty"`
 	Verdict rules.VerdictKind `json:"verdict,omitempty"` // absent: it was not played
-	Detail  string            `json:"detail,omitempty"`  // of a rejection
+	Detail  string            `json:"detail,omitempty"`  // of a rejection or a duplicate
 	Alert   json.RawMessage   `json:"alert,omitempty"`   // that it completed in the play
 }
 
@@ -171,7 +171,9 @@ func (x *explainer) evaluate(m *moment, ev *rules.Event, engine *rules.Engine, t
 	m.Before = x.values(tx, ev.Time)
 	out := engine.Evaluate(ev, []rules.Match{{Rule: x.alert.RuleID, Key: x.alert.Key}}, tx)
 	for _, v := range out.Verdicts {
-		m.Verdict = v.Kind
+		if m.Verdict = v.Kind; v.Kind == rules.VerdictDuplicate {
+			m.Detail = "the eventID was evaluated before, and counts once"
+		}
 	}
 	for _, r := range out.Rejected {
 		m.Detail = fmt.Sprintf("%s: %s", r.Reason, r.Detail)

@@ -243,3 +243,17 @@ func TestExplainManyAddresses(t *testing.T) {
 		t.Errorf("explain without the input = %s, notes %q; want the same alert", e.Result, e.Notes)
 	}
 }
+
+// An event that is in the evidence twice counts once, and the time-line says so: an alert of an older build may name it
+// twice, and the play then does not come to it.
+func TestExplainDuplicate(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeFile(t, "f", []byte(denial(1, "alice")+denial(2, "alice")+denial(1, "alice")))
+	alert := command(t.Context(), "", nil, "detect", "--set", "rules.access_denied.threshold=2", "f").stdout
+	twice := strings.Replace(alert, `"evidence":{"total":2,"events":[`,
+		`"evidence":{"total":3,"events":[{"event_id":"id-1","event_time":"2026-03-01T10:00:01Z","topic":"f","partition":0,"offset":2,"index":0},`, 1)
+	r := command(t.Context(), twice, nil, "explain")
+	if want := "      duplicate: the eventID was evaluated before, and counts once\n"; r.code != exitDone || !strings.Contains(r.stdout, want) {
+		t.Errorf("explain = %d with\n%s%s\nwant %q in it", r.code, r.stdout, r.stderr, want)
+	}
+}

@@ -21,8 +21,8 @@ var keyKinds = []string{"principal", "rule", "none"}
 
 // ingestFlags are the flags of ingest as they are typed.
 type ingestFlags struct {
-	key, topic     string
-	strict, asJSON bool
+	key, topic                string
+	strict, asJSON, reportAll bool
 }
 
 // ingestCounts is what became of the files.
@@ -59,6 +59,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	c.Flags().StringVar(&f.key, "key", "principal", "`KIND` of record key: principal, rule (the key of the first rule that matches, else the principal) or none")
 	c.Flags().StringVar(&f.topic, "topic", "", "write to this `TOPIC` instead")
 	c.Flags().BoolVar(&f.strict, "strict", false, "fail when something could not be written")
+	reportAllFlag(c, &f.reportAll)
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print the counts as one JSON object on stdout")
 	_ = c.RegisterFlagCompletionFunc("key", cobra.FixedCompletions(keyKinds, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 	return c
@@ -93,7 +94,7 @@ func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 	}
 	console := a.newConsole("ingest", totalSize(files))
 	defer console.close()
-	in.console = console
+	in.console, in.tally.reported.all = console, f.reportAll
 	r := fileReader{stdin: a.stdin, console: console, maxRecord: int64(s.Limits.MaxUnpacked), tally: in.tally}
 	err = cmp.Or(r.each(ctx, files, in.record), p.close())
 	console.close()

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"trailhound/rules"
 )
 
@@ -18,6 +20,7 @@ const (
 
 // reported limits the lines on bad records, and counts those that are left out. Its memory is bounded by the lines.
 type reported struct {
+	all    bool                 // nothing is left out
 	lines  map[rules.Reason]int // printed, over all files
 	files  []*fileLines         // of which a line was printed
 	latest map[fileReason]*fileLines
@@ -43,8 +46,16 @@ type restLines struct {
 	last   string // the file of the last one
 }
 
+// reportAllFlag adds the flag that sets all.
+func reportAllFlag(c *cobra.Command, all *bool) {
+	c.Flags().BoolVar(all, "report-all", false, fmt.Sprintf("report every bad record, not %d for each file and reason", linesPerFile))
+}
+
 // takes counts one bad record, and says whether a line on it is to be printed.
 func (r *reported) takes(file string, reason rules.Reason) bool {
+	if r.all {
+		return true
+	}
 	k := fileReason{file, reason}
 	f := r.latest[k]
 	if f == nil && r.lines[reason] >= linesPerReason {

@@ -24,6 +24,7 @@ type seedFlags struct {
 	from, to   string
 	replace    bool
 	acceptLoss bool
+	reportAll  bool
 }
 
 func (a *app) stateSeedCommand() *cobra.Command {
@@ -53,6 +54,7 @@ func (a *app) stateSeedCommand() *cobra.Command {
 	flags.StringVar(&f.from, "from", "", "begin at this `TIME` in the input topics")
 	flags.StringVar(&f.to, "to", "", "end before this `TIME` in the input topics")
 	flags.BoolVar(&f.replace, "replace", false, "replace what an app that stands still remembers")
+	reportAllFlag(c, &f.reportAll)
 	flags.BoolVar(&f.acceptLoss, "accept-loss", false, "go on behind record batches of the inputs that are damaged")
 	return c
 }
@@ -86,6 +88,7 @@ func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
 			return err
 		}
 		d := &seeding{app: a, settings: s, flags: f, client: client, files: files, tally: newTally()}
+		d.tally.reported.all = f.reportAll
 		if f.inputs {
 			if d.ranges, err = a.inputRanges(ctx, client, s.Topics.Input, bounds); err != nil {
 				return err

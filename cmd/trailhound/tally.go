@@ -21,7 +21,8 @@ type tally struct {
 	unheeded   map[rules.VerdictKind]int64 // duplicates and what was suppressed
 	badReasons map[rules.Reason]int64      // what the service would send to the dead-letter topic
 	reported   reported                    // of badReasons, those with a line of their own
-	keys       map[ruleKey]int64           // alerts
+	keys       map[ruleKey]int64           // alerts, of at most maxKeys
+	keysLeft   bool                        // there were more keys
 	skipped    map[rules.Reason]int64      // what holds no event, and what a rule has no key for
 }
 
@@ -45,7 +46,12 @@ func (t *tally) played(c play.Counts) {
 // alert counts an alert.
 func (t *tally) alert(a *rules.Alert) {
 	t.alerts[a.RuleID]++
-	t.keys[ruleKey{a.RuleID, strings.TrimPrefix(a.Dedup, a.RuleID+":")}]++
+	k := ruleKey{a.RuleID, strings.TrimPrefix(a.Dedup, a.RuleID+":")}
+	if _, known := t.keys[k]; known || len(t.keys) < maxKeys {
+		t.keys[k]++
+	} else {
+		t.keysLeft = true
+	}
 }
 
 // bad counts a record or an event in it that came to nothing, and says so on the console unless the reason is one
@@ -114,8 +120,12 @@ func line[K ~string](b *strings.Builder, what string, counts map[K]int64) {
 	b.WriteString("\n")
 }
 
-// topKeys is how many keys a summary names.
-const topKeys = 5
+const (
+	// topKeys is how many keys a summary names.
+	topKeys = 5
+	// maxKeys bounds the memory for the keys of alerts, which an event chooses.
+	maxKeys = 20_000
+)
 
 // most adds the keys that have most alerts.
 func (t *tally) most(b *strings.Builder) {
@@ -123,7 +133,11 @@ func (t *tally) most(b *strings.Builder) {
 		return cmp.Or(cmp.Compare(t.keys[y], t.keys[x]), cmp.Compare(x.rule, y.rule), cmp.Compare(x.key, y.key))
 	})
 	if len(top) > 0 {
-		b.WriteString("most alerts:\n")
+		b.WriteString("most alerts")
+		if t.keysLeft {
+			fmt.Fprintf(b, " of the first %d keys", maxKeys)
+		}
+		b.WriteString(":\n")
 	}
 	for _, k := range top[:min(len(top), topKeys)] {
 		fmt.Fprintf(b, "  %d %s %s\n", t.keys[k], brief(k.rule), brief(k.key))
