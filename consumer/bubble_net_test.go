@@ -29,9 +29,9 @@ type exchange struct {
 type verdict int
 
 const (
-	pass  verdict = iota
-	sever         // closes the connection in its place
-	swallow       // the broker never sees it, and the connection stays
+	pass    verdict = iota
+	sever           // closes the connection in its place
+	swallow         // the broker never sees it, and the connection stays
 )
 
 type dialer = func(ctx context.Context, network, address string) (net.Conn, error)

@@ -130,7 +130,7 @@ func (s *settings) openState(log zerolog.Logger) (*state.Store, error) {
 	options := s.stateOptions(s.limits())
 	options.Dir = s.StateDir
 	options.Warn = func(message string) { log.Error().Str("event", "state_damaged").Msg(message) }
-	options.Fatal = func(err error) { endNow(log, err) }
+	options.Fatal = func(err error) { endNow(log, fmt.Errorf("state_dir: %w", err)) }
 	store, err := state.Open(options)
 	switch {
 	case err == nil:
@@ -153,7 +153,7 @@ const endWithin = 10 * time.Second
 // endNow ends the process as a kill would, which loses nothing: the changelog has
 // everything.
 func endNow(log zerolog.Logger, err error) {
-	log.Error().Str("event", "state_failed").Msg("state_dir: " + err.Error())
+	log.Error().Str("event", "state_failed").Msg(err.Error())
 	os.Exit(exitFailed) //nolint:forbidigo // what holds the database's locks can neither go on nor return
 }
 
@@ -178,12 +178,12 @@ func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) f
 			return
 		case <-store.Failed():
 		}
-		within(endWithin, store.Err)
+		within(endWithin, func() error { return fmt.Errorf("state_dir: %w", store.Err()) })
 	}()
 	context.AfterFunc(ctx, func() {
 		within(stopWithin, func() error {
 			if call := store.Stalled(); call != "" {
-				return fmt.Errorf("it could not be closed within %s, %s: see to the disk; nothing is lost", stopWithin, call)
+				return fmt.Errorf("state_dir: it could not be closed within %s, %s: see to the disk; nothing is lost", stopWithin, call)
 			}
 			return fmt.Errorf("the instance has not stopped within %s and is ended; nothing is lost", stopWithin)
 		})
