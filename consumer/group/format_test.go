@@ -54,11 +54,11 @@ func meaningOfAssignment(s formattest.Sample) (string, error) {
 func TestNewerUserDataIsPassedOver(t *testing.T) {
 	s := subscription{topics: []string{"t"}, generation: 3, freshness: map[int32]int64{1: 9}, seen: map[string]int32{"t": 4}}
 	more := append(s.userData(), "a field more"...)
-	if freshness, seen := decodeUserData(more); freshness[1] != 9 || seen["t"] != 4 {
+	if freshness, seen, _ := decodeUserData(more); freshness[1] != 9 || seen["t"] != 4 {
 		t.Errorf("decodeUserData(with a field more) = %v, %v; want what this build knows of it", freshness, seen)
 	}
 	more[0] = userDataVersion + 1
-	if freshness, seen := decodeUserData(more); freshness != nil || seen != nil {
+	if freshness, seen, _ := decodeUserData(more); freshness != nil || seen != nil {
 		t.Errorf("decodeUserData(version %d) = %v, %v; want none", more[0], freshness, seen)
 	}
 }
