@@ -262,6 +262,11 @@ func TestSignals(t *testing.T) {
 				s.ingest(all)
 				p := s.start("run")
 				s.drain()
+				p.signal(syscall.SIGHUP) // it used to end the service without a commit
+				more := deeds(2, 100)
+				s.ingest(more)
+				s.drain()
+				all = append(all, more...)
 				begun := time.Now()
 				p.expectEnd()
 				p.signal(sig)

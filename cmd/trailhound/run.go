@@ -77,7 +77,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	s.warnOfRights(ctx, client, log)
 	a.collectOften()
 	if problem := s.tightMemory(); problem != "" {
-		log.Warn().Str("event", "memory_tight").Msg(problem)
+		log.Warn().Str("problem", problem).Str("event", "memory_tight").Msg("a record may take more memory than the process has")
 	}
 	store, err := s.openState(log)
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *settings) openState(log zerolog.Logger) (*state.Store, error) {
 	options := s.stateOptions(s.limits())
 	options.Dir = s.StateDir
 	options.Warn = func(message string) { log.Error().Str("event", "state_damaged").Msg(message) }
-	options.Fatal = func(err error) { endNow(log, err) }
+	options.Fatal = func(err error) { endNow(log, fmt.Errorf("state_dir: %w", err)) }
 	store, err := state.Open(options)
 	switch {
 	case err == nil:
@@ -168,7 +168,7 @@ const endWithin = 10 * time.Second
 // endNow ends the process as a kill would, which loses nothing: the changelog has
 // everything.
 func endNow(log zerolog.Logger, err error) {
-	log.Error().Str("event", "state_failed").Msg("state_dir: " + err.Error())
+	log.Error().Str("event", "state_failed").Msg(err.Error())
 	os.Exit(exitFailed) //nolint:forbidigo // what holds the database's locks can neither go on nor return
 }
 
@@ -193,12 +193,12 @@ func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) f
 			return
 		case <-store.Failed():
 		}
-		within(endWithin, store.Err)
+		within(endWithin, func() error { return fmt.Errorf("state_dir: %w", store.Err()) })
 	}()
 	context.AfterFunc(ctx, func() {
 		within(stopWithin, func() error {
 			if call := store.Stalled(); call != "" {
-				return fmt.Errorf("it could not be closed within %s, %s: see to the disk; nothing is lost", stopWithin, call)
+				return fmt.Errorf("state_dir: it could not be closed within %s, %s: see to the disk; nothing is lost", stopWithin, call)
 			}
 			return fmt.Errorf("the instance has not stopped within %s and is ended; nothing is lost", stopWithin)
 		})

@@ -99,21 +99,24 @@ type storeAnswer struct {
 func (q *stats) ask(store func() (state.Stats, error)) (state.Stats, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	within := storeWithin
-	if q.pending == nil {
-		pending := make(chan storeAnswer, 1)
-		q.pending = pending
-		go func() {
-			s, err := store()
-			pending <- storeAnswer{s, err}
-		}()
-	} else {
-		within = 0 // the last one has waited long enough
+	if q.pending != nil {
+		select {
+		case <-q.pending: // it came late
+			q.pending = nil
+		default:
+			return state.Stats{}, errLate
+		}
 	}
-	limit := time.NewTimer(within)
+	pending := make(chan storeAnswer, 1)
+	q.pending = pending
+	go func() {
+		s, err := store()
+		pending <- storeAnswer{s, err}
+	}()
+	limit := time.NewTimer(storeWithin)
 	defer limit.Stop()
 	select {
-	case a := <-q.pending:
+	case a := <-pending:
 		q.pending = nil
 		return a.Stats, a.err
 	case <-limit.C:

@@ -101,11 +101,13 @@ func decodeUserData(b []byte) (freshness map[int32]int64, seen map[string]int32,
 		freshness[int32(shard)] = int64(offset)
 	}
 	seen = r.counts()
-	if !r.bad && len(r.rest) > 0 {
-		avoid = r.partitions()
-	}
 	if r.bad {
 		return nil, nil, nil
+	}
+	if len(r.rest) > 0 {
+		if avoid = r.partitions(); r.bad {
+			avoid = nil // of another release
+		}
 	}
 	return freshness, seen, avoid
 }
