@@ -99,7 +99,10 @@ func (r *Reader) fetchBytes() int {
 
 // record copies the record at hand of a stream into the batch.
 func (r *Reader) record(s *stream) error {
-	rec := &s.cursor.Record
+	rec, err := s.whole()
+	if err != nil {
+		return err
+	}
 	if b := r.batch; b != nil && (len(b.Records) == batchRecords || len(b.data)+len(rec.Value) > cap(b.data)) {
 		if err := r.flush(); err != nil {
 			return err
@@ -197,7 +200,7 @@ func (m merge) Len() int      { return len(m) }
 func (m merge) Swap(i, j int) { m[i], m[j] = m[j], m[i] }
 func (m merge) Less(i, j int) bool {
 	x, y := m[i], m[j]
-	return cmp.Or(cmp.Compare(x.cursor.Record.Timestamp, y.cursor.Record.Timestamp),
+	return cmp.Or(cmp.Compare(x.record.Timestamp, y.record.Timestamp),
 		cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition)) < 0
 }
 

@@ -213,5 +213,5 @@ func firstTime(ctx context.Context, c *wire.Client, r *Range) (time.Time, error)
 	if err != nil || !ok {
 		return time.Time{}, err
 	}
-	return timeOf(s.cursor.Record.Timestamp), nil
+	return timeOf(s.record.Timestamp), nil
 }

@@ -38,7 +38,9 @@ type stream struct {
 
 	at     int64         // everything below it is read
 	now    *wire.Fetched // what cursor goes through; nil: nothing
-	cursor wire.Cursor   // at the record at hand
+	cursor wire.Cursor
+	ahead  readAhead    // of a large batch
+	record *wire.Record // at hand: of cursor, or of ahead
 }
 
 // start begins to fetch at an offset, in a goroutine that ends with ctx, at stop, at
@@ -46,6 +48,7 @@ type stream struct {
 func (s *stream) start(ctx context.Context, offset int64) {
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.at, s.now = offset, nil
+	s.ahead.clear()
 	s.full, s.empty = make(chan *wire.Fetched, fetchAhead), make(chan *wire.Fetched, fetchAhead)
 	for range fetchAhead {
 		s.empty <- &wire.Fetched{Turn: &s.reader.turn}
@@ -70,9 +73,20 @@ func (s *stream) stop() {
 // next moves the cursor to the next record of the range; false at its end.
 func (s *stream) next(ctx context.Context) (bool, error) {
 	for {
+		if s.ahead.next() {
+			s.record = s.ahead.record()
+			return true, nil
+		}
 		if s.now != nil {
 			if s.cursor.Next() {
-				return s.cursor.Record.Offset < s.To || s.end(), nil
+				if s.record = &s.cursor.Record; s.record.Offset >= s.To {
+					return s.end(), nil
+				}
+				if s.cursor.Held() {
+					s.readAhead()
+					continue
+				}
+				return true, nil
 			}
 			if err := s.cursor.Err(); err != nil {
 				if err := s.leaveOut(ctx, err); err != nil {

@@ -378,6 +378,10 @@ func (c *Cursor) cannotUnpack(s *section, err error) bool {
 	return false
 }
 
+// Held says whether the cursor has memory that others may wait for, as Turn.Held does for
+// all cursors of a goroutine.
+func (c *Cursor) Held() bool { return c.locked || c.taken > 0 }
+
 // Err returns the error that ended the cursor, as Each does; nil at the end of the fetch.
 func (c *Cursor) Err() error { return c.err }
 
