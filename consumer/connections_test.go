@@ -29,7 +29,7 @@ func TestServiceConnections(t *testing.T) {
 	}
 	in.net.mu.Lock()
 	defer in.net.mu.Unlock()
-	if n := len(in.net.conns); n > 80 {
-		t.Errorf("the instance has made %d connections for %d input partitions and %d shards; want 80 at most", n, partitions, shards)
+	if n := len(in.net.conns); n > 120 {
+		t.Errorf("the instance has made %d connections for %d input partitions and %d shards; want 120 at most", n, partitions, shards)
 	}
 }

@@ -252,8 +252,8 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.positionsRead.turn = make(chan struct{}, 1)
 	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
 	s.Client.Memory.Divide(s.inputPartitions() + s.App.Shards)
-	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions())
-	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards)
+	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions(), fewInputs)
+	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards, fewShards)
 	s.opening = make(chan struct{}, mostOpening)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already

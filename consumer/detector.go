@@ -239,7 +239,7 @@ func (d *detector) setReady(ready bool) {
 func (d *detector) follow(ctx context.Context, at logPosition) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards), log: d.log, tries: d.status.reading, shared: d.feeds, told: &d.status.end}
+	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards, fewShards), log: d.log, tries: d.status.reading, shared: d.feeds, told: &d.status.end}
 	in.start(fetching, at)
 	d.status.pulse.at(stepIdle)
 	for f := range in.full {

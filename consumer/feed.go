@@ -26,20 +26,23 @@ const leastShare = 128 << 10
 // leastFetch is the same for one of many partitions, whose fetches share requests.
 const leastFetch = 32 << 10
 
-// fewFeeds is how many partitions each have requests of their own, also where one broker
-// leads them all.
-const fewFeeds = 16
+// Up to so many inputs and shards that one broker leads have requests of their own. In a
+// backlog that is worth as many connections for inputs; shards have the less to read.
+const (
+	fewInputs = 64
+	fewShards = 16
+)
 
 // share is what each of so many buffers may hold of the memory that they have together.
 func share(memory, buffers, most int) int {
 	return min(max(memory/max(buffers, 1), leastShare), most)
 }
 
-// fetchBytes is what each of so many feeds asks for at a time if they have so much
-// memory together. Records in larger batches come all the same: the first batch of an
-// answer is always whole (KIP-74).
-func fetchBytes(memory, feeds int) int {
-	if feeds <= fewFeeds {
+// fetchBytes is what each of so many feeds, of which so many are few, asks for at a time if
+// they have so much memory together. Records in larger batches come all the same: the first
+// batch of an answer is always whole (KIP-74).
+func fetchBytes(memory, feeds, few int) int {
+	if feeds <= few {
 		return share(memory, fetchAhead*feeds, mostFetch)
 	}
 	return min(max(memory/(fetchAhead*feeds), leastFetch), mostFetch)
@@ -53,9 +56,9 @@ type feeds struct {
 	held    atomic.Int64 // bytes of fetches that readers have not given back
 }
 
-// newFeeds is for so many feeds that have so much memory together.
-func newFeeds(client *wire.Client, memory, n int) *feeds {
-	return &feeds{fetcher: &wire.Fetcher{Client: client, Partitions: n}, memory: int64(memory), many: n > fewFeeds}
+// newFeeds is for so many feeds, of which so many are few, that have so much memory together.
+func newFeeds(client *wire.Client, memory, n, few int) *feeds {
+	return &feeds{fetcher: &wire.Fetcher{Client: client, Partitions: n, Few: few}, memory: int64(memory), many: n > few}
 }
 
 // feed reads one partition a fetch ahead of its reader, so that the broker works

@@ -49,7 +49,7 @@ func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
 	for _, partitions := range []int{1, 40} { // alone, and in requests for many
 		t.Run(fmt.Sprint(partitions), func(t *testing.T) {
 			feedsInABubble(t, partitions, func(t *testing.T, client *wire.Client, put func(int32, string)) {
-				shared := newFeeds(client, inputMemory, partitions)
+				shared := newFeeds(client, inputMemory, partitions, 16)
 				for range 5 {
 					put(0, "x")
 				}
@@ -89,7 +89,7 @@ func TestFeedsShareTheirMemory(t *testing.T) {
 	const partitions, records = 64, 8
 	feedsInABubble(t, partitions, func(t *testing.T, client *wire.Client, put func(int32, string)) {
 		value := strings.Repeat("x", 10<<10)
-		shared := newFeeds(client, 20*len(value), partitions)
+		shared := newFeeds(client, 20*len(value), partitions, 16)
 		for p := range int32(partitions) {
 			for range records {
 				put(p, value)

@@ -39,8 +39,8 @@ func (h *holding) end() {
 	h.ended = true
 }
 
-// full tells whether all feeds together hold what they may.
-func (h *holding) full() bool { return h.of != nil && h.of.held.Load() > h.of.memory }
+// full tells whether many feeds together hold what they may.
+func (h *holding) full() bool { return h.of != nil && h.of.many && h.of.held.Load() > h.of.memory }
 
 // logEnd is what a broker last told a feed about its partition, and whether the feed's reader
 // moves. It is known while the reader is held up, too. It is safe for concurrent use, and

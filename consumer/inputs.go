@@ -54,7 +54,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		acceptLoss: s.Accept.Loss, mostWork: min(mostBytes(s.topics[s.App.WorkTopic()]), s.mostEvent()), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
 		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.lanes)),
 		feed: feed{
-			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions()), readCommitted: true,
+			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions(), fewInputs), readCommitted: true,
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)), shared: s.inputFeeds, told: new(logEnd),
 		},
 	}

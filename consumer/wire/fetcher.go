@@ -11,8 +11,8 @@ import (
 )
 
 // Fetcher reads many partitions over a few connections: [Reader.Fetch] is Client.Fetch, but
-// what several partitions of one broker wait for is asked in one request. Up to 16 partitions
-// of a broker have requests of their own.
+// what several partitions of one broker wait for is asked in one request. Few of a broker have
+// requests of their own: nothing is quicker, and so many connections do no harm.
 //
 // Where there are more, a partition at its end is part of one of 12 long polls, and one with
 // a backlog of one of 4 requests that wait for nothing, so that neither holds up the other.
@@ -25,6 +25,7 @@ import (
 type Fetcher struct {
 	Client     *Client
 	Partitions int // about how many there are to read, on all brokers
+	Few        int // up to so many partitions of a broker are few
 
 	mu     sync.Mutex
 	groups map[fetchKey]*fetchGroup
@@ -158,7 +159,7 @@ func describeFetch(req *FetchRequest) string {
 // requests of its own, or its leader is not known, which Client.Fetch knows how to tell.
 func (r *Reader) join(ctx context.Context, req *FetchRequest) *fetchGroup {
 	f := r.fetcher
-	if f.Partitions <= fewPartitions {
+	if f.Partitions <= f.Few {
 		return nil
 	}
 	broker, ok := f.Client.leader(ctx, req.Topic, req.Partition)

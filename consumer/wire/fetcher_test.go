@@ -102,7 +102,7 @@ func newCrowd(t *testing.T, brokers []string, dial func(ctx context.Context, net
 	}
 	c := &crowd{T: t, topic: topic, limit: 32 << 10, conns: &connections{dial: dial}}
 	c.client = wire.NewClient(brokers, c.conns.connect, nil, nil)
-	c.fetcher = &wire.Fetcher{Client: c.client, Partitions: partitions}
+	c.fetcher = &wire.Fetcher{Client: c.client, Partitions: partitions, Few: 16}
 	c.got = make([]chan arrival, partitions)
 	for p := range c.got {
 		c.got[p] = make(chan arrival, 10_000)

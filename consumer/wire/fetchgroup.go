@@ -9,10 +9,6 @@ import (
 )
 
 const (
-	// fewPartitions is up to how many partitions of one broker each have requests of their
-	// own: nothing is quicker, and so many connections do no harm.
-	fewPartitions = 16
-
 	// pollRequests is how many requests at a time wait for records of partitions that are at
 	// their ends, where there are more partitions. Each answer costs the broker a look at all
 	// partitions of its request, so one request for all would be too few.
@@ -95,7 +91,7 @@ const (
 func (g *fetchGroup) few() bool {
 	g.fetcher.mu.Lock()
 	defer g.fetcher.mu.Unlock()
-	if g.readers > fewPartitions {
+	if g.readers > g.fetcher.Few {
 		return false
 	}
 	g.polling++
