@@ -43,9 +43,9 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 {
+	if args := os.Args[1:]; len(args) > 0 { //nolint:forbidigo // a program of one file
 		fmt.Fprint(os.Stderr, usage) //nolint:forbidigo // a program of one file
-		if os.Args[1] == "-h" || os.Args[1] == "--help" {
+		if args[0] == "-h" || args[0] == "--help" {
 			return
 		}
 		os.Exit(2) //nolint:forbidigo // a program of one file
