@@ -37,10 +37,19 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func main() {
+	if args := os.Args[1:]; len(args) > 0 { //nolint:forbidigo // a program of one file
+		fmt.Fprint(os.Stderr, usage) //nolint:forbidigo // a program of one file
+		if args[0] == "-h" || args[0] == "--help" {
+			return
+		}
+		os.Exit(2) //nolint:forbidigo // a program of one file
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := run(ctx, os.Getenv, os.Stderr) //nolint:forbidigo // a program of one file
 	stop()
@@ -49,6 +58,12 @@ func main() {
 		os.Exit(1)                   //nolint:forbidigo // a program of one file
 	}
 }
+
+const usage = `This program takes no arguments: settings come from the environment, and are
+told in the head of main.go. It reads ALERTS_TOPIC (alerts) at ALERTS_BROKERS
+(127.0.0.1:9092) in the group ALERTS_GROUP (alert-file), and writes ALERTS_FILE
+(alerts.jsonl).
+`
 
 // run takes alerts until ctx ends.
 func run(ctx context.Context, getenv func(string) string, stderr io.Writer) (err error) {
@@ -69,8 +84,9 @@ func run(ctx context.Context, getenv func(string) string, stderr io.Writer) (err
 	if err != nil {
 		return err
 	}
+	topic := cmp.Or(getenv("ALERTS_TOPIC"), "alerts")
 	client, err := kgo.NewClient(append(options,
-		kgo.ConsumeTopics(cmp.Or(getenv("ALERTS_TOPIC"), "alerts")),
+		kgo.ConsumeTopics(topic),
 		kgo.ConsumerGroup(cmp.Or(getenv("ALERTS_GROUP"), "alert-file")),
 		kgo.SessionTimeout(session),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -82,6 +98,12 @@ func run(ctx context.Context, getenv func(string) string, stderr io.Writer) (err
 		return err
 	}
 	defer client.CloseAllowingRebalance()
+	if err := reach(ctx, client, topic); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	for ctx.Err() == nil {
 		fetches := client.PollRecords(ctx, 500)
 		fetches.EachError(func(topic string, partition int32, err error) {
@@ -97,6 +119,33 @@ func run(ctx context.Context, getenv func(string) string, stderr io.Writer) (err
 			fmt.Fprintf(stderr, "positions are not committed, what was taken comes again: %v\n", err)
 		}
 		client.AllowRebalance()
+	}
+	return nil
+}
+
+// reachWithin is how long the brokers may take to answer at the start.
+const reachWithin = 15 * time.Second
+
+// reach says why there is nothing to read: the client tries for ever, and a wrong
+// address or a mistyped topic would be silent.
+func reach(ctx context.Context, client *kgo.Client, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, reachWithin)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("no broker of ALERTS_BROKERS answers: %w", err)
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	asked := kmsg.NewMetadataRequestTopic()
+	asked.Topic = kmsg.StringPtr(topic)
+	req.Topics = append(req.Topics, asked)
+	res, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return fmt.Errorf("ALERTS_TOPIC: look up topic %s: %w", topic, err)
+	}
+	for _, t := range res.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return fmt.Errorf("ALERTS_TOPIC: topic %s cannot be read: %w", topic, err)
+		}
 	}
 	return nil
 }

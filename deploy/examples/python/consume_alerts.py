@@ -13,7 +13,8 @@ reads inbox. It may crash between sending and noting that it has: give the alert
 the other side as its idempotency key.
 
 Several processes may share one group and one database file. Needs Python 3.9 and
-confluent-kafka. Ends at SIGTERM and SIGINT. Settings come from the environment:
+confluent-kafka. Ends at SIGTERM and SIGINT; at the start with 1 and a line if no broker
+answers or the topic is not there. Settings come from the environment:
 
   ALERTS_BROKERS        127.0.0.1:9092      host:port, comma-separated
   ALERTS_TOPIC          alerts
@@ -57,6 +58,7 @@ def kafka_settings(env):
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
+        "log_level": 0,  # what the client has to say comes as errors, too
         "session.timeout.ms": int(float(env.get("ALERTS_SESSION", "45")) * 1000),
     }
     files = {"ssl.ca.location": "ALERTS_CA_FILE", "ssl.certificate.location": "ALERTS_CERT_FILE", "ssl.key.location": "ALERTS_KEY_FILE"}
@@ -123,7 +125,38 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def main(env):
+REACH_WITHIN = 15  # seconds
+
+
+def reach(consumer, env, topic):
+    """Returns why there is nothing to read, or None: a wrong address or a mistyped topic would be silent for ever."""
+    try:
+        known = consumer.list_topics(topic, timeout=REACH_WITHIN).topics[topic]
+    except KafkaException as why:
+        return f"no broker of ALERTS_BROKERS ({env.get('ALERTS_BROKERS', '127.0.0.1:9092')}) answers within {REACH_WITHIN} s: {why.args[0].str()}"
+    if known.error is not None:
+        return f"ALERTS_TOPIC: topic {topic} cannot be read: {known.error.str()}"
+    return None
+
+
+class Repeats:
+    """Lets an error through once, then again after 10 s, 20 s, 40 s and so on while it lasts."""
+
+    def __init__(self):
+        self.next, self.pause = {}, {}
+
+    def new(self, text, now):
+        if now < self.next.get(text, 0):
+            return False
+        self.pause[text] = min(2 * self.pause.get(text, 5), 600)
+        self.next[text] = now + self.pause[text]
+        return True
+
+
+def main(env, arguments=()):
+    if arguments:
+        print(__doc__.strip())
+        return 0 if set(arguments) <= {"-h", "--help"} else 2
     running = True
 
     def stop(_signal, _frame):
@@ -132,13 +165,20 @@ def main(env):
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    topic = env.get("ALERTS_TOPIC", "alerts")
+    consumer = Consumer(kafka_settings(env))
+    why = reach(consumer, env, topic)
+    if why:
+        say(why)
+        consumer.close()
+        return 1
+    repeats = Repeats()
     db = sqlite3.connect(env.get("ALERTS_DB", "alerts.db"), timeout=30, isolation_level=None)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")  # committed means on the disk, before Kafka is told
     db.executescript(TABLES)
     remember_days = float(env.get("ALERTS_REMEMBER_DAYS", "400"))
-    consumer = Consumer(kafka_settings(env))
-    consumer.subscribe([env.get("ALERTS_TOPIC", "alerts")])
+    consumer.subscribe([topic])
     try:
         while running:
             messages = []
@@ -147,7 +187,7 @@ def main(env):
                     messages.append(message)
                 elif message.error().fatal():
                     raise KafkaException(message.error())
-                else:  # the client tries again by itself
+                elif repeats.new(str(message.error()), time.monotonic()):  # the client tries again by itself
                     say(f"kafka: {message.error()}")
             if not messages:
                 continue
@@ -164,4 +204,4 @@ def main(env):
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    sys.exit(main(os.environ, sys.argv[1:]))
