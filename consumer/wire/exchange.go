@@ -192,8 +192,19 @@ func (k *call) exchange(conn net.Conn) error {
 		return err
 	}
 	id := k.client.correlation.Add(1)
+	// A connection that is throttled must know for how long to wait.
+	deadline, _ := k.ctx.Deadline()
+	if err := conn.SetWriteDeadline(deadline); err != nil {
+		return fmt.Errorf("set the deadline of a request: %w", err)
+	}
+	if err := k.ctx.Err(); err != nil { // which may have cut the connection off before
+		return err
+	}
 	if err := k.send(conn, version, id); err != nil {
 		return err
+	}
+	if err := conn.SetWriteDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("clear the deadline of a request: %w", err)
 	}
 	into := k.answer
 	if into == nil {

@@ -112,6 +112,9 @@ func (c *Client) fetch(ctx context.Context, req FetchRequest, into *Fetched) (th
 	}
 	k.toLeader(req.Topic, req.Partition)
 	if err := c.do(ctx, k, req.MaxWait); err != nil {
+		if left := throttledFor(err); left > 0 {
+			return left, nil
+		}
 		return 0, err
 	}
 	if got.throttle > 0 && got.code == 0 && got.partitions == 0 {

@@ -171,11 +171,8 @@ func (f *framed) waitOut() error {
 			f.until = time.Time{}
 			return nil
 		}
-		if !deadline.IsZero() {
-			if !now.Before(deadline) {
-				return fmt.Errorf("broker %s throttles this client for another %s, by a quota: %w", f.broker, wait.Round(time.Millisecond), os.ErrDeadlineExceeded)
-			}
-			wait = min(wait, deadline.Sub(now))
+		if !deadline.IsZero() && deadline.Before(f.until) {
+			return &throttledError{broker: f.broker, left: wait} // to wait until then would be for nothing
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -185,6 +182,20 @@ func (f *framed) waitOut() error {
 		}
 	}
 }
+
+// throttledError says that a request was not sent before its deadline, since the broker
+// throttles the connection for longer.
+type throttledError struct {
+	broker string
+	left   time.Duration // for which it still does
+}
+
+func (e *throttledError) Error() string {
+	return fmt.Sprintf("broker %s throttles this client for another %s, by a quota", e.broker, e.left.Round(time.Millisecond))
+}
+
+// Unwrap is os.ErrDeadlineExceeded.
+func (e *throttledError) Unwrap() error { return os.ErrDeadlineExceeded }
 
 // SetDeadline implements net.Conn.
 func (f *framed) SetDeadline(t time.Time) error {

@@ -113,11 +113,16 @@ func (m *sharedFetch) fetch(ctx context.Context, buffer *[]byte) error {
 		}
 		k.api.max = m.group.key.version
 		k.toBroker(m.group.key.broker)
-		if err := c.do(ctx, k, m.wait); err != nil {
+		err := c.do(ctx, k, m.wait)
+		throttled := throttledFor(err)
+		if err != nil && throttled == 0 {
 			return err
 		}
-		if a.throttle > 0 && code == 0 && a.partitions == 0 {
-			if err := waitOut(ctx, a.throttle); err != nil {
+		if err == nil && code == 0 && a.partitions == 0 {
+			throttled = a.throttle
+		}
+		if throttled > 0 {
+			if err := waitOut(ctx, throttled); err != nil {
 				return fmt.Errorf("%s: the broker throttles this client: %w", k.request, err)
 			}
 			continue

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"encoding/binary"
 	"time"
 
@@ -114,4 +115,13 @@ func (t *throttleField) value() time.Duration {
 	}
 	ms := int32(binary.BigEndian.Uint32(t.body[t.skip:]))
 	return min(max(time.Duration(ms)*time.Millisecond, 0), mostThrottled)
+}
+
+// throttledFor is how long a request that was not sent for a quota of the broker has to wait
+// before it is sent again; 0: it failed for another reason.
+func throttledFor(err error) time.Duration {
+	if t, ok := errors.AsType[*throttledError](err); ok {
+		return t.left
+	}
+	return 0
 }
