@@ -51,13 +51,14 @@ func (s *site) watched(most int, args ...string) (p *program, peak *atomic.Int64
 	s.env = []string{goLimit}
 	p, peak = s.start(args...), new(atomic.Int64)
 	go func() {
-		for !p.over() {
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for ; !p.over(); <-tick.C {
 			rss := resident(p.process.Pid)
 			peak.Store(max(peak.Load(), int64(rss)))
 			if rss > most {
 				_ = p.process.Signal(syscall.SIGKILL) // it may have ended
 			}
-			time.Sleep(2 * time.Millisecond)
 		}
 	}()
 	return p, peak
