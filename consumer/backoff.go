@@ -97,12 +97,8 @@ func (j *joining) report(err error) {
 		return
 	}
 	line := j.attempts.failed(&j.log, err)
-	switch coordinating := coordinatorComes(err); {
-	case j.attempts.failures == 1, coordinating && j.attempts.failures < coordinatorTries:
+	if j.attempts.failures == 1 || coordinatorComes(err) && j.attempts.failures < coordinatorTries {
 		line = line.Discard() // a coordinator that moves, or a group that is new, is no news
-		if j.attempts.failures > 1 {
-			line = j.log.Debug().Err(err).Int("attempt", j.attempts.failures)
-		}
 	}
 	line.Str("event", "group_retry").Msg("the consumer group does not answer as it should; it is tried again until it does")
 }

@@ -59,7 +59,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 		},
 	}
 	r.turn.Memory, r.turn.Waiting = s.Client.Memory, r.progress.pulse.waiting
-	r.decoder.MaxUnpacked, r.decoder.Turn = s.MaxUnpacked, &r.turn
+	r.decoder.MaxUnpacked, r.decoder.Scratch, r.decoder.Turn = s.MaxUnpacked, s.Client.Memory.Share(), &r.turn
 	r.progress.clock = clock
 	r.gate = newGate(s.alignment, k, clock, in.end > start.offset, time.Now())
 	at := &position{progress: r.progress, topicID: in.topicID, reading: r.feed.tries, end: r.feed.told, meter: meter}

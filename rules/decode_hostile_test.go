@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"runtime"
 	"sync"
 	"testing"
@@ -157,7 +156,7 @@ func TestDecodersTogether(t *testing.T) {
 		if got := live() - base; got > budget {
 			t.Errorf("%d decoders with scratch of %d keep %d MiB; want at most %d", n, scratch, got/mib, budget/mib)
 		} else {
-			t.Log(fmt.Sprintf("%d decoders keep %d MiB behind %d events", n, got/mib, events))
+			t.Logf("%d decoders keep %d MiB behind %d events", n, got/mib, events)
 		}
 		runtime.KeepAlive(decoders)
 	}

@@ -145,7 +145,7 @@ func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
 	}
 	s := d.source(depth+1, d.layers[depth][:0], z)
 	d.inflating++
-	more := true
+	var more bool
 	if s.zipped() {
 		inner, b := inflaters.Get().(*inflater), bufio.NewReaderSize(s, 1<<10)
 		more = d.inflate(inner, b, depth+1)

@@ -2,8 +2,8 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
