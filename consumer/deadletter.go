@@ -3,7 +3,6 @@ package consumer
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -26,10 +25,16 @@ const (
 	reasonEventTooLarge  rules.Reason = "event_too_large"
 	reasonOutputRejected rules.Reason = "output_rejected"
 	reasonUnreadable     rules.Reason = "unreadable_batch"
+
+	// reasonProcessEnded is that of a record during which the process has ended mostEnds times.
+	reasonProcessEnded rules.Reason = "process_ended"
 )
 
-// reasons are the reasons above, all of them: known needs each.
-var reasons = []rules.Reason{reasonEventTooLarge, reasonOutputRejected, reasonUnreadable}
+// DeadLetterReasons are the reasons that a dead letter may have, those of package rules
+// before those that arise between the topics.
+func DeadLetterReasons() []rules.Reason {
+	return append(rules.DeadLetterReasons(), reasonEventTooLarge, reasonOutputRejected, reasonUnreadable, reasonProcessEnded)
+}
 
 // known are the label values of this build: the rules that are on, and each verdict and
 // reason that there can be.
@@ -38,7 +43,7 @@ func (s *Service) known() (k admin.Known) {
 	for _, v := range rules.VerdictKinds() {
 		k.Verdicts = append(k.Verdicts, string(v))
 	}
-	for _, r := range slices.Concat(rules.DeadLetterReasons(), reasons) {
+	for _, r := range DeadLetterReasons() {
 		k.DeadLetters = append(k.DeadLetters, string(r))
 	}
 	for _, r := range rules.SkipReasons() {

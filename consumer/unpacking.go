@@ -9,12 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-
-	"trailhound/rules"
 )
-
-// reasonProcessEnded is that of a record during which the process has ended mostEnds times.
-const reasonProcessEnded rules.Reason = "process_ended"
 
 const (
 	unpackingFile = "unpacking.json"

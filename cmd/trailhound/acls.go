@@ -65,7 +65,7 @@ func (s *settings) rights(purpose string) (list []right) {
 		inputs("Read")
 		add("topic", app.Alerts, "Read")
 	case "dead-letters":
-		add("topic", app.DeadLetter, "Read")
+		add("topic", app.DeadLetter, "Read", "Write", "DescribeConfigs")
 		inputs("Write", "DescribeConfigs")
 	case "state-seed":
 		member()

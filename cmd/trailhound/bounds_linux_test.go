@@ -169,8 +169,8 @@ func TestBoundsRecordsFile(t *testing.T) {
 		t.Fatalf("detect = %d with %q; want 0 and %d events", code, &d.stderr, events)
 	}
 	t.Logf("detect: peak %d MiB", peak)
-	if peak == 0 || peak > 600 {
-		t.Errorf("detect had %d MiB; want at most 600", peak)
+	if peak == 0 || peak > 250 {
+		t.Errorf("detect had %d MiB; want at most 250", peak)
 	}
 
 	send := func(partition int32, value []byte) {
@@ -186,7 +186,7 @@ func TestBoundsRecordsFile(t *testing.T) {
 		}
 	}
 	p := s.start("run", "--set", "http.listen=127.0.0.1:0")
-	for range 3 { // 256 MiB of buffers for what is fetched, 112 for what is unpacked, and as much garbage again
+	for range 3 { // 256 MiB of buffers for what is fetched, and an event of what is unpacked
 		send(0, file)
 		send(1, file)
 		send(0, bomb)
@@ -196,10 +196,14 @@ func TestBoundsRecordsFile(t *testing.T) {
 	if got := p.metric("trailhound_events_total"); got != float64(6*events) {
 		t.Errorf("%.0f events were read; want %d", got, 6*events)
 	}
-	if got := s.letters(); len(got) != 6 || got[0].Reason != "unpacked_too_large" {
-		t.Errorf("%d dead letters, the first %+v; want 6 with reason unpacked_too_large", len(got), got[:min(1, len(got))])
+	if got := s.letters(); len(got) != 6 {
+		t.Errorf("%d dead letters, the first %+v; want 6", len(got), got[:min(1, len(got))])
 	}
-	p.within(1300, "files of 50 MB, two at a time")
+	// Zeros are no JSON, and more of them than a value may have: both is told.
+	if got := p.metric(`trailhound_dead_letters_total{reason="unpacked_too_large"}`); got != 6 {
+		t.Errorf("%.0f times unpacked_too_large; want 6", got)
+	}
+	p.within(600, "files of 50 MB, two at a time")
 	began := time.Now()
 	send(0, bomb)
 	s.drain()

@@ -6,30 +6,22 @@ import (
 	"strings"
 	"time"
 
+	"trailhound/consumer"
 	"trailhound/rules"
 	"trailhound/state"
 )
 
-// letterReasons are the reasons of dead letters, by the order of deploy/operations.md.
-var letterReasons = []rules.Reason{
-	rules.ReasonNotJSON, rules.ReasonCutOff, rules.ReasonBadGzip, rules.ReasonUnknownShape, rules.ReasonNoEventTime, rules.ReasonForeignSource,
-	rules.ReasonTooDeep, rules.ReasonUnpackedTooLarge, rules.ReasonTooManyErrors, rules.ReasonBadEventTime, rules.ReasonTooFarAhead, rules.ReasonTooLate,
-	rules.ReasonRulePanic, rules.ReasonKeyTooLong, rules.ReasonSetFull, rules.ReasonMemberTooLong, rules.ReasonValueTooLarge,
-	rules.ReasonAlertTooLarge, "event_too_large", "output_rejected", "unreadable_batch",
-}
-
 // knownReason refuses a reason that no dead letter has, and names those that there are.
 func knownReason(reason string) error {
-	if slices.Contains(letterReasons, rules.Reason(reason)) {
+	if slices.Contains(consumer.DeadLetterReasons(), rules.Reason(reason)) {
 		return nil
 	}
 	return usagef("unknown reason %q; there are %s", reason, strings.Join(reasonNames(), ", "))
 }
 
-func reasonNames() []string {
-	names := make([]string, len(letterReasons))
-	for i, reason := range letterReasons {
-		names[i] = string(reason)
+func reasonNames() (names []string) {
+	for _, reason := range consumer.DeadLetterReasons() {
+		names = append(names, string(reason))
 	}
 	return names
 }

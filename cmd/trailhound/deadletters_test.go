@@ -14,6 +14,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"trailhound/consumer"
 	"trailhound/rules"
 )
 
@@ -243,8 +244,8 @@ func TestLetterReasons(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, m := range declared.FindAllStringSubmatch(string(text), -1) {
-				if reason := rules.Reason(m[1]); !reason.Skip() && !slices.Contains(letterReasons, reason) {
-					t.Errorf("letterReasons lacks %s of %s", reason, name)
+				if reason := rules.Reason(m[1]); !reason.Skip() && !slices.Contains(consumer.DeadLetterReasons(), reason) {
+					t.Errorf("DeadLetterReasons() lacks %s of %s", reason, name)
 				}
 			}
 		}

@@ -147,8 +147,7 @@ rules: {access_denied: {threshold: 2}}
 			}
 			var said strings.Builder
 			await(t, "an alert and dead letters", func() bool {
-				_, metrics := p.get("/metrics")
-				return strings.Contains(metrics, `trailhound_alerts_total{rule="access_denied"} `) && strings.Contains(metrics, "trailhound_dead_letters_total{")
+				return p.metric(`trailhound_alerts_total{rule="access_denied"}`) > 0 && p.metric(`trailhound_dead_letters_total{reason="not_json"}`) > 0
 			})
 			for _, path := range []string{"/metrics", "/status", "/readyz", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline", "/loglevel"} {
 				_, body := p.get(path)
