@@ -38,6 +38,10 @@ func share(memory, buffers, most int) int {
 	return min(max(memory/max(buffers, 1), leastShare), most)
 }
 
+// manyMemory is how many times their memory many feeds hold without reading ahead, as long as
+// that leaves more than leastFetch for each: smaller fetches cost more than what they carry.
+const manyMemory = 4
+
 // fetchBytes is what each of so many feeds, of which so many are few, asks for at a time if
 // they have so much memory together. Records in larger batches come all the same: the first
 // batch of an answer is always whole (KIP-74).
@@ -45,7 +49,7 @@ func fetchBytes(memory, feeds, few int) int {
 	if feeds <= few {
 		return share(memory, fetchAhead*feeds, mostFetch)
 	}
-	return min(max(memory/(fetchAhead*feeds), leastFetch), mostFetch)
+	return min(max(manyMemory*memory/feeds, leastFetch), leastShare)
 }
 
 // feeds is what the feeds of one kind of partition share: requests, and memory.

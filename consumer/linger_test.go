@@ -196,7 +196,7 @@ func TestLaneBytes(t *testing.T) {
 }
 
 func TestFetchBytes(t *testing.T) {
-	for feeds, want := range map[int]int{0: 1 << 20, 1: 1 << 20, 4: 1 << 20, 8: 512 << 10, 16: 256 << 10, 64: 128 << 10, 65: (8 << 20) / 130, 128: 32 << 10, 1000: 32 << 10} {
+	for feeds, want := range map[int]int{0: 1 << 20, 1: 1 << 20, 4: 1 << 20, 8: 512 << 10, 16: 256 << 10, 64: 128 << 10, 65: 128 << 10, 256: 128 << 10, 512: 64 << 10, 1000: (32 << 20) / 1000, 2000: 32 << 10} {
 		if got := fetchBytes(inputMemory, feeds, fewInputs); got != want {
 			t.Errorf("fetchBytes(%d) = %d; want %d", feeds, got, want)
 		}

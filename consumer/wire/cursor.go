@@ -135,14 +135,30 @@ func (c *Cursor) open() bool {
 	return c.pieces(s, e)
 }
 
-// whole unpacks a section that has at most size bytes.
+// whole unpacks a section that has at most size bytes. LZ4 may have 255 times its own and
+// seldom has, so the room for that is taken only when the share does not do.
 func (c *Cursor) whole(s *section, size int) (err error) {
-	if size > c.memory.Share() {
+	share := c.memory.Share()
+	if size > share && s.codec == compress.Lz4 {
+		if err := c.unpack(s, share); !errors.Is(err, errTooLarge) {
+			return err
+		}
+	}
+	if size > share {
 		if c.taken, err = c.turn.take(size); err != nil {
 			return err
 		}
 	}
-	c.lend(size)
+	return c.unpack(s, size)
+}
+
+// usualRatio is how many times its size a batch of events unpacks to, about.
+const usualRatio = 4
+
+// unpack unpacks a section into a buffer like that of the fetch before, since size is only a
+// bound: one of a size that is never given back would be made anew for each batch.
+func (c *Cursor) unpack(s *section, size int) (err error) {
+	c.lend(min(size, max(usualRatio*len(s.records), c.f.unpacked)))
 	b := (*c.buffer)[:0]
 	if s.codec == compress.Gzip {
 		b = slices.Grow(b, size+1) // one more, to see the end

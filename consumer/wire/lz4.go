@@ -44,7 +44,7 @@ func unpackLz4(dst, src []byte, limit int) ([]byte, error) {
 		if begins {
 			r.frame.start = len(dst)
 		}
-		if dst, err = r.frame.append(dst, block); err != nil {
+		if dst, err = r.frame.append(dst, block, limit); err != nil {
 			return dst, err
 		}
 		if len(dst) > limit {
@@ -170,20 +170,21 @@ type lz4Frame struct {
 	start int // of the frame in what it is appended to
 }
 
-// append appends what a block unpacks to.
-func (f *lz4Frame) append(dst []byte, b lz4Block) ([]byte, error) {
+// append appends what a block unpacks to; errTooLarge: dst would be longer than limit.
+func (f *lz4Frame) append(dst []byte, b lz4Block, limit int) ([]byte, error) {
 	if b.plain {
 		return append(dst, b.bytes...), nil
 	}
-	return f.block(dst, b.bytes)
+	return f.block(dst, b.bytes, limit)
 }
 
 // block appends what one compressed block unpacks to. Linked blocks refer to what
 // the frame has unpacked to before. A block does not say how long it becomes, and
 // many frames promise 4 MiB for each: it is tried with the place that there is, and
-// that grows by half until it is enough.
-func (f *lz4Frame) block(dst, src []byte) ([]byte, error) {
-	at, most := len(dst), min(f.most, lz4Ratio*len(src))
+// that grows by half until it is enough, or the limit is met.
+func (f *lz4Frame) block(dst, src []byte, limit int) ([]byte, error) {
+	at, whole := len(dst), min(f.most, lz4Ratio*len(src))
+	most := min(whole, max(limit-at, 0))
 	for place := min(max(cap(dst)-at, 2*len(src)), most); ; place = min(place+place/2, most) {
 		dst = slices.Grow(dst, place)
 		var before []byte
@@ -193,6 +194,9 @@ func (f *lz4Frame) block(dst, src []byte) ([]byte, error) {
 		n, err := lz4.UncompressBlockWithDict(src, dst[at:at+place], before)
 		if err == nil {
 			return dst[:at+n], nil
+		}
+		if place == most && most < whole {
+			return dst, errTooLarge
 		}
 		if place == most {
 			return dst, fmt.Errorf("a block of %d bytes: %w", len(src), err)

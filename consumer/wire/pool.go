@@ -69,20 +69,24 @@ func bufferSize(n int) int {
 	return min(bits.Len(uint(max(n-1, 0)/smallBuffer)), bufferSizes-1)
 }
 
-// get returns a buffer for about so many bytes, which may have any length.
+// get returns a buffer for about so many bytes, which may have any length. It may be four
+// times the size that was asked for: one that has grown in use is found again by the same
+// question.
 func (p *bufferPool) get(size int) *[]byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	idle := &p.idle[bufferSize(size)]
-	last := len(*idle) - 1
-	if last < 0 {
-		return new([]byte)
+	like := bufferSize(size)
+	for i := like; i <= min(like+2, bufferSizes-1); i++ {
+		idle := &p.idle[i]
+		if last := len(*idle) - 1; last >= 0 {
+			b := (*idle)[last]
+			(*idle)[last] = nil
+			*idle = (*idle)[:last]
+			p.kept -= int64(cap(*b))
+			return b
+		}
 	}
-	b := (*idle)[last]
-	(*idle)[last] = nil
-	*idle = (*idle)[:last]
-	p.kept -= int64(cap(*b))
-	return b
+	return new([]byte)
 }
 
 // put takes a buffer back, unless there are enough.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -31,9 +32,10 @@ func (m *sharedFetch) run(ctx context.Context) {
 	f := g.fetcher
 	size := 0
 	if !m.polls {
-		size = sharedBytes
+		size = sharedBytes + sharedBytes/2 // with the rest of the last partition's: a buffer that grew would be of another size
 	}
 	buffer := buffers.get(size)
+	*buffer = slices.Grow((*buffer)[:0], size)
 	began := time.Now()
 	err := m.fetch(ctx, buffer)
 	now := time.Now()

@@ -215,7 +215,7 @@ func (l *lz4Stream) Read(p []byte) (int, error) {
 		if begins {
 			l.frame.start = len(l.out)
 		}
-		if l.out, err = l.frame.append(l.out, block); err != nil {
+		if l.out, err = l.frame.append(l.out, block, math.MaxInt); err != nil {
 			return 0, err
 		}
 	}
