@@ -38,7 +38,7 @@ func TestPlanHoldsItsMinimum(t *testing.T) {
 					t.Errorf("seed %d: %s begins %s after the last broker was started again; want 20s to come back", seed, s, s.At-brokerBack)
 				}
 				brokerBack = s.At + s.For
-			case leaders, coordinators, slow, cut, halfOpen, hoursLate, doubled, backfilled:
+			case leaders, coordinators, slow, cut, halfOpen, swallow, hoursLate, doubled, backfilled, openTx:
 			default:
 				for _, i := range s.Targets {
 					if s.At < end[i] {
@@ -53,7 +53,7 @@ func TestPlanHoldsItsMinimum(t *testing.T) {
 		}
 		for _, f := range []fault{
 			kill, killLong, killAgain, killTwo, terminate, terminateLong, rolling, freeze, guest, wipe, corrupt, stale, swap,
-			leaders, coordinators, slow, cut, halfOpen, hoursLate, doubled, backfilled,
+			diskFreeze, leaders, coordinators, slow, cut, halfOpen, swallow, hoursLate, doubled, backfilled, openTx,
 		} {
 			if seen[f] == 0 {
 				t.Errorf("seed %d: no %s", seed, f)
