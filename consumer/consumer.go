@@ -102,6 +102,7 @@ type Service struct {
 	mu        sync.Mutex
 	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
 	positions map[inputKey]*position // of the partitions being routed
+	openings  map[inputKey]*opening  // of the partitions assigned: what comes before, and between, positions
 	shards    map[int]*shardStatus
 	assigned  bool
 	joining   *joining               // nil: not begun
@@ -343,7 +344,7 @@ func (s *Service) Ready() error {
 	for _, k := range inputs {
 		p := s.positions[k]
 		if p == nil {
-			return fmt.Errorf("input %s partition %d is not being read yet", k.topic, k.partition)
+			return s.openingProblem(k)
 		}
 		if err := p.reading.trouble(); err != nil {
 			return fmt.Errorf("input %s partition %d cannot be read: %w", k.topic, k.partition, err)

@@ -20,10 +20,12 @@ import (
 func (s *Service) route(ctx context.Context, k inputKey) error {
 	meter := s.Metrics.Input(k.topic, k.partition)
 	defer meter.Close()
-	tries := newAttempts(s.Metrics.Part(partInput))
+	o := s.opens(k)
+	defer s.opensNoMore(k, o)
+	tries := o.tries
 	for ctx.Err() == nil {
 		opened := time.Now()
-		err := s.routeOnce(ctx, k, meter)
+		err := s.routeOnce(ctx, k, o, meter)
 		s.unfollow(k)
 		if time.Since(opened) > backoffMost {
 			tries.succeeded()
@@ -43,8 +45,8 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 	return nil
 }
 
-func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input) error {
-	in, start, clock, err := s.openInTurn(ctx, k)
+func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *admin.Input) error {
+	in, start, clock, err := s.openInTurn(ctx, k, o)
 	if err != nil {
 		return err
 	}
@@ -78,8 +80,9 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, meter *admin.Input)
 
 // openInTurn is open for a few partitions at a time: each takes connections of its own for
 // its questions, and a thousand partitions are assigned at once.
-func (s *Service) openInTurn(ctx context.Context, k inputKey) (in input, start logPosition, clock int64, err error) {
+func (s *Service) openInTurn(ctx context.Context, k inputKey, o *opening) (in input, start logPosition, clock int64, err error) {
 	if s.opening != nil {
+		o.pulse.at(stepIdle)
 		select {
 		case s.opening <- struct{}{}:
 			defer func() { <-s.opening }()
@@ -87,7 +90,12 @@ func (s *Service) openInTurn(ctx context.Context, k inputKey) (in input, start l
 			return in, start, noNewest, ctx.Err()
 		}
 	}
-	return s.open(ctx, k)
+	o.pulse.at(stepOpen)
+	in, start, clock, err = s.open(ctx, k)
+	if err == nil {
+		o.pulse.beat()
+	}
+	return in, start, clock, err
 }
 
 // leastEvent is the largest event that is always taken: CloudTrail's have a quarter of it.

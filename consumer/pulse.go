@@ -17,15 +17,17 @@ const (
 	stepApply                // of a committed transaction to the local state
 	stepUpkeep
 	stepRoute // of input records
+	stepOpen  // finds where to begin in an input partition
 	stepSend  // of a produce request
 )
 
 const (
 	lookEvery     = time.Second
-	stalledLooks  = 5  // looks without progress after which a partition is not ready: an operator knows within 10 s
-	handBackLooks = 25 // the same, after which another instance shall have it: within 45 s it works there
-	heldLooks     = 8  // looks at a stable offset held back by a transaction, after which an input is not ready
-	remedyLooks   = 60 // the same, after which the log has the remedy
+	stalledLooks  = 5   // looks without progress after which a partition is not ready: an operator knows within 10 s
+	handBackLooks = 25  // the same, after which another instance shall have it: within 45 s it works there
+	heldLooks     = 8   // looks at a stable offset held back by a transaction, after which an input is not ready
+	suspectLooks  = 120 // the same, for which an instance that has handed something back does so again after stalledLooks
+	remedyLooks   = 60  // the same, after which the log has the remedy
 	mostHeld      = 900
 	probeLooks    = 5 // looks between two questions for the end of a log that is not being fetched
 )
@@ -80,6 +82,7 @@ var stepSentences = map[step]string{
 	stepApply:    "a committed transaction has waited %s for the local state",
 	stepUpkeep:   "its upkeep has made no progress for %s",
 	stepRoute:    "the evaluation of rules' filters on its records has made no progress for %s",
+	stepOpen:     "finding where to begin has made no progress for %s",
 	stepSend:     "no broker has acknowledged a produce request for %s",
 }
 

@@ -59,6 +59,8 @@ func (s *Service) Status() Status {
 			in.Next, in.Lag, in.Problem = p.position(), p.lag(), sentence(cmp.Or(p.reading.trouble(), s.stall(p.stillness())))
 			in.Idle = p.told()
 			in.Waiting = s.alignment.waits(k)
+		} else if o := s.openings[k]; o != nil {
+			in.Problem = sentence(cmp.Or(s.stall(o.pulse.stillness()), o.tries.trouble()))
 		}
 		out.Inputs = append(out.Inputs, in)
 	}

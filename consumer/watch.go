@@ -25,6 +25,7 @@ const unanswered = 2 * time.Second
 // for the goroutine of Service.watch.
 type watching struct {
 	looks    int
+	gave     int   // the look that has last handed something back; 0: none has
 	restored int64 // changelog offsets, by all shards
 	probing  chan map[inputKey]int64
 	told     map[string]bool // sentences that the log has
@@ -58,10 +59,11 @@ func (s *Service) look(ctx context.Context, w *watching) {
 	restored := s.restores.Total()
 	restoring := restored != w.restored
 	w.restored = restored
+	patience := w.patience()
 	lanesStuck := false
 	for _, l := range slices.Concat(s.lanes, s.dead) {
 		l.pulse.look()
-		lanesStuck = lanesStuck || l.pulse.looks() >= handBackLooks
+		lanesStuck = lanesStuck || l.pulse.looks() >= patience
 	}
 	inputs, shards := s.routers.keys(), s.detectors.keys()
 	var unread, give []inputKey
@@ -69,6 +71,9 @@ func (s *Service) look(ctx context.Context, w *watching) {
 	for _, k := range inputs {
 		p := s.positions[k]
 		if p == nil {
+			if lanesStuck || s.openings[k].stuck(patience) {
+				give = append(give, k)
+			}
 			continue
 		}
 		seen := p.look()
@@ -76,7 +81,7 @@ func (s *Service) look(ctx context.Context, w *watching) {
 		if seen.unread > 0 {
 			unread = append(unread, k)
 		}
-		if lanesStuck || p.stuck() && !answers(p.reading.trouble()) {
+		if lanesStuck || p.stuck(patience) && !answers(p.reading.trouble()) {
 			give = append(give, k)
 		}
 	}
@@ -96,14 +101,16 @@ func (s *Service) look(ctx context.Context, w *watching) {
 		if seen.unread > 0 {
 			unread = append(unread, k)
 		}
-		if st.stuck() && !answers(st.taking.trouble()) && !answers(st.reading.trouble()) {
+		if st.stuck(patience) && !answers(st.taking.trouble()) && !answers(st.reading.trouble()) {
 			give = append(give, k)
 		}
 	}
 	s.mu.Unlock()
 	s.Metrics.Stalled(s.stalls())
 	s.tell(w)
-	s.handBack(give, time.Now())
+	if s.handBack(give, time.Now()) {
+		w.gave = w.looks
+	}
 	if w.looks%probeLooks == 0 && w.probing == nil && len(unread) > 0 {
 		w.probing = make(chan map[inputKey]int64, 1)
 		go s.probe(ctx, unread, w.probing)
@@ -135,8 +142,8 @@ func (p *position) lag() int64 {
 	return max(view.highWatermark-p.next(), 0)
 }
 
-func (p *position) stuck() bool {
-	return p.pulse.looks() >= handBackLooks || p.silence.looks >= handBackLooks
+func (p *position) stuck(patience int) bool {
+	return p.pulse.looks() >= patience || p.silence.looks >= patience
 }
 
 // stillness says why the partition stands still; "": it does not.
@@ -161,8 +168,8 @@ func (st *shardStatus) look() logView {
 	return view
 }
 
-func (st *shardStatus) stuck() bool {
-	return st.pulse.looks() >= handBackLooks || st.silence.looks >= handBackLooks
+func (st *shardStatus) stuck(patience int) bool {
+	return st.pulse.looks() >= patience || st.silence.looks >= patience
 }
 
 func (st *shardStatus) stillness() string {
@@ -264,6 +271,8 @@ func (s *Service) stalls() map[string]int {
 	for _, k := range s.routers.keys() {
 		if p := s.positions[k]; p != nil {
 			count(partInput, p.stillness())
+		} else if o := s.openings[k]; o != nil {
+			count(partInput, o.pulse.stillness())
 		}
 	}
 	for _, n := range s.detectors.keys() {
@@ -292,11 +301,14 @@ func (s *Service) tell(w *watching) {
 	}
 	s.mu.Lock()
 	for _, k := range s.routers.keys() {
+		name := fmt.Sprintf("input %s partition %d", k.topic, k.partition)
 		p := s.positions[k]
 		if p == nil {
+			if o := s.openings[k]; o != nil {
+				line(name, o.pulse.stillness())
+			}
 			continue
 		}
-		name := fmt.Sprintf("input %s partition %d", k.topic, k.partition)
 		if p.pulse.stillness() != "" || p.silence.stillness() != "" {
 			line(name, p.stillness())
 		} else if p.held.looks >= remedyLooks {
@@ -320,8 +332,9 @@ func (s *Service) tell(w *watching) {
 	w.told = now
 }
 
-// handBack asks the group to give partitions to another member, each once in a while.
-func (s *Service) handBack(give []inputKey, now time.Time) {
+// handBack asks the group to give partitions to another member, each once in a while. It
+// tells whether it has asked.
+func (s *Service) handBack(give []inputKey, now time.Time) bool {
 	s.mu.Lock()
 	if s.avoided == nil {
 		s.avoided = make(map[inputKey]time.Time)
@@ -335,10 +348,11 @@ func (s *Service) handBack(give []inputKey, now time.Time) {
 	}
 	s.mu.Unlock()
 	if len(names) == 0 {
-		return
+		return false
 	}
 	s.Log.Warn().Str("partitions", strings.Join(names, " ")).Str("event", "handed_back").Msg("partitions that make no progress here are handed back to the group; another member gets them if there is one that has not done so too")
 	s.member.Rejoin()
+	return true
 }
 
 // avoids tells the group which partitions another member should have.

@@ -23,7 +23,7 @@ func (s *suite) carryOut(ctx context.Context) error {
 	defer cancel(nil)
 	var steps sync.WaitGroup
 	for _, st := range newPlan(s.seed, s.duration, s.instances, s.brokers) {
-		if slices.Contains(s.leftOut(), st.Fault) {
+		if slices.Contains(s.leftOut(), st.Fault) || st.Fault == diskFreeze && s.disk == nil {
 			continue
 		}
 		if !testbed.Sleep(ctx, time.Until(s.begun.Add(st.At))) {
@@ -61,12 +61,14 @@ func (s *suite) act(ctx context.Context, st step) error {
 	case leaders, coordinators:
 		s.move(ctx, st, rng)
 		return nil
-	case slow, cut, halfOpen:
+	case slow, cut, halfOpen, swallow:
 		s.disturb(ctx, st, rng)
 		return nil
 	case hoursLate, doubled, backfilled:
 		s.changeInput(ctx, st, rng)
 		return nil
+	case openTx:
+		return s.holdInput(ctx, st, rng)
 	}
 	for _, i := range slices.Sorted(slices.Values(st.Targets)) { // in one order, so that no two wait for each other
 		n := s.fleet.instance(i)
@@ -97,6 +99,9 @@ func (s *suite) act(ctx context.Context, st step) error {
 		testbed.Sleep(ctx, st.For)
 		s.fleet.resume(st.Targets[0])
 		return nil
+	case diskFreeze:
+		s.happened(st, "")
+		return s.freezeDisk(ctx, st.For)
 	case guest:
 		return s.visit(ctx, st, rng)
 	}
@@ -268,11 +273,13 @@ func badMode(f fault, rng *rand.Rand) (mode, string) {
 		return mode{cut: true}, ""
 	}
 	m := mode{lose: rng.IntN(2) == 0}
-	direction := "in both directions"
-	switch rng.IntN(3) {
-	case 0:
+	direction, way := "in both directions", rng.IntN(3)
+	switch {
+	case f == swallow:
+		m.swallow, direction = true, "to leaders"
+	case way == 0:
 		m.holdUp, direction = true, "to the broker"
-	case 1:
+	case way == 1:
 		m.holdDn, direction = true, "to the instance"
 	default:
 		m.holdUp, m.holdDn = true, true
@@ -354,6 +361,8 @@ func (s *suite) ended(e exit) {
 	case e.Crashed: // whatever happened to it
 	case broken:
 		e.Why = "its state directory was damaged"
+	case e.Instance == frozenInstance && (t.frozen || time.Since(t.thawed) < e.Ran):
+		e.Why = "its disk did not answer"
 	case !e.Started && (t.now > 0 || time.Since(t.until) < e.Ran):
 		e.Why = "it could not reach the brokers when it started"
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // What is done here to state directories is done while no instance works on them.
@@ -27,7 +28,11 @@ func copyState(from, to string) error {
 func swapStates(a, b string) error {
 	aside := a + "-aside"
 	for _, move := range [][2]string{{a, aside}, {b, a}, {aside, b}} {
-		if err := os.Rename(move[0], move[1]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := os.Rename(move[0], move[1])
+		if errors.Is(err, syscall.EXDEV) {
+			err = errors.Join(copyState(move[0], move[1]), os.RemoveAll(move[0]))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

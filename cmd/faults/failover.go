@@ -74,7 +74,12 @@ type failoverCase struct {
 }
 
 // measure goes through all cases, with probes under way all the time.
-func (f *failovers) measure(ctx context.Context, times int) (err error) {
+func (f *failovers) measure(ctx context.Context, times int) error {
+	return f.probing(ctx, func(ctx context.Context) error { return f.measureAll(ctx, times) })
+}
+
+// probing does something with probes under way.
+func (f *failovers) probing(ctx context.Context, do func(context.Context) error) (err error) {
 	f.probes, err = newProbes(f.cluster.addresses)
 	if err != nil {
 		return err
@@ -87,6 +92,10 @@ func (f *failovers) measure(ctx context.Context, times int) (err error) {
 		probing.Wait()
 		f.probes.close()
 	}()
+	return do(ctx)
+}
+
+func (f *failovers) measureAll(ctx context.Context, times int) error {
 	fewer := max(2, times/4)
 	victim := 0
 	next := func() int { victim = victim%f.instances + 1; return victim }

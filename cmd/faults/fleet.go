@@ -71,8 +71,8 @@ func (e exit) String() string {
 }
 
 // newFleet prepares instances; none is started. Text holds the configuration that all have in common, and bootstrap
-// returns the brokers of each.
-func newFleet(binary, dir, text string, instances int, bootstrap func(int) []string) (*fleet, error) {
+// returns the brokers of each, stateDir its state_dir.
+func newFleet(binary, dir, text string, instances int, bootstrap func(int) []string, stateDir func(int) string) (*fleet, error) {
 	f := &fleet{binary: binary, dir: dir, ended: func(exit) {}}
 	for i := 1; i <= instances; i++ {
 		listener, err := testbed.Reserve(1)
@@ -82,7 +82,7 @@ func newFleet(binary, dir, text string, instances int, bootstrap func(int) []str
 		listener[0].Close()
 		name := "t" + strconv.Itoa(i)
 		n := &instance{
-			number: i, config: filepath.Join(dir, name+".yaml"), state: filepath.Join(dir, name+"-state"), listen: listener[0].Addr().String(),
+			number: i, config: filepath.Join(dir, name+".yaml"), state: stateDir(i), listen: listener[0].Addr().String(),
 		}
 		own := fmt.Sprintf("instance_id: %s\nstate_dir: %s\nhttp:\n  listen: %s\nlog:\n  format: json\nkafka:\n  brokers: [%s]\n%s",
 			name, n.state, n.listen, `"`+strings.Join(bootstrap(i), `","`)+`"`, text)

@@ -24,6 +24,7 @@ var modes = map[string]func(ctx context.Context, args []string, stdout, stderr i
 	"backlog":  backlog,       // compares the alerts of a backlog with those of the same events in the order of time
 	"spread":   spreadCommand, // makes a large input of a set of events
 	"verify":   verify,        // checks alerts against their input, in files or topics
+	"stalls":   stalls,        // measures how soon a stall is told, and over
 	"soak":     soak,          // shows whether an instance grows with time
 }
 

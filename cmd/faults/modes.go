@@ -26,8 +26,8 @@ func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(co
 	ok, err := s.play(ctx, work)
 	s.report.mu.Lock()
 	defer s.report.mu.Unlock()
-	for _, e := range s.report.Exits { // nothing happens here that explains one
-		ok = false
+	for _, e := range s.report.Exits {
+		ok = ok && e.Why != ""
 		fmt.Fprintln(stdout, e)
 	}
 	if err == nil && ok {
@@ -50,7 +50,7 @@ func (s *suite) play(ctx context.Context, work func(context.Context, *suite) (bo
 		return false, err
 	}
 	defer func() {
-		s.fleet.halt()
+		s.halt()
 		if ok && err == nil {
 			err = s.cluster.stop()
 		} else {

@@ -22,6 +22,7 @@ const (
 	rolling       fault = "rolling"        // SIGTERM and restart of all instances, one after the other
 	freeze        fault = "freeze"         // SIGSTOP for longer than the session time-out, then SIGCONT: a zombie
 	guest         fault = "guest"          // one more instance joins, and leaves
+	diskFreeze    fault = "disk-freeze"    // the disk of the first instance does not answer; it may end by that
 	wipe          fault = "state-deleted"  // kill -9, and a restart without the state directory
 	corrupt       fault = "state-damaged"  // kill -9, and a restart with a torn or overwritten file
 	stale         fault = "state-old"      // kill -9, and a restart with an old copy of the state directory
@@ -36,6 +37,7 @@ const (
 	slow         fault = "slow"         // connections are slow
 	cut          fault = "cut"          // connections are closed, new ones refused
 	halfOpen     fault = "half-open"    // connections stay open, and swallow the bytes of one or both directions
+	swallow      fault = "swallow"      // a broker does not answer requests to leaders; all others it does
 )
 
 // What can happen to the input, in one of its partitions.
@@ -43,10 +45,17 @@ const (
 	hoursLate  fault = "hours-late" // all that comes is hours late
 	doubled    fault = "doubled"    // every event comes twice
 	backfilled fault = "backfill"   // records of days ago come between those of now
+	openTx     fault = "open-tx"    // a transaction of another producer stays open, and holds back what comes after it
 )
 
 // sessionTimeout is the instances' kafka.session_timeout, the least that brokers allow.
 const sessionTimeout = 6 * time.Second
+
+const (
+	frozenInstance  = 1                // whose state is on a disk that can be frozen
+	diskPatience    = 30 * time.Second // after which an instance ends whose disk does not answer
+	swallowPatience = 25 * time.Second // after which an instance gives back what a leader does not answer for
+)
 
 // step is one fault of a plan.
 type step struct {
@@ -63,11 +72,11 @@ func (s step) String() string {
 	switch s.Fault {
 	case brokerKill:
 		text += fmt.Sprintf(" broker %s", list(s.Targets))
-	case slow, cut, halfOpen:
+	case slow, cut, halfOpen, swallow:
 		text += fmt.Sprintf(" t%s to broker %s", list(s.Targets), list(s.Brokers))
 	case leaders, coordinators:
 		return text
-	case hoursLate, doubled, backfilled:
+	case hoursLate, doubled, backfilled, openTx:
 		text += " partition " + list(s.Targets)
 	default:
 		text += " t" + list(s.Targets)
@@ -101,10 +110,10 @@ func (f fault) kills() int {
 var (
 	instanceDeck = []fault{
 		kill, kill, kill, kill, kill, kill, killLong, killLong, killAgain, killAgain, killTwo, killTwo, terminate, terminate,
-		terminateLong, rolling, freeze, freeze, freeze, guest, guest, wipe, corrupt, corrupt, stale, swap,
+		terminateLong, rolling, freeze, freeze, freeze, guest, guest, wipe, corrupt, corrupt, stale, swap, diskFreeze,
 	}
-	clusterDeck = []fault{leaders, leaders, coordinators, coordinators, slow, cut, cut, halfOpen, halfOpen, halfOpen}
-	inputDeck   = []fault{hoursLate, doubled, backfilled}
+	clusterDeck = []fault{leaders, leaders, coordinators, coordinators, slow, cut, cut, halfOpen, halfOpen, halfOpen, swallow}
+	inputDeck   = []fault{hoursLate, doubled, backfilled, openTx}
 )
 
 // quiet is the part of a run, at its end, in which everything comes back and no more faults happen.
@@ -200,6 +209,8 @@ func (p *planner) victims(f fault, free []time.Duration) []int {
 	switch f {
 	case guest:
 		return []int{p.instances + 1}
+	case diskFreeze:
+		return []int{frozenInstance}
 	case rolling:
 		slices.Sort(all)
 		return all
@@ -218,6 +229,11 @@ func (p *planner) lasting(f fault) time.Duration {
 		return p.between(sessionTimeout+time.Second, sessionTimeout+5*time.Second)
 	case freeze:
 		return p.between(sessionTimeout+2*time.Second, sessionTimeout+6*time.Second)
+	case diskFreeze: // as often shorter than what the instance waits for it as longer
+		if p.rng.IntN(2) == 0 {
+			return p.between(5*time.Second, 15*time.Second)
+		}
+		return p.between(diskPatience+2*time.Second, diskPatience+10*time.Second)
 	case guest:
 		return p.between(8*time.Second, 25*time.Second)
 	case stale: // how old the copy is
@@ -237,6 +253,12 @@ func (p *planner) planCluster() {
 		case slow, cut, halfOpen:
 			s.For = p.between(time.Second, 12*time.Second)
 			s.Targets, s.Brokers = p.someOf(p.instances), p.someOf(p.brokers)
+		case swallow: // as often shorter than what the instances wait for it as longer
+			s.For = p.between(5*time.Second, 12*time.Second)
+			if p.rng.IntN(2) == 0 {
+				s.For = p.between(swallowPatience+time.Second, swallowPatience+8*time.Second)
+			}
+			s.Targets, s.Brokers = p.someOf(p.instances), []int{1 + p.rng.IntN(p.brokers)}
 		}
 		at += s.For + p.between(3*time.Second, 12*time.Second)
 		return p.add(s) || at < p.end

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func TestPlanHoldsItsMinimum(t *testing.T) {
 					t.Errorf("seed %d: %s begins %s after the last broker was started again; want 20s to come back", seed, s, s.At-brokerBack)
 				}
 				brokerBack = s.At + s.For
-			case leaders, coordinators, slow, cut, halfOpen, hoursLate, doubled, backfilled:
+			case leaders, coordinators, slow, cut, halfOpen, swallow, hoursLate, doubled, backfilled, openTx:
 			default:
 				for _, i := range s.Targets {
 					if s.At < end[i] {
@@ -53,7 +54,7 @@ func TestPlanHoldsItsMinimum(t *testing.T) {
 		}
 		for _, f := range []fault{
 			kill, killLong, killAgain, killTwo, terminate, terminateLong, rolling, freeze, guest, wipe, corrupt, stale, swap,
-			leaders, coordinators, slow, cut, halfOpen, hoursLate, doubled, backfilled,
+			diskFreeze, leaders, coordinators, slow, cut, halfOpen, swallow, hoursLate, doubled, backfilled, openTx,
 		} {
 			if seen[f] == 0 {
 				t.Errorf("seed %d: no %s", seed, f)
@@ -81,6 +82,56 @@ func TestPlanOfOtherSizes(t *testing.T) {
 					newPlan(seed, d, instances, brokers)
 				}
 			}
+		}
+	}
+}
+
+// What stands still does so at one broker, or on the disk that can be frozen, sometimes for longer than the instances
+// wait for it; and two minutes have so little of it that everything else still happens and drains.
+func TestPlanOfStalls(t *testing.T) {
+	shorter, longer := map[fault]int{}, map[fault]int{}
+	for seed := range uint64(200) {
+		var still time.Duration
+		for _, s := range newPlan(seed, 2*time.Minute, 3, 3) {
+			patience := swallowPatience
+			switch s.Fault {
+			case swallow:
+				if len(s.Brokers) != 1 {
+					t.Errorf("seed %d: %s; want one broker", seed, s)
+				}
+			case diskFreeze:
+				patience = diskPatience
+				if !reflect.DeepEqual(s.Targets, []int{frozenInstance}) {
+					t.Errorf("seed %d: %s; want the instance whose disk can be frozen", seed, s)
+				}
+			default:
+				continue
+			}
+			still += s.For
+			if s.For > patience {
+				longer[s.Fault]++
+			} else {
+				shorter[s.Fault]++
+			}
+		}
+		if still > 90*time.Second {
+			t.Errorf("seed %d: something stands still for %s of 2m", seed, still)
+		}
+	}
+	for _, f := range []fault{swallow, diskFreeze} {
+		if shorter[f] == 0 || longer[f] == 0 {
+			t.Errorf("%s: %d short and %d long; want both", f, shorter[f], longer[f])
+		}
+	}
+	t.Log(shorter, longer)
+}
+
+// A broker that swallows holds requests to leaders, and nothing else.
+func TestBadModeSwallows(t *testing.T) {
+	for seed := range uint64(20) {
+		m, detail := badMode(swallow, rand.New(rand.NewPCG(seed, 1)))
+		if m.lose = false; m != (mode{swallow: true}) || detail == "" {
+			t.Errorf("badMode(swallow) = %+v, %q; want only requests to leaders held", m, detail)
 		}
 	}
 }

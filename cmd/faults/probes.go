@@ -20,6 +20,7 @@ type probes struct {
 	mu   sync.Mutex
 	sent []probe
 	ids  map[string]int // of those whose alert has not come
+	came map[string]int // how often each alert came
 }
 
 type probe struct{ sent, seen time.Time }
@@ -29,7 +30,7 @@ func newProbes(brokers []string) (*probes, error) {
 		kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic(inputTopic), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 		kgo.ConsumeTopics(alertsTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 	)
-	p := &probes{client: client, ids: make(map[string]int)}
+	p := &probes{client: client, ids: make(map[string]int), came: make(map[string]int)}
 	for shard := range p.roles {
 		for n := 0; p.roles[shard] == ""; n++ {
 			role := fmt.Sprintf("arn:aws:iam::111122223333:role/probe-%d", n)
@@ -99,6 +100,7 @@ func (p *probes) read(ctx context.Context) {
 			if json.Unmarshal(r.Value, &a) != nil {
 				return // the probe stays without its alert
 			}
+			p.came[a.ID]++
 			if i, ok := p.ids[a.EventID]; ok {
 				p.sent[i].seen = now
 				delete(p.ids, a.EventID)
@@ -130,4 +132,14 @@ func (p *probes) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.sent)
+}
+
+// doubled returns how many alerts came again.
+func (p *probes) doubled() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, times := range p.came {
+		n += times - 1
+	}
+	return n
 }

@@ -10,12 +10,13 @@ import (
 
 // mode is what a link does to the bytes that pass through it. The zero mode passes them on.
 type mode struct {
-	delay  time.Duration // each chunk comes so much later
-	rate   int           // bytes per second; 0: as fast as they come
-	cut    bool          // existing connections are closed, new ones refused
-	holdUp bool          // what the client sends stays on the way, though the connection lives
-	holdDn bool          // likewise what the broker sends
-	lose   bool          // when the mode ends, connections with bytes on the way are closed; else the bytes arrive late
+	delay   time.Duration // each chunk comes so much later
+	rate    int           // bytes per second; 0: as fast as they come
+	cut     bool          // existing connections are closed, new ones refused
+	holdUp  bool          // what the client sends stays on the way, though the connection lives
+	holdDn  bool          // likewise what the broker sends
+	swallow bool          // likewise what the client sends on a connection, from the first request on that is one to a leader
+	lose    bool          // when the mode ends, connections with bytes on the way are closed; else the bytes arrive late
 }
 
 // proxy stands between one instance and all brokers. It has one link for each broker.
@@ -122,17 +123,16 @@ func (k *link) serve(client net.Conn) {
 // held back still arrives when its sender has given up.
 func (k *link) pump(c *connection, to, from net.Conn, up bool) {
 	buf := make([]byte, 64<<10)
+	var asked requests
 	for {
 		n, err := from.Read(buf)
-		if n > 0 {
-			if k.pass(c, up, n) != nil {
-				c.close()
-				return
-			}
-			if _, err := to.Write(buf[:n]); err != nil {
-				c.close()
-				return
-			}
+		free := n // so much holds no request to a leader
+		if up {
+			free = asked.toLeader(buf[:n])
+		}
+		if k.forward(c, to, buf[:free], up, false) != nil || k.forward(c, to, buf[free:n], up, true) != nil {
+			c.close()
+			return
 		}
 		if errors.Is(err, io.EOF) {
 			if tcp, ok := to.(*net.TCPConn); ok {
@@ -147,13 +147,25 @@ func (k *link) pump(c *connection, to, from net.Conn, up bool) {
 	}
 }
 
+// forward writes what may go on; leader tells that it begins with a request to a leader.
+func (k *link) forward(c *connection, to net.Conn, piece []byte, up, leader bool) error {
+	if len(piece) == 0 {
+		return nil
+	}
+	if err := k.pass(c, up, leader, len(piece)); err != nil {
+		return err
+	}
+	_, err := to.Write(piece)
+	return err
+}
+
 var errLost = errors.New("lost on the way")
 
 // pass returns when n bytes may go on.
-func (k *link) pass(c *connection, up bool, n int) error {
+func (k *link) pass(c *connection, up, leader bool, n int) error {
 	for {
 		m, changed := k.current()
-		if held := up && m.holdUp || !up && m.holdDn; held {
+		if held := up && m.holdUp || !up && m.holdDn || leader && m.swallow; held {
 			select {
 			case <-changed:
 			case <-c.closed:

@@ -139,12 +139,12 @@ func (o options) unknown() fault {
 
 // faults is one run: everything is started, fed, disturbed, drained and compared.
 func faults(ctx context.Context, o options, dir string, stderr io.Writer) (r *report, err error) {
-	s := &suite{options: o, log: &lines{w: stderr, begun: time.Now()}, dir: dir, config: soonerTimeOuts + inCommonOfConfigs, report: newReport(o.seed)}
+	s := &suite{options: o, log: &lines{w: stderr, begun: time.Now()}, dir: dir, config: soonerTimeOuts + inCommonOfConfigs, report: newReport(o.seed), freezes: true}
 	if err := s.start(ctx); err != nil {
 		return s.report, err
 	}
 	defer func() {
-		s.fleet.halt()
+		s.halt()
 		if err == nil && s.report.passed() {
 			err = s.cluster.stop()
 		} else {

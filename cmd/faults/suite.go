@@ -49,6 +49,8 @@ type suite struct {
 	dir     string
 	inputs  int                         // partitions of the input; 0: inputPartitions
 	later   bool                        // instances are not started with the brokers
+	freezes bool                        // the disk of an instance shall be one that can be frozen
+	disk    *loopDisk                   // of frozenInstance; nil: it cannot
 	prepare func(context.Context) error // called before the product makes its topics, if there is one
 	config  string                      // what the configurations of all instances have in common, beginning within kafka
 	log     *lines
@@ -70,6 +72,8 @@ type trouble struct {
 	now     int // faults that keep it from a broker
 	until   time.Time
 	damaged bool // its state, which may be found minutes later: a block is checked when it is read
+	frozen  bool // its disk does not answer
+	thawed  time.Time
 }
 
 // start starts brokers, topics, and instances, and waits until they serve.
@@ -89,7 +93,8 @@ func (s *suite) start(ctx context.Context) error {
 		return err
 	}
 	s.log.printf("%d brokers run: %v", s.brokers, s.cluster.addresses)
-	s.fleet, err = newFleet(binary, s.dir, s.config, all, s.cluster.bootstrap)
+	s.mountDisk()
+	s.fleet, err = newFleet(binary, s.dir, s.config, all, s.cluster.bootstrap, s.stateDir)
 	if err == nil {
 		s.fleet.ended = s.ended
 		if s.prepare != nil {
@@ -106,9 +111,7 @@ func (s *suite) start(ctx context.Context) error {
 		err = s.awaitReady(ctx)
 	}
 	if err != nil {
-		if s.fleet != nil {
-			s.fleet.halt()
-		}
+		s.halt()
 		s.cluster.halt()
 		return err
 	}

@@ -326,7 +326,10 @@ func readLetter(rec *kgo.Record) (letter, error) {
 	if h["detail"] == "" {
 		return l, errors.New("it has no header detail")
 	}
-	for _, known := range []string{"stage", "reason", "rule", "errors", "source_timestamp", "source_topic", "source_partition", "source_offset", "source_index", "detail"} {
+	if h["app_id"] == "" {
+		return l, errors.New("it has no header app_id")
+	}
+	for _, known := range []string{"app_id", "version", "stage", "reason", "rule", "errors", "source_timestamp", "source_topic", "source_partition", "source_offset", "source_index", "detail"} {
 		delete(h, known)
 	}
 	if len(h) > 0 {

@@ -66,6 +66,8 @@ func letterRecord(in *kgo.Record, l letter) *kgo.Record {
 	header := func(key string, value any) {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: fmt.Append(nil, value)})
 	}
+	header("app_id", appID)
+	header("version", "devel")
 	header("reason", l.Reason)
 	header("detail", "because")
 	header("stage", l.Stage)

@@ -1,0 +1,65 @@
+package consumer
+
+import "fmt"
+
+// opening is an input partition while it has no position: where to begin in it is being
+// looked up, in as many attempts as that takes.
+type opening struct {
+	tries *attempts
+	pulse pulse
+}
+
+// opens notes that a partition is going to be opened.
+func (s *Service) opens(k inputKey) *opening {
+	o := &opening{tries: newAttempts(s.Metrics.Part(partInput))}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.openings == nil {
+		s.openings = make(map[inputKey]*opening)
+	}
+	s.openings[k] = o
+	return o
+}
+
+// opensNoMore ends what opens has begun.
+func (s *Service) opensNoMore(k inputKey, o *opening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.openings[k] == o {
+		delete(s.openings, k)
+	}
+}
+
+// stuck looks whether another instance should open the partition.
+func (o *opening) stuck(patience int) bool {
+	if o == nil {
+		return false
+	}
+	o.pulse.look()
+	return o.pulse.looks() >= patience && !answers(o.tries.trouble())
+}
+
+// openingProblem says why a partition without a position is not read. The caller holds the lock.
+func (s *Service) openingProblem(k inputKey) error {
+	err := fmt.Errorf("input %s partition %d is not being read yet", k.topic, k.partition)
+	o := s.openings[k]
+	if o == nil {
+		return err
+	}
+	if still := s.stall(o.pulse.stillness()); still != nil {
+		return fmt.Errorf("%w: %w", err, still)
+	}
+	if failed := o.tries.trouble(); failed != nil {
+		return fmt.Errorf("%w: %w", err, failed)
+	}
+	return err
+}
+
+// patience is how many looks without progress a partition stays here. What this instance gets
+// in exchange for what it has handed back meets the same broker as a rule, and goes sooner.
+func (w *watching) patience() int {
+	if w.gave > 0 && w.looks-w.gave < suspectLooks {
+		return stalledLooks
+	}
+	return handBackLooks
+}
