@@ -26,8 +26,8 @@ func (a *app) rulesTestCommand() *cobra.Command {
 		Use:   "test [PATH…]",
 		Short: "Run tests of rules: events in YAML files, what must come of them, and what the rule must remember",
 		Long: "Test runs the tests in the files named, and in all files *_test.yaml and *_test.yml below the directories\n" +
-			"named; without a PATH, below the current one. Files found there without a key rule, such as promtool's, are left\n" +
-			"out. Each test has the real engine and a state of its own in memory.\n" +
+			"named; without a PATH, below the current one. Files found there without a key rule, such as promtool's, are\n" +
+			"left out. Each test has the real engine and a state of its own in memory.\n" +
 			"A file gives its rule's parameters itself: no configuration is read. rules/README.md describes the format.\n\n" +
 			"The exit code is 0 when all tests passed, 1 when one failed or a file has mistakes, 2 when a path cannot be\n" +
 			"read or there is nothing to run.",

@@ -75,8 +75,8 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 		Use:   "create",
 		Short: "Create the topics that are missing, with the right settings; print their names",
 		Long: "Create makes the topics that are missing and prints their names. Topics that are there stay as they are, unless\n" +
-			"--alter is given: then their settings are brought to what the service needs, and each change is printed, old -> new.\n" +
-			"Inputs are never changed, and neither are numbers of partitions and replicas.",
+			"--alter is given: then their settings are brought to what the service needs, and each change is printed,\n" +
+			"old -> new. Inputs are never changed, and neither are numbers of partitions and replicas.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("input-partitions") && inputs < 1 {
