@@ -147,8 +147,9 @@ func (a *app) aclsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "print [PURPOSE]...",
 		Short: "Print the kafka-acls.sh commands that grant an account what it needs",
-		Long: "Print writes the commands that grant an account the least that it needs, one for each resource, with the names of\n" +
-			"the configuration. PURPOSE is one or more of " + strings.Join(purposes, ", ") + "; without one: run.\n" +
+		Long: "Print writes the commands that grant an account the least that it needs, one for each resource, with the names\n" +
+			"of the configuration. PURPOSE is one or more of these, run without one:\n" +
+			strings.Join(purposes, ", ") + ".\n" +
 			"Nothing is asked of Kafka.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.settings()

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -132,7 +131,7 @@ func (a *app) printLetterCounts(all letterCounts, f *listFlags) error {
 	})
 	if f.asJSON {
 		for _, n := range rows {
-			if err := a.printJSON(n); err != nil {
+			if err := a.jsonLine(n); err != nil {
 				return err
 			}
 		}
@@ -188,21 +187,12 @@ func (n *newestLetters) add(l *letter) {
 	}
 }
 
-// printJSON prints a value as one line of JSON.
-func (a *app) printJSON(value any) error {
-	line, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	return a.printLine(line)
-}
-
 // detailBytes is as long as the detail of a dead letter is.
 const detailBytes = 4 << 10
 
 func (a *app) printLetter(l *letter, asJSON bool) error {
 	if asJSON {
-		return a.printJSON(l)
+		return a.jsonLine(l)
 	}
 	source := fmt.Sprintf("%s partition %d offset %d", l.Source.Topic, l.Source.Partition, l.Source.Offset)
 	if l.Source.Index != nil {

@@ -83,7 +83,7 @@ func (a *app) retryLetters(ctx context.Context, client *wire.Client, s *settings
 	if _, err := fmt.Fprint(a.stderr, b.String()); err != nil || !f.asJSON {
 		return err
 	}
-	return a.printJSON(&r.counts)
+	return a.jsonLine(&r.counts)
 }
 
 // retryCounts is what became of the dead letters.

@@ -42,7 +42,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "Show the whole pipeline at work in this process, without a Kafka",
 		Long: "Demo starts a Kafka broker inside this process, feeds it an hour of made-up CloudTrail events with two attacks\n" +
 			"in them, runs the service on it and prints the alerts that are committed to the alerts topic, by the times of\n" +
-			"their events. It needs nothing, leaves nothing behind and ends by itself. --set rules.access_denied.threshold=5 tries other parameters.",
+			"their events. It needs nothing, leaves nothing behind and ends by itself.\n" +
+			"--set rules.access_denied.threshold=5 tries other parameters.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.settings()

@@ -100,7 +100,7 @@ func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 	console.close()
 	fmt.Fprint(a.stderr, in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))
 	if err == nil && f.asJSON {
-		err = a.printJSON(ingestCounts{topic, in.tally.files, in.tally.records, in.tally.events, p.written(), in.tally.badReasons, in.tally.skipped})
+		err = a.jsonLine(ingestCounts{topic, in.tally.files, in.tally.records, in.tally.events, p.written(), in.tally.badReasons, in.tally.skipped})
 	}
 	if n := in.tally.badTotal(); err == nil && f.strict && n > 0 {
 		return fmt.Errorf("not everything could be written: left out %d", n)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"trailhound/config"
 	"trailhound/consumer"
 	"trailhound/consumer/wire"
 )
@@ -37,7 +38,7 @@ func (i *instance) flag(c *cobra.Command) {
 
 func (a *app) healthCommand() *cobra.Command {
 	i := &instance{app: a}
-	var live bool
+	var live, asJSON bool
 	c := &cobra.Command{
 		Use:   "health",
 		Short: "Ask a running instance whether it is ready; exit 1 with the reason if it is not",
@@ -50,6 +51,9 @@ func (a *app) healthCommand() *cobra.Command {
 				path = "/livez"
 			}
 			answer, err := i.ask(c.Context(), http.MethodGet, path)
+			if asJSON {
+				return a.healthJSON(err)
+			}
 			if err != nil {
 				return err
 			}
@@ -59,7 +63,26 @@ func (a *app) healthCommand() *cobra.Command {
 	}
 	i.flag(c)
 	c.Flags().BoolVar(&live, "live", false, "ask only whether it runs")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
+}
+
+// healthJSON prints whether an instance is well and, if it is not, the reason, which is the command's error too.
+func (a *app) healthJSON(err error) error {
+	if _, usage := errors.AsType[*usageError](err); usage {
+		return err // nothing was asked
+	}
+	if _, wrong := errors.AsType[config.Problems](err); wrong {
+		return err
+	}
+	found := struct {
+		OK     bool   `json:"ok"`
+		Reason string `json:"reason"`
+	}{OK: err == nil}
+	if err != nil {
+		found.Reason = err.Error()
+	}
+	return errors.Join(a.jsonLine(found), err)
 }
 
 // logLevels are the levels that an instance can be told.
@@ -67,6 +90,7 @@ var logLevels = []string{"debug", "info", "warn", "error"}
 
 func (a *app) logLevelCommand() *cobra.Command {
 	i := &instance{app: a}
+	var asJSON bool
 	c := &cobra.Command{
 		Use:       "log-level [LEVEL]",
 		Short:     "Print the log level of a running instance on this host, or change it until it ends",
@@ -89,11 +113,15 @@ func (a *app) logLevelCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				return a.jsonLine(map[string]string{"level": strings.TrimSpace(string(answer))})
+			}
 			_, err = fmt.Fprintln(a.stdout, printable(strings.TrimSpace(string(answer))))
 			return err
 		},
 	}
 	i.flag(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }
 

@@ -42,8 +42,8 @@ func (a *app) replayCommand() *cobra.Command {
 		Use:   "replay",
 		Short: "Run the rules over a range of the input topics again",
 		Long: "Run the rules over what the input topics hold, or a range of it, with a state of its own, and print each\n" +
-			"alert: for people on a terminal, else as one line of JSON. The same range gives the same alerts, byte for byte. Nothing of the service is\n" +
-			"touched: not its group, its state, or its topics.\n\n" +
+			"alert: for people on a terminal, else as one line of JSON. The same range gives the same alerts, byte for\n" +
+			"byte. Nothing of the service is touched: not its group, its state, or its topics.\n\n" +
 			"Times are timestamps of Kafka records, which brokers have an index of: --from is the first record of that\n" +
 			"time or later, in each partition, and --to the first that is not read. They are RFC 3339 (seconds may be\n" +
 			"left out), dates, durations before now as in 24h or 7d, or now: where the topic ends at the start, as\n" +

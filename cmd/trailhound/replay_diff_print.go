@@ -129,4 +129,4 @@ func (r *diffResult) titles(w io.Writer, rows []*diffRow, all bool) {
 }
 
 // json prints everything as one line of JSON, whatever all says.
-func (r *diffResult) json(a *app, _ bool) error { return a.printJSON(r) }
+func (r *diffResult) json(a *app, _ bool) error { return a.jsonLine(r) }

@@ -51,6 +51,8 @@ func (a *app) root() *cobra.Command {
 		a.versionCommand(),
 		a.completionCommand(),
 	)
+	root.SetHelpFunc(a.help)
+	root.SetHelpCommand(a.helpCommand())
 	return group(root)
 }
 

@@ -26,8 +26,8 @@ func (a *app) rulesTestCommand() *cobra.Command {
 		Use:   "test [PATH…]",
 		Short: "Run tests of rules: events in YAML files, what must come of them, and what the rule must remember",
 		Long: "Test runs the tests in the files named, and in all files *_test.yaml and *_test.yml below the directories\n" +
-			"named; without a PATH, below the current one. Files found there without a key rule, such as promtool's, are left\n" +
-			"out. Each test has the real engine and a state of its own in memory.\n" +
+			"named; without a PATH, below the current one. Files found there without a key rule, such as promtool's, are\n" +
+			"left out. Each test has the real engine and a state of its own in memory.\n" +
 			"A file gives its rule's parameters itself: no configuration is read. rules/README.md describes the format.\n\n" +
 			"The exit code is 0 when all tests passed, 1 when one failed or a file has mistakes, 2 when a path cannot be\n" +
 			"read or there is nothing to run.",
@@ -38,6 +38,7 @@ func (a *app) rulesTestCommand() *cobra.Command {
 	}
 	c.Flags().BoolVarP(&t.verbose, "verbose", "v", false, "name the tests that passed, too")
 	c.Flags().StringVar(&t.run, "run", "", "run only tests whose name this `REGEXP` matches")
+	c.Flags().BoolVar(&t.asJSON, "json", false, "print one JSON object a test, and one a file that has mistakes")
 	c.Flags().BoolVar(&t.update, "update", false, "write the files that alert_file names, instead of comparing them")
 	return c
 }
@@ -45,8 +46,8 @@ func (a *app) rulesTestCommand() *cobra.Command {
 // ruleTests is one run of rules test.
 type ruleTests struct {
 	*app
-	verbose, update bool
-	run             string
+	verbose, update, asJSON bool
+	run                     string
 
 	wanted           *regexp.Regexp
 	passed, failed   int
@@ -120,6 +121,9 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 	begun := time.Now()
 	f, err := suite.Load(path)
 	if _, other := errors.AsType[*ruletest.NoRuleError](err); other && !named {
+		if t.asJSON {
+			return nil
+		}
 		return t.line("?\t%s\t[no test of a rule: it has no key rule]", path)
 	}
 	t.fileRuns++
@@ -128,10 +132,7 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 	}
 	if err != nil {
 		t.broken++
-		if err := t.lines("", strings.Split(err.Error(), "\n")); err != nil {
-			return err
-		}
-		return t.line("FAIL\t%s\t[mistakes in the file]", path)
+		return t.mistakes(path, strings.Split(err.Error(), "\n"))
 	}
 	passed, failed := 0, 0
 	for _, test := range f.Tests {
@@ -149,6 +150,9 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 		}
 	}
 	t.passed, t.failed = t.passed+passed, t.failed+failed
+	if t.asJSON {
+		return nil
+	}
 	took := fmt.Sprintf("%.3fs", time.Since(begun).Seconds())
 	switch {
 	case failed > 0:
@@ -159,10 +163,24 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 	return t.line("ok\t%s\t%s\t%s", path, counted(passed, "test"), took)
 }
 
+// mistakes reports a file that cannot be run.
+func (t *ruleTests) mistakes(path string, all []string) error {
+	if t.asJSON {
+		return t.jsonLine(tested{File: path, Result: "mistakes", Details: all})
+	}
+	if err := t.lines("", all); err != nil {
+		return err
+	}
+	return t.line("FAIL\t%s\t[mistakes in the file]", path)
+}
+
 func (t *ruleTests) test(ctx context.Context, path string, test *ruletest.Test) (ok bool, err error) {
 	failure, err := test.Run(ctx)
 	if err != nil {
 		return false, err
+	}
+	if t.asJSON {
+		return failure == nil, t.jsonLine(testedRule(path, test, failure))
 	}
 	if failure == nil {
 		if t.verbose {

@@ -27,8 +27,8 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the service: events from the input topics in, alerts out, exactly once",
 		Long: "Run joins the consumer group named after app_id, reads the input topics, evaluates the rules and publishes\n" +
-			"alerts, until SIGTERM or SIGINT; SIGHUP does nothing. Start as many instances as you like, each with a state_dir of its own:\n" +
-			"they share the partitions and shards.",
+			"alerts, until SIGTERM or SIGINT; SIGHUP does nothing. Start as many instances as you like, each with a\n" +
+			"state_dir of its own: they share the partitions and shards.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if acceptLoss {

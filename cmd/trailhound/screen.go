@@ -139,7 +139,7 @@ type flusher interface {
 }
 
 // columns returns what lays out lines whose cells end in tabs, as a tabwriter does; a table that is too wide for the
-// terminal is wrapped within its last column.
+// terminal is wrapped within its last column, or has what does not fit below each row.
 func (a *app) columns(w io.Writer) flusher {
 	if width := a.width(); width > 0 {
 		return &columns{w: w, width: width}
@@ -190,15 +190,40 @@ func (c *columns) table(b *strings.Builder, rows [][]string) {
 	for _, n := range widths[:len(widths)-1] {
 		last += n + columnGap
 	}
+	if last+min(widths[len(widths)-1], leastColumn) > c.width {
+		c.narrowTable(b, rows, widths)
+		return
+	}
 	for _, row := range rows {
-		if last+min(widths[len(widths)-1], leastColumn) > c.width {
-			b.WriteString(wrapText(strings.Join(row, "  "), c.width, 2*columnGap) + "\n")
-			continue
-		}
-		for i, cell := range row[:len(row)-1] {
-			fmt.Fprintf(b, "%s%*s", cell, widths[i]-textWidth(cell)+columnGap, "")
-		}
+		padded(b, row[:len(row)-1], widths)
 		cell := wrapText(row[len(row)-1], c.width-last, 0)
 		b.WriteString(strings.ReplaceAll(cell, "\n", "\n"+strings.Repeat(" ", last)) + "\n")
+	}
+}
+
+// narrowTable keeps the columns that fit beside each other; the cells of the others follow below, indented.
+func (c *columns) narrowTable(b *strings.Builder, rows [][]string, widths []int) {
+	fit, at := 0, 0
+	for fit < len(widths)-1 && (fit == 0 || at+widths[fit] <= c.width) {
+		at += widths[fit] + columnGap
+		fit++
+	}
+	indent := strings.Repeat(" ", 2*columnGap)
+	for _, row := range rows {
+		var first strings.Builder
+		padded(&first, row[:min(fit, len(row))], widths)
+		if first.Len() > 0 {
+			b.WriteString(strings.TrimRight(first.String(), " ") + "\n")
+		}
+		if fit < len(row) {
+			b.WriteString(wrapText(indent+strings.Join(row[fit:], "  "), c.width, 0) + "\n")
+		}
+	}
+}
+
+// padded writes cells as wide as their columns, and the gap behind each.
+func padded(b *strings.Builder, cells []string, widths []int) {
+	for i, cell := range cells {
+		fmt.Fprintf(b, "%s%*s", cell, widths[i]-textWidth(cell)+columnGap, "")
 	}
 }

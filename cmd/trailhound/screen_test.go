@@ -58,7 +58,8 @@ func TestColumns(t *testing.T) {
 	}{
 		{80, "rules\n\nRULE           ON   TITLE\naccess_denied  yes  one principal is denied access again and again\nother          no   short\n"},
 		{45, "rules\n\nRULE           ON   TITLE\naccess_denied  yes  one principal is denied\n                    access again and again\nother          no   short\n"},
-		{30, "rules\n\nRULE  ON  TITLE\naccess_denied  yes  one\n    principal is denied access\n    again and again\nother  no  short\n"},
+		{30, "rules\n\nRULE           ON\n    TITLE\naccess_denied  yes\n    one principal is denied\n      access again and again\nother          no\n    short\n"},
+		{16, "rules\n\nRULE\n    ON  TITLE\naccess_denied\n    yes  one\n      principal\n      is denied\n      access\n      again and\n      again\nother\n    no  short\n"},
 	} {
 		var b strings.Builder
 		w := &columns{w: &b, width: c.width}

@@ -58,7 +58,7 @@ func (a *app) showGroup(ctx context.Context, s *settings, client *wire.Client, a
 		return err
 	}
 	if asJSON {
-		return a.printJSON(g)
+		return a.jsonLine(g)
 	}
 	return a.printGroup(g)
 }

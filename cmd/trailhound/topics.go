@@ -20,63 +20,65 @@ func (a *app) topicsCommand() *cobra.Command {
 }
 
 func (a *app) topicsCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use:   "check",
 		Short: "Compare the topics with what the service needs; exit 1 if something is missing or wrong",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
-				problems, err := topic.Check(c.Context(), client, s.topology())
-				if err != nil {
-					return s.allRights(c.Context(), client, "run", err)
-				}
-				err = s.preflight(c.Context(), client)
-				if wrong := problemsError(problems); wrong != nil {
-					return errors.Join(wrong, err)
-				}
-				if err != nil {
+				found, err := s.findTopicProblems(c.Context(), client)
+				if found == nil {
 					return err
 				}
-				if err := a.noteRetention(c.Context(), s, client); err != nil {
-					return err
+				if asJSON {
+					return errors.Join(a.jsonLine(found), err)
 				}
-				if err := a.noteReduced(c.Context(), s, client); err != nil {
-					return err
-				}
-				_, err = fmt.Fprintln(a.stdout, "the topics are as the service needs them")
-				return err
+				return errors.Join(a.printTopics(found), err)
 			})
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return c
 }
 
-// noteRetention warns, on stderr, of inputs that keep records longer than the brokers keep the group's offsets.
-func (a *app) noteRetention(ctx context.Context, s *settings, client *wire.Client) error {
+// printTopics writes what topics check has found, but for problems, which are its error.
+func (a *app) printTopics(found *checkedTopics) error {
+	for _, w := range found.Warnings {
+		fmt.Fprintln(a.stderr, "warning: "+w)
+	}
+	for _, n := range found.Notes {
+		fmt.Fprintln(a.stderr, "note: "+n)
+	}
+	if !found.OK {
+		return nil
+	}
+	_, err := fmt.Fprintln(a.stdout, "the topics are as the service needs them")
+	return err
+}
+
+// retentionWarnings tells of inputs that keep records longer than the brokers keep the group's offsets.
+func (s *settings) retentionWarnings(ctx context.Context, client *wire.Client) ([]string, error) {
 	infos, err := topic.Describe(ctx, client, s.Topics.Input...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	warnings, err := s.topology().Retention(ctx, client, infos)
 	if err != nil {
 		warnings = []string{"offsets.retention.minutes was not compared with the retention of the inputs: " + err.Error()}
 	}
-	for _, w := range warnings {
-		if _, err := fmt.Fprintln(a.stderr, "warning: "+w); err != nil {
-			return err
-		}
-	}
-	return nil
+	return append([]string{}, warnings...), nil
 }
 
 func (a *app) topicsCreateCommand() *cobra.Command {
 	var inputs int
-	var alter bool
+	var alter, asJSON bool
 	c := &cobra.Command{
 		Use:   "create",
 		Short: "Create the topics that are missing, with the right settings; print their names",
 		Long: "Create makes the topics that are missing and prints their names. Topics that are there stay as they are, unless\n" +
-			"--alter is given: then their settings are brought to what the service needs, and each change is printed, old -> new.\n" +
-			"Inputs are never changed, and neither are numbers of partitions and replicas.",
+			"--alter is given: then their settings are brought to what the service needs, and each change is printed,\n" +
+			"old -> new. Inputs are never changed, and neither are numbers of partitions and replicas.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("input-partitions") && inputs < 1 {
@@ -85,40 +87,55 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
 				app := s.topology()
 				app.CreateInput, app.InputPartitions = inputs > 0, inputs
-				created, err := topic.Create(c.Context(), client, app)
-				for _, name := range created {
-					if _, err := fmt.Fprintln(a.stdout, name); err != nil {
-						return err
-					}
+				done := settledTopics{Created: []string{}, Changed: []changedTopic{}}
+				err := s.createTopics(c.Context(), client, app, alter, &done)
+				if asJSON {
+					return errors.Join(a.jsonLine(done), err)
 				}
-				if err != nil {
-					return s.allRights(c.Context(), client, "topics-create", err)
-				}
-				if alter {
-					return a.alterTopics(c.Context(), s, client)
-				}
-				return s.checkExisting(c.Context(), client, 0)
+				return errors.Join(a.printSettled(&done), err)
 			})
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	c.Flags().BoolVar(&alter, "alter", false, "also change the settings of topics that are there to what the service needs")
 	c.Flags().IntVar(&inputs, "input-partitions", 0, "also create missing input topics, with `N` partitions each")
 	return c
 }
 
-// alterTopics brings the settings of topics that are there to what the service needs, prints each change, and says what
-// stays wrong.
-func (a *app) alterTopics(ctx context.Context, s *settings, client *wire.Client) error {
+// createTopics creates what is missing of app, brings the settings of topics that are there to what the service needs
+// if alter is given, and returns what stays wrong. What it has done by then is in done.
+func (s *settings) createTopics(ctx context.Context, client *wire.Client, app topic.App, alter bool, done *settledTopics) error {
+	created, err := topic.Create(ctx, client, app)
+	done.Created = append(done.Created, created...)
+	if err != nil {
+		return s.allRights(ctx, client, "topics-create", err)
+	}
+	if !alter {
+		return s.checkExisting(ctx, client, 0)
+	}
 	changed, err := topic.Alter(ctx, client, s.topology())
-	for _, setting := range changed {
-		if _, err := fmt.Fprintln(a.stdout, setting); err != nil {
-			return err
-		}
+	for _, c := range changed {
+		done.Changed = append(done.Changed, changedTopic{Topic: c.Topic, Setting: c.Key, Was: c.Was, Value: c.Value})
 	}
 	if err != nil {
 		return err
 	}
 	return s.checkExisting(ctx, client, settlesWithin)
+}
+
+// printSettled names the topics that were created, and each change.
+func (a *app) printSettled(done *settledTopics) error {
+	for _, name := range done.Created {
+		if _, err := fmt.Fprintln(a.stdout, name); err != nil {
+			return err
+		}
+	}
+	for _, c := range done.Changed {
+		if _, err := fmt.Fprintln(a.stdout, topic.Setting{Topic: c.Topic, Key: c.Setting, Was: c.Was, Value: c.Value}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkExisting refuses topics that are there and wrong. Brokers may show what was before a change for so long.
@@ -139,16 +156,11 @@ func (s *settings) checkExisting(ctx context.Context, client *wire.Client, withi
 // settlesWithin is more than it takes for a change to be known to all brokers.
 const settlesWithin = 2 * time.Second
 
-// noteReduced says, on stderr, what the output topics do not take.
-func (a *app) noteReduced(ctx context.Context, s *settings, client *wire.Client) error {
+// reducedNotes tells what the output topics do not take.
+func (s *settings) reducedNotes(ctx context.Context, client *wire.Client) ([]string, error) {
 	infos, err := topic.Describe(ctx, client, s.topology().Topics()...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, note := range s.topology().Reduced(infos) {
-		if _, err := fmt.Fprintln(a.stderr, "note: "+note); err != nil {
-			return err
-		}
-	}
-	return nil
+	return append([]string{}, s.topology().Reduced(infos)...), nil
 }
