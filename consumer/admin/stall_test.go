@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,10 @@ import (
 func TestStoreThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("test")
-		hung, asked := make(chan struct{}), 0
+		hung := make(chan struct{})
+		var asked atomic.Int32
 		m.Watch(Instance{Ready: func() error { return nil }, Store: func() (state.Stats, error) {
-			asked++
+			asked.Add(1)
 			<-hung
 			return state.Stats{DiskBytes: 7}, nil
 		}})
@@ -35,8 +37,8 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 				t.Errorf("/metrics takes %s while the local state does not answer; want at most %s, and all but the state:\n%s", took, storeWithin, text)
 			}
 		}
-		if asked != 1 {
-			t.Errorf("the local state was asked %d times; want once", asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("the local state was asked %d times; want once", n)
 		}
 		close(hung)
 		synctest.Wait()
