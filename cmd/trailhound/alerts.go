@@ -38,6 +38,9 @@ func (a *app) alertsCommand() *cobra.Command {
 				return err
 			}
 			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+				if err := f.checkPartitions(c.Context(), client, s.Topics.Alerts); err != nil {
+					return err
+				}
 				log, err := a.logger(s)
 				if err != nil {
 					return err

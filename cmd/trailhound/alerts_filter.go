@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -68,12 +70,29 @@ func (f *alertFlags) check(now time.Time) (since time.Time, err error) {
 		}
 	}
 	if f.last < 0 || f.last > mostLast {
-		return since, usagef("--last %d: at most %d alerts are held", f.last, mostLast)
+		return since, usagef("--last %d: a number of alerts is wanted, %d at most", f.last, mostLast)
 	}
 	if f.fresh && (f.since != "" || f.last > 0) {
 		return since, usagef("--new starts behind all alerts that are there, and --since and --last among them; give one of them")
 	}
 	return rangeTime("--since", f.since, now)
+}
+
+// checkPartitions refuses a partition that the topic does not have. A topic that is not there is told by its reader.
+func (f *alertFlags) checkPartitions(ctx context.Context, client *wire.Client, topic string) error {
+	if len(f.partitions) == 0 {
+		return nil
+	}
+	meta, err := client.Topics(ctx, topic)
+	if err != nil || meta[topic].Err != nil {
+		return err
+	}
+	for _, n := range f.partitions {
+		if there := len(meta[topic].Partitions); int(n) >= there {
+			return fmt.Errorf("--partition %d: topic %s has no partition %d; it has %d, from 0 on", n, topic, n, there)
+		}
+	}
+	return nil
 }
 
 // takes says whether an alert is one of those that are asked for. What is no alert is, so that it is told.

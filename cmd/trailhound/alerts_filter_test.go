@@ -62,6 +62,9 @@ func TestAlertsChosen(t *testing.T) {
 			}
 		}
 		// What comes behind the last ones is followed, and nothing is printed twice.
+		if r := s.command("", "alerts", "--no-follow", "--partition", "7"); r.code != exitFailed || r.stdout != "" || !strings.Contains(r.stderr, "--partition 7: topic "+s.app.Alerts+" has no partition 7; it has ") {
+			t.Errorf("alerts --partition 7 = %d, %q, %q; want 1 and how many there are", r.code, r.stdout, r.stderr)
+		}
 		follower := s.call("alerts", "--last", "1", "--with-record")
 		s.await("the last alert", func() bool { return follower.stdout.has(`"title 5"`) })
 		s.publish(kgo.TryCommit, severeAlert(8, "access_denied", "low"), severeAlert(9, "access_denied", "low"))
@@ -95,7 +98,7 @@ func TestAlertsRefused(t *testing.T) {
 		{[]string{"alerts", "--severity", "hihg"}, `unknown severity "hihg"; there are info, low, medium, high, critical`},
 		{[]string{"alerts", "--rule", "acess_denied"}, `unknown rule "acess_denied"; did you mean access_denied?`},
 		{[]string{"alerts", "--since", "yesterday"}, "--since yesterday: a time is wanted"},
-		{[]string{"alerts", "--last", "-1"}, "--last -1: "},
+		{[]string{"alerts", "--last", "-1"}, "--last -1: a number of alerts is wanted, 10000 at most"},
 		{[]string{"alerts", "--last", "3", "--new"}, "--new starts behind all alerts"},
 		{[]string{"explain", "zzz"}, "explain zzz: that is no id of an alert"},
 	} {

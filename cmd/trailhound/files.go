@@ -147,6 +147,8 @@ func (l *listing) walk(dir string) error {
 		}
 		info, err := os.Stat(p)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && entry.Type()&fs.ModeSymlink != 0:
+			return fmt.Errorf("%s is a link to what does not exist; mend or remove it, or name the files to be read", printable(p))
 		case err != nil:
 			return err
 		case info.IsDir():

@@ -65,3 +65,15 @@ func TestInputFiles(t *testing.T) {
 		t.Errorf("inputFiles(a link to nothing) = %v; want an error that names it", err)
 	}
 }
+
+// A link that leads nowhere is told as such: that its own name does not exist is not true.
+func TestDanglingLinks(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "gone.json")
+	if err := os.Symlink(filepath.Join(dir, "nothing"), link); err != nil {
+		t.Fatal(err)
+	}
+	if r := command(t.Context(), "", nil, "detect", dir); r.code != exitFailed || r.stderr != "trailhound: "+link+" is a link to what does not exist; mend or remove it, or name the files to be read\n" {
+		t.Errorf("detect of a directory with a link to nothing = %d, %q; want 1 and the link", r.code, r.stderr)
+	}
+}

@@ -37,7 +37,9 @@ func TestHealthJSON(t *testing.T) {
 		OK     bool
 		Reason string
 	}
-	ask := func(args ...string) result { return command(t.Context(), "", nil, append(args, "--json", "--url", server.URL)...) }
+	ask := func(args ...string) result {
+		return command(t.Context(), "", nil, append(args, "--json", "--url", server.URL)...)
+	}
 	if r := ask("health"); r.code != exitDone || decoded[health](t, r) != (health{OK: true}) || r.stderr != "" {
 		t.Errorf("health --json of one that is ready = %+v; want ok", r)
 	}

@@ -114,8 +114,8 @@ func (m *Member) fatal(err error) error {
 	case kafka.GroupIdNotFound:
 		return fmt.Errorf("group %s: the group is in use by consumers of another kind; stop them or choose another app_id: %w", m.Group, err)
 	case kafka.InvalidSessionTimeout:
-		return fmt.Errorf("group %s: the broker refuses a session timeout of %v; set kafka.session_timeout between its group.min.session.timeout.ms and group.max.session.timeout.ms: %w",
-			m.Group, m.sessionTimeout(), err)
+		return fmt.Errorf("group %s: the broker refuses a session timeout of %d ms; set kafka.session_timeout between its group.min.session.timeout.ms and group.max.session.timeout.ms: %w",
+			m.Group, m.sessionTimeout().Milliseconds(), err)
 	case kafka.InvalidGroupId:
 		return fmt.Errorf("group %q: the broker refuses this name; choose another app_id: %w", m.Group, err)
 	case kafka.UnsupportedVersion:

@@ -33,6 +33,7 @@ func TestRetention(t *testing.T) {
 		"as long":  {"86400000", ""},
 		"shorter":  {"60000", ""},
 		"longer":   {"86400001", "for 24h0m0.001s"},
+		"hours":    {"604800000", "for 168h, but the brokers keep the offsets of a group that is away only for 24h ("},
 		"for ever": {"-1", "for ever"},
 	} {
 		t.Run(name, func(t *testing.T) {
