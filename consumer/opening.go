@@ -54,12 +54,3 @@ func (s *Service) openingProblem(k inputKey) error {
 	}
 	return err
 }
-
-// patience is how many looks without progress a partition stays here. What this instance gets
-// in exchange for what it has handed back meets the same broker as a rule, and goes sooner.
-func (w *watching) patience() int {
-	if w.gave > 0 && w.looks-w.gave < suspectLooks {
-		return stalledLooks
-	}
-	return handBackLooks
-}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +85,47 @@ func TestLoopDiskCloses(t *testing.T) {
 	}
 	if err := d.close(); err != nil {
 		t.Errorf("close = %v the second time; want nil", err)
+	}
+}
+
+// A process that ends without closing its frozen disk, by a panic or SIGKILL, leaves none behind.
+func TestLoopDiskOfDeadProcess(t *testing.T) {
+	if dir := os.Getenv("FAULTS_TEST_DISK"); dir != "" {
+		d, err := newLoopDisk(dir)
+		if err == nil {
+			err = d.freeze()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if os.Getenv("FAULTS_TEST_END") == "panic" {
+			done := make(chan struct{})
+			go func() { panic("as a goroutine of the tool may") }()
+			<-done
+		}
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+	testDisk(t)
+	for _, end := range []string{"panic", "kill"} {
+		dir := t.TempDir()
+		child := exec.Command(os.Args[0], "-test.run=^TestLoopDiskOfDeadProcess$")
+		child.Env = append(os.Environ(), "FAULTS_TEST_DISK="+dir, "FAULTS_TEST_END="+end)
+		out, err := child.CombinedOutput() // the guard has these too: it has ended when they end
+		if _, failed := errors.AsType[*exec.ExitError](err); !failed || strings.Contains(string(out), "--- FAIL") && end == "kill" {
+			t.Fatalf("%s: %v: %s", end, err, out)
+		}
+		image, began := filepath.Join(dir, "disk.img"), time.Now()
+		for attached := true; attached || mounted(t, filepath.Join(dir, "disk")); time.Sleep(20 * time.Millisecond) {
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("%s: the disk is mounted or attached 20 s after the end of the process", end)
+			}
+			out, err := exec.Command("losetup", "--associated", image).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			attached = len(out) > 0
+		}
 	}
 }
 
