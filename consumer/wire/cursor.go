@@ -152,9 +152,9 @@ func (c *Cursor) whole(s *section, size int) (err error) {
 	return c.unpack(s, size)
 }
 
-// usualRatio is how many times its size a batch of events unpacks to, about: rather more, since
-// LZ4 begins anew when there is too little place.
-const usualRatio = 8
+// usualRatio is how many times its size a batch of events unpacks to, about: LZ4 begins anew
+// when there is too little place.
+const usualRatio = 5
 
 // unpack unpacks a section into a buffer like that of the fetch before, since size is only a
 // bound: one of a size that is never given back would be made anew for each batch.
