@@ -152,14 +152,16 @@ func (c *Cursor) whole(s *section, size int) (err error) {
 	return c.unpack(s, size)
 }
 
-// usualRatio is how many times its size a batch of events unpacks to, about.
-const usualRatio = 4
+// usualRatio is how many times its size a batch of events unpacks to, about: LZ4 begins anew
+// when there is too little place.
+const usualRatio = 5
 
 // unpack unpacks a section into a buffer like that of the fetch before, since size is only a
 // bound: one of a size that is never given back would be made anew for each batch.
 func (c *Cursor) unpack(s *section, size int) (err error) {
-	c.lend(min(size, max(usualRatio*len(s.records), c.f.unpacked)))
-	b := (*c.buffer)[:0]
+	usual := min(size, max(usualRatio*len(s.records), c.f.unpacked))
+	c.lend(usual)
+	b := room((*c.buffer)[:0], usual, size)
 	if s.codec == compress.Gzip {
 		b = slices.Grow(b, size+1) // one more, to see the end
 	}
