@@ -89,6 +89,10 @@ var stepSentences = map[step]string{
 // beatEvery is how many records, or events, a router handles between two beats.
 const beatEvery = 64
 
+// beatBytes is how large a record or an event is that has a beat of its own: tens of MiB take
+// a second of a busy processor, and 64 of them would look like a router that stands still.
+const beatBytes = 256 << 10
+
 // waiting notes that a router waits for the memory that another one holds, which is watched
 // itself: that is no stillness of its own.
 func (p *pulse) waiting(is bool) {

@@ -73,7 +73,11 @@ type router struct {
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield, r.stamp = ctx, r.event, -1
 	r.turn.Context = ctx
-	r.turn.Begin, r.turn.Locked, r.turn.Unlocked = r.beginBatch, r.beginRecord, r.unpacking.end
+	r.turn.Begin, r.turn.Locked = r.beginBatch, r.beginRecord
+	r.turn.Unlocked = func() {
+		r.release()
+		r.unpacking.end()
+	}
 	for at := r.progress.reached(); ; {
 		err := r.read(ctx, at)
 		var corrupt *wire.CorruptError
@@ -128,6 +132,8 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 			r.gate.fetched(f.Next, max(f.LastStable-f.Next, 0), r.now)
 		}
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
+		r.at = nil
+		r.release()
 		in.give(f)
 		pulse.beat()
 		pulse.at(stepIdle)
@@ -189,7 +195,7 @@ func (r *router) record(rec *wire.Record) bool {
 		return false
 	}
 	r.stamp, r.newest = rec.Timestamp, noNewest
-	if r.records++; r.records%beatEvery == 0 {
+	if r.records++; r.records%beatEvery == 0 || len(rec.Value) > beatBytes {
 		r.progress.pulse.beat()
 	}
 	if givenUp {
@@ -208,22 +214,6 @@ func (r *router) record(rec *wire.Record) bool {
 		r.gate.publish(r.now)
 	}
 	return r.err == nil
-}
-
-// leastNoted is how large a record of a large batch is that is noted by itself.
-const leastNoted = 256 << 10
-
-// beginBatch notes the large batch that is about to be unpacked.
-func (r *router) beginBatch(offset, next int64) error {
-	return r.unpacking.begin(place(&r.in, offset, next))
-}
-
-// beginRecord notes the record at hand, which is large.
-func (r *router) beginRecord() {
-	_ = r.unpacking.begin(place(&r.in, r.at.Offset, r.at.Offset+1)) // not given up: else it would not be decoded
-	if err := r.unpacking.err(); err != nil {
-		r.log.Warn().Err(err).Str("event", "unpacking_not_noted").Msg("the large record at hand is not noted in state_dir; should it end the process, the next start reads it again")
-	}
 }
 
 // admit says whether the record may be routed now; false: the partition is too far ahead of
@@ -283,10 +273,11 @@ func (r *router) timeOf(rec *wire.Record) int64 {
 // event routes one decoded event, or notes why there is none.
 func (r *router) event(ev *rules.Event, err error) bool {
 	if err != nil {
+		r.progress.pulse.beat() // a value that is passed over may be large
 		r.reject(asBadEvent(err))
 		return true
 	}
-	if r.events++; r.events%beatEvery == 0 {
+	if r.events++; r.events%beatEvery == 0 || len(ev.Raw) > beatBytes {
 		r.progress.pulse.beat()
 	}
 	ev.RecordTime = unixMillis(r.at.Timestamp)

@@ -159,7 +159,8 @@ func (d *Decoder) finish() {
 func (d *Decoder) rest() {
 	d.yield, d.note = nil, nil
 	d.sources[0].buf = nil
-	if d.unpacked || cap(d.text) > measuredText {
+	if d.unpacked || cap(d.text) > measuredText || len(d.event.Raw) > measuredText {
+		d.event = Event{} // its strings are part of the layers
 		for i := range d.sources {
 			d.sources[i].begin(nil, nil)
 		}

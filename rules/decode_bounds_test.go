@@ -237,6 +237,10 @@ func TestDecodeKeepsScratch(t *testing.T) {
 			if got := d.kept(); got > DefaultScratch {
 				t.Errorf("%s: the decoder keeps %d bytes of buffers; want at most %d", c.name, got, DefaultScratch)
 			}
+			// The last event is a part of the layer it came from, and kept all of that.
+			if got := len(d.event.Raw); got > measuredText {
+				t.Errorf("%s: the decoder keeps an event of %d bytes; want none", c.name, got)
+			}
 			if got := cap(d.scan.name) + 8*cap(d.scan.outer); got > 4*kib {
 				t.Errorf("%s: the scanner keeps %d bytes; want next to nothing", c.name, got)
 			}

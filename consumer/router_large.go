@@ -1,0 +1,25 @@
+package consumer
+
+// leastNoted is how large a record of a large batch is that is noted by itself.
+const leastNoted = 256 << 10
+
+// beginBatch notes the large batch that is about to be unpacked.
+func (r *router) beginBatch(offset, next int64) error {
+	return r.unpacking.begin(place(&r.in, offset, next))
+}
+
+// beginRecord notes the record at hand, which is large.
+func (r *router) beginRecord() {
+	_ = r.unpacking.begin(place(&r.in, r.at.Offset, r.at.Offset+1)) // not given up: else it would not be decoded
+	if err := r.unpacking.err(); err != nil {
+		r.log.Warn().Err(err).Str("event", "unpacking_not_noted").Msg("the large record at hand is not noted in state_dir; should it end the process, the next start reads it again")
+	}
+}
+
+// release lets go of the last event, whose strings are part of what its record was unpacked
+// to: thousands of idle routers must not keep a large record each.
+func (r *router) release() {
+	r.work.event = nil
+	clear(r.work.pairs[:cap(r.work.pairs)])
+	clear(r.matches[:cap(r.matches)])
+}
