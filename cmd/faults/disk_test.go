@@ -116,7 +116,7 @@ func TestLoopDiskOfDeadProcess(t *testing.T) {
 			t.Fatalf("%s: %v: %s", end, err, out)
 		}
 		image, began := filepath.Join(dir, "disk.img"), time.Now()
-		for attached := true; attached || mounted(t, filepath.Join(dir, "disk")); time.Sleep(20 * time.Millisecond) {
+		for attached := true; attached || mounted(t, filepath.Join(dir, "disk")); <-time.After(20 * time.Millisecond) {
 			if time.Since(began) > 20*time.Second {
 				t.Fatalf("%s: the disk is mounted or attached 20 s after the end of the process", end)
 			}

@@ -15,7 +15,7 @@ func TestDurationsAlike(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := time.Duration(rapid.Int64().Draw(t, "d"))
 		if unit := rapid.SampledFrom([]time.Duration{1, time.Second, time.Minute, time.Hour}).Draw(t, "unit"); unit > 1 {
-			d = d % (1000 * time.Hour) / unit * unit
+			d = (d % (1000 * time.Hour)).Truncate(unit)
 		}
 		if got, want := rules.FormatDuration(d), config.FormatDuration(d); got != want {
 			t.Fatalf("rules.FormatDuration(%d) = %s; want %s, as config has it", d, got, want)
