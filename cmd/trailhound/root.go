@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -20,12 +21,10 @@ func (a *app) root() *cobra.Command {
 		Long: "Trailhound runs stateful detection rules over AWS CloudTrail events in Kafka topics or in files.\n\n" +
 			"Results go to stdout, everything else to stderr. The exit code is 0 when done, 1 when failed,\n" +
 			"2 when the command line or the configuration is wrong; replay --diff exits with 3 when alerts differ.",
-		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.SetVersionTemplate(versionLine() + "\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.configFile, "config", "", "read the configuration from this YAML `FILE` ("+config.FileVariable+")")
 	flags.StringArrayVar(&a.set, "set", nil, "set one key of the configuration, `PATH=VALUE`; may be given often")
@@ -53,7 +52,22 @@ func (a *app) root() *cobra.Command {
 	)
 	root.SetHelpFunc(a.help)
 	root.SetHelpCommand(a.helpCommand())
-	return group(root)
+	return a.versioned(group(root))
+}
+
+// versioned gives a command the flag --version. Cobra has one, but a text of our own for it is
+// a template, which keeps all methods of all types in the program.
+func (a *app) versioned(c *cobra.Command) *cobra.Command {
+	asked := c.Flags().BoolP("version", "v", false, "print the version")
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if *asked {
+			_, err := fmt.Fprintln(a.stdout, versionLine())
+			return err
+		}
+		return run(c, args)
+	}
+	return c
 }
 
 // group makes a command that only holds others: alone it shows its help as an error, and a mistyped command below
