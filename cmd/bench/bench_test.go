@@ -87,7 +87,7 @@ func TestModes(t *testing.T) {
 // A fast run that finds other alerts than the rules do over the same events is no result.
 func wrongAlerts(t *testing.T, b *bench) {
 	t.Helper()
-	b.events = 20_000
+	b.events = 60_000 // that take longer than two looks
 	in, err := b.fillTopic(t.Context(), 0, usualSpan)
 	if err != nil {
 		t.Fatal(err)

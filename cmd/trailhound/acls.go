@@ -51,9 +51,9 @@ func (s *settings) rights(purpose string) (list []right) {
 		add("topic", app.Alerts, "Write", "DescribeConfigs")
 		add("topic", app.DeadLetter, "Write", "DescribeConfigs")
 	case "topics-create":
-		inputs("Create", "Describe")
+		inputs("Create", "Describe", "DescribeConfigs")
 		for _, name := range []string{app.WorkTopic(), app.StateTopic(), app.Alerts, app.DeadLetter} {
-			add("topic", name, "Create", "Describe")
+			add("topic", name, "Create", "Describe", "DescribeConfigs")
 		}
 	case "ingest":
 		inputs("Write", "DescribeConfigs")

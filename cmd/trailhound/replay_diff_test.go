@@ -14,8 +14,12 @@ func diffSite(t *testing.T, brokers []string) *site {
 	s := newSite(t, brokers, 1)
 	s.send(0, denialsOf(0, 20, "alice")...)
 	s.send(0, denialsOf(20, 7, "bob")...)
-	service := s.call("run")
-	s.drain()
+	service := s.call("run", "--set", "http.listen=127.0.0.1:0")
+	s.await("the shards to be told that the input has ended", func() bool {
+		_, status := service.get("/status")
+		return strings.Contains(status, `"idle":true`) || strings.Contains(status, `"idle": true`)
+	})
+	s.drain() // of these marks, too
 	service.end()
 	return s
 }
