@@ -19,7 +19,7 @@ type loopDisk struct {
 	alive io.Closer // its end lets the guard thaw and detach
 }
 
-// loopDiskSize is what the file system holds at most; its image is sparse.
+// loopDiskSize is the size of the file system, whose image is sparse.
 const loopDiskSize = 2 << 30
 
 // guardScript ends when its standard input does, that is with close or with the process that has started it, however that
@@ -84,7 +84,7 @@ func (d *loopDisk) close() error {
 	return nil
 }
 
-// command runs a tool; its error has what the tool said.
+// command runs a tool. The error has the tool's output.
 func command(name string, args ...string) error {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {

@@ -45,16 +45,16 @@ const (
 	hoursLate  fault = "hours-late" // all that comes is hours late
 	doubled    fault = "doubled"    // every event comes twice
 	backfilled fault = "backfill"   // records of days ago come between those of now
-	openTx     fault = "open-tx"    // a transaction of another producer stays open, and holds back what comes after it
+	openTx     fault = "open-tx"    // a transaction of another producer stays open: the records behind it are not stable
 )
 
 // sessionTimeout is the instances' kafka.session_timeout, the least that brokers allow.
 const sessionTimeout = 6 * time.Second
 
 const (
-	frozenInstance  = 1                // whose state is on a disk that can be frozen
-	diskPatience    = 30 * time.Second // after which an instance ends whose disk does not answer
-	swallowPatience = 25 * time.Second // after which an instance gives back what a leader does not answer for
+	frozenInstance  = 1                // the instance with its state on a disk that can be frozen
+	diskPatience    = 30 * time.Second // time after which a disk without an answer ends its instance
+	swallowPatience = 25 * time.Second // time after which partitions of a leader without an answer are handed back
 )
 
 // step is one fault of a plan.
@@ -229,7 +229,7 @@ func (p *planner) lasting(f fault) time.Duration {
 		return p.between(sessionTimeout+time.Second, sessionTimeout+5*time.Second)
 	case freeze:
 		return p.between(sessionTimeout+2*time.Second, sessionTimeout+6*time.Second)
-	case diskFreeze: // as often shorter than what the instance waits for it as longer
+	case diskFreeze: // in half of the cases shorter than diskPatience
 		if p.rng.IntN(2) == 0 {
 			return p.between(5*time.Second, 15*time.Second)
 		}
@@ -253,7 +253,7 @@ func (p *planner) planCluster() {
 		case slow, cut, halfOpen:
 			s.For = p.between(time.Second, 12*time.Second)
 			s.Targets, s.Brokers = p.someOf(p.instances), p.someOf(p.brokers)
-		case swallow: // as often shorter than what the instances wait for it as longer
+		case swallow: // in half of the cases shorter than swallowPatience
 			s.For = p.between(5*time.Second, 12*time.Second)
 			if p.rng.IntN(2) == 0 {
 				s.For = p.between(swallowPatience+time.Second, swallowPatience+8*time.Second)
