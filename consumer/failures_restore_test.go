@@ -245,7 +245,7 @@ func TestFailure10SlowRestore(t *testing.T) {
 	middle.open()
 	r.await("the restore to end", func() bool { return strings.HasPrefix(get("/readyz"), "200") })
 	if got := get("/metrics"); !strings.Contains(got, `restore_remaining_records{shard="0"} 0`) {
-		t.Error("the gauge of a restore that has ended is not 0; want 0")
+		t.Errorf("the gauge of a restore that has ended is not 0; want 0 in %s", got)
 	}
 	r.wantFilled()
 }

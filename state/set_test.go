@@ -173,6 +173,23 @@ func TestEvidenceOfASetThatEnds(t *testing.T) {
 	})
 }
 
+// An event that a counter remembers left the evidence together with the member of a set
+// that it had brought, and was counted without being listed.
+func TestEvidenceOfACounterOutlivesTheMember(t *testing.T) {
+	h := openShard(t)
+	in(t, h, 0, func(s *state.Scope) {
+		s.IncrementCounter("n")
+		s.PutStringSet("set", "a", "b")
+	})
+	in(t, h, 1, func(s *state.Scope) {
+		s.GetCounter("n")
+		s.RemoveFromStringSet("set", "a", "b")
+		if total, refs := s.Evidence(); total != 1 || len(refs) != 1 || refs[0].ID != ref(0).ID {
+			t.Errorf("Evidence() = %d, %v; want the one event that was counted", total, refs)
+		}
+	})
+}
+
 // The newest events of a set do not run short when their members go, and a Tx that was
 // discarded leaves nothing in the evidence that the shard keeps for the next one.
 func TestEvidenceFollowsALargeSet(t *testing.T) {

@@ -192,6 +192,7 @@ func (m *scopeSet) appendEvidence(dst []Ref, n int) (total int64, newest []Ref) 
 		n += 2 * len(changes)
 	}
 	total = int64(len(all.members))
+	had := len(dst) // what others remember stays, also where members no longer do
 	for i := max(0, len(all.newest)-n); i < len(all.newest); i++ {
 		dst = append(dst, all.newest[i].ref())
 	}
@@ -203,7 +204,8 @@ func (m *scopeSet) appendEvidence(dst []Ref, n int) (total int64, newest []Ref) 
 		case before > 0 && before+c.members == 0:
 			total--
 			gone := c.event.ref()
-			dst = slices.DeleteFunc(dst, func(r Ref) bool { return compareEvents(r, gone) == 0 })
+			own := slices.DeleteFunc(dst[had:], func(r Ref) bool { return compareEvents(r, gone) == 0 })
+			dst = dst[:had+len(own)]
 		}
 	}
 	return total, dst
