@@ -33,7 +33,8 @@ func (c *ruleChanges) first(was []byte) bool {
 }
 
 // noteRules compares the rules with those that the state was last evaluated with, tells
-// what has changed, and reports whether the state must note the new ones.
+// what has changed, and reports whether the state must note the new ones. The rules of a
+// detector are fixed, so they change between two transactions (PROTOCOL D11).
 func (d *detector) noteRules() (write bool, err error) {
 	was, err := d.local.Meta(rulesName)
 	if err != nil || bytes.Equal(was, d.engine.Description()) {
