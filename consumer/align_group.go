@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"trailhound/consumer/group"
+	"trailhound/consumer/kafka/group"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // Partitions that wait for the slowest one give back what they have unpacked: its batch is as

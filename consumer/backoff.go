@@ -12,7 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // backoffMost is the longest pause between attempts of what must go on for ever.

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/txn"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/txn"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

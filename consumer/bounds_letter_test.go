@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

@@ -15,7 +15,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 	"trailhound/rules"
 )
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/segmentio/kafka-go/compress"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"trailhound/consumer/group"
+	"trailhound/consumer/kafka/group"
 )
 
 // commitUntil commits the routers' positions to the group every commitEvery,

@@ -26,9 +26,9 @@ import (
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/group"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

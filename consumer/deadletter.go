@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

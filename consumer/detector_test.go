@@ -16,8 +16,8 @@ import (
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/group"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/wire"
 )
 
 // noEpoch is a leader epoch that is not known: nothing can be checked with it.

@@ -16,8 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/consumer"
-	"trailhound/consumer/group"
 	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/kafka/group"
 	"trailhound/rules"
 	"trailhound/state"
 )

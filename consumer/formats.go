@@ -3,7 +3,7 @@ package consumer
 import (
 	"strconv"
 
-	"trailhound/consumer/group"
+	"trailhound/consumer/kafka/group"
 )
 
 // Versions of what the instances of an app leave for one another: work records,

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // holding is what a feed has fetched and its reader has not given back.

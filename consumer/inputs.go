@@ -10,8 +10,8 @@ import (
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/group"
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/topic"
 	"trailhound/rules"
 )
 

@@ -3,7 +3,7 @@ package consumer
 import (
 	"testing"
 
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // The input that has been made again is the one that the app reads, and the one before it is

@@ -3,9 +3,9 @@ package consumer
 import (
 	"context"
 
-	"trailhound/consumer/group"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // Lag returns how many records the app has still to read, input and work

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 func TestLinger(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"trailhound/consumer"
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // wantStop expects the instance to end by itself with a sentence that has all of words.

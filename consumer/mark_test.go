@@ -9,7 +9,7 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 const (

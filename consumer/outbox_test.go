@@ -17,7 +17,7 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // A lane whose connections break again and again delivers everything, in order,

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // topicsEvery is how often the settings of the topics are looked at while the service runs.

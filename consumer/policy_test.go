@@ -14,7 +14,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // Compaction deleted events before they were read, and alerts after they were written, and

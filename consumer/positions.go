@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/group"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

@@ -15,8 +15,8 @@ import (
 
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

@@ -16,7 +16,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

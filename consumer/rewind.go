@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // Rewind has the times of shards set back: the newest event time of each input partition,

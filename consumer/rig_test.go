@@ -23,8 +23,8 @@ import (
 	"trailhound/consumer"
 	"trailhound/consumer/admin"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

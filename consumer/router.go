@@ -11,7 +11,7 @@ import (
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/group"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/txn"
+	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/txn"
 	"trailhound/state"
 )
 

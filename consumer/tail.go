@@ -9,8 +9,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // Tail reads all partitions of a topic as a read-committed reader does, outside

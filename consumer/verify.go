@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // Verify compares this instance with what the app's state says about it, as far as that is

@@ -12,7 +12,7 @@ import (
 	"trailhound/consumer"
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // traces is what a start leaves on a cluster.

@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // workLog is what is known of the shard's work before the shard is taken.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"trailhound/cmd/internal/testbed"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // answer is the alerts that came of some events, whatever their order.

@@ -10,7 +10,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/cmd/internal/testbed"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"trailhound/cmd/internal/testbed"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 
 	"trailhound/cmd/internal/testbed"
 	"trailhound/consumer"
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 const (

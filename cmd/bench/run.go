@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"trailhound/cmd/internal/testbed"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // bench is one run of this program.

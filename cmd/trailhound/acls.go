@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // right is what an account needs for a purpose: an operation on a resource, as kafka-acls.sh names them.

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"trailhound/consumer"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 func (a *app) alertsCommand() *cobra.Command {

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // connect returns a client of the configured cluster, of which one broker has answered. The caller closes it.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // shownLetters is how many dead letters a terminal shows, unless more are asked for.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 )
 

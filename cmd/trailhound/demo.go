@@ -19,8 +19,8 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/admin"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

@@ -17,7 +17,7 @@ import (
 
 	"trailhound/config"
 	"trailhound/consumer"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // askWithin is how long an instance may take to answer: it waits for nothing.

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram" //nolint:depguard // see mechanism
 
 	"trailhound/config"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // kafkaClient returns a client of the configured cluster. Nothing is dialled before its first request; the caller

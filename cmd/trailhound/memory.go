@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"trailhound/config"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // heapPercent is how much of the memory that its cgroup has is the process's memory limit: the rest is for what Go does

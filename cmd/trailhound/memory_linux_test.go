@@ -18,7 +18,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/segmentio/kafka-go/compress"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // The limits of the chart: a container of 512Mi, and GOMEMLIMIT a tenth below.

@@ -6,7 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

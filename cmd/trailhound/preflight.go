@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"trailhound/config"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // The brokers' settings that a configuration may not go with.

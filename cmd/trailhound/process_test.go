@@ -15,7 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	consumergroup "trailhound/consumer/group"
+	consumergroup "trailhound/consumer/kafka/group"
 	"trailhound/rules"
 )
 

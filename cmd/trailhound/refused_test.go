@@ -6,7 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // A start that the state refuses creates no topic: a mistyped name left one behind, and

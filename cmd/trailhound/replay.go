@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"trailhound/config"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
-	"trailhound/consumer/wire"
 )
 
 // replayFlags are the flags of replay as they are typed.

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	kafkagroup "trailhound/consumer/group"
+	kafkagroup "trailhound/consumer/kafka/group"
 	"trailhound/consumer/replay"
 	"trailhound/rules/play"
 )

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"trailhound/config"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
-	"trailhound/consumer/wire"
 )
 
 // bounds returns the range that the flags ask for.

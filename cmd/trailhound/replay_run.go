@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
-	"trailhound/consumer/wire"
 	"trailhound/rules"
 	"trailhound/rules/play"
 	"trailhound/state"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // Every ACL of deploy/acls.txt is needed: with Describe in its place, or nothing where that is no less, what it is for

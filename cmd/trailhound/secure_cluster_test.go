@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/topic"
 )
 
 // secureEnv names the directory of a cluster that was started with deploy/kafka/kafka.sh start -s.

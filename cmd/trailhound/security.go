@@ -13,7 +13,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/config"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // unreachable says why no broker answers, and what to look at. A broker that is spoken to with TLS where it wants none

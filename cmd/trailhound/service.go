@@ -15,8 +15,8 @@ import (
 	"trailhound/consumer"
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

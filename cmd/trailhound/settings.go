@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"trailhound/config"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/state"
 )

@@ -21,8 +21,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/consumer"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // site is one app on a cluster: its configuration file, its topics and the programs that run there.

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
 	"trailhound/consumer/seed"
-	"trailhound/consumer/wire"
 	"trailhound/rules"
 	"trailhound/rules/play"
 	"trailhound/state"

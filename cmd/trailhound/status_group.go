@@ -12,8 +12,8 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer"
-	kafkagroup "trailhound/consumer/group"
-	"trailhound/consumer/wire"
+	kafkagroup "trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/wire"
 )
 
 // groupStatus is who works on what, as Kafka knows it: no instance is asked. Its JSON only grows.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 func (a *app) topicsCommand() *cobra.Command {

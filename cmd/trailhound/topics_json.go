@@ -5,8 +5,8 @@ import (
 	"errors"
 	"strings"
 
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // checkedTopics is what topics check has to say, as JSON.

@@ -20,8 +20,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
-	"trailhound/consumer/txn"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/txn"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

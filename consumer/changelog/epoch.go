@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // LearnEpoch reads back in which leader epoch the record before the position of the

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/txn"
+	"trailhound/consumer/kafka/txn"
 )
 
 // Owners take the shard from each other, crash between commit and apply, leave

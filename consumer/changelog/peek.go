@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

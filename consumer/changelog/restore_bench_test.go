@@ -14,9 +14,9 @@ import (
 
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/txn"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/txn"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // reportEvery is how often a restore is reported while it goes on.

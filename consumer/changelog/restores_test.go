@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // take takes buffers until there are no more.

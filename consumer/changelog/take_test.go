@@ -13,8 +13,8 @@ import (
 
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/internal/kafkatest"
-	"trailhound/consumer/txn"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/txn"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
 )
 

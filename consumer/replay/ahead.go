@@ -3,7 +3,7 @@ package replay
 import (
 	"fmt"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 )
 
 // readAhead is records of a large batch in memory of their own. A batch that others may wait

@@ -11,8 +11,8 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
-	"trailhound/consumer/wire"
 )
 
 // All partitions have a record at hand at the same time, and none may keep a large batch open for it. The order is that of

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules/play"
 	"trailhound/state"
 )

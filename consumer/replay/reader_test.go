@@ -20,8 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
-	"trailhound/consumer/wire"
 	"trailhound/rules/play"
 )
 

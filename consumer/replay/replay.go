@@ -18,8 +18,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"trailhound/consumer/topic"
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // Range is the part of one partition that is read.

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
-	"trailhound/consumer/wire"
 )
 
 // noon is recent: a broker may delete records of long ago while a test runs.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"trailhound/consumer/wire"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules/play"
 )
 

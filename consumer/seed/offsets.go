@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 
-	"trailhound/consumer/group"
-	"trailhound/consumer/topic"
+	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/topic"
 )
 
 // goOnBehind sets the group's offsets to the ends of the history.

@@ -45,11 +45,11 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/group"
+	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/txn"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/txn"
-	"trailhound/consumer/wire"
 	"trailhound/state"
 )
 

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/topic"
-	"trailhound/consumer/txn"
+	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/txn"
 	"trailhound/state"
 )
 

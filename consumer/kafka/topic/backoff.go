@@ -1,0 +1,61 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/kafka/wire"
+)
+
+func newBackoff() *wire.Backoff {
+	return &wire.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
+}
+
+// A look-up is harmless and has time: a broker that has died is named by the others
+// for as long as broker.session.timeout.ms, 9 s unless configured otherwise, and one
+// may not know yet of a topic that another has just created.
+const (
+	patience     = 15 * time.Second
+	missingFor   = 3 * time.Second // after which a topic that nobody knows is not there
+	lookUpWithin = 5 * time.Second // of one attempt
+)
+
+// patiently repeats a look-up until it succeeds, or fails for good, or patience is
+// at its end. Each time it looks anew who the brokers are.
+func patiently(ctx context.Context, c *wire.Client, lookUp func(context.Context) error) error {
+	wait := newBackoff()
+	for began := time.Now(); ; {
+		err := func() error {
+			ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
+			defer cancel()
+			return lookUp(ctx)
+		}()
+		limit := patience
+		if errors.Is(err, kafka.UnknownTopicOrPartition) {
+			limit = missingFor
+		}
+		if err == nil || !passing(err) || time.Since(began) > limit || wait.Sleep(ctx) != nil {
+			return err
+		}
+		c.Refresh(ctx)
+	}
+}
+
+// passing reports whether an error may be gone in a moment: a leader that moves, a
+// topic so new that not all brokers know it, a connection that was closed.
+func passing(err error) bool {
+	var code kafka.Error
+	if !errors.As(err, &code) {
+		return true
+	}
+	switch code {
+	case kafka.UnknownTopicOrPartition, kafka.LeaderNotAvailable, kafka.NotLeaderForPartition, kafka.BrokerNotAvailable,
+		kafka.ReplicaNotAvailable, kafka.RequestTimedOut, kafka.NetworkException, kafka.KafkaStorageError,
+		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch, kafka.OffsetNotAvailable, kafka.NotController:
+		return true
+	}
+	return false
+}

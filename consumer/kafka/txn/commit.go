@@ -1,0 +1,156 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/kafka/wire"
+)
+
+// Commit writes everything that was added since the last one in one transaction,
+// and returns when it is committed. Without records it does nothing.
+//
+// The order is that of PROTOCOL D4: the partitions are added to the transaction in
+// one request; their batches are produced, one request in flight for each broker;
+// the transaction is ended once, and only if every batch was acknowledged. Only
+// CONCURRENT_TRANSACTIONS is asked again, as long as ctx and RequestTimeout allow:
+// it says that the previous transaction is not quite written out yet, and that
+// nothing was done.
+//
+// After an error what was added is gone, and Init is the only continuation.
+func (p *Producer) Commit(ctx context.Context) (Committed, error) {
+	if p.state != stateReady {
+		return Committed{}, fmt.Errorf("commit of %s: there is no session: Init must come first, and again after each Commit that failed", p.ID)
+	}
+	records, _ := p.Pending()
+	if records == 0 {
+		return Committed{}, nil
+	}
+	p.state = stateBroken
+	err := p.transact(ctx)
+	p.discard()
+	if err != nil {
+		return Committed{}, fmt.Errorf("commit of %s: %w", p.ID, err)
+	}
+	p.state = stateReady
+	return Committed{p.lanes}, nil
+}
+
+func (p *Producer) transact(ctx context.Context) error {
+	if p.refused != nil {
+		return p.refused
+	}
+	if err := p.addPartitions(ctx); err != nil {
+		return err
+	}
+	for {
+		more, err := p.produce(ctx)
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	return p.repeat(ctx, stepEnd, func(ctx context.Context) error {
+		return p.Client.EndTxn(ctx, p.session, true)
+	})
+}
+
+func (p *Producer) addPartitions(ctx context.Context) error {
+	p.parts = p.parts[:0]
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		l.sent = 0
+		if len(l.batches) > 0 {
+			p.parts = append(p.parts, wire.Part{Topic: l.to.Topic, Partition: l.to.Number})
+		}
+	}
+	return p.repeat(ctx, stepAdd, func(ctx context.Context) error {
+		return p.Client.AddPartitions(ctx, p.session, p.parts)
+	})
+}
+
+// repeat does a step until it is answered with something else than
+// CONCURRENT_TRANSACTIONS.
+func (p *Producer) repeat(ctx context.Context, at step, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, p.requestTimeout())
+	defer cancel()
+	for wait := (wire.Backoff{Least: time.Millisecond, Most: 100 * time.Millisecond}); ; {
+		err := do(ctx)
+		if errors.Is(err, kafka.ConcurrentTransactions) && wait.Sleep(ctx) == nil {
+			continue
+		}
+		return classify(at, Partition{}, err)
+	}
+}
+
+// produce sends the next batch of every partition that has one left, up to
+// maxRequest, and says whether there are more. The next request waits for the
+// answers to this one: with two of one transaction in flight, a broker may refuse
+// the later one.
+func (p *Producer) produce(ctx context.Context) (more bool, err error) {
+	const header = 256 // of a batch, with room to spare
+	size := min(p.Held()+header*len(p.lanes), maxRequest)
+	encoded := wire.Buffer(size)
+	defer wire.Return(encoded)
+	*encoded = slices.Grow((*encoded)[:0], size) // else it may become twice as large as it has to be
+	chosen, more, err := p.encode(encoded)
+	if err != nil {
+		return false, err
+	}
+	timeout := p.requestTimeout()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	// The verdict is in the parts, one for each: an error here is among them.
+	_ = p.Client.Produce(ctx, p.ID, timeout, p.parts)
+	for i, l := range chosen {
+		part := &p.parts[i]
+		part.Batch = nil // it is lent
+		if failure := classify(stepProduce, l.to, part.Err); rank(failure) > rank(err) {
+			err = failure
+		}
+		n := l.batches[l.sent].Len()
+		l.advance(n)
+		l.next = part.BaseOffset + int64(n)
+		l.sent++
+	}
+	return more, err
+}
+
+// encode fills p.parts with one batch for each of the chosen lanes, which lies in encoded.
+func (p *Producer) encode(encoded *[]byte) (chosen []*lane, more bool, err error) {
+	p.parts = p.parts[:0]
+	var ends []int
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		if l.sent == len(l.batches) {
+			continue
+		}
+		b := l.batches[l.sent]
+		if len(chosen) > 0 && len(*encoded)+b.Size() > maxRequest {
+			more = true
+			continue
+		}
+		*encoded, err = b.Encode(*encoded, wire.BatchOptions{
+			ProducerID: p.session.ProducerID, Epoch: p.session.Epoch, Sequence: l.sequence, Transactional: true,
+		})
+		if err != nil {
+			return nil, false, fmt.Errorf("records for %v: %w", l.to, err)
+		}
+		chosen, ends = append(chosen, l), append(ends, len(*encoded))
+		p.parts = append(p.parts, wire.Part{Topic: l.to.Topic, Partition: l.to.Number})
+		more = more || l.sent+1 < len(l.batches)
+	}
+	start := 0
+	for i, end := range ends { // only now: encoded may have moved while it grew
+		p.parts[i].Batch = (*encoded)[start:end]
+		start = end
+	}
+	return chosen, more, nil
+}

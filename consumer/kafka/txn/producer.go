@@ -1,0 +1,243 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/compress"
+
+	"trailhound/consumer/kafka/wire"
+)
+
+const (
+	defaultTimeout        = 15 * time.Second
+	defaultRequestTimeout = 10 * time.Second
+	defaultMaxBatch       = 1048588 // Kafka's own default of max.message.bytes
+
+	// maxRequest bounds the batches of one produce request. Brokers refuse requests
+	// above socket.request.max.bytes, 100 MiB unless configured otherwise.
+	maxRequest = 32 << 20
+)
+
+// Producer writes the transactions of one transactional id. Its exported fields
+// are set before the first use. Not for concurrent use.
+type Producer struct {
+	Client *wire.Client
+	ID     string // transactional id
+
+	// Timeout is transaction.timeout.ms: the coordinator aborts a transaction that
+	// takes longer, and until then a dead producer's transaction holds back those
+	// who read committed records. Zero: 15 s.
+	Timeout time.Duration
+	// RequestTimeout bounds each request of a transaction. Zero: 10 s.
+	RequestTimeout time.Duration
+
+	Codec    compress.Compression
+	MaxBatch map[string]int // max.message.bytes by topic; a topic that is not in it has Kafka's default
+
+	state   state
+	session wire.Session
+	lanes   []lane         // one for each partition ever used
+	parts   []wire.Part    // of a request
+	refused *RejectedError // a record that no batch can hold
+}
+
+type state int
+
+const (
+	stateNew    state = iota // Init comes first
+	stateReady               // no transaction is open, or nothing of it has been sent
+	stateBroken              // a Commit has failed
+)
+
+// lane is the records for one partition, in order, cut into batches.
+type lane struct {
+	to       Partition
+	limit    int
+	batches  []*wire.Batch
+	free     []*wire.Batch // empty ones, for use again: as large as this partition's become
+	sent     int           // batches of this transaction that have been acknowledged
+	sequence int32         // of the next record in this session
+	next     int64         // offset behind the last acknowledged record
+}
+
+// Init opens a session: it fences whoever used the transactional id before, aborts
+// the transaction that they or this producer left open, and forgets what was
+// added. While the coordinator is loading, moving, busy with the old transaction
+// or out of reach, it tries again until ctx ends; any other refusal is returned
+// at once. It is the only way on after a Commit that failed.
+func (p *Producer) Init(ctx context.Context) error {
+	p.discard()
+	p.state = stateNew
+	for wait := (wire.Backoff{Least: 10 * time.Millisecond, Most: time.Second}); ; {
+		s, err := p.initOnce(ctx)
+		if err == nil {
+			p.begin(s)
+			return nil
+		}
+		if ctx.Err() != nil || !passing(err) || wait.Sleep(ctx) != nil {
+			return fmt.Errorf("init of transactional id %s: %w", p.ID, classify(stepInit, Partition{}, err))
+		}
+	}
+}
+
+// begin starts a session, in which sequence numbers count from 0 again.
+func (p *Producer) begin(s wire.Session) {
+	p.session, p.state = s, stateReady
+	for i := range p.lanes {
+		p.lanes[i].sequence = 0
+	}
+}
+
+func (p *Producer) initOnce(ctx context.Context) (wire.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.requestTimeout())
+	defer cancel()
+	return p.Client.InitProducer(ctx, p.ID, orDefault(p.Timeout, defaultTimeout))
+}
+
+// passing says whether Init may expect another answer later. Asking for a session
+// twice is harmless, so a lost answer is no reason to give up.
+func passing(err error) bool {
+	var code kafka.Error
+	if !errors.As(err, &code) {
+		return !errors.Is(err, wire.ErrUnsupported)
+	}
+	switch code {
+	case kafka.GroupLoadInProgress, kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup, kafka.ConcurrentTransactions,
+		kafka.BrokerNotAvailable, kafka.RequestTimedOut, kafka.NetworkException:
+		return true
+	}
+	return false
+}
+
+// Add puts a record into the transaction; nothing is sent before Commit. The time
+// is in milliseconds since 1970; a nil key or value is null. Everything is copied.
+func (p *Producer) Add(to Partition, timestampMS int64, key, value []byte, headers ...wire.Header) {
+	l := p.lane(to)
+	b := l.last()
+	if b == nil || b.Len() > 0 && b.SizeWith(timestampMS, key, value, headers...) > l.limit {
+		b = p.emptyBatch(l)
+		l.batches = append(l.batches, b)
+	}
+	b.Append(timestampMS, key, value, headers...)
+	if size := b.Size(); size > l.limit && p.refused == nil {
+		p.refused = &RejectedError{Partition: to, Code: kafka.MessageSizeTooLarge,
+			Detail: fmt.Sprintf("one record alone makes a batch of %d bytes, and max.message.bytes of the topic is %d", size, l.limit)}
+	}
+}
+
+// Limit sets what a topic takes (MaxBatch) from now on. It is called while the producer
+// holds no records.
+func (p *Producer) Limit(topic string, most int) {
+	if p.MaxBatch[topic] == most {
+		return
+	}
+	if p.MaxBatch == nil {
+		p.MaxBatch = make(map[string]int)
+	}
+	p.MaxBatch[topic] = most
+	for i := range p.lanes {
+		if l := &p.lanes[i]; l.to.Topic == topic {
+			l.limit = most
+		}
+	}
+}
+
+// lane finds the partition's lane. There are few, and the same ones are used
+// again and again.
+func (p *Producer) lane(to Partition) *lane {
+	for i := range p.lanes {
+		if l := &p.lanes[i]; l.to == to {
+			return l
+		}
+	}
+	limit, ok := p.MaxBatch[to.Topic]
+	if !ok {
+		limit = defaultMaxBatch
+	}
+	p.lanes = append(p.lanes, lane{to: to, limit: limit})
+	return &p.lanes[len(p.lanes)-1]
+}
+
+func (l *lane) last() *wire.Batch {
+	if len(l.batches) == 0 {
+		return nil
+	}
+	return l.batches[len(l.batches)-1]
+}
+
+func (p *Producer) emptyBatch(l *lane) *wire.Batch {
+	if n := len(l.free); n > 0 {
+		b := l.free[n-1]
+		l.free = l.free[:n-1]
+		return b
+	}
+	return &wire.Batch{Codec: p.Codec}
+}
+
+// Pending returns how many records have been added since the last Commit, and
+// their size in record batches before compression.
+func (p *Producer) Pending() (records, bytes int) {
+	for i := range p.lanes {
+		for _, b := range p.lanes[i].batches {
+			records += b.Len()
+			bytes += b.Size()
+		}
+	}
+	return records, bytes
+}
+
+// Held returns how many bytes what has been added takes in memory.
+func (p *Producer) Held() (bytes int) {
+	for i := range p.lanes {
+		for _, b := range p.lanes[i].batches {
+			bytes += b.Held()
+		}
+	}
+	return bytes
+}
+
+// Drop forgets what has been added. It is of use only before Commit: afterwards
+// there is nothing left to forget.
+func (p *Producer) Drop() { p.discard() }
+
+func (p *Producer) discard() {
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		for _, b := range l.batches {
+			l.recycle(b)
+		}
+		l.batches = l.batches[:0]
+	}
+	p.refused = nil
+}
+
+// recycle keeps an emptied batch, but not the memory of an unusual transaction.
+func (l *lane) recycle(b *wire.Batch) {
+	const enough = 8
+	if len(l.free) < enough {
+		b.Reset()
+		l.free = append(l.free, b)
+	}
+}
+
+func (p *Producer) requestTimeout() time.Duration {
+	return orDefault(p.RequestTimeout, defaultRequestTimeout)
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}
+
+// advance counts n records on; sequence numbers begin at 0 again behind the
+// largest int32.
+func (l *lane) advance(n int) {
+	l.sequence = int32((int64(l.sequence) + int64(n)) & math.MaxInt32)
+}

@@ -1,0 +1,54 @@
+package wire_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"trailhound/consumer/internal/kafkatest"
+	"trailhound/consumer/kafka/wire"
+)
+
+// TestBubbles runs a client and its cluster on a clock that only the test moves, twice:
+// nothing of the first bubble may be left in what the process shares.
+func TestBubbles(t *testing.T) {
+	for _, codec := range append(codecs, codecs...) {
+		kafkatest.Bubble(t, func(t *testing.T) {
+			var network kfake.VirtualNetwork
+			cluster, err := kfake.NewCluster(kfake.Ports(9092, 9093), kfake.ListenFn(network.Listen), kfake.SeedTopics(1, "t"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cluster.Close()
+			c := wire.NewClient(cluster.ListenAddrs(), func(ctx context.Context, n, address string) (net.Conn, error) {
+				return network.DialContext(ctx, n, address)
+			}, nil, nil)
+			defer c.Close()
+			b := wire.Batch{Codec: codec}
+			b.Append(1, nil, make([]byte, 1000))
+			encoded, err := b.Encode(nil, wire.NoProducer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts := []wire.Part{{Topic: "t", Batch: encoded}}
+			if err := c.Produce(t.Context(), "", time.Second, parts); err != nil || parts[0].Err != nil {
+				t.Fatalf("Produce = %v, part %v; want nil", err, parts[0].Err)
+			}
+			if _, err := fetch(t, c, "t", 0, 0); err != nil {
+				t.Fatalf("Fetch = %v; want nil", err)
+			}
+			// A long poll takes its time, and not a moment of ours.
+			began := time.Now()
+			var f wire.Fetched
+			if err := c.Fetch(t.Context(), wire.FetchRequest{Topic: "t", Offset: 1, MaxWait: 20 * time.Minute}, &f); err != nil || f.Next != 1 {
+				t.Fatalf("Fetch at the end = %v, Next %d; want nil, 1", err, f.Next)
+			}
+			if waited := time.Since(began); waited < 19*time.Minute {
+				t.Errorf("Fetch at the end waits %v; want MaxWait", waited)
+			}
+		})
+	}
+}
