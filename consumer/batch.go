@@ -10,6 +10,7 @@ import (
 	"trailhound/consumer/kafka/txn"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -24,7 +25,7 @@ type batch struct {
 	entries  entries // of the work record at hand
 	work     work    // the entry at hand
 	names    interner
-	decoder  rules.Decoder
+	decoder  cloudtrail.Decoder
 	each     func(*rules.Event, error) bool // event, made a value once
 	next     logPosition                    // in the work, behind the last record
 	events   int                            // entries since the last commit
@@ -186,7 +187,7 @@ func (d *detector) publish(out rules.Outcome) {
 	}
 	for i := range out.Rejected {
 		r := &out.Rejected[i]
-		if r.Reason.Skip() {
+		if rules.Skip(r.Reason) {
 			d.meter.Skipped(string(r.Reason))
 			continue
 		}

@@ -13,7 +13,7 @@ import (
 // sample returns generated CloudTrail events of 1.7 KB, of which a twentieth match.
 func sample(b *testing.B) [][]byte {
 	b.Helper()
-	packed, err := os.ReadFile("../rules/testdata/bench/events.jsonl.gz")
+	packed, err := os.ReadFile("../rules/cloudtrail/testdata/bench/events.jsonl.gz")
 	if err != nil {
 		b.Fatal(err)
 	}

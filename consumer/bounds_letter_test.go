@@ -7,6 +7,7 @@ import (
 	"trailhound/consumer/admin"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -19,7 +20,7 @@ func TestDeadLetterFits(t *testing.T) {
 		source: state.Source{Topic: long[:249], Partition: 1<<31 - 1, Offset: 1<<63 - 1},
 	}
 	for range 10_000 {
-		d.bad = append(d.bad, badEvent{index: 1<<31 - 1, reason: rules.ReasonUnpackedTooLarge, detail: long, rule: long[:64]})
+		d.bad = append(d.bad, badEvent{index: 1<<31 - 1, reason: cloudtrail.ReasonUnpackedTooLarge, detail: long, rule: long[:64]})
 	}
 	for _, limit := range []int{1 << 10, 2_000, 5_000, 20_000, 1 << 20} {
 		key, value, headers := d.record(limit - batchFraming)

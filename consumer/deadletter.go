@@ -11,6 +11,7 @@ import (
 	"trailhound/consumer/admin"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -61,11 +62,11 @@ type badEvent struct {
 }
 
 func asBadEvent(err error) badEvent {
-	var d *rules.DecodeError
+	var d *cloudtrail.DecodeError
 	if errors.As(err, &d) {
 		return badEvent{index: int32(d.Index), reason: d.Reason, detail: d.Detail}
 	}
-	return badEvent{index: -1, reason: rules.ReasonNotJSON, detail: err.Error()}
+	return badEvent{index: -1, reason: cloudtrail.ReasonNotJSON, detail: err.Error()}
 }
 
 // rateLimited returns a logger for what hostile input can cause: it may not

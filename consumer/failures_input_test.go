@@ -13,6 +13,7 @@ import (
 	"trailhound/consumer"
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -174,7 +175,7 @@ func (r *rig) isolated(ids func(yield func(id string) bool)) (alerts []string) {
 	}
 	e, tx := engine(r.TB, nil), h.Begin()
 	defer tx.Discard()
-	var d rules.Decoder
+	var d cloudtrail.Decoder
 	for id := range ids {
 		d.Decode(r.denial(id).Value, func(ev *rules.Event, err error) bool {
 			matches, _ := e.Match(ev, nil)

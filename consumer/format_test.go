@@ -10,7 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 	"trailhound/state/formattest"
 )
@@ -121,13 +121,13 @@ func TestFormatOfTheAppCoversTheChangelog(t *testing.T) {
 // Readers of dead letters go by the names of headers; a name does not change what it
 // says, and headers may be added.
 func TestFormatOfDeadLetters(t *testing.T) {
-	bad := badEvent{index: 2, reason: rules.ReasonNotJSON, detail: "event 2 is not JSON", rule: "access_denied"}
+	bad := badEvent{index: 2, reason: cloudtrail.ReasonNotJSON, detail: "event 2 is not JSON", rule: "access_denied"}
 	letter := deadLetter{
-		stage: stageRouter, bad: []badEvent{bad, {index: 3, reason: rules.ReasonNoEventTime}}, key: []byte("key"), value: []byte("value"),
+		stage: stageRouter, bad: []badEvent{bad, {index: 3, reason: cloudtrail.ReasonNoEventTime}}, key: []byte("key"), value: []byte("value"),
 		recordTime: 1772359200123, source: sampleWork().source,
 	}
 	whole := letter
-	whole.bad, whole.recordTime = []badEvent{{index: -1, reason: rules.ReasonCutOff, detail: "cut off"}}, -1
+	whole.bad, whole.recordTime = []badEvent{{index: -1, reason: cloudtrail.ReasonCutOff, detail: "cut off"}}, -1
 	samples := []formattest.Sample{
 		{Name: "two events", Bytes: lettered(&letter, 1<<20)},
 		{Name: "the record as a whole", Bytes: lettered(&whole, 1<<20)},

@@ -12,7 +12,7 @@ import (
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
-	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 )
 
 // route keeps a router on one input partition until ctx ends (nil), or until
@@ -106,7 +106,7 @@ const leastEvent = 1 << 20
 func (s *Service) mostEvent() int {
 	most := s.MaxUnpacked
 	if most == 0 {
-		most = rules.DefaultMaxUnpacked
+		most = cloudtrail.DefaultMaxUnpacked
 	}
 	return int(max(leastEvent, most/32))
 }

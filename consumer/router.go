@@ -13,6 +13,7 @@ import (
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -33,7 +34,7 @@ type router struct {
 	feed        feed      // what to read, not started
 	turn        wire.Turn // for what records and batches unpack to
 	unpacking   *Unpacking
-	decoder     rules.Decoder
+	decoder     cloudtrail.Decoder
 	engine      *rules.Engine
 	lanes       []*lane // work partition s = shard s
 	deadLetters []*lane
@@ -174,7 +175,7 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 	r.bad, r.rejected = r.bad[:0], 0
 	reason := reasonUnreadable
 	if corrupt.Record > 0 {
-		reason = rules.ReasonUnpackedTooLarge
+		reason = cloudtrail.ReasonUnpackedTooLarge
 	}
 	r.reject(badEvent{
 		index: -1, reason: reason,
@@ -351,7 +352,7 @@ func (r *router) origin() origin {
 // what the record's dead letter will not list: a rule may fail on each of a million
 // events in one record.
 func (r *router) reject(b badEvent) {
-	if b.reason.Skip() {
+	if rules.Skip(b.reason) {
 		r.meter.Skipped(string(b.reason))
 		return
 	}

@@ -18,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 )
 
 const (
@@ -279,8 +280,8 @@ func TestAlertsAreComplete(t *testing.T) {
 // events that were given up: somebody has to decide.
 func TestAlertOnReasons(t *testing.T) {
 	broken := []rules.Reason{
-		rules.ReasonNotJSON, rules.ReasonCutOff, rules.ReasonTooDeep, rules.ReasonUnknownShape, rules.ReasonNoEventTime,
-		rules.ReasonBadEventTime, rules.ReasonBadGzip, rules.ReasonTooManyErrors, rules.ReasonForeignSource,
+		cloudtrail.ReasonNotJSON, cloudtrail.ReasonCutOff, cloudtrail.ReasonTooDeep, cloudtrail.ReasonUnknownShape, cloudtrail.ReasonNoEventTime,
+		cloudtrail.ReasonBadEventTime, cloudtrail.ReasonBadGzip, cloudtrail.ReasonTooManyErrors, cloudtrail.ReasonForeignSource,
 	}
 	var alarming []string
 	for _, r := range obsRules(t) {
@@ -296,7 +297,7 @@ func TestAlertOnReasons(t *testing.T) {
 		for _, m := range constant.FindAllStringSubmatch(obsText(t, name), -1) {
 			n++
 			reason := rules.Reason(m[1])
-			if known := slices.Contains(broken, reason) || slices.Contains(alarming, m[1]); known == reason.Skip() {
+			if known := slices.Contains(broken, reason) || slices.Contains(alarming, m[1]); known == rules.Skip(reason) {
 				t.Errorf("dead letters for the reason %s: decided %t; want %t (the list of TrailhoundEventsGivenUp, or broken input)", m[1], known, !known)
 			}
 		}

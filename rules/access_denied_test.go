@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -31,7 +32,7 @@ func TestDenialsInAnyOrder(t *testing.T) {
 				at = events[random.IntN(len(events))].Time.Add(time.Duration(random.IntN(3600)) * time.Second)
 			}
 			events = append(events, &Event{
-				ID: fmt.Sprint("e", n), Time: at, ErrorCode: "AccessDenied", Identity: Identity{ARN: "alice"},
+				ID: fmt.Sprint("e", n), Time: at, ErrorCode: "AccessDenied", Identity: cloudtrail.Identity{ARN: "alice"},
 				At: state.Source{Topic: "t", Offset: int64(n)},
 			})
 		}
@@ -187,7 +188,7 @@ func (s *sliding) deny(partition int32, at time.Time) {
 	s.t.Helper()
 	s.offset++
 	_, s.last = s.event(&Event{
-		ID: fmt.Sprint("e", s.offset), Time: at, ErrorCode: "AccessDenied", Identity: Identity{ARN: "alice"},
+		ID: fmt.Sprint("e", s.offset), Time: at, ErrorCode: "AccessDenied", Identity: cloudtrail.Identity{ARN: "alice"},
 		At: state.Source{Topic: "t", Partition: partition, Offset: s.offset},
 	})
 	for _, v := range s.last.Verdicts {

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -81,7 +82,7 @@ func (a *alertDraft) appendEvent(dst []byte) []byte {
 	if deeper(a.event.Raw, mostAlertDepth) {
 		return append(dst, omittedTooDeep...)
 	}
-	return append(AppendCompact(appendName(dst, "event"), a.event.Raw), '}')
+	return append(cloudtrail.AppendCompact(appendName(dst, "event"), a.event.Raw), '}')
 }
 
 // deeper tells whether valid JSON nests deeper than most.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -126,7 +127,7 @@ func TestAlertReduction(t *testing.T) {
 // An event cannot hide its own alert from those who read JSON by nesting: they give up
 // long before Go does.
 func TestAlertOfADeepEvent(t *testing.T) {
-	for depth, want := range map[int]string{mostAlertDepth: "", mostAlertDepth + 1: "too_deep", maxDepth: "too_deep"} {
+	for depth, want := range map[int]string{mostAlertDepth: "", mostAlertDepth + 1: "too_deep", 9_999: "too_deep"} {
 		f := newFeeder(t, Limits{}, newProbe("count", counting))
 		ev := eventAt("a", 0)
 		ev.Raw = []byte(`{"eventID":"a]]}}","deep":` + strings.Repeat("[", depth-1) + strings.Repeat("]", depth-1) + `,"x":"\\\"[["}`)
@@ -150,7 +151,7 @@ func TestAlertMembersOfEvent(t *testing.T) {
 	} {
 		f := newFeeder(t, Limits{MaxAlertBytes: 64 << 10}, newProbe("count", counting))
 		var alerts [][]byte
-		(&Decoder{}).Decode([]byte(raw), func(ev *Event, err error) bool {
+		(&cloudtrail.Decoder{}).Decode([]byte(raw), func(ev *Event, err error) bool {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -280,7 +281,7 @@ func FuzzAlert(f *testing.F) {
 		}
 		rule := &probe{id: "hostile", key: always("k" + s), evaluate: found}
 		f := newFeeder(t, Limits{MaxAlertBytes: max(limit, 0)}, Active{Rule: rule})
-		ev := &Event{ID: s, Time: noon, SourceIP: s, Region: s, Account: s, Identity: Identity{ARN: s}}
+		ev := &Event{ID: s, Time: noon, SourceIP: s, Region: s, Account: s, Identity: cloudtrail.Identity{ARN: s}}
 		ev.At = state.Source{Topic: s}
 		_, out := f.event(ev) // checks the payload
 		for _, a := range out.Alerts {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"trailhound/state"
@@ -63,13 +64,13 @@ func (r *AssumeRoleUniqueIP) Key(e *Event) string {
 	if !r.assumes(e) {
 		return ""
 	}
-	return assumedRole(e)
+	return e.AssumedRole()
 }
 
 // Unkeyed reports a call that assumes a role without saying which one, as denied
 // calls often do.
 func (r *AssumeRoleUniqueIP) Unkeyed(e *Event) bool {
-	return r.assumes(e) && assumedRole(e) == ""
+	return r.assumes(e) && e.AssumedRole() == ""
 }
 
 func (r *AssumeRoleUniqueIP) assumes(e *Event) bool {
@@ -104,7 +105,7 @@ func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
 		Title: assumedTitle(e, from, known.Len()),
 		Dedup: from,
 		Context: Context{
-			{"source_ip", address(e.SourceIP)},
+			{"source_ip", e.SourceAddress()},
 			{"known_ips", known.First(maxKnownShown)},
 			{"known_total", known.Len()},
 		},
@@ -119,8 +120,8 @@ func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
 // VPC endpoint that it passed, since a private address belongs to the network behind
 // the endpoint alone: 10.0.0.5 via vpce-0123456789abcdef0.
 func (r *AssumeRoleUniqueIP) Address(e *Event) string {
-	from := address(e.SourceIP)
-	if endpoint := e.endpoint(); endpoint != "" {
+	from := e.SourceAddress()
+	if endpoint := e.VPCEndpoint(); endpoint != "" {
 		return from + " via " + endpoint
 	}
 	return from
@@ -135,5 +136,19 @@ func assumedTitle(e *Event, from string, known int) string {
 		was = "asked for, but not assumed,"
 	}
 	return fmt.Sprintf("%s was %s from %s, an address never seen for it (%d known)",
-		Clip(roleName(assumedRole(e))), was, Clip(from), known)
+		Clip(roleName(e.AssumedRole())), was, Clip(from), known)
+}
+
+// roleName is the last part of an ARN, such as role/admin, with the account of a
+// root user; what is not an ARN is itself. See
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html.
+func roleName(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	switch {
+	case len(parts) != 6 || parts[0] != "arn" || parts[5] == "":
+		return arn
+	case parts[5] == "root":
+		return "root of account " + parts[4]
+	}
+	return parts[5]
 }

@@ -40,7 +40,7 @@ func (fragileID) EventID(*Event) string { panic("no id") }
 // EventID is a rule's own code, and a panic in it is the event's matter.
 func TestEventIDPanics(t *testing.T) {
 	f := newFeeder(t, defaultLimits, Active{Rule: fragileID{NewAssumeRoleUniqueIP()}})
-	f.feed([]byte(`{`+stamp+`,"eventName":"AssumeRole","sourceIPAddress":"192.0.2.1","requestParameters":{"roleArn":"r"}}`), func(_ *Event, _ []Rejection, out Outcome) {
+	f.feed([]byte(`{"eventVersion":"1.08","eventTime":"2026-03-01T10:00:00Z","eventName":"AssumeRole","sourceIPAddress":"192.0.2.1","requestParameters":{"roleArn":"r"}}`), func(_ *Event, _ []Rejection, out Outcome) {
 		if len(out.Rejected) != 1 || out.Rejected[0].Reason != ReasonRulePanic || out.Verdicts[0].Kind != VerdictRejected {
 			t.Errorf("outcome of a panic in EventID = %+v; want a rejection as %s", out, ReasonRulePanic)
 		}

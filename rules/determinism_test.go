@@ -29,7 +29,7 @@ func randomEvents(n int) []*Event {
 			ev.ErrorCode = "AccessDenied"
 		} else {
 			ev.Name = "AssumeRole"
-			ev.requestParameters = fmt.Appendf(nil, `{"roleArn":"arn:aws:iam::111122223333:role/r%d"}`, random.IntN(8))
+			ev.Raw = fmt.Appendf(nil, `{"eventID":%q,"requestParameters":{"roleArn":"arn:aws:iam::111122223333:role/r%d"}}`, ev.ID, random.IntN(8))
 		}
 		events = append(events, ev)
 		if random.IntN(10) == 0 {

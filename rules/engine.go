@@ -23,6 +23,9 @@ type Engine struct {
 	published int    // see LimitAlerts
 }
 
+// keptBuffer is how many bytes an engine keeps for the payloads of its next alerts.
+const keptBuffer = 512 << 10
+
 // Match is a rule that an event is for, and the key to evaluate it under.
 type Match struct {
 	Rule string // rule ID
@@ -139,7 +142,7 @@ func (e *Engine) matchFrom(next int, ev *Event, into []Match, rejected []Rejecti
 	}()
 	for ; at < len(e.rules); at++ {
 		r := e.rules[at]
-		if r.options.IgnoreAWSServices && fromAWSService(ev) {
+		if r.options.IgnoreAWSServices && ev.FromAWSService() {
 			continue
 		}
 		if key := r.rule.Key(ev); key != "" {
@@ -161,7 +164,7 @@ func noKey(rule string) Rejection {
 // (PROTOCOL D12). An event without matches leaves no trace.
 func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 	e.out.Alerts, e.out.Rejected, e.out.Verdicts = e.out.Alerts[:0], e.out.Rejected[:0], e.out.Verdicts[:0]
-	if e.buf = e.buf[:0]; cap(e.buf) > DefaultScratch {
+	if e.buf = e.buf[:0]; cap(e.buf) > keptBuffer {
 		e.buf = nil
 	}
 	if len(matches) == 0 {

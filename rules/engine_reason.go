@@ -4,7 +4,12 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+
+	"trailhound/rules/cloudtrail"
 )
+
+// Reason says in one word why a record, an event or an evaluation came to nothing.
+type Reason = cloudtrail.Reason
 
 // The reasons for which the engine rejects an event, or one rule's evaluation
 // of it. Those of a limit of the state have the name that [state.LimitError]
@@ -21,8 +26,29 @@ const (
 	ReasonNoKey         Reason = "no_key"          // the rule looks for such events, but this one has nothing to key it by; counted only
 )
 
+// Skip reports whether a reason is only counted, because nothing was lost.
+func Skip(r Reason) bool {
+	switch r {
+	case cloudtrail.ReasonTombstone, cloudtrail.ReasonEmpty, cloudtrail.ReasonS3Notification, cloudtrail.ReasonDigest,
+		cloudtrail.ReasonControlMessage, ReasonNoKey:
+		return true
+	}
+	return false
+}
+
+// SkipReasons are the reasons that are counted only, those of package cloudtrail included.
+func SkipReasons() []Reason { return append(cloudtrail.SkipReasons(), ReasonNoKey) }
+
+// DeadLetterReasons are the reasons that send a record or an event to the dead-letter
+// topic, those of package cloudtrail included.
+func DeadLetterReasons() []Reason {
+	return append(cloudtrail.DeadLetterReasons(),
+		ReasonTooLate, ReasonTooFarAhead, ReasonKeyTooLong, ReasonSetFull, ReasonMemberTooLong, ReasonValueTooLarge, ReasonRulePanic,
+		ReasonAlertTooLarge)
+}
+
 // A Rejection says why an event was not evaluated. Unless its reason is one to
-// skip (Reason.Skip), the event belongs in the dead-letter topic.
+// skip ([Skip]), the event belongs in the dead-letter topic.
 type Rejection struct {
 	Rule   string // "" when it concerns the event as a whole
 	Reason Reason

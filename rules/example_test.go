@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -121,7 +122,7 @@ func Example() {
 	for i, user := range []string{"alice", "bob", "alice", "carol"} {
 		record := fmt.Sprintf(`{"eventVersion":"1.11","eventName":"ConsoleLogin","eventTime":"2026-03-01T10:00:0%dZ",
 			"sourceIPAddress":"198.51.100.7","errorMessage":"Failed authentication","userIdentity":{"userName":%q}}`, i, user)
-		rules.Decode([]byte(record), func(ev *rules.Event, err error) bool {
+		cloudtrail.Decode([]byte(record), func(ev *rules.Event, err error) bool {
 			if err != nil {
 				panic(err)
 			}

@@ -23,7 +23,7 @@ func TestFailure17UnknownActorsMerge(t *testing.T) {
 		record := fmt.Sprintf(`{"eventVersion":"1.10","eventID":%q,"eventTime":"2026-03-01T12:00:00Z","eventName":"GetObject","errorCode":"AccessDenied",%s"sourceIPAddress":"192.0.2.1"}`, id, identity)
 		f.feed([]byte(record), func(_ *Event, rejected []Rejection, out Outcome) {
 			for _, r := range rejected {
-				if r.Reason != ReasonNoKey || !r.Reason.Skip() {
+				if r.Reason != ReasonNoKey || !Skip(r.Reason) {
 					t.Errorf("event %s was rejected as %s; want %s, which is counted only", id, r.Reason, ReasonNoKey)
 				}
 				unkeyed++

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -37,9 +38,9 @@ func newFeeder(t testing.TB, limits Limits, active ...Active) *feeder {
 // schema, and reports what came of each event.
 func (f *feeder) feed(record []byte, report func(*Event, []Rejection, Outcome)) {
 	f.t.Helper()
-	Decode(bytes.TrimSpace(record), func(ev *Event, err error) bool {
+	cloudtrail.Decode(bytes.TrimSpace(record), func(ev *Event, err error) bool {
 		if err != nil {
-			f.t.Fatalf("Decode(%q) = %v; want an event", record, err)
+			f.t.Fatalf("cloudtrail.Decode(%q) = %v; want an event", record, err)
 		}
 		ev.At = state.Source{Topic: f.topic, Offset: f.offset, Index: ev.At.Index}
 		rejected, out := f.event(ev)

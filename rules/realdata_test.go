@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"trailhound/rules/cloudtrail"
 )
 
-// eachRealRecord calls f for every line of a file in testdata/cloudtrail.
-func eachRealRecord(t testing.TB, name string, f func(record []byte)) {
+// eachRecord calls f for every line of a file in the decoder's testdata.
+func eachRecord(t testing.TB, name string, f func(record []byte)) {
 	t.Helper()
-	file, err := os.Open(filepath.Join("testdata", "cloudtrail", name))
+	file, err := os.Open(filepath.Join("cloudtrail", "testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,10 +34,10 @@ func eachRealRecord(t testing.TB, name string, f func(record []byte)) {
 }
 
 const (
-	invictus = "invictus_aws_dataset.jsonl.gz"
-	stratus  = "stratus_red_team_detonation.jsonl.gz"
-	otrf     = "otrf_ec2_proxy_s3_exfiltration.jsonl.gz"
-	panther  = "panther_analysis_cloudtrail_testcases.jsonl.gz"
+	invictus = "real/invictus_aws_dataset.jsonl.gz"
+	stratus  = "real/stratus_red_team_detonation.jsonl.gz"
+	otrf     = "real/otrf_ec2_proxy_s3_exfiltration.jsonl.gz"
+	panther  = "real/panther_analysis_cloudtrail_testcases.jsonl.gz"
 )
 
 // What the rules find in real attacks (see the notes beside the data).
@@ -57,11 +59,11 @@ func TestRealData(t *testing.T) {
 			f := newFeeder(t, defaultLimits, realRules(family)...)
 			events := 0
 			got := map[string]int{}
-			eachRealRecord(t, test.file, func(record []byte) {
+			eachRecord(t, test.file, func(record []byte) {
 				f.feed(record, func(ev *Event, rejected []Rejection, out Outcome) {
 					events++
 					for _, r := range append(rejected, out.Rejected...) {
-						if !r.Reason.Skip() {
+						if !Skip(r.Reason) {
 							t.Errorf("%s, event %s: rejected %+v; want none", test.file, ev.ID, r)
 						}
 					}
@@ -95,12 +97,12 @@ func TestPartialEvents(t *testing.T) {
 	denied.Threshold, denied.DeniedFamily = 1, true
 	f := newFeeder(t, defaultLimits, Active{Rule: denied}, Active{Rule: NewAssumeRoleUniqueIP()})
 	evaluated := 0
-	eachRealRecord(t, panther, func(record []byte) {
+	eachRecord(t, panther, func(record []byte) {
 		var test struct{ Event json.RawMessage }
 		if err := json.Unmarshal(record, &test); err != nil {
 			t.Fatal(err)
 		}
-		Decode(test.Event, func(ev *Event, err error) bool {
+		cloudtrail.Decode(test.Event, func(ev *Event, err error) bool {
 			if err != nil {
 				return true // the decoder's tests look at these
 			}

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"time"
 
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
+
+// Event is the event that rules look at.
+type Event = cloudtrail.Event
 
 // A Rule looks for one kind of behaviour in events.
 //

@@ -1,8 +1,8 @@
-// Package rules decides: it reads CloudTrail events out of records, matches them
-// with rules, and evaluates the matches against state into alerts.
+// Package rules decides: it matches CloudTrail events with rules, and evaluates the
+// matches against state into alerts.
 //
-// There are five types to know. [Decode] yields each [Event] of a record,
-// whatever envelope it came in. A [Rule] picks events and a key for each, and
+// There are four types to know. An [Event] is what package cloudtrail reads out of
+// records. A [Rule] picks events and a key for each, and
 // looks at one event with the state of its key. An [Engine] runs rules: Match
 // finds the (rule, key) pairs of an event and needs no state, Evaluate runs
 // them against a [state.Tx]. An [Alert] is what comes out. Package ruletest runs

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 )
 
 var testMix = mix{Denied: 0.2, Assume: 0.3, Principals: 1000, Seed: 1}
@@ -53,7 +54,7 @@ func checkEvents(t *testing.T, m mix) {
 		kinds[e.kind]++
 		bytes += len(e.value)
 		events := 0
-		rules.Decode(e.value, func(got *rules.Event, err error) bool {
+		cloudtrail.Decode(e.value, func(got *rules.Event, err error) bool {
 			if err != nil {
 				t.Fatalf("Decode(%s): %v", e.value, err)
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -81,7 +82,7 @@ func oracleOutcome(t *testing.T, records []*kgo.Record) outcome {
 type product struct {
 	*testing.T
 	engine  *rules.Engine
-	decoder rules.Decoder
+	decoder cloudtrail.Decoder
 	shards  []*state.Shard
 	txs     []*state.Tx
 	outcome
@@ -125,7 +126,7 @@ func (p *product) record(rec *kgo.Record) {
 	var bad []badPart
 	p.decoder.Decode(rec.Value, func(ev *rules.Event, err error) bool {
 		if err != nil {
-			if d := err.(*rules.DecodeError); !d.Reason.Skip() {
+			if d := err.(*cloudtrail.DecodeError); !rules.Skip(d.Reason) {
 				bad = append(bad, badPart{d.Index, string(d.Reason)})
 			}
 			return true

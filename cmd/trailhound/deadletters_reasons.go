@@ -8,6 +8,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -43,18 +44,18 @@ type letterKey struct {
 
 // letterDecoder looks at what dead letters hold, as a service of this build and this configuration would.
 type letterDecoder struct {
-	decoder rules.Decoder
+	decoder cloudtrail.Decoder
 	engine  *rules.Engine
 	matches []rules.Match
 }
 
 func newLetterDecoder(s *settings) (*letterDecoder, error) {
 	engine, err := s.engine(s.limits())
-	return &letterDecoder{decoder: rules.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked)}, engine: engine}, err
+	return &letterDecoder{decoder: cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked)}, engine: engine}, err
 }
 
 // decode fills in the event of a dead letter. Refused is why it cannot be decoded; nil: it can, or its bytes were cut.
-func (d *letterDecoder) decode(l *letter, value []byte) (refused *rules.DecodeError) {
+func (d *letterDecoder) decode(l *letter, value []byte) (refused *cloudtrail.DecodeError) {
 	if l.Truncated > 0 || value == nil {
 		return nil
 	}
@@ -63,7 +64,7 @@ func (d *letterDecoder) decode(l *letter, value []byte) (refused *rules.DecodeEr
 		index = int32(*l.Source.Index)
 	}
 	d.decoder.Decode(value, func(ev *rules.Event, err error) bool {
-		if bad, ok := errors.AsType[*rules.DecodeError](err); ok {
+		if bad, ok := errors.AsType[*cloudtrail.DecodeError](err); ok {
 			if refused == nil && (bad.Index == int(index) || bad.Index < 0) {
 				refused = bad
 			}

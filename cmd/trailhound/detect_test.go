@@ -18,7 +18,7 @@ import (
 )
 
 // realData is the directory of real CloudTrail events that the rules are tested with.
-const realData = "../../rules/testdata/cloudtrail"
+const realData = "../../rules/cloudtrail/testdata/real"
 
 // What the rules find in real attacks.
 func TestDetectRealData(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -191,7 +192,7 @@ func (x *explainer) takeFetched(f *wire.Fetched, slots []*slot, next int) (int, 
 // take puts the event of this index in a record into the slot, if it is the one that the alert names: what stands at its position
 // may be another, of a topic that was made again.
 func (x *explainer) take(s *slot, record []byte, index int32, at time.Time) {
-	d := rules.Decoder{MaxUnpacked: int64(x.settings.Limits.MaxUnpacked)}
+	d := cloudtrail.Decoder{MaxUnpacked: int64(x.settings.Limits.MaxUnpacked)}
 	s.missing = "the record at its position does not hold it any more: the topic or the file was made again"
 	d.Decode(record, func(ev *rules.Event, err error) bool {
 		if err != nil || ev.At.Index < index {

@@ -13,6 +13,7 @@ import (
 
 	"trailhound/config"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -110,7 +111,7 @@ func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 
 // intake makes records of events.
 type intake struct {
-	decoder  rules.Decoder
+	decoder  cloudtrail.Decoder
 	engine   *rules.Engine
 	kind     string // one of keyKinds
 	producer *producer
@@ -127,7 +128,7 @@ func newIntake(s *settings, kind string, p *producer) (*intake, error) {
 		return nil, err
 	}
 	return &intake{
-		decoder: rules.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked)},
+		decoder: cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked)},
 		engine:  engine, kind: kind, producer: p, tally: newTally(),
 	}, nil
 }
@@ -137,7 +138,7 @@ func (in *intake) record(at state.Source, record []byte) error {
 	var failed error
 	in.decoder.Decode(record, func(ev *rules.Event, err error) bool {
 		if err != nil {
-			bad, ok := errors.AsType[*rules.DecodeError](err)
+			bad, ok := errors.AsType[*cloudtrail.DecodeError](err)
 			if ok {
 				in.tally.bad(in.console, at, bad.Index, bad.Reason, bad.Detail)
 				return true

@@ -9,7 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 )
 
 // packing is how a stream is compressed.
@@ -54,7 +54,7 @@ func begins(b *bufio.Reader, magic string) bool {
 func beginsGzip(b *bufio.Reader) bool {
 	for n := 2; ; n *= 2 {
 		ahead, err := b.Peek(min(n, b.Size()))
-		if is, sure := rules.BeginsGzip(ahead); sure || err != nil || n >= b.Size() {
+		if is, sure := cloudtrail.BeginsGzip(ahead); sure || err != nil || n >= b.Size() {
 			return is
 		}
 	}
@@ -81,7 +81,7 @@ func beginsBzip2(b *bufio.Reader) bool {
 
 // layer unpacks one packing of a file, and is kept for the next file.
 type layer struct {
-	gzip rules.GzipReader
+	gzip cloudtrail.GzipReader
 	zstd *zstd.Decoder // nil: none was needed
 }
 

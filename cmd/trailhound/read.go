@@ -9,7 +9,7 @@ import (
 	"os"
 	"runtime"
 
-	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/rules/play"
 	"trailhound/state"
 )
@@ -107,7 +107,7 @@ type openFile struct {
 	reader  *fileReader
 	share   share
 	buffers *buffers
-	records rules.Splitter
+	records cloudtrail.Splitter
 	batch   *fileBatch      // being filled; nil: nothing is to be handed on
 	full    chan *fileBatch // closed at the file's end
 	err     error           // what ended it before; to be read once full is closed
@@ -151,12 +151,12 @@ func (f *openFile) read(ctx context.Context) error {
 	s.unpacked.reset(rawReader{r: in, advance: f.advance})
 	s.ahead.begin(ctx, &s.unpacked, flush)
 	defer f.buffers.ended(s)
-	f.records = rules.Splitter{Reader: f.share.reader(s.ahead), MaxRecord: min(f.reader.maxRecord, rules.DefaultMaxHeld)}
+	f.records = cloudtrail.Splitter{Reader: f.share.reader(s.ahead), MaxRecord: min(f.reader.maxRecord, cloudtrail.DefaultMaxHeld)}
 	f.records.Swap(f.buffers.take())
 	defer func() { f.buffers.keep(f.records.Swap(nil)) }()
 	for ; ; at.Offset++ {
 		record, err := f.records.Next()
-		if tooLarge, ok := errors.AsType[*rules.RecordTooLargeError](err); ok {
+		if tooLarge, ok := errors.AsType[*cloudtrail.RecordTooLargeError](err); ok {
 			if err := f.passedOver(ctx, at, tooLarge); err != nil {
 				return err
 			}
@@ -198,7 +198,7 @@ func (f *openFile) advance(n int) {
 // passedOver tells of a record that was not read, behind those before it.
 func (f *openFile) passedOver(ctx context.Context, at state.Source, why error) error {
 	r := f.reader
-	return f.give(ctx, func() { r.tally.bad(r.console, at, -1, rules.ReasonUnpackedTooLarge, why.Error()) })
+	return f.give(ctx, func() { r.tally.bad(r.console, at, -1, cloudtrail.ReasonUnpackedTooLarge, why.Error()) })
 }
 
 // add puts a record into the batch, and hands on batches that are full.

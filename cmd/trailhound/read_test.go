@@ -17,7 +17,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/rules/play"
 	"trailhound/state"
 )
@@ -104,7 +104,7 @@ func TestEachRecord(t *testing.T) {
 			files = append(files, inputFile{name: name})
 			u := &unpacked{}
 			u.reset(rawReader{r: iotest.HalfReader(bytes.NewReader(data)), advance: func(int) {}})
-			s, offset := rules.Splitter{Reader: u}, 0
+			s, offset := cloudtrail.Splitter{Reader: u}, 0
 			record, err := s.Next()
 			for ; err == nil; record, err = s.Next() {
 				want = append(want, fmt.Sprintf("%s %d %s", name, offset, record))

@@ -57,7 +57,7 @@ func (t *tally) alert(a *rules.Alert) {
 // bad counts a record or an event in it that came to nothing, and says so on the console unless the reason is one
 // to skip or has been reported often enough. index is -1 for a whole record.
 func (t *tally) bad(c *console, at state.Source, index int, reason rules.Reason, detail string) {
-	if reason.Skip() {
+	if rules.Skip(reason) {
 		t.skipped[reason]++
 		return
 	}

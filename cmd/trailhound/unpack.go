@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 )
 
 // maxWrappings is how many times a whole file may be packed over and over, as gzip of gzip: delivery services add
@@ -72,7 +73,7 @@ func (u *unpacked) begin() error {
 			break
 		}
 		if n == 0 && p == packedByGzip {
-			u.reason = rules.ReasonBadGzip
+			u.reason = cloudtrail.ReasonBadGzip
 		} else {
 			u.reason = reasonCannotUnpack
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 )
 
 // line is the batches of one Run between the producer and the evaluation.
@@ -93,7 +94,7 @@ func (l *line) end() {
 
 // decode takes batches out of the line until it ends.
 func (l *line) decode() {
-	w := &worker{line: l, decoder: rules.Decoder{MaxUnpacked: l.options.MaxUnpacked}}
+	w := &worker{line: l, decoder: cloudtrail.Decoder{MaxUnpacked: l.options.MaxUnpacked}}
 	w.decoder.Turn = (*turn)(w)
 	w.yield = w.event
 	for {
@@ -111,7 +112,7 @@ func (l *line) decode() {
 // worker decodes and matches.
 type worker struct {
 	line    *line
-	decoder rules.Decoder
+	decoder cloudtrail.Decoder
 	yield   func(*rules.Event, error) bool
 
 	task    *task
@@ -156,9 +157,9 @@ func (w *worker) batch(t *task) bool {
 // event notes what the evaluation has to know of an event, if anything.
 func (w *worker) event(ev *rules.Event, err error) bool {
 	if err != nil {
-		bad, ok := errors.AsType[*rules.DecodeError](err)
+		bad, ok := errors.AsType[*cloudtrail.DecodeError](err)
 		if !ok {
-			bad = &rules.DecodeError{Index: -1, Reason: rules.ReasonNotJSON, Detail: err.Error()}
+			bad = &cloudtrail.DecodeError{Index: -1, Reason: cloudtrail.ReasonNotJSON, Detail: err.Error()}
 		}
 		w.page.reject(w.record.At, bad.Index, bad.Reason, bad.Detail)
 		return w.turnPage()

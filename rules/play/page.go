@@ -2,6 +2,7 @@ package play
 
 import (
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -59,7 +60,7 @@ func (p *page) match(ev *rules.Event, matches []rules.Match) {
 	it := item{from: len(p.matches)}
 	it.event, p.text = ev.Copy(p.text)
 	for _, m := range matches {
-		m.Key, p.text = rules.CopyString(m.Key, p.text)
+		m.Key, p.text = cloudtrail.CopyString(m.Key, p.text)
 		p.matches = append(p.matches, m)
 	}
 	it.to = len(p.matches)

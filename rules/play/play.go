@@ -39,7 +39,7 @@ type Options struct {
 	Engine      *rules.Engine
 	State       state.Options // without a Dir it is kept in memory; FS is the player's own
 	Shards      int
-	MaxUnpacked int64 // as in rules.Decoder
+	MaxUnpacked int64 // as in cloudtrail.Decoder
 	Decoders    int   // goroutines that decode; 0: one per processor
 	MaxAhead    int64 // bytes of records that may wait for evaluation, a batch that is larger alone; 0: DefaultMaxAhead
 
@@ -61,7 +61,7 @@ type Options struct {
 	Idle func() error
 }
 
-// Record is what an event is decoded from, as rules.Decode takes it.
+// Record is what an event is decoded from, as cloudtrail.Decode takes it.
 type Record struct {
 	At    state.Source // without an Index
 	Time  time.Time    // timestamp of a Kafka record; zero: none

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -68,8 +69,8 @@ func oneByOne(t fataler, records []Record) (w told, counts Counts) {
 	counts.Verdicts = map[rules.VerdictKind]int64{}
 	for _, rec := range records {
 		counts.Records++
-		rules.Decode(rec.Value, func(ev *rules.Event, err error) bool {
-			if bad, ok := errors.AsType[*rules.DecodeError](err); ok {
+		cloudtrail.Decode(rec.Value, func(ev *rules.Event, err error) bool {
+			if bad, ok := errors.AsType[*cloudtrail.DecodeError](err); ok {
 				w.rejected(rec.At, bad.Index, bad.Reason, bad.Detail)
 				return true
 			}
@@ -215,7 +216,7 @@ func TestPlayerIsSequential(t *testing.T) {
 
 // Real events, in the envelopes that they came in.
 func TestPlayerRealData(t *testing.T) {
-	files, err := filepath.Glob("../testdata/cloudtrail/*.json*")
+	files, err := filepath.Glob("../cloudtrail/testdata/real/*.json*")
 	if err != nil || len(files) < 8 {
 		t.Fatalf("Glob = %q, %v; want the files of real events", files, err)
 	}
@@ -244,7 +245,7 @@ func split(t *testing.T, file string) (records [][]byte) {
 			t.Fatal(err)
 		}
 	}
-	for s := (&rules.Splitter{Reader: r}); ; {
+	for s := (&cloudtrail.Splitter{Reader: r}); ; {
 		record, err := s.Next()
 		if err == io.EOF {
 			return records

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -62,7 +63,7 @@ func (t *Test) Run(ctx context.Context) (failure *Failure, err error) {
 type runner struct {
 	*Test
 	shard   *state.Shard
-	decoder rules.Decoder
+	decoder cloudtrail.Decoder
 	offset  int64     // records so far
 	number  int       // events so far that were made here
 	now     time.Time // of the latest event
@@ -128,7 +129,7 @@ func (r *runner) make(s *step, i int) []byte {
 func (r *runner) feed(s *step, record []byte) error {
 	var failed error
 	r.decoder.Decode(record, func(ev *rules.Event, err error) bool {
-		if bad, ok := errors.AsType[*rules.DecodeError](err); ok {
+		if bad, ok := errors.AsType[*cloudtrail.DecodeError](err); ok {
 			r.outcomes = append(r.outcomes, outcome{verdict: verdictUndecodable, reason: bad.Reason, detail: bad.Detail})
 			return true
 		}

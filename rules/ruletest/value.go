@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 )
 
 // object is a JSON object in the order in which it was written. The other
@@ -220,7 +220,7 @@ func (r *reader) scalar(n *yaml.Node) any {
 
 // split cuts the text of a file into the records that Decode takes.
 func split(data []byte) ([][]byte, error) {
-	s := rules.Splitter{Reader: bytes.NewReader(data)}
+	s := cloudtrail.Splitter{Reader: bytes.NewReader(data)}
 	var records [][]byte
 	for {
 		record, err := s.Next()

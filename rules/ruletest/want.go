@@ -24,15 +24,12 @@ const (
 	verdictUndecodable = "undecodable" // the record is no event
 )
 
-// reasonNames are the reasons that a step can name.
-var reasonNames = []string{
-	string(rules.ReasonNotJSON), string(rules.ReasonCutOff), string(rules.ReasonTooDeep), string(rules.ReasonUnknownShape),
-	string(rules.ReasonForeignSource),
-	string(rules.ReasonNoEventTime), string(rules.ReasonBadEventTime), string(rules.ReasonBadGzip), string(rules.ReasonUnpackedTooLarge),
-	string(rules.ReasonTooManyErrors), string(rules.ReasonTombstone), string(rules.ReasonEmpty), string(rules.ReasonS3Notification),
-	string(rules.ReasonDigest), string(rules.ReasonControlMessage), string(rules.ReasonTooLate), string(rules.ReasonTooFarAhead),
-	string(rules.ReasonKeyTooLong), string(rules.ReasonSetFull), string(rules.ReasonMemberTooLong), string(rules.ReasonValueTooLarge),
-	string(rules.ReasonRulePanic), string(rules.ReasonAlertTooLarge), string(rules.ReasonNoKey),
+// reasonNames returns the reasons that a step can name: all.
+func reasonNames() (names []string) {
+	for _, r := range slices.Concat(rules.DeadLetterReasons(), rules.SkipReasons()) {
+		names = append(names, string(r))
+	}
+	return names
 }
 
 func (r *reader) verdicts(s *step, text *stepText, reason *yaml.Node) {
@@ -56,8 +53,8 @@ func (r *reader) verdicts(s *step, text *stepText, reason *yaml.Node) {
 		}
 	}
 	if s.reason = rules.Reason(text.Reason); s.reason != "" {
-		if !slices.Contains(reasonNames, text.Reason) {
-			r.unknown(reason, "reason", text.Reason, reasonNames)
+		if names := reasonNames(); !slices.Contains(names, text.Reason) {
+			r.unknown(reason, "reason", text.Reason, names)
 		}
 		if s.verdicts == nil {
 			s.verdicts = []string{string(rules.VerdictRejected)}

@@ -1,0 +1,95 @@
+package cloudtrail
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// damage remembers where a value turned out not to be JSON. Reading goes on in
+// the line behind the one where the value began, often still inside it: most
+// bad values are a line cut off, with good lines behind it.
+//
+// Going back must not cost a pass for every line. A container inside the bad
+// value which the scan saw close will be found to be good; one that was open
+// when the scan failed will fail at the same place, since that place lies in
+// the same innermost container as before. So it is enough to remember which
+// ones were open, and no byte is read more than three times.
+//
+// Offsets are counted from the start of the input, not of a buffer.
+type damage struct {
+	at   int64   // offset of the byte that cannot be
+	cut  bool    // that is the end of the input
+	deep bool    // it is its depth that cannot be
+	open []int64 // where the containers open at that point begin, ascending
+}
+
+// covers reports whether the value that begins at offset i is known to be bad.
+// Offsets are asked for in ascending order.
+func (g *damage) covers(i int64) bool {
+	for len(g.open) > 0 && g.open[0] < i {
+		g.open = g.open[1:]
+	}
+	return len(g.open) > 0 && g.open[0] == i
+}
+
+// assess takes over from s, which has just refused the value at b[i]. base is
+// the offset of b[0].
+func (g *damage) assess(b []byte, i int, base int64, s *scanner) {
+	g.at, g.cut, g.deep, g.open = base+int64(s.at), s.at == len(b) && !s.deep, s.deep, nil
+	if s.deep {
+		return // resume leaves the value behind altogether
+	}
+	for ; i < s.at; i++ {
+		switch b[i] {
+		case '"':
+			i = min(stringEnd(b, i), s.at) - 1
+		case '{', '[':
+			g.open = append(g.open, base+int64(i))
+		case '}', ']':
+			if len(g.open) > 0 {
+				g.open = g.open[:len(g.open)-1]
+			}
+		}
+	}
+}
+
+// last returns where in b the part of the bad value ends that is not read
+// again: reading goes on in the line behind it. The value begins at b[i].
+func (g *damage) last(i int, base int64) int {
+	if g.deep {
+		return int(g.at - base)
+	}
+	return i
+}
+
+// describe says what is wrong with the value at b[i]. base is the offset of b[0].
+func (g *damage) describe(b []byte, i int, base int64) (Reason, string) {
+	begins := base + int64(i)
+	switch {
+	case g.deep:
+		return ReasonTooDeep, fmt.Sprintf("nested more than %d deep at byte %d", maxDepth, g.at)
+	case g.cut:
+		return ReasonCutOff, fmt.Sprintf("the value that begins at byte %d is cut off", begins)
+	case begins == g.at:
+		return ReasonNotJSON, fmt.Sprintf("no JSON value begins with %q, at byte %d", b[i], g.at)
+	}
+	return ReasonNotJSON, fmt.Sprintf("unexpected %q at byte %d, in the value that begins at byte %d", b[g.at-base], g.at, begins)
+}
+
+// unexpectedInList and listCutOff are describe for what stands between the elements of a
+// list.
+func unexpectedInList(c byte, at, begins int64) string {
+	return fmt.Sprintf("unexpected %q at byte %d, in the list that begins at byte %d", c, at, begins)
+}
+
+func listCutOff(begins int64) string {
+	return fmt.Sprintf("the list that begins at byte %d is cut off", begins)
+}
+
+// lineEnd returns the offset of the first newline of b at or after i, or len(b).
+func lineEnd(b []byte, i int) int {
+	if n := bytes.IndexByte(b[i:], '\n'); n >= 0 {
+		return i + n
+	}
+	return len(b)
+}

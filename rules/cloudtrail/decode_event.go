@@ -1,0 +1,174 @@
+package cloudtrail
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+
+	"trailhound/state"
+)
+
+// isEvent reports whether the object just scanned is an event. Being one
+// counts for more than any name of an envelope in it.
+func (d *Decoder) isEvent() bool {
+	return d.has(fieldVersion) || d.has(fieldName) && d.has(fieldSource)
+}
+
+// read yields b, an object just scanned and found to be an event.
+func (d *Decoder) read(b []byte, i, end int) bool {
+	d.text = d.text[:0]
+	e := &d.event
+	if d.has(fieldS3) && d.string(b, fieldSource) == "aws:s3" {
+		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
+	}
+	if !d.reserve(b, end-i) {
+		return d.reject(ReasonUnpackedTooLarge, fmt.Sprintf("the strings of the event unpack to more than %d bytes", d.maxHeld()))
+	}
+	when, reason, detail := d.time(b)
+	if reason != "" {
+		return d.reject(reason, detail)
+	}
+	e.Time = when
+	f := &d.scan.fields
+	e.ID = f[fieldID].string(b)
+	if e.ID == "" {
+		e.ID = f[fieldSmallID].string(b)
+	}
+	e.Name = f[fieldName].string(b)
+	e.Source = f[fieldSource].string(b)
+	e.Region = f[fieldRegion].string(b)
+	e.SourceIP = f[fieldSourceIP].string(b)
+	e.ErrorCode = f[fieldErrorCode].string(b)
+	e.ErrorMessage = f[fieldErrorMessage].string(b)
+	e.Account = f[fieldAccount].string(b)
+	e.Version = f[fieldVersion].string(b)
+	e.Type = f[fieldType].string(b)
+	e.Category = f[fieldCategory].string(b)
+	e.sharedID = f[fieldSharedID].string(b)
+	e.vpcEndpoint = f[fieldVPCEndpoint].string(b)
+	e.Identity.Type = f[fieldIdentityType].string(b)
+	e.Identity.ARN = f[fieldIdentityARN].string(b)
+	e.Identity.PrincipalID = f[fieldPrincipalID].string(b)
+	e.Identity.AccountID = f[fieldAccountID].string(b)
+	e.Identity.InvokedBy = f[fieldInvokedBy].string(b)
+	e.Identity.IssuerARN = f[fieldIssuerARN].string(b)
+	if d.scan.mixed {
+		for _, s := range e.strings() {
+			*s = d.decoded(*s)
+		}
+	}
+	if d.has(fieldIdentityText) {
+		e.Identity = identityIn(b[i:end])
+	}
+	if e.requestParameters = d.whole(b, fieldRequestParameters, '{'); e.requestParameters == nil {
+		e.requestParameters = d.whole(b, fieldRequestParameters, '"')
+	}
+	e.scanned, e.addendum = true, d.has(fieldAddendum)
+	e.Raw = b[i:end:end]
+	e.At, e.RecordTime = state.Source{}, time.Time{}
+	more := d.accept()
+	if cap(d.text) > d.scratch() {
+		d.text = nil
+	}
+	return more
+}
+
+// reserve makes room for those strings of the event just scanned, of size bytes,
+// that cannot be taken as they stand, if they may be large; false: they exceed the
+// limit, together with what the event lies in. Whether there is
+// such a string at all, the scan says with too much caution: nothing may depend on that.
+func (d *Decoder) reserve(b []byte, size int) bool {
+	if size <= measuredText || !d.scan.mixed {
+		return true
+	}
+	n := 0
+	for _, s := range d.scan.fields[none+1 : firstWhole] {
+		if raw := b[s.start:s.end]; !isPlain(raw) {
+			n += unescapedLen(raw)
+		}
+	}
+	if int64(n) > d.maxHeld()-d.held {
+		return false
+	}
+	d.text = d.room(d.text, n)
+	return true
+}
+
+// time reads the event's time. A reason other than "" says why there is none.
+func (d *Decoder) time(b []byte) (time.Time, Reason, string) {
+	f := fieldTime
+	if !d.has(f) {
+		f = fieldTimestamp
+	}
+	if !d.has(f) {
+		return time.Time{}, ReasonNoEventTime, "the event has no eventTime"
+	}
+	s := d.string(b, f)
+	t, ok := d.clock.read(s)
+	if !ok {
+		return t, ReasonBadEventTime, fmt.Sprintf("eventTime %q is neither an RFC 3339 time nor a timestamp of SQL from 1970 to 2262", clip(s))
+	}
+	return t, "", ""
+}
+
+// has reports whether the object just scanned has the member, and not as an
+// empty string.
+func (d *Decoder) has(f field) bool {
+	return d.scan.fields[f].end > d.scan.fields[f].start
+}
+
+// string returns the string in b that the span is, in its raw form; "" if it is
+// absent.
+func (s span) string(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b[s.start:s.end]), s.end-s.start)
+}
+
+// string returns a string of the object just scanned, "" if it is absent. It
+// is part of b wherever that is possible.
+func (d *Decoder) string(b []byte, f field) string {
+	s := d.scan.fields[f].string(b)
+	if d.scan.mixed {
+		return d.decoded(s)
+	}
+	return s
+}
+
+// decoded returns the string whose raw form is raw: raw itself or part of d.text.
+func (d *Decoder) decoded(raw string) string {
+	b := unsafe.Slice(unsafe.StringData(raw), len(raw))
+	if isPlain(b) {
+		return raw
+	}
+	// Should the append move d.text, strings made before keep the old array.
+	start := len(d.text)
+	d.text = appendUnescaped(d.text, b)
+	b = d.text[start:]
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+// whole returns the raw value of a member of the object just scanned, nil if it
+// is absent or does not begin with the byte kind.
+func (d *Decoder) whole(b []byte, f field, kind byte) []byte {
+	s := d.scan.fields[f]
+	if s.end == 0 || b[s.start] != kind {
+		return nil
+	}
+	return b[s.start:s.end:s.end]
+}
+
+// isPlain reports whether the raw form of a string is the string itself.
+func isPlain(raw []byte) bool {
+	n := verbatim(raw)
+	return n == len(raw) || bytes.IndexByte(raw[n:], '\\') < 0 && utf8.Valid(raw[n:])
+}
+
+// clip shortens what a message quotes from an event.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}

@@ -1,0 +1,223 @@
+package cloudtrail
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// isGzip reports whether b begins as a gzip file does (RFC 1952 section 2.3.1).
+func isGzip(b []byte) bool {
+	return len(b) >= 2 && b[0] == 0x1f && b[1] == 0x8b
+}
+
+// packedMagic is how base64 of a gzip file begins: the magic number, the
+// compression method and the upper bits of the flags.
+const packedMagic = "H4sI"
+
+// isPacked reports whether b begins as the base64 of a gzip file does.
+func isPacked(b []byte) bool {
+	return len(b) >= len(packedMagic) && string(b[:len(packedMagic)]) == packedMagic
+}
+
+// unquote reads what a string holds. raw has its quotes.
+func (d *Decoder) unquote(raw []byte, depth int) bool {
+	if depth == maxEnvelopes {
+		return d.tooManyEnvelopes()
+	}
+	raw = raw[1 : len(raw)-1]
+	size := len(raw)
+	if size > measuredText {
+		size = unescapedLen(raw)
+	}
+	if !d.grow(depth, size) {
+		return d.tooLargeToHold()
+	}
+	d.layers[depth] = appendUnescaped(d.layers[depth], raw)
+	return d.layer(depth, size)
+}
+
+// unpack reads what a line of base64 holds.
+func (d *Decoder) unpack(line []byte, depth int) bool {
+	if depth == maxEnvelopes {
+		return d.tooManyEnvelopes()
+	}
+	line = bytes.TrimRight(line, " \t\r")
+	size := base64.StdEncoding.DecodedLen(len(line))
+	if !d.grow(depth, size) {
+		return d.tooLargeToHold()
+	}
+	buf, err := base64.StdEncoding.AppendDecode(d.layers[depth], line)
+	d.layers[depth] = buf
+	if err != nil {
+		return d.hold(ReasonBadGzip, fmt.Sprintf("unpack base64: %v", err))
+	}
+	return d.layer(depth, size)
+}
+
+// grow empties the layer and makes room for size bytes of a string or of base64
+// in it. It reports false if that is more than may be held, with what it lies in.
+func (d *Decoder) grow(depth, size int) bool {
+	if int64(size) > d.maxHeld()-d.held {
+		return false
+	}
+	d.layers[depth] = d.room(d.layers[depth], size)
+	return true
+}
+
+// layer reads a layer that holds size bytes of a string or of base64.
+func (d *Decoder) layer(depth, size int) bool {
+	d.held += int64(size)
+	more := d.stream(d.layers[depth], depth+1)
+	d.held -= int64(size)
+	d.release(depth)
+	return more
+}
+
+// release lets go of a layer that was read if it is large: the values beside it may need
+// as much for layers of their own.
+func (d *Decoder) release(depth int) {
+	if cap(d.layers[depth]) > d.scratch() {
+		d.layers[depth] = nil
+	}
+}
+
+// inflater reads a gzip file.
+type inflater struct {
+	zip    GzipReader
+	packed bytes.Reader
+	left   int64 // bytes that it may still give
+}
+
+// inflaters are shared by all decoders: few of them unpack at a time.
+var inflaters = sync.Pool{New: func() any { return new(inflater) }}
+
+// errInflated says that a gzip file gives more than it may.
+var errInflated = errors.New("unpacks to too much")
+
+// Read implements io.Reader. It ends with errInflated if there is more than may come.
+func (z *inflater) Read(p []byte) (int, error) {
+	if int64(len(p)) <= z.left {
+		n, err := z.zip.Read(p)
+		z.left -= int64(n)
+		return n, err
+	}
+	if z.left > 0 {
+		return z.Read(p[:z.left])
+	}
+	var more [1]byte
+	if n, err := z.zip.Read(more[:]); n == 0 {
+		return 0, err
+	}
+	return 0, errInflated
+}
+
+// unzip reads what a gzip file holds.
+func (d *Decoder) unzip(b []byte, depth int) bool {
+	z := inflaters.Get().(*inflater)
+	z.packed.Reset(b)
+	more := d.inflate(z, &z.packed, depth)
+	z.packed.Reset(nil)
+	inflaters.Put(z)
+	return more
+}
+
+// inflate reads what z unpacks. How much of that has come when is of no account: what
+// was passed is counted. Several gzip files at a time, in one another, are rare, and the
+// state of each takes some 45 KiB.
+func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
+	if depth == maxEnvelopes {
+		return d.tooManyEnvelopes()
+	}
+	if d.exhausted {
+		return d.tooLarge()
+	}
+	z.left = d.limit() - d.spent
+	if d.inflating > 0 {
+		d.large()
+	}
+	if err := z.zip.Reset(from); err != nil {
+		return d.badGzip(err)
+	}
+	s := d.source(depth+1, d.layers[depth][:0], z)
+	d.inflating++
+	var more bool
+	if s.zipped() {
+		inner, b := inflaters.Get().(*inflater), bufio.NewReaderSize(s, 1<<10)
+		more = d.inflate(inner, b, depth+1)
+		inflaters.Put(inner)
+		s.next -= b.Buffered()
+		d.charge(s)
+	} else {
+		more = d.values(s, depth+1)
+	}
+	d.inflating--
+	d.release(depth)
+	return more
+}
+
+// inflated ends the reading of gzip.
+func (d *Decoder) inflated(s *source, empty bool) bool {
+	switch {
+	case !d.charge(s) || errors.Is(s.err, errInflated):
+		return d.exhaust()
+	case s.err != io.EOF:
+		return d.badGzip(s.err)
+	case empty:
+		return d.hold(ReasonEmpty, "no event inside")
+	}
+	return true
+}
+
+// charge counts what was passed of a gzip file; false: the record unpacks to more than
+// it may.
+func (d *Decoder) charge(s *source) bool {
+	at := s.offset()
+	d.spent += at - s.charged
+	s.charged = at
+	return !d.exhausted && d.spent <= d.limit()
+}
+
+// exhaust says, once, that the record unpacks to more than it may: from then on no gzip
+// is unpacked.
+func (d *Decoder) exhaust() bool {
+	if d.exhausted {
+		return true
+	}
+	d.exhausted = true
+	return d.tooLarge()
+}
+
+func (d *Decoder) badGzip(err error) bool {
+	if errors.Is(err, errInflated) {
+		return d.exhaust()
+	}
+	return d.hold(ReasonBadGzip, fmt.Sprintf("unpack gzip: %v", err))
+}
+
+func (d *Decoder) tooLarge() bool {
+	return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("the record unpacks to more than %d bytes", d.limit()))
+}
+
+// tooLargeToHold passes over one value.
+func (d *Decoder) tooLargeToHold() bool {
+	return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("a value takes more than %d bytes when it is unpacked", d.maxHeld()))
+}
+
+func (d *Decoder) limit() int64 {
+	if d.MaxUnpacked == 0 {
+		return DefaultMaxUnpacked
+	}
+	return d.MaxUnpacked
+}
+
+func (d *Decoder) maxHeld() int64 {
+	if d.MaxHeld == 0 {
+		return min(DefaultMaxHeld, d.limit())
+	}
+	return min(d.MaxHeld, d.limit())
+}

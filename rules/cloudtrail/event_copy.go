@@ -1,0 +1,41 @@
+package cloudtrail
+
+import "unsafe"
+
+// Copy returns the event with all that it refers to behind what is in buf, and
+// buf with that. The copy is valid as long as nobody changes those bytes.
+func (e *Event) Copy(buf []byte) (Event, []byte) {
+	c := *e
+	for _, s := range c.strings() {
+		*s, buf = CopyString(*s, buf)
+	}
+	c.Raw, buf = copyBytes(c.Raw, buf)
+	c.requestParameters, buf = copyBytes(c.requestParameters, buf)
+	return c, buf
+}
+
+// strings are all strings of the event.
+func (e *Event) strings() [19]*string {
+	return [...]*string{
+		&e.ID, &e.Name, &e.Source, &e.Region, &e.SourceIP, &e.ErrorCode, &e.ErrorMessage, &e.Account, &e.Version, &e.Type, &e.Category,
+		&e.sharedID, &e.vpcEndpoint,
+		&e.Identity.Type, &e.Identity.ARN, &e.Identity.PrincipalID, &e.Identity.AccountID, &e.Identity.InvokedBy, &e.Identity.IssuerARN,
+	}
+}
+
+// CopyString is [Event.Copy] for a string.
+func CopyString(s string, buf []byte) (string, []byte) {
+	start := len(buf)
+	buf = append(buf, s...)
+	return unsafe.String(unsafe.SliceData(buf[start:]), len(s)), buf
+}
+
+// copyBytes is CopyString for bytes; nil stays nil.
+func copyBytes(b, buf []byte) (copied, rest []byte) {
+	if b == nil {
+		return nil, buf
+	}
+	start := len(buf)
+	buf = append(buf, b...)
+	return buf[start:len(buf):len(buf)], buf
+}

@@ -1,0 +1,95 @@
+package cloudtrail
+
+import (
+	"strconv"
+	"unsafe"
+)
+
+// member returns the raw value of the last member of that name of the JSON
+// object in b; nil if there is none or b holds no valid object.
+func member(b []byte, name string) []byte {
+	var found []byte
+	var s scanner
+	i := space(b, 0)
+	if i == len(b) || b[i] != '{' {
+		return nil
+	}
+	for {
+		i = space(b, i+1)
+		if i == len(b) || b[i] != '"' {
+			return nil
+		}
+		end := s.value(b, i, 0)
+		if end < 0 {
+			return nil
+		}
+		wanted := isNamed(b[i+1:end-1], name)
+		if i = space(b, end); i == len(b) || b[i] != ':' {
+			return nil
+		}
+		i = space(b, i+1)
+		if end = s.value(b, i, 0); end < 0 {
+			return nil
+		}
+		if wanted {
+			found = b[i:end]
+		}
+		if i = space(b, end); i < len(b) && b[i] == '}' {
+			return found
+		}
+		if i == len(b) || b[i] != ',' {
+			return nil
+		}
+	}
+}
+
+// element returns the raw value of an element of the JSON array in b, whose
+// index is given in decimal; nil if there is none or b holds no valid array.
+func element(b []byte, index string) []byte {
+	n, err := strconv.ParseUint(index, 10, 32)
+	if err != nil {
+		return nil
+	}
+	var s scanner
+	for i := space(b, 0); i < len(b) && b[i] != ']'; n-- {
+		i = space(b, i+1)
+		end := s.value(b, i, 0)
+		if end < 0 {
+			return nil
+		}
+		if n == 0 {
+			return b[i:end]
+		}
+		i = space(b, end)
+	}
+	return nil
+}
+
+// unquoted returns the contents of a JSON string; any other value as it is.
+func unquoted(raw []byte) []byte {
+	if s, ok := text(raw); ok {
+		return unsafe.Slice(unsafe.StringData(s), len(s))
+	}
+	return raw
+}
+
+// isNamed reports whether a member's name, in its raw form, is name.
+func isNamed(raw []byte, name string) bool {
+	if isPlain(raw) {
+		return string(raw) == name
+	}
+	return string(appendUnescaped(nil, raw)) == name
+}
+
+// text returns the string whose raw form with its quotes is raw: part of raw if
+// that is possible.
+func text(raw []byte) (string, bool) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return "", false
+	}
+	raw = raw[1 : len(raw)-1]
+	if !isPlain(raw) {
+		raw = appendUnescaped(make([]byte, 0, unescapedLen(raw)), raw)
+	}
+	return unsafe.String(unsafe.SliceData(raw), len(raw)), true
+}

@@ -1,0 +1,76 @@
+package cloudtrail
+
+import "bytes"
+
+// opens returns where the first element of the list that begins at i is, and the list's
+// name; 0: none begins there. Not sure: it takes more of the input to tell.
+func (s *source) opens(i int) (name string, first int, sure bool) {
+	b := s.buf
+	if b[i] != '{' {
+		first, sure = s.elements(i)
+		return "", first, sure
+	}
+	i = space(b, i+1)
+	for _, name := range listNames {
+		n := min(len(name), len(b)-i)
+		if string(b[i:i+n]) != name[:n] {
+			continue
+		}
+		if i = space(b, i+n); i < len(b) && b[i] != ':' {
+			return "", 0, true
+		}
+		if i = space(b, min(i+1, len(b))); i == len(b) {
+			return "", 0, s.err != nil
+		}
+		first, sure = s.elements(i)
+		return name, first, sure
+	}
+	return "", 0, true
+}
+
+// elements returns where the first element of the array at i is; 0: there is no array,
+// or none with elements.
+func (s *source) elements(i int) (first int, sure bool) {
+	if s.buf[i] != '[' {
+		return 0, true
+	}
+	first = space(s.buf, i+1)
+	switch {
+	case first == len(s.buf):
+		return 0, s.err != nil
+	case s.buf[first] == ']':
+		return 0, true
+	}
+	return first, true
+}
+
+// delimiter steps over a comma or the bracket that closes.
+func (s *source) delimiter(i int, closing byte, comma, closed spot) piece {
+	switch s.buf[i] {
+	case ',':
+		s.next, s.in = i+1, comma
+	case closing:
+		s.next, s.in = i+1, closed
+	default:
+		return s.unexpected(i)
+	}
+	return piece{}
+}
+
+// unexpected leaves the list for b[i], which cannot be there. What may begin a value is
+// read as one: the list before it may have been cut off.
+func (s *source) unexpected(i int) piece {
+	c := s.buf[i]
+	p := piece{kind: pieceBad, start: i, end: i + 1}
+	s.reason, s.detail = ReasonNotJSON, unexpectedInList(c, s.base+int64(i), s.began)
+	if s.in = atTop; bytes.IndexByte([]byte("{[\"-0123456789tfn"+packedMagic[:1]+byteOrderMark[:1]), c) < 0 {
+		s.leaveLine(i)
+	}
+	return p
+}
+
+// listCutOff is the end of the input inside a list.
+func (s *source) listCutOff() piece {
+	s.in, s.reason, s.detail = atTop, ReasonCutOff, listCutOff(s.began)
+	return piece{kind: pieceBad, start: s.next, end: s.next}
+}
