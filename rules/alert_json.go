@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -82,7 +81,7 @@ func (a *alertDraft) appendEvent(dst []byte) []byte {
 	if deeper(a.event.Raw, mostAlertDepth) {
 		return append(dst, omittedTooDeep...)
 	}
-	return append(cloudtrail.AppendCompact(appendName(dst, "event"), a.event.Raw), '}')
+	return append(a.event.AppendCompact(appendName(dst, "event")), '}')
 }
 
 // deeper tells whether valid JSON nests deeper than most.

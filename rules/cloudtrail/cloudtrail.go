@@ -12,6 +12,6 @@
 // the last one of members of the same name.
 //
 // The files decode_*.go are the decoder, by what they read; source*.go find the values in
-// a stream; scan*.go validate one value and note where its members lie (the hottest loop of
-// the program); event_*.go answer questions about an event.
+// a stream; event_*.go answer questions about an event. Package internal/jsonscan validates
+// one value and notes where its members lie.
 package cloudtrail

@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"sync"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
 // DefaultMaxUnpacked is how many bytes a record may unpack to unless a Decoder
@@ -63,7 +65,7 @@ type Decoder struct {
 	// calls Decode.
 	Turn sync.Locker
 
-	scan    scanner
+	scan    jsonscan.Scanner
 	clock   clock
 	event   Event
 	text    []byte                   // strings of the event that could not be taken as they stand
@@ -118,8 +120,8 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
 	d.yield, d.index, d.fails, d.note = yield, 0, 0, nil
 	d.spent, d.held, d.inflating, d.exhausted = 0, 0, 0, false
-	if d.scan.seen == nil {
-		d.scan.seen = newForesight(d.scratch() / scratchPerPlace)
+	if d.scan.Predictor == nil {
+		d.scan.Members, d.scan.Predictor = &members, jsonscan.NewPredictor(&members, d.scratch()/scratchPerPlace)
 	}
 	if record == nil {
 		d.hold(ReasonTombstone, "the record has no value")
@@ -138,7 +140,7 @@ const byteOrderMark = "\uFEFF"
 // space nor part of a byte order mark.
 func gap(b []byte, i int) int {
 	for {
-		i = space(b, i)
+		i = jsonscan.Space(b, i)
 		if len(b)-i < len(byteOrderMark) || string(b[i:i+len(byteOrderMark)]) != byteOrderMark {
 			return i
 		}
@@ -192,7 +194,7 @@ func (d *Decoder) stream(b []byte, depth int) bool {
 // there through the window b.
 func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
 	s := &d.sources[depth]
-	s.scan, s.level, s.most = &d.scan, levelTop, 0
+	s.scan, s.note, s.most = &d.scan, true, 0
 	if d.unpacked = d.unpacked || depth > 0; from != nil {
 		s.owner, s.depth = d, depth-1
 		s.most = max(1, d.maxHeld()-d.held)

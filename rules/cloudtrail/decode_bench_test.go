@@ -97,18 +97,6 @@ func BenchmarkDecodeRecords(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(events), "ns/event")
 }
 
-func BenchmarkAppendCompact(b *testing.B) {
-	events := lines(b, "testdata/bench/events.jsonl.gz")
-	var dst []byte
-	b.ReportAllocs()
-	b.SetBytes(meanLength(events))
-	i := 0
-	for b.Loop() {
-		dst = AppendCompact(dst[:0], events[i%len(events)])
-		i++
-	}
-}
-
 func meanLength(events [][]byte) int64 {
 	sum := 0
 	for _, e := range events {

@@ -3,6 +3,8 @@ package cloudtrail
 import (
 	"bytes"
 	"fmt"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
 // damage remembers where a value turned out not to be JSON. Reading goes on in
@@ -34,15 +36,15 @@ func (g *damage) covers(i int64) bool {
 
 // assess takes over from s, which has just refused the value at b[i]. base is
 // the offset of b[0].
-func (g *damage) assess(b []byte, i int, base int64, s *scanner) {
-	g.at, g.cut, g.deep, g.open = base+int64(s.at), s.at == len(b) && !s.deep, s.deep, nil
-	if s.deep {
+func (g *damage) assess(b []byte, i int, base int64, s *jsonscan.Scanner) {
+	g.at, g.cut, g.deep, g.open = base+int64(s.At), s.At == len(b) && !s.TooDeep, s.TooDeep, nil
+	if s.TooDeep {
 		return // resume leaves the value behind altogether
 	}
-	for ; i < s.at; i++ {
+	for ; i < s.At; i++ {
 		switch b[i] {
 		case '"':
-			i = min(stringEnd(b, i), s.at) - 1
+			i = min(jsonscan.StringEnd(b, i), s.At) - 1
 		case '{', '[':
 			g.open = append(g.open, base+int64(i))
 		case '}', ']':
@@ -67,7 +69,7 @@ func (g *damage) describe(b []byte, i int, base int64) (Reason, string) {
 	begins := base + int64(i)
 	switch {
 	case g.deep:
-		return ReasonTooDeep, fmt.Sprintf("nested more than %d deep at byte %d", maxDepth, g.at)
+		return ReasonTooDeep, fmt.Sprintf("nested more than %d deep at byte %d", jsonscan.MaxDepth, g.at)
 	case g.cut:
 		return ReasonCutOff, fmt.Sprintf("the value that begins at byte %d is cut off", begins)
 	case begins == g.at:

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
 // value reads the value b[i:end], which the scanner has just passed.
@@ -67,7 +69,7 @@ func (d *Decoder) detail(b []byte, depth int) bool {
 		return d.hold(ReasonUnknownShape, "the detail of the EventBridge event is not an object")
 	}
 	kind, source := d.string(b, fieldDetailType), d.string(b, fieldBusSource)
-	d.scan.value(detail, 0, levelTop)
+	d.scan.Value(detail, 0, true)
 	switch {
 	case !d.isEvent() && (source == "" || source == "aws.s3") && isObjectEvent(detail):
 		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
@@ -136,12 +138,12 @@ func (d *Decoder) inside(b []byte, f field, depth int) bool {
 	if depth == maxEnvelopes {
 		return d.tooManyEnvelopes()
 	}
-	s := d.scan.fields[f]
-	b = b[s.start:s.end]
+	s := d.scan.Fields[f]
+	b = b[s.Start:s.End]
 	if b[0] == '"' {
 		return d.unquote(b, depth)
 	}
-	d.scan.value(b, 0, levelTop)
+	d.scan.Value(b, 0, true)
 	return d.value(b, 0, len(b), depth+1)
 }
 
@@ -150,19 +152,19 @@ func (d *Decoder) each(b []byte, depth int, read func(d *Decoder, b []byte, i, e
 	if depth == maxEnvelopes {
 		return d.tooManyEnvelopes()
 	}
-	i := space(b, 1)
+	i := jsonscan.Space(b, 1)
 	if b[i] == ']' {
 		return d.hold(ReasonEmpty, "an empty list of events")
 	}
 	for {
-		end := d.scan.value(b, i, levelTop)
+		end := d.scan.Value(b, i, true)
 		if !read(d, b, i, end, depth+1) {
 			return false
 		}
-		if i = space(b, end); b[i] == ']' {
+		if i = jsonscan.Space(b, end); b[i] == ']' {
 			return true
 		}
-		i = space(b, i+1)
+		i = jsonscan.Space(b, i+1)
 	}
 }
 

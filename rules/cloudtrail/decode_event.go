@@ -1,12 +1,11 @@
 package cloudtrail
 
 import (
-	"bytes"
 	"fmt"
 	"time"
-	"unicode/utf8"
 	"unsafe"
 
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 	"trailhound/state"
 )
 
@@ -31,30 +30,30 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 		return d.reject(reason, detail)
 	}
 	e.Time = when
-	f := &d.scan.fields
-	e.ID = f[fieldID].string(b)
+	f := &d.scan.Fields
+	e.ID = f[fieldID].String(b)
 	if e.ID == "" {
-		e.ID = f[fieldSmallID].string(b)
+		e.ID = f[fieldSmallID].String(b)
 	}
-	e.Name = f[fieldName].string(b)
-	e.Source = f[fieldSource].string(b)
-	e.Region = f[fieldRegion].string(b)
-	e.SourceIP = f[fieldSourceIP].string(b)
-	e.ErrorCode = f[fieldErrorCode].string(b)
-	e.ErrorMessage = f[fieldErrorMessage].string(b)
-	e.Account = f[fieldAccount].string(b)
-	e.Version = f[fieldVersion].string(b)
-	e.Type = f[fieldType].string(b)
-	e.Category = f[fieldCategory].string(b)
-	e.sharedID = f[fieldSharedID].string(b)
-	e.vpcEndpoint = f[fieldVPCEndpoint].string(b)
-	e.Identity.Type = f[fieldIdentityType].string(b)
-	e.Identity.ARN = f[fieldIdentityARN].string(b)
-	e.Identity.PrincipalID = f[fieldPrincipalID].string(b)
-	e.Identity.AccountID = f[fieldAccountID].string(b)
-	e.Identity.InvokedBy = f[fieldInvokedBy].string(b)
-	e.Identity.IssuerARN = f[fieldIssuerARN].string(b)
-	if d.scan.mixed {
+	e.Name = f[fieldName].String(b)
+	e.Source = f[fieldSource].String(b)
+	e.Region = f[fieldRegion].String(b)
+	e.SourceIP = f[fieldSourceIP].String(b)
+	e.ErrorCode = f[fieldErrorCode].String(b)
+	e.ErrorMessage = f[fieldErrorMessage].String(b)
+	e.Account = f[fieldAccount].String(b)
+	e.Version = f[fieldVersion].String(b)
+	e.Type = f[fieldType].String(b)
+	e.Category = f[fieldCategory].String(b)
+	e.sharedID = f[fieldSharedID].String(b)
+	e.vpcEndpoint = f[fieldVPCEndpoint].String(b)
+	e.Identity.Type = f[fieldIdentityType].String(b)
+	e.Identity.ARN = f[fieldIdentityARN].String(b)
+	e.Identity.PrincipalID = f[fieldPrincipalID].String(b)
+	e.Identity.AccountID = f[fieldAccountID].String(b)
+	e.Identity.InvokedBy = f[fieldInvokedBy].String(b)
+	e.Identity.IssuerARN = f[fieldIssuerARN].String(b)
+	if d.scan.Escaped {
 		for _, s := range e.strings() {
 			*s = d.decoded(*s)
 		}
@@ -80,13 +79,13 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 // limit, together with what the event lies in. Whether there is
 // such a string at all, the scan says with too much caution: nothing may depend on that.
 func (d *Decoder) reserve(b []byte, size int) bool {
-	if size <= measuredText || !d.scan.mixed {
+	if size <= measuredText || !d.scan.Escaped {
 		return true
 	}
 	n := 0
-	for _, s := range d.scan.fields[none+1 : firstWhole] {
-		if raw := b[s.start:s.end]; !isPlain(raw) {
-			n += unescapedLen(raw)
+	for _, s := range d.scan.Fields[none+1 : jsonscan.FirstWhole] {
+		if raw := b[s.Start:s.End]; !jsonscan.IsPlain(raw) {
+			n += jsonscan.UnescapedLen(raw)
 		}
 	}
 	if int64(n) > d.maxHeld()-d.held {
@@ -116,20 +115,14 @@ func (d *Decoder) time(b []byte) (time.Time, Reason, string) {
 // has reports whether the object just scanned has the member, and not as an
 // empty string.
 func (d *Decoder) has(f field) bool {
-	return d.scan.fields[f].end > d.scan.fields[f].start
-}
-
-// string returns the string in b that the span is, in its raw form; "" if it is
-// absent.
-func (s span) string(b []byte) string {
-	return unsafe.String(unsafe.SliceData(b[s.start:s.end]), s.end-s.start)
+	return d.scan.Fields[f].End > d.scan.Fields[f].Start
 }
 
 // string returns a string of the object just scanned, "" if it is absent. It
 // is part of b wherever that is possible.
 func (d *Decoder) string(b []byte, f field) string {
-	s := d.scan.fields[f].string(b)
-	if d.scan.mixed {
+	s := d.scan.Fields[f].String(b)
+	if d.scan.Escaped {
 		return d.decoded(s)
 	}
 	return s
@@ -138,12 +131,12 @@ func (d *Decoder) string(b []byte, f field) string {
 // decoded returns the string whose raw form is raw: raw itself or part of d.text.
 func (d *Decoder) decoded(raw string) string {
 	b := unsafe.Slice(unsafe.StringData(raw), len(raw))
-	if isPlain(b) {
+	if jsonscan.IsPlain(b) {
 		return raw
 	}
 	// Should the append move d.text, strings made before keep the old array.
 	start := len(d.text)
-	d.text = appendUnescaped(d.text, b)
+	d.text = jsonscan.AppendUnescaped(d.text, b)
 	b = d.text[start:]
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
@@ -151,17 +144,11 @@ func (d *Decoder) decoded(raw string) string {
 // whole returns the raw value of a member of the object just scanned, nil if it
 // is absent or does not begin with the byte kind.
 func (d *Decoder) whole(b []byte, f field, kind byte) []byte {
-	s := d.scan.fields[f]
-	if s.end == 0 || b[s.start] != kind {
+	s := d.scan.Fields[f]
+	if s.End == 0 || b[s.Start] != kind {
 		return nil
 	}
-	return b[s.start:s.end:s.end]
-}
-
-// isPlain reports whether the raw form of a string is the string itself.
-func isPlain(raw []byte) bool {
-	n := verbatim(raw)
-	return n == len(raw) || bytes.IndexByte(raw[n:], '\\') < 0 && utf8.Valid(raw[n:])
+	return b[s.Start:s.End:s.End]
 }
 
 // clip shortens what a message quotes from an event.

@@ -33,7 +33,7 @@ func TestDecodeIdentityText(t *testing.T) {
 		{"string that is cut off", `"userIdentity":` + text(identity[:len(identity)-1]), Identity{}},
 		{"null behind a string", `"userIdentity":` + text(identity) + `,"userIdentity":null`, Identity{}},
 	} {
-		// Several times: what is foreseen of one form must not be taken for another.
+		// Several times: the prediction of one form must not be taken for another.
 		var d Decoder
 		plain := `{"userIdentity":{"type":"IAMUser","arn":"arn:9"},` + bare("a")[1:]
 		record := []byte(plain + `{` + c.member + `,` + bare("a")[1:])

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"testing"
 	"testing/iotest"
-	"unicode/utf8"
 )
 
 // seed adds every kind of record that the tests know.
@@ -49,16 +48,7 @@ func FuzzDecode(f *testing.F) {
 		if !slices.Equal(got, want) {
 			t.Errorf("Decode(%q)\n     = %v\nwant %v", b, got, want)
 		}
-		if got, want := d.scan.valid(b), json.Valid(b); got != want {
-			t.Errorf("valid(%q) = %v; want %v", b, got, want)
-		}
 	})
-}
-
-// valid reports whether b is one JSON value.
-func (s *scanner) valid(b []byte) bool {
-	end := s.value(b, 0, 0)
-	return end >= 0 && space(b, end) == len(b)
 }
 
 func FuzzTime(f *testing.F) {
@@ -105,25 +95,6 @@ func FuzzSplitter(f *testing.F) {
 			if !slices.Equal(got, want) && !deep {
 				t.Errorf("events of the records of %q\n     = %q\nwant %q", b, got, want)
 			}
-		}
-	})
-}
-
-func FuzzCompact(f *testing.F) {
-	seed(f)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got := AppendCompact([]byte("x"), b)
-		if !utf8.Valid(got) {
-			t.Errorf("AppendCompact(%q) = %q; want valid UTF-8", b, got)
-		}
-		if !json.Valid(b) {
-			return
-		}
-		var want bytes.Buffer
-		want.WriteByte('x')
-		must(json.Compact(&want, []byte(string([]rune(string(b))))))
-		if string(got) != want.String() {
-			t.Errorf("AppendCompact(%q) = %q; want %q", b, got, &want)
 		}
 	})
 }

@@ -1,12 +1,13 @@
 package cloudtrail
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"trailhound/rules/cloudtrail/internal/jsontest"
 )
 
 // TestDecodeModel compares Decode with the reference on records made of the
@@ -30,7 +31,7 @@ func TestDecodeModel(t *testing.T) {
 // TestLookupModel compares Lookup with encoding/json.
 func TestLookupModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		raw := drawObject(t, 3)
+		raw := draw.Object(t, 3)
 		path := rapid.SliceOfN(rapid.SampledFrom(memberNames), 1, 3).Draw(t, "path")
 		got, ok := (&Event{Raw: []byte(raw)}).Lookup(path...)
 		if want := newObject([]byte(raw)).string(path...); got != want || ok && got == "" && want != "" {
@@ -56,17 +57,17 @@ var stringValues = []string{
 	"CloudTrail validation message.", "1234567", "12345678", "123456789", "junk \"\\\n", "é😀", "\x7f",
 }
 
-var rawStrings = []string{`"\ud800"`, `"\ud83d\ude00"`, "\"\xff\"", "\"\xe2\x82\"", `"\u0041\/\b"`, `"\ud800\ud800\udc00"`, `"1234567\n"`}
+var draw = jsontest.Generator{Names: memberNames, Strings: stringValues}
 
 // drawRecord draws what may come in a record that is not packed.
 func drawRecord(t *rapid.T) []byte {
 	var b strings.Builder
 	for range rapid.IntRange(0, 4).Draw(t, "values") {
-		b.WriteString(drawSpace(t))
+		b.WriteString(jsontest.Space(t))
 		if rapid.IntRange(0, 3).Draw(t, "document") > 0 {
-			b.WriteString(drawObject(t, 5))
+			b.WriteString(draw.Object(t, 5))
 		} else {
-			b.WriteString(drawValue(t, 5))
+			b.WriteString(draw.Value(t, 5))
 		}
 		b.WriteString(rapid.SampledFrom([]string{"", " ", "\n", "\r\n", "\n\uFEFF"}).Draw(t, "separator"))
 	}
@@ -86,61 +87,4 @@ func drawRecord(t *rapid.T) []byte {
 		}
 	}
 	return record
-}
-
-func drawObject(t *rapid.T, depth int) string {
-	var b strings.Builder
-	b.WriteString("{")
-	for n := range rapid.IntRange(0, 6).Draw(t, "members") {
-		if n > 0 {
-			b.WriteString("," + drawSpace(t))
-		}
-		b.WriteString(drawName(t) + drawSpace(t) + ":" + drawSpace(t) + drawValue(t, depth-1) + drawSpace(t))
-	}
-	return b.String() + "}"
-}
-
-func drawName(t *rapid.T) string {
-	name := rapid.SampledFrom(memberNames).Draw(t, "name")
-	if name != "" && name[0] < 0x80 && rapid.IntRange(0, 15).Draw(t, "escaped") == 0 {
-		return `"\u00` + "0123456789abcdef"[name[0]>>4:][:1] + "0123456789ABCDEF"[name[0]&15:][:1] + name[1:] + `"`
-	}
-	return `"` + name + `"`
-}
-
-func drawValue(t *rapid.T, depth int) string {
-	kind := rapid.IntRange(0, 11).Draw(t, "kind")
-	if depth <= 0 {
-		kind %= 8
-	}
-	switch kind {
-	case 0, 1, 2, 3, 4, 5:
-		return quoted(rapid.SampledFrom(stringValues).Draw(t, "string"))
-	case 6:
-		return rapid.SampledFrom(rawStrings).Draw(t, "raw string")
-	case 7:
-		return rapid.SampledFrom([]string{"null", "true", "false", "0", "-1.5e+10", "1e999"}).Draw(t, "literal")
-	case 8:
-		return quoted(drawObject(t, depth-1))
-	case 9:
-		var b strings.Builder
-		for n := range rapid.IntRange(0, 3).Draw(t, "elements") {
-			if n > 0 {
-				b.WriteString(",")
-			}
-			b.WriteString(drawSpace(t) + drawValue(t, depth-1) + drawSpace(t))
-		}
-		return "[" + b.String() + "]"
-	}
-	return drawObject(t, depth)
-}
-
-func drawSpace(t *rapid.T) string {
-	return rapid.SampledFrom([]string{"", "", "", "", "", "", " ", "\n", "\t\r "}).Draw(t, "space")
-}
-
-func quoted(s string) string {
-	b, err := json.Marshal(s)
-	must(err)
-	return string(b)
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
 // bare returns an event with that ID.
@@ -242,9 +244,9 @@ func TestDecodeDepth(t *testing.T) {
 		depth int
 		want  []string
 	}{
-		{maxDepth - 1, []string{"a", "b"}},
-		{maxDepth, []string{"0 too_deep", "b"}},
-		{3 * maxDepth, []string{"0 too_deep", "b"}},
+		{jsonscan.MaxDepth - 1, []string{"a", "b"}},
+		{jsonscan.MaxDepth, []string{"0 too_deep", "b"}},
+		{3 * jsonscan.MaxDepth, []string{"0 too_deep", "b"}},
 	} {
 		record := `{"x":` + repeat("[", c.depth) + repeat("]", c.depth) + "," + bare("a")[1:] + "\n" + bare("b")
 		var got []string
@@ -344,14 +346,14 @@ func TestDecodeLinear(t *testing.T) {
 	const most = 500 // passes; a few dozen are the cost of so many errors
 	long := repeat(bare("a")+",\n", 10_000)
 	for name, record := range map[string]string{
-		"many open brackets, then much, then an end": repeat("[\n", maxDepth-1) + long,
-		"many open brackets, then much, then junk":   repeat("[\n", maxDepth-1) + long + "junk",
+		"many open brackets, then much, then an end": repeat("[\n", jsonscan.MaxDepth-1) + long,
+		"many open brackets, then much, then junk":   repeat("[\n", jsonscan.MaxDepth-1) + long + "junk",
 		"one large value":      "[" + repeat("1,", 2<<20) + "1]",
 		"brackets without end": repeat("[\n", 500_000),
 		"objects without end":  repeat("{\"a\":\n", 200_000),
 	} {
-		var s scanner
-		pass := elapsed(func() { s.value([]byte("["+repeat("1,", len(record)/2)+"1]"), 0, 0) })
+		var s jsonscan.Scanner
+		pass := elapsed(func() { s.Value([]byte("["+repeat("1,", len(record)/2)+"1]"), 0, false) })
 		if took := elapsed(func() { Decode([]byte(record), func(*Event, error) bool { return true }) }); took > most*pass {
 			t.Errorf("Decode(%s) took %v; want at most %d times %v", name, took, most, pass)
 		}

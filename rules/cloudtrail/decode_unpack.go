@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
 // isGzip reports whether b begins as a gzip file does (RFC 1952 section 2.3.1).
@@ -32,12 +34,12 @@ func (d *Decoder) unquote(raw []byte, depth int) bool {
 	raw = raw[1 : len(raw)-1]
 	size := len(raw)
 	if size > measuredText {
-		size = unescapedLen(raw)
+		size = jsonscan.UnescapedLen(raw)
 	}
 	if !d.grow(depth, size) {
 		return d.tooLargeToHold()
 	}
-	d.layers[depth] = appendUnescaped(d.layers[depth], raw)
+	d.layers[depth] = jsonscan.AppendUnescaped(d.layers[depth], raw)
 	return d.layer(depth, size)
 }
 

@@ -3,6 +3,7 @@ package cloudtrail
 import (
 	"time"
 
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 	"trailhound/state"
 )
 
@@ -56,7 +57,7 @@ type Identity struct {
 
 // identityIn reads the userIdentity of an event with a string in the place of an object.
 func identityIn(event []byte) (id Identity) {
-	in := unquoted(member(event, "userIdentity"))
+	in := jsonscan.Unquoted(jsonscan.Member(event, "userIdentity"))
 	id.Type, _ = lookup(in, "type")
 	id.ARN, _ = lookup(in, "arn")
 	id.PrincipalID, _ = lookup(in, "principalId")
@@ -76,7 +77,7 @@ func (e *Event) RequestParameter(name string) string {
 		s, _ := e.Lookup("requestParameters", name)
 		return s
 	}
-	s, _ := text(member(unquoted(e.requestParameters), name))
+	s, _ := jsonscan.Text(jsonscan.Member(jsonscan.Unquoted(e.requestParameters), name))
 	return s
 }
 
@@ -92,15 +93,19 @@ func (e *Event) Lookup(path ...string) (string, bool) {
 	return lookup(e.Raw, path...)
 }
 
+// AppendCompact appends Raw without its insignificant white space and with U+FFFD in place
+// of each byte that is not UTF-8; all other bytes stay as they are. Raw must be valid JSON.
+func (e *Event) AppendCompact(dst []byte) []byte { return jsonscan.AppendCompact(dst, e.Raw) }
+
 // lookup is [Event.Lookup] in any JSON text.
 func lookup(v []byte, path ...string) (string, bool) {
 	for _, name := range path {
-		v = unquoted(v)
-		if i := space(v, 0); i < len(v) && v[i] == '[' {
-			v = element(v, name)
+		v = jsonscan.Unquoted(v)
+		if i := jsonscan.Space(v, 0); i < len(v) && v[i] == '[' {
+			v = jsonscan.Element(v, name)
 		} else {
-			v = member(v, name)
+			v = jsonscan.Member(v, name)
 		}
 	}
-	return text(v)
+	return jsonscan.Text(v)
 }

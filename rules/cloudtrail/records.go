@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
 // Splitter cuts a file into the records that Decode takes: one JSON value each,
@@ -22,7 +24,7 @@ type Splitter struct {
 	// MaxRecord is how many bytes a record may have; 0 means DefaultMaxHeld.
 	MaxRecord int64
 
-	scan  scanner
+	scan  jsonscan.Scanner
 	src   source
 	begun bool
 }
@@ -74,7 +76,7 @@ func (s *Splitter) begin() {
 		return
 	}
 	s.begun = true
-	if s.scan.seen = newForesight(maxPlaces); s.MaxRecord == 0 {
+	if s.scan.Predictor = jsonscan.NewPredictor(&members, jsonscan.MaxNodes); s.MaxRecord == 0 {
 		s.MaxRecord = DefaultMaxHeld
 	}
 	s.src.most, s.src.scan = s.MaxRecord, &s.scan

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
 // split returns the records of a file.
@@ -46,7 +48,7 @@ func TestSplitter(t *testing.T) {
 		{"end cut off", "{\"a\":1}\n{\"a\":[\n{\"a\":2}", []string{`{"a":1}`, `{"a":[`, `{"a":2}`}},
 		{"base64", packed + "\n{\"a\":1}\n" + packed, []string{packed, `{"a":1}`, packed}},
 		{"nearly base64", "H4\nH4s", []string{"H", "H"}},
-		{"too deep", repeat("[", maxDepth+2) + "\n1", []string{repeat("[", maxDepth+1), "1"}},
+		{"too deep", repeat("[", jsonscan.MaxDepth+2) + "\n1", []string{repeat("[", jsonscan.MaxDepth+1), "1"}},
 		{"lists", "[1,2][]{\"Records\":[3],\"x\":[4],\"Records\":[5,6]} {\"x\":0,\"Records\":[7]}", []string{"1", "2", "[]", "3", "5", "6", `{"x":0,"Records":[7]}`}},
 		{"list cut off", "{\"Records\":[1,2", []string{"1", "2", "["}},
 		{"list cut off in an element", "{\"Records\":[1,{\"a\":", []string{"1", `{"a":`}},
@@ -229,18 +231,4 @@ func (r *repeated) Read(p []byte) (n int, err error) {
 		n, r.rest = n+m, r.rest[m:]
 	}
 	return n, nil
-}
-
-func TestAppendCompact(t *testing.T) {
-	for _, c := range []struct{ in, want string }{
-		{`{"a":1}`, `{"a":1}`},
-		{" { \"a b\" :\t[ 1 ,\r\n2 ] , \"c\\\" \" : null } \n", `{"a b":[1,2],"c\" ":null}`},
-		{`{"a":"\u003c\ud800<é"}`, `{"a":"\u003c\ud800<é"}`},
-		{"{\"a\":\"\xff\xfe \xe2\x82\"}", "{\"a\":\"\uFFFD\uFFFD \uFFFD\uFFFD\"}"},
-		{"1.50E+2", "1.50E+2"},
-	} {
-		if got := AppendCompact([]byte("x"), []byte(c.in)); !bytes.Equal(got, []byte("x"+c.want)) {
-			t.Errorf("AppendCompact(x, %q) = %q; want x%s", c.in, got, c.want)
-		}
-	}
 }

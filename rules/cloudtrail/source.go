@@ -3,6 +3,8 @@ package cloudtrail
 import (
 	"io"
 	"slices"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
 // source finds the JSON values of an input that is in memory or read as a stream. It is
@@ -18,8 +20,8 @@ type source struct {
 	owner *Decoder  // the decoder that pays for buf; nil: a Splitter
 	depth int       // whose layer buf is
 	most  int64     // bytes of a value; 0: any number
-	scan  *scanner
-	level int // that values are scanned with
+	scan  *jsonscan.Scanner
+	note  bool // members of values are noted
 
 	buf     []byte
 	next    int   // where in buf the next piece is looked for
@@ -127,7 +129,7 @@ func (s *source) find() (piece, bool) {
 		if s.in == atTop {
 			s.next = gap(s.buf, s.next)
 		} else {
-			s.next = space(s.buf, s.next)
+			s.next = jsonscan.Space(s.buf, s.next)
 		}
 		i := s.next
 		if i == len(s.buf) {
@@ -210,7 +212,7 @@ func (s *source) top(i int) (piece, bool) {
 func (s *source) value(i int) (piece, bool) {
 	b := s.buf
 	if !s.hurt.covers(s.base + int64(i)) {
-		end := s.scan.value(b, i, s.level)
+		end := s.scan.Value(b, i, s.note)
 		if end >= 0 && (end < len(b) || s.err == io.EOF || !isNumber(b[i])) {
 			if s.tooLarge(end - i) {
 				return s.large(i), true
@@ -218,10 +220,10 @@ func (s *source) value(i int) (piece, bool) {
 			s.next, s.in = end, behind[s.in]
 			return piece{kind: pieceValue, start: i, end: end}, true
 		}
-		if end >= 0 || s.scan.at == len(b) && !s.scan.deep && s.err != io.EOF {
+		if end >= 0 || s.scan.At == len(b) && !s.scan.TooDeep && s.err != io.EOF {
 			return s.more(i)
 		}
-		if s.tooLarge(s.scan.at - i) {
+		if s.tooLarge(s.scan.At - i) {
 			return s.large(i), true
 		}
 		s.hurt.assess(b, i, s.base, s.scan)

@@ -1,6 +1,10 @@
 package cloudtrail
 
-import "bytes"
+import (
+	"bytes"
+
+	"trailhound/rules/cloudtrail/internal/jsonscan"
+)
 
 // opens returns where the first element of the list that begins at i is, and the list's
 // name; 0: none begins there. Not sure: it takes more of the input to tell.
@@ -10,16 +14,16 @@ func (s *source) opens(i int) (name string, first int, sure bool) {
 		first, sure = s.elements(i)
 		return "", first, sure
 	}
-	i = space(b, i+1)
+	i = jsonscan.Space(b, i+1)
 	for _, name := range listNames {
 		n := min(len(name), len(b)-i)
 		if string(b[i:i+n]) != name[:n] {
 			continue
 		}
-		if i = space(b, i+n); i < len(b) && b[i] != ':' {
+		if i = jsonscan.Space(b, i+n); i < len(b) && b[i] != ':' {
 			return "", 0, true
 		}
-		if i = space(b, min(i+1, len(b))); i == len(b) {
+		if i = jsonscan.Space(b, min(i+1, len(b))); i == len(b) {
 			return "", 0, s.err != nil
 		}
 		first, sure = s.elements(i)
@@ -34,7 +38,7 @@ func (s *source) elements(i int) (first int, sure bool) {
 	if s.buf[i] != '[' {
 		return 0, true
 	}
-	first = space(s.buf, i+1)
+	first = jsonscan.Space(s.buf, i+1)
 	switch {
 	case first == len(s.buf):
 		return 0, s.err != nil

@@ -1,5 +1,7 @@
 package cloudtrail
 
+import "trailhound/rules/cloudtrail/internal/jsonscan"
+
 // passing is what a source passes over without holding it.
 type passing struct {
 	line  bool // the rest of a line
@@ -48,7 +50,7 @@ func (p *passing) overValue(s *source) bool {
 				s.leaveLine(i)
 				return p.over(s)
 			case c != '"':
-				i = plain(b, i) - 1
+				i = jsonscan.Special(b, i) - 1
 				continue
 			}
 			p.text = false

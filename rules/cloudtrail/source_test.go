@@ -62,7 +62,7 @@ func drawPacked(t *rapid.T) []byte {
 				must(err)
 				part = string(text)
 			case 5:
-				part = `{"Records":[` + part + "," + bare("in a list") + `],"x":` + drawValue(t, 2) + "}"
+				part = `{"Records":[` + part + "," + bare("in a list") + `],"x":` + draw.Value(t, 2) + "}"
 			case 6:
 				part = base64ed(zipped(repeat(" \n", rapid.IntRange(0, 200).Draw(t, "padding")) + part + zipped(part)))
 			}

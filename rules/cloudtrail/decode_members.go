@@ -1,11 +1,15 @@
 package cloudtrail
 
-// field numbers the members that a scan notes. Strings come first, then values
-// of any kind, then the objects whose own members are noted.
-type field uint8
+import "trailhound/rules/cloudtrail/internal/jsonscan"
 
+// field numbers the members that a scan notes.
+type field = jsonscan.Field
+
+const none = jsonscan.None
+
+// Strings, noted without their quotes.
 const (
-	none field = iota
+	_ field = iota
 
 	// Strings of an event.
 	fieldID
@@ -25,7 +29,7 @@ const (
 	fieldSharedID
 	fieldVPCEndpoint
 
-	// Strings of userIdentity.
+	// Strings of userIdentity, in a row: members.Inside.
 	fieldIdentityType
 	fieldIdentityARN
 	fieldPrincipalID
@@ -41,8 +45,12 @@ const (
 	fieldNotificationType
 	fieldTestEvent
 
-	// Strings, objects and arrays, noted with their quotes or brackets.
-	fieldRequestParameters
+	_ = uint(jsonscan.FirstWhole - 1 - iota) // they are not more
+)
+
+// Strings, objects and arrays, noted with their quotes or brackets.
+const (
+	fieldRequestParameters field = jsonscan.FirstWhole + iota
 	fieldAddendum
 	fieldRecords
 	fieldDetail
@@ -58,60 +66,45 @@ const (
 
 	// userIdentity, or an object in it that is looked into, where it is a string.
 	fieldIdentityText
-	numFields
 
-	// Objects to look into, one in the other; not noted themselves.
-	fieldIdentity = iota - 1
+	_ = uint(jsonscan.NumFields - 1 - jsonscan.FirstWhole - iota)
+)
+
+// Objects to look into, one in the other.
+const (
+	fieldIdentity field = jsonscan.FirstObject + iota
 	fieldSession
 	fieldIssuer
-
-	firstWhole = fieldRequestParameters
 )
 
-// Depth of the objects that are looked into.
-const (
-	levelTop      = 1
-	levelIdentity = 2
-	levelSession  = 3
-)
-
-// maxEscapedName is how long the raw form of a name may be that match knows: six bytes
-// stand for a letter, and there are fewer than 32 in each.
-const maxEscapedName = 6 * 32
-
-// match returns which member key is of the object at that level. Any earlier
-// member of the same name is forgotten: the last one counts, whatever it holds.
-func (s *scanner) match(level int, key []byte) field {
-	var f field
-	switch level {
-	case levelTop:
-		f = matchTop(key)
-	case levelIdentity:
-		f = matchIdentity(key)
-	case levelSession:
-		if string(key) == "sessionIssuer" {
-			f = fieldIssuer
-		}
-	default:
-		if string(key) == "arn" {
-			f = fieldIssuerARN
-		}
-	}
-	s.forget(f)
-	return f
+// members are the members of events and envelopes.
+var members = jsonscan.Members{
+	Match: match,
+	Inside: [jsonscan.MaxObjects]jsonscan.FieldRange{
+		fieldIdentity - jsonscan.FirstObject: {First: uint8(fieldIdentityType), N: uint8(fieldIssuerARN - fieldIdentityType + 1)},
+		fieldSession - jsonscan.FirstObject:  {First: uint8(fieldIssuerARN), N: 1},
+		fieldIssuer - jsonscan.FirstObject:   {First: uint8(fieldIssuerARN), N: 1},
+	},
+	Text: fieldIdentityText,
 }
 
-// forget forgets what an earlier member of the same name held.
-func (s *scanner) forget(f field) {
-	switch {
-	case f < numFields:
-		s.fields[f] = span{}
-	case f == fieldIdentity:
-		clear(s.fields[fieldIdentityType : fieldIssuerARN+1])
-		s.fields[fieldIdentityText] = span{}
+// match returns which member a name is of the object at that level.
+func match(level int, name []byte) field {
+	switch level {
+	case 1:
+		return matchTop(name)
+	case 2:
+		return matchIdentity(name)
+	case 3:
+		if string(name) == "sessionIssuer" {
+			return fieldIssuer
+		}
 	default:
-		s.fields[fieldIssuerARN] = span{}
+		if string(name) == "arn" {
+			return fieldIssuerARN
+		}
 	}
+	return none
 }
 
 // matchTop knows the members of events and of envelopes. One table serves both,

@@ -1,3 +1,5 @@
+//go:build !purego
+
 #include "go_asm.h"
 #include "textflag.h"
 
@@ -10,38 +12,38 @@ GLOBL lows<>(SB), RODATA|NOPTR, $8
 DATA slashes<>+0(SB)/8, $0x5c5c5c5c5c5c5c5c
 GLOBL slashes<>(SB), RODATA|NOPTR, $8
 
-// COMPARE sets CF unless the bytes of the step at R12 come next; AX is how many they are.
+// COMPARE sets CF unless the bytes of the transition at R12 come next; AX is their number.
 #define COMPARE \
-	MOVBLZX (lead_step+step_n)(R12), AX; \
-	VMOVDQU (lead_step+step_bytes)(R12), Y0; \
+	MOVBLZX (node_transition+transition_n)(R12), AX; \
+	VMOVDQU (node_transition+transition_bytes)(R12), Y0; \
 	VPCMPEQB (DI)(SI*1), Y0, Y0; \
 	VPMOVMSKB Y0, DX; \
 	NOTL DX; \
 	TZCNTL DX, DX; \
 	CMPL DX, AX
 
-// func follow(b []byte, f *foresight, fields *[numFields]span, r *run) (stop int)
+// func advance(b []byte, f *Predictor, fields *[NumFields]Span, r *position) (stop int)
 //
 // DI: b, SI: offset, R8: the last offset from which 32 bytes can be loaded.
-// R9: leads, R15: number of the place, R12: its lead.
-// R10: fields, R13: the field that is wanted, BX: where its value starts.
+// R9: leads, R15: number of the node, R12: the node.
+// R10: fields, R13: the field whose value is at hand, BX: where it starts.
 // R11: r, Y11: all bytes of strings, or-ed, and some behind them.
-TEXT ·follow(SB), NOSPLIT, $0-56
+TEXT ·advance(SB), NOSPLIT, $0-56
 	MOVQ b_base+0(FP), DI
 	MOVQ b_len+8(FP), R8
-	SUBQ $const_minFollow, R8
+	SUBQ $const_minAdvance, R8
 	MOVQ f+24(FP), R9
-	MOVQ foresight_leads(R9), R9
+	MOVQ Predictor_nodes(R9), R9
 	MOVQ fields+32(FP), R10
 	MOVQ r+40(FP), R11
-	MOVQ run_i(R11), SI
+	MOVQ position_i(R11), SI
 	MOVQ SI, BX
 	VPXOR Y11, Y11, Y11
-	MOVWLZX run_at(R11), R15
+	MOVWLZX position_at(R11), R15
 	MOVQ R15, R12
 	SHLQ $6, R12
 	ADDQ R9, R12
-	MOVBLZX run_want(R11), R13
+	MOVBLZX position_want(R11), R13
 	VPBROADCASTQ flips<>(SB), Y12
 	VPBROADCASTQ lows<>(SB), Y13
 	VPBROADCASTQ slashes<>(SB), Y14
@@ -64,16 +66,16 @@ text:
 
 found:
 	TZCNTL AX, AX
-	CMPB lead_misses(R12), $const_manyMisses
+	CMPB node_mispredictions(R12), $const_maxMispredictions
 	JCC measured
-	CMPB lead_length(R12), AX
+	CMPB node_length(R12), AX
 	JNE longer
-	MOVBLZX lead_length(R12), AX
+	MOVBLZX node_length(R12), AX
 measured:
 	ADDQ AX, SI
 	CMPB (DI)(SI*1), $0x22
 	JNE stopClosing
-	CMPL R13, $const_firstWhole
+	CMPL R13, $const_FirstWhole
 	JAE stopQuote
 	MOVL BX, (R10)(R13*8)
 	MOVL SI, 4(R10)(R13*8)
@@ -85,14 +87,14 @@ next:
 	COMPARE
 	JCS second
 
-known: // the step at R12
-	MOVBLZX (lead_step+step_want)(R12), R13
-	CMPB (lead_step+step_rare)(R12), $0
+known: // the transition at R12
+	MOVBLZX (node_transition+transition_want)(R12), R13
+	CMPB (node_transition+transition_rare)(R12), $0
 	JNE rare
 
 arrive:
-	MOVBLZX (lead_step+step_text)(R12), DX
-	MOVWLZX (lead_step+step_to)(R12), R15
+	MOVBLZX (node_transition+transition_text)(R12), DX
+	MOVWLZX (node_transition+transition_to)(R12), R15
 	ADDQ AX, SI
 	MOVQ R15, R12
 	SHLQ $6, R12
@@ -101,9 +103,9 @@ arrive:
 	TESTL DX, DX
 	JNE text
 
-	// A value that is not known to be a string: whatever a member of that name held
-	// before is forgotten. (The end of a string overwrites it.)
-	CMPL R13, $const_numFields
+	// A value that is not known to be a string: what a member of that name held before is
+	// forgotten. (The end of a string overwrites it.)
+	CMPL R13, $const_NumFields
 	JHS forgotten
 	MOVQ $0, (R10)(R13*8)
 forgotten:
@@ -154,16 +156,16 @@ word:
 	JMP next
 
 object:
-	MOVWLZX lead_object(R12), AX
+	MOVWLZX node_object(R12), AX
 	JMP open
 array:
-	MOVWLZX lead_array(R12), AX
+	MOVWLZX node_array(R12), AX
 open:
 	TESTL AX, AX
 	JEQ stopValue
-	CMPL R13, $const_firstWhole
+	CMPL R13, $const_FirstWhole
 	JLO opened
-	CMPL R13, $const_numFields
+	CMPL R13, $const_NumFields
 	JHS opened
 	MOVL SI, (R10)(R13*8)
 opened:
@@ -175,40 +177,48 @@ opened:
 	INCQ SI
 	JMP next
 
-second: // what came before the last time
-	IMUL3Q $place__size, R15, R12
+second: // the transition before the last one
+	IMUL3Q $nodeInfo__size, R15, R12
 	MOVQ f+24(FP), DX
-	ADDQ foresight_places(DX), R12
-	ADDQ $(place_before-lead_step), R12
+	ADDQ Predictor_infos(DX), R12
+	ADDQ $(nodeInfo_before-node_transition), R12
 	COMPARE
 	JCS stopNext
 	JMP known
 
 rare: // the document ends, or a member of the top on the way, or another object is to be looked into
-	CMPW (lead_step+step_to)(R12), $const_done
+	CMPW (node_transition+transition_to)(R12), $const_done
 	JEQ stopNext
-	MOVBLZX (lead_step+step_ends)(R12), DX
+	MOVBLZX (node_transition+transition_ends)(R12), DX
 	TESTL DX, DX
 	JEQ ended
-	MOVBLZX (lead_step+step_endAt)(R12), AX
+	MOVBLZX (node_transition+transition_endAt)(R12), AX
 	ADDL SI, AX
 	MOVL AX, 4(R10)(DX*8)
-	MOVBLZX (lead_step+step_n)(R12), AX
+	MOVBLZX (node_transition+transition_n)(R12), AX
 ended:
-	CMPL R13, $const_numFields
+	CMPL R13, $const_NumFields
 	JLO arrive
-	MOVQ $0, (const_fieldIssuerARN*8)(R10)
-	CMPL R13, $const_fieldIdentity
-	JNE arrive
-	VPXOR Y0, Y0, Y0
-	VMOVDQU Y0, (const_fieldIdentityType*8)(R10)
-	MOVQ $0, (const_fieldInvokedBy*8)(R10)
-	MOVQ $0, (const_fieldIdentityText*8)(R10)
-	JMP arrive
+	// What an earlier member of that name held is forgotten: Scanner.clear.
+	MOVQ f+24(FP), DX
+	MOVBLZX Predictor_textField(DX), CX
+	MOVQ $0, (R10)(CX*8)
+	LEAL -const_NumFields(R13), CX
+	ADDQ CX, CX
+	ADDQ DX, CX
+	MOVBLZX (Predictor_inside+FieldRange_First)(CX), DX
+	MOVBLZX (Predictor_inside+FieldRange_N)(CX), CX
+clear:
+	TESTL CX, CX
+	JEQ arrive
+	MOVQ $0, (R10)(DX*8)
+	INCQ DX
+	DECL CX
+	JMP clear
 
 longer:
-	MOVB AX, lead_length(R12)
-	INCB lead_misses(R12)
+	MOVB AX, node_length(R12)
+	INCB node_mispredictions(R12)
 	JMP measured
 
 stopNumber:
@@ -232,12 +242,12 @@ stopValue:
 done:
 	VPMOVMSKB Y11, CX
 	VZEROUPPER
-	MOVQ SI, run_i(R11)
-	MOVQ BX, run_start(R11)
-	MOVW R15, run_at(R11)
-	MOVB R13, run_want(R11)
+	MOVQ SI, position_i(R11)
+	MOVQ BX, position_start(R11)
+	MOVW R15, position_at(R11)
+	MOVB R13, position_want(R11)
 	NEGL CX
 	SBBQ CX, CX
-	MOVQ CX, run_high(R11)
+	MOVQ CX, position_high(R11)
 	MOVQ AX, stop+48(FP)
 	RET

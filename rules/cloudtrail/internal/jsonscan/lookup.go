@@ -1,40 +1,40 @@
-package cloudtrail
+package jsonscan
 
 import (
 	"strconv"
 	"unsafe"
 )
 
-// member returns the raw value of the last member of that name of the JSON
+// Member returns the raw value of the last member of that name of the JSON
 // object in b; nil if there is none or b holds no valid object.
-func member(b []byte, name string) []byte {
+func Member(b []byte, name string) []byte {
 	var found []byte
-	var s scanner
-	i := space(b, 0)
+	var s Scanner
+	i := Space(b, 0)
 	if i == len(b) || b[i] != '{' {
 		return nil
 	}
 	for {
-		i = space(b, i+1)
+		i = Space(b, i+1)
 		if i == len(b) || b[i] != '"' {
 			return nil
 		}
-		end := s.value(b, i, 0)
+		end := s.Value(b, i, false)
 		if end < 0 {
 			return nil
 		}
 		wanted := isNamed(b[i+1:end-1], name)
-		if i = space(b, end); i == len(b) || b[i] != ':' {
+		if i = Space(b, end); i == len(b) || b[i] != ':' {
 			return nil
 		}
-		i = space(b, i+1)
-		if end = s.value(b, i, 0); end < 0 {
+		i = Space(b, i+1)
+		if end = s.Value(b, i, false); end < 0 {
 			return nil
 		}
 		if wanted {
 			found = b[i:end]
 		}
-		if i = space(b, end); i < len(b) && b[i] == '}' {
+		if i = Space(b, end); i < len(b) && b[i] == '}' {
 			return found
 		}
 		if i == len(b) || b[i] != ',' {
@@ -43,31 +43,31 @@ func member(b []byte, name string) []byte {
 	}
 }
 
-// element returns the raw value of an element of the JSON array in b, whose
+// Element returns the raw value of an element of the JSON array in b, whose
 // index is given in decimal; nil if there is none or b holds no valid array.
-func element(b []byte, index string) []byte {
+func Element(b []byte, index string) []byte {
 	n, err := strconv.ParseUint(index, 10, 32)
 	if err != nil {
 		return nil
 	}
-	var s scanner
-	for i := space(b, 0); i < len(b) && b[i] != ']'; n-- {
-		i = space(b, i+1)
-		end := s.value(b, i, 0)
+	var s Scanner
+	for i := Space(b, 0); i < len(b) && b[i] != ']'; n-- {
+		i = Space(b, i+1)
+		end := s.Value(b, i, false)
 		if end < 0 {
 			return nil
 		}
 		if n == 0 {
 			return b[i:end]
 		}
-		i = space(b, end)
+		i = Space(b, end)
 	}
 	return nil
 }
 
-// unquoted returns the contents of a JSON string; any other value as it is.
-func unquoted(raw []byte) []byte {
-	if s, ok := text(raw); ok {
+// Unquoted returns the contents of a JSON string; any other value as it is.
+func Unquoted(raw []byte) []byte {
+	if s, ok := Text(raw); ok {
 		return unsafe.Slice(unsafe.StringData(s), len(s))
 	}
 	return raw
@@ -75,21 +75,21 @@ func unquoted(raw []byte) []byte {
 
 // isNamed reports whether a member's name, in its raw form, is name.
 func isNamed(raw []byte, name string) bool {
-	if isPlain(raw) {
+	if IsPlain(raw) {
 		return string(raw) == name
 	}
-	return string(appendUnescaped(nil, raw)) == name
+	return string(AppendUnescaped(nil, raw)) == name
 }
 
-// text returns the string whose raw form with its quotes is raw: part of raw if
+// Text returns the string whose raw form with its quotes is raw: part of raw if
 // that is possible.
-func text(raw []byte) (string, bool) {
+func Text(raw []byte) (string, bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false
 	}
 	raw = raw[1 : len(raw)-1]
-	if !isPlain(raw) {
-		raw = appendUnescaped(make([]byte, 0, unescapedLen(raw)), raw)
+	if !IsPlain(raw) {
+		raw = AppendUnescaped(make([]byte, 0, UnescapedLen(raw)), raw)
 	}
 	return unsafe.String(unsafe.SliceData(raw), len(raw)), true
 }

@@ -1,16 +1,17 @@
-package cloudtrail
+package jsonscan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// appendUnescaped appends the string whose raw form, without its quotes, is
+// AppendUnescaped appends the string whose raw form, without its quotes, is
 // raw. As in encoding/json, each byte that is not UTF-8 and each surrogate
 // without its partner becomes U+FFFD. raw must have passed a scan.
-func appendUnescaped(dst, raw []byte) []byte {
+func AppendUnescaped(dst, raw []byte) []byte {
 	for {
 		n := verbatim(raw)
 		dst = append(dst, raw[:n]...)
@@ -29,8 +30,15 @@ func appendUnescaped(dst, raw []byte) []byte {
 	}
 }
 
-// unescapedLen is the number of bytes that appendUnescaped appends.
-func unescapedLen(raw []byte) int {
+// IsPlain reports whether the raw form of a string, without its quotes, is the string
+// itself.
+func IsPlain(raw []byte) bool {
+	n := verbatim(raw)
+	return n == len(raw) || bytes.IndexByte(raw[n:], '\\') < 0 && utf8.Valid(raw[n:])
+}
+
+// UnescapedLen is the number of bytes that AppendUnescaped appends.
+func UnescapedLen(raw []byte) int {
 	var scratch [2 * utf8.UTFMax]byte
 	size := 0
 	for {
@@ -127,17 +135,17 @@ func utf16Unit(raw []byte) rune {
 
 // AppendCompact appends the JSON text raw without its insignificant white space
 // and with U+FFFD in place of each byte that is not UTF-8; all other bytes stay
-// as they are. raw must be valid JSON, as Event.Raw is.
+// as they are. raw must be valid JSON.
 func AppendCompact(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
-		if isSpace(raw[i]) {
-			i = space(raw, i)
+		if IsSpace(raw[i]) {
+			i = Space(raw, i)
 			continue
 		}
 		end := i
-		for end < len(raw) && !isSpace(raw[end]) {
+		for end < len(raw) && !IsSpace(raw[end]) {
 			if raw[end] == '"' {
-				end = stringEnd(raw, end)
+				end = StringEnd(raw, end)
 			} else {
 				end++
 			}
@@ -148,10 +156,10 @@ func AppendCompact(dst, raw []byte) []byte {
 	return dst
 }
 
-// stringEnd returns the offset behind the string whose opening quote is b[i].
-func stringEnd(b []byte, i int) int {
+// StringEnd returns the offset behind the string whose opening quote is b[i].
+func StringEnd(b []byte, i int) int {
 	for i++; ; {
-		i = plain(b, i)
+		i = Special(b, i)
 		switch {
 		case i >= len(b):
 			return len(b)

@@ -1,30 +1,9 @@
-package cloudtrail
+package jsonscan
 
 import (
 	"encoding/binary"
 	"math/bits"
 )
-
-// maxDepth is how deep JSON may nest; the bound of encoding/json.
-const maxDepth = 10_000
-
-// scanner validates one JSON value and, on the same pass, notes where the
-// members lie that an event or an envelope is read from. It accepts exactly
-// what encoding/json accepts. The zero value is ready.
-type scanner struct {
-	fields [numFields]span // what was found, but for fields[none]; meaningful after value returned an end
-	mixed  bool            // some string value may hold an escape or a byte above 0x7f; false: none does
-
-	at   int  // after a failure: offset of the first byte that cannot be; the input's length if it is cut off
-	deep bool // after a failure: it is the depth that cannot be
-
-	seen  *foresight // what helps to read documents like those before; nil: nothing does
-	outer []uint64   // container kinds outside the innermost 64
-	name  []byte     // scratch for a member's name that holds escapes
-}
-
-// span is where a member's value lies: start ≤ i < end. Both zero: absent.
-type span struct{ start, end uint32 }
 
 // Masks for looking at eight bytes at once.
 const (
@@ -67,9 +46,9 @@ func tail(b []byte, i int) (w uint64) {
 	return w
 }
 
-// plain returns the offset of the first special byte of b at or after i, or
+// Special returns the offset of the first special byte of b at or after i, or
 // len(b).
-func plain(b []byte, i int) int {
+func Special(b []byte, i int) int {
 	for len(b)-i >= 8 {
 		if m := special(binary.LittleEndian.Uint64(b[i:])); m != 0 {
 			return i + bits.TrailingZeros64(m)>>3
@@ -113,16 +92,17 @@ func closing(b []byte, i int) (end int, seen uint64, ok bool) {
 	}
 }
 
-// space returns the offset of the first byte at or after i that is not white
+// Space returns the offset of the first byte at or after i that is not white
 // space in the sense of JSON.
-func space(b []byte, i int) int {
-	for i < len(b) && isSpace(b[i]) {
+func Space(b []byte, i int) int {
+	for i < len(b) && IsSpace(b[i]) {
 		i++
 	}
 	return i
 }
 
-func isSpace(c byte) bool {
+// IsSpace reports white space in the sense of JSON.
+func IsSpace(c byte) bool {
 	return c == ' ' || c == '\n' || c == '\r' || c == '\t'
 }
 
