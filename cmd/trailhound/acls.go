@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,58 +22,39 @@ func (r right) String() string {
 	return fmt.Sprintf("%s on %s %s", r.operation, strings.ReplaceAll(r.resource, "-", " "), r.name)
 }
 
-// purposes are what accounts are for, as in deploy/acls.txt, in the order of its lines.
-var purposes = []string{"run", "topics-create", "ingest", "alerts", "replay", "explain", "dead-letters", "state-seed"}
+//go:embed acls.txt
+var aclsText string
+
+// acls are the rights of acls.txt by purpose, with its placeholders for names; purposes are in the order of its lines.
+var purposes, acls = parseACLs(aclsText)
+
+func parseACLs(text string) (purposes []string, acls map[string][]right) {
+	acls = make(map[string][]right)
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) != 4 || f[0] == "#" {
+			continue
+		}
+		if acls[f[0]] == nil {
+			purposes = append(purposes, f[0])
+		}
+		acls[f[0]] = append(acls[f[0]], right{operation: f[1], resource: f[2], name: f[3]})
+	}
+	return purposes, acls
+}
 
 // rights returns what an account needs for a purpose, with the names of the configuration; nil: there is no such
-// purpose. deploy/acls.txt lists the same; a test compares them.
+// purpose.
 func (s *settings) rights(purpose string) (list []right) {
 	app := s.topology()
-	add := func(resource, name string, operations ...string) {
-		for _, o := range operations {
-			list = append(list, right{o, resource, name})
-		}
+	names := map[string][]string{
+		"APP": {app.ID}, "APP.*": {app.ID + ".*"}, "APP.work": {app.WorkTopic()}, "APP.state": {app.StateTopic()},
+		"INPUT": app.Inputs, "ALERTS": {app.Alerts}, "DEAD-LETTER": {app.DeadLetter},
 	}
-	inputs := func(operations ...string) {
-		for _, name := range app.Inputs {
-			add("topic", name, operations...)
+	for _, r := range acls[purpose] {
+		for _, name := range names[r.name] {
+			list = append(list, right{r.operation, r.resource, name})
 		}
-	}
-	member := func() {
-		add("group", app.ID, "Read")
-		add("transactional-id", app.ID+".*", "Write")
-		inputs("Read", "DescribeConfigs")
-	}
-	switch purpose {
-	case "run":
-		member()
-		add("topic", app.WorkTopic(), "Read", "Write", "Delete", "DescribeConfigs")
-		add("topic", app.StateTopic(), "Read", "Write", "DescribeConfigs")
-		add("topic", app.Alerts, "Write", "DescribeConfigs")
-		add("topic", app.DeadLetter, "Write", "DescribeConfigs")
-	case "topics-create":
-		inputs("Create", "Describe", "DescribeConfigs")
-		for _, name := range []string{app.WorkTopic(), app.StateTopic(), app.Alerts, app.DeadLetter} {
-			add("topic", name, "Create", "Describe", "DescribeConfigs")
-		}
-	case "ingest":
-		inputs("Write", "DescribeConfigs")
-	case "alerts":
-		add("topic", app.Alerts, "Read")
-	case "replay":
-		inputs("Read")
-	case "explain":
-		inputs("Read")
-		add("topic", app.Alerts, "Read")
-	case "dead-letters":
-		add("topic", app.DeadLetter, "Read", "Write", "DescribeConfigs")
-		inputs("Write", "DescribeConfigs")
-	case "state-seed":
-		member()
-		add("topic", app.WorkTopic(), "Describe", "DescribeConfigs")
-		add("topic", app.StateTopic(), "Read", "Write", "DescribeConfigs")
-		add("topic", app.Alerts, "Describe", "DescribeConfigs")
-		add("topic", app.DeadLetter, "Describe", "DescribeConfigs")
 	}
 	return list
 }

@@ -29,7 +29,7 @@ func (c *secureCluster) tenant(t *testing.T, purposes ...string) (s, admin *site
 	return c.site(t, app, user), admin
 }
 
-// A whole pipeline of an account with no rights but those of deploy/acls.txt, on a broker that ends every session after
+// A whole pipeline of an account with no rights but those of acls.txt, on a broker that ends every session after
 // a few seconds: two instances, one of which is killed, give every alert exactly once, and no request is cut.
 func TestSecurePipeline(t *testing.T) {
 	c := newSecureCluster(t)
