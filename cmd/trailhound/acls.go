@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +18,23 @@ import (
 
 // right is what an account needs for a purpose: an operation on a resource, as kafka-acls.sh names them.
 type right struct{ operation, resource, name string }
+
+// MarshalJSON implements [json.Marshaler]. A name that ends in * is a prefix.
+func (r right) MarshalJSON() ([]byte, error) {
+	name, prefixed := strings.CutSuffix(r.name, "*")
+	pattern := "literal"
+	if prefixed {
+		pattern = "prefixed"
+	}
+	return json.Marshal(map[string]string{"operation": r.operation, "resource_type": r.resource, "name": name, "pattern": pattern})
+}
+
+// printedACLs is what an account needs, as JSON.
+type printedACLs struct {
+	Principal string   `json:"principal"`
+	Rights    []right  `json:"rights"`
+	Commands  []string `json:"commands"`
+}
 
 func (r right) String() string {
 	return fmt.Sprintf("%s on %s %s", r.operation, strings.ReplaceAll(r.resource, "-", " "), r.name)
@@ -68,9 +86,7 @@ func (s *settings) grants(list []right, principal, commandConfig string) []strin
 		if operations[resource] == nil {
 			resources = append(resources, resource)
 		}
-		if !slices.Contains(operations[resource], r.operation) {
-			operations[resource] = append(operations[resource], r.operation)
-		}
+		operations[resource] = append(operations[resource], r.operation)
 	}
 	var commands []string
 	for _, r := range resources {
@@ -126,6 +142,7 @@ func (s *settings) principal() string {
 
 func (a *app) aclsCommand() *cobra.Command {
 	var user, commandConfig string
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "print [PURPOSE]...",
 		Short: "Print the kafka-acls.sh commands that grant an account what it needs",
@@ -147,7 +164,11 @@ func (a *app) aclsCommand() *cobra.Command {
 				if rights == nil {
 					return usagef("there is no purpose %q; there are %s", purpose, strings.Join(purposes, ", "))
 				}
-				list = append(list, rights...)
+				for _, r := range rights {
+					if !slices.Contains(list, r) {
+						list = append(list, r)
+					}
+				}
 			}
 			principal := s.principal()
 			if user != "" {
@@ -158,7 +179,11 @@ func (a *app) aclsCommand() *cobra.Command {
 			} else if s.Kafka.SASL.Mechanism == "none" && user == "" {
 				fmt.Fprintln(a.stderr, "note: the principal is the DN of kafka.tls.cert_file; brokers with ssl.principal.mapping.rules may have another name for it")
 			}
-			for _, command := range s.grants(list, principal, commandConfig) {
+			commands := s.grants(list, principal, commandConfig)
+			if asJSON {
+				return a.jsonLine(printedACLs{principal, list, commands})
+			}
+			for _, command := range commands {
 				if _, err := fmt.Fprintln(a.stdout, command); err != nil {
 					return err
 				}
@@ -167,6 +192,7 @@ func (a *app) aclsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&user, "user", "", "grant to this `NAME`, User:NAME in Kafka's ACLs, instead of the configuration's account")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: the rights, and the commands")
 	c.Flags().StringVar(&commandConfig, "command-config", "", "`FILE` with which kafka-acls.sh connects")
 	g := group(&cobra.Command{Use: "acls", Short: "Print what an account needs in Kafka's ACLs"})
 	g.AddCommand(c)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,15 @@ func TestACLsArePrinted(t *testing.T) {
 	}
 	if r := command(t.Context(), "", nil, "acls", "print", "alerts", "ingest", "--user", "reader"); r.code != exitDone || len(lines(r.stdout)) != 2 || strings.Count(r.stdout, "--allow-principal User:reader ") != 2 {
 		t.Errorf("acls print alerts ingest --user reader = %d, %q, %q; want 0 and two commands for it", r.code, r.stdout, r.stderr)
+	}
+	j := decoded[struct {
+		Principal string
+		Rights    []map[string]string
+		Commands  []string
+	}](t, command(t.Context(), "", nil, "acls", "print", "--json", "--user", "reader"))
+	want := map[string]string{"operation": "Write", "resource_type": "transactional-id", "name": "trailhound.", "pattern": "prefixed"}
+	if j.Principal != "User:reader" || len(j.Rights) != len(acls["run"]) || len(j.Commands) != 7 || !reflect.DeepEqual(j.Rights[1], want) {
+		t.Errorf("acls print --json = %+v; want the rights, the second of them %v, and 7 commands", j, want)
 	}
 	if r := command(t.Context(), "", nil, "acls", "print", "reading"); r.code != exitUsage || !strings.Contains(r.stderr, "there are run, topics-create, ") {
 		t.Errorf("acls print reading = %d, %q; want 2 and the purposes", r.code, r.stderr)
