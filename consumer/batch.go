@@ -58,7 +58,7 @@ func (d *detector) limit() {
 	for _, name := range []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter} {
 		d.producer.Limit(name, d.takes(name))
 	}
-	d.engine.LimitAlerts(framed(d.takes(d.app.Alerts)))
+	d.engine.LimitAlerts(AlertBytes(d.takes(d.app.Alerts)))
 	d.mostDead = framed(d.takes(d.app.DeadLetter))
 }
 
