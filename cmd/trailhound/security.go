@@ -12,8 +12,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"trailhound/config"
 	"trailhound/consumer/wire"
+	"trailhound/internal/duration"
 )
 
 // unreachable says why no broker answers, and what to look at. A broker that is spoken to with TLS where it wants none
@@ -27,7 +27,7 @@ func (s *settings) unreachable(err error) error {
 	}
 	remedy := s.remedy(err)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", config.FormatDuration(s.Kafka.RequestTimeout))
+		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", duration.Format(s.Kafka.RequestTimeout))
 	}
 	if other, ok := errors.AsType[*wire.ForeignError](err); ok {
 		err = other // that nothing was sent to it goes without saying
