@@ -77,9 +77,15 @@ func (s *settings) rights(purpose string) (list []right) {
 	return list
 }
 
+// adminProperties stands for the file by which kafka-acls.sh connects as an administrator to brokers with TLS or SASL.
+const adminProperties = "admin.properties"
+
 // grants returns the commands that grant rights to a principal, one for each resource.
 func (s *settings) grants(list []right, principal, commandConfig string) []string {
 	var resources []right
+	if commandConfig == "" && (s.Kafka.TLS.Enabled || s.Kafka.SASL.Mechanism != "none") {
+		commandConfig = adminProperties
+	}
 	operations := make(map[right][]string)
 	for _, r := range list {
 		resource := right{resource: r.resource, name: r.name}
@@ -193,7 +199,7 @@ func (a *app) aclsCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&user, "user", "", "grant to this `NAME`, User:NAME in Kafka's ACLs, instead of the configuration's account")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: the rights, and the commands")
-	c.Flags().StringVar(&commandConfig, "command-config", "", "`FILE` with which kafka-acls.sh connects")
+	c.Flags().StringVar(&commandConfig, "command-config", "", "`FILE` with which kafka-acls.sh connects; "+adminProperties+" unless it is given, where the configuration has TLS or SASL")
 	g := group(&cobra.Command{Use: "acls", Short: "Print what an account needs in Kafka's ACLs"})
 	g.AddCommand(c)
 	return g
