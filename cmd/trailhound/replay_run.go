@@ -58,7 +58,7 @@ func (r *replaying) run(ctx context.Context) (err error) {
 	}
 	r.console.close()
 	r.tally.played(counts)
-	fmt.Fprint(r.stderr, r.summary(counts, time.Since(begun)))
+	r.tell(r.summary(counts, time.Since(begun)))
 	if err != nil {
 		return err
 	}

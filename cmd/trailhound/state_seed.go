@@ -161,7 +161,7 @@ func (d *seeding) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.tally.played(player.Counts())
-	fmt.Fprint(d.stderr, d.summary(player.Counts(), time.Since(begun)))
+	d.tell(d.summary(player.Counts(), time.Since(begun)))
 	if player.Counts().Matches == 0 {
 		return errors.New("the history holds nothing that a rule looks for; the app is as it was")
 	}
