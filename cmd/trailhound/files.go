@@ -82,6 +82,9 @@ func (l *listing) add(path string) error {
 	if err != nil {
 		return namedError("", err)
 	}
+	if err := canOpen(path, info); err != nil {
+		return namedError("", err)
+	}
 	if !info.IsDir() {
 		l.files = append(l.files, newInputFile(filepath.Clean(path), info))
 		return nil
@@ -189,6 +192,18 @@ func namedError(flag string, err error) error {
 		return usagef("%s", text)
 	}
 	return text
+}
+
+// canOpen tries whether a file or directory can be opened. A pipe or a device is not tried: that would have an effect.
+func canOpen(path string, info fs.FileInfo) error {
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // unusable tells whether a name leads to nothing that can be opened, which the same name will not do by itself later.
