@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"trailhound/config/duration"
 )
 
 // checks are the rules that no tag can tell; each returns what is wrong with the key at path, or "".
@@ -119,7 +121,7 @@ func address(s string) string {
 func checkRequestTimeout(c *Config) string {
 	if c.Kafka.RequestTimeout >= c.Kafka.TransactionTimeout {
 		return fmt.Sprintf("%s is not shorter than kafka.transaction_timeout, %s: a transaction would be aborted while its request is still waited for",
-			FormatDuration(c.Kafka.RequestTimeout), FormatDuration(c.Kafka.TransactionTimeout))
+			duration.Format(c.Kafka.RequestTimeout), duration.Format(c.Kafka.TransactionTimeout))
 	}
 	return ""
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"trailhound/config/duration"
 )
 
 // Every way in which a file can be wrong, with its sentence; FILE stands for the file's path.
@@ -140,7 +142,7 @@ func TestMerge(t *testing.T) {
 		"x-a: &a {threshold: 3, window: 5m}\nx-b: &b {<<: [*a, *a]}\nx-c: &c {<<: [*b, *b]}\nrules: {access_denied: {<<: [*c, *c]}}\n": 3,
 	} {
 		rules, p := known()
-		if _, err := Load(Input{File: write(t, text), Rules: rules}); err != nil || p.Threshold != want || FormatDuration(p.Window) != "5m" {
+		if _, err := Load(Input{File: write(t, text), Rules: rules}); err != nil || p.Threshold != want || duration.Format(p.Window) != "5m" {
 			t.Errorf("Load(%q) = %v, threshold %d, window %s; want %d and 5m", text, err, p.Threshold, p.Window, want)
 		}
 	}
@@ -322,7 +324,7 @@ func TestDecodeParams(t *testing.T) {
 		return p, o, DecodeParams("parameters", &node, p, o)
 	}
 	p, o, err := decode("{threshold: 3, window: 1d, error_codes: [a, b], denied_family: true, suppress: 5m}")
-	if err != nil || p.Threshold != 3 || FormatDuration(p.Window) != "24h" || len(p.ErrorCodes) != 2 || !p.DeniedFamily || FormatDuration(o.Suppress) != "5m" {
+	if err != nil || p.Threshold != 3 || duration.Format(p.Window) != "24h" || len(p.ErrorCodes) != 2 || !p.DeniedFamily || duration.Format(o.Suppress) != "5m" {
 		t.Errorf("DecodeParams(…) = %+v, %+v, %v; want every value set", p, o, err)
 	}
 	for text, want := range map[string]string{

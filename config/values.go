@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"trailhound/config/duration"
 )
 
 // Bytes is a number of bytes, written with a unit: 256MiB is 256 × 1024², 256MB is 256 × 1000².
@@ -81,19 +83,6 @@ func ParseDuration(s string) (time.Duration, error) {
 		return 0, wrong
 	}
 	return time.Duration(sign * (span.Int64() + int64(d))), nil
-}
-
-// FormatDuration returns d as ParseDuration reads it, without the zero parts of time.Duration's own form: 24h,
-// 1h30m, 10s.
-func FormatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 var (
@@ -205,7 +194,7 @@ func setList(v reflect.Value, node *yaml.Node) error {
 func formatValue(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case time.Duration:
-		return FormatDuration(x)
+		return duration.Format(x)
 	case Bytes:
 		return x.String()
 	}

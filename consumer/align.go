@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"trailhound/rules"
+	"trailhound/config/duration"
 )
 
 const (
@@ -222,10 +222,10 @@ func (a *alignment) waits(k inputKey) string {
 		return ""
 	}
 	if clock == noNewest {
-		return fmt.Sprintf("it waits for %s partition %d, of which no event time is known yet (events.max_drift is %s)", slowest.topic, slowest.partition, rules.FormatDuration(a.drift))
+		return fmt.Sprintf("it waits for %s partition %d, of which no event time is known yet (events.max_drift is %s)", slowest.topic, slowest.partition, duration.Format(a.drift))
 	}
 	return fmt.Sprintf("it waits: its events are %s ahead of those of %s partition %d, the slowest input (events.max_drift is %s)",
-		rules.FormatDuration(time.Duration(t.clock-clock).Round(time.Second)), slowest.topic, slowest.partition, rules.FormatDuration(a.drift))
+		duration.Format(time.Duration(t.clock-clock).Round(time.Second)), slowest.topic, slowest.partition, duration.Format(a.drift))
 }
 
 // gate is an input partition's place in the alignment. It is for the router's goroutine.

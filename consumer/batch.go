@@ -59,7 +59,7 @@ func (d *detector) limit() {
 	for _, name := range []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter} {
 		d.producer.Limit(name, d.takes(name))
 	}
-	d.engine.LimitAlerts(framed(d.takes(d.app.Alerts)))
+	d.engine.LimitAlerts(AlertBytes(d.takes(d.app.Alerts)))
 	d.mostDead = framed(d.takes(d.app.DeadLetter))
 }
 
@@ -152,7 +152,7 @@ func (d *detector) event(ev *rules.Event, err error) bool {
 func (d *detector) rewind() {
 	to := nanosTime(d.work.rewind)
 	moved := d.tx.Rewind(to, d.engine.DuplicatesWithin())
-	d.log.Warn().Time("to", to).Bool("moved", moved).Str("event", "time_rewound").Msg("the shard's times were set back, as asked for")
+	d.log.Warn().Time("to", to).Bool("moved", moved).Str("event", "time_rewound").Msg("the shard's times beyond it were set back, as asked for; moved tells whether there were any")
 }
 
 // nanosTime is the time of nanoseconds since 1970; the zero time for noNewest.

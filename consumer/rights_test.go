@@ -1,16 +1,19 @@
 package consumer_test
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"trailhound/consumer"
 	"trailhound/consumer/internal/kafkatest"
 )
 
@@ -69,6 +72,24 @@ func (in *instance) unready(words ...string) func() bool {
 	return func() bool {
 		err := in.service.Ready()
 		return err != nil && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(err.Error(), w) })
+	}
+}
+
+// A group that is full takes no other member: the sentence names the brokers' setting, and the instance joins when
+// another leaves.
+func TestServiceGroupFull(t *testing.T) {
+	t.Parallel()
+	cluster := kafkatest.Fake(t, 1)
+	r := newRigOn(t, cluster.ListenAddrs(), 1, 1)
+	full := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.GroupMaxSizeReached, Count: -1})
+	var log bytes.Buffer
+	in := r.start("only", disk(), func(s *consumer.Service) { s.Log = zerolog.New(zerolog.SyncWriter(&log)) })
+	r.await("the instance to say that it is no member", in.unready("not a member of the consumer group", "GROUP_MAX_SIZE_REACHED"))
+	full.Remove()
+	r.await("the instance to join", func() bool { return in.service.Ready() == nil })
+	in.shutdown()
+	if text := log.String(); !strings.Contains(text, "group.max.size") {
+		t.Errorf("the log of an instance that a full group refuses is\n%s\nwant group.max.size in it", text)
 	}
 }
 

@@ -181,7 +181,7 @@ func TestDocReadmeWalk(t *testing.T) {
 			script = create[:at] + other + strings.TrimPrefix(script[len(create):], "# or: "+other)
 		}
 		// Who types does not see the prompt before the service runs.
-		const started = "./trailhound run &"
+		const started = "./trailhound run 2>run.log &"
 		if strings.Count(script, started) != 1 {
 			t.Fatalf("README.md does not start the service by %q: %s", started, script)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"trailhound/config/duration"
 	"trailhound/state"
 )
 
@@ -75,7 +76,7 @@ func (r *AccessDenied) Validate() error {
 	case r.Threshold < 1:
 		return fmt.Errorf("threshold is %d; it must be at least 1", r.Threshold)
 	case r.Window <= 0:
-		return fmt.Errorf("window is %s; it must be longer than 0, such as 1h", FormatDuration(r.Window))
+		return fmt.Errorf("window is %s; it must be longer than 0, such as 1h", duration.Format(r.Window))
 	case len(r.ErrorCodes) == 0 && !r.DeniedFamily:
 		return errors.New("error_codes is empty; it must name at least one, such as AccessDenied, unless denied_family is true")
 	case slices.Contains(r.ErrorCodes, ""):
@@ -196,5 +197,5 @@ func times(n int64, span time.Duration) string {
 	if n == 1 {
 		return "once"
 	}
-	return fmt.Sprintf("%d times in %s", n, FormatDuration(span))
+	return fmt.Sprintf("%d times in %s", n, duration.Format(span))
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"trailhound/config/duration"
 	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
@@ -134,7 +135,7 @@ func playDenials(t *testing.T, name, kind string, threshold int64, window time.D
 			if span > window || kind == fixedWindow && span == window {
 				t.Fatalf("%s: alert over %s; want its evidence to lie within %s", name, span, window)
 			}
-			if want := fmt.Sprintf("alice was denied %d times in %s", body.Context.Count, FormatDuration(span)); body.Title != want {
+			if want := fmt.Sprintf("alice was denied %d times in %s", body.Context.Count, duration.Format(span)); body.Title != want {
 				t.Fatalf("%s: title %q; want %q", name, body.Title, want)
 			}
 			for _, used := range ev {

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"trailhound/config/duration"
 	"trailhound/state"
 )
 
@@ -197,7 +198,7 @@ func appendValue(dst []byte, value any) []byte {
 	case time.Time:
 		return appendTime(dst, v)
 	case time.Duration:
-		return appendString(dst, FormatDuration(v))
+		return appendString(dst, duration.Format(v))
 	case []string:
 		return appendStrings(dst, v)
 	}

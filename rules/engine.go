@@ -7,6 +7,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"trailhound/config/duration"
 	"trailhound/state"
 )
 
@@ -199,7 +200,7 @@ func (e *Engine) Ahead(ev *Event, now time.Time) (Rejection, bool) {
 		return Rejection{}, false
 	}
 	return Rejection{Reason: ReasonTooFarAhead, Detail: fmt.Sprintf("the event's time %s is more than %s ahead of %s %s",
-		rfc3339(ev.Time), FormatDuration(e.limits.MaxAhead), what, rfc3339(from))}, true
+		rfc3339(ev.Time), duration.Format(e.limits.MaxAhead), what, rfc3339(from))}, true
 }
 
 // admit moves the time of the event's input partition, and rejects an event that lies too
@@ -208,7 +209,7 @@ func (l Limits) admit(ev *Event, tx *state.Tx) (Rejection, bool) {
 	tx.Observe(ev.At, ev.Time)
 	if newest := tx.NewestOf(ev.At); l.MaxLateness > 0 && newest.Sub(ev.Time) > l.MaxLateness {
 		return Rejection{Reason: ReasonTooLate, Detail: fmt.Sprintf("the event's time %s is more than %s behind %s, the newest of its partition; replay evaluates such events",
-			rfc3339(ev.Time), FormatDuration(l.MaxLateness), rfc3339(newest))}, false
+			rfc3339(ev.Time), duration.Format(l.MaxLateness), rfc3339(newest))}, false
 	}
 	return Rejection{}, true
 }

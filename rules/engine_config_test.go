@@ -51,17 +51,6 @@ func TestParameters(t *testing.T) {
 	}
 }
 
-func TestFormatDuration(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0: "0s", time.Second: "1s", time.Minute: "1m", 10 * time.Minute: "10m", time.Hour: "1h", 100 * time.Hour: "100h",
-		time.Hour + time.Second: "1h0m1s", 90 * time.Minute: "1h30m", 1500 * time.Millisecond: "1.5s", -time.Hour: "-1h",
-	} {
-		if got := FormatDuration(d); got != want {
-			t.Errorf("FormatDuration(%s) = %q; want %q", d, got, want)
-		}
-	}
-}
-
 func TestParametersInAlert(t *testing.T) {
 	f := newFeeder(t, defaultLimits, Active{Rule: newTagged()})
 	_, out := f.event(eventAt("a", 0))

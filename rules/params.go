@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"trailhound/config/duration"
 )
 
 // A Parameter describes one parameter of a rule, as its struct field is tagged.
@@ -114,24 +116,10 @@ func (f parameterField) text() string {
 		return "[" + strings.Join(f.value.Interface().([]string), ", ") + "]"
 	case reflect.Int64:
 		if f.value.Type() == durationType {
-			return FormatDuration(time.Duration(f.value.Int()))
+			return duration.Format(time.Duration(f.value.Int()))
 		}
 	}
 	return fmt.Sprint(f.value.Interface())
-}
-
-// FormatDuration returns d as it is written in the configuration, in alerts and in
-// errors: as [time.Duration.String] has it, without the parts that are zero at its
-// end: 1h, not 1h0m0s.
-func FormatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // appendParameters appends the parameters of target as one JSON object: all of
@@ -176,7 +164,7 @@ func (f parameterField) appendJSON(dst []byte) []byte {
 		return appendString(dst, v.String())
 	default:
 		if v.Type() == durationType {
-			return appendString(dst, FormatDuration(time.Duration(v.Int())))
+			return appendString(dst, duration.Format(time.Duration(v.Int())))
 		}
 		return strconv.AppendInt(dst, v.Int(), 10)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"trailhound/config/duration"
 	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
@@ -121,7 +122,7 @@ func DefaultOptions() Options { return Options{IgnoreAWSServices: true} }
 // Validate says what is wrong with the options.
 func (o Options) Validate() error {
 	if o.Suppress < 0 {
-		return fmt.Errorf("suppress is %s; it must be 0 (send every alert) or longer", FormatDuration(o.Suppress))
+		return fmt.Errorf("suppress is %s; it must be 0 (send every alert) or longer", duration.Format(o.Suppress))
 	}
 	return nil
 }

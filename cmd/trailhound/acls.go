@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,78 +19,80 @@ import (
 // right is what an account needs for a purpose: an operation on a resource, as kafka-acls.sh names them.
 type right struct{ operation, resource, name string }
 
+// MarshalJSON implements [json.Marshaler]. A name that ends in * is a prefix.
+func (r right) MarshalJSON() ([]byte, error) {
+	name, prefixed := strings.CutSuffix(r.name, "*")
+	pattern := "literal"
+	if prefixed {
+		pattern = "prefixed"
+	}
+	return json.Marshal(map[string]string{"operation": r.operation, "resource_type": r.resource, "name": name, "pattern": pattern})
+}
+
+// printedACLs is what an account needs, as JSON.
+type printedACLs struct {
+	Principal string   `json:"principal"`
+	Rights    []right  `json:"rights"`
+	Commands  []string `json:"commands"`
+}
+
 func (r right) String() string {
 	return fmt.Sprintf("%s on %s %s", r.operation, strings.ReplaceAll(r.resource, "-", " "), r.name)
 }
 
-// purposes are what accounts are for, as in deploy/acls.txt, in the order of its lines.
-var purposes = []string{"run", "topics-create", "ingest", "alerts", "replay", "explain", "dead-letters", "state-seed"}
+//go:embed acls.txt
+var aclsText string
+
+// acls are the rights of acls.txt by purpose, with its placeholders for names; purposes are in the order of its lines.
+var purposes, acls = parseACLs(aclsText)
+
+func parseACLs(text string) (purposes []string, acls map[string][]right) {
+	acls = make(map[string][]right)
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) != 4 || f[0] == "#" {
+			continue
+		}
+		if acls[f[0]] == nil {
+			purposes = append(purposes, f[0])
+		}
+		acls[f[0]] = append(acls[f[0]], right{operation: f[1], resource: f[2], name: f[3]})
+	}
+	return purposes, acls
+}
 
 // rights returns what an account needs for a purpose, with the names of the configuration; nil: there is no such
-// purpose. deploy/acls.txt lists the same; a test compares them.
+// purpose.
 func (s *settings) rights(purpose string) (list []right) {
 	app := s.topology()
-	add := func(resource, name string, operations ...string) {
-		for _, o := range operations {
-			list = append(list, right{o, resource, name})
-		}
+	names := map[string][]string{
+		"APP": {app.ID}, "APP.*": {app.ID + ".*"}, "APP.work": {app.WorkTopic()}, "APP.state": {app.StateTopic()},
+		"INPUT": app.Inputs, "ALERTS": {app.Alerts}, "DEAD-LETTER": {app.DeadLetter},
 	}
-	inputs := func(operations ...string) {
-		for _, name := range app.Inputs {
-			add("topic", name, operations...)
+	for _, r := range acls[purpose] {
+		for _, name := range names[r.name] {
+			list = append(list, right{r.operation, r.resource, name})
 		}
-	}
-	member := func() {
-		add("group", app.ID, "Read")
-		add("transactional-id", app.ID+".*", "Write")
-		inputs("Read", "DescribeConfigs")
-	}
-	switch purpose {
-	case "run":
-		member()
-		add("topic", app.WorkTopic(), "Read", "Write", "Delete", "DescribeConfigs")
-		add("topic", app.StateTopic(), "Read", "Write", "DescribeConfigs")
-		add("topic", app.Alerts, "Write", "DescribeConfigs")
-		add("topic", app.DeadLetter, "Write", "DescribeConfigs")
-	case "topics-create":
-		inputs("Create", "Describe", "DescribeConfigs")
-		for _, name := range []string{app.WorkTopic(), app.StateTopic(), app.Alerts, app.DeadLetter} {
-			add("topic", name, "Create", "Describe", "DescribeConfigs")
-		}
-	case "ingest":
-		inputs("Write", "DescribeConfigs")
-	case "alerts":
-		add("topic", app.Alerts, "Read")
-	case "replay":
-		inputs("Read")
-	case "explain":
-		inputs("Read")
-		add("topic", app.Alerts, "Read")
-	case "dead-letters":
-		add("topic", app.DeadLetter, "Read", "Write", "DescribeConfigs")
-		inputs("Write", "DescribeConfigs")
-	case "state-seed":
-		member()
-		add("topic", app.WorkTopic(), "Describe", "DescribeConfigs")
-		add("topic", app.StateTopic(), "Read", "Write", "DescribeConfigs")
-		add("topic", app.Alerts, "Describe", "DescribeConfigs")
-		add("topic", app.DeadLetter, "Describe", "DescribeConfigs")
 	}
 	return list
 }
 
+// adminProperties stands for the file by which kafka-acls.sh connects as an administrator to brokers with TLS or SASL.
+const adminProperties = "admin.properties"
+
 // grants returns the commands that grant rights to a principal, one for each resource.
 func (s *settings) grants(list []right, principal, commandConfig string) []string {
 	var resources []right
+	if commandConfig == "" && (s.Kafka.TLS.Enabled || s.Kafka.SASL.Mechanism != "none") {
+		commandConfig = adminProperties
+	}
 	operations := make(map[right][]string)
 	for _, r := range list {
 		resource := right{resource: r.resource, name: r.name}
 		if operations[resource] == nil {
 			resources = append(resources, resource)
 		}
-		if !slices.Contains(operations[resource], r.operation) {
-			operations[resource] = append(operations[resource], r.operation)
-		}
+		operations[resource] = append(operations[resource], r.operation)
 	}
 	var commands []string
 	for _, r := range resources {
@@ -144,6 +148,7 @@ func (s *settings) principal() string {
 
 func (a *app) aclsCommand() *cobra.Command {
 	var user, commandConfig string
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "print [PURPOSE]...",
 		Short: "Print the kafka-acls.sh commands that grant an account what it needs",
@@ -165,7 +170,11 @@ func (a *app) aclsCommand() *cobra.Command {
 				if rights == nil {
 					return usagef("there is no purpose %q; there are %s", purpose, strings.Join(purposes, ", "))
 				}
-				list = append(list, rights...)
+				for _, r := range rights {
+					if !slices.Contains(list, r) {
+						list = append(list, r)
+					}
+				}
 			}
 			principal := s.principal()
 			if user != "" {
@@ -176,7 +185,11 @@ func (a *app) aclsCommand() *cobra.Command {
 			} else if s.Kafka.SASL.Mechanism == "none" && user == "" {
 				fmt.Fprintln(a.stderr, "note: the principal is the DN of kafka.tls.cert_file; brokers with ssl.principal.mapping.rules may have another name for it")
 			}
-			for _, command := range s.grants(list, principal, commandConfig) {
+			commands := s.grants(list, principal, commandConfig)
+			if asJSON {
+				return a.jsonLine(printedACLs{principal, list, commands})
+			}
+			for _, command := range commands {
 				if _, err := fmt.Fprintln(a.stdout, command); err != nil {
 					return err
 				}
@@ -185,7 +198,8 @@ func (a *app) aclsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&user, "user", "", "grant to this `NAME`, User:NAME in Kafka's ACLs, instead of the configuration's account")
-	c.Flags().StringVar(&commandConfig, "command-config", "", "`FILE` with which kafka-acls.sh connects")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: the rights, and the commands")
+	c.Flags().StringVar(&commandConfig, "command-config", "", "`FILE` with which kafka-acls.sh connects; "+adminProperties+" unless it is given, where the configuration has TLS or SASL")
 	g := group(&cobra.Command{Use: "acls", Short: "Print what an account needs in Kafka's ACLs"})
 	g.AddCommand(c)
 	return g

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The program prints what deploy/acls.txt lists, for the names of the configuration.
+// The program prints what acls.txt lists, for the names of the configuration: every line of it has a name that is known.
 func TestACLsArePrinted(t *testing.T) {
 	app := &app{set: []string{"app_id=a", "topics.input=[in]", "topics.alerts=out", "topics.dead_letter=dead"}}
 	s, err := app.settings()
@@ -18,19 +19,17 @@ func TestACLsArePrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, purpose := range purposes {
-		var got, want []string
-		for _, r := range s.rights(purpose) {
-			got = append(got, r.operation+" on "+r.resource+" "+r.name)
-		}
+		var want []right
 		for _, a := range readACLs(t, purpose) {
-			want = append(want, a.of(s.topology()).String())
+			a = a.of(s.topology())
+			want = append(want, right{a.operation, a.resource, a.name})
 		}
-		if !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
-			t.Errorf("acls print %s grants %q; want %q, as deploy/acls.txt has it", purpose, got, want)
+		if got := s.rights(purpose); !slices.Equal(got, want) {
+			t.Errorf("rights(%q) = %v; want %v", purpose, got, want)
 		}
 	}
-	if n := len(readACLs(t, "")); n != len(slices.Concat(s.rights("run"), s.rights("topics-create"), s.rights("ingest"), s.rights("alerts"), s.rights("replay"), s.rights("explain"), s.rights("dead-letters"), s.rights("state-seed"))) {
-		t.Errorf("deploy/acls.txt has %d lines, and acls print has not that many rights", n)
+	if got, want := strings.Join(purposes, " "), "run topics-create topics-alter ingest alerts replay explain dead-letters state-seed"; got != want {
+		t.Errorf("acls.txt is about %q; want %q", got, want)
 	}
 	r := command(t.Context(), "", nil, "acls", "print", "--set", "kafka.brokers=[a:1,'[::1]:2']", "--set", "kafka.sasl.mechanism=plain", "--set", "kafka.sasl.username=it's", "--set", "kafka.sasl.password=p", "--set", "topics.input=[x, y]", "--command-config", "admin.properties")
 	got := lines(r.stdout)
@@ -48,6 +47,15 @@ func TestACLsArePrinted(t *testing.T) {
 	}
 	if r := command(t.Context(), "", nil, "acls", "print", "alerts", "ingest", "--user", "reader"); r.code != exitDone || len(lines(r.stdout)) != 2 || strings.Count(r.stdout, "--allow-principal User:reader ") != 2 {
 		t.Errorf("acls print alerts ingest --user reader = %d, %q, %q; want 0 and two commands for it", r.code, r.stdout, r.stderr)
+	}
+	j := decoded[struct {
+		Principal string
+		Rights    []map[string]string
+		Commands  []string
+	}](t, command(t.Context(), "", nil, "acls", "print", "--json", "--user", "reader"))
+	want := map[string]string{"operation": "Write", "resource_type": "transactional-id", "name": "trailhound.", "pattern": "prefixed"}
+	if j.Principal != "User:reader" || len(j.Rights) != len(acls["run"]) || len(j.Commands) != 7 || !reflect.DeepEqual(j.Rights[1], want) {
+		t.Errorf("acls print --json = %+v; want the rights, the second of them %v, and 7 commands", j, want)
 	}
 	if r := command(t.Context(), "", nil, "acls", "print", "reading"); r.code != exitUsage || !strings.Contains(r.stderr, "there are run, topics-create, ") {
 		t.Errorf("acls print reading = %d, %q; want 2 and the purposes", r.code, r.stderr)

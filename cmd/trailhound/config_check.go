@@ -80,7 +80,7 @@ func (c *configCheck) execute() error {
 			out.Warnings = append(out.Warnings, "no rule is on: nothing would be evaluated")
 		}
 		if !c.keysOnly {
-			err = s.checkPaths()
+			err = s.checkPaths(true)
 		}
 	}
 	problems, wrong := errors.AsType[config.Problems](err)
@@ -158,15 +158,17 @@ func unreadFile() string {
 	return ""
 }
 
-// checkPaths opens what the configuration names, as run would. The error is config.Problems.
-func (s *settings) checkPaths() error {
+// checkPaths opens the files that the configuration names, and sees whether its directories can be written, if they
+// are asked for. The error is config.Problems.
+func (s *settings) checkPaths(directories bool) error {
 	var problems config.Problems
 	for _, p := range s.Paths() {
 		var err error
-		if p.Directory {
-			err = canWrite(p.Path)
-		} else {
+		switch {
+		case !p.Directory:
 			err = s.readFile(p)
+		case directories:
+			err = canWrite(p.Path)
 		}
 		if err != nil {
 			text := strings.TrimPrefix(err.Error(), p.Key+": ")

@@ -6,8 +6,12 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// connect returns a client of the configured cluster, of which one broker has answered. The caller closes it.
+// connect returns a client of the configured cluster, of which one broker has answered. The caller closes it. Files that
+// are not there or make no sense are config.Problems.
 func (s *settings) connect(ctx context.Context) (*wire.Client, error) {
+	if err := s.checkPaths(false); err != nil {
+		return nil, err
+	}
 	client, err := s.kafkaClient(ctx)
 	if err != nil {
 		return nil, err

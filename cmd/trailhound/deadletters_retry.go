@@ -80,8 +80,9 @@ func (a *app) retryLetters(ctx context.Context, client *wire.Client, s *settings
 	var b strings.Builder
 	told.more(&b)
 	b.WriteString(r.counts.text(f.dryRun))
-	if _, err := fmt.Fprint(a.stderr, b.String()); err != nil || !f.asJSON {
-		return err
+	a.tell(b.String())
+	if !f.asJSON {
+		return nil
 	}
 	return a.jsonLine(&r.counts)
 }

@@ -98,8 +98,8 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 	service.App = app
 
 	lines := bytes.Split(bytes.TrimSpace(demoEvents), []byte("\n"))
-	fmt.Fprintf(a.stderr, "A Kafka broker runs in this process at %s. %d CloudTrail records go into topic %s;\nthe alerts below are read, committed, from topic %s.\n\n",
-		s.Kafka.Brokers[0], len(lines), app.Inputs[0], app.Alerts)
+	a.tell(fmt.Sprintf("A Kafka broker runs in this process at %s. %d CloudTrail records go into topic %s;\nthe alerts below are read, committed, from topic %s.\n\n",
+		s.Kafka.Brokers[0], len(lines), app.Inputs[0], app.Alerts))
 	if err := feedDemo(ctx, client, app.Inputs[0], lines); err != nil {
 		return err
 	}
@@ -117,8 +117,8 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "\n%d records in, %d alerts out, each committed exactly once; came twice, counted once: %d; dead letters: %d; %.1f s.\n",
-		len(lines), len(alerts), metrics.Evaluations(string(rules.VerdictDuplicate)), dead, time.Since(start).Seconds())
+	a.tell(fmt.Sprintf("\n%d records in, %d alerts out, each committed exactly once; came twice, counted once: %d; dead letters: %d; %.1f s.\n",
+		len(lines), len(alerts), metrics.Evaluations(string(rules.VerdictDuplicate)), dead, time.Since(start).Seconds()))
 	return nil
 }
 

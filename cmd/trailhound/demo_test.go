@@ -86,7 +86,7 @@ func TestDemoSettings(t *testing.T) {
 
 // On a terminal the alerts are for people, unless they are asked for as JSON.
 func TestDemoOnTerminal(t *testing.T) {
-	out, errs := terminalOf(t, 160), newTerminal(t)
+	out, errs := terminalOf(t, 160), terminalOf(t, 160)
 	code := run(t.Context(), []string{"demo"}, strings.NewReader(""), out.side, errs.side, nil)
 	stdout, stderr := out.text(), errs.text()
 	if code != exitDone || !strings.Contains(stderr, closingWords) {

@@ -81,7 +81,7 @@ func (a *app) detect(ctx context.Context, args []string, f *detectFlags) (err er
 	}
 	t.played(player.Counts())
 	console.close()
-	fmt.Fprint(a.stderr, t.summary(time.Since(begun), fmt.Sprintf("matches %d", player.Counts().Matches)))
+	a.tell(t.summary(time.Since(begun), fmt.Sprintf("matches %d", player.Counts().Matches)))
 	if n := t.badTotal(); err == nil && f.strict && n > 0 {
 		return fmt.Errorf("not everything could be evaluated: left out %d", n)
 	}

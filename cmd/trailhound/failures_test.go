@@ -146,9 +146,9 @@ func TestRunRefuses(t *testing.T) {
 		code int
 		want []string
 	}{
-		"state_dir is a file":      {[]string{"state_dir=" + file}, exitFailed, []string{"state_dir: ", file, "--set state_dir=DIR"}},
-		"state_dir below a file":   {[]string{"state_dir=" + filepath.Join(file, "x")}, exitFailed, []string{"state_dir: ", file, "--set state_dir=DIR"}},
-		"state_dir not writable":   {[]string{"state_dir=/proc/trailhound"}, exitFailed, []string{"state_dir: ", "/proc/trailhound", "--set state_dir=DIR"}},
+		"state_dir is a file":      {[]string{"state_dir=" + file}, exitUsage, []string{"state_dir: ", file, "--set state_dir=DIR"}},
+		"state_dir below a file":   {[]string{"state_dir=" + filepath.Join(file, "x")}, exitUsage, []string{"state_dir: ", file, "--set state_dir=DIR"}},
+		"state_dir not writable":   {[]string{"state_dir=/proc/trailhound"}, exitUsage, []string{"state_dir: ", "/proc/trailhound", "--set state_dir=DIR"}},
 		"state_dir in use":         {nil, exitFailed, []string{"state_dir " + filepath.Join(s.dir, "state") + " is in use by another instance"}},
 		"http.listen is taken":     {[]string{other, "http.listen=" + taken}, exitFailed, []string{"http.listen " + taken, "address already in use", "choose another"}},
 		"http.listen is no place":  {[]string{other, "http.listen=192.0.2.1:80"}, exitFailed, []string{"http.listen 192.0.2.1:80", "choose another"}},

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -79,7 +80,10 @@ type listing struct {
 func (l *listing) add(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return pathError(err)
+		return namedError("", err)
+	}
+	if err := canOpen(path, info); err != nil {
+		return namedError("", err)
 	}
 	if !info.IsDir() {
 		l.files = append(l.files, newInputFile(filepath.Clean(path), info))
@@ -97,7 +101,7 @@ func (l *listing) add(path string) error {
 		}
 	}
 	if len(l.files) == files && len(l.walked) > walked {
-		return fmt.Errorf("no files below %s", printable(path))
+		return usagef("no files below %s", printable(path))
 	}
 	return nil
 }
@@ -175,6 +179,36 @@ func timeInName(name string) (t time.Time) {
 		t, _ = time.Parse("20060102T1504Z", m[1]) // what is no time of day sorts as a name without one
 	}
 	return t
+}
+
+// namedError is the error of a file or directory that the command line names, or one of its flags: if it is not there,
+// is of another kind, or may not be opened, the command line is wrong. Any other error is a failure.
+func namedError(flag string, err error) error {
+	text := pathError(err)
+	if flag != "" {
+		text = fmt.Errorf("%s: %w", flag, text)
+	}
+	if unusable(err) {
+		return usagef("%s", text)
+	}
+	return text
+}
+
+// canOpen tries whether a file or directory can be opened. A pipe or a device is not tried: that would have an effect.
+func canOpen(path string, info fs.FileInfo) error {
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// unusable tells whether a name leads to nothing that can be opened, which the same name will not do by itself later.
+func unusable(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR)
 }
 
 // pathError says the path before what is wrong with it. A name may hold a line end, and forge a line of its own.

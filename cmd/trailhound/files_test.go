@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,8 +55,8 @@ func TestInputFiles(t *testing.T) {
 			t.Errorf("inputFiles(%q) = %q of %d bytes, %v; want %q of %d", tt.args, got, totalSize(files), err, tt.want, tt.total)
 		}
 	}
-	if _, err := a.inputFiles([]string{"plain", "absent"}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("inputFiles(absent) = %v; want fs.ErrNotExist", err)
+	if _, err := a.inputFiles([]string{"plain", "absent"}); !isUsage(err) {
+		t.Errorf("inputFiles(absent) = %v; want a usageError", err)
 	}
 	if err := os.Symlink("absent", "d/dangling"); err != nil {
 		t.Fatal(err)
@@ -77,4 +76,9 @@ func TestDanglingLinks(t *testing.T) {
 	if r := command(t.Context(), "", nil, "detect", dir); r.code != exitFailed || r.stderr != "trailhound: "+link+" is a link to what does not exist; mend or remove it, or name the files to be read\n" {
 		t.Errorf("detect of a directory with a link to nothing = %d, %q; want 1 and the link", r.code, r.stderr)
 	}
+}
+
+func isUsage(err error) bool {
+	_, ok := errors.AsType[*usageError](err)
+	return ok
 }

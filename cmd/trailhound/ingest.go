@@ -99,7 +99,7 @@ func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 	r := fileReader{stdin: a.stdin, console: console, maxRecord: int64(s.Limits.MaxUnpacked), tally: in.tally}
 	err = cmp.Or(r.each(ctx, files, in.record), p.close())
 	console.close()
-	fmt.Fprint(a.stderr, in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))
+	a.tell(in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))
 	if err == nil && f.asJSON {
 		err = a.jsonLine(ingestCounts{topic, in.tally.files, in.tally.records, in.tally.events, p.written(), in.tally.badReasons, in.tally.skipped})
 	}

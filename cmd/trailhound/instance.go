@@ -133,7 +133,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show what a running instance works on: partitions, shards, how far they are, what is wrong",
 		Long: "Status asks one instance, the one at http.listen, what it works on, how far that is and what is wrong.\n" +
 			"With --group it asks Kafka instead, and no instance need answer: which instances there are, who works on\n" +
-			"what, what has no owner, and how far the group has committed.",
+			"what, what has no owner, and how far the group has committed. Commits follow within a second or two; until then\n" +
+			"LAG is more than that of the instance, and a transaction's marker, which takes an offset, counts as a record.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if ofGroup && i.url != "" {

@@ -78,3 +78,16 @@ func TestTopicsJSON(t *testing.T) {
 		t.Errorf("topics check --json = %+v; want all to be well", found)
 	}
 }
+
+// state seed and state rewind tell programs what they have done.
+func TestStateJSON(t *testing.T) {
+	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
+	got := decoded[seeded](t, s.command(denial(1, "alice")+"junk\n", "state", "seed", "--json", "-"))
+	if got.App != s.app.ID || got.Shards != s.app.Shards || got.Events != 1 || got.Matches != 1 || got.LeftOut["not_json"] != 1 || got.State.Records == 0 || got.Alerts == nil {
+		t.Errorf("state seed --json = %+v; want one event of two records, and what was written", got)
+	}
+	again := decoded[rewound](t, s.must("", "state", "rewind", "--json", "--to", "2026-03-01", "--shard", "1"))
+	if again.App != s.app.ID || again.To.Year() != 2026 || !reflect.DeepEqual(again.Shards, []int{1}) {
+		t.Errorf("state rewind --json = %+v; want the time and shard 1", again)
+	}
+}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"trailhound/config"
+	"trailhound/config/duration"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
 )
@@ -53,13 +53,13 @@ func (s *settings) within(limits map[string]string) error {
 	}
 	if most, told := span(maxTransaction); told && s.Kafka.TransactionTimeout > most {
 		wrong = append(wrong, fmt.Sprintf("kafka.transaction_timeout is %s, but the brokers allow at most %s (%s=%s): lower the one to that, or raise the other",
-			config.FormatDuration(s.Kafka.TransactionTimeout), config.FormatDuration(most), maxTransaction, limits[maxTransaction]))
+			duration.Format(s.Kafka.TransactionTimeout), duration.Format(most), maxTransaction, limits[maxTransaction]))
 	}
 	least, toldLeast := span(leastSession)
 	most, toldMost := span(mostSession)
 	if toldLeast && s.Kafka.SessionTimeout < least || toldMost && s.Kafka.SessionTimeout > most {
 		wrong = append(wrong, fmt.Sprintf("kafka.session_timeout is %s, but the brokers allow from %s to %s (%s=%s, %s=%s): set it between them",
-			config.FormatDuration(s.Kafka.SessionTimeout), config.FormatDuration(least), config.FormatDuration(most), leastSession, limits[leastSession], mostSession, limits[mostSession]))
+			duration.Format(s.Kafka.SessionTimeout), duration.Format(least), duration.Format(most), leastSession, limits[leastSession], mostSession, limits[mostSession]))
 	}
 	if wrong == nil {
 		return nil

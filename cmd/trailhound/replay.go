@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -133,10 +134,36 @@ func (f *replayFlags) check(s *settings, now time.Time) (b replay.Bounds, warm t
 			return b, 0, usagef("--warm %s: there is nothing before the beginning of the topics; begin the range later, with --from or --offsets", f.warm)
 		}
 	}
+	if problem := config.TopicName(f.topic); f.topic != "" && problem != "" {
+		return b, 0, usagef("--topic: %s", problem)
+	}
 	if f.topic != "" && slices.Contains(s.ownTopics(), f.topic) {
 		return b, 0, usagef("--topic %s: that is a topic of the service itself; name another one", f.topic)
 	}
-	return b, warm, f.checkState(s)
+	return b, warm, cmp.Or(f.checkState(s), f.checkFiles())
+}
+
+// checkFiles refuses files that are not there, before all the work. None is opened: it may be a pipe.
+func (f *replayFlags) checkFiles() error {
+	if f.against != "" && f.against != "-" {
+		info, err := os.Stat(f.against)
+		if err != nil {
+			return namedError("--diff", err)
+		}
+		if info.IsDir() {
+			return usagef("--diff %s: it is a directory; a file with one alert a line is wanted", f.against)
+		}
+	}
+	if f.out == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Dir(f.out)); err != nil {
+		return outError(f.out, err)
+	}
+	if info, err := os.Stat(f.out); err == nil && !info.Mode().IsRegular() {
+		return usagef("--out %s: it is not a file", f.out)
+	}
+	return nil
 }
 
 // ownTopics are the topics that the service reads or writes.
@@ -161,7 +188,7 @@ func (f *replayFlags) checkState(s *settings) error {
 	case os.IsNotExist(err):
 		return nil
 	case err != nil:
-		return fmt.Errorf("--state: %w", pathError(err))
+		return namedError("--state", err)
 	case len(found) > 0:
 		return usagef("--state %s: the directory is not empty; a replay begins with an empty state", f.stateDir)
 	}

@@ -74,7 +74,7 @@ func (r *replaying) newDiff(ctx context.Context) (*alertDiff, error) {
 	}
 	f, err := os.Open(r.flags.against)
 	if err != nil {
-		return nil, fmt.Errorf("--diff: %w", pathError(err))
+		return nil, namedError("--diff", err)
 	}
 	d.file = f
 	return d, nil

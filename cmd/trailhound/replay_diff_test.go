@@ -98,8 +98,8 @@ func TestReplayDiffFile(t *testing.T) {
 	if r := s.command("", "replay", "--diff", file); r.code != exitFailed || !strings.Contains(r.stderr, "--diff: line 2 of "+file+" is not an alert") {
 		t.Errorf("replay --diff of junk = %d with %q; want 1 and the line", r.code, r.stderr)
 	}
-	if r := s.command("", "replay", "--diff", file+".no"); r.code != exitFailed || !strings.Contains(r.stderr, "no such file") {
-		t.Errorf("replay --diff of no file = %d with %q; want 1", r.code, r.stderr)
+	if r := s.command("", "replay", "--diff", file+".no"); r.code != exitUsage || !strings.Contains(r.stderr, "no such file") {
+		t.Errorf("replay --diff of no file = %d with %q; want 2", r.code, r.stderr)
 	}
 }
 

@@ -80,13 +80,18 @@ func TestReplayOutKeepsFiles(t *testing.T) {
 	s.wantRefused(exitUsage, []string{"it is not a file"}, "", "replay", "--out", link)
 }
 
-// An alert that the topic does not take ends the replay with both ways out.
+// Alerts shed to the limit of the topic that they go to, as those of the service do. A replay into a topic that takes
+// less than limits.max_alert_bytes ended at the first large alert.
 func TestReplayAlertTooLarge(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial)
-	s.send(0, denial(1, "alice"))
-	small := newTopic(t, s.brokers, "", 1, "max.message.bytes", "500")
-	s.wantRefused(exitFailed, []string{"topic " + small + " takes 500", "raise its max.message.bytes", "limits.max_alert_bytes"}, "",
-		"--set", eachDenial, "replay", "--topic", small)
+	s.send(0, strings.Replace(denial(1, "alice"), "{", `{"additionalEventData":"`+strings.Repeat("x", 10_000)+`",`, 1))
+	tight, none := newTopic(t, s.brokers, "", 1, "max.message.bytes", "8000"), newTopic(t, s.brokers, "", 1, "max.message.bytes", "500")
+	s.must("", "--set", eachDenial, "replay", "--topic", tight)
+	alerts := committed(t, s.brokers, tight)
+	if len(alerts) != 1 || !strings.Contains(string(alerts[0].Value), `"event_omitted":"too_large"`) || strings.Contains(string(alerts[0].Value), "xxx") {
+		t.Errorf("replay --topic wrote %v; want the alert without its event", alerts)
+	}
+	s.wantRefused(exitFailed, []string{"alert_too_large", "left out 1"}, "", "--set", eachDenial, "replay", "--strict", "--topic", none)
 }
 
 // closedPipe is the stdout of a reader that has gone.

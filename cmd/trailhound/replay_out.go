@@ -44,12 +44,17 @@ func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
 // outError names the directory, or the file that was asked for, and not the temporary one.
 func outError(path string, err error) error {
 	if dir := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("--out %s: there is no directory %s", printable(path), printable(dir))
+		return usagef("--out %s: there is no directory %s", printable(path), printable(dir))
 	}
+	wrong := unusable(err)
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pe.Err
 	}
-	return fmt.Errorf("--out %s: %w", printable(path), err)
+	err = fmt.Errorf("--out %s: %w", printable(path), err)
+	if wrong {
+		return usagef("%s", err)
+	}
+	return err
 }
 
 // create makes the temporary file. Where there is a file already, its mode stays; of a link, so does the link.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"trailhound/consumer"
+	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
 	"trailhound/rules"
@@ -56,7 +58,7 @@ func (r *replaying) run(ctx context.Context) (err error) {
 	}
 	r.console.close()
 	r.tally.played(counts)
-	fmt.Fprint(r.stderr, r.summary(counts, time.Since(begun)))
+	r.tell(r.summary(counts, time.Since(begun)))
 	if err != nil {
 		return err
 	}
@@ -79,6 +81,11 @@ func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts
 	if err != nil {
 		return counts, err
 	}
+	most, err := r.mostAlert(ctx)
+	if err != nil {
+		return counts, err
+	}
+	o.Engine.LimitAlerts(most)
 	o.State.Dir, o.Now = r.flags.stateDir, now
 	o.Alert, o.Rejected, o.Idle = r.alert, r.rejected, r.out.flush
 	player, err := play.New(o)
@@ -100,6 +107,23 @@ func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts
 		err = errors.New("the range is empty: its offsets are of transactions that were aborted, of control records, or of what compaction took away")
 	}
 	return player.Counts(), err
+}
+
+// mostAlert is how large an alert may be in the topic that it goes to, as run has it: that of --topic, else the
+// alerts topic. 0: the topic is not there, or this account may not ask, and limits.max_alert_bytes alone holds.
+func (r *replaying) mostAlert(ctx context.Context) (int, error) {
+	if r.out.producer != nil {
+		return consumer.AlertBytes(r.out.producer.most), nil
+	}
+	infos, err := topic.Describe(ctx, r.client, r.Topics.Alerts)
+	if _, denied := errors.AsType[*wire.DeniedError](err); denied {
+		return 0, nil
+	}
+	info, found := infos[r.Topics.Alerts]
+	if err != nil || !found {
+		return 0, err
+	}
+	return consumer.AlertBytes(info.MaxMessageBytes()), nil
 }
 
 // note takes down the span of the records, and counts those of the run-up.

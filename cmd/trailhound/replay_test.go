@@ -265,8 +265,8 @@ func TestReplayOutputs(t *testing.T) {
 			t.Errorf("replay --topic = %d with %q; want 1 and that it does not exist", r.code, r.stderr)
 		}
 		// What failed leaves what was there.
-		if r := s.command("", "replay", "--strict", "--out", filepath.Join(s.dir, "no", "such")); r.code != exitFailed || !strings.Contains(r.stderr, "there is no directory "+filepath.Join(s.dir, "no")) {
-			t.Errorf("replay --out = %d with %q; want 1", r.code, r.stderr)
+		if r := s.command("", "replay", "--strict", "--out", filepath.Join(s.dir, "no", "such")); r.code != exitUsage || !strings.Contains(r.stderr, "there is no directory "+filepath.Join(s.dir, "no")) {
+			t.Errorf("replay --out = %d with %q; want 2", r.code, r.stderr)
 		}
 	})
 }

@@ -20,7 +20,8 @@ func (a *app) root() *cobra.Command {
 		Short: "Find suspicious behaviour in streams of AWS CloudTrail events",
 		Long: "Trailhound runs stateful detection rules over AWS CloudTrail events in Kafka topics or in files.\n\n" +
 			"Results go to stdout, everything else to stderr. The exit code is 0 when done, 1 when failed,\n" +
-			"2 when the command line or the configuration is wrong; replay --diff exits with 3 when alerts differ.",
+			"2 when the command line or the configuration is wrong, files included that they name and that cannot be\n" +
+			"opened; replay --diff exits with 3 when alerts differ.",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},

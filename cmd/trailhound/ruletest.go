@@ -102,10 +102,10 @@ func (t *ruleTests) execute(ctx context.Context, args []string) (err error) {
 func (t *ruleTests) verdict() error {
 	var parts []string
 	if t.failed > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d tests failed", t.failed, t.failed+t.passed))
+		parts = append(parts, fmt.Sprintf("%d of %s failed", t.failed, counted(t.failed+t.passed, "test")))
 	}
 	if t.broken > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d files have mistakes", t.broken, t.fileRuns))
+		parts = append(parts, fmt.Sprintf("mistakes in %d of %s", t.broken, counted(t.fileRuns, "file")))
 	}
 	switch {
 	case len(parts) > 0:
@@ -128,7 +128,7 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 	}
 	t.fileRuns++
 	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Path == path {
-		return usagef("%s", pathError(err))
+		return namedError("", err)
 	}
 	if err != nil {
 		t.broken++
@@ -156,7 +156,7 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 	took := fmt.Sprintf("%.3fs", time.Since(begun).Seconds())
 	switch {
 	case failed > 0:
-		return t.line("FAIL\t%s\t%d of %d tests failed\t%s", path, failed, passed+failed, took)
+		return t.line("FAIL\t%s\t%d of %s failed\t%s", path, failed, counted(passed+failed, "test"), took)
 	case passed == 0:
 		return t.line("ok\t%s\t[no tests to run]", path)
 	}
@@ -223,7 +223,7 @@ func ruleTestFiles(args []string) ([]string, error) {
 	for _, arg := range args {
 		info, err := os.Stat(arg)
 		if err != nil {
-			return nil, usagef("%s", pathError(err))
+			return nil, namedError("", err)
 		}
 		if !info.IsDir() {
 			paths = append(paths, arg)
@@ -231,7 +231,7 @@ func ruleTestFiles(args []string) ([]string, error) {
 		}
 		below, err := ruleTestFilesBelow(arg)
 		if err != nil {
-			return nil, usagef("%s", pathError(err))
+			return nil, namedError("", err)
 		}
 		if len(below) == 0 {
 			return nil, usagef("no *_test.yaml below %s; name files or directories", printable(arg))

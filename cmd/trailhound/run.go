@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"trailhound/config"
 	"trailhound/consumer"
 	"trailhound/consumer/admin"
 	"trailhound/state"
@@ -154,6 +155,9 @@ func (s *settings) openState(log zerolog.Logger) (*state.Store, error) {
 		return nil, fmt.Errorf("state_dir %s is in use by another instance; give each a state_dir of its own", s.StateDir)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return nil, fmt.Errorf("state_dir: %w; make space there or name a directory on another disk, with --set state_dir=DIR", err)
+	}
+	if unusable(err) {
+		return nil, config.Problems{{Origin: s.Origin("state_dir"), Path: "state_dir", Text: err.Error() + "; name a directory that can be written, with --set state_dir=DIR"}}
 	}
 	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, fmt.Errorf("state_dir: %w; name a directory that can be written, with --set state_dir=DIR", err)

@@ -22,14 +22,17 @@ const (
 	// The lines below the first one of an alert, or of a dead letter, are indented by nine. What is wrapped is indented
 	// by more, so that text of an event cannot pass for a line of its own.
 	alertHang = 11
+	noteHang  = 2
 )
 
 // width is how many columns results are shown in; 0: they are not wrapped.
-func (a *app) width() int {
-	if a.screen == nil {
+func (a *app) width() int { return widthOf(a.screen) }
+
+func widthOf(screen *os.File) int {
+	if screen == nil {
 		return 0
 	}
-	n, _, err := term.GetSize(int(a.screen.Fd()))
+	n, _, err := term.GetSize(int(screen.Fd()))
 	if err != nil || n < leastWidth {
 		return 0
 	}
@@ -70,6 +73,11 @@ func (a *app) coloured(severity, text string) string {
 func (a *app) printText(w io.Writer, text string, hang int) error {
 	_, err := io.WriteString(w, wrapText(text, a.width(), hang))
 	return err
+}
+
+// tell writes lines for people to stderr, all of which are printable, wrapped for its terminal.
+func (a *app) tell(text string) {
+	_, _ = io.WriteString(a.stderr, wrapText(text, widthOf(screenOf(a.stderr)), noteHang)) // there is nowhere else to say it
 }
 
 // wrapText breaks lines that are wider than width at blanks; 0: none. What is wrapped is indented by hang at least, and

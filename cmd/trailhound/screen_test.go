@@ -90,6 +90,11 @@ func TestNarrowTerminals(t *testing.T) {
 			}
 		}
 	}
+	out := terminalOf(t, 60)
+	code := run(t.Context(), []string{"demo"}, strings.NewReader(""), io.Discard, out.side, nil)
+	if text := out.text(); code != exitDone || !strings.Contains(text, "179 records in, 2 alerts out, each committed exactly once;\n  came twice") {
+		t.Errorf("demo on 60 columns = %d and says %q; want it wrapped at blanks", code, text)
+	}
 	for _, c := range []struct {
 		environment []string
 		colours     bool

@@ -8,18 +8,20 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer/kafka/topic"
 )
 
-// Every ACL of deploy/acls.txt is needed: with Describe in its place, or nothing where that is no less, what it is for
+// Every ACL of acls.txt is needed: with Describe in its place, or nothing where that is no less, what it is for
 // fails with a sentence that names the operation and the resource; and with all of them, it succeeds.
 func TestACLs(t *testing.T) {
 	c := newSecureCluster(t) // not beside the tests that look at how the broker is treated
 	shared := c.lived(t)
 	for purpose, app := range map[string]*topic.App{
-		"run": nil, "topics-create": nil, "state-seed": nil,
+		"run": nil, "topics-create": nil, "topics-alter": nil, "state-seed": nil,
 		"ingest": &shared, "alerts": &shared, "replay": &shared, "explain": &shared, "dead-letters": &shared,
 	} {
 		acls := readACLs(t, purpose)
@@ -48,6 +50,9 @@ func (c *secureCluster) tryACLs(t *testing.T, purpose string, shared *topic.App,
 		admin.must("", "topics", "create", "--input-partitions", "2")
 		admin.ingest(denials(12))
 	}
+	if purpose == "topics-alter" {
+		c.shrink(t, app.WorkTopic(), app.StateTopic(), app.Alerts, app.DeadLetter)
+	}
 	var granted []acl
 	for i, a := range acls {
 		a = a.of(app)
@@ -75,6 +80,27 @@ func (c *secureCluster) tryACLs(t *testing.T, purpose string, shared *topic.App,
 	defer cancel()
 	if r := command(ctx, "", nil, append([]string{"--config", s.config}, s.commandFor(purpose, admin)...)...); r.code != exitFailed || !a.named(r.stderr) {
 		t.Errorf("%s without %s = %d, %q; want 1 and a line that names it", purpose, a, r.code, r.stderr)
+	}
+}
+
+// shrink gives topics a limit of their records that topics create --alter raises.
+func (c *secureCluster) shrink(t *testing.T, topics ...string) {
+	t.Helper()
+	req, limit := kmsg.NewPtrIncrementalAlterConfigsRequest(), "2000"
+	for _, name := range topics {
+		res, setting := kmsg.NewIncrementalAlterConfigsRequestResource(), kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		setting.Name, setting.Value = "max.message.bytes", &limit
+		res.ResourceType, res.ResourceName, res.Configs = kmsg.ConfigResourceTypeTopic, name, append(res.Configs, setting)
+		req.Resources = append(req.Resources, res)
+	}
+	resp, err := req.RequestWith(t.Context(), c.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range resp.Resources {
+		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+			t.Fatalf("set max.message.bytes of %s: %v", r.ResourceName, err)
+		}
 	}
 }
 
@@ -131,6 +157,8 @@ func (s *site) commandFor(purpose string, admin *site) []string {
 	switch purpose {
 	case "topics-create":
 		return []string{"topics", "create", "--input-partitions", "1"}
+	case "topics-alter":
+		return []string{"topics", "create", "--alter"}
 	case "ingest":
 		return []string{"ingest", "../../cmd/trailhound/sample/cloudtrail.jsonl"}
 	case "alerts":
@@ -148,7 +176,7 @@ func (s *site) commandFor(purpose string, admin *site) []string {
 	case "state-seed":
 		return []string{"state", "seed", "--inputs"}
 	}
-	s.Fatalf("deploy/acls.txt has ACLs for %q, which this test does not know", purpose)
+	s.Fatalf("acls.txt has ACLs for %q, which this test does not know", purpose)
 	return nil
 }
 
@@ -189,7 +217,7 @@ func (s *site) runDenied(a acl) {
 	}
 }
 
-// The commands of deploy/security.md for run are those of deploy/acls.txt.
+// The commands of deploy/security.md for run are those of acls.txt.
 func TestACLCommands(t *testing.T) {
 	text, err := os.ReadFile("../../deploy/security.md")
 	if err != nil {
@@ -227,6 +255,6 @@ func TestACLCommands(t *testing.T) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		t.Errorf("deploy/security.md grants %q; want %q, as deploy/acls.txt has it", got, want)
+		t.Errorf("deploy/security.md grants %q; want %q, as acls.txt has it", got, want)
 	}
 }

@@ -86,15 +86,15 @@ func (c *secureCluster) setPassword(t *testing.T, user, password string) {
 	await(t, "the broker to know user "+user, func() bool { return client.Ping(t.Context()) == nil })
 }
 
-// acl is a line of deploy/acls.txt.
+// acl is a line of acls.txt.
 type acl struct{ purpose, operation, resource, name string }
 
 func (a acl) String() string { return fmt.Sprintf("%s on %s %s", a.operation, a.resource, a.name) }
 
-// readACLs returns the lines of deploy/acls.txt for a purpose; "": all.
+// readACLs returns the lines of acls.txt for a purpose; "": all.
 func readACLs(t *testing.T, purpose string) (acls []acl) {
 	t.Helper()
-	text, err := os.ReadFile("../../deploy/acls.txt")
+	text, err := os.ReadFile("acls.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,14 +104,14 @@ func readACLs(t *testing.T, purpose string) (acls []acl) {
 			continue
 		}
 		if len(f) != 4 {
-			t.Fatalf("deploy/acls.txt has the line %q; want what it is for, operation, resource, name", line)
+			t.Fatalf("acls.txt has the line %q; want what it is for, operation, resource, name", line)
 		}
 		if purpose == "" || purpose == f[0] {
 			acls = append(acls, acl{f[0], f[1], f[2], f[3]})
 		}
 	}
 	if len(acls) == 0 {
-		t.Fatalf("deploy/acls.txt has no line for %q", purpose)
+		t.Fatalf("acls.txt has no line for %q", purpose)
 	}
 	return acls
 }
@@ -131,10 +131,10 @@ func (a acl) kafka(t *testing.T) (resource kmsg.ACLResourceType, operation kmsg.
 	t.Helper()
 	resource, err := kmsg.ParseACLResourceType(a.resource)
 	if err != nil {
-		t.Fatalf("deploy/acls.txt: %s: %v", a, err)
+		t.Fatalf("acls.txt: %s: %v", a, err)
 	}
 	if operation, err = kmsg.ParseACLOperation(a.operation); err != nil {
-		t.Fatalf("deploy/acls.txt: %s: %v", a, err)
+		t.Fatalf("acls.txt: %s: %v", a, err)
 	}
 	if prefix, ok := strings.CutSuffix(a.name, "*"); ok {
 		return resource, operation, prefix, kmsg.ACLResourcePatternTypePrefixed

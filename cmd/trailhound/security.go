@@ -12,7 +12,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"trailhound/config"
+	"trailhound/config/duration"
 	"trailhound/consumer/kafka/wire"
 )
 
@@ -27,7 +27,7 @@ func (s *settings) unreachable(err error) error {
 	}
 	remedy := s.remedy(err)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", config.FormatDuration(s.Kafka.RequestTimeout))
+		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", duration.Format(s.Kafka.RequestTimeout))
 	}
 	if other, ok := errors.AsType[*wire.ForeignError](err); ok {
 		err = other // that nothing was sent to it goes without saying

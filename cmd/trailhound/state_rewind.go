@@ -11,9 +11,17 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
+// rewound is what was asked of the instances.
+type rewound struct {
+	App    string    `json:"app_id"`
+	To     time.Time `json:"to"`
+	Shards []int     `json:"shards"` // empty: all
+}
+
 func (a *app) stateRewindCommand() *cobra.Command {
 	var to string
 	var shards []int
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "rewind --to TIME",
 		Short: "Set the app's event time back, after an event of an absurd time has made all others too late",
@@ -31,18 +39,22 @@ func (a *app) stateRewindCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.rewind(c.Context(), shards, at)
+			return a.rewind(c.Context(), shards, at, asJSON)
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "set times beyond this `TIME` back to it")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	c.Flags().IntSliceVar(&shards, "shard", nil, "only this shard `N`; may be given more than once; without it, all")
 	return c
 }
 
-func (a *app) rewind(ctx context.Context, shards []int, to time.Time) error {
+func (a *app) rewind(ctx context.Context, shards []int, to time.Time, asJSON bool) error {
 	return a.withKafka(ctx, func(s *settings, client *wire.Client) error {
 		if err := consumer.Rewind(ctx, client, s.topology(), shards, to, s.Kafka.RequestTimeout); err != nil {
 			return err
+		}
+		if asJSON {
+			return a.jsonLine(rewound{s.AppID, to.UTC(), append([]int{}, shards...)})
 		}
 		_, err := fmt.Fprintf(a.stdout, "times beyond %s are set back; the log of the instances says time_rewound, for each shard\n", to.UTC().Format(time.RFC3339))
 		return err

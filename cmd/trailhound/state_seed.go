@@ -25,6 +25,25 @@ type seedFlags struct {
 	replace    bool
 	acceptLoss bool
 	reportAll  bool
+	asJSON     bool
+}
+
+// seeded is what a seed has read, and written.
+type seeded struct {
+	App     string                 `json:"app_id"`
+	Shards  int                    `json:"shards"`
+	Records int64                  `json:"records"` // of the history
+	Events  int64                  `json:"events"`
+	Matches int64                  `json:"matches"`
+	Alerts  map[string]int64       `json:"alerts"` // by rule; they were not sent
+	LeftOut map[rules.Reason]int64 `json:"left_out"`
+	State   seededState            `json:"state"`
+}
+
+type seededState struct {
+	Records int64 `json:"records"`
+	Removed int64 `json:"removed"`
+	Bytes   int64 `json:"bytes"`
 }
 
 func (a *app) stateSeedCommand() *cobra.Command {
@@ -55,6 +74,7 @@ func (a *app) stateSeedCommand() *cobra.Command {
 	flags.StringVar(&f.to, "to", "", "end before this `TIME` in the input topics")
 	flags.BoolVar(&f.replace, "replace", false, "replace what an app that stands still remembers")
 	reportAllFlag(c, &f.reportAll)
+	flags.BoolVar(&f.asJSON, "json", false, "print one JSON object on stdout")
 	flags.BoolVar(&f.acceptLoss, "accept-loss", false, "go on behind record batches of the inputs that are damaged")
 	return c
 }
@@ -141,13 +161,17 @@ func (d *seeding) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.tally.played(player.Counts())
-	fmt.Fprint(d.stderr, d.summary(player.Counts(), time.Since(begun)))
+	d.tell(d.summary(player.Counts(), time.Since(begun)))
 	if player.Counts().Matches == 0 {
 		return errors.New("the history holds nothing that a rule looks for; the app is as it was")
 	}
 	written, err := s.Finish(ctx, player.Shard)
 	if err != nil {
 		return err
+	}
+	if d.flags.asJSON {
+		c := player.Counts()
+		return d.jsonLine(seeded{d.AppID, d.Shards, c.Records, c.Events, c.Matches, d.tally.alerts, d.tally.badReasons, seededState{written.Records, written.Removed, written.Bytes}})
 	}
 	_, err = fmt.Fprintf(d.stdout, "app %s is seeded: records of state %d, removed %d, bytes %d, shards %d\n", d.AppID, written.Records, written.Removed, written.Bytes, d.Shards)
 	return err

@@ -302,7 +302,7 @@ func TestSeedErrors(t *testing.T) {
 	s.wantRefused(exitUsage, []string{"not both"}, "", "state", "seed", "--inputs", "x.jsonl")
 	s.wantRefused(exitUsage, []string{"a time is wanted"}, "", "state", "seed", "--from", "yesterday")
 	s.wantRefused(exitUsage, []string{"a command is missing"}, "", "state")
-	s.wantRefused(exitFailed, []string{"no-such-file"}, "", "state", "seed", filepath.Join(s.dir, "no-such-file"))
+	s.wantRefused(exitUsage, []string{"no-such-file"}, "", "state", "seed", filepath.Join(s.dir, "no-such-file"))
 	s.wantRefused(exitFailed, []string{"range is empty"}, "", "state", "seed", "--inputs")
 	// Nor does it make the topics of an app with another name, which may be a typing mistake.
 	other := s.app.ID + "-typo"

@@ -114,10 +114,10 @@ func (s *settings) group(ctx context.Context, client *wire.Client) (*groupStatus
 
 func topicLags(ctx context.Context, client *wire.Client, s *settings, key, topic string) ([]consumer.PartitionLag, error) {
 	lags, err := consumer.Lags(ctx, client, s.topology(), topic)
-	if errors.Is(err, kafka.UnknownTopicOrPartition) {
-		err = noTopic(err, key, topic)
+	if errors.Is(err, kafka.UnknownTopicOrPartition) && key == "topics.input" {
+		return nil, fmt.Errorf("%s: topic %s does not exist; correct the name, or create it with trailhound topics create --input-partitions N", key, topic)
 	}
-	return lags, err
+	return lags, noTopic(err, key, topic)
 }
 
 // orphans names what no instance works on; "": there is nothing.

@@ -105,10 +105,14 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 // createTopics creates what is missing of app, brings the settings of topics that are there to what the service needs
 // if alter is given, and returns what stays wrong. What it has done by then is in done.
 func (s *settings) createTopics(ctx context.Context, client *wire.Client, app topic.App, alter bool, done *settledTopics) error {
+	purpose := "topics-create"
+	if alter {
+		purpose = "topics-alter"
+	}
 	created, err := topic.Create(ctx, client, app)
 	done.Created = append(done.Created, created...)
 	if err != nil {
-		return s.allRights(ctx, client, "topics-create", err)
+		return s.allRights(ctx, client, purpose, err)
 	}
 	if !alter {
 		return s.checkExisting(ctx, client, 0)
@@ -118,7 +122,7 @@ func (s *settings) createTopics(ctx context.Context, client *wire.Client, app to
 		done.Changed = append(done.Changed, changedTopic{Topic: c.Topic, Setting: c.Key, Was: c.Was, Value: c.Value})
 	}
 	if err != nil {
-		return err
+		return s.allRights(ctx, client, purpose, err)
 	}
 	return s.checkExisting(ctx, client, settlesWithin)
 }

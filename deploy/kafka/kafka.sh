@@ -253,7 +253,9 @@ await() {
 	until grep -qs 'Kafka Server started' "$log"; do
 		if ! kill -0 "$(cat "$dir/$1/pid")" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
 			tail -n 20 "$log" >&2
-			die "broker $1 did not start: the end of $log is above"
+			printf '\nkafka.sh: the first errors:\n' >&2
+			grep -m 3 -E 'FATAL|ERROR|Exception:' "$log" | cut -c 1-400 >&2 || true
+			die "broker $1 did not start: the end of $log and its first errors are above"
 		fi
 		sleep 0.1
 	done

@@ -97,8 +97,24 @@ func (e *Event) Lookup(path ...string) (string, bool) {
 // of each byte that is not UTF-8; all other bytes stay as they are. Raw must be valid JSON.
 func (e *Event) AppendCompact(dst []byte) []byte { return jsonscan.AppendCompact(dst, e.Raw) }
 
+// LookupScalar is Lookup that also returns a boolean or a number at the end of path, as
+// it is written in JSON: true, 42, 1.5e3. Some values come either way, such as
+// mfaAuthenticated, which is "true" in one kind of event and true in another.
+//
+//	mfa, _ := e.LookupScalar("additionalEventData", "mfaAuthenticated")
+func (e *Event) LookupScalar(path ...string) (string, bool) {
+	v := valueAt(e.Raw, path...)
+	if len(v) > 0 && (v[0] == 't' || v[0] == 'f' || v[0] == '-' || v[0] >= '0' && v[0] <= '9') {
+		return string(v), true
+	}
+	return jsonscan.Text(v)
+}
+
 // lookup is [Event.Lookup] in any JSON text.
-func lookup(v []byte, path ...string) (string, bool) {
+func lookup(v []byte, path ...string) (string, bool) { return jsonscan.Text(valueAt(v, path...)) }
+
+// valueAt returns the JSON of the value at the end of path, without blanks around it; nil: there is none.
+func valueAt(v []byte, path ...string) []byte {
 	for _, name := range path {
 		v = jsonscan.Unquoted(v)
 		if i := jsonscan.Space(v, 0); i < len(v) && v[i] == '[' {
@@ -107,5 +123,5 @@ func lookup(v []byte, path ...string) (string, bool) {
 			v = jsonscan.Member(v, name)
 		}
 	}
-	return jsonscan.Text(v)
+	return v
 }

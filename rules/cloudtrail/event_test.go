@@ -104,6 +104,31 @@ func TestEventLookup(t *testing.T) {
 	})
 }
 
+func TestEventLookupScalar(t *testing.T) {
+	e := Event{Raw: []byte(`{"a": true ,"b":{"c": -1.5e3},"d":"x","e":null,"f":[false,0],"g":{},"s":"{\"a\":12}"}`)}
+	for _, c := range []struct {
+		path []string
+		want string
+		ok   bool
+	}{
+		{[]string{"a"}, "true", true},
+		{[]string{"b", "c"}, "-1.5e3", true},
+		{[]string{"d"}, "x", true},
+		{[]string{"f", "0"}, "false", true},
+		{[]string{"f", "1"}, "0", true},
+		{[]string{"s", "a"}, "12", true},
+		{[]string{"e"}, "", false},
+		{[]string{"f"}, "", false},
+		{[]string{"g"}, "", false},
+		{[]string{"x"}, "", false},
+		{nil, "", false},
+	} {
+		if got, ok := e.LookupScalar(c.path...); got != c.want || ok != c.ok {
+			t.Errorf("LookupScalar(%q) = %q, %v; want %q, %v", c.path, got, ok, c.want, c.ok)
+		}
+	}
+}
+
 // TestEventLookupDamaged looks into what never went through Decode.
 func TestEventLookupDamaged(t *testing.T) {
 	whole := `{"a":{"b":["x",{"c":"y"}]}}`

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"trailhound/config/duration"
 	"trailhound/rules"
 	"trailhound/state"
 )
@@ -206,7 +207,7 @@ func (c *checker) checkExpiry(key string, want wanted[time.Duration], have map[s
 	case !ok:
 		c.failf("expires %s of %s: there is no such value", want.name, short([]byte(key)))
 	case v.Expiry.Sub(c.start) != want.value:
-		c.failf("expires %s of %s: got %s; want %s", want.name, short([]byte(key)), rules.FormatDuration(v.Expiry.Sub(c.start)), rules.FormatDuration(want.value))
+		c.failf("expires %s of %s: got %s; want %s", want.name, short([]byte(key)), duration.Format(v.Expiry.Sub(c.start)), duration.Format(want.value))
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"trailhound/rules"
+	"trailhound/config/duration"
 	"trailhound/state"
 )
 
@@ -126,7 +126,7 @@ func (c *checker) value(v *state.Value) string {
 		if c.step.records != nil {
 			return t.UTC().Format(time.RFC3339Nano)
 		}
-		return rules.FormatDuration(t.Sub(c.start))
+		return duration.Format(t.Sub(c.start))
 	}
 	end := "expires at "
 	if !v.Live(c.now) {

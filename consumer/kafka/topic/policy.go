@@ -11,6 +11,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"trailhound/config/duration"
 	"trailhound/consumer/kafka/wire"
 )
 
@@ -78,24 +79,12 @@ func (a App) Retention(ctx context.Context, c *wire.Client, inputs map[string]In
 		}
 		lives := "for ever"
 		if ms >= 0 {
-			lives = "for " + span(time.Duration(ms)*time.Millisecond)
+			lives = "for " + duration.Format(time.Duration(ms)*time.Millisecond)
 		}
 		warnings = append(warnings, fmt.Sprintf("input %s keeps records %s, but the brokers keep the offsets of a group that is away only for %s (offsets.retention.minutes=%d): after a longer outage the place comes from the state alone; raise offsets.retention.minutes above the input's retention.ms",
-			name, lives, span(kept), int64(kept/time.Minute)))
+			name, lives, duration.Format(kept), int64(kept/time.Minute)))
 	}
 	return warnings, nil
-}
-
-// span is a duration as the configuration has it: 168h, 1h30m.
-func span(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // offsetsRetention asks one of the brokers for offsets.retention.minutes, which should be
