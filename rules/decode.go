@@ -7,6 +7,14 @@ import (
 	"sync"
 )
 
+// A Turn is taken for what is large, by one goroutine at a time.
+type Turn interface {
+	// Lock waits for the turn. False: it was not taken, because what the goroutine does is
+	// over.
+	Lock() bool
+	Unlock()
+}
+
 // DefaultMaxUnpacked is how many bytes a record may unpack to unless a Decoder
 // says otherwise: 256 MiB.
 const DefaultMaxUnpacked = 256 << 20
@@ -25,6 +33,15 @@ const (
 	// gzip full of newlines and junk would keep its reader busy for minutes.
 	maxErrors = 10_000
 
+	// eventShares is into how many parts MaxUnpacked is divided, of which an event has one,
+	// and leastEvent how large an event may be in any case: CloudTrail's own have no more.
+	eventShares = 32
+	leastEvent  = 1 << 20
+
+	// lookupLayers is how many strings may lie in one another in what rules look up of an
+	// event: userIdentity, sessionContext, sessionIssuer and arn.
+	lookupLayers = 4
+
 	// measuredText is from which size on a string's unpacked size is counted before room
 	// is made for it: growing a buffer takes more than it ends up with.
 	measuredText = 16 << 10
@@ -41,7 +58,10 @@ const DefaultScratch = 512 << 10
 // calls it.
 type Decoder struct {
 	// MaxUnpacked bounds how many bytes the gzip in a record unpacks to. What exceeds it
-	// is not read; the events before it are. 0 means DefaultMaxUnpacked.
+	// is not read; the events before it are. 0 means DefaultMaxUnpacked. An event, packed or
+	// not, has a 32nd of it, and 1 MiB at least: its strings are copied when rules look them
+	// up, once for each string that they lie in, and the event itself until it is evaluated.
+	// A larger one is rejected as ReasonEventTooLarge.
 	MaxUnpacked int64
 
 	// MaxHeld bounds how many unpacked bytes are held at a time: one value in gzip, with
@@ -60,8 +80,8 @@ type Decoder struct {
 	// and unlocked at the end of that record, when the memory is given back; callbacks
 	// in between are called with it locked. So Decoders that share it hold one such
 	// record at a time between them. Lock and Unlock are called by the goroutine that
-	// calls Decode.
-	Turn sync.Locker
+	// calls Decode. Where Lock reports false, Decode returns in the midst of the record.
+	Turn Turn
 
 	scan    scanner
 	clock   clock
@@ -78,6 +98,7 @@ type Decoder struct {
 	exhausted bool         // gzip has given more than it may
 	unpacked  bool         // a layer was needed
 	turn      bool         // Turn is locked
+	stopped   bool         // Turn was refused
 	index     int          // events and errors so far
 	note      *DecodeError // an error that may turn out to be all there is to the record
 	fails     int          // errors so far
@@ -117,7 +138,7 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 // yielded.
 func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
 	d.yield, d.index, d.fails, d.note = yield, 0, 0, nil
-	d.spent, d.held, d.inflating, d.exhausted = 0, 0, 0, false
+	d.spent, d.held, d.inflating, d.exhausted, d.stopped = 0, 0, 0, false, false
 	if d.scan.seen == nil {
 		d.scan.seen = newForesight(d.scratch() / scratchPerPlace)
 	}
@@ -248,7 +269,7 @@ func (d *Decoder) values(s *source, depth int) bool {
 // hold takes note of an error about a value that is no event. It is yielded
 // when the next outcome, or the end of the record, shows whether it is alone.
 func (d *Decoder) hold(reason Reason, detail string) bool {
-	if !d.flush() {
+	if d.stopped || !d.flush() {
 		return false
 	}
 	d.note = &DecodeError{Index: d.index, Reason: reason, Detail: detail}
@@ -257,7 +278,7 @@ func (d *Decoder) hold(reason Reason, detail string) bool {
 
 // reject yields an error about the event at hand.
 func (d *Decoder) reject(reason Reason, detail string) bool {
-	if !d.flush() || !d.yield(nil, &DecodeError{Index: d.index, Reason: reason, Detail: detail}) {
+	if d.stopped || !d.flush() || !d.yield(nil, &DecodeError{Index: d.index, Reason: reason, Detail: detail}) {
 		return false
 	}
 	return d.count()

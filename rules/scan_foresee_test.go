@@ -302,18 +302,18 @@ func TestForesightLong(t *testing.T) {
 }
 
 // TestDecodeLimitIsOfWhatIsUnpacked: a string that is taken as it stands does not count
-// towards MaxUnpacked. It once did when a byte above 0x7f stood shortly behind some
+// towards MaxHeld. It once did when a byte above 0x7f stood shortly behind some
 // string, and how far the scan looks depends on the documents before and on the
 // processor: the same event was refused by one instance and accepted by another.
 func TestDecodeLimitIsOfWhatIsUnpacked(t *testing.T) {
-	warm := Decoder{MaxUnpacked: 1 << 20}
+	warm := Decoder{MaxHeld: 1 << 10}
 	for i := range maxPlaces {
 		warm.Decode(fmt.Appendf(nil, `{"n%d":{"x":"y"}}`, i), func(*Event, error) bool { return true })
 	}
 	for behind := range 40 {
-		event := `{"eventVersion":"1","eventTime":"2024-01-01T00:00:00Z","eventSource":"s","eventName":"` + repeat("n", 2<<20) +
+		event := `{"eventVersion":"1","eventTime":"2024-01-01T00:00:00Z","eventSource":"s","eventName":"` + repeat("n", 500<<10) +
 			`","` + repeat("k", behind) + `":1,"é":1,"pad":"` + repeat("p", 64) + `"}`
-		for name, d := range map[string]*Decoder{"fresh": {MaxUnpacked: 1 << 20}, "warm": &warm} {
+		for name, d := range map[string]*Decoder{"fresh": {MaxHeld: 1 << 10}, "warm": &warm} {
 			d.Decode([]byte(event), func(_ *Event, err error) bool {
 				if err != nil {
 					t.Errorf("%s decoder, é %d bytes behind: %v; want the event", name, behind, err)
