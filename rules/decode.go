@@ -33,7 +33,7 @@ const (
 	// gzip full of newlines and junk would keep its reader busy for minutes.
 	maxErrors = 10_000
 
-	// eventShares is into how many parts MaxUnpacked is divided, of which an event has one,
+	// eventShares is into how many parts MaxHeld is divided, of which an event has one,
 	// and leastEvent how large an event may be in any case: CloudTrail's own have no more.
 	eventShares = 32
 	leastEvent  = 1 << 20
@@ -58,16 +58,16 @@ const DefaultScratch = 512 << 10
 // calls it.
 type Decoder struct {
 	// MaxUnpacked bounds how many bytes the gzip in a record unpacks to. What exceeds it
-	// is not read; the events before it are. 0 means DefaultMaxUnpacked. An event, packed or
-	// not, has a 32nd of it, and 1 MiB at least: its strings are copied when rules look them
-	// up, once for each string that they lie in, and the event itself until it is evaluated.
-	// A larger one is rejected as ReasonEventTooLarge.
+	// is not read; the events before it are. 0 means DefaultMaxUnpacked.
 	MaxUnpacked int64
 
 	// MaxHeld bounds how many unpacked bytes are held at a time: one value in gzip, with
 	// the strings and the base64 in it that lie in one another and what is copied of the
 	// strings of one event. A value that takes more is passed over. 0 means
-	// DefaultMaxHeld. More than MaxUnpacked it never is.
+	// DefaultMaxHeld. More than MaxUnpacked it never is. An event, packed or not, has a 32nd
+	// of it, and 1 MiB at least: its strings are copied when rules look them up, once for
+	// each string that they lie in, and the event itself until it is evaluated. A larger one
+	// is rejected as ReasonEventTooLarge.
 	MaxHeld int64
 
 	// Scratch is how many bytes of buffers, over all that lies in one another, the

@@ -57,7 +57,7 @@ func TestDecodeMemory(t *testing.T) {
 		{"one large field", event(`"errorMessage":"` + repeat(`\n`, 500*kib) + `"`), "a", mib},
 		{"large fields", event(`"errorMessage":"` + repeat("\xff", 500*kib) + `","errorCode":"` + repeat("\xff", 500*kib) + `"`), "a", 3 * mib},
 		{"large event", event(`"errorMessage":"` + repeat(`\n`, 20*mib) + `"`), "0 event_too_large", 0},
-		{"large event in a string", zipped(wrapped(event(`"userIdentity":"` + repeat(`\n`, 6*mib) + `"`), 1)), "0 event_too_large", 3 * 25 * mib},
+		{"large event in a string", zipped(wrapped(event(`"userIdentity":"`+repeat(`\n`, 6*mib)+`"`), 1)), "0 event_too_large", 3 * 25 * mib},
 		{"large kind of an envelope", `{"detail":{},"detail-type":"` + repeat("\xff", 12*mib) + `"}`, "-1 unpacked_too_large", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	if d.has(fieldS3) && d.string(b, fieldSource) == "aws:s3" {
 		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
 	}
-	if most := d.mostEvent(); int64(end-i) > most {
+	if most := d.MostEvent(); int64(end-i) > most {
 		return d.reject(ReasonEventTooLarge, fmt.Sprintf("the event takes %d bytes, and at most %d are read", end-i, most))
 	}
 	if !d.reserve(b, end-i) {

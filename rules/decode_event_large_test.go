@@ -14,15 +14,15 @@ func TestDecodeEventTooLarge(t *testing.T) {
 		return `{"requestParameters":{"x":"` + repeat("y", size) + `"},` + bare("large")[1:]
 	}
 	for _, c := range []struct {
-		unpacked int64
-		size     int
-		want     string
+		held int64
+		size int
+		want string
 	}{
-		{0, 8*mib - 200, "[a large b]"},
-		{0, 8 * mib, "[a 1 event_too_large b]"},
-		{64 * mib, 2*mib - 200, "[a large b]"},
-		{64 * mib, 2 * mib, "[a 1 event_too_large b]"},
-		{mib, mib - 200, "[a large b]"}, // as large as those of CloudTrail, however little a record may unpack to
+		{0, 2*mib - 200, "[a large b]"},
+		{0, 2 * mib, "[a 1 event_too_large b]"},
+		{128 * mib, 4*mib - 200, "[a large b]"},
+		{128 * mib, 4 * mib, "[a 1 event_too_large b]"},
+		{mib, mib - 200, "[a large b]"}, // as large as those of CloudTrail, however little may be held
 		{4 * mib, mib, "[a 1 event_too_large b]"},
 	} {
 		for name, record := range map[string]string{
@@ -30,14 +30,14 @@ func TestDecodeEventTooLarge(t *testing.T) {
 			"list":  `{"Records":[` + bare("a") + "," + large(c.size) + "," + bare("b") + "]}",
 			"logs":  `{"messageType":"DATA_MESSAGE","logEvents":[{"message":` + wrapped(bare("a"), 1) + `},{"message":` + wrapped(large(c.size), 1) + `},{"message":` + wrapped(bare("b"), 1) + "}]}",
 		} {
-			d := Decoder{MaxUnpacked: c.unpacked}
+			d := Decoder{MaxHeld: c.held}
 			var got []string
 			d.Decode([]byte(record), func(e *Event, err error) bool {
 				got = append(got, brief(e, err))
 				return true
 			})
 			if fmt.Sprint(got) != c.want {
-				t.Errorf("with MaxUnpacked %d, Decode of %s with an event of %d bytes = %v; want %s", c.unpacked, name, c.size, got, c.want)
+				t.Errorf("with MaxHeld %d, Decode of %s with an event of %d bytes = %v; want %s", c.held, name, c.size, got, c.want)
 			}
 		}
 	}

@@ -217,8 +217,8 @@ func (d *Decoder) limit() int64 {
 	return d.MaxUnpacked
 }
 
-// mostEvent is how many bytes an event may have.
-func (d *Decoder) mostEvent() int64 { return max(d.limit()/eventShares, leastEvent) }
+// MostEvent is how many bytes an event may have.
+func (d *Decoder) MostEvent() int64 { return max(d.maxHeld()/eventShares, leastEvent) }
 
 func (d *Decoder) maxHeld() int64 {
 	if d.MaxHeld == 0 {

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	splitBytes   = 256 << 10 // of records in a batch, from which it is full
-	splitRecords = 2048      // most in a batch
+	splitBytes   = 256 << 10                    // of records in a batch, from which it is full
+	splitRecords = 2048                         // most in a batch
 	batchesAhead = windowBytes / 2 / splitBytes // of one file: that many fill its half of the window
 )
 

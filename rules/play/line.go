@@ -93,7 +93,7 @@ func (l *line) end() {
 
 // decode takes batches out of the line until it ends.
 func (l *line) decode() {
-	w := &worker{line: l, decoder: rules.Decoder{MaxUnpacked: l.options.MaxUnpacked}}
+	w := &worker{line: l, decoder: rules.Decoder{MaxUnpacked: l.options.MaxUnpacked, MaxHeld: l.options.MaxHeld}}
 	w.decoder.Turn = (*turn)(w)
 	w.yield = w.event
 	for {
