@@ -12,6 +12,7 @@ type Turn interface {
 	// Lock waits for the turn. False: it was not taken, because what the goroutine does is
 	// over.
 	Lock() bool
+	// Unlock gives up a turn that was taken.
 	Unlock()
 }
 

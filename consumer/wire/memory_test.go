@@ -267,8 +267,10 @@ func TestTurns(t *testing.T) {
 	}
 	holder.Unlock()
 	other = &Turn{Memory: m, Context: t.Context(), Locked: func() { locked++ }, Unlocked: func() { unlocked++ }}
-	if !other.Lock() || !other.Lock() || locked != 1 {
-		t.Errorf("Lock does not take the turn that is free, or tells %d times of it; want once", locked)
+	for range 2 {
+		if !other.Lock() || locked != 1 {
+			t.Errorf("Lock does not take the turn that is free, or tells %d times of it; want once", locked)
+		}
 	}
 	other.Unlock()
 	if other.Unlock(); other.Held() || unlocked != 1 {

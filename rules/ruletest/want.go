@@ -29,7 +29,7 @@ var reasonNames = []string{
 	string(rules.ReasonNotJSON), string(rules.ReasonCutOff), string(rules.ReasonTooDeep), string(rules.ReasonUnknownShape),
 	string(rules.ReasonForeignSource),
 	string(rules.ReasonNoEventTime), string(rules.ReasonBadEventTime), string(rules.ReasonBadGzip), string(rules.ReasonUnpackedTooLarge),
-	string(rules.ReasonTooManyErrors), string(rules.ReasonTombstone), string(rules.ReasonEmpty), string(rules.ReasonS3Notification),
+	string(rules.ReasonEventTooLarge), string(rules.ReasonTooManyErrors), string(rules.ReasonTombstone), string(rules.ReasonEmpty), string(rules.ReasonS3Notification),
 	string(rules.ReasonDigest), string(rules.ReasonControlMessage), string(rules.ReasonTooLate), string(rules.ReasonTooFarAhead),
 	string(rules.ReasonKeyTooLong), string(rules.ReasonSetFull), string(rules.ReasonMemberTooLong), string(rules.ReasonValueTooLarge),
 	string(rules.ReasonRulePanic), string(rules.ReasonAlertTooLarge), string(rules.ReasonNoKey),
