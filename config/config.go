@@ -124,7 +124,7 @@ type Events struct {
 
 // Limits bound what one record, alert or set may cost.
 type Limits struct {
-	MaxUnpacked   Bytes `yaml:"max_unpacked" range:"1KiB.." help:"Most bytes that one record may unpack to. Where it is not set and the process has a memory limit, that of its cgroup or GOMEMLIMIT: at most an eighth of it."`
+	MaxUnpacked   Bytes `yaml:"max_unpacked" range:"1KiB.." help:"Most bytes that one record may unpack to, in all. At most 64 MiB of it are held at a time, a value or an event; where the key is not set and the process has a memory limit, that of its cgroup or GOMEMLIMIT, an eighth of that."`
 	MaxAlertBytes Bytes `yaml:"max_alert_bytes" range:"64KiB..64MiB" help:"Most bytes of one alert; a larger one is written without the event, then without evidence."`
 	MaxSetMembers int   `yaml:"max_set_members" range:"1..1000000" help:"Most members of one set or timeline in the state of a rule. Of more, a timeline and the addresses of a role let the oldest go, which is counted; another set refuses, and the event goes to the dead-letter topic. With window_kind sliding, at least twice the threshold."`
 }

@@ -72,6 +72,7 @@ type Service struct {
 	Codec              compress.Compression
 	Unpacking          *Unpacking    // nil: records that end the process are read again at each start
 	MaxUnpacked        int64         // bytes of an unpacked input record; 0: the decoder's default
+	MaxHeld            int64         // bytes of it that are held at a time, as in cloudtrail.Decoder; 0: likewise
 	MaxDrift           time.Duration // how far, in event time, an input partition may be ahead of the slowest while there is a backlog; 0: any
 	Accept             changelog.Accept
 	formats            formats // none: this build's; tests have others

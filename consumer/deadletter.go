@@ -23,7 +23,6 @@ const (
 
 // Reasons that arise between the topics rather than inside an event.
 const (
-	reasonEventTooLarge  rules.Reason = "event_too_large"
 	reasonOutputRejected rules.Reason = "output_rejected"
 	reasonUnreadable     rules.Reason = "unreadable_batch"
 
@@ -34,7 +33,7 @@ const (
 // DeadLetterReasons are the reasons that a dead letter may have, those of package rules
 // before those that arise between the topics.
 func DeadLetterReasons() []rules.Reason {
-	return append(rules.DeadLetterReasons(), reasonEventTooLarge, reasonOutputRejected, reasonUnreadable, reasonProcessEnded)
+	return append(rules.DeadLetterReasons(), reasonOutputRejected, reasonUnreadable, reasonProcessEnded)
 }
 
 // known are the label values of this build: the rules that are on, and each verdict and

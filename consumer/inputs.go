@@ -61,7 +61,8 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 		},
 	}
 	r.turn.Memory, r.turn.Waiting = s.Client.Memory, r.progress.pulse.waiting
-	r.decoder.MaxUnpacked, r.decoder.Scratch, r.decoder.Turn = s.MaxUnpacked, s.Client.Memory.Share(), &r.turn
+	r.decoder.MaxUnpacked, r.decoder.MaxHeld = s.MaxUnpacked, s.MaxHeld
+	r.decoder.Scratch, r.decoder.Turn = s.Client.Memory.Share(), (*decoderTurn)(r)
 	r.progress.clock = clock
 	r.gate = newGate(s.alignment, k, clock, in.end > start.offset, time.Now())
 	at := &position{progress: r.progress, topicID: in.topicID, reading: r.feed.tries, end: r.feed.told, meter: meter}
@@ -98,17 +99,11 @@ func (s *Service) openInTurn(ctx context.Context, k inputKey, o *opening) (in in
 	return in, start, clock, err
 }
 
-// leastEvent is the largest event that is always taken: CloudTrail's have a quarter of it.
-const leastEvent = 1 << 20
-
 // mostEvent is how large an event may be that is handed to its shard. Whatever the topics
 // take, each lane and each shard holds a few of them at a time.
 func (s *Service) mostEvent() int {
-	most := s.MaxUnpacked
-	if most == 0 {
-		most = cloudtrail.DefaultMaxUnpacked
-	}
-	return int(max(leastEvent, most/32))
+	d := cloudtrail.Decoder{MaxUnpacked: s.MaxUnpacked, MaxHeld: s.MaxHeld}
+	return int(d.MostEvent())
 }
 
 // noteInputs remembers the ids of the input topics, as far as infos has them.

@@ -332,7 +332,7 @@ func (r *router) send(shard int) bool {
 	// Known before it is written: an event may have hundreds of MiB.
 	if size := r.work.size(); size > r.mostWork {
 		r.reject(badEvent{
-			index: r.work.source.Index, reason: reasonEventTooLarge,
+			index: r.work.source.Index, reason: cloudtrail.ReasonEventTooLarge,
 			detail: fmt.Sprintf("the work record takes %d bytes, and %d are taken", size, r.mostWork),
 		})
 		return false

@@ -16,6 +16,22 @@ func (r *router) beginRecord() {
 	}
 }
 
+// decoderTurn is the router's turn for its decoder. The record at hand is not routed to its end
+// when the run ends while it is waited for.
+type decoderTurn router
+
+func (r *decoderTurn) Lock() bool {
+	if r.turn.Lock() {
+		return true
+	}
+	if r.err == nil {
+		r.err = r.ctx.Err()
+	}
+	return false
+}
+
+func (r *decoderTurn) Unlock() { r.turn.Unlock() }
+
 // release lets go of the last event, whose strings are part of what its record was unpacked
 // to: thousands of idle routers must not keep a large record each.
 func (r *router) release() {

@@ -51,7 +51,7 @@ type letterDecoder struct {
 
 func newLetterDecoder(s *settings) (*letterDecoder, error) {
 	engine, err := s.engine(s.limits())
-	return &letterDecoder{decoder: cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked)}, engine: engine}, err
+	return &letterDecoder{decoder: s.decoder(), engine: engine}, err
 }
 
 // decode fills in the event of a dead letter. Refused is why it cannot be decoded; nil: it can, or its bytes were cut.

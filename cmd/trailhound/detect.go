@@ -74,7 +74,7 @@ func (a *app) detect(ctx context.Context, args []string, f *detectFlags) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, player.Close()) }()
-	r := fileReader{stdin: a.stdin, console: console, maxRecord: o.MaxUnpacked, tally: t}
+	r := fileReader{stdin: a.stdin, console: console, maxRecord: s.held, tally: t}
 	err = player.Run(ctx, func(ctx context.Context, add func(*play.Batch) error) error { return r.batches(ctx, files, add) })
 	if err = cmp.Or(err, out.w.Flush()); a.noReader(err) {
 		return errNoReader

@@ -15,7 +15,6 @@ import (
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
-	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -102,7 +101,7 @@ var errEnough = errors.New("nothing more is wanted")
 
 // readFile reads the slots, sorted by offset, from a file.
 func (x *explainer) readFile(ctx context.Context, file inputFile, slots []*slot) error {
-	r := fileReader{stdin: x.app.stdin, console: &console{w: x.app.stderr}, maxRecord: int64(x.settings.Limits.MaxUnpacked), tally: newTally()}
+	r := fileReader{stdin: x.app.stdin, console: &console{w: x.app.stderr}, maxRecord: x.settings.held, tally: newTally()}
 	next := 0
 	err := r.each(ctx, []inputFile{file}, func(at state.Source, record []byte) error {
 		for ; next < len(slots) && slots[next].Offset <= at.Offset; next++ {
@@ -192,7 +191,7 @@ func (x *explainer) takeFetched(f *wire.Fetched, slots []*slot, next int) (int, 
 // take puts the event of this index in a record into the slot, if it is the one that the alert names: what stands at its position
 // may be another, of a topic that was made again.
 func (x *explainer) take(s *slot, record []byte, index int32, at time.Time) {
-	d := cloudtrail.Decoder{MaxUnpacked: int64(x.settings.Limits.MaxUnpacked)}
+	d := x.settings.decoder()
 	s.missing = "the record at its position does not hold it any more: the topic or the file was made again"
 	d.Decode(record, func(ev *rules.Event, err error) bool {
 		if err != nil || ev.At.Index < index {

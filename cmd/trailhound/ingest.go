@@ -96,7 +96,7 @@ func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 	console := a.newConsole("ingest", totalSize(files))
 	defer console.close()
 	in.console, in.tally.reported.all = console, f.reportAll
-	r := fileReader{stdin: a.stdin, console: console, maxRecord: int64(s.Limits.MaxUnpacked), tally: in.tally}
+	r := fileReader{stdin: a.stdin, console: console, maxRecord: s.held, tally: in.tally}
 	err = cmp.Or(r.each(ctx, files, in.record), p.close())
 	console.close()
 	a.tell(in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))
@@ -128,7 +128,7 @@ func newIntake(s *settings, kind string, p *producer) (*intake, error) {
 		return nil, err
 	}
 	return &intake{
-		decoder: cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked)},
+		decoder: s.decoder(),
 		engine:  engine, kind: kind, producer: p, tally: newTally(),
 	}, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"trailhound/config"
 	"trailhound/consumer/kafka/wire"
+	"trailhound/rules/cloudtrail"
 )
 
 // heapPercent is how much of the memory that its cgroup has is the process's memory limit: the rest is for what Go does
@@ -81,21 +82,33 @@ func memoryIn(root fs.FS, name string) int64 {
 	return n
 }
 
-// shareMemory divides the process's memory limit, and lets limits.max_unpacked follow from it unless that is configured.
+// shareMemory divides the process's memory limit. How much of a record is held at a time follows from it, unless
+// limits.max_unpacked is configured; how much a record unpacks to in all does not: a file with many events in it is read
+// event by event.
 func (s *settings) shareMemory() {
 	limit := memoryLimit()
-	if s.Origin("limits.max_unpacked") == (config.Origin{}) {
-		s.Limits.MaxUnpacked = config.Bytes(min(int64(s.Limits.MaxUnpacked), wire.MostUnpacked(limit)))
+	if s.held = int64(s.Limits.MaxUnpacked); !s.unpackedIsSet() {
+		s.held = min(s.held, wire.MostUnpacked(limit))
 	}
-	s.memory = wire.NewMemory(limit, int64(s.Limits.MaxUnpacked))
+	s.memory = wire.NewMemory(limit, s.held)
 }
+
+func (s *settings) unpackedIsSet() bool { return s.Origin("limits.max_unpacked") != (config.Origin{}) }
+
+// decoder returns a decoder with the limits of the settings.
+func (s *settings) decoder() cloudtrail.Decoder {
+	return cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
+}
+
+// mostHeld is the MaxHeld of decoders.
+func (s *settings) mostHeld() int64 { return min(s.held, cloudtrail.DefaultMaxHeld) }
 
 // tightMemory says that a record may take more memory than the process has; "" if it may not.
 func (s *settings) tightMemory() string {
 	limit := memoryLimit()
-	if limit == 0 || int64(s.Limits.MaxUnpacked) <= wire.MostUnpacked(limit) {
+	if limit == 0 || s.held <= wire.MostUnpacked(limit) {
 		return ""
 	}
-	return fmt.Sprintf("limits.max_unpacked is %d bytes, and a record may take three times that; a process with a memory limit of %d bytes can be ended by one: leave the key out, which makes it %d, or give the process more memory",
+	return fmt.Sprintf("limits.max_unpacked is %d bytes, and a record may take three times that; a process with a memory limit of %d bytes can be ended by one: leave the key out, so that at most %d of a record are held at a time, or give the process more memory",
 		s.Limits.MaxUnpacked, limit, wire.MostUnpacked(limit))
 }

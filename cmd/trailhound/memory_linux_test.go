@@ -135,7 +135,7 @@ func TestMemoryBombs(t *testing.T) {
 				one := quotedBomb(s.T, 16*mib, "A")
 				s.sendBatch(p, compress.None, one, one)
 			}
-		}, 8, fmt.Sprint(slices.Repeat([]string{"event_too_large"}, 8))},
+		}, 0, fmt.Sprint(slices.Repeat([]string{"event_too_large"}, 8))},
 		"strings in strings": {32, func(s *site) {
 			for i := range 64 {
 				s.sendBatch(int32(i%32), compress.None, nestedBomb(s.T, 3_500_000, denial(i, "nest")))
@@ -147,6 +147,21 @@ func TestMemoryBombs(t *testing.T) {
 				s.sendBatch(p, []compress.Compression{compress.Zstd, compress.Gzip, compress.Lz4, compress.Snappy}[p%4], values...)
 			}
 		}, 64 * 24, "[]"},
+		"files of CloudTrail": {2, func(s *site) {
+			// Read event by event, each may be larger than all that is held of a record at a time.
+			event := append([]byte(denial(1, "file")), ',')
+			for p := range int32(2) {
+				s.sendBatch(p, compress.None, gzipped(s.T, func(w *gzip.Writer) error {
+					_, err := w.Write([]byte(`{"Records":[`))
+					for range 250_000 {
+						_, fail := w.Write(event)
+						err = cmp.Or(err, fail)
+					}
+					_, fail := fmt.Fprint(w, denial(2, "file"), "]}")
+					return cmp.Or(err, fail)
+				}))
+			}
+		}, 2 * 250_001, "[]"},
 		"a large record in a batch": {1, func(s *site) {
 			for _, codec := range []compress.Compression{compress.Zstd, compress.Gzip, compress.Lz4, compress.Snappy} {
 				s.sendBatch(0, codec, []byte(denial(1, "before")), bytes.Repeat([]byte("x"), 300*mib), []byte(denial(2, "behind")))

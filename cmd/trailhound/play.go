@@ -13,6 +13,6 @@ func (s *settings) playOptions() (play.Options, error) {
 	options := s.stateOptions(limits)
 	options.NoHorizon = limits.MaxLateness == 0
 	return play.Options{
-		Engine: engine, State: options, Shards: s.Shards, MaxUnpacked: int64(s.Limits.MaxUnpacked),
+		Engine: engine, State: options, Shards: s.Shards, MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld(),
 	}, nil
 }

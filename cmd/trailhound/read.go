@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	splitBytes   = 256 << 10 // of records in a batch, from which it is full
-	splitRecords = 2048      // most in a batch
-	batchesAhead = 256       // of one file, if they are small; their bytes are bounded by the window
+	splitBytes   = 256 << 10                    // of records in a batch, from which it is full
+	splitRecords = 2048                         // most in a batch
+	batchesAhead = windowBytes / 2 / splitBytes // of one file: that many fill its half of the window
 )
 
 // fileReader reads records out of files. It reads several files at once, and hands on what they hold in their order.
@@ -255,10 +255,17 @@ func (f *openFile) end(ctx context.Context, at state.Source, err error) error {
 	})
 }
 
-// give hands on the batch. then is called when it is done with.
+// give hands on the batch. then is called when it is done with. A batch of a few bytes has as much memory as a full
+// one, and counts as one.
 func (f *openFile) give(ctx context.Context, then func()) error {
 	b, bytes := f.filling(), f.records.Offset()-f.given
 	f.given += bytes
+	if more := splitBytes - bytes; more > 0 {
+		if err := f.share.take(more); err != nil {
+			return err
+		}
+		bytes = splitBytes
+	}
 	b.Done = func() {
 		then()
 		f.buffers.done(b)

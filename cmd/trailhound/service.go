@@ -39,7 +39,7 @@ func (s *settings) service(client *wire.Client, store *state.Store, metrics *adm
 		Client: client, App: s.topology(), Instance: s.InstanceID, LeaveOnStop: s.LeaveOnStop, Store: store, Engine: engine, Metrics: metrics, Log: log, Version: version(),
 		StartLatest: s.Start == "latest", SessionTimeout: s.Kafka.SessionTimeout,
 		TransactionTimeout: s.Kafka.TransactionTimeout, RequestTimeout: s.Kafka.RequestTimeout,
-		Codec: s.codec(), MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxDrift: s.Events.MaxDrift,
+		Codec: s.codec(), MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld(), MaxDrift: s.Events.MaxDrift,
 		Accept: changelog.Accept{Loss: s.AcceptLoss, Change: s.AcceptChange},
 	}, nil
 }

@@ -22,6 +22,7 @@ type settings struct {
 	*config.Config
 	known  []knownRule
 	memory *wire.Memory // of the process, for records
+	held   int64        // bytes of an unpacked record that are held at a time
 	active []rules.Active
 }
 

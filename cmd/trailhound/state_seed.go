@@ -207,7 +207,7 @@ func (d *seeding) play(ctx context.Context, player *play.Player) error {
 	}
 	defer d.console.close()
 	if d.ranges == nil {
-		r := fileReader{stdin: d.stdin, console: d.console, maxRecord: int64(d.Limits.MaxUnpacked), tally: d.tally}
+		r := fileReader{stdin: d.stdin, console: d.console, maxRecord: d.held, tally: d.tally}
 		return player.Run(ctx, func(ctx context.Context, add func(*play.Batch) error) error { return r.batches(ctx, d.files, add) })
 	}
 	log, err := d.logTo(consoleLog{d.console}, d.settings)

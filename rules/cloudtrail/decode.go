@@ -9,6 +9,15 @@ import (
 	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
+// A Turn is taken for what is large, by one goroutine at a time.
+type Turn interface {
+	// Lock waits for the turn. False: it was not taken, because what the goroutine does is
+	// over.
+	Lock() bool
+	// Unlock gives up a turn that was taken.
+	Unlock()
+}
+
 // DefaultMaxUnpacked is how many bytes a record may unpack to unless a Decoder
 // says otherwise: 256 MiB.
 const DefaultMaxUnpacked = 256 << 20
@@ -26,6 +35,15 @@ const (
 	// maxErrors is how many errors one record may yield. Without it a small
 	// gzip full of newlines and junk would keep its reader busy for minutes.
 	maxErrors = 10_000
+
+	// eventShares is into how many parts MaxHeld is divided, of which an event has one,
+	// and leastEvent how large an event may be in any case: CloudTrail's own have no more.
+	eventShares = 32
+	leastEvent  = 1 << 20
+
+	// lookupLayers is how many strings may lie in one another in what rules look up of an
+	// event: userIdentity, sessionContext, sessionIssuer and arn.
+	lookupLayers = 4
 
 	// measuredText is from which size on a string's unpacked size is counted before room
 	// is made for it: growing a buffer takes more than it ends up with.
@@ -49,7 +67,10 @@ type Decoder struct {
 	// MaxHeld bounds how many unpacked bytes are held at a time: one value in gzip, with
 	// the strings and the base64 in it that lie in one another and what is copied of the
 	// strings of one event. A value that takes more is passed over. 0 means
-	// DefaultMaxHeld. More than MaxUnpacked it never is.
+	// DefaultMaxHeld. More than MaxUnpacked it never is. An event, packed or not, has a 32nd
+	// of it, and 1 MiB at least: its strings are copied when rules look them up, once for
+	// each string that they lie in, and the event itself until it is evaluated. A larger one
+	// is rejected as ReasonEventTooLarge.
 	MaxHeld int64
 
 	// Scratch is how many bytes of buffers, over all that lies in one another, the
@@ -62,8 +83,8 @@ type Decoder struct {
 	// and unlocked at the end of that record, when the memory is given back; callbacks
 	// in between are called with it locked. So Decoders that share it hold one such
 	// record at a time between them. Lock and Unlock are called by the goroutine that
-	// calls Decode.
-	Turn sync.Locker
+	// calls Decode. Where Lock reports false, Decode returns in the midst of the record.
+	Turn Turn
 
 	scan    jsonscan.Scanner
 	clock   clock
@@ -80,6 +101,7 @@ type Decoder struct {
 	exhausted bool         // gzip has given more than it may
 	unpacked  bool         // a layer was needed
 	turn      bool         // Turn is locked
+	stopped   bool         // Turn was refused
 	index     int          // events and errors so far
 	note      *DecodeError // an error that may turn out to be all there is to the record
 	fails     int          // errors so far
@@ -119,7 +141,7 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 // yielded.
 func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
 	d.yield, d.index, d.fails, d.note = yield, 0, 0, nil
-	d.spent, d.held, d.inflating, d.exhausted = 0, 0, 0, false
+	d.spent, d.held, d.inflating, d.exhausted, d.stopped = 0, 0, 0, false, false
 	if d.scan.Predictor == nil {
 		d.scan.Members, d.scan.Predictor = &members, jsonscan.NewPredictor(&members, d.scratch()/scratchPerPlace)
 	}
@@ -250,7 +272,7 @@ func (d *Decoder) values(s *source, depth int) bool {
 // hold takes note of an error about a value that is no event. It is yielded
 // when the next outcome, or the end of the record, shows whether it is alone.
 func (d *Decoder) hold(reason Reason, detail string) bool {
-	if !d.flush() {
+	if d.stopped || !d.flush() {
 		return false
 	}
 	d.note = &DecodeError{Index: d.index, Reason: reason, Detail: detail}
@@ -259,7 +281,7 @@ func (d *Decoder) hold(reason Reason, detail string) bool {
 
 // reject yields an error about the event at hand.
 func (d *Decoder) reject(reason Reason, detail string) bool {
-	if !d.flush() || !d.yield(nil, &DecodeError{Index: d.index, Reason: reason, Detail: detail}) {
+	if d.stopped || !d.flush() || !d.yield(nil, &DecodeError{Index: d.index, Reason: reason, Detail: detail}) {
 		return false
 	}
 	return d.count()

@@ -33,7 +33,7 @@ func nested(size, n int) string {
 // writes a string into a string as easily as gzip into gzip, and each layer may
 // be as large as the one around it.
 func TestDecodeMemory(t *testing.T) {
-	const mib = 1 << 20
+	const kib, mib = 1 << 10, 1 << 20
 	const limit = 32 * mib
 	bomb := zipped(repeat(" ", 3*limit))
 	event := func(member string) string { return "{" + member + "," + bare("a")[1:] }
@@ -50,13 +50,15 @@ func TestDecodeMemory(t *testing.T) {
 		{"bomb behind an event", zipped(bare("a") + repeat(" ", 3*limit)), "1 unpacked_too_large", 0},
 		{"list up to the limit", zipped(`{"Records":[` + repeat(bare("b")+",", limit/len(bare("b")+",")-1000) + bare("a") + "]}"), "a", 0},
 		{"gzip that is cut off", zipped(repeat(" ", limit-mib) + bare("a"))[:20_000], "-1 bad_gzip", 0},
-		{"string", zipped(wrapped(bare(repeat("a", 15*mib)), 1)), repeat("a", 15*mib), 3 * 16 * mib},
+		{"string", zipped(wrapped(bare(repeat("a", mib-kib)), 1)), repeat("a", mib-kib), 3 * mib},
 		// Each of them may be as large as the limit, but not both.
 		{"string in gzip, too large together", zipped(wrapped(bare(repeat("a", 20*mib)), 1)), "-1 unpacked_too_large", 2 * limit},
 		{"strings in one another", zipped(nested(12*mib, 6)), "-1 unpacked_too_large", 2 * limit},
 		{"bytes that are not UTF-8", `"` + repeat("\xff", 12*mib) + `"`, "-1 unpacked_too_large", 0},
-		{"one large field", event(`"errorMessage":"` + repeat(`\n`, 20*mib) + `"`), "a", 20 * mib},
-		{"large fields", event(`"errorMessage":"` + repeat("\xff", 6*mib) + `","errorCode":"` + repeat("\xff", 6*mib) + `"`), "0 unpacked_too_large", 0},
+		{"one large field", event(`"errorMessage":"` + repeat(`\n`, 500*kib) + `"`), "a", mib},
+		{"large fields", event(`"errorMessage":"` + repeat("\xff", 500*kib) + `","errorCode":"` + repeat("\xff", 500*kib) + `"`), "a", 3 * mib},
+		{"large event", event(`"errorMessage":"` + repeat(`\n`, 20*mib) + `"`), "0 event_too_large", 0},
+		{"large event in a string", zipped(wrapped(event(`"userIdentity":"`+repeat(`\n`, 6*mib)+`"`), 1)), "0 event_too_large", 3 * 25 * mib},
 		{"large kind of an envelope", `{"detail":{},"detail-type":"` + repeat("\xff", 12*mib) + `"}`, "-1 unpacked_too_large", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -117,10 +119,18 @@ func TestDecodeLarge(t *testing.T) {
 	}
 }
 
+// mutexTurn is a turn that is never refused.
+type mutexTurn struct{ sync.Mutex }
+
+func (m *mutexTurn) Lock() bool {
+	m.Mutex.Lock()
+	return true
+}
+
 // Decoders that share a turn hold one large record at a time; small ones wait
 // for nobody.
 func TestDecodeTurn(t *testing.T) {
-	var turn sync.Mutex
+	var turn mutexTurn
 	large, small := []byte(zipped(bare(repeat("x", 2*DefaultScratch)))), []byte(zipped(bare("small")))
 	decode := func(record []byte, during func()) {
 		d := Decoder{Turn: &turn}
@@ -199,8 +209,11 @@ func TestDecodeTime(t *testing.T) {
 // counted counts how often it is locked.
 type counted struct{ locks, unlocks int }
 
-func (c *counted) Lock()   { c.locks++ }
 func (c *counted) Unlock() { c.unlocks++ }
+func (c *counted) Lock() bool {
+	c.locks++
+	return true
+}
 
 // A record of 4 KB was enough for eight buffers of 4 MiB, kept for ever by the decoder of
 // each partition: none of them was large enough by itself to be given back.
@@ -275,18 +288,18 @@ func manyNames(n int) string {
 }
 
 // TestDecodeLimitIsOfWhatIsUnpacked: a string that is taken as it stands does not count
-// towards MaxUnpacked. It once did when a byte above 0x7f stood shortly behind some
+// towards MaxHeld. It once did when a byte above 0x7f stood shortly behind some
 // string, and how far the scan looks depends on the documents before and on the
 // processor: the same event was refused by one instance and accepted by another.
 func TestDecodeLimitIsOfWhatIsUnpacked(t *testing.T) {
-	warm := Decoder{MaxUnpacked: 1 << 20}
+	warm := Decoder{MaxHeld: 1 << 10}
 	for i := range jsonscan.MaxNodes {
 		warm.Decode(fmt.Appendf(nil, `{"n%d":{"x":"y"}}`, i), func(*Event, error) bool { return true })
 	}
 	for behind := range 40 {
-		event := `{"eventVersion":"1","eventTime":"2024-01-01T00:00:00Z","eventSource":"s","eventName":"` + repeat("n", 2<<20) +
+		event := `{"eventVersion":"1","eventTime":"2024-01-01T00:00:00Z","eventSource":"s","eventName":"` + repeat("n", 500<<10) +
 			`","` + repeat("k", behind) + `":1,"é":1,"pad":"` + repeat("p", 64) + `"}`
-		for name, d := range map[string]*Decoder{"fresh": {MaxUnpacked: 1 << 20}, "warm": &warm} {
+		for name, d := range map[string]*Decoder{"fresh": {MaxHeld: 1 << 10}, "warm": &warm} {
 			d.Decode([]byte(event), func(_ *Event, err error) bool {
 				if err != nil {
 					t.Errorf("%s decoder, é %d bytes behind: %v; want the event", name, behind, err)

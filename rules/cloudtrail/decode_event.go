@@ -22,6 +22,9 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	if d.has(fieldS3) && d.string(b, fieldSource) == "aws:s3" {
 		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
 	}
+	if most := d.MostEvent(); int64(end-i) > most {
+		return d.reject(ReasonEventTooLarge, fmt.Sprintf("the event takes %d bytes, and at most %d are read", end-i, most))
+	}
 	if !d.reserve(b, end-i) {
 		return d.reject(ReasonUnpackedTooLarge, fmt.Sprintf("the strings of the event unpack to more than %d bytes", d.maxHeld()))
 	}
@@ -58,11 +61,15 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 			*s = d.decoded(*s)
 		}
 	}
-	if d.has(fieldIdentityText) {
-		e.Identity = identityIn(b[i:end])
-	}
 	if e.requestParameters = d.whole(b, fieldRequestParameters, '{'); e.requestParameters == nil {
 		e.requestParameters = d.whole(b, fieldRequestParameters, '"')
+	}
+	inText := d.has(fieldIdentityText)
+	if (inText || len(e.requestParameters) > 0 && e.requestParameters[0] == '"') && d.kept()+lookupLayers*(end-i) > d.scratch() && !d.large() {
+		return false
+	}
+	if inText {
+		e.Identity = identityIn(b[i:end])
 	}
 	e.scanned, e.addendum = true, d.has(fieldAddendum)
 	e.Raw = b[i:end:end]
@@ -76,7 +83,7 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 
 // reserve makes room for those strings of the event just scanned, of size bytes,
 // that cannot be taken as they stand, if they may be large; false: they exceed the
-// limit, together with what the event lies in. Whether there is
+// limit, together with what the event lies in, or the turn was refused. Whether there is
 // such a string at all, the scan says with too much caution: nothing may depend on that.
 func (d *Decoder) reserve(b []byte, size int) bool {
 	if size <= measuredText || !d.scan.Escaped {
@@ -91,8 +98,9 @@ func (d *Decoder) reserve(b []byte, size int) bool {
 	if int64(n) > d.maxHeld()-d.held {
 		return false
 	}
-	d.text = d.room(d.text, n)
-	return true
+	room, ok := d.room(d.text, n)
+	d.text = room
+	return ok
 }
 
 // time reads the event's time. A reason other than "" says why there is none.

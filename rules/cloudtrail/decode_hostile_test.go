@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 )
@@ -55,9 +54,9 @@ const (
 
 // hostileMost is how many bytes a record may take while it is read. What is held comes
 // to twice as much while a buffer grows; the rest is what the scanner notes of the depth of
-// brackets, the state of gzip in gzip, and errors.
+// brackets, the state of gzip in gzip, errors, and what is looked up in an event of MaxHeld.
 func hostileMost(record int) uint64 {
-	return 3*hostileHeld + 16*hostileScratch + 9*(64<<10) + 4<<20 + uint64(record)
+	return (3+3*lookupLayers)*hostileHeld + 16*hostileScratch + 9*(64<<10) + 4<<20 + uint64(record)
 }
 
 // FuzzHostile gives a decoder records with envelopes in envelopes, strings in gzip in
@@ -71,6 +70,7 @@ func FuzzHostile(f *testing.F) {
 	f.Add([]byte(repeat(" ", 1<<20)+bare("a")), []byte{0, 0, 0, 0, 0, 0, 0, 1})
 	f.Add([]byte(bare("a")), []byte{12, 1, 12, 1, 12, 1, 12, 1})
 	f.Add([]byte(bare("a")), []byte{2, 11, 1, 2, 11, 1, 2, 11, 1})
+	f.Add([]byte(deepIdentity(repeat("\xff", 100<<10), "x")), []byte{1})
 	f.Fuzz(func(t *testing.T, b, wraps []byte) {
 		record := string(b)
 		for _, w := range wraps {
@@ -87,13 +87,17 @@ func FuzzHostile(f *testing.F) {
 		peak, calls, began := uint64(0), 0, time.Now()
 		base := live()
 		d.Decode([]byte(record), func(e *Event, err error) bool {
+			var kept [3]string
 			if e != nil {
 				e.Principal()
-				e.RequestParameter("roleArn")
+				kept[0] = e.RequestParameter("roleArn")
+				kept[1], _ = e.Lookup("userIdentity", "sessionContext", "sessionIssuer", "arn")
+				kept[2], _ = e.Lookup("userAgent")
 			}
 			if calls++; calls == 1 || calls == 100 || calls == 20_000 {
 				peak = max(peak, live())
 			}
+			runtime.KeepAlive(kept)
 			return true
 		})
 		if most := hostileMost(len(record)); peak > base && peak-base > most {
@@ -110,6 +114,16 @@ func FuzzHostile(f *testing.F) {
 			t.Errorf("Decode of %d bytes in %v yields %d times; want at most %d", len(record), wraps, calls, most)
 		}
 	})
+}
+
+// deepIdentity is an event whose userIdentity is a string in a string in a string, with a value at
+// its end, and has another member.
+func deepIdentity(value, role string) string {
+	text := value
+	for _, name := range []string{"arn", "sessionIssuer", "sessionContext"} {
+		text = `{"` + name + `":` + wrapped(text, 1) + "}"
+	}
+	return `{"userIdentity":` + wrapped(text, 1) + `,"requestParameters":` + wrapped(`{"roleArn":`+wrapped(role, 1)+"}", 1) + "," + bare("a")[1:]
 }
 
 // live returns how many bytes of the heap are in use.
@@ -134,7 +148,7 @@ func TestDecodersTogether(t *testing.T) {
 		`{"` + repeat(`\n`, mib) + `":1,"errorMessage":"` + repeat(`\n`, mib) + `",` + bare("a")[1:],
 	}
 	for n, scratch := range map[int]int{64: 512 << 10, 1000: 32 << 10} {
-		var turn sync.Mutex
+		var turn mutexTurn
 		decoders := make([]Decoder, n)
 		base, events := live(), 0
 		for i := range decoders {

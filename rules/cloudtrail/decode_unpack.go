@@ -62,13 +62,15 @@ func (d *Decoder) unpack(line []byte, depth int) bool {
 }
 
 // grow empties the layer and makes room for size bytes of a string or of base64
-// in it. It reports false if that is more than may be held, with what it lies in.
+// in it. It reports false if that is more than may be held, with what it lies in, or if the
+// turn was refused.
 func (d *Decoder) grow(depth, size int) bool {
 	if int64(size) > d.maxHeld()-d.held {
 		return false
 	}
-	d.layers[depth] = d.room(d.layers[depth], size)
-	return true
+	room, ok := d.room(d.layers[depth], size)
+	d.layers[depth] = room
+	return ok
 }
 
 // layer reads a layer that holds size bytes of a string or of base64.
@@ -139,8 +141,8 @@ func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
 		return d.tooLarge()
 	}
 	z.left = d.limit() - d.spent
-	if d.inflating > 0 {
-		d.large()
+	if d.inflating > 0 && !d.large() {
+		return false
 	}
 	if err := z.zip.Reset(from); err != nil {
 		return d.badGzip(err)
@@ -216,6 +218,9 @@ func (d *Decoder) limit() int64 {
 	}
 	return d.MaxUnpacked
 }
+
+// MostEvent is how many bytes an event may have.
+func (d *Decoder) MostEvent() int64 { return max(d.maxHeld()/eventShares, leastEvent) }
 
 func (d *Decoder) maxHeld() int64 {
 	if d.MaxHeld == 0 {

@@ -18,6 +18,7 @@ const (
 	ReasonBadEventTime     Reason = "bad_event_time"     // eventTime is neither RFC 3339 nor a timestamp of SQL, or not between 1970 and 2262
 	ReasonBadGzip          Reason = "bad_gzip"           // gzip, or base64 of gzip, that does not unpack
 	ReasonUnpackedTooLarge Reason = "unpacked_too_large" // a record unpacks to more than Decoder.MaxUnpacked
+	ReasonEventTooLarge    Reason = "event_too_large"    // an event takes more than a 32nd of Decoder.MaxHeld, or than the work topic takes
 	ReasonTooManyErrors    Reason = "too_many_errors"    // a record has so many errors that the rest of it was not read
 )
 
@@ -51,7 +52,7 @@ func (e *DecodeError) Error() string {
 func DeadLetterReasons() []Reason {
 	return []Reason{
 		ReasonNotJSON, ReasonCutOff, ReasonTooDeep, ReasonUnknownShape, ReasonForeignSource, ReasonNoEventTime, ReasonBadEventTime,
-		ReasonBadGzip, ReasonUnpackedTooLarge, ReasonTooManyErrors,
+		ReasonBadGzip, ReasonUnpackedTooLarge, ReasonEventTooLarge, ReasonTooManyErrors,
 	}
 }
 

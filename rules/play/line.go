@@ -94,7 +94,7 @@ func (l *line) end() {
 
 // decode takes batches out of the line until it ends.
 func (l *line) decode() {
-	w := &worker{line: l, decoder: cloudtrail.Decoder{MaxUnpacked: l.options.MaxUnpacked}}
+	w := &worker{line: l, decoder: cloudtrail.Decoder{MaxUnpacked: l.options.MaxUnpacked, MaxHeld: l.options.MaxHeld}}
 	w.decoder.Turn = (*turn)(w)
 	w.yield = w.event
 	for {
@@ -123,14 +123,17 @@ type worker struct {
 }
 
 // turn makes a decoder wait with a record that unpacks to much until its batch
-// is the next to be evaluated: one such record is held at a time.
+// is the next to be evaluated: one such record is held at a time. When the run is over
+// while it waits, the record is not unpacked.
 type turn worker
 
-func (t *turn) Lock() {
+func (t *turn) Lock() bool {
 	select {
 	case <-t.task.turn:
 	case <-t.line.ctx.Done():
+		t.over = true
 	}
+	return !t.over
 }
 
 func (*turn) Unlock() {}

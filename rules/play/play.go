@@ -40,6 +40,7 @@ type Options struct {
 	State       state.Options // without a Dir it is kept in memory; FS is the player's own
 	Shards      int
 	MaxUnpacked int64 // as in cloudtrail.Decoder
+	MaxHeld     int64 // likewise
 	Decoders    int   // goroutines that decode; 0: one per processor
 	MaxAhead    int64 // bytes of records that may wait for evaluation, a batch that is larger alone; 0: DefaultMaxAhead
 

@@ -119,10 +119,10 @@ func (m *Memory) settle() {
 
 // Turn is how one goroutine takes memory for what it unpacks. All fetches that a goroutine
 // reads side by side must have the same one, and what it unpacks of their records goes by it
-// too: as a sync.Locker it may be locked while it is locked. The zero value is ready.
+// too: it may be locked while it is locked. The zero value is ready.
 type Turn struct {
 	Memory  *Memory         // nil: that of a process without a limit
-	Context context.Context // ends the waiting of cursors; nil: nothing does
+	Context context.Context // ends the waiting of cursors and of Lock; nil: nothing does
 	Waiting func(bool)      // told before and after the goroutine waits for another one; nil: nothing is
 
 	// Begin, unless nil, is called when a cursor has taken the turn for the records from an
@@ -141,12 +141,16 @@ type Turn struct {
 // them then: it closes its cursors, which are cheap to open again.
 func (t *Turn) Held() bool { return t.depth > 0 || t.room > 0 }
 
-// Lock waits until no other goroutine of the process holds something large.
-func (t *Turn) Lock() {
-	_ = t.lock(context.Background()) // which never ends
+// Lock waits until no other goroutine of the process holds something large. False: Context
+// has ended before, and the turn is not taken.
+func (t *Turn) Lock() bool {
+	if t.lock(t.context()) != nil {
+		return false
+	}
 	if t.depth == 1 && t.Locked != nil {
 		t.Locked()
 	}
+	return true
 }
 
 func (t *Turn) lock(ctx context.Context) error {

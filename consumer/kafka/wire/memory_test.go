@@ -223,7 +223,10 @@ func TestTurns(t *testing.T) {
 				records := 0
 				err := f.Each(func(r *Record) bool {
 					records++
-					turn.Lock() // as what unpacks the record may
+					if !turn.Lock() { // as what unpacks the record may
+						t.Error("the turn is refused")
+						return false
+					}
 					defer turn.Unlock()
 					now := inside.Add(1)
 					most.Store(max(most.Load(), now))
@@ -243,7 +246,9 @@ func TestTurns(t *testing.T) {
 	}
 
 	holder := &Turn{Memory: m}
-	holder.Lock()
+	if !holder.Lock() {
+		t.Fatal("the turn is refused")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &Fetched{Turn: &Turn{Memory: m, Context: ctx}}
 	f.reset(FetchRequest{})
@@ -254,7 +259,23 @@ func TestTurns(t *testing.T) {
 	if err := f.Each(func(*Record) bool { return true }); !errors.Is(err, context.Canceled) {
 		t.Errorf("Each of a large batch whose context has ended = %v; want that", err)
 	}
+	// What unpacks a record waited for the turn for ever, and with it the end of its partition.
+	locked, unlocked := 0, 0
+	other := &Turn{Memory: m, Context: ctx, Locked: func() { locked++ }, Unlocked: func() { unlocked++ }}
+	if other.Lock() || other.Held() || locked != 0 {
+		t.Errorf("Lock of a turn that another goroutine has, when the context has ended, takes it")
+	}
 	holder.Unlock()
+	other = &Turn{Memory: m, Context: t.Context(), Locked: func() { locked++ }, Unlocked: func() { unlocked++ }}
+	for range 2 {
+		if !other.Lock() || locked != 1 {
+			t.Errorf("Lock does not take the turn that is free, or tells %d times of it; want once", locked)
+		}
+	}
+	other.Unlock()
+	if other.Unlock(); other.Held() || unlocked != 1 {
+		t.Errorf("Unlock tells %d times that the turn is given up; want once", unlocked)
+	}
 }
 
 // most returns how many bytes a fetch holds unpacked at most, while its records are read.

@@ -73,10 +73,16 @@ func Unquoted(raw []byte) []byte {
 	return raw
 }
 
+// longestEscape is how many bytes of a string's raw form stand for one byte at most: \u0041.
+const longestEscape = 6
+
 // isNamed reports whether a member's name, in its raw form, is name.
 func isNamed(raw []byte, name string) bool {
 	if IsPlain(raw) {
 		return string(raw) == name
+	}
+	if len(raw) > longestEscape*len(name) {
+		return false // however long a name is that is not wanted, it is not copied
 	}
 	return string(AppendUnescaped(nil, raw)) == name
 }
