@@ -98,6 +98,7 @@ type Service struct {
 	inputFeeds    *feeds
 	workFeeds     *feeds
 	opening       chan struct{} // holds a token for each input partition that is being opened
+	opened        atomic.Uint64 // attempts to open one that have ended
 
 	mu        sync.Mutex
 	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again

@@ -30,13 +30,12 @@ func (s *Service) opensNoMore(k inputKey, o *opening) {
 	}
 }
 
-// stuck looks whether another instance should open the partition.
+// look is for the watch. It tells whether anything was done since the last look.
+func (o *opening) look() bool { return o != nil && o.pulse.look() }
+
+// stuck tells whether another instance should open the partition.
 func (o *opening) stuck(patience int) bool {
-	if o == nil {
-		return false
-	}
-	o.pulse.look()
-	return o.pulse.looks() >= patience && !answers(o.tries.trouble())
+	return o != nil && o.pulse.looks() >= patience && !answers(o.tries.trouble())
 }
 
 // openingProblem says why a partition without a position is not read. The caller holds the lock.

@@ -196,7 +196,7 @@ func (r *router) record(rec *wire.Record) bool {
 	}
 	r.stamp, r.newest = rec.Timestamp, noNewest
 	if r.records++; r.records%beatEvery == 0 || len(rec.Value) > beatBytes {
-		r.progress.pulse.beat()
+		r.beat()
 	}
 	if givenUp {
 		r.reject(badEvent{index: -1, reason: reasonProcessEnded, detail: errProcessEnded.Error()})
@@ -273,12 +273,12 @@ func (r *router) timeOf(rec *wire.Record) int64 {
 // event routes one decoded event, or notes why there is none.
 func (r *router) event(ev *rules.Event, err error) bool {
 	if err != nil {
-		r.progress.pulse.beat() // a value that is passed over may be large
+		r.beat() // a value that is passed over may be large
 		r.reject(asBadEvent(err))
 		return true
 	}
 	if r.events++; r.events%beatEvery == 0 || len(ev.Raw) > beatBytes {
-		r.progress.pulse.beat()
+		r.beat()
 	}
 	ev.RecordTime = unixMillis(r.at.Timestamp)
 	ahead, isAhead := r.engine.Ahead(ev, r.now)

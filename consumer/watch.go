@@ -62,16 +62,24 @@ func (s *Service) look(ctx context.Context, w *watching) {
 	}
 	inputs, shards := s.routers.keys(), s.detectors.keys()
 	var unread, give []inputKey
+	now := time.Now()
 	s.mu.Lock()
 	for _, k := range inputs {
 		p := s.positions[k]
 		if p == nil {
-			if lanesStuck || s.openings[k].stuck(patience) {
+			o := s.openings[k]
+			if o.look() {
+				s.alignment.moves(k, now)
+			}
+			if lanesStuck || o.stuck(patience) {
 				give = append(give, k)
 			}
 			continue
 		}
-		seen := p.look()
+		seen, moved := p.look()
+		if moved {
+			s.alignment.moves(k, now)
+		}
 		p.meter.SetLag(p.lag())
 		if seen.unread > 0 {
 			unread = append(unread, k)
@@ -103,7 +111,7 @@ func (s *Service) look(ctx context.Context, w *watching) {
 	s.mu.Unlock()
 	s.Metrics.Stalled(s.stalls())
 	s.tell(w)
-	if s.handBack(give, time.Now()) {
+	if s.handBack(give, now) {
 		w.gave = w.looks
 	}
 	if w.looks%probeLooks == 0 && w.probing == nil && len(unread) > 0 {
@@ -119,13 +127,14 @@ func answers(err error) bool {
 	return answered || denied
 }
 
-// look counts what the position's router and feed have not done. The caller holds the lock.
-func (p *position) look() logView {
-	p.pulse.look()
-	view := p.end.view()
+// look counts what the position's router and feed have not done, and tells whether the
+// router has done anything. The caller holds the lock.
+func (p *position) look() (view logView, moved bool) {
+	moved = p.pulse.look()
+	view = p.end.view()
 	p.silence.look(view)
 	p.held.look(view, p.next())
-	return view
+	return view, moved
 }
 
 // lag returns how many records are left to read, by what a broker last told.
