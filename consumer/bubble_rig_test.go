@@ -157,12 +157,6 @@ type inhabitant struct {
 	buried   bool
 }
 
-// trap is what a test wants to see of an instance from its first moment on.
-type trap struct {
-	look func(*inhabitant, *exchange) verdict
-	disk func(*inhabitant, errorfs.Op)
-}
-
 // start runs an instance on a disk.
 func (w *bubble) start(name string, disk *vfs.MemFS, watch trap) *inhabitant {
 	w.Helper()

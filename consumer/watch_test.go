@@ -54,14 +54,8 @@ func TestLeaderSwallowsRequests(t *testing.T) {
 		t.Run(strings.ReplaceAll(step, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, 2, 2, func(w *bubble) {
-				var swallows atomic.Bool
-				a := w.start("a", disk(), trap{look: func(_ *inhabitant, x *exchange) verdict {
-					name, topics, _ := strings.Cut(step, " ")
-					if x.answer == nil && swallows.Load() && strings.HasPrefix(x.step, name) && strings.Contains(x.step, topics) {
-						return swallow
-					}
-					return pass
-				}})
+				swallows, leader := swallowing(step)
+				a := w.start("a", disk(), leader)
 				events := workload(3, 400, 20)
 				w.send(events[:100])
 				w.drain()
