@@ -323,6 +323,7 @@ func (s *Service) assign(a group.Assignment) {
 	defer s.mu.Unlock()
 	s.assigned = a.MemberID != ""
 	maps.DeleteFunc(s.positions, func(k inputKey, _ *position) bool { return !inputs[k] })
+	maps.DeleteFunc(s.openings, func(k inputKey, _ *opening) bool { return !inputs[k] })
 	for n, st := range s.shards {
 		if !shards[n] {
 			st.ready.Store(false)

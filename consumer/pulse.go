@@ -20,6 +20,7 @@ const (
 	stepOpen  // finds where to begin in an input partition
 	stepSend  // of a produce request
 	stepWait  // for what another goroutine holds, which comes on or does not
+	stepEnd   // of the goroutine that had the partition before
 )
 
 const (
@@ -92,6 +93,7 @@ var stepSentences = map[step]string{
 	stepOpen:     "finding where to begin has made no progress for %s",
 	stepSend:     "no broker has acknowledged a produce request for %s",
 	stepWait:     "it has waited %s for what another partition of this instance holds, which makes no progress",
+	stepEnd:      "the goroutine that had it here before has not ended for %s",
 }
 
 // beatEvery is how many records, or events, a router handles between two beats.

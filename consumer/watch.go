@@ -68,6 +68,9 @@ func (s *Service) look(ctx context.Context, w *watching) {
 		p := s.positions[k]
 		if p == nil {
 			o := s.openings[k]
+			if o == nil {
+				o = s.opensAfter(k)
+			}
 			if o.look() {
 				s.alignment.moves(k, now)
 			}
