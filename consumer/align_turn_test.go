@@ -77,7 +77,7 @@ func TestAlignmentAndTheTurn(t *testing.T) {
 						turn.Beat()
 					}
 					err := a.service.Ready()
-					told = told || err != nil && strings.Contains(err.Error(), "it has waited 5s for what another partition of this instance holds")
+					told = told || err != nil && strings.Contains(err.Error(), "for what another partition of this instance holds, which makes no progress")
 				}
 				if told == moves {
 					w.Errorf("the partition that waits is told of: %t; want %t", told, !moves)
