@@ -131,11 +131,11 @@ func answers(err error) bool {
 }
 
 // look counts what the position's router and feed have not done, and tells whether the
-// router has done anything. The caller holds the lock.
+// router has done anything, or its feed's turn has come nearer. The caller holds the lock.
 func (p *position) look() (view logView, moved bool) {
 	moved = p.pulse.look()
 	view = p.end.view()
-	p.silence.look(view)
+	moved = p.silence.look(view) || moved
 	p.held.look(view, p.next())
 	return view, moved
 }
@@ -189,18 +189,23 @@ func (st *shardStatus) stillness() string {
 // left returns how many work records are not evaluated yet, by what a broker last told.
 func (st *shardStatus) left() int64 { return max(st.end.view().highWatermark-st.next.Load(), 0) }
 
-// silence counts the looks since a feed that waits for an answer has had one.
+// silence counts the looks since a feed that waits for an answer has had one, or others have
+// that are asked for before it.
 type silence struct {
 	answered time.Time
+	turns    uint64
 	looks    int
 }
 
-func (q *silence) look(v logView) {
-	if v.unread > 0 || !v.answered.Equal(q.answered) {
-		*q = silence{answered: v.answered}
-		return
+// look tells whether the turn of a fetch, for which it waits, has come nearer.
+func (q *silence) look(v logView) (nearer bool) {
+	nearer = v.turns != q.turns
+	if v.unread > 0 || nearer || !v.answered.Equal(q.answered) {
+		*q = silence{answered: v.answered, turns: v.turns}
+	} else {
+		q.looks++
 	}
-	q.looks++
+	return nearer
 }
 
 func (q *silence) stillness() string {
