@@ -72,7 +72,7 @@ type router struct {
 // held good events; leaving it out is a loss that has to be accepted.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield, r.stamp = ctx, r.event, -1
-	r.turn.Context = ctx
+	r.turn.Context, r.decoder.Progress = ctx, r.beat
 	r.turn.Begin, r.turn.Locked = r.beginBatch, r.beginRecord
 	r.turn.Unlocked = func() {
 		r.release()

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"testing"
 	"time"
@@ -13,6 +14,20 @@ import (
 	"trailhound/consumer/wire"
 	"trailhound/rules"
 )
+
+// zipped is a gzip file.
+func zipped(t *testing.T, b []byte) string {
+	t.Helper()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return packed.String()
+}
 
 // Large records and events, and what is passed over between them, each are progress: a record of
 // tens of MiB takes a second of a busy processor, and 64 of them between two beats were taken for
@@ -33,6 +48,7 @@ func TestLargeRecordsAndEventsBeat(t *testing.T) {
 	}{
 		"large records":           {"nothing " + string(padding), 1, 2}, // and what is wrong with it
 		"large events":            {`{"Records":[` + event(1, padding) + "," + event(2, padding) + "," + event(3, padding) + `]}`, 1, 4},
+		"what is unpacked":        {zipped(t, bytes.Repeat([]byte("\n"), 5<<20+100)), 1, 6}, // and is nothing
 		"small ones seldom":       {event(1, nil), beatEvery - 1, 0},
 		"small ones all the same": {event(1, nil), beatEvery, 2}, // of records and of events
 	} {
@@ -42,7 +58,7 @@ func TestLargeRecordsAndEventsBeat(t *testing.T) {
 			in: input{topic: "t", topicID: [16]byte{1}}, engine: engine, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*lane{l}, deadLetters: []*lane{l},
 			meter: admin.NewMetrics("test").Input("t", 0), log: zerolog.Nop(), mostDead: 1 << 20, ctx: t.Context(), now: alignEpoch.Add(24 * time.Hour),
 		}
-		r.yield = r.event
+		r.yield, r.decoder.Progress = r.event, r.beat
 		for i := range tt.most {
 			if !r.record(&wire.Record{Offset: int64(i), Value: []byte(tt.value), Timestamp: -1}) {
 				t.Fatal(r.err)

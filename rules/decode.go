@@ -63,6 +63,10 @@ type Decoder struct {
 	// calls Decode.
 	Turn sync.Locker
 
+	// Progress, if it is not nil, is called once in a while as gzip is unpacked, be there
+	// events in it or not: 256 MiB take seconds of a busy processor.
+	Progress func()
+
 	scan    scanner
 	clock   clock
 	event   Event
