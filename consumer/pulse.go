@@ -83,7 +83,7 @@ func (p *pulse) stillness() string {
 	return fmt.Sprintf(stepSentences[s], lasted(looks))
 }
 
-var stepSentences = map[step]string{
+var stepSentences = map[step]string{ //nolint:gosec // sentences, which are taken for credentials
 	stepTake:     "taking it has made no progress for %s",
 	stepEvaluate: "the evaluation of its work records has made no progress for %s",
 	stepCommit:   "its transaction has waited %s for the brokers",
