@@ -20,6 +20,15 @@ const (
 	// on without it: no leader, no owner.
 	alignPatience = 30 * time.Second
 
+	// alignShow is how long the time of a partition that moves stays before the other instances
+	// are told that it moves, and mostSteps into how many steps that is counted.
+	alignShow = alignPatience / 3
+	mostSteps = 10
+
+	// alignBlind is how long two looks at what moves may lie apart. What lies beyond is a time
+	// in which this instance was stopped, or was not answered.
+	alignBlind = 5 * time.Second
+
 	// backlogAfter is how long records must have been left behind each fetch before a
 	// partition that was alive counts as one with a backlog.
 	backlogAfter = 2 * time.Second
@@ -58,7 +67,9 @@ type inputTime struct {
 	waiting bool
 	leftOut bool
 	next    int64     // offset as last seen
-	moved   time.Time // when clock or next was last seen to change, or the partition waited
+	steps   uint8     // moves under which clock and next stay, of one digit, for the other instances
+	moved   time.Time // when any of these was last seen to change, the partition waited, or its router did anything
+	shown   time.Time // when clock, next or steps last changed
 }
 
 func newAlignment(drift time.Duration) *alignment {
@@ -74,13 +85,13 @@ func (a *alignment) update(k inputKey, now time.Time, change func(t *inputTime))
 	defer a.mu.Unlock()
 	t := a.inputs[k]
 	if t == nil {
-		t = &inputTime{clock: noNewest, next: -1, moved: now}
+		t = &inputTime{clock: noNewest, next: -1, moved: now, shown: now}
 		a.inputs[k] = t
 	}
 	was := *t
 	change(t)
-	if t.clock != was.clock || t.next != was.next {
-		t.moved = now
+	if t.clock != was.clock || t.next != was.next || t.steps != was.steps {
+		t.moved, t.shown = now, now
 		if t.leftOut {
 			t.leftOut = false
 			a.warn(k, false)
@@ -167,6 +178,36 @@ func (a *alignment) leaveOut(now time.Time) {
 	a.settle(now)
 }
 
+// moves notes that this instance comes on with a partition, though its time may stay: it works
+// on a large record, or waits for memory, or a place, that it needs and that comes round. The
+// other instances learn it in time.
+func (a *alignment) moves(k inputKey, now time.Time) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	t := a.inputs[k]
+	if t != nil {
+		t.moved = now
+	}
+	show := t != nil && t.local && t.backlog && now.Sub(t.shown) >= alignShow
+	a.mu.Unlock()
+	if show {
+		a.update(k, now, func(t *inputTime) { t.steps = (t.steps + 1) % mostSteps })
+	}
+}
+
+// unseen makes up for a time in which this instance could not have seen what moves.
+func (a *alignment) unseen(d time.Duration, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, t := range a.inputs {
+		if t.moved = t.moved.Add(d); t.moved.After(now) {
+			t.moved = now
+		}
+	}
+}
+
 // forget drops a partition that another instance reads from now on, until its own word
 // comes with the group's offsets.
 func (a *alignment) forget(k inputKey, now time.Time) {
@@ -246,7 +287,7 @@ func newGate(a *alignment, k inputKey, clock int64, backlog bool, now time.Time)
 	g := gate{a: a, key: k, clock: clock, told: clock, backlog: backlog}
 	if a != nil {
 		a.update(k, now, func(t *inputTime) {
-			*t = inputTime{local: true, clock: clock, backlog: backlog, next: t.next, moved: now}
+			*t = inputTime{local: true, clock: clock, backlog: backlog, next: t.next, steps: t.steps, moved: now, shown: now}
 		})
 	}
 	return g

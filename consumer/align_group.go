@@ -29,14 +29,15 @@ type inputMetadata struct {
 	clock   int64 // event time of the partition that lies acknowledged, Unix nanoseconds, to the millisecond; noNewest: not known
 	backlog bool
 	waiting bool
+	steps   uint8 // as those of inputTime, a digit
 }
 
 // encode writes the topic's id and, behind it, what is known of the partition's time:
 //
-//	ID[;CLOCK[;FLAGS]]    CLOCK in Unix milliseconds or empty, FLAGS of b (backlog) and w (waiting)
+//	ID[;CLOCK[;FLAGS]]    CLOCK in Unix milliseconds or empty, FLAGS of b (backlog), w (waiting) and a digit (steps)
 func (m inputMetadata) encode() string {
 	s := hex.EncodeToString(m.topicID[:])
-	if m.clock == noNewest && !m.backlog && !m.waiting {
+	if m.clock == noNewest && !m.backlog && !m.waiting && m.steps == 0 {
 		return s
 	}
 	s += ";"
@@ -49,6 +50,9 @@ func (m inputMetadata) encode() string {
 	}
 	if m.waiting {
 		s += "w"
+	}
+	if m.steps > 0 {
+		s += strconv.Itoa(int(m.steps % mostSteps))
 	}
 	return s
 }
@@ -70,6 +74,9 @@ func decodeInputMetadata(s string) (m inputMetadata, ok bool) {
 	}
 	if len(parts) > 2 {
 		m.backlog, m.waiting = strings.Contains(parts[2], "b"), strings.Contains(parts[2], "w")
+		if i := strings.IndexAny(parts[2], "123456789"); i >= 0 {
+			m.steps = parts[2][i] - '0'
+		}
 	}
 	return m, true
 }
@@ -115,6 +122,7 @@ func (a *alignment) learns() <-chan struct{} {
 func (s *Service) align(ctx context.Context) {
 	tries := newAttempts(nil)
 	every := alignEvery
+	looked := time.Now()
 	var lookedUp time.Time
 	for {
 		before := s.alignment.limit.Load()
@@ -126,7 +134,12 @@ func (s *Service) align(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			tries.failed(&s.Log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")
 		}
-		s.alignment.leaveOut(time.Now())
+		now := time.Now()
+		if since := now.Sub(looked); err != nil || since > alignBlind {
+			s.alignment.unseen(since, now)
+		}
+		looked = now
+		s.alignment.leaveOut(now)
 		tight := s.alignPause()
 		switch {
 		case !s.alignment.tight.Load():
@@ -208,7 +221,7 @@ func (s *Service) readOthers(ctx context.Context) (madeAgain bool, err error) {
 			}
 			s.alignment.update(inputKey{name, p}, time.Now(), func(t *inputTime) {
 				if !t.local {
-					t.clock, t.backlog, t.waiting, t.next = m.clock, m.backlog, m.waiting, o.At
+					t.clock, t.backlog, t.waiting, t.steps, t.next = m.clock, m.backlog, m.waiting, m.steps, o.At
 				}
 			})
 		}

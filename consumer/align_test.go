@@ -191,6 +191,65 @@ func TestAlignmentWaitsForTheGroup(t *testing.T) {
 	}
 }
 
+// A process that was stopped for a minute, or whose coordinator did not answer, has not seen
+// what moved meanwhile. It left the slowest partitions out, which were read all the time.
+func TestAlignmentHasNotLooked(t *testing.T) {
+	a, now, keys := newAlignment(time.Hour), alignEpoch, inputs(2)
+	a.joined(true, now)
+	for _, k := range keys {
+		a.update(k, now, func(in *inputTime) { in.backlog, in.clock = true, hour(0) })
+	}
+	now = now.Add(time.Minute)
+	a.unseen(time.Minute-time.Second, now)
+	if a.leaveOut(now); a.state(keys[0]).leftOut {
+		t.Error("left out after a minute without a look; want it to have its time")
+	}
+	// A router at work moves its partition, though its time stays.
+	now = now.Add(alignPatience - time.Second)
+	a.moves(keys[1], now)
+	if a.leaveOut(now); !a.state(keys[0]).leftOut || a.state(keys[1]).leftOut {
+		t.Errorf("left out: %t, %t; want the one that has stood still for %s", a.state(keys[0]).leftOut, a.state(keys[1]).leftOut, alignPatience)
+	}
+}
+
+// The other instances see what a partition's offset and time do not show: that its router is at
+// work. It used to be left out there, while the instance that read it waited for it.
+func TestAlignmentShowsMoves(t *testing.T) {
+	now, k := alignEpoch, inputs(1)[0]
+	own, other := newAlignment(time.Hour), newAlignment(time.Hour)
+	for _, a := range []*alignment{own, other} {
+		a.joined(true, now)
+		a.update(k, now, func(in *inputTime) { in.backlog, in.clock = true, hour(0) })
+	}
+	newGate(own, k, hour(0), true, now)
+	s, changes, last := &Service{alignment: own}, 0, ""
+	for range 120 {
+		now = now.Add(time.Second)
+		own.moves(k, now)
+		committed := s.inputOffset(k, &position{progress: newProgress(7)}).Metadata
+		if committed != last {
+			last = committed
+			changes++
+		}
+		m, ok := decodeInputMetadata(committed)
+		if !ok {
+			t.Fatalf("the metadata %q is not read", committed)
+		}
+		other.update(k, now, func(in *inputTime) { in.backlog, in.clock, in.next, in.steps = true, hour(0), 7, m.steps })
+		own.leaveOut(now)
+		if other.leaveOut(now); own.state(k).leftOut || other.state(k).leftOut {
+			t.Fatal("a partition whose router is at work is left out; want it to count")
+		}
+	}
+	if changes > 13 {
+		t.Errorf("%d commits in two minutes for a partition that has not come further; want one in %s", changes, alignShow)
+	}
+	now = now.Add(alignPatience)
+	if other.leaveOut(now); !other.state(k).leftOut {
+		t.Error("a partition that has stopped is not left out")
+	}
+}
+
 // A partition that is not opened yet may be the slowest: all wait for it. One at its end
 // holds nothing back.
 func TestAlignmentWaitsForTheUnknown(t *testing.T) {
@@ -325,6 +384,7 @@ func TestInputMetadata(t *testing.T) {
 	for _, m := range []inputMetadata{
 		{topicID: id, clock: noNewest}, {topicID: id, clock: hour(3)}, {topicID: id, clock: noNewest, backlog: true},
 		{topicID: id, clock: hour(-3e4), waiting: true}, {topicID: id, clock: hour(1), backlog: true, waiting: true},
+		{topicID: id, clock: noNewest, steps: 9}, {topicID: id, clock: hour(1), backlog: true, waiting: true, steps: 1},
 	} {
 		if got, ok := decodeInputMetadata(m.encode()); !ok || got != m {
 			t.Errorf("decodeInputMetadata(%q) = %+v, %t; want %+v", m.encode(), got, ok, m)

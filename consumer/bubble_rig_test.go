@@ -48,6 +48,7 @@ type bubble struct {
 	told    told
 	members []*inhabitant
 	engines map[string]*rules.Engine // of instances that have not the usual one
+	change  func(*consumer.Service)  // sets other fields of the services; nil: nothing does
 
 	sent []attempt        // to the input
 	at   map[[2]int64]int // partition and offset in the input: index in sent
@@ -156,12 +157,6 @@ type inhabitant struct {
 	buried   bool
 }
 
-// trap is what a test wants to see of an instance from its first moment on.
-type trap struct {
-	look func(*inhabitant, *exchange) verdict
-	disk func(*inhabitant, errorfs.Op)
-}
-
 // start runs an instance on a disk.
 func (w *bubble) start(name string, disk *vfs.MemFS, watch trap) *inhabitant {
 	w.Helper()
@@ -194,6 +189,9 @@ func (w *bubble) start(name string, disk *vfs.MemFS, watch trap) *inhabitant {
 	if os.Getenv("TRAILHOUND_TEST_LOG") != "" {
 		zerolog.TimestampFunc = time.Now
 		in.service.Log = zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05.000"}).With().Timestamp().Str("instance", name).Logger()
+	}
+	if w.change != nil {
+		w.change(in.service)
 	}
 	w.members = append(w.members, in)
 	go func() {

@@ -101,7 +101,7 @@ func (s *Service) inputOffset(k inputKey, p *position) group.Offset {
 	m := inputMetadata{topicID: p.topicID, clock: clock}
 	if s.alignment != nil {
 		t := s.alignment.state(k)
-		m.backlog, m.waiting = t.backlog, t.waiting
+		m.backlog, m.waiting, m.steps = t.backlog, t.waiting, t.steps
 	}
 	return inputOffset(at, m)
 }

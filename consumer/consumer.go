@@ -99,6 +99,7 @@ type Service struct {
 	inputFeeds    *feeds
 	workFeeds     *feeds
 	opening       chan struct{} // holds a token for each input partition that is being opened
+	opened        atomic.Uint64 // attempts to open one that have ended
 
 	mu        sync.Mutex
 	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
@@ -327,6 +328,7 @@ func (s *Service) assign(a group.Assignment) {
 	defer s.mu.Unlock()
 	s.assigned = a.MemberID != ""
 	maps.DeleteFunc(s.positions, func(k inputKey, _ *position) bool { return !inputs[k] })
+	maps.DeleteFunc(s.openings, func(k inputKey, _ *opening) bool { return !inputs[k] })
 	for n, st := range s.shards {
 		if !shards[n] {
 			st.ready.Store(false)

@@ -65,6 +65,7 @@ type detector struct {
 	noisy    zerolog.Logger // of dead letters: rate-limited
 	meter    *admin.Shard
 	status   *shardStatus
+	turn     wire.Turn // for what batches of work unpack to, where the brokers have packed them
 
 	batch
 	most      int // events of a transaction, while a refused batch is being halved; 0: no such search
@@ -331,11 +332,13 @@ func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error
 func (d *detector) beat() {
 	if !d.status.failing.Load() {
 		d.status.pulse.beat()
+		d.turn.Beat()
 	}
 }
 
 // evaluate plays the work records of one fetch.
 func (d *detector) evaluate(ctx context.Context, f *wire.Fetched) error {
+	d.turn.Context, f.Turn = ctx, &d.turn
 	var failed error
 	err := f.Each(func(rec *wire.Record) bool {
 		failed = d.record(ctx, rec)

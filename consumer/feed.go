@@ -111,11 +111,11 @@ func (f *feed) start(ctx context.Context, at logPosition) {
 	if f.told == nil {
 		f.told = new(logEnd)
 	}
-	f.told.begin()
 	f.fetched = &holding{of: f.shared}
 	if f.shared != nil {
 		f.reader = f.shared.fetcher.Reader()
 	}
+	f.told.begin(f.reader)
 	go func() {
 		defer close(f.full)
 		f.err = f.run(ctx, at)

@@ -46,8 +46,9 @@ func (h *holding) full() bool { return h.of != nil && h.of.many && h.of.held.Loa
 // moves. It is known while the reader is held up, too. It is safe for concurrent use, and
 // outlasts its feeds.
 type logEnd struct {
-	mu   sync.Mutex
-	seen logView
+	mu     sync.Mutex
+	seen   logView
+	reader *wire.Reader // of the feed; nil: its fetches are not shared
 }
 
 // logView is a logEnd at a time.
@@ -58,12 +59,16 @@ type logView struct {
 	fetched       int64     // offset behind all that has been fetched, be it read or not
 	unread        int       // fetches that the reader has not given back
 	unreadSince   time.Time // when the reader got the first of them; zero: there is none
+	turns         uint64    // moves while a fetch waits for its turn, which comes (wire.Reader.Turns)
 }
 
 // view returns what is known by now.
 func (e *logEnd) view() logView {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.reader != nil {
+		e.seen.turns = e.reader.Turns()
+	}
 	return e.seen
 }
 
@@ -96,9 +101,10 @@ func (e *logEnd) gone(now time.Time) {
 	}
 }
 
-// begin forgets the fetches of a feed that has ended.
-func (e *logEnd) begin() {
+// begin forgets the fetches of a feed that has ended, for one with a reader.
+func (e *logEnd) begin(r *wire.Reader) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.reader = r
 	e.seen.unread, e.seen.unreadSince = 0, time.Time{}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -60,7 +61,8 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)), shared: s.inputFeeds, told: new(logEnd),
 		},
 	}
-	r.turn.Memory, r.turn.Waiting = s.Client.Memory, r.progress.pulse.waiting
+	r.turn.Memory = s.Client.Memory
+	r.turn.Waiting = func(others *atomic.Uint64) { r.progress.pulse.waiting(others, stepRoute) }
 	r.decoder.MaxUnpacked, r.decoder.MaxHeld = s.MaxUnpacked, s.MaxHeld
 	r.decoder.Scratch, r.decoder.Turn = s.Client.Memory.Share(), (*decoderTurn)(r)
 	r.progress.clock = clock
@@ -83,15 +85,18 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 // its questions, and a thousand partitions are assigned at once.
 func (s *Service) openInTurn(ctx context.Context, k inputKey, o *opening) (in input, start logPosition, clock int64, err error) {
 	if s.opening != nil {
-		o.pulse.at(stepIdle)
+		o.pulse.waiting(&s.opened, stepOpen)
 		select {
 		case s.opening <- struct{}{}:
-			defer func() { <-s.opening }()
+			defer func() {
+				s.opened.Add(1)
+				<-s.opening
+			}()
 		case <-ctx.Done():
 			return in, start, noNewest, ctx.Err()
 		}
 	}
-	o.pulse.at(stepOpen)
+	o.pulse.waiting(nil, stepOpen)
 	in, start, clock, err = s.open(ctx, k)
 	if err == nil {
 		o.pulse.beat()

@@ -21,6 +21,18 @@ func (s *Service) opens(k inputKey) *opening {
 	return o
 }
 
+// opensAfter notes a partition that is going to be opened once the goroutine has ended that had
+// it here before, which may be blocked. The caller holds the lock.
+func (s *Service) opensAfter(k inputKey) *opening {
+	o := &opening{tries: newAttempts(nil)}
+	o.pulse.at(stepEnd)
+	if s.openings == nil {
+		s.openings = make(map[inputKey]*opening)
+	}
+	s.openings[k] = o
+	return o
+}
+
 // opensNoMore ends what opens has begun.
 func (s *Service) opensNoMore(k inputKey, o *opening) {
 	s.mu.Lock()
@@ -30,12 +42,11 @@ func (s *Service) opensNoMore(k inputKey, o *opening) {
 	}
 }
 
-// stuck looks whether another instance should open the partition.
+// look is for the watch. It tells whether anything was done since the last look.
+func (o *opening) look() bool { return o.pulse.look() }
+
+// stuck tells whether another instance should open the partition.
 func (o *opening) stuck(patience int) bool {
-	if o == nil {
-		return false
-	}
-	o.pulse.look()
 	return o.pulse.looks() >= patience && !answers(o.tries.trouble())
 }
 

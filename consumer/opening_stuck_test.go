@@ -1,34 +1,37 @@
 package consumer
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
 )
 
-// An opening that makes no progress is handed back; one that waits for its turn or comes to
-// its end is not, nor one that a broker refuses: another instance would get the same answer.
+// An opening that makes no progress is handed back; one whose turn comes round, or that comes to
+// its end, is not, nor one that a broker refuses: another instance would get the same answer.
 func TestOpeningStuck(t *testing.T) {
+	var others atomic.Uint64
 	refused := error(kafka.TopicAuthorizationFailed)
 	for name, tt := range map[string]struct {
 		last func(*opening) // before the last look
 		want bool
 	}{
 		"no progress": {func(*opening) {}, true},
-		"its turn":    {func(o *opening) { o.pulse.at(stepIdle) }, false},
+		"its turn":    {func(o *opening) { o.pulse.waiting(&others, stepOpen); others.Add(1) }, false},
+		"no turn":     {func(o *opening) { o.pulse.at(stepWait) }, true},
 		"opened":      {func(o *opening) { o.pulse.beat() }, false},
 		"refused":     {func(o *opening) { o.tries.lasting.Store(&refused) }, false},
 	} {
 		o := &opening{tries: newAttempts(nil)}
 		o.pulse.at(stepOpen)
 		for range handBackLooks - 1 {
-			if o.stuck(handBackLooks) {
+			if o.look(); o.stuck(handBackLooks) {
 				t.Fatalf("%s: stuck() = true after too few looks", name)
 			}
 		}
 		tt.last(o)
-		if got := o.stuck(handBackLooks); got != tt.want {
-			t.Errorf("%s: stuck() = %t, want %t", name, got, tt.want)
+		if o.look(); o.stuck(handBackLooks) != tt.want {
+			t.Errorf("%s: stuck() = %t, want %t", name, !tt.want, tt.want)
 		}
 	}
 }

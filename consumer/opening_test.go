@@ -2,7 +2,6 @@ package consumer_test
 
 import (
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -12,17 +11,8 @@ import (
 // for ever, and to say only that they were not being read yet.
 func TestUnopenedInputIsHandedBack(t *testing.T) {
 	inBubble(t, 4, 4, func(w *bubble) {
-		var swallows atomic.Bool
-		a := w.start("a", disk(), trap{look: func(_ *inhabitant, x *exchange) verdict {
-			if x.answer == nil && swallows.Load() {
-				for _, kind := range []string{"Fetch ", "Produce ", "ListOffsets", "OffsetForLeaderEpoch"} {
-					if strings.HasPrefix(x.step, kind) {
-						return swallow
-					}
-				}
-			}
-			return pass
-		}})
+		swallows, leaders := swallowing("Fetch", "Produce", "ListOffsets", "OffsetForLeaderEpoch")
+		a := w.start("a", disk(), leaders)
 		events := workload(3, 400, 20)
 		w.send(events[:100])
 		w.drain()

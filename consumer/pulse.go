@@ -19,6 +19,8 @@ const (
 	stepRoute // of input records
 	stepOpen  // finds where to begin in an input partition
 	stepSend  // of a produce request
+	stepWait  // for what another goroutine holds, which comes on or does not
+	stepEnd   // of the goroutine that had the partition before
 )
 
 const (
@@ -37,10 +39,11 @@ const (
 // second, and counts the looks that have found nothing done. So neither needs a clock, and a
 // process that was stopped has had no looks meanwhile.
 type pulse struct {
-	step  atomic.Uint32
-	done  atomic.Uint64 // what has come to its end
-	seen  uint64        // done, by the last look
-	still atomic.Int32  // looks that have found nothing done since
+	step   atomic.Uint32
+	done   atomic.Uint64                 // what has come to its end
+	others atomic.Pointer[atomic.Uint64] // the same, of those that the goroutine waits for; nil: it does not
+	seen   uint64                        // the sum of both, by the last look
+	still  atomic.Int32                  // looks that have found nothing done since
 }
 
 // at notes what comes next. Only stepIdle is progress: nothing is left to do.
@@ -49,15 +52,20 @@ func (p *pulse) at(s step) { p.step.Store(uint32(s)) }
 // beat notes progress.
 func (p *pulse) beat() { p.done.Add(1) }
 
-// look is for the watch.
-func (p *pulse) look() {
+// look is for the watch. It tells whether anything was done since the last look.
+func (p *pulse) look() (moved bool) {
 	done := p.done.Load()
-	if done != p.seen || step(p.step.Load()) == stepIdle {
-		p.seen = done
-		p.still.Store(0)
-		return
+	if others := p.others.Load(); others != nil {
+		done += others.Load()
 	}
-	p.still.Add(1)
+	moved = done != p.seen
+	p.seen = done
+	if moved || step(p.step.Load()) == stepIdle {
+		p.still.Store(0)
+	} else {
+		p.still.Add(1)
+	}
+	return moved
 }
 
 // looks returns for how many looks nothing has been done although there is something to do.
@@ -75,7 +83,7 @@ func (p *pulse) stillness() string {
 	return fmt.Sprintf(stepSentences[s], lasted(looks))
 }
 
-var stepSentences = map[step]string{
+var stepSentences = map[step]string{ //nolint:gosec // sentences, which are taken for credentials
 	stepTake:     "taking it has made no progress for %s",
 	stepEvaluate: "the evaluation of its work records has made no progress for %s",
 	stepCommit:   "its transaction has waited %s for the brokers",
@@ -84,6 +92,8 @@ var stepSentences = map[step]string{
 	stepRoute:    "the evaluation of rules' filters on its records has made no progress for %s",
 	stepOpen:     "finding where to begin has made no progress for %s",
 	stepSend:     "no broker has acknowledged a produce request for %s",
+	stepWait:     "it has waited %s for what another partition of this instance holds, which makes no progress",
+	stepEnd:      "the goroutine that had it here before has not ended for %s",
 }
 
 // beatEvery is how many records, or events, a router handles between two beats.
@@ -93,12 +103,13 @@ const beatEvery = 64
 // a second of a busy processor, and 64 of them would look like a router that stands still.
 const beatBytes = 256 << 10
 
-// waiting notes that a router waits for the memory that another one holds, which is watched
-// itself: that is no stillness of its own.
-func (p *pulse) waiting(is bool) {
-	if is {
-		p.at(stepIdle)
+// waiting notes that the goroutine waits for what others hold: their progress is its own
+// until it has it, and nil ends that. It returns to the step before.
+func (p *pulse) waiting(others *atomic.Uint64, before step) {
+	p.others.Store(others)
+	if others == nil {
+		p.at(before)
 	} else {
-		p.at(stepRoute)
+		p.at(stepWait)
 	}
 }

@@ -73,7 +73,7 @@ type router struct {
 // held good events; leaving it out is a loss that has to be accepted.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield, r.stamp = ctx, r.event, -1
-	r.turn.Context = ctx
+	r.turn.Context, r.decoder.Progress = ctx, r.beat
 	r.turn.Begin, r.turn.Locked = r.beginBatch, r.beginRecord
 	r.turn.Unlocked = func() {
 		r.release()
@@ -197,7 +197,7 @@ func (r *router) record(rec *wire.Record) bool {
 	}
 	r.stamp, r.newest = rec.Timestamp, noNewest
 	if r.records++; r.records%beatEvery == 0 || len(rec.Value) > beatBytes {
-		r.progress.pulse.beat()
+		r.beat()
 	}
 	if givenUp {
 		r.reject(badEvent{index: -1, reason: reasonProcessEnded, detail: errProcessEnded.Error()})
@@ -274,12 +274,12 @@ func (r *router) timeOf(rec *wire.Record) int64 {
 // event routes one decoded event, or notes why there is none.
 func (r *router) event(ev *rules.Event, err error) bool {
 	if err != nil {
-		r.progress.pulse.beat() // a value that is passed over may be large
+		r.beat() // a value that is passed over may be large
 		r.reject(asBadEvent(err))
 		return true
 	}
 	if r.events++; r.events%beatEvery == 0 || len(ev.Raw) > beatBytes {
-		r.progress.pulse.beat()
+		r.beat()
 	}
 	ev.RecordTime = unixMillis(r.at.Timestamp)
 	ahead, isAhead := r.engine.Ahead(ev, r.now)

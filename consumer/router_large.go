@@ -32,6 +32,12 @@ func (r *decoderTurn) Lock() bool {
 
 func (r *decoderTurn) Unlock() { r.turn.Unlock() }
 
+// beat notes progress, for those too that wait for the memory of the record at hand.
+func (r *router) beat() {
+	r.progress.pulse.beat()
+	r.turn.Beat()
+}
+
 // release lets go of the last event, whose strings are part of what its record was unpacked
 // to: thousands of idle routers must not keep a large record each.
 func (r *router) release() {

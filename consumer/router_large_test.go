@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"trailhound/consumer/kafka/wire"
@@ -31,8 +32,8 @@ func TestRouterEndsWhileItWaitsForTheTurn(t *testing.T) {
 		return true
 	}}
 	r.turn.Memory, r.turn.Context = memory, ctx
-	r.turn.Waiting = func(waiting bool) {
-		if waiting {
+	r.turn.Waiting = func(others *atomic.Uint64) {
+		if others != nil {
 			cancel()
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"trailhound/consumer/changelog"
@@ -92,6 +93,8 @@ func (s *Service) detector(n int) (*detector, error) {
 		},
 	}
 	d.entries.formats = s.formats
+	d.turn.Memory = s.Client.Memory
+	d.turn.Waiting = func(others *atomic.Uint64) { status.pulse.waiting(others, stepEvaluate) }
 	return d, nil
 }
 

@@ -62,16 +62,27 @@ func (s *Service) look(ctx context.Context, w *watching) {
 	}
 	inputs, shards := s.routers.keys(), s.detectors.keys()
 	var unread, give []inputKey
+	now := time.Now()
 	s.mu.Lock()
 	for _, k := range inputs {
 		p := s.positions[k]
 		if p == nil {
-			if lanesStuck || s.openings[k].stuck(patience) {
+			o := s.openings[k]
+			if o == nil {
+				o = s.opensAfter(k)
+			}
+			if o.look() {
+				s.alignment.moves(k, now)
+			}
+			if lanesStuck || o.stuck(patience) {
 				give = append(give, k)
 			}
 			continue
 		}
-		seen := p.look()
+		seen, moved := p.look()
+		if moved {
+			s.alignment.moves(k, now)
+		}
 		p.meter.SetLag(p.lag())
 		if seen.unread > 0 {
 			unread = append(unread, k)
@@ -103,7 +114,7 @@ func (s *Service) look(ctx context.Context, w *watching) {
 	s.mu.Unlock()
 	s.Metrics.Stalled(s.stalls())
 	s.tell(w)
-	if s.handBack(give, time.Now()) {
+	if s.handBack(give, now) {
 		w.gave = w.looks
 	}
 	if w.looks%probeLooks == 0 && w.probing == nil && len(unread) > 0 {
@@ -119,13 +130,14 @@ func answers(err error) bool {
 	return answered || denied
 }
 
-// look counts what the position's router and feed have not done. The caller holds the lock.
-func (p *position) look() logView {
-	p.pulse.look()
-	view := p.end.view()
-	p.silence.look(view)
+// look counts what the position's router and feed have not done, and tells whether the
+// router has done anything, or its feed's turn has come nearer. The caller holds the lock.
+func (p *position) look() (view logView, moved bool) {
+	moved = p.pulse.look()
+	view = p.end.view()
+	moved = p.silence.look(view) || moved
 	p.held.look(view, p.next())
-	return view
+	return view, moved
 }
 
 // lag returns how many records are left to read, by what a broker last told.
@@ -177,18 +189,23 @@ func (st *shardStatus) stillness() string {
 // left returns how many work records are not evaluated yet, by what a broker last told.
 func (st *shardStatus) left() int64 { return max(st.end.view().highWatermark-st.next.Load(), 0) }
 
-// silence counts the looks since a feed that waits for an answer has had one.
+// silence counts the looks since a feed that waits for an answer has had one, or others have
+// that are asked for before it.
 type silence struct {
 	answered time.Time
+	turns    uint64
 	looks    int
 }
 
-func (q *silence) look(v logView) {
-	if v.unread > 0 || !v.answered.Equal(q.answered) {
-		*q = silence{answered: v.answered}
-		return
+// look tells whether the turn of a fetch, for which it waits, has come nearer.
+func (q *silence) look(v logView) (nearer bool) {
+	nearer = v.turns != q.turns
+	if v.unread > 0 || nearer || !v.answered.Equal(q.answered) {
+		*q = silence{answered: v.answered, turns: v.turns}
+	} else {
+		q.looks++
 	}
-	q.looks++
+	return nearer
 }
 
 func (q *silence) stillness() string {

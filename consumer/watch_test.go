@@ -19,6 +19,7 @@ import (
 const (
 	toldWithin  = 10 * time.Second
 	takenWithin = 45 * time.Second
+	avoidFor    = 30 * time.Minute // as the package has it
 )
 
 // notReady waits until the instance is not ready, and returns why.
@@ -54,14 +55,8 @@ func TestLeaderSwallowsRequests(t *testing.T) {
 		t.Run(strings.ReplaceAll(step, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, 2, 2, func(w *bubble) {
-				var swallows atomic.Bool
-				a := w.start("a", disk(), trap{look: func(_ *inhabitant, x *exchange) verdict {
-					name, topics, _ := strings.Cut(step, " ")
-					if x.answer == nil && swallows.Load() && strings.HasPrefix(x.step, name) && strings.Contains(x.step, topics) {
-						return swallow
-					}
-					return pass
-				}})
+				swallows, leader := swallowing(step)
+				a := w.start("a", disk(), leader)
 				events := workload(3, 400, 20)
 				w.send(events[:100])
 				w.drain()
@@ -226,6 +221,44 @@ func TestBlockedGoroutine(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A partition comes back to the instance in which a router is blocked on it, and nothing read it
+// any more: its next router waits for the end of the last, which was no stand-still of its own. It
+// is told, and handed back again when another instance comes, however late.
+func TestBlockedRouterGetsItsPartitionBack(t *testing.T) {
+	const address = "203.0.113.99"
+	inBubble(t, 1, 1, func(w *bubble) {
+		free := make(chan struct{})
+		w.engines = map[string]*rules.Engine{"a": oneRule(t, stuck{rules.NewAssumeRoleUniqueIP(), address, true, free})}
+		a := w.start("a", disk(), trap{})
+		w.await("a to have the input", func() bool { return a.service.Ready() == nil && len(a.service.Status().Inputs) == 1 })
+		send := func(id, ip string) {
+			w.sent = append(w.sent, attempt{})
+			r := &kgo.Record{Topic: "input", Value: []byte(assume(id, "arn:r", ip, noon))}
+			if err := w.produce.ProduceSync(w.Context(), r).FirstErr(); err != nil {
+				w.Fatal(err)
+			}
+		}
+		b := w.start("b", disk(), trap{})
+		w.await("b to have joined", func() bool { return b.service.Status().Member })
+		send("1", address)
+		w.await("the other instance to evaluate it", w.drained)
+		b.shutdown()
+		send("2", "192.0.2.1")
+		elapse(avoidFor + 5*time.Minute)
+		if why := a.notReady(time.Second); !strings.Contains(why, "is not being read yet: the goroutine that had it here before has not ended for ") {
+			w.Errorf("Ready() = %q; want the router that has not ended", why)
+		}
+		began := time.Now()
+		w.start("c", disk(), trap{})
+		w.taken("everything is evaluated by the third instance", began, w.drained)
+		a.stop()
+		<-a.ended
+		a.crashing.Do(func() { close(a.crashed) })
+		close(free)
+		elapse(time.Second)
+	})
 }
 
 func oneRule(t *testing.T, r rules.Rule) *rules.Engine {

@@ -95,7 +95,13 @@ type inflater struct {
 	zip    GzipReader
 	packed bytes.Reader
 	left   int64 // bytes that it may still give
+
+	progress func() // called now and then; nil: nothing is
+	since    int    // bytes given since the last call
 }
+
+// progressEvery is how many bytes are unpacked between two calls of Decoder.Progress.
+const progressEvery = 1 << 20
 
 // inflaters are shared by all decoders: few of them unpack at a time.
 var inflaters = sync.Pool{New: func() any { return new(inflater) }}
@@ -108,6 +114,10 @@ func (z *inflater) Read(p []byte) (int, error) {
 	if int64(len(p)) <= z.left {
 		n, err := z.zip.Read(p)
 		z.left -= int64(n)
+		if z.since += n; z.since >= progressEvery && z.progress != nil {
+			z.since = 0
+			z.progress()
+		}
 		return n, err
 	}
 	if z.left > 0 {
@@ -126,6 +136,7 @@ func (d *Decoder) unzip(b []byte, depth int) bool {
 	z.packed.Reset(b)
 	more := d.inflate(z, &z.packed, depth)
 	z.packed.Reset(nil)
+	z.progress = nil
 	inflaters.Put(z)
 	return more
 }
@@ -140,7 +151,7 @@ func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
 	if d.exhausted {
 		return d.tooLarge()
 	}
-	z.left = d.limit() - d.spent
+	z.left, z.progress, z.since = d.limit()-d.spent, d.Progress, 0
 	if d.inflating > 0 && !d.large() {
 		return false
 	}
@@ -153,6 +164,7 @@ func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
 	if s.zipped() {
 		inner, b := inflaters.Get().(*inflater), bufio.NewReaderSize(s, 1<<10)
 		more = d.inflate(inner, b, depth+1)
+		inner.progress = nil
 		inflaters.Put(inner)
 		s.next -= b.Buffered()
 		d.charge(s)

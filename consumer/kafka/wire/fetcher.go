@@ -43,10 +43,23 @@ type Reader struct {
 	behind bool        // more was there to read
 	slow   bool        // and was not sent
 	fresh  time.Time   // when a broker last told
+	call   *fetchCall  // that waits for an answer, unless it has a request of its own; nil: none does
+	turns  uint64
 }
 
 // Reader returns a reader of one partition. Close it after use.
 func (f *Fetcher) Reader() *Reader { return &Reader{fetcher: f} }
+
+// Turns is a number that moves as long as a call of Fetch waits for its turn, which comes: others
+// of the same broker are read from before it, and have answers. It may be called at any time.
+func (r *Reader) Turns() uint64 {
+	r.fetcher.mu.Lock()
+	defer r.fetcher.mu.Unlock()
+	if r.group != nil && r.call != nil && r.call.state == fetchWaiting {
+		r.turns = r.group.answers
+	}
+	return r.turns
+}
 
 // Close ends the use of the reader; no call of Fetch may be under way. When the last reader of
 // a broker has been closed, nothing is asked of it any more.
@@ -119,6 +132,7 @@ func (r *Reader) take(ctx context.Context, c *fetchCall) error {
 	}
 	r.fetcher.mu.Lock()
 	defer r.fetcher.mu.Unlock()
+	r.call = nil
 	r.learn(err, c)
 	return err
 }

@@ -59,6 +59,7 @@ type fetchGroup struct {
 	reading int            // requests under way for the former
 	polling int            // requests under way for the latter, or about to be
 	resting int            // of these, those that are about to be
+	answers uint64         // that requests of the former have had
 	short   bool           // a short poll is under way
 }
 
@@ -113,6 +114,7 @@ func (g *fetchGroup) own(ctx context.Context, req FetchRequest, into *Fetched) e
 func (g *fetchGroup) ask(ctx context.Context, c *fetchCall) fetchState {
 	f := g.fetcher
 	f.mu.Lock()
+	c.reader.call = c
 	if r := c.reader; r.alone || r.behind || time.Since(r.fresh) > freshFor {
 		g.behind = append(g.behind, c)
 	} else {
@@ -127,6 +129,7 @@ func (g *fetchGroup) ask(ctx context.Context, c *fetchCall) fetchState {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	c.reader.call = nil
 	switch c.state {
 	case fetchShared:
 		if c.shared.wanted--; c.shared.wanted == 0 {
@@ -149,6 +152,7 @@ func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err
 	req := c.req
 	req.MaxWait = 0
 	f.mu.Lock()
+	r.call = nil
 	if r.slow {
 		req.MaxWait = min(shortPoll, c.req.MaxWait)
 	}
@@ -160,6 +164,9 @@ func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g.reading--
+	if err == nil {
+		g.answers++
+	}
 	r.alone = c.into.Bytes > int(req.most())
 	r.learn(err, c)
 	if err != nil && ctx.Err() == nil {

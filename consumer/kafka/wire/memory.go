@@ -46,12 +46,24 @@ type Memory struct {
 	whole int   // bytes of a batch that is unpacked as a whole
 	share atomic.Int64
 	total int64 // of room
-	room  *semaphore.Weighted
-	turn  *semaphore.Weighted
+	room  portion
+	turn  portion
 	held  []metrics.Sample // for settle
 
 	mu     sync.Mutex
 	stream *zstd.Decoder // one that is not in use; nil: none is
+}
+
+// portion is what goroutines wait for until others give it back.
+type portion struct {
+	*semaphore.Weighted
+	moves atomic.Uint64 // what those that hold some of it have done: taken it, come on, given it back
+}
+
+// Release gives some of it back.
+func (p *portion) Release(n int64) {
+	p.moves.Add(1)
+	p.Weighted.Release(n)
 }
 
 // NewMemory returns the memory of a process that may take limit bytes (0: not known). A
@@ -60,13 +72,14 @@ func NewMemory(limit, maxUnpacked int64) *Memory {
 	if maxUnpacked <= 0 {
 		maxUnpacked = MostUnpacked(limit)
 	}
-	m := &Memory{limit: limit, total: usualRoom, turn: semaphore.NewWeighted(1)}
+	m := &Memory{limit: limit, total: usualRoom}
+	m.turn.Weighted = semaphore.NewWeighted(1)
 	if limit > 0 {
 		m.total = min(m.total, limit/memoryShares)
 	}
 	m.whole = int(min(mostWhole, m.total/2))
 	m.most = int(max(maxUnpacked, int64(m.whole)))
-	m.room = semaphore.NewWeighted(m.total)
+	m.room.Weighted = semaphore.NewWeighted(m.total)
 	m.Divide(1)
 	return m
 }
@@ -123,7 +136,10 @@ func (m *Memory) settle() {
 type Turn struct {
 	Memory  *Memory         // nil: that of a process without a limit
 	Context context.Context // ends the waiting of cursors and of Lock; nil: nothing does
-	Waiting func(bool)      // told before and after the goroutine waits for another one; nil: nothing is
+
+	// Waiting, unless nil, is called before the goroutine waits for others, with a counter that
+	// moves as long as they come on, and with nil after that.
+	Waiting func(others *atomic.Uint64)
 
 	// Begin, unless nil, is called when a cursor has taken the turn for the records from an
 	// offset to before next; with an error they are not unpacked, and it is in the
@@ -155,7 +171,7 @@ func (t *Turn) Lock() bool {
 
 func (t *Turn) lock(ctx context.Context) error {
 	if t.depth == 0 {
-		if err := t.acquire(ctx, t.memory().turn, 1); err != nil {
+		if err := t.acquire(ctx, &t.memory().turn, 1); err != nil {
 			return err
 		}
 		t.memory().settle()
@@ -165,15 +181,28 @@ func (t *Turn) lock(ctx context.Context) error {
 }
 
 // acquire tells of its waiting, if it has to wait.
-func (t *Turn) acquire(ctx context.Context, from *semaphore.Weighted, n int64) error {
-	if from.TryAcquire(n) {
-		return nil
+func (t *Turn) acquire(ctx context.Context, from *portion, n int64) error {
+	if !from.TryAcquire(n) {
+		if t.Waiting != nil {
+			t.Waiting(&from.moves)
+			defer t.Waiting(nil)
+		}
+		if err := from.Acquire(ctx, n); err != nil {
+			return err
+		}
 	}
-	if t.Waiting != nil {
-		t.Waiting(true)
-		defer t.Waiting(false)
+	from.moves.Add(1)
+	return nil
+}
+
+// Beat notes that the goroutine comes on, for those that wait for what it holds.
+func (t *Turn) Beat() {
+	if t.depth > 0 {
+		t.memory().turn.moves.Add(1)
 	}
-	return from.Acquire(ctx, n)
+	if t.room > 0 {
+		t.memory().room.moves.Add(1)
+	}
 }
 
 // Unlock undoes one Lock.
@@ -190,7 +219,7 @@ func (t *Turn) Unlock() {
 // take waits for room for n bytes, and returns what to give back. A goroutine that has some
 // already does not wait for more, not to wait for itself.
 func (t *Turn) take(n int) (int64, error) {
-	room := t.memory().room
+	room := &t.memory().room
 	size := min(int64(n), t.memory().total)
 	if t.room > 0 {
 		if !room.TryAcquire(size) {

@@ -86,6 +86,9 @@ func (m *sharedFetch) run(ctx context.Context) {
 		}
 	default:
 		g.reading--
+		if err == nil {
+			g.answers++
+		}
 	}
 	g.dispatch()
 }
