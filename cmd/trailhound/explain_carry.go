@@ -12,7 +12,7 @@ import (
 )
 
 // carryOver fills the state with the rule's memory from before the first event played, as
-// far as the alert tells, and notes in the time-line what rests on it.
+// far as the alert tells, and notes how the play begins.
 func (x *explainer) carryOver(e *explanation, rule rules.Rule, tx *state.Tx, from int) {
 	var err error
 	switch r := rule.(type) {

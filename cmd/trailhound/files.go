@@ -76,9 +76,8 @@ type listing struct {
 }
 
 // add adds the file at path or, if path is a directory, the files below it. A path named by
-// the user is read whatever its kind, even a named pipe; below a directory only files and
-// links count. A link to a directory is followed unless that directory is read under
-// another name.
+// the user may be of any kind, even a named pipe; below a directory only files and links
+// count. A link to a directory is followed unless that directory is read under another name.
 func (l *listing) add(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -161,7 +161,7 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// oneArg wants exactly one argument; what names it in the error.
+// oneArg wants exactly one argument, which the error calls by the given noun.
 func oneArg(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
