@@ -19,8 +19,8 @@ import (
 	"trailhound/rules"
 )
 
-// deed is one event of a stream with a known right answer: a denial if who is set, else the
-// use of a role.
+// deed is one event of a stream with a known right answer: the denial of a principal, or else
+// the use of a role.
 type deed struct {
 	id, who, role, ip string
 	at                time.Time

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// diffSite is a site whose service has evaluated the denials of two principals.
+// diffSite returns a site after its service has evaluated the denials of two principals.
 func diffSite(t *testing.T, brokers []string) *site {
 	s := newSite(t, brokers, 1)
 	s.send(0, denialsOf(0, 20, "alice")...)

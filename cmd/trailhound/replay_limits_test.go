@@ -83,7 +83,7 @@ func TestReplayOutKeepsFiles(t *testing.T) {
 	s.wantRefused(exitUsage, []string{"it is not a file"}, "", "replay", "--out", link)
 }
 
-// Alerts shed evidence to fit the limit of their topic, as those of the service do. A
+// Alerts shed content to fit the limit of their topic, as those of the service do. A
 // replay into a topic with a limit below limits.max_alert_bytes ended at the first large
 // alert.
 func TestReplayAlertTooLarge(t *testing.T) {
