@@ -10,8 +10,8 @@ const (
 	readCount = 4        // buffers that are read ahead
 )
 
-// ahead is an io.Reader that reads on another goroutine. Unpacking then has a core of its own, and a read that
-// blocks, as of a terminal, can be left.
+// ahead is an io.Reader that reads ahead on a goroutine of its own. Unpacking then has a
+// core of its own, and the caller can abandon a read that blocks, as of a terminal.
 type ahead struct {
 	ctx    context.Context
 	cancel context.CancelFunc

@@ -90,7 +90,8 @@ func (a *app) alerts(ctx context.Context, tail *consumer.Tail, f *alertFlags) er
 	}
 }
 
-// lastAlerts prints the newest alerts that the topic holds, and sets tail behind its end.
+// lastAlerts prints the newest alerts that the topic holds, and sets tail to go on behind
+// them.
 func lastAlerts(ctx context.Context, tail *consumer.Tail, f *alertFlags, show func(int32, *wire.Record) error) error {
 	last, from := newest{most: f.last}, map[int32]int64{}
 	there := *tail
@@ -274,7 +275,7 @@ func (a *app) printAlert(w io.Writer, payload []byte, notes ...string) error {
 	return err
 }
 
-// eventName is an eventID behind the word event.
+// eventName returns an eventID, or the words for a missing one, to follow the word event.
 func eventName(id string) string {
 	if id == "" {
 		return "without an eventID"

@@ -47,7 +47,7 @@ func (f *alertFlags) add(c *cobra.Command) {
 	flags.StringSliceVar(&f.severities, "severity", nil, "only those of this `SEVERITY`: "+strings.Join(severities, ", ")+"; may be given often")
 	flags.Int32SliceVar(&f.partitions, "partition", nil, "only those of partition `N` of the topic; may be given often")
 	flags.Lookup("partition").DefValue = "" // or help shows []
-	// They fail for unknown flags only.
+	// An error would mean an unknown flag.
 	_ = c.RegisterFlagCompletionFunc("rule", cobra.FixedCompletions(ruleIDs(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("severity", cobra.FixedCompletions(severities, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -150,8 +150,9 @@ func (r memberReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// insideArchive opens the zip archive in a name, as alerts give it, and finds the member.
-// The caller must read the member: that closes the archive.
+// insideArchive finds the member of a zip archive by its name in an alert: the path of the
+// archive followed by that of the member. The caller must read the member, which closes the
+// archive.
 func insideArchive(ctx context.Context, name string) (f inputFile, ok bool) {
 	for i := range len(name) {
 		if i == 0 || name[i] != '/' {

@@ -201,8 +201,7 @@ func TestBoundsRecordsFile(t *testing.T) {
 	if got := s.letters(); len(got) != 6 {
 		t.Errorf("%d dead letters, the first %+v; want 6", len(got), got[:min(1, len(got))])
 	}
-	// Zeros are no JSON, and more of them than a value may have: only the size is the
-	// reason.
+	// Zeros are no JSON, and more of them than a value may have: the reason is the size.
 	if got := p.metric(`trailhound_dead_letters_total{reason="unpacked_too_large"}`); got != 6 {
 		t.Errorf("%.0f times unpacked_too_large; want 6", got)
 	}

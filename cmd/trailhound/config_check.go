@@ -13,8 +13,8 @@ import (
 	"trailhound/config"
 )
 
-// fileNames are the usual names of a configuration file. A file is read only if it is
-// named, so config check points out one that is not.
+// fileNames are the usual names of a configuration file. No file is read by default, so
+// config check points out one of these that no flag or variable names.
 var fileNames = []string{"trailhound.yaml", "trailhound.yml"}
 
 func (a *app) configCheckCommand() *cobra.Command {
@@ -203,8 +203,8 @@ func (s *settings) readFile(p config.Path) error {
 	return err
 }
 
-// canWrite returns the reason why no file can be created in dir, or dir itself cannot; it
-// leaves nothing behind.
+// canWrite returns the error of creating a file in dir or, if dir is missing, of creating
+// dir. It leaves nothing behind.
 func canWrite(dir string) error {
 	info, err := os.Stat(dir)
 	switch {

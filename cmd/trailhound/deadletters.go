@@ -30,7 +30,7 @@ type letter struct {
 	Stage     string       `json:"stage"`
 	Rule      string       `json:"rule,omitempty"`
 	Source    letterSource `json:"source"`
-	Time      string       `json:"time"` // of the evaluation that gave up
+	Time      string       `json:"time"` // when the service gave it up
 	Bytes     int          `json:"bytes"`
 	Truncated int          `json:"truncated_from,omitempty"`
 	Partition int32        `json:"partition"` // in the dead-letter topic

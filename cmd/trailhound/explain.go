@@ -138,7 +138,7 @@ func (a *app) alertOnStdin() ([]byte, error) {
 
 var errFound = errors.New("found")
 
-// uuidForm is that of the ids of alerts, and of CloudTrail's events.
+// uuidForm matches the ids of alerts and of CloudTrail's events.
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // mostOfEvent bounds how many alerts with one event are listed.

@@ -83,9 +83,8 @@ func readAlert(payload []byte) (*carriedAlert, error) {
 	return al, nil
 }
 
-// places gives the slots of the time-line: the evidence in its order, and at the end the
-// event that completed the alert. If that event came late, it stands elsewhere in the
-// evidence, and is moved.
+// places gives the slots of the time-line: the evidence in the order of its times, then the
+// event that completed the alert, even if it came late and stands earlier in the evidence.
 func (al *carriedAlert) places() []*slot {
 	completed := &slot{carriedRef: carriedRef{EventID: al.EventID, EventTime: al.EventTime, position: al.Source}}
 	slots := make([]*slot, 0, len(al.Evidence.Events)+1)

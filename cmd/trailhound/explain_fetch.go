@@ -21,11 +21,11 @@ import (
 // slot is the place of one event in the time-line.
 type slot struct {
 	carriedRef
-	counted bool        // it is part of the evidence
-	ok      bool        // event is there
-	carried bool        // event is from the alert itself, not from the input
-	missing string      // why the input does not hold the event; "" if it does
-	event   rules.Event //
+	counted bool   // it is part of the evidence
+	ok      bool   // event is there
+	carried bool   // event is from the alert itself, not from the input
+	missing string // why the input does not hold the event; "" if it does
+	event   rules.Event
 }
 
 // gather looks up every event of the alert. A failure to find one event is noted in its

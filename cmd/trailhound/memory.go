@@ -100,7 +100,7 @@ func (s *settings) decoder() cloudtrail.Decoder {
 	return cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
 }
 
-// mostHeld is the MaxHeld of decoders.
+// mostHeld returns the MaxHeld of decoders, in bytes.
 func (s *settings) mostHeld() int64 { return min(s.held, cloudtrail.DefaultMaxHeld) }
 
 // tightMemory returns a warning if a record may take more memory than the process has; else

@@ -51,7 +51,7 @@ func begins(b *bufio.Reader, magic string) bool {
 	return true
 }
 
-// beginsGzip skips padding as far as needed, and as the buffer reaches.
+// beginsGzip looks behind padding, as far as needed and as the buffer reaches.
 func beginsGzip(b *bufio.Reader) bool {
 	for n := 2; ; n *= 2 {
 		ahead, err := b.Peek(min(n, b.Size()))

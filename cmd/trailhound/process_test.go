@@ -39,9 +39,10 @@ func (d *deed) line() string {
 		d.id, at, name, code, d.ip, arn, role)
 }
 
-// deeds returns n events over 120 keys. One in ten comes twice, most come behind a newer one, and some by more than the
-// window of an hour. 20,000 of them span less than a day: a backlog's partitions are not read at the same pace, and
-// within events.duplicates_within that cannot matter.
+// deeds returns n events over 120 keys. One in ten comes twice, most come behind a newer
+// event, and some by more than the window of an hour. 20,000 events span less than a day:
+// the partitions of a backlog are not read at the same pace, which must not matter within
+// events.duplicates_within.
 func deeds(seed uint64, n int) []deed {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)

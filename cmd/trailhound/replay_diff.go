@@ -262,8 +262,8 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 	return nil
 }
 
-// behind returns how many records of the ranges the service has yet to read, and of its
-// work topic to evaluate; these may be of the ranges too.
+// behind returns how many records the service has yet to read from the ranges, or to
+// evaluate from its work topic, where records of the ranges may wait.
 func (r *replaying) behind(ctx context.Context) (int64, error) {
 	inputs, err := r.unread(ctx, r.ranges)
 	if err != nil {

@@ -98,7 +98,7 @@ func TestReplayAlertTooLarge(t *testing.T) {
 	s.wantRefused(exitFailed, []string{"alert_too_large", "left out 1"}, "", "--set", eachDenial, "replay", "--strict", "--topic", none)
 }
 
-// closedPipe is the stdout of a reader that has gone.
+// closedPipe is a stdout after its reader has closed the pipe.
 type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

@@ -56,8 +56,8 @@ func (a *app) root() *cobra.Command {
 	return a.versioned(group(root))
 }
 
-// versioned gives a command the flag --version. Cobra's own takes a text as a template,
-// which links all methods of all types into the program.
+// versioned gives a command the flag --version. Cobra's own flag takes its text only as a
+// template, and templates make the linker keep all methods of all types.
 func (a *app) versioned(c *cobra.Command) *cobra.Command {
 	asked := c.Flags().BoolP("version", "v", false, "print the version")
 	run := c.RunE

@@ -215,8 +215,8 @@ func (t *ruleTests) lines(indent string, lines []string) error {
 	return nil
 }
 
-// ruleTestFiles lists the files of tests: those named, under any name, and those below
-// directories that are.
+// ruleTestFiles lists the test files: each file in args, under any name, and the
+// *_test.yaml and *_test.yml below each directory in args.
 func ruleTestFiles(args []string) ([]string, error) {
 	if len(args) == 0 {
 		args = []string{"."}

@@ -129,9 +129,10 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	return nil
 }
 
-// garbagePercent is Go's GOGC. Nearly all of the live heap is a few large buffers without
-// pointers, which cost the collector next to nothing: 10 instead of 100 saved nearly a
-// third of the memory, and 16 spares some of the rounds.
+// garbagePercent is the garbage that triggers a collection, in percent of the live heap.
+// Nearly all of that heap is a few large buffers without pointers, which cost the collector
+// next to nothing: 10 instead of 100 saved nearly a third of the memory, and 16 spares some
+// rounds.
 const garbagePercent = 16
 
 // collectOften sets garbagePercent, unless the environment has GOGC.

@@ -20,9 +20,8 @@ const (
 	leastColumn = 20
 	// columnGap is the number of blanks between two columns.
 	columnGap = 2
-	// Hang of an alert or a dead letter. Its lines below the first one are indented by
-	// nine; wrapped text is indented by more, so that text of an event cannot pass for a
-	// line of its own.
+	// alertHang indents wrapped text of an alert or a dead letter. Their own lines below
+	// the first are indented by nine, so that text of an event cannot pass for one of them.
 	alertHang = 11
 	noteHang  = 2
 )

@@ -15,8 +15,8 @@ import (
 	"trailhound/consumer/kafka/topic"
 )
 
-// Every ACL of acls.txt is needed: with Describe in its place, or without it where Describe
-// is no less, its purpose fails with a sentence that names the operation and the resource;
+// Every ACL of acls.txt is needed: without it, or with Describe in its place if it implies
+// Describe, its purpose fails with a sentence that names the operation and the resource;
 // with all of them, it succeeds.
 func TestACLs(t *testing.T) {
 	c := newSecureCluster(t) // not beside the tests that count the broker's refusals

@@ -30,7 +30,7 @@ func (s *settings) unreachable(err error) error {
 		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", duration.Format(s.Kafka.RequestTimeout))
 	}
 	if other, ok := errors.AsType[*wire.ForeignError](err); ok {
-		err = other // the broker's answer matters, not the request
+		err = other // without the outer error: a foreign answer implies that no request was sent
 	}
 	return fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; %s", strings.Join(s.Kafka.Brokers, ", "), err, remedy)
 }

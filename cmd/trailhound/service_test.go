@@ -43,7 +43,7 @@ func (p *program) get(path string) (code int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// Probes and metrics tell the truth from the start of a service to its end.
+// Probes and metrics are right from the start of a service to its end.
 func TestHTTP(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 2)

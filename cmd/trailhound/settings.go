@@ -93,7 +93,7 @@ func (s *settings) given(path string, wrong *rules.ParameterError) config.Origin
 	return config.Origin{}
 }
 
-// engine returns an engine of the rules that are on.
+// engine returns an engine with the rules that are on.
 func (s *settings) engine(limits rules.Limits) (*rules.Engine, error) {
 	engine, err := rules.NewEngine(s.active, limits)
 	if err != nil {

@@ -64,7 +64,7 @@ func (a *app) showGroup(ctx context.Context, s *settings, client *wire.Client, a
 	return a.printGroup(g)
 }
 
-// group asks Kafka for the group, and for the offsets that it has committed.
+// group asks Kafka for the members of the group and its committed offsets.
 func (s *settings) group(ctx context.Context, client *wire.Client) (*groupStatus, error) {
 	app := s.topology()
 	member := kafkagroup.Member{Client: client, Group: app.ID}

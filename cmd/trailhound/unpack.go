@@ -14,8 +14,8 @@ import (
 // gzip: delivery services add a packing of their own.
 const maxWrappings = 3
 
-// reasonCannotUnpack is the reason for files in a packing other than gzip, which records
-// may have too.
+// reasonCannotUnpack is the reason of a file that cannot be unpacked, unless its outermost
+// packing is gzip: records may be gzip too, and have a reason for it.
 const reasonCannotUnpack rules.Reason = "cannot_unpack"
 
 // badFile tells errors in the content of a file from those of reading it.
