@@ -61,10 +61,10 @@ func TestAlertsChosen(t *testing.T) {
 				t.Errorf("alerts %q prints %q; want %q", c.args, got, c.want)
 			}
 		}
-		// Alerts behind the last ones are followed, and none is printed twice.
 		if r := s.command("", "alerts", "--no-follow", "--partition", "7"); r.code != exitFailed || r.stdout != "" || !strings.Contains(r.stderr, "--partition 7: topic "+s.app.Alerts+" has no partition 7; it has ") {
 			t.Errorf("alerts --partition 7 = %d, %q, %q; want 1 and how many there are", r.code, r.stdout, r.stderr)
 		}
+		// Alerts behind the last ones are followed, and none is printed twice.
 		follower := s.call("alerts", "--last", "1", "--with-record")
 		s.await("the last alert", func() bool { return follower.stdout.has(`"title 5"`) })
 		s.publish(kgo.TryCommit, severeAlert(8, "access_denied", "low"), severeAlert(9, "access_denied", "low"))

@@ -182,7 +182,8 @@ func (c *secureCluster) revoke(t *testing.T, user string, a acl) {
 	}
 }
 
-// app names an app with two shards; make creates its topics with the rights of the administrator.
+// app names an app with two shards; its topics are created with the rights of the
+// administrator.
 func (c *secureCluster) app(id string) topic.App {
 	return topic.App{ID: id, Shards: 2, Inputs: []string{id + "-in"}, Alerts: id + "-alerts", DeadLetter: id + "-dead"}
 }
