@@ -17,8 +17,8 @@ type call struct {
 	raw json.RawMessage
 }
 
-// identity is what tells calls apart: the eventID, of an addendum UPDATED_DATA the original one; for
-// assume_role_unique_ip the sharedEventID, if there is one. Without an id it is the place.
+// identity is the id by which duplicates are known: the eventID, of an addendum UPDATED_DATA the original one; for
+// assume_role_unique_ip the sharedEventID, if there is one. A call without an id is known by its place.
 func (c *call) identity(rule string) string {
 	if rule == ruleAssume && c.Shared != "" {
 		return c.Shared
@@ -115,7 +115,7 @@ func isAWS(name string) bool {
 	return false
 }
 
-// canonical is an address in its one spelling; what is none stays as it is.
+// canonical is an address in its one spelling; any other text stays as it is.
 func canonical(s string) string {
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// assumedFaults are what is not true about an alert of assume_role_unique_ip.
+// assumedFaults are the untrue statements of an alert of assume_role_unique_ip.
 func (c *check) assumedFaults(s subject, a *alertBody, e *call) (faults []string) {
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	from := e.origin()
@@ -57,7 +57,7 @@ func (c *check) known(a *alertBody) (known []string, ok bool) {
 	return known, ok
 }
 
-// namedCalls are what is not true about the evidence of known addresses, if any is given.
+// namedCalls are the untrue statements in the evidence of known addresses, if any is given.
 func (c *check) namedCalls(s subject, a *alertBody, known []string, from string) (faults []string) {
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	seen := make(map[place]bool)

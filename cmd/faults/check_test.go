@@ -108,7 +108,7 @@ func (s *scene) judge() *judgement {
 	return c.judge()
 }
 
-// sums are what a judgement finds.
+// sums are the faults counted in a judgement.
 func sums(v *judgement) [4]int { return [4]int{v.Untrue, v.Missed, v.Doubled, v.TooLate} }
 
 // deniedScene has five denials within a minute of each other in one partition, threshold 3, and one alert for the first three.
@@ -130,7 +130,7 @@ func assumedScene() *scene {
 	return s
 }
 
-// What is true passes, whatever form it comes in.
+// TestCheckPasses: true alerts pass, with each setting and form of event.
 func TestCheckPasses(t *testing.T) {
 	addendum := deniedScene(true)
 	copied := denialAt("copy", 1)
@@ -309,7 +309,7 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// The command reads what detect reads and writes, and its exit code tells the judgement.
+// TestVerifyCommand: verify reads the input and the output of detect, and its exit code tells the judgement.
 func TestVerifyCommand(t *testing.T) {
 	s := deniedScene(true)
 	dir := t.TempDir()

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// What is done here to state directories is done while no instance works on them.
+// The functions of this file change state directories while no instance works on them.
 
-// copyState makes to a copy of a state directory, in place of what was there.
+// copyState replaces to by a copy of a state directory.
 func copyState(from, to string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err

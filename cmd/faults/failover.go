@@ -65,7 +65,7 @@ type failovers struct {
 	moved  int // shards that a rolling restart has moved
 }
 
-// failoverCase is one way in which an instance ends, and what it has cost each time.
+// failoverCase is one way in which an instance ends, and the delay of alerts each time.
 type failoverCase struct {
 	name  string
 	limit time.Duration // 0: the figure is only told
@@ -102,9 +102,9 @@ func (f *failovers) measureAll(ctx context.Context, times int) error {
 	for _, c := range []struct {
 		failoverCase
 		times  int
-		before func() error // what has to be so for the event
+		before func() error // sets up the event
 		event  func() error // that is measured
-		after  func() error // what brings everything back, if something has to
+		after  func() error // brings everything back; nil: nothing has to
 	}{
 		{failoverCase{name: "nothing happens"}, fewer, nil, func() error { return nil }, nil},
 		{failoverCase{name: "kill -9, restarted at once", limit: restartLimit, at: 0.95}, times, nil, func() error {
@@ -168,7 +168,7 @@ func (f *failovers) once(ctx context.Context, before, event, after func() error)
 	return took, f.settle(ctx, after)
 }
 
-// settle does what is not measured, and waits until everything serves and alerts flow.
+// settle calls do outside the measurement, and waits until all instances serve and alerts flow.
 func (f *failovers) settle(ctx context.Context, do func() error) error {
 	if do != nil {
 		if err := do(); err != nil {
@@ -250,7 +250,7 @@ func (f *failovers) owners(ctx context.Context) (map[string]int, error) {
 	return owners, nil
 }
 
-// table prints what was measured, and tells whether all limits were kept.
+// table prints the delays, and tells whether all limits were kept.
 func (f *failovers) table() (bool, error) {
 	ok := f.moved == 0
 	w := tabwriter.NewWriter(f.stdout, 0, 0, 2, ' ', 0)

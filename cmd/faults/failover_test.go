@@ -23,7 +23,7 @@ func TestProbeRoles(t *testing.T) {
 	}
 }
 
-// Of a role's probes all but the first few alert, whichever of those comes first; the oracle says so.
+// TestProbesAlert: by the oracle, all of a role's probes alert but one of the first few, in any order of those.
 func TestProbesAlert(t *testing.T) {
 	p := &probes{ids: make(map[string]int)}
 	o := newOracle(oracleSettings{})

@@ -11,7 +11,7 @@ import (
 )
 
 // play starts brokers and instances with the product's own time-outs, lets a mode do its work, and tidies up. The work
-// tells whether what was to be shown was shown.
+// tells whether the product has passed.
 func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(context.Context, *suite) (bool, error), settings ...func(*suite)) int {
 	dir, err := testbed.MakeDir(o.dir, dirPrefix)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The oracle is a second reading of what the product is documented to do, in maps and loops, for the workload's events.
-// It shares no code with the product. What it leaves out because the workload has none of it: values that die of old
-// age (90 days of event time), eventIDs that are forgotten (24 h), suppression, and alerts too large for their topic.
+// The oracle implements the product's documentation a second time, in maps and loops, for the workload's events. It
+// shares no code with the product. Left out, because the workload has none of them: values that expire (90 days of
+// event time), eventIDs that are forgotten (24 h), suppression, and alerts too large for their topic.
 
 // oracleSettings are the settings of the product that decide about answers. A zero field is the product's default.
 type oracleSettings struct {
@@ -111,7 +111,7 @@ type letter struct {
 	Key, Value          [sha256.Size]byte
 }
 
-// oracle is one input partition: what it has said so far. Partitions share nothing, as the workload's keys do not.
+// oracle is the state of one input partition. Partitions share nothing, as the workload's keys do not.
 type oracle struct {
 	oracleSettings
 	events       int // good ones so far
@@ -140,7 +140,7 @@ type trailEvent struct {
 	raw  json.RawMessage
 }
 
-// record returns what one input record must lead to. Records of a partition come in the order of their offsets.
+// record returns the alerts and dead letters due for a record. Records of a partition come in the order of their offsets.
 func (o *oracle) record(rec *kgo.Record) (alerts []alertBody, letters []letter) {
 	parts := unwrap(rec.Value)
 	var bad []badPart
@@ -175,7 +175,7 @@ type badPart struct {
 	Reason string `json:"reason"`
 }
 
-// part evaluates one event of a record, or says in p what is wrong with it.
+// part evaluates one event of a record, or gives in p the reason why it cannot.
 func (o *oracle) part(rec *kgo.Record, index int, p *part) (alerts []alertBody, letters []letter) {
 	if p.event.Time == "" {
 		p.bad = "no_event_time"
@@ -323,7 +323,7 @@ func (o *oracle) assumed(e *trailEvent, role string) []alertBody {
 	return []alertBody{a}
 }
 
-// alert begins an alert with what every rule's has.
+// alert begins an alert with the members that all rules have in common.
 func (e *trailEvent) alert(rule, key, more string) alertBody {
 	var event bytes.Buffer
 	if err := json.Compact(&event, e.raw); err != nil {

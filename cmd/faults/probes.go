@@ -19,7 +19,7 @@ type probes struct {
 
 	mu   sync.Mutex
 	sent []probe
-	ids  map[string]int // of those whose alert has not come
+	ids  map[string]int // of the probes without an alert so far
 	came map[string]int // how often each alert came
 }
 

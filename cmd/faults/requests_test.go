@@ -40,7 +40,7 @@ func TestRequestsToLeader(t *testing.T) {
 	}
 }
 
-// What is no request, a size that is none, does not stop the count.
+// TestRequestsOfGarbage: bytes that are no request, and impossible sizes, do not stop the count.
 func TestRequestsOfGarbage(t *testing.T) {
 	for _, text := range [][]byte{nil, {0}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3}, make([]byte, 64)} {
 		var r requests

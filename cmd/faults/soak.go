@@ -21,7 +21,7 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// soakOptions are what the command line says of a soak.
+// soakOptions are the flags of soak.
 type soakOptions struct {
 	options
 	roll, kill, every, warmUp time.Duration
@@ -98,7 +98,7 @@ var figureInfo = [figures]struct {
 	openFiles: {"open files", 12}, threads: {"threads", 4}, disk: {"state_dir, MB", 16},
 }
 
-// sample is what one look at an instance has found.
+// sample is one measurement of an instance.
 type sample struct {
 	instance int
 	run      int           // of its processes
@@ -346,7 +346,7 @@ A figure grows if its slope, less three standard errors, is more than %g %% of i
 over the time that the longest process was watched, than is allowed. Else it is called flat.
 `
 
-// judge prints what the samples show, and tells whether every figure is flat.
+// judge prints the trends of the samples, and tells whether every figure is flat.
 func (k *soaking) judge() (flat bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 )
 
 // soaked returns a soak of half an hour, with samples of two instances every ten seconds. The second one is restarted
-// every five minutes. Each figure is 100 with noise, plus what grow adds.
+// every five minutes. Each figure is 100 with noise, plus the value of grow.
 func soaked(grow func(s sample, figure int) float64) (*soaking, *bytes.Buffer) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	out := new(bytes.Buffer)
@@ -31,7 +31,7 @@ func soaked(grow func(s sample, figure int) float64) (*soaking, *bytes.Buffer) {
 	return k, out
 }
 
-// What grows is found, whether restarts hide it or not; what only looks like it is not.
+// TestSoakJudge: growth is found, whether restarts hide it or not, and a figure that only seems to grow is flat.
 func TestSoakJudge(t *testing.T) {
 	for name, tt := range map[string]struct {
 		grow func(s sample, figure int) float64

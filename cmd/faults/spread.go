@@ -97,7 +97,7 @@ func copyID(id string, n int32) string {
 	return uuid.NewSHA1(idSpace, fmt.Appendf(nil, "%d %s", n, id)).String()
 }
 
-// value is what is delivered: the event with another time and other ids.
+// value is the record value of a delivery: the event with another time and other ids.
 func (s *spread) value(set []original, d *delivery) []byte {
 	o := &set[d.event]
 	quoted := func(text string) []byte { return []byte(`"` + text + `"`) }
@@ -170,7 +170,8 @@ func (s *spread) produce(ctx context.Context, brokers []string, topic string, se
 	return ends, errors.Join(client.Flush(ctx), failed)
 }
 
-// writeSorted writes each event once, in the order of event time: what came live would be evaluated like this, but for lateness.
+// writeSorted writes each event once, in the order of event time: live input would be evaluated like this, but for
+// lateness.
 func (s *spread) writeSorted(name string, set []original, all []delivery) (err error) {
 	f, err := os.Create(name)
 	if err != nil {

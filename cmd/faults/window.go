@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// window is what access_denied has counted of one principal in [first, first + length).
+// window is the events of one principal that access_denied has counted in [first, first + length).
 type window struct {
 	first, newest time.Time
 	events        []counted
