@@ -15,7 +15,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// answer is the alerts that came of some events, whatever their order.
+// answer is the alerts of some events, without regard to their order.
 type answer struct {
 	count  int
 	digest uint64 // of their ids
@@ -34,7 +34,7 @@ func (a *answer) add(payload []byte) error {
 	return nil
 }
 
-// committedAlerts returns what a read-committed reader of a topic finds in it.
+// committedAlerts returns the alerts that a read-committed reader finds in a topic.
 func committedAlerts(ctx context.Context, client *wire.Client, topic string) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -69,7 +69,7 @@ type oracle struct {
 	in    *bufio.Writer
 	pipe  io.Closer
 	cmd   *exec.Cmd
-	found chan error // of reading what it prints
+	found chan error // the end of reading its output
 	answer
 }
 

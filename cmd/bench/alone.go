@@ -16,7 +16,8 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// aloneMode is the argument by which this program becomes what the product is compared with. It is not in the help.
+// aloneMode is the argument by which this program becomes the plain consumer that the product is compared with. It is
+// not in the help.
 const aloneMode = "consume-alone"
 
 // aloneSeries is its counter.

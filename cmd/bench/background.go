@@ -18,8 +18,8 @@ const (
 	backgroundLate  = time.Second           // as much behind its time as a batch may be sent
 )
 
-// stampedByBroker makes the broker stamp what it is sent. Batches that wait to be sent would look as old as they are,
-// and what is old is not in a hurry.
+// stampedByBroker makes the broker stamp the records. Batches packed in advance would look as old as they are, and the
+// product does not hurry for old records.
 var stampedByBroker = kafka.ConfigEntry{ConfigName: "message.timestamp.type", ConfigValue: "LogAppendTime"}
 
 // background is the events between which the triggers go. They are made and packed before the clock starts, so that
@@ -70,7 +70,7 @@ func newBackground(ctx context.Context, g *generator, o options, during time.Dur
 	return bg, nil
 }
 
-// pack takes what is in a batch, if there is anything.
+// pack encodes the records of a batch, if there are any, and empties it.
 func (g *background) pack(partition int, b *wire.Batch, due time.Duration) error {
 	if b.Len() == 0 {
 		return nil

@@ -59,7 +59,7 @@ func (b *bench) newSubject(ctx context.Context, input string) (*subject, error) 
 	return s, ctx.Err()
 }
 
-// discard deletes what the application has stored.
+// discard deletes the topics and the local state of the application.
 func (b *bench) discard(ctx context.Context, s *subject) error {
 	return errors.Join(b.deleteTopics(ctx, topicsOf(s.app)...), os.RemoveAll(filepath.Join(b.dir, s.app)))
 }
@@ -79,7 +79,7 @@ func (b *bench) launch(s *subject) (*child, error) {
 	return b.spawn("trailhound", s.listen, b.binary, append([]string{"run"}, s.args...)...)
 }
 
-// launchAlone starts what only reads the input.
+// launchAlone starts the consumer that only reads the input.
 func (b *bench) launchAlone(in input) (*child, error) {
 	listen, err := address()
 	if err != nil {

@@ -93,7 +93,7 @@ func (b *bench) detectOnce(ctx context.Context, dir string) (d detection, err er
 	defer stop()
 	found := &oracle{}
 	err = found.read(out)
-	_, rest := io.Copy(io.Discard, out) // else it would wait for ever for somebody who reads
+	_, rest := io.Copy(io.Discard, out) // after a failed read the child would block for ever on a full pipe
 	if err := errors.Join(err, rest, cmd.Wait()); err != nil {
 		return d, fmt.Errorf("trailhound detect: %w", errors.Join(err, context.Cause(ctx)))
 	}

@@ -21,7 +21,7 @@ const (
 	briefSpan = 50 * time.Minute // within the window of access_denied
 )
 
-// filling says what goes into a topic.
+// filling describes the records of a topic.
 type filling struct {
 	mix
 	partitions int
@@ -40,7 +40,7 @@ type input struct {
 	want       answer // that their evaluation gives
 	keyed      bool   // the answer is the same down to the ids; else only their number is
 	took       time.Duration
-	json, sent int64 // bytes: of the events, and of what the broker was sent
+	json, sent int64 // bytes: of the events, and of the encoded batches
 }
 
 // fill writes events into a topic, and finds out which alerts they make.
@@ -138,7 +138,7 @@ func (p *producer) send(partition int32, full chan *wire.Batch) {
 	}
 }
 
-// close writes what is left, and returns how many bytes were sent.
+// close writes the open batches, and returns how many bytes were sent.
 func (p *producer) close() int64 {
 	for i, b := range p.open {
 		if b.Len() > 0 {
@@ -153,8 +153,8 @@ func (p *producer) close() int64 {
 // leaderWithin is how long a partition may be without a leader that knows of it: a topic that was just made is.
 const leaderWithin = 15 * time.Second
 
-// produce writes one batch, and returns its bytes in buffer. What a broker has refused is sent again, which doubles
-// nothing; what it has not answered is not.
+// produce writes one batch, and returns its bytes in buffer. A batch refused for want of a leader is sent again, which
+// doubles nothing; one without an answer is not.
 func produce(ctx context.Context, client *wire.Client, topic string, partition int32, b *wire.Batch, buffer []byte) ([]byte, error) {
 	encoded, err := b.Encode(buffer, wire.NoProducer)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	triggerEvery = 10 // events: one in so many is a denial of a principal that nobody has seen before
+	triggerEvery = 10 // events: one in so many is a denial of a new principal
 	denials      = 10 // of one such principal, the last of which is to alert: the rule's threshold by itself
 	lastAlert    = 15 * time.Second
 	queued       = 10_000 // events that may wait for a partition before the pace is given up
@@ -101,7 +101,7 @@ func (b *bench) idleShare(ctx context.Context, c *child) (figure, error) {
 	return (cpuOf(c.pid()) - before) / figure(time.Since(begun).Seconds()), nil
 }
 
-// pacing is what a pacer has found.
+// pacing is the result of a pacer.
 type pacing struct {
 	took        []time.Duration
 	rate, share figure
@@ -215,7 +215,7 @@ func eventID(value []byte) string {
 	return string(id)
 }
 
-// send writes what is handed over, all that waits in one batch.
+// send writes the events that come through the lane; all that wait share one batch.
 func (p *pacer) send(partition int32, lane chan outgoing) {
 	b := wire.Batch{Codec: codecs[p.codec]}
 	var buffer []byte

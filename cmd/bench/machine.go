@@ -43,7 +43,7 @@ func (f figure) MarshalJSON() ([]byte, error) {
 	return json.Marshal(math.Round(float64(f)*1e4) / 1e4)
 }
 
-// What follows reads /proc of Linux. Elsewhere the figures are unknown.
+// The functions below read /proc of Linux. Elsewhere the figures are unknown.
 
 // ticks are the units of CPU time in /proc per second: USER_HZ, which is 100 for every program on Linux.
 const ticks = 100

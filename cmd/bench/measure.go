@@ -27,7 +27,7 @@ type sample struct {
 	resident                   figure        // MB
 }
 
-// span is what happened between two samples.
+// span is the difference between two samples.
 type span struct {
 	seconds, records float64
 	child, broker    figure // CPU seconds

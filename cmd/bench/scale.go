@@ -17,7 +17,7 @@ type variant struct {
 	refill bool // it is another topic
 }
 
-// variants are what scale goes through, without those that the options are already.
+// variants are the configurations that scale goes through, without those equal to the options.
 func variants(o options) (all []variant) {
 	add := func(refill bool, name string, same bool, change func(*options)) {
 		if !same {

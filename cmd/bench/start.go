@@ -17,7 +17,7 @@ const (
 func (b *bench) start(ctx context.Context) error {
 	given := b.options
 	defer func() { b.options = given }()
-	if b.rate > 0 { // after throughput, whose topic is larger
+	if b.rate > 0 { // after throughput, which takes a larger topic
 		b.events = min(b.events, startEvents)
 	}
 	in, err := b.fillTopic(ctx, 0, usualSpan)

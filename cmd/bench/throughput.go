@@ -11,11 +11,11 @@ import (
 // The part of a topic in which the rate counts: before it the program starts, after it the first partitions are empty.
 const steadyFrom, steadyTo = 0.1, 0.9
 
-// reading is what one run over a topic has shown.
+// reading is the result of one run over a topic.
 type reading struct {
 	span
 	peak   figure        // MB of resident memory
-	behind time.Duration // until what was read was evaluated; of the product only
+	behind time.Duration // until the records read were evaluated; of the product only
 	alerts int
 	load   figure // when it began
 	all    []sample
@@ -100,7 +100,7 @@ func (b *bench) readProduct(ctx context.Context, in input, first int) (r reading
 	return r, b.discard(ctx, s)
 }
 
-// settle computes what the samples show, of the records from first to last.
+// settle computes the figures from the samples, of the records from first to last.
 func (r *reading) settle(c *child, first, last float64) error {
 	r.peak = memoryOf(c.pid(), "VmHWM")
 	var ok bool
@@ -110,7 +110,7 @@ func (r *reading) settle(c *child, first, last float64) error {
 	return nil
 }
 
-// say tells of a reading, with what makes it doubtful.
+// sayReading prints a reading, with warnings where it is doubtful.
 func (b *bench) sayReading(name string, run int, r reading) {
 	b.say("%s, run %d: %s events/s, %s CPU s per 1 M, peak %s MB", name, run, r.rate().text(0), r.perMillion(r.child).text(2), r.peak.text(0))
 	if r.seconds < 2 {
