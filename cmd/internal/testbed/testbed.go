@@ -1,6 +1,6 @@
-// Package testbed is what programs share that look at trailhound from outside: a binary of this checkout, Kafka brokers
-// by deploy/kafka/kafka.sh, processes with a log each, and what a running instance tells over HTTP. It shares no code
-// with the product.
+// Package testbed is shared by the programs that look at trailhound from outside: a binary of this checkout, Kafka
+// brokers by deploy/kafka/kafka.sh, processes with a log each, and the HTTP endpoints of a running instance. It shares
+// no code with the product.
 package testbed
 
 import (
@@ -37,8 +37,8 @@ func FindRoot() (string, error) {
 	}
 }
 
-// MakeDir makes the directory of a run; one that the user names must be empty. Without a name it is a temporary one
-// whose name begins with prefix.
+// MakeDir makes the directory of a run; one that the user names must be empty. Without a name it is a temporary one,
+// which has prefix at the beginning of its name.
 func MakeDir(name, prefix string) (string, error) {
 	if name == "" {
 		return os.MkdirTemp("", prefix)
@@ -57,7 +57,7 @@ func MakeDir(name, prefix string) (string, error) {
 }
 
 // Build compiles the product of the checkout at root into dir, as a release is compiled, and returns the binary. With
-// cgo, Pebble takes memory from the C library, whose arenas make the process 20 MB larger.
+// cgo, Pebble takes memory from the C library, and the arenas of that make the process 20 MB larger.
 func Build(ctx context.Context, root, dir string) (string, error) {
 	binary := filepath.Join(dir, "trailhound")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/trailhound")
@@ -69,7 +69,7 @@ func Build(ctx context.Context, root, dir string) (string, error) {
 }
 
 // Kafka runs the script of the checkout at root, deploy/kafka/kafka.sh, with brokers of that heap (as in "512m"), and
-// returns what it prints.
+// returns its output.
 func Kafka(ctx context.Context, root, heap string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "deploy", "kafka", "kafka.sh"), args...)
 	cmd.Env = append(os.Environ(), "KAFKA_HEAP="+heap)
