@@ -1,4 +1,4 @@
-// Package config settles what the program is told: one [Config] from defaults, a YAML file, the environment and
+// Package config settles the program's configuration: one [Config] from defaults, a YAML file, the environment and
 // the command line, in rising order of precedence.
 //
 // There are few types. [Input] names the sources, [Load] merges them into a [Config], and [Origin] says of each
@@ -122,14 +122,14 @@ type Events struct {
 	MaxDrift         time.Duration `yaml:"max_drift" range:"0.." help:"While input partitions have a backlog, one that is further ahead in event time than this of the slowest waits for it; 0: none waits."`
 }
 
-// Limits bound what one record, alert or set may cost.
+// Limits bound the cost of one record, alert or set.
 type Limits struct {
 	MaxUnpacked   Bytes `yaml:"max_unpacked" range:"1KiB.." help:"Most bytes that one record may unpack to, in all. At most 64 MiB of it are held at a time, a value or an event; where the key is not set and the process has a memory limit, that of its cgroup or GOMEMLIMIT, an eighth of that."`
 	MaxAlertBytes Bytes `yaml:"max_alert_bytes" range:"64KiB..64MiB" help:"Most bytes of one alert; a larger one is written without the event, then without evidence."`
 	MaxSetMembers int   `yaml:"max_set_members" range:"1..1000000" help:"Most members of one set or timeline in the state of a rule. Of more, a timeline and the addresses of a role let the oldest go, which is counted; another set refuses, and the event goes to the dead-letter topic. With window_kind sliding, at least twice the threshold."`
 }
 
-// Log is what is logged, and how.
+// Log is the level and the form of the log.
 type Log struct {
 	Level  string `yaml:"level" one:"debug info warn error" help:"Least level that is logged: debug, info, warn or error."`
 	Format string `yaml:"format" one:"auto json text" help:"json, text, or auto: text on a terminal and json elsewhere."`
@@ -174,7 +174,7 @@ func Default() Config {
 }
 
 // Origin returns where the effective value of the key at path ("kafka.brokers", "rules.access_denied.threshold",
-// or "rules.access_denied" for the rule's switch) came from; of a section, and of a rule whose switch is not given,
+// or "rules.access_denied" for the rule's switch) came from; of a section, and of a rule without a given switch,
 // where its keys stand.
 func (c *Config) Origin(path string) Origin {
 	if at, ok := c.origins[path]; ok {
@@ -194,7 +194,7 @@ func (c *Config) Given(from Source) int {
 	return n
 }
 
-// Path is a key whose value is the path of a file or directory.
+// Path is a key that has the path of a file or directory as its value.
 type Path struct {
 	Key, Path string
 	Directory bool // it is written to; a file is read

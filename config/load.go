@@ -18,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Input is what a configuration is settled from.
+// Input is the sources of a configuration.
 type Input struct {
 	Rules       []Rule   // the rules that the program knows; Load decodes parameters into their targets
 	File        string   // path of a YAML file; empty: none
@@ -166,7 +166,7 @@ func (l *loader) flag(arg string) {
 	path, value, ok := strings.Cut(arg, "=")
 	at := Origin{Source: FromFlag, Name: path}
 	if !ok {
-		// What follows the path may be a password behind another sign than =.
+		// The rest behind the path may be a password, behind another sign than =.
 		if end := strings.IndexFunc(path, func(r rune) bool { return r >= 0x80 || !legalByte(byte(r)) }); end >= 0 {
 			at.Name = path[:end] + "…"
 		}
@@ -241,7 +241,7 @@ func unquoted(item string) string {
 	return item
 }
 
-// unknownPath says at which step a path leaves what is known.
+// unknownPath says at which step a path leaves the known keys.
 func (s *fieldSet) unknownPath(path string) string {
 	section := ""
 	for name := range strings.SplitSeq(path, ".") {
