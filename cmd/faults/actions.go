@@ -17,7 +17,7 @@ import (
 // latestStart is how much later than planned the last faults may begin.
 const latestStart = 3 * time.Second
 
-// carryOut carries the plan out and returns when all that was taken away is back: brokers in sync, instances serving.
+// carryOut carries the plan out and returns when all its faults are undone: brokers in sync, instances serving.
 func (s *suite) carryOut(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -108,7 +108,7 @@ func (s *suite) act(ctx context.Context, st step) error {
 	return fmt.Errorf("nobody knows how to do %s", st.Fault)
 }
 
-// move moves leaders. A broker that has just been killed can be in its way for a while.
+// move moves leaders. A broker that has just been killed can prevent that for a while.
 func (s *suite) move(ctx context.Context, st step, rng *rand.Rand) {
 	var err error
 	for range 10 {
@@ -263,7 +263,7 @@ func (s *suite) disturb(ctx context.Context, st step, rng *rand.Rand) {
 	}
 }
 
-// badMode chooses how bad a connection gets, and says it.
+// badMode chooses the mode of a bad connection, and describes it.
 func badMode(f fault, rng *rand.Rand) (mode, string) {
 	switch f {
 	case slow:

@@ -275,7 +275,7 @@ func (c *check) explain(s subject, got, want []*alertBody, drift time.Duration) 
 	return "its denials run on for longer than a window"
 }
 
-// between is how many alerts are of events from first to last.
+// between counts the alerts of events from first to last.
 func between(alerts []*alertBody, first, last time.Time) (n int) {
 	for _, a := range alerts {
 		if at, err := time.Parse(time.RFC3339, a.EventTime); err == nil && !at.Before(first) && !at.After(last) {

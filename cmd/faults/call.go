@@ -89,7 +89,7 @@ func (t *thing) principal(kind string) string {
 	return name
 }
 
-// fromAWS tells whether AWS did it by itself: no user or role has an ARN in it, and a service acts.
+// fromAWS tells whether AWS made the call by itself: it has no ARN of a user or role, and a service acts.
 func (t *thing) fromAWS() bool {
 	i := &t.Identity
 	switch {

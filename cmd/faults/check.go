@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The check judges alerts by the events of the input alone, without a word about the order in which they were evaluated.
+// The check judges alerts by the events of the input alone, and does not assume an order in which they were evaluated.
 // Its demands on an alert hold for every order of arrival:
 //
 //   - the events named as evidence are distinct, stand in the input where the alert says, match the rule and have its
@@ -158,7 +158,7 @@ func (c *check) input(value []byte, at place) {
 	}
 }
 
-// letter takes in a dead letter. Without a rule it is one of all rules.
+// letter takes in a dead letter. One without a rule counts for all rules.
 func (c *check) letter(reason, rule string, at place) {
 	c.Rejected++
 	c.dead[at] = append(c.dead[at], rule)
@@ -270,7 +270,7 @@ func (c *check) isDead(e *call, rule string) bool {
 	return false
 }
 
-// distinct are the calls of a subject that count: of the deliveries of each the first that was not dead-lettered.
+// distinct are the calls of a subject, each by its first delivery that was not dead-lettered.
 func (c *check) distinct(s subject) (calls []*call) {
 	seen := make(map[string]bool)
 	for _, e := range c.keyed[s] {

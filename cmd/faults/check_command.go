@@ -129,7 +129,7 @@ func openFile(name string) (io.Reader, io.Closer, error) {
 	return r, f, nil
 }
 
-// eachLine calls take for each line of a file that is not empty.
+// eachLine calls take for each non-empty line of a file.
 func eachLine(name string, take func([]byte) error) error {
 	r, f, err := openFile(name)
 	if err != nil {
@@ -179,7 +179,7 @@ func (c *check) readFile(name string) error {
 
 var rejectedForm = regexp.MustCompile(`^(.+):(\d+):([a-z_]+): (?:event (\d+): )?`)
 
-// rejectedLine takes in a line by which detect says that a record could not be evaluated; others are about something else.
+// rejectedLine takes in a line by which detect says that a record could not be evaluated, and skips any other line.
 func (c *check) rejectedLine(line string) {
 	m := rejectedForm.FindStringSubmatch(line)
 	if m == nil {

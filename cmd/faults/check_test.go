@@ -138,11 +138,11 @@ func TestCheckPasses(t *testing.T) {
 	addendum.places = append(addendum.places, place{Topic: "trail", Offset: 5})
 	edge := &scene{settings: checkSettings{Threshold: 2, Sliding: true}}
 	edge.add(0, denialAt("x", 0))
-	edge.add(1, denialAt("y", 60)) // of a sliding window the end belongs to it
+	edge.add(1, denialAt("y", 60)) // a sliding window includes its end
 	edge.alerts = append(edge.alerts, edge.denied(0, 1))
 	apart := &scene{settings: checkSettings{Threshold: 2}}
 	apart.add(0, denialAt("x", 0))
-	apart.add(1, denialAt("y", 60)) // of a fixed one it does not
+	apart.add(1, denialAt("y", 60)) // a fixed one excludes it
 	dead := deniedScene(true)
 	dead.alerts, dead.dead = nil, dead.places[:3]
 	for name, s := range map[string]*scene{
@@ -154,7 +154,7 @@ func TestCheckPasses(t *testing.T) {
 	}
 }
 
-// Each property is broken once, and said to be.
+// TestCheckRejects: a check reports each property that is broken.
 func TestCheckRejects(t *testing.T) {
 	type spoil func(s *scene, a *alertBody)
 	for name, tt := range map[string]struct {

@@ -24,7 +24,7 @@ type cluster struct {
 	root, dir string
 	heap      string
 	brokers   int
-	addresses []string // which no proxy stands before
+	addresses []string // of the brokers themselves, without a proxy
 	proxies   []*proxy // of instance i at i-1
 	admin     *kgo.Client
 }
@@ -107,7 +107,7 @@ func (c *cluster) halt() {
 		p.close()
 	}
 	for i := range c.brokers {
-		_ = c.kill(context.Background(), i+1) // one that never was there is none the worse for it
+		_ = c.kill(context.Background(), i+1) // a broker that was never started is no error
 	}
 }
 
@@ -118,8 +118,8 @@ func (c *cluster) stop() error {
 	return err
 }
 
-// awaitSync waits until every broker says twice in a row that all replicas of all partitions are in sync: one that has
-// just started may not know yet.
+// awaitSync waits until every broker says twice in a row that all replicas of all partitions are in sync: a broker that
+// has just started may not know yet.
 func (c *cluster) awaitSync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, inSyncWithin)
 	defer cancel()

@@ -67,7 +67,7 @@ func damageState(dir string, rng *rand.Rand) (string, error) {
 	size := int(info.Size())
 	how := rng.IntN(5)
 	switch {
-	case size == 0 || how == 0: // some files are only a name
+	case size == 0 || how == 0: // an empty file cannot be cut
 		return name + " deleted", os.Remove(path)
 	case how < 3:
 		left := rng.IntN(size)

@@ -15,12 +15,12 @@ import (
 
 // The promise of failover: how long, at most, until alerts flow again.
 const (
-	productSession   = 10 * time.Second // kafka.session_timeout, as the product has it by itself
+	productSession   = 10 * time.Second // the product's default of kafka.session_timeout
 	restartLimit     = 3 * time.Second  // of an instance that is killed and comes back at once
 	stopLimit        = time.Second      // of one that ends in order, and comes back or says that it will not
 	goneLimit        = productSession + 2*time.Second
 	rollingLimit     = 5 * time.Second
-	failoverShards   = 8 // as the product has by itself
+	failoverShards   = 8 // the product's default
 	probeEvery       = 100 * time.Millisecond
 	probesBefore     = time.Second     // of an event: probes that count for it
 	probesAfter      = 4 * time.Second // likewise, at least
@@ -69,7 +69,7 @@ type failovers struct {
 type failoverCase struct {
 	name  string
 	limit time.Duration // 0: the figure is only told
-	at    float64       // of this quantile
+	at    float64       // the quantile that the limit is for
 	took  []time.Duration
 }
 
@@ -78,7 +78,7 @@ func (f *failovers) measure(ctx context.Context, times int) error {
 	return f.probing(ctx, func(ctx context.Context) error { return f.measureAll(ctx, times) })
 }
 
-// probing does something with probes under way.
+// probing calls do while probes are under way.
 func (f *failovers) probing(ctx context.Context, do func(context.Context) error) (err error) {
 	f.probes, err = newProbes(f.cluster.addresses)
 	if err != nil {
@@ -103,7 +103,7 @@ func (f *failovers) measureAll(ctx context.Context, times int) error {
 		failoverCase
 		times  int
 		before func() error // sets up the event
-		event  func() error // that is measured
+		event  func() error // is measured
 		after  func() error // brings everything back; nil: nothing has to
 	}{
 		{failoverCase{name: "nothing happens"}, fewer, nil, func() error { return nil }, nil},

@@ -50,7 +50,7 @@ type process struct {
 	expected bool // its end was asked for
 }
 
-// exit is the end of a process that was not asked for, or not as asked for.
+// exit is the end of a process that was not asked for, or was not orderly.
 type exit struct {
 	Instance int
 	Status   string
@@ -147,7 +147,7 @@ func (f *fleet) watch(n *instance, p *process) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if n.wanted && n.process == p {
-			_ = f.launch(n) // it could be started before
+			_ = f.launch(n) // the same launch has succeeded before
 		}
 	})
 }
@@ -166,7 +166,7 @@ func (p *process) exit(number int) exit {
 	}
 }
 
-// signal tells instance i to do something; last says that it will end by that.
+// signal sends sig to instance i; last says that the process will end by that.
 func (f *fleet) signal(i int, sig syscall.Signal, last bool) *process {
 	n := f.instance(i)
 	n.mu.Lock()

@@ -87,7 +87,7 @@ func lose(ctx context.Context, name string, brokers int, args []string, stdout, 
 	})
 }
 
-// createUnclean makes the input topic with two replicas, of which one that has not all may become the leader.
+// createUnclean makes the input topic with two replicas, and allows a replica out of sync to become the leader.
 func (s *suite) createUnclean(ctx context.Context) error {
 	yes, one := "true", "1"
 	t := kmsg.NewCreateTopicsRequestTopic()

@@ -37,7 +37,7 @@ const (
 	slow         fault = "slow"         // connections are slow
 	cut          fault = "cut"          // connections are closed, new ones refused
 	halfOpen     fault = "half-open"    // connections stay open, and swallow the bytes of one or both directions
-	swallow      fault = "swallow"      // a broker does not answer requests to leaders; all others it does
+	swallow      fault = "swallow"      // a broker answers all requests but those to leaders
 )
 
 // Faults of the input, in one of its partitions.
@@ -119,7 +119,8 @@ var (
 // quiet is the part of a run, at its end, in which everything comes back and no more faults happen.
 const quiet = 0.15
 
-// brokerKillEvery is the longest time from one broker kill to the next; the shortest is 30 seconds less. A restarted broker takes 6 to 13 to serve, and a while to catch up.
+// brokerKillEvery is the longest time from one broker kill to the next; the shortest is 30 seconds less. A restarted
+// broker takes 6 to 13 seconds to serve, and a while to catch up.
 const brokerKillEvery = 75 * time.Second
 
 // newPlan returns the faults of a run in the order in which they begin. It is a function of its arguments.

@@ -44,7 +44,7 @@ func newProbes(brokers []string) (*probes, error) {
 
 func (p *probes) close() { p.client.Close() }
 
-// start sends probes and reads alerts until ctx ends. An error ends it, and is told.
+// start sends probes and reads alerts until ctx ends. An error ends both, and is passed to fail.
 func (p *probes) start(ctx context.Context, fail context.CancelCauseFunc) *sync.WaitGroup {
 	var both sync.WaitGroup
 	both.Go(func() { p.send(ctx, fail) })
@@ -73,7 +73,7 @@ func (p *probes) send(ctx context.Context, fail context.CancelCauseFunc) {
 }
 
 // probe makes the n-th event of a role. The first address of a role is trusted, all others alert. The partition is
-// another each time, so that the way from each to each shard is tried.
+// another each time, so that the way from each partition to each shard is tried.
 func (p *probes) probe(n, shard int, role string) *kgo.Record {
 	now := time.Now()
 	id := fmt.Sprintf("probe-%d-%d", shard, n)

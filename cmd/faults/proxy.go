@@ -126,7 +126,7 @@ func (k *link) pump(c *connection, to, from net.Conn, up bool) {
 	var asked requests
 	for {
 		n, err := from.Read(buf)
-		free := n // so much holds no request to a leader
+		free := n // bytes before a request to a leader
 		if up {
 			free = asked.toLeader(buf[:n])
 		}

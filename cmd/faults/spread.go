@@ -29,7 +29,7 @@ type spread struct {
 	Late       time.Duration
 	Regions    time.Duration // each region comes so much after the one before
 	Partitions int
-	How        string // by which partition an event is chosen: round-robin, hash (of the eventID) or time
+	How        string // by which the partition is chosen: round-robin, hash (of the eventID) or time
 	Seed       uint64
 }
 
@@ -89,10 +89,10 @@ func readSet(names []string) (set []original, err error) {
 	return set, nil
 }
 
-// idSpace is that of the ids of copies.
+// idSpace is the UUID name space for the ids of copies.
 var idSpace = uuid.MustParse("8c4b8dd0-6c0e-4f56-8f0a-57d6c0a9e6b1")
 
-// copyID is the id that a copy has in the place of an id.
+// copyID is the id that takes the place of an id in the n-th copy.
 func copyID(id string, n int32) string {
 	return uuid.NewSHA1(idSpace, fmt.Appendf(nil, "%d %s", n, id)).String()
 }

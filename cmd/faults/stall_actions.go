@@ -14,7 +14,7 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// mountDisk gives an instance a disk that can be frozen, or says why that is left out.
+// mountDisk gives an instance a disk that can be frozen, or logs why that is left out.
 func (s *suite) mountDisk() {
 	if !s.freezes {
 		return

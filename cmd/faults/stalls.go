@@ -33,7 +33,7 @@ const (
 	stallWithin   = 3 * time.Minute
 )
 
-// stalls is the mode that lets parts stand still, though nothing ends, and measures how soon that is told and over.
+// stalls is the mode that lets parts stand still without ending them, and measures how soon that is reported and over.
 func stalls(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o := options{instances: 3}
 	flags := flag.NewFlagSet("faults stalls", flag.ContinueOnError)
@@ -74,7 +74,7 @@ type stalling struct {
 // stallCase is one way in which a part stands still.
 type stallCase struct {
 	name  string
-	begin func(context.Context) error // the instance that it meets is victim then
+	begin func(context.Context) error // sets victim to the instance that it meets
 	says  *regexp.Regexp              // must match its /readyz; nil: it cannot answer
 	lasts time.Duration               // 0: until alerts flow again
 	end   func(context.Context) error

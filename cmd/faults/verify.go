@@ -78,7 +78,7 @@ func newVerifier(brokers []string, topics verifyTopics, rules oracleSettings) *v
 	}
 }
 
-// open makes ready for the first read.
+// open reads the schema and makes the client, before the first read.
 func (v *verifier) open() (err error) {
 	if v.client != nil {
 		return nil
@@ -90,7 +90,7 @@ func (v *verifier) open() (err error) {
 	return err
 }
 
-// readSchema reads the form that alerts must have.
+// readSchema reads the JSON Schema of alerts.
 func (v *verifier) readSchema() error {
 	root, err := testbed.FindRoot()
 	if err != nil {
@@ -185,7 +185,7 @@ func (v *verifier) input(rec *kgo.Record) {
 	}
 }
 
-// expect notes an alert that is to come of a record that was sent then.
+// expect notes an alert due for a record that was sent at that time.
 func (v *verifier) expect(a alertBody, sent time.Time) {
 	e := &expectedAlert{alertBody: a, event: sha256.Sum256(a.Event), sent: sent}
 	e.Event = nil
@@ -270,7 +270,7 @@ func (v *verifier) compare(rec *kgo.Record, got *alertBody, want *expectedAlert)
 	return faults
 }
 
-// headers returns the headers of a record. One that comes twice has no place in it.
+// headers returns the headers of a record. One that comes twice gets a value that is never expected.
 func headers(rec *kgo.Record) map[string]string {
 	all := make(map[string]string)
 	for _, h := range rec.Headers {

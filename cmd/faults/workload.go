@@ -272,7 +272,7 @@ func (w *workload) eventTime() string {
 	return at.Truncate(time.Second).Format(time.RFC3339)
 }
 
-// extra makes events as large as they are: most below 1 KB, one in a hundred from 4 to 60.
+// extra gives events the sizes of real ones: most below 1 KB, one in a hundred from 4 to 60 KB.
 func (w *workload) extra() string {
 	switch n := w.rng.IntN(100); {
 	case n < 1:
