@@ -73,7 +73,7 @@ type oracle struct {
 	answer
 }
 
-// newOracle starts it. Of events that no rule looks at it need not be told.
+// newOracle starts trailhound detect. Events that no rule looks at need not be passed to it.
 func newOracle(binary string, sets settings) (*oracle, error) {
 	o := &oracle{cmd: testbed.Command(binary, append(append([]string{"detect"}, sets.args()...), "-")...), found: make(chan error, 1)}
 	in, err := o.cmd.StdinPipe()
@@ -103,7 +103,7 @@ func (o *oracle) read(out io.Reader) error {
 	return lines.Err()
 }
 
-// tell gives it an event.
+// tell passes an event to detect.
 func (o *oracle) tell(value []byte) error {
 	if _, err := o.in.Write(value); err != nil {
 		return fmt.Errorf("trailhound detect: %w", err)
@@ -111,7 +111,7 @@ func (o *oracle) tell(value []byte) error {
 	return o.in.WriteByte('\n')
 }
 
-// close waits for its last alert.
+// close ends the input of detect and waits for the last alert.
 func (o *oracle) close() (answer, error) {
 	err := o.in.Flush()
 	err = errors.Join(err, o.pipe.Close(), <-o.found, o.cmd.Wait())
@@ -121,7 +121,7 @@ func (o *oracle) close() (answer, error) {
 	return o.answer, nil
 }
 
-// kill ends it before its time.
+// kill ends detect with its input unfinished.
 func (o *oracle) kill() {
 	_ = o.cmd.Process.Kill() // it may have ended
 	_ = <-o.found

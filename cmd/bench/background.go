@@ -15,7 +15,7 @@ import (
 
 const (
 	backgroundEvery = 10 * time.Millisecond // between two rounds of batches
-	backgroundLate  = time.Second           // as much behind its time as a batch may be sent
+	backgroundLate  = time.Second           // bound on the lateness of a batch
 )
 
 // stampedByBroker makes the broker stamp the records. Batches packed in advance would look as old as they are, and the
@@ -37,7 +37,7 @@ type packed struct {
 	events int
 }
 
-// newBackground packs so many events a second, for as long as it says.
+// newBackground packs o.background events for each second of during.
 func newBackground(ctx context.Context, g *generator, o options, during time.Duration) (*background, error) {
 	rounds, total := int(during/backgroundEvery), int(during.Seconds()*float64(o.background))
 	bg := &background{batches: make([][]packed, o.partitions)}

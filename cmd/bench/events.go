@@ -68,7 +68,7 @@ func newGenerator(m mix) *generator {
 	return &generator{mix: m, rng: rand.New(rand.NewPCG(m.Seed, 11)), second: -1}
 }
 
-// kind is which rule looks at an event.
+// kind tells which rule looks at an event.
 type kind int
 
 const (
@@ -115,7 +115,7 @@ func (g *generator) make(at time.Time, what kind, who int) event {
 	if what == assumption {
 		service, call = "sts", "AssumeRole"
 	}
-	brief := g.Size > 0 && g.Size < naturalSize // an event that shall be small has no more than it needs
+	brief := g.Size > 0 && g.Size < naturalSize // a small event has only the members that it needs
 	if brief {
 		agent = "Boto3/1.34.140"
 	}
@@ -188,7 +188,7 @@ func (g *generator) assumption(account, role int, brief bool) {
 	g.text(`:session","arn":"arn:aws:sts::`).number(account).text(`:assumed-role/app-role-`).number(role).text(`/session"}},`)
 }
 
-// pad makes the event as large as it shall be, with a list of objects as calls that list things return them.
+// pad fills the event up to g.Size, with a list of objects as in the answers of list calls.
 func (g *generator) pad() {
 	const behind = 4 // bytes that close the list and the event
 	if len(g.b)+behind >= g.Size {
@@ -217,7 +217,7 @@ func (g *generator) keyOf(what kind, who, account, role int) []byte {
 	return g.key
 }
 
-// These append to the event.
+// The functions below append to the event.
 
 func (g *generator) text(s string) *generator {
 	g.b = append(g.b, s...)
@@ -234,7 +234,7 @@ func (g *generator) number(n int) *generator {
 	return g
 }
 
-// hex appends the lower so many hexadecimal digits of n.
+// hex appends the lowest so many hexadecimal digits of n.
 func (g *generator) hex(n uint64, digits int) *generator {
 	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
 		g.b = append(g.b, "0123456789abcdef"[n>>shift&15])

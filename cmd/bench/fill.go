@@ -26,7 +26,7 @@ type filling struct {
 	mix
 	partitions int
 	events     int
-	first      int // principals that are denied once before that
+	first      int // principals that are denied once before the events
 	span       time.Duration
 	codec      compress.Compression
 	batchBytes int
@@ -37,7 +37,7 @@ type input struct {
 	topic      string
 	partitions int
 	records    int
-	want       answer // that their evaluation gives
+	want       answer // the alerts of its events
 	keyed      bool   // the answer is the same down to the ids; else only their number is
 	took       time.Duration
 	json, sent int64 // bytes: of the events, and of the encoded batches
@@ -106,7 +106,7 @@ func newProducer(ctx context.Context, fail context.CancelCauseFunc, client *wire
 	return p
 }
 
-// add writes an event, sooner or later.
+// add appends an event to the open batch of its partition; a full batch goes to the sender.
 func (p *producer) add(partition int, e event) {
 	now := time.Now().UnixMilli()
 	b := p.open[partition]
@@ -118,7 +118,7 @@ func (p *producer) add(partition int, e event) {
 	b.Append(now, e.key, e.value)
 }
 
-// send writes the batches of one partition. After an error it only takes them.
+// send writes the batches of one partition. After an error it discards them.
 func (p *producer) send(partition int32, full chan *wire.Batch) {
 	var encoded []byte
 	for b := range full {
@@ -150,7 +150,7 @@ func (p *producer) close() int64 {
 	return p.sent
 }
 
-// leaderWithin is how long a partition may be without a leader that knows of it: a topic that was just made is.
+// leaderWithin bounds the wait for a leader: in a topic that was just made, brokers do not know yet that they lead.
 const leaderWithin = 15 * time.Second
 
 // produce writes one batch, and returns its bytes in buffer. A batch refused for want of a leader is sent again, which

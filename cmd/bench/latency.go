@@ -42,7 +42,7 @@ type pacer struct {
 // outgoing is an event on its way to a partition.
 type outgoing struct{ key, value []byte }
 
-// latency is the mode of that name.
+// latency is the mode that measures how long an alert takes.
 func (b *bench) latency(ctx context.Context) error {
 	topic := fmt.Sprintf("%s-input-%d", b.id, len(b.topics)+1)
 	if err := b.createTopic(ctx, topic, b.partitions, stampedByBroker); err != nil {
@@ -107,7 +107,7 @@ type pacing struct {
 	rate, share figure
 }
 
-// paced feeds, and returns the delays of the alerts in the time that counts.
+// paced feeds events, and returns the delays of the alerts after the warm-up.
 func (b *bench) paced(ctx context.Context, c *child, s *subject, topic string) (m pacing, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	p := &pacer{bench: b, g: newGenerator(b.mix), topic: topic, ctx: ctx, fail: fail, triggers: make(map[string]*trigger)}

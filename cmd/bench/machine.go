@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// figure is a number that may be unknown: NaN. It is told as a dash then, and as null in JSON.
+// figure is a number that may be unknown: NaN. Then it is printed as a dash, and as null in JSON.
 type figure float64
 
 var unknown = figure(math.NaN())
@@ -107,7 +107,7 @@ func cpuOfAll() figure {
 	return figure(sum / ticks)
 }
 
-// loadAverage is that of the last minute.
+// loadAverage is the load average of the last minute.
 func loadAverage() figure {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

@@ -130,7 +130,7 @@ func (b *bench) findBrokers(ctx context.Context) error {
 	return nil
 }
 
-// kafkaVersion is that of the broker which kafka.sh starts.
+// kafkaVersion is the version of the broker that kafka.sh starts.
 func kafkaVersion(root string) string {
 	text, err := os.ReadFile(filepath.Join(root, "deploy", "kafka", "pom.xml"))
 	if err != nil {

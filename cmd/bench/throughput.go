@@ -64,7 +64,7 @@ func (b *bench) readAlone(ctx context.Context, in input) (r reading, err error) 
 	return r, c.stop()
 }
 
-// readProduct measures the product, from the record that is given as the first that counts, and checks its alerts.
+// readProduct measures the product from the record first on, and checks its alerts.
 func (b *bench) readProduct(ctx context.Context, in input, first int) (r reading, err error) {
 	s, err := b.newSubject(ctx, in.topic)
 	if err != nil {
@@ -159,7 +159,7 @@ func (b *bench) recordPair(mode, variant string, run int, in input, p pair) erro
 	return nil
 }
 
-// fields are those of a line of JSON.
+// fields are the figures of a reading for its line of JSON.
 func (r reading) fields(in input) map[string]any {
 	return map[string]any{
 		"events": in.records, "partitions": in.partitions, "bytes_per_event": figure(float64(in.json) / float64(in.records)),
@@ -168,7 +168,7 @@ func (r reading) fields(in input) map[string]any {
 	}
 }
 
-// throughput is the mode of that name.
+// throughput is the mode that measures how many events a second one instance works off.
 func (b *bench) throughput(ctx context.Context) error {
 	in, err := b.fillTopic(ctx, 0, usualSpan)
 	if err != nil {
