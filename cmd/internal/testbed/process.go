@@ -61,7 +61,7 @@ func Start(cmd *exec.Cmd, log string) (*Process, error) {
 	return p, nil
 }
 
-// Running tells whether it has not ended.
+// Running tells whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
 	case <-p.Done:

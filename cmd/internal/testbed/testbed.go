@@ -110,7 +110,7 @@ func Reserve(n int) ([]net.Listener, error) {
 	return nil, fmt.Errorf("found no %d free ports in a row between %d and %d", n, firstPort, lastPort)
 }
 
-// Sleep waits for d, or until ctx ends, and tells whether it was d.
+// Sleep waits for d, or until ctx ends, and tells whether d has passed.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -122,7 +122,7 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Quantile returns the least value that so many of the values, from 0 to 1, do not exceed. There is at least one value.
+// Quantile returns the least value that a share of the values, from 0 to 1, does not exceed. There must be at least one.
 func Quantile(values []time.Duration, at float64) time.Duration {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[max(0, int(math.Ceil(at*float64(len(sorted))))-1)]
