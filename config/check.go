@@ -44,7 +44,7 @@ var checks = []struct {
 	{"http.listen", checkListen},
 }
 
-// check returns everything that is wrong with the values: by the tags, and if those hold by the checks.
+// check returns the problems of all values: by the tags, and if those hold by the checks.
 func (c *Config) check() Problems {
 	var problems Problems
 	add := func(path, text string) {

@@ -48,7 +48,7 @@ type Config struct {
 	sections map[string]Origin
 }
 
-// Kafka is how the brokers are reached.
+// Kafka is the connection to the brokers.
 type Kafka struct {
 	Brokers            []string      `yaml:"brokers" help:"Brokers to connect to first, each host:port."`
 	ClientID           string        `yaml:"client_id" help:"Client id that the brokers see in their logs, metrics and quotas."`
@@ -102,7 +102,7 @@ type Topics struct {
 	DeadLetterPartitions int      `yaml:"dead_letter_partitions" range:"1..10000" help:"Partitions of the dead-letter topic, when it is created."`
 }
 
-// State is how the local copy of the state is kept.
+// State bounds the local copy of the state.
 type State struct {
 	Cache    Bytes         `yaml:"cache" range:"1MiB.." help:"Memory for blocks of the local state; as much again, 3MiB to 16MiB, and twice while it is written to disk, is taken for what is not written yet."`
 	Lifetime time.Duration `yaml:"lifetime" range:"1h.." help:"How long, in event time after its last write, a value without an expiry of its own is kept."`
@@ -114,7 +114,7 @@ type HTTP struct {
 	Pprof  bool   `yaml:"pprof" help:"Serve Go's profiles under /debug/pprof/ too. They show what the process does, and cost it something: for a look, not for good."`
 }
 
-// Events is which events are evaluated. All spans are event time; 0 turns a limit off.
+// Events bounds the events that are evaluated. All spans are event time; 0 turns a limit off.
 type Events struct {
 	DuplicatesWithin time.Duration `yaml:"duplicates_within" range:"0.." help:"An event with the eventID of one that was evaluated for the same rule and key within this span is not evaluated again; 0: off."`
 	MaxLateness      time.Duration `yaml:"max_lateness" range:"0.." help:"An event that is older than the newest one of its input partition by more than this goes to the dead-letter topic; 0: no limit. In detect: only when given with --set."`

@@ -92,8 +92,8 @@ func (l *loader) file(name string, data []byte) {
 	})
 }
 
-// syntaxProblem says where the YAML parser gave up: in the last of the fewest lines that make it give up in the same
-// way. Its error has no line, or that of the list or mapping in which it was, counted from 0.
+// syntaxProblem finds the line at which the YAML parser gave up: the last one of the shortest beginning of the file that
+// fails in the same way. The parser's own error has no line, or that of the list or mapping around it, counted from 0.
 func syntaxProblem(file string, data []byte, err error) *Problem {
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	before := sort.Search(len(lines)-1, func(n int) bool {

@@ -160,7 +160,7 @@ func setScalar(v reflect.Value, text string) error {
 	return nil
 }
 
-// meant is how a switch is written that was given as one of YAML 1.1's other words.
+// meant is the spelling to suggest for a switch that was given in another word of YAML 1.1.
 // https://yaml.org/type/bool.html
 func meant(text string) string {
 	switch strings.ToLower(text) {
