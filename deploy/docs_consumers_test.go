@@ -32,7 +32,7 @@ type docConsumer struct {
 	ids     func(t *testing.T, file string) []string // of the alerts that it has acted on, in order
 }
 
-// docConsumers returns them.
+// docConsumers returns the example consumers, built.
 func docConsumers(t *testing.T) []docConsumer {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "consumer")
@@ -208,7 +208,7 @@ func (s *docShop) start(c docConsumer, group, file string) *docRunning {
 	return r
 }
 
-// stop ends it, and returns how.
+// stop ends the consumer by a signal, and returns its exit.
 func (r *docRunning) stop(t *testing.T, by os.Signal) error {
 	t.Helper()
 	if err := r.Process.Signal(by); err != nil {

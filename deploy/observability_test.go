@@ -56,7 +56,7 @@ func obsRules(t *testing.T) (all []obsRule) {
 	return all
 }
 
-// obsYAML decodes a file with every key that it has.
+// obsYAML decodes a YAML file.
 func obsYAML(t *testing.T, name string, into any) {
 	t.Helper()
 	f, err := os.Open(name)
@@ -276,7 +276,7 @@ func TestAlertsAreComplete(t *testing.T) {
 	}
 }
 
-// A new reason for a dead letter is either broken input, or raises the alarm about
+// TestAlertOnReasons: a new reason for a dead letter is either broken input, or raises the alarm about
 // events that were given up: its author has to decide.
 func TestAlertOnReasons(t *testing.T) {
 	broken := []rules.Reason{
