@@ -17,7 +17,8 @@ import (
 // latestStart is how much later than planned the last faults may begin.
 const latestStart = 3 * time.Second
 
-// carryOut carries the plan out and returns when all its faults are undone: brokers in sync, instances serving.
+// carryOut carries the plan out and returns when all its faults are undone: brokers in
+// sync, instances serving.
 func (s *suite) carryOut(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -52,7 +53,8 @@ func (s *suite) carryOut(ctx context.Context) error {
 	return nil
 }
 
-// act carries out one step and returns once its fault is undone. An error is a failure of the suite itself.
+// act carries out one step and returns once its fault is undone. An error is a failure of
+// the suite itself.
 func (s *suite) act(ctx context.Context, st step) error {
 	rng := rand.New(rand.NewPCG(st.Seed, 2))
 	switch st.Fault {
@@ -291,7 +293,8 @@ func badMode(f fault, rng *rand.Rand) (mode, string) {
 	return m, "bytes " + direction + " " + end
 }
 
-// The bounds of a backfill: the number of its records, and their age, within events.max_lateness of the partition's others.
+// The bounds of a backfill: the number of its records, and their age, within
+// events.max_lateness of the partition's others.
 const (
 	mostBackfill = 600
 	oldest       = 5 * 24 * time.Hour

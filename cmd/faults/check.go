@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// The check judges alerts by the events of the input alone, and does not assume an order in which they were evaluated.
-// Its demands on an alert hold for every order of arrival:
+// The check judges alerts by the events of the input alone, and does not assume an order in
+// which they were evaluated. Its demands on an alert hold for every order of arrival:
 //
 //   - the events named as evidence are distinct, stand in the input where the alert says, match the rule and have its
 //     key, lie within one window, and are in no other alert of the rule and key;
@@ -30,8 +30,8 @@ import (
 //   - assume_role_unique_ip: there is an address that every alert of the role has as known, such that each successful
 //     call from another one gave an alert (with remember: each other address).
 //
-// Events that were dead-lettered need not have an effect. With suppression, an alert may be missing within that span of
-// another one with the same deduplication string.
+// Events that were dead-lettered need not have an effect. With suppression, an alert may be
+// missing within that span of another one with the same deduplication string.
 
 // checkSettings are the parameters that the alerts were made with.
 type checkSettings struct {

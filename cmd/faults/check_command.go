@@ -179,7 +179,8 @@ func (c *check) readFile(name string) error {
 
 var rejectedForm = regexp.MustCompile(`^(.+):(\d+):([a-z_]+): (?:event (\d+): )?`)
 
-// rejectedLine takes in a line by which detect says that a record could not be evaluated, and skips any other line.
+// rejectedLine takes in a line by which detect says that a record could not be evaluated,
+// and skips any other line.
 func (c *check) rejectedLine(line string) {
 	m := rejectedForm.FindStringSubmatch(line)
 	if m == nil {

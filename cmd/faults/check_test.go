@@ -309,7 +309,8 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// TestVerifyCommand: verify reads the input and the output of detect, and its exit code tells the judgement.
+// TestVerifyCommand: verify reads the input and the output of detect, and its exit code
+// tells the judgement.
 func TestVerifyCommand(t *testing.T) {
 	s := deniedScene(true)
 	dir := t.TempDir()

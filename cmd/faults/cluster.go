@@ -32,7 +32,8 @@ type cluster struct {
 // inSyncWithin is how long a broker may take until every partition has all its replicas again.
 const inSyncWithin = 2 * time.Minute
 
-// startCluster starts so many brokers, with their data in dir, and a proxy for each of so many instances.
+// startCluster starts so many brokers, with their data in dir, and a proxy for each of so
+// many instances.
 func startCluster(ctx context.Context, root, dir, heap string, brokers, instances int) (_ *cluster, err error) {
 	c := &cluster{root: root, dir: dir, heap: heap, brokers: brokers}
 	defer func() {
@@ -118,8 +119,8 @@ func (c *cluster) stop() error {
 	return err
 }
 
-// awaitSync waits until every broker says twice in a row that all replicas of all partitions are in sync: a broker that
-// has just started may not know yet.
+// awaitSync waits until every broker says twice in a row that all replicas of all
+// partitions are in sync: a broker that has just started may not know yet.
 func (c *cluster) awaitSync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, inSyncWithin)
 	defer cancel()

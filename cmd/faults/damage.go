@@ -12,7 +12,7 @@ import (
 
 // The functions of this file change state directories while no instance works on them.
 
-// copyState replaces to by a copy of a state directory.
+// copyState replaces the directory to by a copy of the state directory from.
 func copyState(from, to string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err

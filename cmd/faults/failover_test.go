@@ -23,7 +23,8 @@ func TestProbeRoles(t *testing.T) {
 	}
 }
 
-// TestProbesAlert: by the oracle, all of a role's probes alert but one of the first few, in any order of those.
+// TestProbesAlert: by the oracle, one of a role's first few probes makes its address known,
+// and all others alert.
 func TestProbesAlert(t *testing.T) {
 	p := &probes{ids: make(map[string]int)}
 	o := newOracle(oracleSettings{})

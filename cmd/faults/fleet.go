@@ -29,7 +29,8 @@ type fleet struct {
 	ended       func(exit) // told of each instance that ends by itself or badly
 }
 
-// instance is one instance of the product. A fault that takes the process down holds lock until it is up again.
+// instance is one instance of the product. A fault that takes the process down holds lock
+// until it is up again.
 type instance struct {
 	lock   sync.Mutex
 	number int
@@ -224,7 +225,7 @@ func (f *fleet) wait(ctx context.Context, i int) error {
 	return nil
 }
 
-// ready returns nil if instance i serves all that is assigned to it, else its own words about the rest.
+// ready returns nil if instance i serves all that is assigned to it, else an error in its words.
 func (f *fleet) ready(ctx context.Context, i int) error {
 	return testbed.Ready(ctx, f.instance(i).listen)
 }

@@ -15,9 +15,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The oracle implements the product's documentation a second time, in maps and loops, for the workload's events. It
-// shares no code with the product. Left out, because the workload has none of them: values that expire (90 days of
-// event time), eventIDs that are forgotten (24 h), suppression, and alerts too large for their topic.
+// The oracle implements the product's documentation a second time, in maps and loops, for
+// the workload's events. It shares no code with the product. Left out, because the workload
+// has none of them: values that expire (90 days of event time), eventIDs that are forgotten
+// (24 h), suppression, and alerts too large for their topic.
 
 // oracleSettings are the settings of the product that decide about answers. A zero field is the product's default.
 type oracleSettings struct {
@@ -111,7 +112,8 @@ type letter struct {
 	Key, Value          [sha256.Size]byte
 }
 
-// oracle is the state of one input partition. Partitions share nothing, as the workload's keys do not.
+// oracle is the state of one input partition. Partitions share nothing, as the workload's
+// keys do not.
 type oracle struct {
 	oracleSettings
 	events       int // good ones so far
@@ -122,7 +124,8 @@ type oracle struct {
 	addresses    map[string]map[string]bool  // known ones by role
 }
 
-// rememberedEvents is how many eventIDs are remembered, at least: duplicates come within far fewer.
+// rememberedEvents is how many eventIDs are remembered, at least: duplicates come within
+// far fewer.
 const rememberedEvents = 50_000
 
 func newOracle(s oracleSettings) *oracle {
@@ -140,7 +143,8 @@ type trailEvent struct {
 	raw  json.RawMessage
 }
 
-// record returns the alerts and dead letters due for a record. Records of a partition come in the order of their offsets.
+// record returns the alerts and dead letters due for a record. Records of a partition come
+// in the order of their offsets.
 func (o *oracle) record(rec *kgo.Record) (alerts []alertBody, letters []letter) {
 	parts := unwrap(rec.Value)
 	var bad []badPart
@@ -339,7 +343,8 @@ func (e *trailEvent) alert(rule, key, more string) alertBody {
 
 var alertSpace = uuid.MustParse("5e0b3c1a-8f4d-4b62-9c57-2e91d670a413")
 
-// alertID is the id of an alert: the UUID (version 5) of rule, key and eventID, or place if the event has no id.
+// alertID is the id of an alert: the UUID (version 5) of rule, key and eventID, or place if
+// the event has no id.
 func alertID(rule, key string, e *trailEvent) string {
 	event := e.ID
 	if event == "" {

@@ -178,7 +178,8 @@ func (p *product) event(ev *rules.Event, matches []rules.Match) {
 	}
 }
 
-// TestOracle: the oracle and the product's rules agree, field by field. At ten records a minute windows end all the time.
+// TestOracle: the oracle and the product's rules agree, field by field. At ten records a
+// minute windows end all the time.
 func TestOracle(t *testing.T) {
 	w := newWorkload(7, testPartitions)
 	w.pace = time.Minute / 10

@@ -119,8 +119,8 @@ var (
 // quiet is the part of a run, at its end, in which everything comes back and no more faults happen.
 const quiet = 0.15
 
-// brokerKillEvery is the longest time from one broker kill to the next; the shortest is 30 seconds less. A restarted
-// broker takes 6 to 13 seconds to serve, and a while to catch up.
+// brokerKillEvery is the longest time from one broker kill to the next; the shortest is 30
+// seconds less. A restarted broker takes 6 to 13 seconds to serve, and a while to catch up.
 const brokerKillEvery = 75 * time.Second
 
 // newPlan returns the faults of a run in the order in which they begin. It is a function of its arguments.
@@ -201,7 +201,8 @@ func (p *planner) planInstances() {
 	})
 }
 
-// victims chooses the instances that a fault meets: most often those that have been well for longest.
+// victims chooses the instances that a fault meets: most often those that have been well
+// for longest.
 func (p *planner) victims(f fault, free []time.Duration) []int {
 	all := p.rng.Perm(p.instances)
 	for i := range all {

@@ -72,8 +72,8 @@ func (p *probes) send(ctx context.Context, fail context.CancelCauseFunc) {
 	}
 }
 
-// probe makes the n-th event of a role. The first address of a role is trusted, all others alert. The partition is
-// another each time, so that the way from each partition to each shard is tried.
+// probe makes the n-th event of a role. The first address of a role is trusted, all others alert.
+// The partition is another each time, so that the way from each partition to each shard is tried.
 func (p *probes) probe(n, shard int, role string) *kgo.Record {
 	now := time.Now()
 	id := fmt.Sprintf("probe-%d-%d", shard, n)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// mode is the treatment by a link of the bytes that pass through it. The zero mode passes them on.
+// mode tells a link how to treat the bytes that pass through it. The zero mode passes them on.
 type mode struct {
 	delay   time.Duration // each chunk comes so much later
 	rate    int           // bytes per second; 0: as fast as they come
@@ -147,7 +147,8 @@ func (k *link) pump(c *connection, to, from net.Conn, up bool) {
 	}
 }
 
-// forward writes a piece once it may go on; leader tells that the piece begins with a request to a leader.
+// forward writes a piece once it may go on; leader tells that the piece begins with a
+// request to a leader.
 func (k *link) forward(c *connection, to net.Conn, piece []byte, up, leader bool) error {
 	if len(piece) == 0 {
 		return nil

@@ -110,7 +110,8 @@ func TestProxyHalfOpen(t *testing.T) {
 	}
 }
 
-// TestProxyDeliversLate: a request still arrives after its sender has given up, so that a broker sees it late.
+// TestProxyDeliversLate: a request still arrives after its sender has given up, so that a
+// broker sees it late.
 func TestProxyDeliversLate(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,8 +11,9 @@ type requests struct {
 	left int    // bytes until the next request
 }
 
-// toLeader takes the next piece and returns the index in it of the first request that only the leader of a partition
-// answers; len(piece): there is none. Such a request that began in earlier pieces is at 0.
+// toLeader takes the next piece and returns the index in it of the first request that only
+// the leader of a partition answers; len(piece): there is none. Such a request that began
+// in earlier pieces is at 0.
 func (r *requests) toLeader(piece []byte) int {
 	found := len(piece)
 	for at := 0; at < len(piece); {

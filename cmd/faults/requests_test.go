@@ -50,8 +50,9 @@ func TestRequestsOfGarbage(t *testing.T) {
 	}
 }
 
-// TestProxySwallows: a connection to a broker that swallows works until its first request to a leader, and is silent
-// from then on, while other connections work. Afterwards the bytes come, or the connection ends.
+// TestProxySwallows: a connection to a broker that swallows works until its first request
+// to a leader, and is silent from then on, while other connections work. Afterwards the
+// bytes come, or the connection ends.
 func TestProxySwallows(t *testing.T) {
 	for _, lose := range []bool{false, true} {
 		p, address := through(t, echo(t))

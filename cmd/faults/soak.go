@@ -74,9 +74,9 @@ type soaking struct {
 	restarts int
 }
 
-// soakHaste is how much faster event time goes on than in the suite. An eventID leaves the state after eight days of
-// event time (a day for duplicates and a week for late events): with this haste, in the first half of a soak of half an
-// hour.
+// soakHaste is how much faster event time goes on than in the suite. An eventID leaves the
+// state after eight days of event time (a day for duplicates and a week for late events):
+// with this haste, in the first half of a soak of half an hour.
 const soakHaste = 6
 
 // The figures of a sample.
@@ -197,7 +197,8 @@ func (k *soaking) back(ctx context.Context, i int) error {
 	return k.fleet.wait(ctx, i)
 }
 
-// compare reads the outputs during the run, so that little is left at its end, and logs the tally every minute.
+// compare reads the outputs during the run, so that little is left at its end, and logs the
+// tally every minute.
 func (k *soaking) compare(ctx context.Context, v *verifier) error {
 	for testbed.Sleep(ctx, time.Minute) {
 		t, err := v.read(ctx)
@@ -301,7 +302,8 @@ type trend struct {
 	hours         float64 // that the longest process, or the disk, was watched
 }
 
-// trendOf is the trend of a figure. Each process has a level of its own, but the disk has one: it outlasts processes.
+// trendOf is the trend of a figure. Each process has a level of its own, but the disk has
+// one: it outlasts processes.
 func trendOf(samples []sample, figure int) (t trend) {
 	type sums struct{ n, x, y, first float64 }
 	level := make(map[int]sums)

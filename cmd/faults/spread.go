@@ -170,8 +170,8 @@ func (s *spread) produce(ctx context.Context, brokers []string, topic string, se
 	return ends, errors.Join(client.Flush(ctx), failed)
 }
 
-// writeSorted writes each event once, in the order of event time: live input would be evaluated like this, but for
-// lateness.
+// writeSorted writes each event once, in the order of event time: live input would be
+// evaluated like this, but for lateness.
 func (s *spread) writeSorted(name string, set []original, all []delivery) (err error) {
 	f, err := os.Create(name)
 	if err != nil {

@@ -99,8 +99,9 @@ func (f *foreign) end(ctx context.Context, how kgo.TransactionEndTry) error {
 	return f.client.EndTransaction(ctx, how)
 }
 
-// holdInput lets a transaction be open in a partition of the input for a while. Its record leads to nothing, so that
-// commit and abort have the same effect; the records behind it must wait for either.
+// holdInput lets a transaction be open in a partition of the input for a while. Its record
+// leads to nothing, so that commit and abort have the same effect; the records behind it
+// must wait for either.
 func (s *suite) holdInput(ctx context.Context, st step, rng *rand.Rand) error {
 	f, err := newForeign(s.cluster.addresses, "foreign-"+strconv.FormatUint(st.Seed, 16))
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// The promise about a part that stands still: how long, at most, until /readyz says it, alerts flow again, and a process
-// ends.
+// The promise about a part that stands still: how long, at most, until /readyz says it,
+// alerts flow again, and a process ends.
 const (
 	toldLimit     = 10 * time.Second
 	diskToldLimit = 15 * time.Second // its calls may be buffered for a while
@@ -33,7 +33,8 @@ const (
 	stallWithin   = 3 * time.Minute
 )
 
-// stalls is the mode that lets parts stand still without ending them, and measures how soon that is reported and over.
+// stalls is the mode that lets parts stand still without ending them, and measures how soon
+// that is reported and over.
 func stalls(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o := options{instances: 3}
 	flags := flag.NewFlagSet("faults stalls", flag.ContinueOnError)

@@ -35,8 +35,8 @@ type tally struct {
 
 const mostExamples = 20
 
-// verifier compares the alerts and dead letters in Kafka with those that the oracle derives from the input topic. The
-// truth is its log, in its order. Not for concurrent use.
+// verifier compares the alerts and dead letters in Kafka with those that the oracle derives
+// from the input topic. The truth is its log, in its order. Not for concurrent use.
 type verifier struct {
 	brokers []string
 	topics  verifyTopics
@@ -109,8 +109,9 @@ func (v *verifier) close() {
 	}
 }
 
-// read reads on from where the last call stopped, up to the present ends, and compares. Brokers may be down meanwhile:
-// it tries again until ctx ends. Alerts that the last call found lost may have come meanwhile.
+// read reads on from where the last call stopped, up to the present ends, and compares.
+// Brokers may be down meanwhile: it tries again until ctx ends. Alerts that the last call
+// found lost may have come meanwhile.
 func (v *verifier) read(ctx context.Context) (tally, error) {
 	if err := v.open(); err != nil {
 		return tally{}, err
@@ -270,7 +271,8 @@ func (v *verifier) compare(rec *kgo.Record, got *alertBody, want *expectedAlert)
 	return faults
 }
 
-// headers returns the headers of a record. One that comes twice gets a value that is never expected.
+// headers returns the headers of a record. One that comes twice gets a value that is never
+// expected.
 func headers(rec *kgo.Record) map[string]string {
 	all := make(map[string]string)
 	for _, h := range rec.Headers {
@@ -308,7 +310,8 @@ func (v *verifier) deadLetter(rec *kgo.Record) {
 	want.seen++
 }
 
-// readLetter takes a dead letter apart. A required header that is missing, or an unknown one, is an error.
+// readLetter takes a dead letter apart. A required header that is missing, or an unknown
+// one, is an error.
 func readLetter(rec *kgo.Record) (letter, error) {
 	h := headers(rec)
 	number := func(name string) int64 {

@@ -14,9 +14,9 @@ type window struct {
 // windows are the fixed windows of one principal, by their beginning.
 type windows []*window
 
-// count adds an event to its window: the newest one that holds its time; else the next one behind it, moved back to begin
-// with the event, if the newest event in that is less than length away; else a new one. A window that reaches the
-// threshold is removed and returned.
+// count adds an event to its window: the newest one that holds its time; else the next one
+// behind it, moved back to begin with the event, if the newest event in that is less than
+// length away; else a new one. A window that reaches the threshold is removed and returned.
 func (w *windows) count(e counted, at time.Time, length time.Duration, threshold int) (full *window) {
 	i := w.find(at, length)
 	if i < 0 {

@@ -12,8 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The bounds of the workload keep the pace of input partitions against each other from deciding about an answer: shards
-// measure lateness, and how long they remember an eventID, against the newest event of all partitions.
+// The bounds of the workload keep the pace of input partitions against each other from
+// deciding about an answer: shards measure lateness, and how long they remember an eventID,
+// against the newest event of all partitions.
 const (
 	// hourLasts is how long an hour of event time lasts when records are sent at the rate that the workload is for. A
 	// partition may fall six minutes behind the others before they are ahead of it by more than events.duplicates_within
@@ -88,7 +89,8 @@ func (w *workload) setRate(rate int) {
 	w.pace = time.Hour / time.Duration(hourLasts.Seconds()) / time.Duration(rate)
 }
 
-// newPrincipal returns the i-th principal. Some are named by another field of userIdentity than most.
+// newPrincipal returns the i-th principal. Some are named by another field of userIdentity
+// than most.
 func newPrincipal(i int) *principal {
 	p := &principal{}
 	switch name := fmt.Sprintf("user-%d", i); i % 16 {
@@ -154,8 +156,8 @@ func (w *workload) of(c *cell) *kgo.Record {
 	return rec
 }
 
-// activity chooses an activity, its principal and its role: it returns a function that makes an event of it, and the key
-// of its records.
+// activity chooses an activity, its principal and its role: it returns a function that
+// makes an event of it, and the key of its records.
 func (w *workload) activity(c *cell) (event func() *made, key []byte) {
 	who, what := w.somePrincipal(c), w.someRole(c)
 	switch n := w.rng.IntN(1000); {
