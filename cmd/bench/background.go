@@ -18,8 +18,8 @@ const (
 	backgroundLate  = time.Second           // bound on the lateness of a batch
 )
 
-// stampedByBroker makes the broker stamp the records. Batches packed in advance would look as old as they are, and the
-// product does not hurry for old records.
+// stampedByBroker makes the broker stamp the records. Batches packed in advance would look
+// as old as they are, and the product does not hurry for old records.
 var stampedByBroker = kafka.ConfigEntry{ConfigName: "message.timestamp.type", ConfigValue: "LogAppendTime"}
 
 // background is the events between which the triggers go. They are made and packed before the clock starts, so that

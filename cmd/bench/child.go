@@ -126,7 +126,7 @@ func (c *child) ready(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// ended is the error of a child that has ended by itself, with the last words of that.
+// ended is the error of a child that has ended by itself, with the last words of its log.
 func (c *child) ended() error {
 	text, err := os.ReadFile(c.Log)
 	if err != nil {

@@ -53,8 +53,8 @@ var (
 	}
 )
 
-// generator makes events one after the other, each in the buffer of the one before. They are a function of its mix and
-// of the times it is given. Not for concurrent use.
+// generator makes events one after the other, each in the buffer of the one before. They
+// are a function of its mix and of the times it is given. Not for concurrent use.
 type generator struct {
 	mix
 	rng    *rand.Rand

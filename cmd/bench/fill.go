@@ -150,11 +150,12 @@ func (p *producer) close() int64 {
 	return p.sent
 }
 
-// leaderWithin bounds the wait for a leader: in a topic that was just made, brokers do not know yet that they lead.
+// leaderWithin bounds the wait for a leader: in a topic that was just made, brokers do not
+// know yet that they lead.
 const leaderWithin = 15 * time.Second
 
-// produce writes one batch, and returns its bytes in buffer. A batch refused for want of a leader is sent again, which
-// doubles nothing; one without an answer is not.
+// produce writes one batch, and returns its bytes in buffer. A batch refused for want of a
+// leader is sent again, which doubles nothing; one without an answer is not.
 func produce(ctx context.Context, client *wire.Client, topic string, partition int32, b *wire.Batch, buffer []byte) ([]byte, error) {
 	encoded, err := b.Encode(buffer, wire.NoProducer)
 	if err != nil {
