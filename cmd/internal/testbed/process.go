@@ -30,7 +30,8 @@ type Process struct {
 	Err   error         // how it has ended; not to be read before
 }
 
-// Command returns a command line with the caller's environment, less the variables that configure a trailhound.
+// Command returns a command line with the caller's environment, less the variables that
+// configure a trailhound.
 func Command(binary string, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	for _, e := range os.Environ() {
@@ -91,8 +92,8 @@ func Get(ctx context.Context, address, path string) (string, error) {
 	return string(text), err
 }
 
-// Ready returns nil if the instance at an address serves all that is assigned to it, else an error with the text of its
-// /readyz.
+// Ready returns nil if the instance at an address serves all that is assigned to it, else
+// an error with the text of its /readyz.
 func Ready(ctx context.Context, address string) error {
 	text, err := Get(ctx, address, "/readyz")
 	if err != nil && text != "" {
