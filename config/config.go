@@ -1,5 +1,5 @@
-// Package config settles the program's configuration: one [Config] from defaults, a YAML file, the environment and
-// the command line, in rising order of precedence.
+// Package config settles the program's configuration: one [Config] from defaults, a YAML
+// file, the environment and the command line, in rising order of precedence.
 //
 // There are few types. [Input] names the sources, [Load] merges them into a [Config], and [Origin] says of each
 // effective value where it came from. Rules are known to this package only as a name and the structs that hold
@@ -173,9 +173,9 @@ func Default() Config {
 	}
 }
 
-// Origin returns where the effective value of the key at path ("kafka.brokers", "rules.access_denied.threshold",
-// or "rules.access_denied" for the rule's switch) came from; of a section, and of a rule without a given switch,
-// where its keys stand.
+// Origin returns where the effective value of the key at path ("kafka.brokers",
+// "rules.access_denied.threshold", or "rules.access_denied" for the rule's switch) came
+// from; of a section, and of a rule without a given switch, where its keys stand.
 func (c *Config) Origin(path string) Origin {
 	if at, ok := c.origins[path]; ok {
 		return at

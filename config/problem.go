@@ -27,7 +27,8 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// names reports whether the origin already names the key at path, or one below it, as that of a flag does.
+// names reports whether the origin already names the key at path, or one below it, as that
+// of a flag does.
 func (o Origin) names(path string) bool {
 	return o.Source == FromFlag && (o.Name == path || strings.HasPrefix(o.Name, path+"."))
 }

@@ -6,12 +6,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// extension begins the names of keys at the top of a file that are left alone: a place for anchored nodes, as in a
-// Compose file.
+// extension begins the names of keys at the top of a file that are left alone: a place for
+// anchored nodes, as in a Compose file.
 const extension = "x-"
 
-// mergeTag is that of the key <<, with a mapping or a list of mappings as its value. Their keys count where the section
-// itself has none of the name, and those of an earlier mapping before those of a later one.
+// mergeTag is that of the key <<, with a mapping or a list of mappings as its value. Their
+// keys count where the section itself has none of the name, and those of an earlier mapping
+// before those of a later one.
 // https://yaml.org/type/merge.html
 const mergeTag = "!!merge"
 
