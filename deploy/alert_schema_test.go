@@ -9,15 +9,16 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// The schemas of an alert: one for the alerts that this release writes, for tests; one for those that any release of v1
-// may write, for readers.
+// The schemas of an alert: one for the alerts that this release writes, for tests; one for
+// those that any release of v1 may write, for readers.
 const (
 	strictAlerts = "alert.schema.json"
 	openAlerts   = "alert.open.schema.json"
 )
 
-// opened is a schema that takes the additions of later releases of the same version: members anywhere, values of other
-// kinds in parameters and context, reasons to leave the event out, and another severity of a rule.
+// opened is a schema that takes the additions of later releases of the same version:
+// members anywhere, values of other kinds in parameters and context, reasons to leave the
+// event out, and another severity of a rule.
 func opened(node any) any {
 	switch n := node.(type) {
 	case []any:
@@ -75,8 +76,8 @@ func TestAlertOpenSchema(t *testing.T) {
 	}
 }
 
-// TestAlertOpenSchemaTakesMore: an alert of a later release passes the open schema and not the strict one; a value that
-// is no alert passes neither.
+// TestAlertOpenSchemaTakesMore: an alert of a later release passes the open schema and not
+// the strict one; a value that is no alert passes neither.
 func TestAlertOpenSchemaTakesMore(t *testing.T) {
 	compiler := jsonschema.NewCompiler()
 	strict, open := compiler.MustCompile(strictAlerts), compiler.MustCompile(openAlerts)

@@ -153,7 +153,8 @@ func (s *docShop) send(n int) (ids []string) {
 	return ids
 }
 
-// stock fills the topic: alerts, aborted ones, ids that come again, and values that are hard to read.
+// stock fills the topic: alerts, aborted ones, ids that come again, and values that are
+// hard to read.
 func (s *docShop) stock() {
 	s.Helper()
 	first := s.send(20)
@@ -242,8 +243,8 @@ func (s *docShop) check(ids []string) {
 	}
 }
 
-// TestDocConsumers: the example consumers act on each committed alert once: aborted ones are not seen, ids that come
-// again are known, and a value that cannot be read stops nothing.
+// TestDocConsumers: the example consumers act on each committed alert once: aborted ones are not
+// seen, ids that come again are known, and a value that cannot be read stops nothing.
 func TestDocConsumers(t *testing.T) {
 	t.Parallel()
 	docEachKafka(t, func(t *testing.T, brokers []string) {

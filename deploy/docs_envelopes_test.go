@@ -22,7 +22,8 @@ type docForm struct {
 	value []byte
 }
 
-// docForms returns each example in all forms that the pages allow: plain, gzipped, and gzipped as base64.
+// docForms returns each example in all forms that the pages allow: plain, gzipped, and
+// gzipped as base64.
 func docForms(t *testing.T) []docForm {
 	t.Helper()
 	names, err := filepath.Glob(docEnvelopes + "/*.json*")
@@ -92,7 +93,8 @@ func TestDocEnvelopes(t *testing.T) {
 	}
 }
 
-// TestDocRefusedEnvelopes: envelopes that are not unwrapped, by the page, are refused for the reason on the page.
+// TestDocRefusedEnvelopes: envelopes that are not unwrapped, by the page, are refused for
+// the reason on the page.
 func TestDocRefusedEnvelopes(t *testing.T) {
 	t.Parallel()
 	binary := docBuild(t)

@@ -76,7 +76,8 @@ go() {
 kafka-topics.sh() { "$ROOT/deploy/kafka/kafka.sh" tool topics "$@"; }
 `
 
-// start begins the script in a process group that ends with the test. Each line of stdout goes to line.
+// start begins the script in a process group that ends with the test. Each line of stdout
+// goes to line.
 func (w *docWalk) start(script string, line func(string)) (wait func() error, end func()) {
 	w.Helper()
 	cmd := exec.Command("bash", "-c", docPrelude+w.addresses.Replace(script))

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// obsQuery is the metrics and labels that a PromQL expression names. Its syntax is checked by promtool.
+// obsQuery is the metrics and labels that a PromQL expression names. Its syntax is checked
+// by promtool.
 type obsQuery struct {
 	selectors []obsSelector
 	grouping  []string // labels of by, without, on, ignoring and group_…

@@ -277,8 +277,8 @@ func TestAlertsAreComplete(t *testing.T) {
 	}
 }
 
-// TestAlertOnReasons: a new reason for a dead letter is either broken input, or raises the alarm about
-// events that were given up: its author has to decide.
+// TestAlertOnReasons: a new reason for a dead letter is either broken input, or raises the
+// alarm about events that were given up: its author has to decide.
 func TestAlertOnReasons(t *testing.T) {
 	broken := []rules.Reason{
 		cloudtrail.ReasonNotJSON, cloudtrail.ReasonCutOff, cloudtrail.ReasonTooDeep, cloudtrail.ReasonUnknownShape, cloudtrail.ReasonNoEventTime,

@@ -23,7 +23,8 @@ import (
 
 var packUpdate = flag.Bool("update", false, "write the files that are generated")
 
-// packWanted tells whether a missing tool is a failure, and whether tests of minutes run: CI sets it in one step.
+// packWanted tells whether a missing tool is a failure, and whether tests of minutes run:
+// CI sets it in one step.
 func packWanted() bool { return os.Getenv("TRAILHOUND_TEST_PACKAGING") != "" }
 
 // packSkip skips a test for a reason, unless packWanted.
@@ -54,7 +55,8 @@ func packYAML(t *testing.T, path string) map[string]any {
 	return v
 }
 
-// packAt returns the value at a path of keys and indices in a YAML or JSON document, nil if there is none.
+// packAt returns the value at a path of keys and indices in a YAML or JSON document, nil if
+// there is none.
 func packAt(v any, path ...any) any {
 	for _, step := range path {
 		switch at := v.(type) {

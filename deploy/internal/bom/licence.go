@@ -74,8 +74,8 @@ func normal(text string) string {
 	return strings.TrimSpace(noLetter.ReplaceAllString(text, " "))
 }
 
-// classify returns the identifiers of the licences that text consists of. Every word of it must belong to one of them
-// or to the words known to stand around them.
+// classify returns the identifiers of the licences that text consists of. Every word of it
+// must belong to one of them or to the words known to stand around them.
 func classify(licences []licence, text string) ([]string, error) {
 	rest := strings.TrimSpace(strings.NewReplacer("<", " ", ">", " ").Replace(normal(text)))
 	rest = strings.Join(strings.Fields(rest), " ")

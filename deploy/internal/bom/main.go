@@ -1,4 +1,5 @@
-// Command bom lists the parts of trailhound: the modules that are linked into it, and their licences.
+// Command bom lists the parts of trailhound: the modules that are linked into it, and their
+// licences.
 //
 //	bom licences [PACKAGE]      the licences of all modules linked in on any released platform; fails on one that is unknown
 //	bom sbom VERSION BINARY     a CycloneDX 1.6 bill of materials of a binary that was built of this tree
