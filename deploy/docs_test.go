@@ -36,7 +36,7 @@ type docPage struct {
 	links   []docLink
 }
 
-// docBlock is what stands between two fences.
+// docBlock is the text between two fences.
 type docBlock struct {
 	line     int
 	language string // the first word behind the fence
@@ -48,8 +48,9 @@ type docLink struct {
 	target string
 }
 
-// docPages reads every Markdown file. It looks at every other file on the way, so that go test knows that a result is
-// of this tree and no other: what the binary is built from is not imported here.
+// docPages reads every Markdown file. It looks at every other file on the way, so that go
+// test knows that a result is of this tree and no other: the sources of the binary are not
+// imported here.
 func docPages(t *testing.T) []docPage {
 	t.Helper()
 	var pages []docPage
@@ -176,7 +177,7 @@ func TestDocLinks(t *testing.T) {
 	}
 }
 
-// docTyped tells whether what a page says to type is checked.
+// docTyped tells whether the commands on a page are checked.
 func docTyped(name string) bool {
 	return name == "README.md" || name == "cmd/trailhound/README.md" || filepath.Dir(name) == "deploy"
 }
@@ -219,7 +220,8 @@ func TestDocBlocks(t *testing.T) {
 	}
 }
 
-// Every reason for a dead letter, and every one to skip, is on the page that says what to do.
+// TestDocReasons: every reason for a dead letter, and every one to skip, is on the page for
+// operators.
 func TestDocReasons(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("operations.md")
@@ -329,7 +331,8 @@ func docGoBuild(t *testing.T, binary, pkg string) error {
 // docPatience bounds every wait.
 const docPatience = 2 * time.Minute
 
-// docRun runs a program to its end, in an environment without the configuration of whoever runs the tests.
+// docRun runs a program to its end, in the environment of the tests without a configuration
+// of trailhound.
 func docRun(t *testing.T, binary string, environment []string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), docPatience)

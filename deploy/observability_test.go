@@ -57,7 +57,7 @@ func obsRules(t *testing.T) (all []obsRule) {
 	return all
 }
 
-// obsYAML decodes a file with every key that it has.
+// obsYAML decodes a YAML file.
 func obsYAML(t *testing.T, name string, into any) {
 	t.Helper()
 	f, err := os.Open(name)
@@ -128,7 +128,7 @@ func obsMetrics(t *testing.T) map[string]obsMetric {
 	return all
 }
 
-// obsRecorded adds what rules record: the level of a name is its labels.
+// obsRecorded adds the metrics that rules record: the level of a name is its labels.
 func obsRecorded(t *testing.T, known map[string]obsMetric) map[string]obsMetric {
 	t.Helper()
 	all := maps.Clone(known)
@@ -140,8 +140,8 @@ func obsRecorded(t *testing.T, known map[string]obsMetric) map[string]obsMetric 
 	return all
 }
 
-// obsCheckQuery reports what a query gets wrong: metrics and labels that do not
-// exist, rates of what is no counter, label values that the program never gives.
+// obsCheckQuery reports the mistakes of a query: metrics and labels that do not exist,
+// rates of other metrics than counters, label values that the program never gives.
 func obsCheckQuery(t *testing.T, where, expr string, known map[string]obsMetric, values map[string]bool) obsQuery {
 	t.Helper()
 	q := obsParse(expr)
@@ -226,7 +226,7 @@ func TestRulesAskForWhatThereIs(t *testing.T) {
 			t.Errorf("record %s; want level:trailhound_metric:operations", r.Record)
 			continue
 		}
-		// Several metrics in one rule: what it groups by is the level, or finer.
+		// Several metrics in one rule: its grouping is the level, or finer.
 		for _, label := range strings.Split(parts[0], "_") {
 			if !slices.Contains(q.grouping, label) && !strings.Contains(r.Expr, parts[0]+":") {
 				t.Errorf("%s has the level %s, but is not grouped by %s: %s", r.Record, parts[0], label, r.Expr)
@@ -235,7 +235,7 @@ func TestRulesAskForWhatThereIs(t *testing.T) {
 	}
 }
 
-// What every alert must have to be of use to somebody who has just been woken up.
+// TestAlertsAreComplete: every alert has all that an engineer on call needs at night.
 func TestAlertsAreComplete(t *testing.T) {
 	known := obsRecorded(t, obsMetrics(t))
 	field := regexp.MustCompile(`\$labels\.(\w+)`)
@@ -277,8 +277,8 @@ func TestAlertsAreComplete(t *testing.T) {
 	}
 }
 
-// A new reason for a dead letter is either broken input, or raises the alarm about
-// events that were given up: somebody has to decide.
+// TestAlertOnReasons: a new reason for a dead letter is either broken input, or raises the
+// alarm about events that were given up: its author has to decide.
 func TestAlertOnReasons(t *testing.T) {
 	broken := []rules.Reason{
 		cloudtrail.ReasonNotJSON, cloudtrail.ReasonCutOff, cloudtrail.ReasonTooDeep, cloudtrail.ReasonUnknownShape, cloudtrail.ReasonNoEventTime,
