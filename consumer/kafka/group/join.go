@@ -26,7 +26,7 @@ const (
 
 // entry is the result of one attempt to enter the group.
 type entry struct {
-	id         string // member id, as far as it got
+	id         string // member id, as far as one was given
 	generation int32
 	share      assignment
 	plan       plan      // the shares given out, as leader

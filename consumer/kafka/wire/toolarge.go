@@ -52,8 +52,8 @@ func (c *Cursor) discard(size int) error {
 	}
 }
 
-// offset reads the offset of the record at the start of b, of which more than its head need
-// not be there, and the beginning of its value, if its key is.
+// offset reads the offset of the record at the start of b, and the beginning of its value,
+// if the key is there. b need not hold more than the record's head.
 func (s *section) offset(b []byte) (offset int64, value []byte, ok bool) {
 	var at int
 	number := func() (v int64) {

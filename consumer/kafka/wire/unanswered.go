@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// underWay is the requests that wait for an answer.
+// underWay holds the requests that wait for an answer.
 type underWay struct {
 	mu    sync.Mutex
 	calls map[*call]time.Time // when the answer is due at once, or at the end of the wait asked for
