@@ -49,8 +49,8 @@ func meaningOfAssignment(s formattest.Sample) (string, error) {
 	return fmt.Sprintf("partitions %v counts %v", got.partitions, got.counts), err
 }
 
-// What a newer release tells besides is passed over: a lost hint costs the best place
-// of a shard, never the shard.
+// Fields of a newer release are passed over: a lost hint costs the best place of a shard,
+// never the shard.
 func TestNewerUserDataIsPassedOver(t *testing.T) {
 	s := subscription{topics: []string{"t"}, generation: 3, freshness: map[int32]int64{1: 9}, seen: map[string]int32{"t": 4}}
 	more := append(s.userData(), "a field more"...)
