@@ -31,11 +31,11 @@ func (s MemberState) identity() string {
 // A partition of shardTopic goes to the member with the freshest state, a tie to its owner;
 // a partition of any other topic stays with its owner. Both hold as far as balance allows:
 // among members with the same topics the numbers of shards differ by at most one, and so do
-// the numbers of other partitions taken together. A member with too many keeps those that
-// it owns first, then those with the greatest lead over the next best member; the rest go
-// to their next best member with room, then to the least loaded one. A partition that some
-// members avoid goes to one of the others without regard to balance; a partition that all
-// avoid is shared out like any other.
+// the numbers of other partitions taken together. A member with too many keeps its own
+// partitions before others, and of either kind those with the greatest lead over the next
+// best member; the rest go to their next best member with room, then to the least loaded
+// one. A partition that some members avoid goes to one of the others without regard to
+// balance; a partition that all avoid is shared out like any other.
 func Balance(members []MemberState, partitions map[string][]int32, shardTopic string) map[string]map[string][]int32 {
 	b := balancer{members: slices.Clone(members), shardTopic: shardTopic, result: make(map[string]map[string][]int32, len(members))}
 	slices.SortFunc(b.members, func(x, y MemberState) int {
@@ -212,7 +212,7 @@ func (c *class) place() {
 	}
 }
 
-// firstChoices gives each member the partitions with it as their best claimant, as far as
+// firstChoices gives each member the partitions of which it is the best claimant, as far as
 // there is room, and returns the rest. The member with the most to keep comes first:
 // without one of the extra places it would lose some of its own.
 func (c *class) firstChoices() (left []claim) {
@@ -269,8 +269,8 @@ func (c *class) give(i int, p partition) {
 	share[p.topic] = append(share[p.topic], p.number)
 }
 
-// leastLoaded returns the member with the fewest partitions of this class, of a tie the one
-// with the fewest of all.
+// leastLoaded returns the member with the fewest partitions of this class; a tie goes to
+// the one with the fewest of all classes.
 func (c *class) leastLoaded(among []int) int {
 	return slices.MinFunc(among, func(i, j int) int {
 		return cmp.Or(cmp.Compare(c.load[i], c.load[j]), cmp.Compare(c.total[i], c.total[j]), cmp.Compare(i, j))

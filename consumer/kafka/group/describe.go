@@ -25,7 +25,7 @@ type DescribedMember struct {
 	Instance   string             // group instance id; "" for a dynamic member
 	Client     string             // client id
 	Host       string             // address, as the broker sees it
-	Topics     []string           // that it takes partitions of; nil while the group rebalances
+	Topics     []string           // topics that the member takes partitions of; nil while the group rebalances
 	Partitions map[string][]int32 // assigned, sorted, by topic; nil while the group rebalances
 }
 

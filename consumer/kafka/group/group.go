@@ -25,7 +25,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Assignment is the partitions of one member during one generation of the group.
+// Assignment is the share of one member during one generation of the group.
 type Assignment struct {
 	Generation int32
 	MemberID   string             // the broker's name for this member; "" when membership is lost

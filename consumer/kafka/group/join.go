@@ -19,8 +19,8 @@ import (
 const (
 	protocolType = "consumer" // makes Kafka's tools read subscriptions and assignments
 
-	// Protocol is the default of Member.Protocols. Members of different applications have
-	// no protocol in common.
+	// Protocol is the default of Member.Protocols. A member that has none in common with
+	// the others is of another application.
 	Protocol = "trailhound"
 )
 
@@ -64,7 +64,8 @@ func (m *Member) join(ctx context.Context) error {
 	return nil
 }
 
-// enter sends JoinGroup and SyncGroup, as leader with the assignments of all members.
+// enter sends JoinGroup and SyncGroup; that of the leader has the assignments of all
+// members.
 func (m *Member) enter(ctx context.Context, id string, s subscription) (entry, error) {
 	// The broker answers either request when all have joined, at the latest after
 	// the longest rebalance timeout in the group.

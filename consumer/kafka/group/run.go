@@ -19,7 +19,7 @@ var (
 	errEnded   = errors.New("the group member has stopped")
 
 	// errForgotten is FENCED_INSTANCE_ID for a member id that never completed a join. A
-	// coordinator that loses its office between JoinGroup and SyncGroup takes back the id
+	// coordinator that loses the group between JoinGroup and SyncGroup takes back the id
 	// that it has just given out; no other process uses the instance id.
 	errForgotten = errors.New("the coordinator has forgotten the member id that it gave out")
 )
@@ -220,7 +220,7 @@ func (m *Member) beside(ctx context.Context, fn func(context.Context) error) err
 	}
 }
 
-// nextKeep returns when to send the next heartbeat beside something else.
+// nextKeep returns the time until the next heartbeat of beside.
 func (m *Member) nextKeep() time.Duration {
 	if _, ok := m.Current(); !ok {
 		return m.heartbeatInterval()

@@ -31,7 +31,7 @@ var errMalformed = errors.New("malformed")
 type subscription struct {
 	topics     []string
 	owned      map[string][]int32
-	generation int32              // that owned belongs to, -1: none
+	generation int32              // generation of owned; -1: none
 	freshness  map[int32]int64    // next changelog offset of the local state, by shard
 	seen       map[string]int32   // partitions per topic as the member saw them last
 	avoid      map[string][]int32 // partitions that another member should have
@@ -124,8 +124,8 @@ func (a assignment) encode() []byte {
 	return appendBytes(b, appendCounts([]byte{userDataVersion}, a.counts))
 }
 
-// decodeAssignment reads an assignment. Zero bytes are an empty one: the broker answers so
-// when the leader left a member out.
+// decodeAssignment reads an assignment. Zero bytes are an empty assignment: the broker
+// answers so when the leader left a member out.
 func decodeAssignment(b []byte) (assignment, error) {
 	if len(b) == 0 {
 		return assignment{}, nil

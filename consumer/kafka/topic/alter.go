@@ -12,7 +12,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Setting is a topic's setting that is not as it should be.
+// Setting is a setting of a topic with a value that has to change.
 type Setting struct {
 	Topic, Key string
 	Was, Value string // the value in force, the value needed

@@ -25,7 +25,7 @@ type App struct {
 	MaxAlertBytes        int // size of the largest alert; 0: as an input record
 
 	CreateInput     bool // Create also creates missing inputs
-	InputPartitions int  // for that; 0: the broker's default
+	InputPartitions int  // of an input to create; 0: the broker's default
 }
 
 // WorkTopic returns the name of the topic that carries matching events to shards.
@@ -84,7 +84,7 @@ type Spec struct {
 	needs   []need
 }
 
-// need is one setting without which something is lost.
+// need is a setting that a topic must have, lest something is lost.
 type need struct {
 	key    string
 	value  string // to set

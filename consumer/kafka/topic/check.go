@@ -19,7 +19,7 @@ type Problem struct {
 	key, value string // setting that mends it; "": no setting does
 }
 
-// String returns both sentences.
+// String returns the fault and the remedy.
 func (p Problem) String() string {
 	return p.What + ". To mend it: " + p.Remedy
 }

@@ -64,8 +64,9 @@ func (a App) Losses(infos map[string]Info, brokers string) []Problem {
 // Retention compares the brokers' retention of the offsets of an absent group
 // (offsets.retention.minutes) with the inputs' retention of records, and returns a sentence
 // for each input that keeps its records longer: after an outage of the time between, the
-// group's offsets are gone while records that it has not read are still there. The error is
-// of a cluster that does not tell, a *wire.DeniedError where this user may not ask.
+// group's offsets are gone while records that it has not read are still there. The error
+// means that the cluster does not tell; it is a *wire.DeniedError where this user may not
+// ask.
 func (a App) Retention(ctx context.Context, c *wire.Client, inputs map[string]Info) ([]string, error) {
 	kept, err := offsetsRetention(ctx, c, inputs)
 	if err != nil {
@@ -105,8 +106,8 @@ const offsetsRetentionKey = "offsets.retention.minutes"
 
 // BrokerSettings asks one of the brokers that lead partitions of the topics for settings,
 // which should be the same on all of them. A setting that the broker does not tell is not
-// in the result. The error is of a cluster that tells nothing, a *wire.DeniedError where
-// this user may not ask.
+// in the result. The error means that the cluster tells nothing; it is a *wire.DeniedError
+// where this user may not ask.
 func BrokerSettings(ctx context.Context, c *wire.Client, topics map[string]Info, keys ...string) (found map[string]string, err error) {
 	broker := int32(-1)
 	for _, info := range topics {

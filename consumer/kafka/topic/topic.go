@@ -111,7 +111,7 @@ func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info)
 	return nil
 }
 
-// denied says which right a look-up of offsets lacks, if err is the refusal of it.
+// denied adds the right that a look-up of offsets lacks to err, if err is its refusal.
 func denied(topic string, err error) error {
 	return wire.Denied(err, wire.Right{Operation: "Describe", Resource: "topic", Name: topic})
 }

@@ -17,9 +17,9 @@ import (
 //
 // The order is that of PROTOCOL D4: the partitions are added to the transaction in one
 // request; their batches are produced, one request in flight for each broker; the
-// transaction is ended once, and only if every batch was acknowledged. Only
-// CONCURRENT_TRANSACTIONS makes a request be repeated, as long as ctx and RequestTimeout
-// allow: the previous transaction is not quite written out yet, and nothing was done.
+// transaction is ended once, and only if every batch was acknowledged. A request is
+// repeated only after CONCURRENT_TRANSACTIONS, as long as ctx and RequestTimeout allow:
+// then the previous transaction is not quite written out yet, and nothing was done.
 //
 // After an error the added records are gone, and Init is the only continuation.
 func (p *Producer) Commit(ctx context.Context) (Committed, error) {
@@ -105,7 +105,7 @@ func (p *Producer) produce(ctx context.Context) (more bool, err error) {
 	timeout := p.requestTimeout()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	// The verdict is in the parts, one for each: an error here is among them.
+	// Each part has an outcome of its own, and an error here is among them.
 	_ = p.Client.Produce(ctx, p.ID, timeout, p.parts)
 	for i, l := range chosen {
 		part := &p.parts[i]

@@ -59,7 +59,7 @@ type lane struct {
 	to       Partition
 	limit    int
 	batches  []*wire.Batch
-	free     []*wire.Batch // empty batches, to be used again: as large as this partition's become
+	free     []*wire.Batch // empty batches to be used again, as large as this partition's become
 	sent     int           // batches of this transaction that have been acknowledged
 	sequence int32         // of the next record in this session
 	next     int64         // offset behind the last acknowledged record

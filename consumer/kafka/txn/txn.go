@@ -29,7 +29,7 @@ type Partition struct {
 // String returns the partition as people write it.
 func (p Partition) String() string { return fmt.Sprintf("%s partition %d", p.Topic, p.Number) }
 
-// Committed has the offsets of a committed transaction. It is valid until the producer's
+// Committed holds the offsets of a committed transaction. It is valid until the producer's
 // next Commit.
 type Committed struct{ lanes []lane }
 
@@ -103,10 +103,10 @@ func classify(at step, to Partition, err error) error {
 	return err
 }
 
-// leavesOpen says whether a broker that answers a step with this code may have done it
-// nevertheless: it wrote to its log, and did not hear of all replicas, or did not name the
-// cause. The coordinator answers "not available" and "not coordinator" also when a write to
-// its own log ended so.
+// leavesOpen says whether a broker that answers a step with this code may have done the
+// step nevertheless: it wrote to its log, and did not hear of all replicas, or did not name
+// the cause. The coordinator answers "not available" and "not coordinator" also when a
+// write to its own log ended so.
 func leavesOpen(at step, code kafka.Error) bool {
 	switch code {
 	case kafka.Unknown, kafka.RequestTimedOut, kafka.NetworkException, kafka.NotEnoughReplicasAfterAppend:

@@ -24,7 +24,7 @@ func (e *CodeError) Error() string {
 // Unwrap returns the code.
 func (e *CodeError) Unwrap() error { return e.Code }
 
-// codeError returns nil for code 0.
+// codeError returns the *CodeError of a code; nil for 0.
 func codeError(code int16) error {
 	if code == 0 {
 		return nil

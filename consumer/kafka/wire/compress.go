@@ -16,14 +16,14 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// errTooLarge is compressed data that unpacks beyond the limit.
+// errTooLarge says that compressed data unpacks beyond the limit.
 var errTooLarge = errors.New("it unpacks beyond the limit")
 
 // xerialMagic starts snappy data as Java's clients write it: a header of 16 bytes, then
 // blocks with their length before them. Other clients write one bare block.
 var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
 
-// xerialVersions go on with the header: the version, and the oldest one that can read it.
+// xerialVersions end the header: its version, and the oldest version that can read it.
 var xerialVersions = []byte{0, 0, 0, 1, 0, 0, 0, 1}
 
 const (

@@ -13,8 +13,9 @@ import (
 // returns false. Control records are left out, and with ReadCommitted those of aborted
 // transactions. The *Record is the same one each time, and its bytes are valid until yield
 // returns. A batch that cannot be unpacked, or has an unreadable record, gives a
-// *CorruptError, after the records before the bad one; a record that takes more memory than
-// a record may gives one that names it alone. Any other error is that of Turn.Context.
+// *CorruptError, after the records before the bad one; if only a record takes more memory
+// than a record may, the *CorruptError names that record alone. Any other error is that of
+// Turn.Context.
 func (f *Fetched) Each(yield func(*Record) bool) error {
 	c := &f.cursor
 	*c = f.Cursor()
@@ -56,7 +57,7 @@ type Cursor struct {
 	rest   []byte  // their bytes, as far as they are unpacked
 	blocks []byte  // snappy blocks behind rest
 	room   int     // bytes that blocks may unpack to
-	buffer *[]byte // of the unpacked bytes; nil: there are none
+	buffer *[]byte // for unpacked bytes; nil: none is lent
 	taken  int64   // bytes of the memory's room
 	locked bool    // the turn is locked for this section
 	stream stream  // unpacks behind rest, if it has a source
@@ -95,7 +96,7 @@ func (c *Cursor) Next() bool {
 // inPieces says whether more of the section may come behind rest.
 func (c *Cursor) inPieces() bool { return len(c.blocks) > 0 || c.stream.source != nil }
 
-// section is the current one.
+// section returns the current section.
 func (c *Cursor) section() *section { return &c.f.sections[c.batch-1] }
 
 // open goes on to the next section; false when there is none, or it cannot be
@@ -134,7 +135,8 @@ func (c *Cursor) open() bool {
 }
 
 // whole unpacks a section of at most size bytes. For LZ4 this bound is 255 times the packed
-// size, and seldom met, so room for it is taken only when the reader's share is too small.
+// size, and seldom reached, so room for it is taken only when the reader's share is too
+// small.
 func (c *Cursor) whole(s *section, size int) (err error) {
 	share := c.memory.Share()
 	if size > share && s.codec == compress.Lz4 {

@@ -20,8 +20,8 @@ type EpochEnd struct {
 	End int64
 }
 
-// Holds tells whether a log still holds the record before an offset, read in an epoch, with
-// e as its leader's answer about that epoch.
+// Holds tells whether a log still holds the record before an offset, read in an epoch; e is
+// the answer of the log's leader about that epoch.
 func (e EpochEnd) Holds(epoch int32, offset int64) bool {
 	return e.Epoch == epoch && e.End >= offset
 }
@@ -32,8 +32,8 @@ func (e EpochEnd) Holds(epoch int32, offset int64) bool {
 type DivergedError struct {
 	Topic     string
 	Partition int32
-	Offset    int64 // that was asked for
-	Epoch     int32 // in which the record before it was read
+	Offset    int64 // the offset asked for
+	Epoch     int32 // in which the record before Offset was read
 	End       EpochEnd
 }
 

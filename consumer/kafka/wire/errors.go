@@ -51,8 +51,9 @@ func (e *CredentialError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *CredentialError) Unwrap() error { return e.Err }
 
-// DeniedError names the right that this user lacks, in the words of Kafka's ACLs. The codes
-// of brokers do not: one code stands for all operations on a topic, or on a group, or ….
+// DeniedError names the right that this user lacks, in the words of Kafka's ACLs. The code
+// of a broker does not: one code stands for all operations on a topic, one for those on a
+// group, and so on.
 type DeniedError struct {
 	Operation string // Read, Write, Describe, DescribeConfigs, Delete, Create, …
 	Resource  string // topic, group, transactional-id or cluster: an option of kafka-acls.sh

@@ -77,7 +77,7 @@ var (
 // anyBroker makes the Transport use one of the connections to the bootstrap addresses.
 var anyBroker = protocol.Broker{ID: -1}
 
-// errMalformed is an answer that does not have the form of its version.
+// errMalformed says that an answer does not have the form of its version.
 var errMalformed = errors.New("the broker's response does not follow the protocol")
 
 // ApiKey implements protocol.Message.
@@ -181,7 +181,7 @@ var buffers bufferPool
 // length, and goes back with Return once the request has ended.
 func Buffer(size int) *[]byte { return buffers.get(size) }
 
-// Return takes a buffer of Buffer back.
+// Return takes back a buffer that Buffer has lent.
 func Return(b *[]byte) { buffers.put(b) }
 
 func (k *call) exchange(conn net.Conn) error {
@@ -289,7 +289,7 @@ func receive(conn io.Reader, into *[]byte, id int32) ([]byte, error) {
 	return b, nil
 }
 
-// unexpected names the end of a connection in the middle of an exchange.
+// unexpected describes the end of a connection in the middle of an exchange.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the broker closed the connection: %w", io.ErrUnexpectedEOF)

@@ -62,8 +62,8 @@ type Fetched struct {
 
 	Bytes int // of record batches that the broker sent
 
-	// Turn is that of the goroutine that reads the records; nil: it reads no other fetch
-	// meanwhile.
+	// Turn is that of the goroutine that reads the records; nil: the goroutine reads no
+	// other fetch meanwhile.
 	Turn *Turn
 
 	topic     string
@@ -97,8 +97,8 @@ func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) err
 	}
 }
 
-// fetch sends one request. An answer with nothing but the time for which the broker
-// throttles this client leaves the request unanswered.
+// fetch sends one request. throttled, unless 0, is the time to wait before the request is
+// sent again: the broker throttles this client and has answered nothing else.
 func (c *Client) fetch(ctx context.Context, req FetchRequest, into *Fetched) (throttled time.Duration, err error) {
 	into.reset(req)
 	into.memory = c.Memory

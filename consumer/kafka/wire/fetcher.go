@@ -11,14 +11,14 @@ import (
 )
 
 // Fetcher reads many partitions over a few connections: [Reader.Fetch] is Client.Fetch, but
-// waiting reads of several partitions of one broker share one request. Few partitions of a
-// broker have requests of their own: nothing is quicker, and so many connections do no
-// harm.
+// waiting reads of several partitions of one broker share one request. Where few partitions
+// of a broker are read, each has requests of its own: nothing is quicker, and so many
+// connections do no harm.
 //
 // Where there are more, a partition at its end is part of one of 12 long polls, and one
 // with a backlog of one of 4 requests that do not wait, so that neither holds up the other.
-// A partition with a reader that does not ask is in no request. An answer is copied to its
-// readers: each of them can hold back its own part only. A partition that a broker refuses,
+// A partition is in no request while its reader does not ask. An answer is copied to its
+// readers: a slow reader holds back its own part only. A partition that a broker refuses,
 // or with a next batch beyond MaxBytes, which a broker sends only as the first one of an
 // answer (KIP-74), is asked for alone the next time.
 //
@@ -51,9 +51,8 @@ type Reader struct {
 // Reader returns a reader of one partition. Close it after use.
 func (f *Fetcher) Reader() *Reader { return &Reader{fetcher: f} }
 
-// Turns returns a counter that moves as long as a call of Fetch waits for its turn, and the
-// turn comes: the broker answers requests for other partitions before it. It may be called
-// at any time.
+// Turns returns a counter that moves while a call of Fetch comes nearer to its turn: the
+// broker answers requests for other partitions before it. It may be called at any time.
 func (r *Reader) Turns() uint64 {
 	r.fetcher.mu.Lock()
 	defer r.fetcher.mu.Unlock()
@@ -78,7 +77,7 @@ func (r *Reader) Close() {
 }
 
 // Release gives back the memory of a fetch into f, and its records with it, for the fetches
-// of other partitions: many partitions can wait for their next records without memory.
+// of other partitions: it is for many partitions that wait for their next records.
 func (r *Reader) Release(f *Fetched) {
 	r.fetcher.spares.put(f.response)
 	f.response, f.sections, f.filter.expected = nil, nil, nil

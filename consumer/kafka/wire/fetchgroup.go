@@ -24,14 +24,14 @@ const (
 	// out: their records are found with so much delay.
 	shortPoll = 50 * time.Millisecond
 
-	// restEach, for each partition of a request, is the pause before the next poll, once
-	// some partitions had records: those that are asked for again meanwhile go with it, and
-	// a trickle of records costs the broker a bounded number of looks.
+	// restEach, for each partition of a poll, is the pause before the next poll, once some
+	// of them had records: partitions asked for again meanwhile go with it, and a trickle
+	// of records costs the broker a bounded number of looks.
 	restEach = 250 * time.Microsecond
 	mostRest = 20 * time.Millisecond
 
-	// mostGather bounds the wait of the first of several partitions that come to their
-	// ends, for the others.
+	// mostGather bounds the time for which the first of several partitions that come to
+	// their ends waits for the others.
 	mostGather = 5 * time.Millisecond
 
 	// freshFor is the time for which a partition that was at its end is taken to be there
@@ -39,7 +39,7 @@ const (
 	freshFor = 100 * time.Millisecond
 )
 
-// fetchKey is the properties in which requests must agree to be sent as one.
+// fetchKey holds the properties in which requests must agree to be sent as one.
 type fetchKey struct {
 	broker    int32
 	committed bool  // read committed: a request has one isolation level

@@ -24,7 +24,7 @@ func (e *ForeignError) Error() string {
 	return fmt.Sprintf("%s answers as %s, not as Kafka", e.Address, e.Speaks)
 }
 
-// TLS says that the other side expects TLS.
+// TLS says whether the other side expects TLS.
 func (e *ForeignError) TLS() bool { return e.Speaks == aTLSServer }
 
 const (

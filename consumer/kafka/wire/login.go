@@ -28,8 +28,8 @@ const (
 	refusedLeast = 500 * time.Millisecond
 	refusedMost  = 10 * time.Second
 
-	// leastSession is the age at which a broker accepts that a session is
-	// authenticated anew (KIP-368); sooner, it closes the connection.
+	// leastSession is the age from which a broker lets a session authenticate anew
+	// (KIP-368); before that, it closes the connection.
 	leastSession = 1100 * time.Millisecond
 )
 
@@ -336,7 +336,8 @@ func (l *login) ask(conn net.Conn, key protocol.ApiKey, version int16, body []by
 	return reader{b: answer}, err
 }
 
-// rememberVersions saves the first request of our own on a connection from asking for them.
+// rememberVersions stores a broker's versions, so that our first request on the connection
+// need not ask for them.
 func (c *Client) rememberVersions(remote string, speaks apiVersions) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

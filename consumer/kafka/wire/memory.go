@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// memoryShares is the number of parts in which a process divides its memory limit. A
+	// memoryShares is the number of parts into which a process divides its memory limit. A
 	// record may unpack to one part, batches that are unpacked as a whole have one part
 	// together, and so have the bytes that all readers hold without asking. A record that
 	// is read with the turn takes three parts at most: the window of the codec, its bytes,
@@ -59,7 +59,7 @@ type Memory struct {
 // portion is memory that goroutines acquire and release.
 type portion struct {
 	*semaphore.Weighted
-	moves atomic.Uint64 // of its holders: to acquire, to make progress, to release
+	moves atomic.Uint64 // counts the steps of its holders: acquisitions, progress, releases
 }
 
 // Release gives back n, and counts as a move.
@@ -104,7 +104,7 @@ func (m *Memory) Share() int {
 }
 
 // MostUnpacked is the most bytes that a record may unpack to in a process with a memory
-// limit (0: not known), unless its configuration says so.
+// limit (0: not known), unless its configuration sets another bound.
 func MostUnpacked(limit int64) int64 {
 	if limit <= 0 {
 		return maxUnpacked
@@ -133,8 +133,8 @@ func (m *Memory) settle() {
 }
 
 // Turn is the claim of one goroutine on memory for unpacked bytes. All fetches that a
-// goroutine reads side by side must have the same one, and so must the data that it unpacks
-// out of their records: a locked Turn may be locked again. The zero value is ready.
+// goroutine reads side by side must have the same Turn, and the data that it unpacks out of
+// their records goes by it too: a locked Turn may be locked again. The zero value is ready.
 type Turn struct {
 	Memory  *Memory         // nil: that of a process without a limit
 	Context context.Context // its end ends the waits of cursors and of Lock; nil: they do not end

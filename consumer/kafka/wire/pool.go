@@ -103,8 +103,8 @@ func (p *bufferPool) put(b *[]byte) {
 	}
 }
 
-// spareBuffers keeps buffers of fetches, of all sizes, for the fetches that follow: made anew
-// each time they would be most of the garbage. The zero value is empty.
+// spareBuffers keeps buffers of fetches, of all sizes, for later fetches: made anew each
+// time, they would be most of the garbage. The zero value is empty.
 type spareBuffers struct {
 	mu    sync.Mutex
 	idle  [][]byte

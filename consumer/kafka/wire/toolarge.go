@@ -7,7 +7,7 @@ import (
 )
 
 // tooLarge steps over a record that takes more memory than a record may, if its offset is
-// below that asked for, and ends the cursor otherwise.
+// below the one asked for, and ends the cursor otherwise.
 func (c *Cursor) tooLarge(size int) {
 	s := c.section()
 	offset, begins, ok := s.offset(c.rest)
@@ -34,7 +34,7 @@ func (c *Cursor) tooLarge(size int) {
 	}
 }
 
-// discard steps over so many bytes.
+// discard steps over size bytes.
 func (c *Cursor) discard(size int) error {
 	for {
 		n := min(size, len(c.rest))

@@ -17,8 +17,8 @@ type Session struct {
 }
 
 // InitProducer opens a session of a transactional id: it ends the transaction that an
-// earlier session has left open, and fences that session, so that no request of it is taken
-// any more. timeout is transaction.timeout.ms. It may be repeated freely.
+// earlier session has left open, and fences that session, so that its requests are refused
+// from then on. timeout is transaction.timeout.ms. It may be repeated freely.
 func (c *Client) InitProducer(ctx context.Context, id string, timeout time.Duration) (Session, error) {
 	var code int16
 	s := Session{ID: id}
