@@ -120,7 +120,7 @@ func drawMembers(t *rapid.T, topics []string, differ bool) []MemberState {
 	return members
 }
 
-// owners turns a result around, and fails when a partition has two owners.
+// ownersIn maps each partition of a result to its member, and fails when it has two.
 func ownersIn(t *rapid.T, result map[string]map[string][]int32) map[partition]string {
 	owners := make(map[partition]string)
 	for id, share := range result {

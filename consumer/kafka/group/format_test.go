@@ -10,8 +10,7 @@ import (
 
 var _ = flag.Bool("update", false, "write the files of new formats")
 
-// Members of two releases tell one another this; the one may be the leader, the other
-// a member.
+// Members of two releases exchange these bytes; either release may have the leader.
 func TestFormatOfSubscriptions(t *testing.T) {
 	var samples []formattest.Sample
 	for _, s := range []struct {

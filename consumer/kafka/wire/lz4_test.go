@@ -102,8 +102,8 @@ func TestUnpackLz4(t *testing.T) {
 	}
 }
 
-// FuzzUnpackLz4 compares with the library's reader: frames that it takes, ours takes, and
-// as the same bytes. Checksums are the library's alone.
+// FuzzUnpackLz4 compares with the library's reader: our reader takes each frame that the
+// library takes, and as the same bytes. Checksums are the library's alone.
 func FuzzUnpackLz4(f *testing.F) {
 	for _, frame := range lz4Frames(f, []byte(strings.Repeat("compressible ", 100))) {
 		f.Add(frame)

@@ -123,7 +123,8 @@ func TestPiecesAreTheWhole(t *testing.T) {
 	}
 }
 
-// A record that takes too much is named alone, with its beginning; those around it are read, by going on behind it.
+// A record that takes too much is named alone, with its beginning; a reader that goes on
+// behind it reads the records around it.
 func TestRecordTooLarge(t *testing.T) {
 	want := []string{"before", strings.Repeat("large ", 100_000), "between", strings.Repeat("LARGE ", 100_000), "behind"}
 	plain := encode(t, 0, compress.None, nil, want...)

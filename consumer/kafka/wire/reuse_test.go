@@ -10,7 +10,7 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// partlyRandom is size bytes, with some that do not compress.
+// partlyRandom returns size bytes; the first of them, random many, do not compress.
 func partlyRandom(size, random int) string {
 	rng := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, size)
