@@ -25,16 +25,16 @@ const (
 	alignShow = alignPatience / 3
 	mostSteps = 10
 
-	// alignBlind is how long two looks at what moves may lie apart. What lies beyond is a time
-	// in which this instance was stopped, or was not answered.
+	// alignBlind is the longest gap between two looks at the partitions that counts as
+	// watching. A longer gap is time in which this instance was stopped, or had no answer.
 	alignBlind = 5 * time.Second
 
 	// backlogAfter is how long records must have been left behind each fetch before a
 	// partition that was alive counts as one with a backlog.
 	backlogAfter = 2 * time.Second
 
-	// clockSamples is of how many records the median is a partition's event time: a few that
-	// are hours off do not move it.
+	// clockSamples is the number of records of which the median is a partition's event time: a
+	// few records that are hours off do not move it.
 	clockSamples = 9
 
 	// clockLeast is the number of samples that move a known time. An unknown time becomes
@@ -43,9 +43,9 @@ const (
 )
 
 // alignment keeps the input partitions of an app together in event time while there is a
-// backlog (PROTOCOL R9): one that is more than drift ahead of the slowest waits. The
-// slowest never waits, so the backlog always moves; a slowest that cannot move is left
-// out. Flink calls this watermark alignment.
+// backlog (PROTOCOL R9), as Flink's watermark alignment does: a partition more than drift
+// ahead of the slowest one waits. The slowest partition never waits, so the backlog always
+// moves; one that cannot move is left out.
 type alignment struct {
 	drift time.Duration
 	limit atomic.Int64  // event time up to which records are handed on, Unix nanoseconds; math.MaxInt64: all are
@@ -68,7 +68,7 @@ type inputTime struct {
 	leftOut bool
 	next    int64     // offset as last seen
 	steps   uint8     // moves under which clock and next stay, of one digit, for the other instances
-	moved   time.Time // when any of these was last seen to change, the partition waited, or its router did anything
+	moved   time.Time // when a field above was last seen to change, the partition waited, or its router made progress
 	shown   time.Time // when clock, next or steps last changed
 }
 
@@ -126,8 +126,9 @@ func (a *alignment) settle(now time.Time) {
 	a.change.Broadcast()
 }
 
-// joined notes whether this instance is a member of the group. Until it is one it has nothing
-// that could go on without a slower partition; from then on each may stand still for so long.
+// joined notes whether this instance is a member of the group. An instance that is not has
+// no partition that could go on without a slower one; the patience of each partition begins
+// when it joins.
 func (a *alignment) joined(member bool, now time.Time) {
 	if a == nil {
 		return
@@ -142,8 +143,8 @@ func (a *alignment) joined(member bool, now time.Time) {
 	a.member = member
 }
 
-// ahead returns the event time that is drift after clock. A partition whose time is not
-// known holds all others: it may be the slowest.
+// ahead returns the event time that is drift after clock. A partition of unknown event time
+// holds all others: it may be the slowest.
 func (a *alignment) ahead(clock int64) int64 {
 	if clock == noNewest {
 		return math.MinInt64 + 1
@@ -154,8 +155,8 @@ func (a *alignment) ahead(clock int64) int64 {
 	return clock + int64(a.drift)
 }
 
-// leaveOut takes the slowest partitions out that have stood still for too long. The others
-// begin to count from then on: they have stood still because of these.
+// leaveOut takes the slowest partitions out that have stood still for too long. The
+// patience of the others begins anew: they have stood still because of these.
 func (a *alignment) leaveOut(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -178,9 +179,9 @@ func (a *alignment) leaveOut(now time.Time) {
 	a.settle(now)
 }
 
-// moves notes that this instance comes on with a partition, though its time may stay: it works
-// on a large record, or waits for memory, or a place, that it needs and that comes round. The
-// other instances learn it in time.
+// moves notes progress on a partition of this instance with an event time that may stay the
+// same: its router works on a large record, or waits for memory or a place that comes
+// round. The other instances are told within alignShow.
 func (a *alignment) moves(k inputKey, now time.Time) {
 	if a == nil {
 		return
@@ -197,7 +198,7 @@ func (a *alignment) moves(k inputKey, now time.Time) {
 	}
 }
 
-// unseen makes up for a time in which this instance could not have seen what moves.
+// unseen adds a time in which this instance saw no progress to the patience of each partition.
 func (a *alignment) unseen(d time.Duration, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -208,8 +209,8 @@ func (a *alignment) unseen(d time.Duration, now time.Time) {
 	}
 }
 
-// forget drops a partition that another instance reads from now on, until its own word
-// comes with the group's offsets.
+// forget drops a partition that another instance reads from now on, until the metadata of
+// that instance comes with the group's offsets.
 func (a *alignment) forget(k inputKey, now time.Time) {
 	if a == nil {
 		return
@@ -242,7 +243,7 @@ func (a *alignment) slowest() (k inputKey, clock int64, ok bool) {
 	return k, clock, ok
 }
 
-// state returns what is known of a partition.
+// state returns a copy of a partition's entry; that of an unknown partition has no event time.
 func (a *alignment) state(k inputKey) inputTime {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -252,7 +253,7 @@ func (a *alignment) state(k inputKey) inputTime {
 	return inputTime{clock: noNewest}
 }
 
-// waits says for what a partition waits; "" if it does not.
+// waits names the slower partition that a partition waits for; "" if it does not wait.
 func (a *alignment) waits(k inputKey) string {
 	if a == nil {
 		return ""
@@ -277,8 +278,8 @@ type gate struct {
 	samples [clockSamples]int64
 	taken   int
 	clock   int64 // median of the samples, or an earlier one that was higher
-	told    int64 // as the alignment knows it
-	near    int   // records since the last sample whose times were near the clock
+	told    int64 // the clock that the alignment has
+	near    int   // records with times near the clock, since the last sample
 	behind  time.Time
 	backlog bool
 }
@@ -294,8 +295,8 @@ func newGate(a *alignment, k inputKey, clock int64, backlog bool, now time.Time)
 }
 
 // record notes the newest event time of a record, and tells whether the partition's time
-// has come a step further. Of times near the known one, which most are, a few stand for
-// all: enough that rare ones far away never are the median.
+// has come a step further. Of the times near the known one, which most are, one in
+// clockSamples becomes a sample: enough that rare times far away never are the median.
 func (g *gate) record(newest int64) (step bool) {
 	if newest == noNewest {
 		return false
@@ -359,7 +360,7 @@ func (g *gate) wait(ctx context.Context, now func() time.Time) bool {
 }
 
 // fetched notes how many records are left behind a fetch. A partition has a backlog from
-// its opening, or from when it has not come to its end for a while, until it does.
+// its opening, or once it has not come to its end for backlogAfter, until it comes there.
 func (g *gate) fetched(next, left int64, now time.Time) {
 	was := g.backlog
 	switch {
