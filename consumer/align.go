@@ -16,17 +16,17 @@ const (
 	// behind comes up to the others; each step is told to them.
 	alignSteps = 8
 
-	// alignPatience is how long the slowest partition may stand still before the others go
-	// on without it: no leader, no owner.
+	// alignPatience is how long the slowest partition may stand still, without a leader or an
+	// owner, before the others go on without it.
 	alignPatience = 30 * time.Second
 
-	// alignShow is how long the time of a partition that moves stays before the other instances
-	// are told that it moves, and mostSteps into how many steps that is counted.
+	// alignShow is how long a partition at work may keep its time before the other instances
+	// are told that its router moves; their counter of such moves wraps at mostSteps.
 	alignShow = alignPatience / 3
 	mostSteps = 10
 
-	// alignBlind is the longest gap between two looks at the partitions that counts as
-	// watching. A longer gap is time in which this instance was stopped, or had no answer.
+	// alignBlind bounds the gap between two looks at the partitions' progress. A longer gap is
+	// time in which this instance was stopped, or had no answer.
 	alignBlind = 5 * time.Second
 
 	// backlogAfter is how long records must have been left behind each fetch before a
@@ -67,8 +67,8 @@ type inputTime struct {
 	waiting bool
 	leftOut bool
 	next    int64     // offset as last seen
-	steps   uint8     // moves under which clock and next stay, of one digit, for the other instances
-	moved   time.Time // when a field above was last seen to change, the partition waited, or its router made progress
+	steps   uint8     // counter, below mostSteps, of moves that change neither clock nor next, for the other instances
+	moved   time.Time // when clock, next or steps was last seen to change, the partition waited, or its router made progress
 	shown   time.Time // when clock, next or steps last changed
 }
 
@@ -120,7 +120,7 @@ func (a *alignment) settle(now time.Time) {
 	}
 	for _, t := range a.inputs {
 		if t.waiting || t.clock > was {
-			t.moved = now // until now it could not
+			t.moved = now // it could not move until now
 		}
 	}
 	a.change.Broadcast()
@@ -181,7 +181,7 @@ func (a *alignment) leaveOut(now time.Time) {
 
 // moves notes progress on a partition of this instance with an event time that may stay the
 // same: its router works on a large record, or waits for memory or a place that comes
-// round. The other instances are told within alignShow.
+// round. The other instances are told before their patience ends.
 func (a *alignment) moves(k inputKey, now time.Time) {
 	if a == nil {
 		return
@@ -198,7 +198,8 @@ func (a *alignment) moves(k inputKey, now time.Time) {
 	}
 }
 
-// unseen adds a time in which this instance saw no progress to the patience of each partition.
+// unseen extends the patience of each partition by a time in which this instance could not
+// see progress.
 func (a *alignment) unseen(d time.Duration, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -14,12 +14,12 @@ import (
 const (
 	// alignEvery is how often an instance reads the committed offsets of the partitions of others.
 	alignEvery = time.Second
-	// alignTight is the same, and the pause between commits, while any partition waits, for
-	// each instance that reads inputs: all of them ask one coordinator, which gets a hundred
-	// of these requests a second however many they are.
+	// alignTight is the least of these pauses, and of those between commits, while any
+	// partition waits. requestPause multiplies it by the number of instances: the coordinator
+	// that they share gets a hundred of these requests a second from any number of them.
 	alignTight = 10 * time.Millisecond
 	// alignSlow is the longest pause between two looks while nothing changes, unless
-	// alignTight asks for a longer one.
+	// alignPause is longer.
 	alignSlow = 100 * time.Millisecond
 )
 
@@ -109,7 +109,7 @@ func (s *Service) prepareAlignment() {
 	}
 }
 
-// learns returns the channel that tells when other instances have something to learn.
+// learns returns the channel with a token when the other instances have something to learn.
 func (a *alignment) learns() <-chan struct{} {
 	if a == nil {
 		return nil

@@ -123,8 +123,8 @@ func (j *joining) missing() error {
 	return errors.New("not a member of the consumer group yet")
 }
 
-// remedy is the operator's action that ends an error which a broker gives until then; "" if
-// waiting is enough.
+// remedy returns the operator's action that ends an error which a broker gives until then;
+// "" if waiting is enough.
 func remedy(err error) string {
 	if _, ok := errors.AsType[*wire.DeniedError](err); ok {
 		return "grant the right that the error names; trailhound acls print has all that an account needs"

@@ -77,7 +77,7 @@ func (d *detector) full() bool {
 
 // record evaluates the entries of one work record, and commits when a batch is full. A
 // position in the middle of a record is stored as the one before it: a restart there drops
-// the entries that were evaluated as repeats.
+// the evaluated entries like any other repeat.
 func (d *detector) record(ctx context.Context, rec *wire.Record) error {
 	defer d.entries.close()
 	if err := d.entries.open(rec.Value); err != nil {
@@ -163,7 +163,8 @@ func nanosTime(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
-// unreadable is a work record that this build cannot read. It is never skipped.
+// unreadable returns the error of a work record that this build cannot read. Such a record
+// is never skipped.
 func (d *detector) unreadable(offset int64, err error) error {
 	newer := errors.Is(err, errWorkFormat)
 	remedy := "find out who else writes to this topic"
@@ -215,8 +216,8 @@ func AlertHeaders(a *rules.Alert, app, version string) []wire.Header {
 	}, writtenBy(app, version)...)
 }
 
-// writtenBy returns the headers that tell applications and builds apart which write to the
-// same topic. An unknown version has no header.
+// writtenBy returns the headers by which a reader tells apart the applications and builds
+// that write to one topic. An unknown version has no header.
 func writtenBy(app, version string) []wire.Header {
 	headers := []wire.Header{{Key: "app_id", Value: []byte(app)}}
 	if version != "" {
@@ -241,8 +242,8 @@ func (d *detector) reject(b badEvent) {
 	ev.Msg("event sent to the dead-letter topic")
 }
 
-// commit ends the batch if anything has to be kept. A position that moved
-// without a change waits, in memory, for company (PROTOCOL D8).
+// commit ends the batch if it has a change or an output. A position that moved without one
+// waits in memory, for at most lazyCommit (PROTOCOL D8).
 func (d *detector) commit(ctx context.Context) error {
 	if d.events == 0 && d.next.offset == d.committed {
 		return nil

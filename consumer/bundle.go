@@ -37,7 +37,7 @@ func (b *bundle) add(head, event []byte) {
 	b.entries = append(append(b.entries, head...), event...)
 }
 
-// size is an upper bound, to within a few bytes, of a record of the entries added.
+// size returns an upper bound, to within a few bytes, of a record of the entries added.
 func (b *bundle) size() int { return len(b.entries) }
 
 // full says whether the entries are to become a record.
@@ -86,13 +86,13 @@ func (e *entries) open(value []byte) error {
 		}
 		e.rest = e.unpacked.Bytes
 	}
-	if len(e.rest) == 0 { // no build writes an empty record, and skipping it would lose its events in silence
+	if len(e.rest) == 0 { // no build writes an empty record, and it must not pass for an evaluated one
 		return fmt.Errorf("%w: it holds no event", errWorkCorrupt)
 	}
 	return nil
 }
 
-// more tells whether entries are left, be they damaged.
+// more tells whether entries are left, even damaged ones.
 func (e *entries) more() bool { return len(e.rest) > 0 }
 
 // next returns the next entry. Errors wrap errWorkCorrupt.

@@ -68,8 +68,8 @@ func asBadEvent(err error) badEvent {
 	return badEvent{index: -1, reason: cloudtrail.ReasonNotJSON, detail: err.Error()}
 }
 
-// rateLimited returns a logger for events that hostile input can cause, and that may not
-// flood the log. suppressed counts the lines left out.
+// rateLimited returns a logger for messages that hostile input can cause, and that may not
+// flood the log. suppressed counts those left out.
 func rateLimited(log zerolog.Logger, suppressed func()) zerolog.Logger {
 	return log.Sample(&countedSampler{zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second}, suppressed})
 }

@@ -29,7 +29,7 @@ const (
 	batchChanges   = 1_400            // changelog records of a transaction: a thousand keys take more memory than four thousand events of a few
 	batchBytes     = 1 << 20          // memory of a batch's state changes, alerts and dead letters
 	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
-	sweepPerChange = 4                // the same, for each record of the changelog in it
+	sweepPerChange = 4                // the same, for each changelog record of the transaction
 	trimWithin     = 2 * time.Second  // longest DeleteRecords, for which evaluation waits
 )
 
@@ -119,8 +119,8 @@ func (d *detector) run(ctx context.Context) error {
 	return nil
 }
 
-// final ends the run with a StopError when not even the dead letter of a single event is
-// taken: no batch is left to halve. Otherwise it returns err.
+// final returns err, or a StopError when not even the dead letter of a single event is
+// taken: no batch is left to halve.
 func (d *detector) final(err error) error {
 	sentence := refusal(err)
 	if d.most != refuseNext || sentence == "" {
@@ -203,7 +203,7 @@ func (d *detector) own(ctx context.Context) error {
 	if agreed.Write {
 		d.identity.Put(d.tx)
 	}
-	// Accepted losses are written at once: the next start would ask again.
+	// An accepted loss is committed at once: otherwise the next start would ask again.
 	if was := d.local.Position(); agreed.Write || newRules || at != (logPosition{was.Work, was.WorkEpoch}) {
 		if err := d.flush(ctx); err != nil {
 			return err

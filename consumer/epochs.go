@@ -31,7 +31,7 @@ func inputOffset(at logPosition, m inputMetadata) group.Offset {
 // epoch, so that no shard takes them for repeats (PROTOCOL D2).
 //
 // An offset that was committed without an epoch, or without the topic's id, cannot be
-// checked: it is of another tool, or of a topic that was made again.
+// checked: it comes from another tool, or from a topic that was made again.
 func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
 	if was.At < 0 || was.LeaderEpoch < 0 || !ofTopic(was, in.topicID) {
 		was.LeaderEpoch = noEpoch
@@ -51,7 +51,7 @@ func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group
 	return was, nil
 }
 
-// cutBack is the error of an input that no longer holds the records that were read.
+// cutBack returns the error of an input that no longer holds the records that were read.
 func cutBack(d *wire.DivergedError) *changelog.StopError {
 	lost := d.Lost()
 	if d.End.End >= d.Offset {

@@ -73,7 +73,7 @@ func TestFormatsThatWorkIsReadIn(t *testing.T) {
 }
 
 // A group must not have two members of which one cannot read the other's records; the broker
-// sees to it, as long as they have a protocol in common exactly if both can read both.
+// sees to it, as long as two have a protocol in common exactly if each reads the other.
 func TestGroupProtocolsAreFormats(t *testing.T) {
 	if got := (formats{}).protocols()[0]; writtenFormat == 1 && got != "trailhound" {
 		t.Errorf("the protocol of format 1 is %s; want trailhound, as ever", got)

@@ -21,12 +21,12 @@ const (
 // time of their events, all records are late, and a busy shard takes the longer pace.
 type pace struct{ usual, behind time.Duration }
 
-// most is the longest time that an event of that age may be put off.
+// most returns the longest time that an event of that age may be put off.
 func (p pace) most(age time.Duration) time.Duration {
 	return min(max(p.usual, age/lingerShare), p.behind)
 }
 
-// linger is the pause after a request of so many records, which only a full batch or
+// linger returns the pause after a request of so many records, which only a full batch or
 // younger events cut short.
 func (p pace) linger(records int, age time.Duration) time.Duration {
 	most := p.most(age)

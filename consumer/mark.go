@@ -13,7 +13,7 @@ const (
 	// horizon, by which values are swept a week later, needs no better.
 	markStep = 12 * time.Hour
 
-	// markEvery is how often each shard is told the offset handed on of a partition that it gets
+	// markEvery is how often each shard is told the offset reached in a partition that it gets
 	// no events of: reading goes on there when the group's offsets have expired (PROTOCOL R7).
 	markEvery = 10 * time.Minute
 
@@ -39,11 +39,11 @@ type timeMarks struct {
 }
 
 // marked is the state of one shard's marks. A mark tells the newest event time since the
-// one before it, if that is beyond the shard's own events: a router must not repeat an
-// older time that an operator has set back meanwhile.
+// one before it, if that is beyond the shard's own events: a router must not send a time
+// again that an operator has set back meanwhile.
 type marked struct {
 	told   bool
-	newest int64 // event time that it was told last
+	newest int64 // event time that the shard was told last
 	events int64 // newest time of the shard's events since the last mark; noNewest: none
 	fresh  int64 // newest event time beyond that; noNewest: none
 	idle   bool

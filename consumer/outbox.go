@@ -143,10 +143,10 @@ func (l *lane) tooMuch(need int) bool {
 	return l.filling.records > 0 && (l.held()+need > l.most || l.size()+need > l.limit)
 }
 
-// held is the memory of the records added, in bytes.
+// held returns the memory of the records added, in bytes.
 func (l *lane) held() int { return l.batch.Held() + l.bundle.size() }
 
-// size is an upper bound of the batch in bytes, before it is encoded.
+// size returns an upper bound of the batch in bytes, before it is encoded.
 func (l *lane) size() int { return l.batch.Size() + l.bundle.size() }
 
 func (l *lane) waitForRoom(ctx context.Context, need int) error {
@@ -204,9 +204,9 @@ func (l *lane) close() {
 	l.hurryUp()
 }
 
-// take waits for records, and returns their parcel, nil at the end, and the batch encoded,
-// in a buffer that is lent: few lanes have one at a time. Routers wait while it encodes,
-// which is shorter than filling a batch, and saves half of the memory of a second batch.
+// take waits for records, and returns their parcel, nil at the end, and the batch encoded, in
+// a buffer that is lent: few lanes have one at a time. Routers wait while it encodes: that is
+// shorter than filling a batch, and a second batch to fill meanwhile would double the memory.
 func (l *lane) take() (*parcel, *[]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -329,14 +329,14 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 	}
 }
 
-// cannotWrite names the partition that err keeps from being written to.
+// cannotWrite wraps err with the partition that it keeps from being written to.
 func (l *lane) cannotWrite(err error) error {
 	return fmt.Errorf("topic %s partition %d cannot be written to: %w", l.topic, l.partition, err)
 }
 
-// refusal is the remedy of an error that the same bytes will get again; "" for one that may
-// pass. Batches are cut to the limits that the topics had at the start, so a refusal means
-// that a setting has changed since (PROTOCOL D6).
+// refusal returns the remedy of an error that the same bytes will get again; "" for one
+// that may pass. Batches are cut to the limits that the topics had at the start, so a
+// refusal means that a setting has changed since (PROTOCOL D6).
 func refusal(err error) string {
 	switch {
 	case errors.Is(err, kafka.MessageSizeTooLarge), errors.Is(err, kafka.RecordListTooLarge):

@@ -18,8 +18,8 @@ const routedFor = time.Minute
 
 // routed is how far each shard has come in each input partition, by the changelogs.
 type routed struct {
-	turn   chan struct{} // of one: a mutex with a wait that the end of a context ends
-	at     time.Time     // the ends were reached; zero: not yet
+	turn   chan struct{} // a mutex, of capacity 1, that is waited for with a context
+	at     time.Time     // when the ends were reached; zero: not yet
 	shards []routedShard // up to the changelog offset reached: an error does not throw that away
 	// work has the ends of the work partitions when a loss of the input partition was first
 	// suspected.
@@ -84,8 +84,8 @@ func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group
 	return was, s.offsetsLost(in, at, first, silent)
 }
 
-// offsetsLost is the error for records that were deleted while the group's offsets were
-// gone. silent is a shard that has no source of the partition; -1: all have one.
+// offsetsLost returns the error for records that were deleted while the group's offsets
+// were gone. silent is a shard that has no source of the partition; -1: all have one.
 func (s *Service) offsetsLost(in input, at, first int64, silent int) error {
 	what := fmt.Sprintf("records %d to %d were deleted before they were read, as far as the state tells", at, first-1)
 	if silent >= 0 {

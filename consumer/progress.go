@@ -20,7 +20,7 @@ type progress struct {
 	idle      atomic.Bool  // the router stands at the end of the log, and has sent the shards idle marks
 
 	clock int64       // event time of the acknowledged records; noNewest: not known
-	steps []clockStep // behind it, by offset
+	steps []clockStep // times of later records, by offset
 }
 
 // clockStep is the event time of a partition at an offset.

@@ -19,7 +19,7 @@ const (
 	stepRoute // of input records
 	stepOpen  // finds the offset to begin at in an input partition
 	stepSend  // of a produce request
-	stepWait  // waits for memory or a turn that another goroutine holds, which makes progress or does not
+	stepWait  // waits for a resource that another goroutine holds
 	stepEnd   // waits for the end of the goroutine that had the partition before
 )
 
@@ -68,13 +68,13 @@ func (p *pulse) look() (moved bool) {
 	return moved
 }
 
-// looks is the number of looks without progress although the goroutine is not idle.
+// looks returns the number of looks without progress although the goroutine is not idle.
 func (p *pulse) looks() int { return int(p.still.Load()) }
 
 // lasted is the time of so many looks.
 func lasted(looks int) time.Duration { return time.Duration(looks) * lookEvery }
 
-// stillness is a sentence on the step at which a goroutine makes no progress; "": it does.
+// stillness returns a sentence on the step at which a goroutine makes no progress; "": it does.
 func (p *pulse) stillness() string {
 	s, looks := step(p.step.Load()), p.looks()
 	if looks < stalledLooks || s == stepIdle {

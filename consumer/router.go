@@ -269,7 +269,7 @@ func (r *router) timeOf(rec *wire.Record) int64 {
 	return newest
 }
 
-// event routes one decoded event, or notes the error of one that is none.
+// event routes one decoded event, or notes the error of a value that is no event.
 func (r *router) event(ev *rules.Event, err error) bool {
 	if err != nil {
 		r.beat() // a value that is passed over may be large
@@ -341,7 +341,7 @@ func (r *router) send(shard int) bool {
 	return r.err == nil
 }
 
-// origin is that of the record at hand, for the lanes.
+// origin returns the origin of the record at hand, for the lanes.
 func (r *router) origin() origin {
 	return origin{r.progress, r.at.Offset, r.at.LastEpoch, r.at.Timestamp}
 }

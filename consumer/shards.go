@@ -104,7 +104,7 @@ func (s *Service) reads(topicID [16]byte) bool {
 	return slices.ContainsFunc(s.App.Inputs, func(name string) bool { return s.inputID(name) == topicID })
 }
 
-// owner is the name of this instance in its claims.
+// owner returns the name of this instance in its claims.
 func (s *Service) owner() string {
 	if s.Instance != "" {
 		return s.Instance

@@ -61,7 +61,7 @@ func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Rec
 	return nil
 }
 
-// start is the offset at which to begin in a partition with the records from first to end.
+// start returns the offset at which to begin in a partition with the records from first to end.
 func (t *Tail) start(ctx context.Context, n int32, first, end int64) (int64, error) {
 	if from, ok := t.From[n]; ok {
 		return max(first, from), nil

@@ -18,7 +18,7 @@ const (
 	mostSuspects  = 16 // records that are remembered
 )
 
-// errProcessEnded is the reason to leave a record or a batch unpacked.
+// errProcessEnded is the reason for not unpacking a record or a batch.
 var errProcessEnded = errors.New("the process has ended twice while it was unpacked")
 
 // Unpacking is a note on disk of the large record that is being unpacked. A process that

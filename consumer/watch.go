@@ -152,7 +152,7 @@ func (p *position) stuck(patience int) bool {
 	return p.pulse.looks() >= patience || p.silence.looks >= patience
 }
 
-// stillness is a sentence on a partition that makes no progress; "": it does.
+// stillness returns a sentence on a partition that makes no progress; "": it does.
 func (p *position) stillness() string {
 	if why := p.pulse.stillness(); why != "" {
 		return why
@@ -216,8 +216,8 @@ func (q *silence) stillness() string {
 }
 
 // held counts the looks for which an open transaction has held back the last stable offset
-// of an input, with its reader there. Only transactions longer than usual are reported, by
-// those that have ended.
+// of an input, with its reader there. A transaction is reported once it lasts longer than
+// usual, judged by those that have ended.
 type held struct {
 	at    int64 // last stable offset
 	looks int
@@ -239,7 +239,7 @@ func (h *held) stillness() string {
 	return fmt.Sprintf("an open transaction of a producer has held back its records from offset %d on for %s; if it does not end by itself, find it with kafka-transactions.sh find-hanging and abort it", h.at, lasted(h.looks))
 }
 
-// stall is the error of a partition that makes no progress: the sentence why, with the
+// stall returns the error of a partition that makes no progress: the reason why, with the
 // request that has waited longest for its answer.
 func (s *Service) stall(why string) error {
 	if why == "" {
@@ -253,7 +253,8 @@ func (s *Service) stall(why string) error {
 	return errors.New(why)
 }
 
-// shardProblem is the error of a shard that is not worked on, or makes no progress; nil: none.
+// shardProblem returns the error of a shard that is not worked on, or makes no progress;
+// nil: none.
 func (s *Service) shardProblem(st *shardStatus) error {
 	err := st.trouble()
 	if st == nil || err != nil && !errors.Is(err, errNotTaken) {
@@ -262,7 +263,7 @@ func (s *Service) shardProblem(st *shardStatus) error {
 	return cmp.Or(s.stall(st.stillness()), err)
 }
 
-// diskStall is the error of a local state with a disk that does not answer; nil: it does.
+// diskStall returns the error of a local state with a disk that does not answer; nil: it does.
 func (s *Service) diskStall() error {
 	if disk := s.Store.Stalled(); disk != "" {
 		return fmt.Errorf("the disk of the local state does not answer: %s; the instance ends if that goes on, and others take over", disk)

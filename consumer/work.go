@@ -81,8 +81,8 @@ func boolByte(b bool) byte {
 // instructionRewind sets the times of a shard back.
 const instructionRewind = 1
 
-// size is an upper bound, to within a few bytes, of a work record that holds nothing else:
-// each number counts with its longest encoding.
+// size returns an upper bound, to within a few bytes, of a work record that holds nothing
+// else: each number counts with its longest encoding.
 func (w *work) size() int {
 	n := bundleHead + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 8*binary.MaxVarintLen64
 	for i := range w.pairs {

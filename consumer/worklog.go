@@ -87,13 +87,13 @@ func (d *detector) workDiverged(ctx context.Context, start int64) (*wire.Diverge
 	return &wire.DivergedError{Topic: d.app.WorkTopic(), Partition: int32(d.shard), Offset: at.Work, Epoch: at.WorkEpoch, End: end}, nil
 }
 
-// workCutBack is the sentence on a loss of work that was evaluated: records that were
+// workCutBack returns the sentence on a loss of work that was evaluated: records that were
 // written in its place are not evaluated, and their input has been committed.
 func workCutBack(e *wire.DivergedError) string {
 	return fmt.Sprintf("topic %s partition %d was cut back (by an unclean leader election, or brokers that lost power): %s, and work that was not evaluated yet may be gone with them; see that unclean.leader.election.enable is false for the topic and min.insync.replicas at least 2", e.Topic, e.Partition, e.Lost())
 }
 
-// workLost is the error that ends the run for lost work that is not accepted.
+// workLost returns the error that ends the run for lost work that is not accepted.
 func workLost(what string) error {
 	return &changelog.StopError{Sentence: what + "; start once with --accept-loss to go on without what is lost"}
 }
