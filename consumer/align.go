@@ -13,7 +13,7 @@ import (
 
 const (
 	// alignSteps is the number of steps of event time in which a partition that is max_drift
-	// behind comes up to the others; each step is told to them.
+	// behind comes up to the others; each step is committed for the other instances.
 	alignSteps = 8
 
 	// alignPatience is how long the slowest partition may stand still, without a leader or an
@@ -49,8 +49,8 @@ const (
 type alignment struct {
 	drift time.Duration
 	limit atomic.Int64  // event time up to which records are handed on, Unix nanoseconds; math.MaxInt64: all are
-	tight atomic.Bool   // a partition waits, on this instance or another one: steps are told at once
-	told  chan struct{} // holds a token when the group's other members have something to learn
+	tight atomic.Bool   // a partition waits, on this instance or another one: steps are committed at once
+	told  chan struct{} // holds a token when a commit has news for the group's other members
 
 	mu     sync.Mutex
 	change *sync.Cond // limit has changed
@@ -327,7 +327,7 @@ func median(samples [clockSamples]int64, n int) int64 {
 	return samples[(n-1)/2]
 }
 
-// publish tells the alignment how far the partition has come.
+// publish tells the alignment the partition's event time.
 func (g *gate) publish(now time.Time) {
 	first := g.told == noNewest
 	g.told = g.clock

@@ -87,8 +87,8 @@ func ofTopic(o group.Offset, topicID [16]byte) bool {
 	return ok && m.topicID == topicID
 }
 
-// prepareAlignment makes the alignment, unless there is nothing to align. Partitions hold
-// the others until they are opened: each of them may be the slowest.
+// prepareAlignment makes the alignment if there is a drift to keep and more than one partition.
+// Partitions hold the others until they are opened: each of them may be the slowest.
 func (s *Service) prepareAlignment() {
 	if s.MaxDrift <= 0 || s.inputPartitions() < 2 {
 		return
@@ -109,7 +109,7 @@ func (s *Service) prepareAlignment() {
 	}
 }
 
-// learns returns the channel with a token when the other instances have something to learn.
+// learns returns the channel with a token when a commit has news for the other instances.
 func (a *alignment) learns() <-chan struct{} {
 	if a == nil {
 		return nil

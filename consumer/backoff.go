@@ -72,8 +72,8 @@ func (a *attempts) succeeded() {
 // sleep waits before the next attempt; its error is that of ctx.
 func (a *attempts) sleep(ctx context.Context) error { return a.pause.Sleep(ctx) }
 
-// trouble returns why nothing has succeeded for a while; nil if something has. It is safe
-// for concurrent use.
+// trouble returns the last error of attempts that have failed for a while; nil: the last
+// one succeeded, or failures are few. It is safe for concurrent use.
 func (a *attempts) trouble() error {
 	if err := a.lasting.Load(); err != nil {
 		return *err

@@ -250,16 +250,15 @@ func (d *detector) commit(ctx context.Context) error {
 	}
 	if d.outputs == 0 && d.tx.Empty() && d.tx.Err() == nil && d.now().Sub(d.lazySince) < lazyCommit {
 		d.events = 0
-		d.status.work.Store(d.next.offset) // for lag display: nothing depends on it
+		d.status.work.Store(d.next.offset) // for lag display only
 		return nil
 	}
 	return d.flush(ctx)
 }
 
-// flush commits one Kafka transaction with everything that follows from the
-// batch's events, then applies it to the local copy (PROTOCOL D3). The end
-// of the run does not cut it short: a little patience is better than an unknown
-// outcome.
+// flush commits one Kafka transaction with all results of the batch's events, then applies
+// it to the local copy (PROTOCOL D3). The end of the run does not cut it short: a little
+// patience is better than an unknown outcome.
 func (d *detector) flush(ctx context.Context) error {
 	start := d.now()
 	d.tx.SetWorkOffset(d.next.offset, d.next.epoch)

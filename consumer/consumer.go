@@ -336,8 +336,8 @@ func (s *Service) assign(a group.Assignment) {
 	}
 }
 
-// Ready returns nil once everything that is assigned to this instance is being worked on;
-// otherwise the first thing that is missing.
+// Ready returns nil once each input partition and shard assigned to this instance is being
+// worked on; otherwise the first problem.
 func (s *Service) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

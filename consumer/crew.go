@@ -11,7 +11,7 @@ import (
 // task for a key waits for its predecessor to end, so that no two work on the same key.
 type crew[K comparable] struct {
 	ctx  context.Context // ends every task
-	fail func(error)     // told of a task's error
+	fail func(error)     // called with a task's error
 	run  func(context.Context, K) error
 
 	mu    sync.Mutex

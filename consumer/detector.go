@@ -170,7 +170,7 @@ func (d *detector) limitsMoved(ctx context.Context) bool {
 	return sizes() != was
 }
 
-// own takes the shard and works on it until ctx ends or something fails.
+// own takes the shard and works on it until ctx ends or an error.
 func (d *detector) own(ctx context.Context) error {
 	start := d.now()
 	if err := d.sameTopics(ctx); err != nil {

@@ -9,7 +9,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// noEpoch is a leader epoch that is not known: nothing can be checked with it.
+// noEpoch is a leader epoch that is not known: no log can be checked with it.
 const noEpoch = -1
 
 // logPosition is where a reader stands in a partition.

@@ -53,7 +53,7 @@ type logEnd struct {
 
 // logView is a logEnd at a time.
 type logView struct {
-	answered      time.Time // when a broker last answered; zero: not yet, and the other fields say nothing
+	answered      time.Time // when a broker last answered; zero: not yet, and the other fields are not known
 	highWatermark int64     // end of the log
 	lastStable    int64     // end of the records that a read-committed reader gets
 	fetched       int64     // offset behind all records fetched, be they read or not

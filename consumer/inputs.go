@@ -185,8 +185,8 @@ func (s *Service) follow(ctx context.Context, k inputKey, p *position) bool {
 	return true
 }
 
-// open decides where to start in an input partition, and has it committed
-// before anything is produced (PROTOCOL R1, R4).
+// open finds the offset to start at in an input partition, and commits it before a record
+// is produced (PROTOCOL R1, R4).
 func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosition, clock int64, err error) {
 	in, clock = input{topic: k.topic, partition: k.partition}, noNewest
 	meta, err := s.Client.Topics(ctx, k.topic)

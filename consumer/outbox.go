@@ -270,7 +270,7 @@ func (l *lane) flush(of ...*progress) {
 func (l *lane) hurryUp() {
 	select {
 	case l.hurry <- struct{}{}:
-	default: // it has been told
+	default: // collect has a token already
 	}
 }
 

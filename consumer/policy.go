@@ -12,7 +12,7 @@ import (
 // topicsEvery is how often the settings of the topics are looked at while the service runs.
 const (
 	topicsEvery  = time.Minute
-	flippedEvery = 10 * time.Second // while something is wrong with them
+	flippedEvery = 10 * time.Second // while a setting loses records
 )
 
 // watchTopics repeats Run's checks of the topics until ctx ends: a clean-up policy or a

@@ -122,9 +122,9 @@ func (s *Service) awaitWork(ctx context.Context, k routedKey) error {
 	return nil
 }
 
-// evaluatedTo returns the position up to which all shards have evaluated a partition, exclusive,
-// and a shard that has no record of it, which counts as having evaluated nothing; -1:
-// all have one. Not ok: no shard has one.
+// evaluatedTo returns the position up to which all shards have evaluated a partition,
+// exclusive, and a shard without a source of it, which counts as having evaluated no record
+// of it; -1: all have one. Not ok: no shard has one.
 func evaluatedTo(shards []routedShard, k routedKey) (to logPosition, silent int, ok bool) {
 	silent = -1
 	var first state.Source

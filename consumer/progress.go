@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// progress is how far one router has come: every record below Position is
-// acknowledged in every lane that it went to (PROTOCOL R1, R2).
+// progress is the position of one router: each record below it is acknowledged in every
+// lane that it went to (PROTOCOL R1, R2).
 type progress struct {
 	mu          sync.Mutex
 	read        logPosition             // every record below it has been handed to the lanes

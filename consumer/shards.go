@@ -127,8 +127,8 @@ func (s *Service) status(n int) *shardStatus {
 	return st
 }
 
-// rememberFreshness reads the positions of the copies on disk, so that the group can place
-// shards where their state is freshest.
+// rememberFreshness reads the changelog positions of the copies on disk, so that the group
+// can place shards where their state is freshest.
 func (s *Service) rememberFreshness() error {
 	numbers, err := s.Store.Shards()
 	if err != nil {

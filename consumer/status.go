@@ -25,7 +25,7 @@ type Status struct {
 type InputStatus struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
-	Next      int64  `json:"next_offset"`       // that will be committed; -1: not known yet
+	Next      int64  `json:"next_offset"`       // the offset to commit next; -1: not known yet
 	Lag       int64  `json:"lag_records"`       // by the end of the log as last told
 	Idle      bool   `json:"idle"`              // the end of the log was reached, and the shards have a mark of it
 	Waiting   string `json:"waiting,omitempty"` // the slower partition that it waits for, and how far it is ahead

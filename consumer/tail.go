@@ -13,8 +13,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Tail reads all partitions of a topic as a read-committed reader does, outside
-// of any group: it leaves nothing behind.
+// Tail reads all partitions of a topic as a read-committed reader does, outside of any
+// group: it commits no offsets.
 type Tail struct {
 	Client *wire.Client
 	Topic  string
