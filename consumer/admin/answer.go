@@ -16,9 +16,9 @@ const (
 	mostProfileSeconds = 60 // of a profile or a trace
 )
 
-// answer is one answer of the server, as all who ask in its time get it.
+// answer is one answer of the server, shared by all requests until it is stale.
 type answer struct {
-	made   chan struct{} // closed when what follows is there
+	made   chan struct{} // closed when the fields below are set
 	status int
 	header http.Header
 	body   bytes.Buffer
@@ -34,9 +34,9 @@ func (a *answer) WriteHeader(status int) { a.status = status }
 // Write is of http.ResponseWriter.
 func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
 
-// answers makes the answers of a handler that looks at everything, one at a time, and
-// hands each to all who ask until another one may be made: no number of readers takes
-// more than a tenth of a processor, and slow ones have no copies of their own.
+// answers bounds the cost of a handler that looks at everything: it makes one answer at a
+// time and shares it among all requests until it is stale. No number of readers takes more
+// than a tenth of a processor, and slow readers have no copies of their own.
 type answers struct {
 	handler http.Handler // its answer depends on nothing in the request
 

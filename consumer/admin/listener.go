@@ -43,7 +43,7 @@ type limitedListener struct {
 	held  map[netip.Addr]int // connections by address
 }
 
-// limitedConn is a connection of a limitedListener, whose mu guards turn and busy.
+// limitedConn is a connection of a limitedListener; the listener's mu guards turn and busy.
 type limitedConn struct {
 	net.Conn
 	of   *limitedListener
@@ -124,7 +124,7 @@ func (l *limitedListener) makeRoom(n int) {
 		if tcp, ok := c.Conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // an answer that is not read is not kept by the system either
 		}
-		_ = c.Conn.Close() // nobody waits for its end
+		_ = c.Conn.Close() // no request waits for its end
 	}
 }
 

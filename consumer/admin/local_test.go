@@ -9,9 +9,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// What changes something is for programs on this host. Not for a page in a browser of
-// this host, whose name resolves to 127.0.0.1 by then, and not for what a sidecar hands
-// on from a network.
+// Requests that change something are for programs on this host. They are refused to a page
+// in a browser of this host (DNS rebinding: its name resolves to 127.0.0.1 by then), and to
+// a sidecar that forwards them from a network.
 func TestChangesFromHereOnly(t *testing.T) {
 	m := NewMetrics("")
 	for _, tt := range []struct {
