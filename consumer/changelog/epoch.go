@@ -28,7 +28,7 @@ func (c *Changelog) LearnEpoch(ctx context.Context) error {
 
 // cutBack compares the local copy with the log that the claim has been committed to, by the
 // leader epoch that the copy knows of (PROTOCOL R8, KIP-320). An offset alone does not tell:
-// others may have written in the place of what was lost, up to the copy's position and beyond.
+// new records may stand in the place of the lost ones, up to the copy's position and beyond.
 //
 // A log without the records that the copy was made of is a loss of committed state, and a
 // StopError unless the loss is accepted. A loss that is not certain makes the copy unusable,

@@ -68,7 +68,7 @@ func TestResolve(t *testing.T) {
 			name    string
 			bounds  replay.Bounds
 			want    string // ranges of the two partitions
-			trimmed string // part of what is said about partition 0
+			trimmed string // part of Trimmed of partition 0
 		}{
 			{"all that can be read", replay.Bounds{}, "2-10 0-1", ""},
 			{"by time", replay.Bounds{From: minute(4), To: minute(6)}, "4-6 0-1", ""},
@@ -115,7 +115,7 @@ func TestResolve(t *testing.T) {
 				t.Errorf("Resolve = %v; want an error with %q", err, want)
 			}
 		}
-		// Whatever the range, what there is instead.
+		// Span does not depend on the range: it says where the records are instead.
 		ranges, err := replay.Resolve(t.Context(), c, []string{name}, replay.Bounds{To: minute(-60)})
 		if err != nil {
 			t.Fatal(err)
