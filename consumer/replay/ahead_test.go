@@ -17,7 +17,7 @@ import (
 
 // All partitions have a record at hand at the same time, and none may keep a large batch open for it. The order is that of
 // the timestamps. Batches that take turns in the process's memory are complete: those read in pieces, and those with a
-// record larger than a partition's share of the memory. A record larger than all of the memory is left out.
+// record larger than a partition's share of the memory. A record larger than wire.MostUnpacked is left out.
 func TestReaderOfLargeBatches(t *testing.T) {
 	const partitions, batches, each = 5, 3, 24
 	brokers := kafkatest.Brokers(t)
