@@ -12,9 +12,9 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Partitions that wait for the slowest one give back what they have unpacked: its batch is as
-// large as theirs, and takes the turn that they had. Each holds one time range after the
-// other, all in batches that take the turn.
+// Partitions that wait for the slowest one give back their unpacked batches: its own is as
+// large, and needs the same turn in memory. Each partition holds one time range after the
+// other, all in batches that need the turn.
 func TestServiceWaitsWithoutTheTurn(t *testing.T) {
 	t.Parallel()
 	const partitions, batches, each = 4, 3, 20

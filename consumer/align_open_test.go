@@ -12,8 +12,9 @@ import (
 )
 
 // A producer that writes exactly once has a transaction open nearly always: Kafka Connect,
-// MirrorMaker and Flink do. What it holds back cannot be read, and so is no backlog: a
-// partition whose newest event is hours old must not hold the others back until it commits.
+// MirrorMaker and Flink do. The records behind its last stable offset cannot be read, and so
+// are no backlog: a partition with only old events before them must not hold the others back
+// until it commits.
 func TestOpenTransactionIsNoBacklog(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, 1)

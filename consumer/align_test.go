@@ -74,8 +74,8 @@ func TestAlignmentKeepsPartitionsTogether(t *testing.T) {
 	})
 }
 
-// A slowest partition that cannot move is left out after a while, whichever it is, and the
-// others go on; the next slowest is not left out with it, for it has only waited.
+// The slowest partition is left out after a while if it cannot move, and the others go on.
+// The next slowest is not left out with it, for it has only waited.
 func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 	for stuck := range 3 {
 		synctest.Test(t, func(t *testing.T) {
@@ -191,8 +191,9 @@ func TestAlignmentWaitsForTheGroup(t *testing.T) {
 	}
 }
 
-// A process that was stopped for a minute, or whose coordinator did not answer, has not seen
-// what moved meanwhile. It left the slowest partitions out, which were read all the time.
+// A process that was stopped for a minute, or got no answer from its coordinator, has not
+// seen the partitions move meanwhile. It left out the slowest ones, which were read all the
+// time.
 func TestAlignmentHasNotLooked(t *testing.T) {
 	a, now, keys := newAlignment(time.Hour), alignEpoch, inputs(2)
 	a.joined(true, now)
@@ -212,8 +213,8 @@ func TestAlignmentHasNotLooked(t *testing.T) {
 	}
 }
 
-// The other instances see what a partition's offset and time do not show: that its router is at
-// work. It used to be left out there, while the instance that read it waited for it.
+// The other instances see that a router is at work even while its partition's offset and time
+// stand. They used to leave the partition out, while the instance that read it waited for it.
 func TestAlignmentShowsMoves(t *testing.T) {
 	now, k := alignEpoch, inputs(1)[0]
 	own, other := newAlignment(time.Hour), newAlignment(time.Hour)

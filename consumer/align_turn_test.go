@@ -15,7 +15,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// logged is what a log has told.
+// logged collects a log for a test to search.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer

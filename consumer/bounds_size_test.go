@@ -52,9 +52,9 @@ func denied(id, who string) string {
 	return string(attempt{id: id, who: who, ip: "192.0.2.1", at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}.json())
 }
 
-// Whatever one event makes, be it a work record, a change of state, an alert or a
-// dead letter, may be too large for its topic: that is an outcome of this event,
-// and the ones behind it have theirs. PROTOCOL D6, FAILURES 22.
+// The work record, the change of state, the alert or the dead letter of one event may
+// be too large for its topic: that is an outcome of this event, and the events behind
+// it have theirs. PROTOCOL D6, FAILURES 22.
 func TestServiceTooLargeForATopic(t *testing.T) {
 	t.Parallel()
 	big := inflated(assume("big", "arn:r", "192.0.2.99", noon), 900_000)
@@ -114,8 +114,8 @@ func TestServiceTooLargeForATopic(t *testing.T) {
 	}
 }
 
-// wantLetters checks that there are dead letters with that reason and no others,
-// the last of them with what fits of the value.
+// wantLetters checks that there are dead letters with that reason and no others; a single
+// one has as much of the value as fits.
 func (r *rig) wantLetters(reason, value string) {
 	r.Helper()
 	letters := kafkatest.ReadCommitted(r.TB, r.brokers, r.app.DeadLetter)
@@ -139,8 +139,8 @@ func (r *rig) wantLetters(reason, value string) {
 }
 
 // A topic that takes less than it did when the instance started may refuse even the
-// dead letter of a single event. No repetition mends that, so the instance says what
-// does and stops, instead of taking the shard again as fast as it can.
+// dead letter of a single event. No repetition mends that, so the instance names the
+// setting and stops, instead of taking the shard again as fast as it can.
 func TestServiceRefusedDeadLetter(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -198,8 +198,8 @@ func TestServiceEvidenceIsBounded(t *testing.T) {
 	}
 }
 
-// A record with a quarter of a million events is one step of its router after the other, and what
-// is wrong with them is one dead letter.
+// A record with a quarter of a million events is routed in many steps, and the errors of all
+// its events are one dead letter.
 func TestServiceManyEventsInARecord(t *testing.T) {
 	t.Parallel()
 	const n = 250_000

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// told is what the logs of all instances tell of alerts: how often, by id.
+// told counts the alerts in the logs of all instances, by id.
 type told struct {
 	mu     sync.Mutex
 	alerts map[string]int
@@ -40,10 +40,10 @@ func (l *told) soFar() map[string]int {
 	return maps.Clone(l.alerts)
 }
 
-// compareLogs says which of the alerts that logs told of nobody got, or which was told
-// of more than once; "" if there is none. An alert was once logged when it went into a
-// transaction, whatever became of that. The other way round proves nothing: the answer
-// to a commit can get lost.
+// compareLogs names an alert in the logs that is not committed, or that was logged more than
+// once; "" if there is none. Alerts were once logged when they went into a transaction, even
+// if that was aborted. A committed alert that is not logged proves nothing: the answer to a
+// commit can get lost.
 func (w *bubble) compareLogs(told map[string]int) string {
 	for id, times := range told {
 		if !w.ids[id] {

@@ -149,11 +149,11 @@ type inhabitant struct {
 	link    *link
 	stop    context.CancelFunc
 	ended   chan struct{} // closed when Run has returned
-	err     error         // what it has returned
+	err     error         // of Run
 
 	crashing sync.Once
 	crashed  chan struct{} // closed once the instance has crashed
-	left     *vfs.MemFS    // what a crash has left of the disk
+	left     *vfs.MemFS    // the disk as a crash has left it
 	buried   bool
 }
 
@@ -201,9 +201,9 @@ func (w *bubble) start(name string, disk *vfs.MemFS, watch trap) *inhabitant {
 	return in
 }
 
-// crash is what kill -9 and a power cut would be: from this moment on nothing
-// that the instance does reaches anybody, and its disk keeps a part of what it
-// had not synced. It may be called from within the instance.
+// crash ends the instance as kill -9 and a power cut would: from this moment on none of
+// its requests reaches a broker, and its disk keeps a part of the data that was not synced.
+// crash may be called from within the instance.
 func (in *inhabitant) crash(unsynced int) *vfs.MemFS {
 	in.crashing.Do(func() {
 		in.link.cut(true)
@@ -228,7 +228,7 @@ func (in *inhabitant) shutdown() *vfs.MemFS {
 	return in.disk
 }
 
-// bury waits for what is left of an instance that has ended.
+// bury waits for the goroutines of an ended instance, and closes its client and store.
 func (in *inhabitant) bury() {
 	if in.buried {
 		return
@@ -242,7 +242,7 @@ func (in *inhabitant) bury() {
 	}
 }
 
-// living returns the error of an instance that has ended although nobody ended it.
+// living returns the error of an instance that has ended by itself.
 func (w *bubble) living() error {
 	for _, in := range w.members {
 		select {
@@ -302,7 +302,7 @@ func (w *bubble) drained() bool {
 	return true
 }
 
-// collect reads what has been committed to the outputs.
+// collect reads the committed records of the outputs.
 func (w *bubble) collect() {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), bubblePatience)

@@ -16,8 +16,8 @@ import (
 	"trailhound/consumer/internal/race"
 )
 
-// TRAILHOUND_TEST_SEEDS is how many plans TestFaults plays; more take longer. One
-// of them alone, whatever its number, is played by -run 'TestFaults/seed=123$'.
+// TRAILHOUND_TEST_SEEDS is how many plans TestFaults plays; more take longer. A single
+// plan, of any number, is played by -run 'TestFaults/seed=123$'.
 const seedsEnv = "TRAILHOUND_TEST_SEEDS"
 
 // plan is a random sequence of faults. Everything that it decides comes from its
@@ -30,11 +30,11 @@ type plan struct {
 	began   time.Time
 }
 
-// slot is a place for an instance: its name, and its disk when nobody has it.
+// slot is a place for an instance: its name, and its disk while no instance runs.
 type slot struct {
 	name string
 	disk *vfs.MemFS
-	in   *inhabitant // nil: nobody is running
+	in   *inhabitant // nil: none is running
 }
 
 // fault is one kind of event in a plan. It does nothing if it does not apply.

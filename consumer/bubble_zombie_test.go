@@ -11,7 +11,7 @@ import (
 )
 
 // freezer freezes an instance at one of its requests, which is therefore late,
-// and notes what the instance does when it can move again.
+// and notes the steps of the instance after the thaw.
 type freezer struct {
 	step string // at which request to freeze
 	nth  int
@@ -56,9 +56,9 @@ func (f *freezer) frozen() bool {
 }
 
 // An instance freezes in the middle of a transaction and thaws when its session is
-// long over and somebody else has its shards: what it sent last arrives only then.
-// The broker refuses it, nothing is lost or doubled, and the instance asks the group
-// before it takes a shard (PROTOCOL D5).
+// long over and another instance has its shards: its last request arrives only then.
+// The broker refuses that request, nothing is lost or doubled, and the instance asks
+// the group before it takes a shard (PROTOCOL D5).
 func TestZombie(t *testing.T) {
 	for _, step := range []string{"InitProducerID", "AddPartitionsToTxn", "Produce state", "Produce alerts", "EndTxn", "Produce work", "OffsetCommit input"} {
 		for _, nth := range []int{1, 4} {

@@ -20,8 +20,8 @@ import (
 
 var allCodecs = []compress.Compression{compress.None, compress.Gzip, compress.Snappy, compress.Lz4, compress.Zstd}
 
-// What is put into a work record comes out of it, whatever it is packed with, and the
-// record is never larger than what was promised.
+// The entries put into a work record come out of it with every codec, and the record is
+// never larger than bundleHead and size together.
 func TestBundleRoundTrip(t *testing.T) {
 	bundles := make(map[compress.Compression]*bundle) // reused: nothing of the former record may stay
 	for _, codec := range allCodecs {
@@ -130,7 +130,7 @@ func FuzzWorkRecord(f *testing.F) {
 }
 
 // A transaction may end in the middle of a work record. The position is then the one
-// before the record, and whoever goes on from there drops what was evaluated.
+// before the record, and a detector that goes on from there drops the events evaluated.
 func TestDetectorCommitsInTheMiddleOfARecord(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -160,7 +160,7 @@ func TestDetectorCommitsInTheMiddleOfARecord(t *testing.T) {
 	evaluated := size - d.events
 	d.drop()
 
-	// Somebody goes on from the committed position.
+	// The next owner goes on from the committed position.
 	d.producer.Drop()
 	d.begin(logPosition{first, noEpoch})
 	d.most = 0

@@ -137,7 +137,7 @@ func TestDetectorMovesItsPositionLazily(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	d := s.detector()
-	var ahead atomic.Int64 // what the detector's clock is ahead by
+	var ahead atomic.Int64 // lead of the detector's clock
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	d.now, d.changes.Now = now, now
 	defer s.run(d)()
@@ -158,10 +158,10 @@ func TestDetectorMovesItsPositionLazily(t *testing.T) {
 }
 
 // While one detector takes the shard, another takes it away, evaluates the work,
-// and deletes what it is done with. The first one restores to its own claim and
-// then finds work missing, or done that its state knows nothing of. That is no
-// loss, only a shard that is another's by now: an instance that stopped here asked
-// people to accept a loss that there was not.
+// and deletes the work records. The first one restores to its own claim and
+// then finds work missing, or evaluated beyond its state. That is no loss, only a
+// shard that is another's by now: an instance that stopped here asked its operator
+// to accept a loss that there was not.
 func TestDetectorOvertakenIsNoLoss(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -26,7 +26,7 @@ import (
 )
 
 // brittle is a cluster that can lose the end of a log, as brokers do that lose power:
-// it stops, and what its disk holds comes back under the same addresses.
+// it stops, and comes back under the same addresses with the logs on its disk.
 type brittle struct {
 	*rig
 	dir     string
@@ -37,7 +37,7 @@ type brittle struct {
 func newBrittle(t *testing.T) *brittle {
 	f := &brittle{dir: t.TempDir()}
 	f.open(t)
-	t.Cleanup(func() { f.cluster.Close() }) // whichever it is by then
+	t.Cleanup(func() { f.cluster.Close() }) // the last one opened
 	f.rig = newRigOn(t, f.cluster.ListenAddrs(), 1, 1)
 	return f
 }
@@ -112,7 +112,7 @@ func (f *brittle) history() (want []string) {
 	for i := range 5 {
 		want = append(want, f.strange(0, "arn:r", fmt.Sprint("old-", i)))
 	}
-	f.settle() // or the end of the cluster meets what is on its way
+	f.settle() // or the cluster ends amid requests under way
 	f.wantAlerts(want)
 	return want
 }
@@ -128,8 +128,8 @@ func (f *brittle) anew() (want []string) {
 // An input lost its end and was written anew, past the committed offset. The records
 // from there up to the committed offset were skipped without a word, and dropped as
 // repeats once an operator had set the group back. Here the instance stops and names
-// both ranges; it goes on where the log departs from what was read, by --accept-loss or
-// by an operator's hand, and nothing of what was written anew is taken for a repeat.
+// both ranges. By --accept-loss, or by an operator's reset, it goes on where the log
+// departs from the records read, and takes none of the new records for a repeat.
 func TestInputCutBack(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"accept-loss", "reset"} {
@@ -176,7 +176,7 @@ func (f *brittle) member() *group.Member {
 }
 
 // The input is cut back and not yet written anew as far as the committed offset: with
-// --accept-loss reading went on at the end of the log, behind what had been written
+// --accept-loss reading went on at the end of the log, behind the records written
 // since the loss.
 func TestInputCutBackAndShort(t *testing.T) {
 	t.Parallel()
@@ -223,9 +223,9 @@ func TestInputCutBackBelowTheBeginning(t *testing.T) {
 	f.wantAlerts(want)
 }
 
-// A changelog lost its end, another instance wrote on in the place of what was lost, and
-// beyond: the first one came back with a copy that held what was lost and had missed what
-// was written instead, and trusted the next comer in silence.
+// A changelog lost its end, and another instance wrote new records in the place of the lost
+// ones, and beyond. The first instance came back with a copy that held the lost records and
+// missed the new ones, and trusted the next new address in silence.
 func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
@@ -272,9 +272,9 @@ func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 }
 
 // A work topic lost its end and was written anew, past the offset that the shard had
-// evaluated: what stands in the place of the lost records was skipped without a word. The
+// evaluated: the new records in the place of the lost ones were skipped without a word. The
 // state knows the leader epoch of the work, so the instance stops and names both ranges, and
-// goes on, once that is accepted, where the log departs from what was evaluated.
+// goes on, once the loss is accepted, where the log departs from the records evaluated.
 func TestWorkCutBack(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
@@ -386,8 +386,8 @@ func (f *brittle) diverge(epoch int32, end int64) {
 	})
 }
 
-// A leader that is not the leader any more, and has not heard of it, knows nothing of
-// the leader epoch of what was read: that is no loss, but nothing to go on with either.
+// A former leader that has not heard of its successor does not know the leader epoch of the
+// records read: that is no loss, but the partition cannot be read there either.
 func TestInputAtALeaderOfThePast(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
