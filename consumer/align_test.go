@@ -317,7 +317,7 @@ func TestClockOfAPartitionThatIsOpenedAgain(t *testing.T) {
 	}
 }
 
-// A partition is not one with a backlog for being asked between two records.
+// A partition that is fetched between two records does not have a backlog for that.
 func TestBacklogBeginsAfterAWhile(t *testing.T) {
 	a := newAlignment(time.Hour)
 	k, now := inputs(1)[0], alignEpoch
@@ -353,8 +353,9 @@ func TestRequestsOfAlignmentDoNotGrowWithInstances(t *testing.T) {
 	}
 }
 
-// Only the lanes with records of the slowest partition are sent early, and of those that others
-// take for it, as its last step is not acknowledged: each step of a backlog flushed them all.
+// Only the lanes with records of the slowest partition are sent early, and those of a partition
+// that others take for the slowest while its last step is not acknowledged. Each step of a
+// backlog used to flush all lanes.
 func TestFlushOfTheSlowest(t *testing.T) {
 	s := &Service{alignment: newAlignment(time.Hour), positions: make(map[inputKey]*position)}
 	keys := inputs(3)

@@ -47,7 +47,7 @@ func newStand(t testing.TB) *stand {
 	return s
 }
 
-// detector returns one on an empty disk that believes to own the shard.
+// detector returns a detector on an empty disk that takes itself for the shard's owner.
 func (s *stand) detector() *detector {
 	s.Helper()
 	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})

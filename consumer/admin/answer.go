@@ -11,7 +11,7 @@ import (
 
 const (
 	answerWithin = 5 * time.Second // a request waits so long for an answer that is being made
-	answerRest   = 9               // times as long as an answer took, none is made anew
+	answerRest   = 9               // pause before the next answer, in times that the last one took
 
 	mostProfileSeconds = 60 // of a profile or a trace
 )
@@ -103,8 +103,8 @@ func (s *answers) fill(a *answer) {
 	s.handler.ServeHTTP(a, &http.Request{Method: http.MethodGet, Header: http.Header{}})
 }
 
-// oneProfile returns a wrapper of the handlers of net/http/pprof: of all that it wraps,
-// one request is served at a time, for mostProfileSeconds at the most.
+// oneProfile returns a wrapper for the handlers of net/http/pprof. All that it wraps serve
+// one request at a time together, for mostProfileSeconds at the most.
 func oneProfile() func(http.HandlerFunc) http.HandlerFunc {
 	place := make(chan struct{}, 1)
 	return func(profile http.HandlerFunc) http.HandlerFunc {

@@ -32,7 +32,8 @@ func (c *fakeConn) RemoteAddr() net.Addr {
 
 func (c *fakeConn) Close() error { c.closed = true; return nil }
 
-// The connection that gives way is the one that is missed least.
+// The connection that gives way is of the address with the most, idle before busy, the oldest
+// first.
 func TestConnectionsGiveWay(t *testing.T) {
 	const a, b, c = "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"
 	for name, tt := range map[string]struct {

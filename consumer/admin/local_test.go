@@ -61,7 +61,7 @@ func TestChangesFromHereOnly(t *testing.T) {
 		if w.Code != tt.want || level.Get() != want {
 			t.Errorf("PUT /loglevel from %s to %q with %q = %d %q, level %s; want %d, level %s", tt.from, tt.host, tt.header, w.Code, w.Body, level.Get(), tt.want, want)
 		}
-		// To look at it takes nothing.
+		// Reading the level is open to all.
 		r.Method = http.MethodGet
 		w = httptest.NewRecorder()
 		h.ServeHTTP(w, r)

@@ -189,8 +189,8 @@ func (i *Input) Read(next, end int64, n int) {
 // SetLag notes how many records of the partition are left to read.
 func (i *Input) SetLag(left int64) { i.lag.Set(float64(left)) }
 
-// Close takes the gauges of a partition away that this instance has stopped
-// reading: the lag is another instance's to tell. The counters stay.
+// Close deletes the gauges of a partition that this instance has stopped
+// reading: the next owner reports its lag. The counters stay.
 func (i *Input) Close() {
 	i.all.inputLag.DeleteLabelValues(i.topic, i.partition)
 	i.all.inputWaiting.DeleteLabelValues(i.topic, i.partition)
@@ -286,9 +286,9 @@ func (m *Metrics) Shard(n int) *Shard {
 	}
 }
 
-// Close takes the gauges of a shard away that this instance has let go: its lag
-// and its restore are another instance's to tell. It is not ready any more, and
-// the counters stay.
+// Close deletes the gauges of a shard that this instance has let go: the next owner
+// reports its lag and its restore. The shard is not ready here any more, and the
+// counters stay.
 func (s *Shard) Close() {
 	s.SetReady(false)
 	s.all.workLag.DeleteLabelValues(s.number)

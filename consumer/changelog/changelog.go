@@ -175,8 +175,8 @@ func (c *Changelog) restore(ctx context.Context, claim int64) error {
 	if err := c.follow(ctx, claim); err != nil {
 		return err
 	}
-	// In this order: between the two the copy is complete, and marked so twice
-	// rather than not at all.
+	// In this order: a crash between the two leaves a complete copy with both marks
+	// rather than with neither.
 	if err := c.Shard.MarkCaughtUp(c.Now()); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const identityName = "identity"
 // identityFormat is the version of the identity record itself.
 const identityFormat = 1
 
-// Topic is a topic by name and by the id that a topic made again does not share.
+// Topic is a topic by name and id: a topic that is made again has another id.
 type Topic struct {
 	Name string
 	ID   [16]byte

@@ -147,8 +147,8 @@ func (r *Restores) advance(partition int32, left, read int64) {
 	})
 }
 
-// Total returns how many changelog offsets all restores have read so far that were not their
-// last ones.
+// Total returns how many changelog offsets all restores have read so far, without the last
+// round of each.
 func (r *Restores) Total() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -74,8 +74,8 @@ func TestTakeAfterTheLeaderMoved(t *testing.T) {
 	warm.want("n", 3)
 }
 
-// A copy that is there is continued, not read anew; one that is gone is read
-// from the beginning; both come to the same.
+// A local copy is continued, not read anew; without one the changelog is read
+// from its start; both give the same state.
 func TestTakeReadsWhatIsMissing(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		b := newBench(t, brokers, nil)
@@ -318,7 +318,7 @@ func TestTakeOldCopyForgetsDeletedKeys(t *testing.T) {
 	old.want("kept", 9)
 }
 
-// A restore that is as slow as that starts over instead of going on.
+// A restore that takes half of delete.retention.ms starts over instead of going on.
 func TestTakeSlowRestore(t *testing.T) {
 	b := newBench(t, kafkatest.Fake(t, 1).ListenAddrs(), bigMessages)
 	a := b.owner("a")
@@ -458,8 +458,8 @@ func TestTakeUnknownFormat(t *testing.T) {
 	}
 }
 
-// The beginning of the changelog is gone, so that nothing can be rebuilt; a copy
-// that reaches back before it is thrown away, one from behind it is as good as ever.
+// The beginning of the changelog is deleted, so that no copy can be rebuilt. A copy with a
+// position below the new start is wiped; one at or behind the start is continued.
 func TestTakeTrimmed(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		b := newBench(t, brokers, nil)

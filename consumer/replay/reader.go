@@ -29,8 +29,8 @@ type Reader struct {
 	// be read are always left out, as the service does. Both are logged.
 	AcceptLoss bool
 
-	// Advance, unless nil, is told of offsets that are read, as a count. In the end
-	// it was told of all of the ranges. It is called by Run alone.
+	// Advance, unless nil, is called by Run with the number of offsets just read. In
+	// the end the calls add up to all offsets of the ranges.
 	Advance func(offsets int64)
 
 	batch *batch // being filled; nil: none is
@@ -39,7 +39,7 @@ type Reader struct {
 	add   func(*play.Batch) error
 }
 
-// batch is records in memory of its own.
+// batch is a play.Batch with memory of its own for the values.
 type batch struct {
 	play.Batch
 	data []byte

@@ -130,7 +130,7 @@ func TestResolve(t *testing.T) {
 	})
 }
 
-// A record without a timestamp is a record, and no bound of the times that there are.
+// A record without a timestamp counts as found, and bounds no time.
 func TestSpanWithoutTimestamps(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		name := kafkatest.Topic(t, brokers, 2, nil)
@@ -181,7 +181,7 @@ func TestWarmUp(t *testing.T) {
 				t.Errorf("WarmUp(%+v) = %s; want %s", bounds, got, want)
 			}
 		}
-		// A run-up that was deleted is worth a word, since alerts hang on it.
+		// A deleted run-up is reported in Trimmed, since alerts depend on it.
 		if err := c.DeleteRecords(t.Context(), name, 0, 4); err != nil {
 			t.Fatal(err)
 		}

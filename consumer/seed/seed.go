@@ -29,9 +29,9 @@
 //     that, the records of the range are read once more and none is evaluated: they
 //     are not newer than the sources of step 4.
 //
-// A router is not fenced by any of this, as it never is: one that an instance left
-// behind, neither running nor quite dead, could still write to the work topic.
-// Replacing a state therefore takes that all instances have ended.
+// None of this fences routers, as nothing ever does: the router of an instance that is
+// neither running nor quite dead could still write to the work topic. Replacing a state
+// therefore requires that all instances have ended.
 package seed
 
 import (
@@ -61,12 +61,12 @@ type Seeder struct {
 
 	// Replace allows that the app has a state already.
 	Replace bool
-	// Ranges is the history, if it is of the app's own inputs, of all their partitions:
-	// the app goes on exactly behind them. nil: it is from elsewhere, and the app
-	// reads its inputs from where it stands, or would begin.
+	// Ranges are those of the history, if that was read from all partitions of the app's
+	// own inputs: the app goes on exactly behind them. nil: the history is from elsewhere,
+	// and the app reads its inputs from its committed offsets, or as a new app would.
 	Ranges []replay.Range
-	// StartLatest is where a new app starts to read, as for the service. It counts
-	// without Ranges.
+	// StartLatest lets a new app read its inputs from their ends, as for the service. It
+	// counts only without Ranges.
 	StartLatest bool
 	// Fingerprint is that of the engine that played the history.
 	Fingerprint []byte

@@ -18,7 +18,7 @@ import (
 // batchBytes is how much one transaction holds.
 const batchBytes = 4 << 20
 
-// Finish makes the state of the shards that built gives that of the app. On an error
+// Finish replaces the app's state by that of the shards that built returns. On an error
 // the app has the state that it had, unless the error says otherwise, and a seed may
 // start again. The end of ctx counts as long as nothing has been written.
 func (s *Seeder) Finish(ctx context.Context, built func(n int) (*state.Shard, error)) (Written, error) {
@@ -80,8 +80,8 @@ func interrupted(err error) error {
 func (s *Seeder) mark(ctx context.Context, h *shard) error {
 	tx := h.old.Begin()
 	defer tx.Discard()
-	// Never the same mark twice: one that is there already would not be written, and so not
-	// be refused when the shard is another's.
+	// Each mark is unique: an equal one would be no change, and with no record to write
+	// the loss of the shard to another owner would not be noticed.
 	changelog.MarkSeeding(tx, fmt.Sprintf("%s %s", s.Owner, time.Now().UTC().Format(time.RFC3339Nano)))
 	for c := range tx.Changes() {
 		h.log.Producer.Add(s.to(h), time.Now().UnixMilli(), c.Key, c.Value)
