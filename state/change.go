@@ -18,9 +18,10 @@ type indexChange struct {
 	remove     bool
 }
 
-// changeSet is what a Tx comes to: the records of the changelog, and what goes to disk
-// with them. It takes about as much memory as all the rest of a large Tx, and is needed
-// from the end of the work to the commit: the shards of a store share a few.
+// changeSet holds the records that a Tx adds to the changelog, and the index entries and
+// hints that go to disk with them. A change set takes about as much memory as all the rest
+// of a large Tx, and is needed from the end of the work to the commit only: the shards of a
+// store share a few.
 type changeSet struct {
 	changes []Change
 	index   []indexChange
@@ -103,7 +104,7 @@ func (t *Tx) unbuild() {
 	}
 }
 
-// build makes the changes out of what the Tx holds, unless it has done so.
+// build makes the changes of all values that the Tx holds, once.
 func (t *Tx) build() {
 	if t.changeSet != nil {
 		return

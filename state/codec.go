@@ -104,7 +104,7 @@ func (r *reader) hash() (h [16]byte) {
 	return h
 }
 
-// rest gives what is left.
+// rest gives the bytes not yet read.
 func (r *reader) rest() []byte { return r.take(uint64(len(r.b))) }
 
 func appendPart[T []byte | string](dst []byte, s T) []byte {

@@ -134,7 +134,7 @@ func (c *diskCall) end() {
 	}
 }
 
-// What a call does, as sentences name it.
+// The names of the calls to the disk, for the sentences of errors.
 var (
 	callApply, callRead, callWrite, callSync, callStat, callClose           = "write of", "read of", "write of", "sync of", "stat of", "close of"
 	callCreate, callOpen, callRemove, callRename, callLink, callMake        = "create of", "open of", "removal of", "rename of", "link of", "creation of directory"
@@ -228,7 +228,7 @@ func (d *disk) GetDiskUsage(name string) (vfs.DiskUsage, error) {
 	return d.FS.GetDiskUsage(name)
 }
 
-// diskFile is an open file whose calls are watched.
+// diskFile is an open file with calls that are watched.
 type diskFile struct {
 	vfs.File
 

@@ -2,7 +2,8 @@ package state
 
 import "time"
 
-// life is what every value that expires has in common.
+// life is the lifetime of a value that expires: its last write, its deadline, and its place
+// in the index.
 type life struct {
 	newest int64 // event time of the last write: the newest of them, as events come late
 	expiry int64 // its own; noTime: the default lifetime counts from newest
@@ -66,16 +67,17 @@ func (r *reader) lifeWith(others byte) (l life, extra byte) {
 	return l, extra
 }
 
-// filing is where a value's index entry is. Entries move lazily: one that is
-// early stays, and Sweep moves it when its instant has come. So the many
-// values whose expiry only ever moves on cost the index nothing.
+// filing is where a value's index entry is. Entries move lazily: one that is early stays,
+// and Sweep moves it when its instant has come. So a value with an expiry that only ever
+// moves on, as most do, costs the index nothing.
 type filing struct {
 	exists bool // on disk, and so has an entry
 	at     int64
 	renew  bool // Sweep found the entry early: move it to the deadline
 }
 
-// entry is what values of every kind that expires have in common in a Tx.
+// entry is the part of an entry of a Tx that is the same for all kinds of values that
+// expire.
 type entry struct {
 	key   string // in the changelog
 	file  filing

@@ -1,13 +1,13 @@
 package state
 
-// pool hands out values that live until its reset, and hands them out again
-// with what they held, so that their buffers serve the next batch.
+// pool hands out values that live until its reset, and hands them out again with their old
+// content, so that their buffers serve the next batch.
 type pool[T any] struct {
 	items []*T
 	used  int
 }
 
-// keptItems bounds what one large batch leaves behind.
+// keptItems bounds the memory that one large batch leaves behind.
 const keptItems = 4096
 
 func (p *pool[T]) next() *T {

@@ -18,7 +18,7 @@ type run struct {
 
 const (
 	runBlockEvents = 128       // of a block, about, or up to twice as many
-	mostRunBits    = 15        // of what has more than some million events
+	mostRunBits    = 15        // of a run with more than some million events
 	runFilter      = 1<<16 - 1 // in place of a block: the filter
 	runEventSize   = 16 + 8
 )
@@ -28,7 +28,8 @@ func (r *run) block(event *[16]byte) uint16 {
 	return binary.BigEndian.Uint16(event[:]) >> (16 - r.bits)
 }
 
-// appendNumberKey gives the key of what has a number: a run, or the first page from it on.
+// appendNumberKey gives the key of a run, or of the first page with this number or a later
+// one.
 func appendNumberKey(dst []byte, kind byte, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, kind), number)
 }

@@ -20,8 +20,8 @@ func (t *Tx) EventKey(rule, key, eventID string) (k EventKey) {
 }
 
 // Seen tells whether the event was evaluated before for its rule and key: it was
-// remembered, and no horizon so far has passed the instant until which it is. What Sweep
-// has removed, and when, has no part in the answer.
+// remembered, and no horizon so far has passed the instant until which it is. The removals
+// of Sweep, and their time, have no part in the answer.
 func (t *Tx) Seen(k EventKey) bool {
 	if t.err != nil {
 		return false

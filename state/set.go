@@ -43,7 +43,7 @@ type setEntry struct {
 	members map[string]member // under now.number: came, met again or went
 	bytes   int               // estimate for members
 	names   *memberNames      // in their order, as far as they were read; nil: not asked for
-	events  *memberEvents     // what the members remember; nil: not asked for
+	events  *memberEvents     // the events that the members remember; nil: not asked for
 }
 
 // onDisk tells whether members on disk count.
@@ -77,7 +77,7 @@ func (t *Tx) setAt(key []byte) *setEntry {
 	return e
 }
 
-// take makes what a scope did to the set part of the Tx.
+// take makes a scope's changes to the set part of the Tx.
 func (e *setEntry) take(t *Tx, m *scopeSet) {
 	if m.replaced {
 		e.forgetMembers()
@@ -221,7 +221,7 @@ func (m *scopeSet) clear() {
 		return
 	}
 	if m.looked {
-		was := *m // the alert that follows shows what led to it
+		was := *m // the alert that follows shows the evidence from before
 		was.readBlock = nil
 		m.scope.lookedSets = append(m.scope.lookedSets, &was)
 		m.members, m.looked = nil, false

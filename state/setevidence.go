@@ -139,7 +139,8 @@ func without(events []memberEvent, gone memberEvent) []memberEvent {
 	return events
 }
 
-// readEvents gives what the members that each calls its argument for remember.
+// readEvents gives the events that members remember; each calls its argument for every such
+// member.
 func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte))) *memberEvents {
 	v := &memberEvents{members: make(map[uint64]int32, n), whole: true}
 	each(func(_, block []byte) { t.brokenMember(e, v.add(block)) })
@@ -147,7 +148,7 @@ func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte)
 	return v
 }
 
-// eventsOf gives what the members of a set in the Tx remember.
+// eventsOf gives the events that the members of a set in the Tx remember.
 func (t *Tx) eventsOf(e *setEntry) *memberEvents {
 	if e.events == nil {
 		e.events = t.kept(e)
@@ -192,7 +193,7 @@ func (m *scopeSet) appendEvidence(dst []Ref, n int) (total int64, newest []Ref) 
 		n += 2 * len(changes)
 	}
 	total = int64(len(all.members))
-	had := len(dst) // what others remember stays, also where members no longer do
+	had := len(dst) // the events of other values stay, also where members no longer remember them
 	for i := max(0, len(all.newest)-n); i < len(all.newest); i++ {
 		dst = append(dst, all.newest[i].ref())
 	}
@@ -217,7 +218,7 @@ type eventChange struct {
 	members int32
 }
 
-// eventChanges gives what the evaluation has changed of the events of the members.
+// eventChanges gives the evaluation's changes to the events that members remember.
 func (m *scopeSet) eventChanges(all *memberEvents) map[uint64]eventChange {
 	if len(m.members) == 0 {
 		return nil

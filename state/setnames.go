@@ -48,7 +48,7 @@ func (e *setEntry) takeNames(changes map[string]member) {
 	}
 }
 
-// knowNames sorts what is among the changes of the Tx.
+// knowNames sorts the members that the changes of the Tx bring.
 func (e *setEntry) knowNames() {
 	if e.names != nil {
 		return

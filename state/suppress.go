@@ -24,9 +24,9 @@ type suppression struct {
 // them is nearer than that span to one of them, so that it does not matter which there are.
 type alertSpan struct{ first, last int64 }
 
-// maxAlertSpans bounds what a suppression remembers. Of more, the one that is farthest from
-// the event gives way: a finding there may be sent once more. With a span of five minutes
-// that takes a week in which no two alerts are nearer than ten minutes.
+// maxAlertSpans bounds the alerts of one suppression. Of more, the one that is farthest
+// from the event gives way: a finding there may be sent once more. With a span of five
+// minutes that takes a week in which no two alerts are nearer than ten minutes.
 const maxAlertSpans = 1000
 
 func (u *suppression) append(dst []byte) []byte {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Observe adds the event at hand to the timeline of this name, under a label of at
-// most 2 KiB, which may be "". An event whose id is there already under the label, as
-// near as the longest span that Within was asked for, is not added again.
+// Observe adds the event at hand to the timeline of this name, under a label of at most 2
+// KiB, which may be "". An event with an id that is there already under the label, as near
+// as the longest span that Within was asked for, is not added again.
 //
 // The longest span says how long entries are kept, so that each evaluation that observes
 // should ask as well: an entry goes once it is older than the horizon (see [Tx.Horizon]) by more

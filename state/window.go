@@ -15,7 +15,7 @@ import (
 // its length. Of windows of one length, each begins after the newest event of
 // the one before it, so that only the next one behind an event can take it.
 
-// older is what the counter's own key tells of its older windows, so that an
+// older is the bound on a counter's older windows in the counter's own key, so that an
 // event that cannot meet any need not look for them. It only ever grows.
 type older struct {
 	until int64 // none begins at this instant, holds an event of it, or of a later one
@@ -153,7 +153,7 @@ func (t *Tx) windowAt(own *counterEntry, first int64) *counterEntry {
 	return w
 }
 
-// commitCounter puts what an evaluation made of a counter's window in its place.
+// commitCounter puts a counter's window in its place after an evaluation.
 func (t *Tx) commitCounter(c *scopeCounter) {
 	own := c.entry
 	var blocks *ring
@@ -180,7 +180,7 @@ func (t *Tx) commitCounter(c *scopeCounter) {
 	}
 }
 
-// changed notes that what the counter's own key tells of older windows is new.
+// changed notes that the record of older windows in the counter's own key is new.
 func (t *Tx) changed(own *counterEntry) {
 	own.dirty = true
 	if !own.now.exists {
