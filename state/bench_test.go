@@ -135,8 +135,8 @@ func BenchmarkAddToStringSet(b *testing.B) {
 
 func BenchmarkHas(b *testing.B) {
 	h, members := benchShard(b), benchKeys(10_000)
-	// In transactions of the size that there are: Pebble looks up what one large batch has
-	// written in another way.
+	// In transactions of a realistic size: Pebble looks up the keys of one large batch in
+	// another way.
 	offset := int64(0)
 	for some := range slices.Chunk(members, 1000) {
 		tx := h.Begin()

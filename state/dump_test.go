@@ -21,7 +21,7 @@ func dumped(t *testing.T, h *state.Shard) (records []state.Change, text string) 
 	return records, text
 }
 
-// What Dump gives makes another shard remember the same, and stand nowhere.
+// The records of Dump make another shard remember the same, and stand nowhere.
 func TestDump(t *testing.T) {
 	h := openShard(t)
 	for n := range 40 { // more evidence than one block holds
@@ -71,7 +71,7 @@ func TestDump(t *testing.T) {
 			t.Error(`Has("one") = false; want true`)
 		}
 	})
-	for _, err := range other.Dump() { // whoever has seen enough may stop
+	for _, err := range other.Dump() { // a reader may stop early
 		if err != nil {
 			t.Errorf("Dump() = %v; want a record", err)
 		}

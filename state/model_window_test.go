@@ -164,7 +164,7 @@ func (s *modelScope) window(name string) (start time.Time, span time.Duration) {
 	return start, 0
 }
 
-// evidence gives the events of what was looked at.
+// evidence gives the events of the windows that were looked at.
 func (s *modelScope) evidence() (int64, []state.Ref) {
 	looked := slices.Clone(s.looked)
 	for _, w := range s.current {

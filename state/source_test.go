@@ -164,7 +164,7 @@ func TestDuplicatesAreKnownUntilTheHorizonHasPassed(t *testing.T) {
 	see(10, false)
 }
 
-// An absurd time is taken back, so that what follows is not late for decades.
+// An absurd time is taken back, so that later events are not late for decades.
 func TestRewind(t *testing.T) {
 	h := openShard(t)
 	tx := h.Begin()
@@ -194,7 +194,7 @@ func TestRewind(t *testing.T) {
 	}
 }
 
-// Without a horizon nothing is forgotten, in whatever order events come.
+// Without a horizon nothing is forgotten, for any order of events.
 func TestNoHorizon(t *testing.T) {
 	s := openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), NoHorizon: true})
 	h := shardOf(t, s, 0)

@@ -161,8 +161,8 @@ func TestTimelineAfterRewind(t *testing.T) {
 	}
 }
 
-// In a full timeline the oldest entries give way: a burst is seen, whatever came in the
-// days before it.
+// In a full timeline the oldest entries give way: a burst is seen, also after many events
+// in the days before it.
 func TestTimelineFull(t *testing.T) {
 	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: 200}), 0)
 	evicted := 0
