@@ -112,7 +112,7 @@ func (r *AccessDenied) Key(e *Event) string {
 	return r.principal(e)
 }
 
-// Unkeyed reports a denial whose event names no principal.
+// Unkeyed reports a denial in an event that names no principal.
 func (r *AccessDenied) Unkeyed(e *Event) bool {
 	return r.denied(e) && r.principal(e) == ""
 }

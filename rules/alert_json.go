@@ -15,7 +15,7 @@ import (
 // The payload is written by hand: in a fixed order, without reflection, and
 // without encoding/json's escapes of <, > and &.
 
-// What stands in the place of the event when it is left out.
+// Members that stand in the place of the event when it is left out.
 const (
 	omittedTooLarge = `,"event_omitted":"too_large"}`
 	omittedTooDeep  = `,"event_omitted":"too_deep"}`
@@ -62,7 +62,7 @@ func (a *alertDraft) userAgent() string {
 	return s
 }
 
-// accessKeyID is what is to be revoked.
+// accessKeyID is the access key to be revoked.
 func (a *alertDraft) accessKeyID() string {
 	s, _ := a.event.Lookup("userIdentity", "accessKeyId")
 	return s
@@ -97,7 +97,7 @@ func deeper(raw []byte, most int) bool {
 			quoted = !quoted
 		case quoted:
 			if c == '\\' {
-				i++ // what follows is no end of the string
+				i++ // the escaped byte does not end the string
 			}
 		case c == '{', c == '[':
 			if depth++; depth > most {
@@ -207,8 +207,8 @@ func appendValue(dst []byte, value any) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string. What is not UTF-8 becomes U+FFFD;
-// only quotes, backslashes and control characters are escaped.
+// appendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD; only
+// quotes, backslashes and control characters are escaped.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	done := 0 // s[:done] has been appended

@@ -116,9 +116,9 @@ func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
 	return finding
 }
 
-// Address is what the rule remembers of where a call came from: its address, with the
-// VPC endpoint that it passed, since a private address belongs to the network behind
-// the endpoint alone: 10.0.0.5 via vpce-0123456789abcdef0.
+// Address is the origin of a call as the rule remembers it: the address, with the VPC
+// endpoint that the call passed, since a private address belongs to the network behind the
+// endpoint alone: 10.0.0.5 via vpce-0123456789abcdef0.
 func (r *AssumeRoleUniqueIP) Address(e *Event) string {
 	from := e.SourceAddress()
 	if endpoint := e.VPCEndpoint(); endpoint != "" {
@@ -127,7 +127,7 @@ func (r *AssumeRoleUniqueIP) Address(e *Event) string {
 	return from
 }
 
-// failed reports a call that did not give the caller what was asked for.
+// failed reports a call that was refused or failed.
 func failed(e *Event) bool { return e.ErrorCode != "" || e.ErrorMessage != "" }
 
 func assumedTitle(e *Event, from string, known int) string {
@@ -139,8 +139,8 @@ func assumedTitle(e *Event, from string, known int) string {
 		Clip(roleName(e.AssumedRole())), was, Clip(from), known)
 }
 
-// roleName is the last part of an ARN, such as role/admin, with the account of a
-// root user; what is not an ARN is itself. See
+// roleName is the last part of an ARN, such as role/admin, with the account of a root user;
+// a text that is not an ARN is itself. See
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html.
 func roleName(arn string) string {
 	parts := strings.SplitN(arn, ":", 6)

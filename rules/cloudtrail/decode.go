@@ -9,10 +9,9 @@ import (
 	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
-// A Turn is taken for what is large, by one goroutine at a time.
+// A Turn is a lock for the memory of large records, held by one goroutine at a time.
 type Turn interface {
-	// Lock waits for the turn. False: it was not taken, because what the goroutine does is
-	// over.
+	// Lock waits for the turn. False: it was not taken, because the goroutine is to stop.
 	Lock() bool
 	// Unlock gives up a turn that was taken.
 	Unlock()
@@ -24,7 +23,7 @@ const DefaultMaxUnpacked = 256 << 20
 
 // DefaultMaxHeld is how many unpacked bytes a Decoder holds at a time unless it says
 // otherwise, and how large a record of a Splitter may be: 64 MiB. CloudTrail's own events
-// have at most 1 MiB, what CloudWatch Logs and SNS put around several of them 6 MiB.
+// have at most 1 MiB, an envelope of CloudWatch Logs or SNS around several of them 6 MiB.
 const DefaultMaxHeld = 64 << 20
 
 const (
@@ -41,8 +40,8 @@ const (
 	eventShares = 32
 	leastEvent  = 1 << 20
 
-	// lookupLayers is how many strings may lie in one another in what rules look up of an
-	// event: userIdentity, sessionContext, sessionIssuer and arn.
+	// lookupLayers is how many strings may lie in one another around a string of an event
+	// that rules look up: userIdentity, sessionContext, sessionIssuer and arn.
 	lookupLayers = 4
 
 	// measuredText is from which size on a string's unpacked size is counted before room
@@ -60,17 +59,17 @@ const DefaultScratch = 512 << 10
 // is not safe for concurrent use, nor may a callback use the Decoder that
 // calls it.
 type Decoder struct {
-	// MaxUnpacked bounds how many bytes the gzip in a record unpacks to. What exceeds it
-	// is not read; the events before it are. 0 means DefaultMaxUnpacked.
+	// MaxUnpacked bounds how many bytes the gzip in a record unpacks to. Bytes beyond it
+	// are not read; the events before them are. 0 means DefaultMaxUnpacked.
 	MaxUnpacked int64
 
 	// MaxHeld bounds how many unpacked bytes are held at a time: one value in gzip, with
-	// the strings and the base64 in it that lie in one another and what is copied of the
-	// strings of one event. A value that takes more is passed over. 0 means
-	// DefaultMaxHeld. More than MaxUnpacked it never is. An event, packed or not, has a 32nd
-	// of it, and 1 MiB at least: its strings are copied when rules look them up, once for
-	// each string that they lie in, and the event itself until it is evaluated. A larger one
-	// is rejected as ReasonEventTooLarge.
+	// the strings and the base64 in it that lie in one another and the copied strings of
+	// one event. A value that takes more is passed over. 0 means DefaultMaxHeld. More than
+	// MaxUnpacked it never is. An event, packed or not, has a 32nd of it, and 1 MiB at
+	// least: its strings are copied when rules look them up, once for each string that they
+	// lie in, and the event itself until it is evaluated. A larger one is rejected as
+	// ReasonEventTooLarge.
 	MaxHeld int64
 
 	// Scratch is how many bytes of buffers, over all that lies in one another, the
@@ -94,8 +93,8 @@ type Decoder struct {
 	clock   clock
 	event   Event
 	text    []byte                   // strings of the event that could not be taken as they stand
-	layers  [maxEnvelopes][]byte     // what each envelope was unpacked to, or a window of that
-	sources [maxEnvelopes + 1]source // of the record, and of what each envelope was unpacked to
+	layers  [maxEnvelopes][]byte     // the unpacked bytes of each envelope, or a window of them
+	sources [maxEnvelopes + 1]source // of the record, and of the content of each envelope
 
 	// Of the record at hand:
 	yield     func(*Event, error) bool
@@ -120,9 +119,9 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 	decoders.Put(d)
 }
 
-// Decode calls yield for each event in the record, in order, until yield
-// returns false. What is not an event is yielded as a *DecodeError with a nil
-// Event; the events around it are yielded all the same.
+// Decode calls yield for each event in the record, in order, until yield returns false. A
+// value that is not an event is yielded as a *DecodeError with a nil Event; the events
+// around it are yielded all the same.
 //
 // A record is any number of JSON values with or without white space between
 // them, or gzip of that, or lines of base64 of gzip of that. A value is an
@@ -130,14 +129,13 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 // event, a CloudWatch Logs subscription message, an SNS or SQS message, or a
 // string that holds a record in its turn.
 //
-// JSON is read as encoding/json reads it into map[string]any: names are
-// compared byte for byte, of equal names the last one counts, null and values
-// of a wrong type are as good as absent, and what is not UTF-8 is replaced by
-// U+FFFD. Nothing is yielded from a value before all of it is known to be
-// valid. A list at the top of a record, or of what is packed in it, is read element by
-// element: [… and {"Records":[… or {"Events":[…, if the name is the object's first member,
-// without escapes, and the array has elements. Of the other members of such an object
-// only arrays of the same name are read.
+// JSON is read as encoding/json reads it into map[string]any: names are compared byte for
+// byte, of equal names the last one counts, null and values of a wrong type are as good as
+// absent, and bytes that are not UTF-8 are replaced by U+FFFD. Nothing is yielded from a
+// value before all of it is known to be valid. A list at the top of a record, or of the
+// content of an envelope, is read element by element: [… and {"Records":[… or {"Events":[…,
+// if the name is the object's first member, without escapes, and the array has elements. Of
+// the other members of such an object only arrays of the same name are read.
 //
 // Behind a value that is not JSON, reading goes on at the next line: the
 // line behind the one in which that value began or, if it is nested too deeply,
@@ -216,8 +214,8 @@ func (d *Decoder) stream(b []byte, depth int) bool {
 	return d.values(d.source(depth, b, nil), depth)
 }
 
-// source begins to read what lies in depth envelopes: b or, with from, what comes from
-// there through the window b.
+// source begins to read the content of depth envelopes: b or, with from, the bytes that
+// from gives through the window b.
 func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
 	s := &d.sources[depth]
 	s.scan, s.note, s.most = &d.scan, true, 0
@@ -229,7 +227,7 @@ func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
 	return s
 }
 
-// values reads what a source finds.
+// values reads the pieces that a source finds.
 func (d *Decoder) values(s *source, depth int) bool {
 	for before := d.index; ; {
 		p, more := s.piece(), true

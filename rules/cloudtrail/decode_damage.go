@@ -64,7 +64,8 @@ func (g *damage) last(i int, base int64) int {
 	return i
 }
 
-// describe says what is wrong with the value at b[i]. base is the offset of b[0].
+// describe gives the reason and the text of the error in the value at b[i]. base is the
+// offset of b[0].
 func (g *damage) describe(b []byte, i int, base int64) (Reason, string) {
 	begins := base + int64(i)
 	switch {
@@ -78,8 +79,7 @@ func (g *damage) describe(b []byte, i int, base int64) (Reason, string) {
 	return ReasonNotJSON, fmt.Sprintf("unexpected %q at byte %d, in the value that begins at byte %d", b[g.at-base], g.at, begins)
 }
 
-// unexpectedInList and listCutOff are describe for what stands between the elements of a
-// list.
+// unexpectedInList and listCutOff are describe for damage between the elements of a list.
 func unexpectedInList(c byte, at, begins int64) string {
 	return fmt.Sprintf("unexpected %q at byte %d, in the list that begins at byte %d", c, at, begins)
 }

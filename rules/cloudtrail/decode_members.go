@@ -107,8 +107,8 @@ func match(level int, name []byte) field {
 	return none
 }
 
-// matchTop knows the members of events and of envelopes. One table serves both,
-// since what an object is shows only at its end.
+// matchTop knows the members of events and of envelopes. One table serves both, since the
+// kind of an object shows only at its end.
 func matchTop(key []byte) field {
 	switch string(key) {
 	case "eventVersion":

@@ -2,8 +2,9 @@ package cloudtrail
 
 import "unsafe"
 
-// Copy returns the event with all that it refers to behind what is in buf, and
-// buf with that. The copy is valid as long as nobody changes those bytes.
+// Copy appends all bytes to which the event refers to buf, and returns a copy of the event
+// that refers to them there, with the longer buf. The copy is valid as long as those bytes
+// do not change.
 func (e *Event) Copy(buf []byte) (Event, []byte) {
 	c := *e
 	for _, s := range c.strings() {

@@ -61,8 +61,8 @@ func (s *source) delimiter(i int, closing byte, comma, closed spot) piece {
 	return piece{}
 }
 
-// unexpected leaves the list for b[i], which cannot be there. What may begin a value is
-// read as one: the list before it may have been cut off.
+// unexpected leaves the list for b[i], which cannot be there. A byte that may begin a value
+// is read as one: the list before it may have been cut off.
 func (s *source) unexpected(i int) piece {
 	c := s.buf[i]
 	p := piece{kind: pieceBad, start: i, end: i + 1}

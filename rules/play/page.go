@@ -11,12 +11,12 @@ const (
 	pageItems = 1024
 )
 
-// page is what came of a part of a batch.
+// page is the decoded and matched events of a part of a batch.
 type page struct {
 	records, events int64
 	items           []item
 	matches         []rules.Match
-	text            []byte // what events and matches refer to
+	text            []byte // the bytes to which events and matches refer
 }
 
 // item is an event with matches or, without matches, something rejected.
@@ -38,7 +38,7 @@ const keepPage = 4 * pageBytes
 
 func (l *line) newPage() *page { return l.pages.Get().(*page) }
 
-// give takes back a page. What it held was evaluated.
+// give takes back a page after its items were evaluated.
 func (l *line) give(p *page) {
 	if cap(p.text) > keepPage {
 		p.text = nil

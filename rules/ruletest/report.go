@@ -48,8 +48,8 @@ func appendIndented(out []string, indent, text string) []string {
 	return out
 }
 
-// events tells what came of the step's events; of several that came to the same,
-// one after the other, on one line.
+// events describes the outcomes of the step's events; equal ones, one after the other, on
+// one line.
 func (c *checker) events() []string {
 	var out []string
 	for rest := c.outcomes; len(rest) > 0; {
@@ -85,7 +85,7 @@ func describe(same []outcome) string {
 	return line
 }
 
-// state tells what the rule remembers, key by key.
+// state lists the state of the rule, key by key.
 func (c *checker) state() []string {
 	byKey := map[string][]string{}
 	var keys []string

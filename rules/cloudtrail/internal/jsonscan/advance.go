@@ -17,7 +17,7 @@ type position struct {
 	start int    // of the value at hand; of a string, behind its quote
 	high  uint64 // a high bit is set if a byte above 0x7f was met
 	at    uint16 // node
-	want  Field  // member whose value is at hand
+	want  Field  // member to which the value at hand belongs
 }
 
 // Reasons for which advance stops. Each is a label of Scanner.Value.
