@@ -289,7 +289,7 @@ func restored(t *testing.T, tx *state.Tx, most int) *state.Shard {
 }
 
 // A threshold that the timeline has no room for would never fire, in silence: the engine
-// refuses it, whatever the limit is.
+// refuses it for any limit.
 func TestSlidingNeedsRoom(t *testing.T) {
 	for _, test := range []struct {
 		kind      string

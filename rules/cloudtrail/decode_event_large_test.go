@@ -43,8 +43,8 @@ func TestDecodeEventTooLarge(t *testing.T) {
 	}
 }
 
-// What is read of an event whose members are strings in strings stays in the turn, and within
-// a few times the event.
+// Strings looked up in an event with members that are strings in strings stay in the turn,
+// and within a few times the event.
 func TestDecodeLookups(t *testing.T) {
 	const kib = 1 << 10
 	var turn counted
@@ -74,7 +74,7 @@ func TestDecodeLookups(t *testing.T) {
 	}
 }
 
-// A name that is not wanted was copied when it had escapes in it, whatever its length.
+// A name that is not wanted was copied when it had escapes in it, at any length.
 func TestLookupPassesOverLongNames(t *testing.T) {
 	e := Event{Raw: []byte(`{"` + repeat(`\n`, 1<<20) + `":1,"\u0061":"b"}`)}
 	var got string
@@ -92,8 +92,8 @@ func (r *refused) Lock() bool {
 	return false
 }
 
-// A decoder whose turn is refused stops, wherever in a record it needs it: it holds nothing
-// large, and says nothing of what it has not read.
+// A decoder that is refused its turn stops, at any place in a record: it holds nothing
+// large, and reports nothing of the bytes that it has not read.
 func TestDecodeTurnRefused(t *testing.T) {
 	const kib = 1 << 10
 	text := repeat(" ", 600*kib) + bare("b")

@@ -64,7 +64,7 @@ type Predictor struct {
 	textField Field                  // of Members
 
 	pending [4]pending // transitions that are being trained
-	ends    Field      // member of the document that ended last
+	ends    Field      // member of the document with the value that ended last
 	endAt   int        // where
 }
 
@@ -106,9 +106,9 @@ type transition struct {
 	bytes [maxTransition / 8]uint64 // little-endian; zeros behind them
 	n     uint8                     // how many
 	text  bool                      // the last of them is the opening quote of a string
-	want  Field                     // the member that begins
+	want  Field                     // the member of the value that begins
 	rare  bool                      // want is an object to look into, or ends is not None
-	ends  Field                     // the member of the document that ends on the way
+	ends  Field                     // the member of the document with a value that ends on the way
 	endAt uint8                     // and behind how many bytes
 	to    uint16                    // the node of the value
 }
