@@ -52,9 +52,9 @@ func (a *alertDraft) appendBody(dst []byte) []byte {
 	return append(appendPosition(dst, ev.At), '}')
 }
 
-// mostOfEvent is how many bytes a member has at most that stands in the event, too:
-// the alert must have room for it when the event is left out. CloudTrail cuts userAgent
-// at 1 KiB and errorCode at 1 KB.
+// mostOfEvent is the most bytes of a member that is copied from the event: the alert must
+// have room for it when the event is left out. CloudTrail cuts userAgent at 1 KiB and
+// errorCode at 1 KB.
 const mostOfEvent = 1 << 10
 
 func (a *alertDraft) userAgent() string {
@@ -68,10 +68,9 @@ func (a *alertDraft) accessKeyID() string {
 	return s
 }
 
-// mostAlertDepth is how deep an event in an alert may nest. JSON readers give up at
-// depths that differ: jq at 256, Python's at about 1,000, Go's at 10,000. An event
-// must not be able to hide its own alert from them; those of CloudTrail do not come
-// near it.
+// mostAlertDepth is how deep an event in an alert may nest. The depths at which JSON
+// readers give up differ: jq's is 256, Python's about 1,000, Go's 10,000. An event must not
+// be able to hide its own alert from them; those of CloudTrail do not come near it.
 const mostAlertDepth = 200
 
 // appendEvent appends the event and ends the payload.

@@ -22,10 +22,10 @@ type AssumeRoleUniqueIP struct {
 }
 
 const (
-	// A role in use must not fall back to trusting the next comer, so each use
-	// of a known address makes its addresses live on, and in a full set an address
-	// in use is not the one that gives way. Writing that down once a day for an
-	// address is exact enough for a lifetime of months, and cheap.
+	// A role in use must not fall back to trusting the next comer, so each use of a known
+	// address renews the lifetime of the set, and in a full set an address in use does not
+	// give way. A renewal once a day for an address is exact enough for a lifetime of
+	// months, and cheap.
 	renewAddresses = 24 * time.Hour
 
 	maxKnownShown = 100 // addresses listed in an alert
@@ -77,8 +77,8 @@ func (r *AssumeRoleUniqueIP) assumes(e *Event) bool {
 	return e.SourceIP != "" && slices.Contains(r.EventNames, e.Name)
 }
 
-// EventID makes one call out of the events that the accounts of caller and role
-// each have of it.
+// EventID makes one call out of the two events that the accounts of caller and role have of
+// it.
 func (r *AssumeRoleUniqueIP) EventID(e *Event) string {
 	if id := e.SharedID(); id != "" {
 		return id

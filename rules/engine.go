@@ -264,8 +264,8 @@ func (r *boundRule) eventID(ev *Event, self string) (id string, rejected *Reject
 	return r.identifier.EventID(ev), nil
 }
 
-// judge asks the rule and makes the alert. Everything that a rule has a hand in
-// happens here, so that a panic ends here too.
+// judge calls the rule's Evaluate and makes the alert of its finding. A panic of the rule,
+// or of a value in its finding, ends here.
 func (e *Engine) judge(r *boundRule, ev *Event, key string, s *state.Scope) (verdict VerdictKind, rejected *Rejection) {
 	defer func() {
 		if v := recover(); v != nil {

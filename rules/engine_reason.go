@@ -8,7 +8,7 @@ import (
 	"trailhound/rules/cloudtrail"
 )
 
-// Reason says in one word why a record, an event or an evaluation came to nothing.
+// Reason says in one word why a record, an event or an evaluation was refused.
 type Reason = cloudtrail.Reason
 
 // The reasons for which the engine rejects an event, or one rule's evaluation

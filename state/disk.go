@@ -88,10 +88,10 @@ func (d *disk) within(fn func() error) error {
 	}
 }
 
-// end ends the watch.
 func (d *disk) end() { d.endOnce.Do(func() { close(d.ended) }) }
 
-// oldest tells of the call that has been under way for longest; "": none has for so many looks.
+// oldest describes the call that has been under way for longest; "": none has for so many
+// looks.
 func (d *disk) oldest(looks int64) string {
 	now, found, most := d.look.Load(), (*diskCall)(nil), looks-1
 	for i := range d.slots {
@@ -127,7 +127,6 @@ func (d *disk) begin(what, on *string) *diskCall {
 	return nil
 }
 
-// end notes that the call has returned.
 func (c *diskCall) end() {
 	if c != nil {
 		c.since.Store(0)

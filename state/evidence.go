@@ -144,7 +144,6 @@ type ring struct {
 	read    [evidenceSlots][]byte // from disk, by slot; empty: not yet
 }
 
-// ringOf gives a new ring.
 func (t *Tx) ringOf(number uint64, slots int) *ring {
 	r := t.ringPool.next()
 	r.number, r.slots, r.dead = number, slots, false

@@ -86,8 +86,8 @@ func (t *Tx) ValuesAt(rule, key string, at time.Time) []Value {
 	return append(met, out...)
 }
 
-// meets gives of the windows of a counter that of an event of this time, as Tx.window
-// does; nil: it has none.
+// meets gives the window, of those of a counter, for an event of this time, as Tx.window
+// does; nil: there is none.
 func meets(windows []Value, now int64, lifetime time.Duration) (met *Value) {
 	var next *Value
 	for i := range windows {

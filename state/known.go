@@ -12,7 +12,7 @@ import "encoding/binary"
 type known struct {
 	runs   []run  // in the order of their numbers
 	folded uint64 // pages with a lower number are in runs, or were
-	loaded bool   // so are the filters of the runs, and fresh
+	loaded bool   // the filters of the runs are in memory, and all fresh events
 	fresh  freshEvents
 }
 
@@ -20,9 +20,9 @@ type known struct {
 // fresh events is 32 bytes for each of them, or more until the table is full.
 const runEvents = 1 << 13
 
-// manyRuns is how many runs there are of runEvents at most; beyond, they become larger: a
-// look-up asks the filter of each. As many are made while the events become 2.7 times as
-// many, so that they are some hundred in the end.
+// manyRuns is how many runs of runEvents there are at most, as a look-up asks the filter of
+// each; beyond it new runs are larger. As many more are made while the events become 2.7
+// times as many, so that there are some hundred in the end.
 const manyRuns = 64
 
 // reload reads the list of runs. Their filters, and the pages that are in no run, are read
@@ -36,7 +36,7 @@ func (k *known) reload(h *Shard) error {
 	})
 }
 
-// clear drops everything, as nothing is in runs.
+// clear makes the index empty, also of runs.
 func (k *known) clear() {
 	k.forget()
 	k.runs, k.folded = nil, 0

@@ -29,7 +29,6 @@ type pageID struct {
 	end    int64 // of the span: once the horizon has been there, all that the page lists is forgotten
 }
 
-// page is one page, with the events that it lists.
 type page struct {
 	pageID
 	events []remembered

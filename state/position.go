@@ -38,7 +38,7 @@ type rewound struct {
 	until  int64  // no event in them is remembered for longer; noTime: none of them is left
 }
 
-// limit gives until when an event is remembered that a page lists.
+// limit gives the instant until which an event on a page is remembered.
 func (r rewound) limit(page uint64, until int64) int64 {
 	if page < r.before {
 		return min(until, r.until)

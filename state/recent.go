@@ -31,7 +31,7 @@ const (
 	recentMost  = 1 << 10   // bytes of a key and its value: a counter with ten events as evidence has 800
 )
 
-// recentSeed is of no consequence for any answer.
+// recentSeed has no part in any answer.
 var recentSeed = maphash.MakeSeed()
 
 // recentKind tells whether values of this kind are read again soon. Events and their
@@ -126,5 +126,4 @@ func (r *recent) wrote(c Change) {
 	}
 }
 
-// clear forgets everything.
 func (r *recent) clear() { *r = recent{} }

@@ -114,7 +114,7 @@ func (r *run) broken(h *Shard, err error) error {
 	return h.store.broken(fmt.Errorf("read shard %d of state %s, run %d of events: %w", h.number, h.store.dir, r.number, err))
 }
 
-// removeRuns removes all of them.
+// removeRuns removes all runs of the shard.
 func (h *Shard) removeRuns(b *pebble.Batch) error {
 	from := append(h.prefix[:len(h.prefix):len(h.prefix)], kindRun)
 	to := append(h.prefix[:len(h.prefix):len(h.prefix)], kindRunBlock+1)
@@ -136,7 +136,7 @@ func (h *Shard) removeRun(b *pebble.Batch, r *run) error {
 	return h.remove(b, appendNumberKey(key[:0], kindRun, r.number))
 }
 
-// until asks the run's block of the event.
+// until looks the event up in its block of the run.
 func (r *run) until(h *Shard, event [16]byte) (int64, error) {
 	until := int64(noTime)
 	err := r.each(h, r.block(&event), func(e remembered) bool {

@@ -104,7 +104,6 @@ func (s *Scope) Err() error {
 
 func (s *Scope) failed() bool { return s.limit != nil || s.tx.err != nil }
 
-// refuse notes the first bound that was met.
 func (s *Scope) refuse(reason, format string, args ...any) {
 	if s.limit == nil {
 		s.limit = &LimitError{Reason: reason, Detail: fmt.Sprintf(format, args...)}

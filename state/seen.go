@@ -40,8 +40,8 @@ func (t *Tx) Seen(k EventKey) bool {
 	return until != noTime && t.pos.reached <= until
 }
 
-// rememberUntil lets no event that was remembered so far be remembered for longer. Those of
-// this Tx are few; the pages of others are left as they are (rewound).
+// rememberUntil bounds the time for which the events so far are remembered. Those of this
+// Tx are few, and changed; those in pages have the bound in rewound.
 func (t *Tx) rememberUntil(most int64) {
 	for k, until := range t.seen {
 		t.seen[k] = min(until, most)

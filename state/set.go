@@ -102,7 +102,6 @@ func (e *setEntry) take(t *Tx, m *scopeSet) {
 	e.dirty = true
 }
 
-// remove makes the set absent.
 func (e *setEntry) remove() {
 	e.now, e.dirty = set{}, true
 	e.forgetMembers()

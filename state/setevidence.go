@@ -28,9 +28,9 @@ type memberEvent struct {
 	id               string
 }
 
-// An evaluation that is counted without reading all members has changed at most
-// maxEvidence of them, and so taken at most twice as many events away: of leastEvents as
-// many remain as evidence lists.
+// An evaluation that is counted without reading all members has changed at most maxEvidence
+// of them, and so taken at most twice as many events away: of leastEvents events, as many
+// remain as evidence lists.
 const (
 	keptEvents  = 4 * maxEvidence
 	leastEvents = 3 * maxEvidence
@@ -109,7 +109,7 @@ func (v *memberEvents) add(block []byte) error {
 	})
 }
 
-// sort brings the newest into order, and leaves out those that are too many.
+// sort brings the newest events into order, and drops those beyond the bound.
 func (v *memberEvents) sort() {
 	slices.SortFunc(v.newest, func(a, b memberEvent) int { return a.compare(&b) })
 	if over := len(v.newest) - keptEvents; over > 0 {

@@ -3,7 +3,7 @@ package state
 // keptEventsOf bounds the sets in a shard's keptSetEvents.
 const keptEventsOf = 2
 
-// largeSet is from how many events on that is worth its memory.
+// largeSet is the number of events from which on keeping them is worth its memory.
 const largeSet = 200
 
 // keptSetEvents is a cache, by the set's number, of the events that the members of large

@@ -94,8 +94,8 @@ type sources struct {
 	shared bool           // index belongs to another sources too
 }
 
-// assign makes s a copy of o, in the memory that s has. New partitions are rare, so both
-// share the index until one of them meets one.
+// assign makes s a copy of o, in the memory of s. New partitions are rare, so both share
+// the index until one of them adds a partition.
 func (s *sources) assign(o *sources) {
 	s.list = append(s.list[:0], o.list...)
 	s.index, s.shared, o.shared = o.index, true, true

@@ -64,7 +64,6 @@ func instant(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
-// addSaturating adds without overflow.
 func addSaturating(a, b int64) int64 {
 	switch c := a + b; {
 	case a > 0 && b > 0 && c < 0:

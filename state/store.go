@@ -187,8 +187,8 @@ func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	return v
 }
 
-// checkFormat reads the version of the local format. It is the first thing that
-// is written, so that without it there must be nothing.
+// checkFormat reads the version of the local format. The version is written first, so that
+// a database without it must be empty.
 func (s *Store) checkFormat() error {
 	v, closer, err := s.db.Get(formatKey)
 	if errors.Is(err, pebble.ErrNotFound) {

@@ -141,9 +141,9 @@ func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
 	return removed
 }
 
-// overdue tells whether a value with an index entry at this instant can go. An
-// entry that is not the value's is stale; the entry of a value that lives
-// longer moves.
+// overdue tells whether a value with an index entry at this instant can go. An entry at
+// another instant than the value's own is stale; the entry of a value that lives longer
+// moves.
 func (t *Tx) overdue(e *entry, l *life, exists bool, at, limit int64) bool {
 	switch {
 	case t.err != nil:

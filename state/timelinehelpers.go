@@ -115,7 +115,7 @@ func (s *Scope) Consume(name string, entries []Entry) {
 	}
 }
 
-// owned gives the entry with strings of its own, as those of the event do not last. The
+// owned gives the entry with copies of its strings, as those of the event do not last. The
 // topic mostly is that of another entry.
 func (l *scopeTimeline) owned(e Entry) Entry {
 	e.Label, e.ID = strings.Clone(e.Label), strings.Clone(e.ID)

@@ -141,7 +141,7 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 	return value, ok
 }
 
-// onDisk tells whether there is a counter or a set that mostly is not.
+// onDisk tells whether a counter or a set is on disk, for keys that mostly are not.
 func (t *Tx) onDisk(key []byte) bool {
 	if t.err != nil {
 		return false
@@ -172,8 +172,8 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 // touch says that something has changed since the changes were last built.
 func (t *Tx) touch() { t.unbuild() }
 
-// nextNumber gives a number under which no set, no page and no full block of evidence of
-// the shard has stood before.
+// nextNumber gives a number that no set, page or full block of evidence of the shard has
+// had before.
 func (t *Tx) nextNumber() uint64 {
 	t.pos.next++
 	return t.pos.next - 1

@@ -35,8 +35,9 @@ const (
 	// gzip full of newlines and junk would keep its reader busy for minutes.
 	maxErrors = 10_000
 
-	// eventShares is into how many parts MaxHeld is divided, of which an event has one,
-	// and leastEvent how large an event may be in any case: CloudTrail's own have no more.
+	// eventShares is the number of parts of MaxHeld, of which an event may take one, and
+	// leastEvent the size that an event may have in any case: CloudTrail's own have no
+	// more.
 	eventShares = 32
 	leastEvent  = 1 << 20
 
@@ -44,11 +45,11 @@ const (
 	// that rules look up: userIdentity, sessionContext, sessionIssuer and arn.
 	lookupLayers = 4
 
-	// measuredText is from which size on a string's unpacked size is counted before room
-	// is made for it: growing a buffer takes more than it ends up with.
+	// measuredText is the size from which on a string's unpacked size is counted before
+	// room is made for it: a growing buffer takes more memory than its final size.
 	measuredText = 16 << 10
 
-	// scratchPerPlace is how much Scratch makes room for one more place to be remembered.
+	// scratchPerPlace is the size of Scratch for each place that is remembered.
 	scratchPerPlace = 256
 )
 
@@ -72,17 +73,17 @@ type Decoder struct {
 	// ReasonEventTooLarge.
 	MaxHeld int64
 
-	// Scratch is how many bytes of buffers, over all that lies in one another, the
-	// Decoder keeps between records and uses without the Turn. Besides, it remembers how
-	// events look, in as much again at most: 55 KiB or, from 512 KiB on, 430. To be set
-	// before the first record; 0 means DefaultScratch.
+	// Scratch is how many bytes of buffers, for all layers together, the Decoder keeps
+	// between records and uses without the Turn. Besides, its predictor takes as much again
+	// at most: 55 KiB or, from 512 KiB on, 430. To be set before the first record; 0 means
+	// DefaultScratch.
 	Scratch int
 
-	// Turn, if it is not nil, is locked before a record takes more memory than Scratch,
-	// and unlocked at the end of that record, when the memory is given back; callbacks
-	// in between are called with it locked. So Decoders that share it hold one such
-	// record at a time between them. Lock and Unlock are called by the goroutine that
-	// calls Decode. Where Lock reports false, Decode returns in the midst of the record.
+	// Turn, if it is not nil, is locked before a record takes more memory than Scratch, and
+	// unlocked at the end of that record, when the memory is given back; callbacks in
+	// between are called with it locked. So Decoders that share it hold one such record at
+	// a time between them. Lock and Unlock are called by the goroutine that calls Decode.
+	// If Lock gives false, Decode returns in the midst of the record.
 	Turn Turn
 
 	// Progress, if it is not nil, is called once in a while as gzip is unpacked, be there
@@ -137,10 +138,9 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 // if the name is the object's first member, without escapes, and the array has elements. Of
 // the other members of such an object only arrays of the same name are read.
 //
-// Behind a value that is not JSON, reading goes on at the next line: the
-// line behind the one in which that value began or, if it is nested too deeply,
-// in which it became so. The events before the damage of a list or of a gzip file are
-// yielded.
+// Behind a value that is not JSON, reading goes on at the next line: the line behind the
+// one in which that value began or, if it is nested too deeply, in which the depth was
+// exceeded. The events before the damage of a list or of a gzip file are yielded.
 func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
 	d.yield, d.index, d.fails, d.note = yield, 0, 0, nil
 	d.spent, d.held, d.inflating, d.exhausted, d.stopped = 0, 0, 0, false, false
@@ -172,8 +172,8 @@ func gap(b []byte, i int) int {
 	}
 }
 
-// finish yields the error that is still held. If it is the only thing that the
-// record came to, it concerns the record as a whole.
+// finish yields the error that is still held. If the record had no other outcome, the error
+// concerns the record as a whole.
 func (d *Decoder) finish() {
 	if d.note != nil && d.index == 1 {
 		d.note.Index = -1
@@ -200,8 +200,8 @@ func (d *Decoder) rest() {
 	}
 }
 
-// stream reads the values of one record, or of one string inside one, or the gzip that
-// it is. It returns false to stop, as all the methods below do.
+// stream reads the values of one record, or of one string inside one, in gzip or plain. It
+// returns false to stop, as all the methods below do.
 func (d *Decoder) stream(b []byte, depth int) bool {
 	if len(b) > 1 && (b[0] == 0x1f || gzipPadding(b[0])) {
 		if zipped, _ := BeginsGzip(b[:min(len(b), gzipPaddingSeen)]); zipped {

@@ -9,8 +9,8 @@ import (
 	"trailhound/state"
 )
 
-// isEvent reports whether the object just scanned is an event. Being one
-// counts for more than any name of an envelope in it.
+// isEvent reports whether the object just scanned is an event. The members of an event take
+// precedence over any name of an envelope in it.
 func (d *Decoder) isEvent() bool {
 	return d.has(fieldVersion) || d.has(fieldName) && d.has(fieldSource)
 }

@@ -64,7 +64,7 @@ const (
 	fieldS3
 	fieldS3Key
 
-	// userIdentity, or an object in it that is looked into, where it is a string.
+	// The string in the place of userIdentity, or of an object in it that is looked into.
 	fieldIdentityText
 
 	_ = uint(jsonscan.NumFields - 1 - jsonscan.FirstWhole - iota)
@@ -88,7 +88,7 @@ var members = jsonscan.Members{
 	Text: fieldIdentityText,
 }
 
-// match returns which member a name is of the object at that level.
+// match returns the field of a name in the object at that level.
 func match(level int, name []byte) field {
 	switch level {
 	case 1:

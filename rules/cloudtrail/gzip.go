@@ -88,7 +88,7 @@ func (g *GzipReader) member() error {
 	return nil
 }
 
-// gzipPaddingSeen is behind how many bytes of padding a Decoder still looks for gzip.
+// gzipPaddingSeen is the most padding behind which a Decoder still looks for gzip.
 const gzipPaddingSeen = 64 << 10
 
 func gzipPadding(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == 0 }

@@ -2,9 +2,9 @@ package cloudtrail
 
 import "fmt"
 
-// Reason says in one word why a record, an event or the evaluation of one came to
-// nothing; package rules has more of them. It is the value of a metric label and of a dead letter's header, so
-// the words are part of the program's interface.
+// Reason says in one word why a record or an event is refused, or an evaluation is dropped;
+// package rules has more reasons. A Reason is the value of a metric label and of a dead
+// letter's header, so the words are part of the program's interface.
 type Reason string
 
 // Reasons of Decode that send the record to the dead-letter topic.

@@ -42,7 +42,7 @@ type source struct {
 	detail string
 }
 
-// spot is where in a list, or outside of one, the next piece stands.
+// spot is the place in a list, or outside of one, of the next piece.
 type spot uint8
 
 const (
@@ -58,7 +58,7 @@ const (
 // behind is the spot behind a value.
 var behind = [...]spot{atTop: atTop, atElement: behindElement, atName: atColon, atMember: behindArray}
 
-// pieceKind is the kind of a find of a source.
+// pieceKind says which kind of piece a source has found.
 type pieceKind uint8
 
 const (
@@ -72,7 +72,7 @@ const (
 // piece is part of a source's buffer.
 type piece struct {
 	kind       pieceKind
-	start, end int // of pieceBad: as much as shows the damage; of pieceLarge: both where it begins
+	start, end int // of pieceBad: the bytes that show the damage; of pieceLarge: both the value's start
 }
 
 // listNames are the names of lists: an object is a list if its first member has one of
@@ -80,9 +80,9 @@ type piece struct {
 var listNames = [...]string{`"Records"`, `"Events"`}
 
 const (
-	// eagerRescan is up to which size an incomplete value is scanned anew after
-	// each read. Beyond it the next scan waits until the value's bytes have
-	// doubled, so that it costs no more than a few passes however it trickles in.
+	// eagerRescan is the size up to which an incomplete value is scanned anew after each
+	// read. Beyond it the next scan waits until the value's bytes have doubled, so that it
+	// costs no more than a few passes however it trickles in.
 	eagerRescan = 16 << 10
 
 	// maxEmptyReads is how often from may return nothing and no error, as for bufio.
@@ -208,7 +208,6 @@ func (s *source) top(i int) (piece, bool) {
 	return piece{}, true
 }
 
-// value finds the value that begins at i.
 func (s *source) value(i int) (piece, bool) {
 	b := s.buf
 	if !s.hurt.covers(s.base + int64(i)) {
@@ -243,7 +242,6 @@ func isNumber(c byte) bool {
 	return c == '-' || '0' <= c && c <= '9'
 }
 
-// packed finds the line of base64 that begins at i.
 func (s *source) packed(i int) (piece, bool) {
 	end := lineEnd(s.buf, i)
 	switch {

@@ -55,7 +55,6 @@ func (p *page) reject(at state.Source, index int, reason rules.Reason, detail st
 	p.items = append(p.items, item{rejected: rejection{at, index, reason, detail}})
 }
 
-// match copies the event and its matches.
 func (p *page) match(ev *rules.Event, matches []rules.Match) {
 	it := item{from: len(p.matches)}
 	it.event, p.text = ev.Copy(p.text)

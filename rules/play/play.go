@@ -52,8 +52,8 @@ type Options struct {
 	// the caller's affair: the event has changed the state already.
 	Alert func(*rules.Event, *rules.Alert) error
 
-	// Rejected is told of each record (index -1) and each event that came to
-	// nothing. The source's own Index says nothing.
+	// Rejected is told of each record (index -1) and each event that is refused. The
+	// source's own Index says nothing.
 	Rejected func(at state.Source, index int, reason rules.Reason, detail string)
 
 	// Idle is called before more records are waited for: everything given so far is
@@ -68,11 +68,11 @@ type Record struct {
 	Value []byte
 }
 
-// Batch is records one behind the other, best some hundred KiB of them. It is
-// the Player's from the moment that it is given until Done is called, and so are
-// the bytes of its records. Run calls Done in the order of the batches, when all
-// that comes of the records was told to the callbacks; never for batches that an
-// error leaves unfinished. A batch without records is in order. nil: no Done.
+// Batch is records one behind the other, best some hundred KiB of them. It is the Player's
+// from the moment that it is given until Done is called, and so are the bytes of its
+// records. Run calls Done in the order of the batches, after all callbacks for its records;
+// never for batches that an error leaves unfinished. A batch without records is in order.
+// nil: no Done.
 type Batch struct {
 	Records []Record
 	Done    func()

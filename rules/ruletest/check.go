@@ -38,7 +38,7 @@ func (c *checker) check() {
 	}
 }
 
-// maxVerdicts is how many verdicts of a step are told to be wrong.
+// maxVerdicts bounds the wrong verdicts of a step that are told.
 const maxVerdicts = 5
 
 func (c *checker) checkVerdicts() {

@@ -87,7 +87,6 @@ type testText struct {
 	Steps *yaml.Node `param:"steps"`
 }
 
-// file reads the whole file into f.
 func (r *reader) file(root *yaml.Node, f *File) {
 	limits := r.suite.Limits
 	text := fileText{common: common{Events: events{limits.DuplicatesWithin, limits.MaxLateness, limits.MaxAhead}}}

@@ -119,8 +119,8 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// value is one value on a line. Times count from the test's start, as at does;
-// of events that bring their own, they are those.
+// value is one value on a line. Times count from the test's start, as at does; times of
+// events that bring their own are given as they are.
 func (c *checker) value(v *state.Value) string {
 	since := func(t time.Time) string {
 		if c.step.records != nil {

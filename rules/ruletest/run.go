@@ -17,8 +17,7 @@ import (
 	"trailhound/state"
 )
 
-// A Failure is the first step of a test after which something was not as it
-// should be.
+// A Failure is the first step of a test with a result that is not the expected one.
 type Failure struct {
 	Step   int      // its number in the test, from 1
 	Line   int      // where it begins

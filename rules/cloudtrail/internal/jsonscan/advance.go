@@ -2,8 +2,7 @@ package jsonscan
 
 import "unsafe"
 
-// minAdvance is how many bytes there must be from where advance is to begin: so many it
-// loads at a time.
+// minAdvance is how many bytes advance needs to begin: it loads so many at a time.
 const minAdvance = maxTransition
 
 // maxAdvance is how many bytes advance is given at a time. The runtime cannot interrupt

@@ -92,8 +92,8 @@ type Scanner struct {
 	Fields  [NumFields]Span // the members that were noted, but for Fields[None]; meaningful after Value returned an end
 	Escaped bool            // some string value may hold an escape or a byte above 0x7f; false: none does
 
-	At      int  // after a failure: offset of the first byte that cannot be; the input's length if it is cut off
-	TooDeep bool // after a failure: it is the depth that cannot be
+	At      int  // after a failure: offset of the first byte that is wrong; the input's length if it is cut off
+	TooDeep bool // after a failure: the depth is too large
 
 	outer []uint64 // container kinds outside the innermost 64
 	name  []byte   // scratch for a member's name that holds escapes

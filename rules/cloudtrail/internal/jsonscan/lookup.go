@@ -82,7 +82,7 @@ func isNamed(raw []byte, name string) bool {
 		return string(raw) == name
 	}
 	if len(raw) > longestEscape*len(name) {
-		return false // however long a name is that is not wanted, it is not copied
+		return false // an unwanted name of any length is not copied
 	}
 	return string(AppendUnescaped(nil, raw)) == name
 }

@@ -74,7 +74,7 @@ type node struct {
 	transition // the last one
 
 	// Of a value:
-	length         uint8  //nolint:unused // of a string, the bytes behind its last 32 in a row; for advance
+	length         uint8  //nolint:unused // of a string, how many bytes it has behind the last full 32; for advance
 	mispredictions uint8  // of the length
 	object         uint16 // its bracket, if it is an object
 	array          uint16 // its bracket, if it is an array
@@ -127,7 +127,7 @@ var masks = func() (m [maxTransition + 2][maxTransition / 8]uint64) {
 	return m
 }()
 
-// pending is a transition that is being trained: where it began.
+// pending is a transition that is being trained: the place where it began.
 type pending struct {
 	node uint16
 	at   int
@@ -186,7 +186,6 @@ func (f *Predictor) begin(level int) (at, in uint16) {
 	return root, outside
 }
 
-// reset empties the memory.
 func (f *Predictor) reset() {
 	f.slots = [maxSlots]uint16{}
 	f.used, f.full = 0, 0
