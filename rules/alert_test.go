@@ -189,7 +189,7 @@ func TestAlertMembersOfEvent(t *testing.T) {
 	}
 }
 
-// A parameter must not have the name of the number of seconds that alerts have beside another.
+// A parameter must not have the name of another's number of seconds in alerts.
 func TestSecondsOfParameters(t *testing.T) {
 	type clash struct {
 		probe

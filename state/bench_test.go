@@ -54,7 +54,7 @@ func benchKeys(n int) []string {
 	return keys
 }
 
-// inTxs runs step n times, in Txs of one batch, and applies them.
+// inTxs runs step n times, in Txs of one batch each.
 func inTxs(b *testing.B, h *state.Shard, step func(tx *state.Tx, i int)) {
 	b.Helper()
 	b.ReportAllocs()

@@ -139,7 +139,7 @@ func TestHungDiskBlocksApply(t *testing.T) {
 	<-done
 }
 
-// A disk that hangs from the beginning on.
+// The disk hangs from the beginning on.
 func TestOpenOnAHungDisk(t *testing.T) {
 	disk := new(ice)
 	disk.freeze()

@@ -21,7 +21,7 @@ func dumped(t *testing.T, h *state.Shard) (records []state.Change, text string) 
 	return records, text
 }
 
-// The records of Dump make another shard remember the same, and stand nowhere.
+// The records of Dump bring the memory of a shard to another one, and no position.
 func TestDump(t *testing.T) {
 	h := openShard(t)
 	for n := range 40 { // more evidence than one block holds

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The tests outside the package see these.
+// Constants for the tests outside the package.
 const (
 	MaxString   = maxString
 	MaxEventID  = maxEventID

@@ -152,8 +152,8 @@ func TestSeenAnew(t *testing.T) {
 	}
 }
 
-// However many events are remembered, a look-up asks few runs: they become larger, and so
-// have more blocks.
+// A look-up asks few runs for any number of events: runs become larger, and so have more
+// blocks.
 func TestRunsStayFew(t *testing.T) {
 	s := newSeeing(t)
 	const small, events, batch = 128, 128 * 400, 512
@@ -184,8 +184,7 @@ func TestRunsStayFew(t *testing.T) {
 	s.see(seenAt, events, events+batch, false)
 }
 
-// When everything is forgotten, and swept, nothing is left on disk but where the shard
-// stands.
+// When everything is forgotten, and swept, only the position is left on disk.
 func TestSweepLeavesNoRuns(t *testing.T) {
 	s := newSeeing(t)
 	SmallRuns(s.s, 100)

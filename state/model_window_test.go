@@ -73,7 +73,7 @@ func taken(w modelWindow) *modelWindow {
 	return &w
 }
 
-// store puts the event's window among the others, without those that hold nothing.
+// store puts the event's window in its place among the others, unless it holds no instant.
 func (s *modelScope) store(name string) {
 	id := s.id("counter", name)
 	w := s.current[name]

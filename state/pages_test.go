@@ -94,9 +94,8 @@ func TestSweepGoesOnInOneTx(t *testing.T) {
 	}
 }
 
-// An event that is forgotten may come again before Sweep has come by. The page that lists
-// it under its first time must not take it away then: the shard would count the next
-// duplicate.
+// An event that is forgotten may come again before Sweep. The page of its first time must
+// not take the event away then: the shard would count the next duplicate.
 func TestSweepKeepsWhatWasRememberedAnew(t *testing.T) {
 	h := openShard(t)
 	tx := h.Begin()

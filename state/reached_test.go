@@ -20,8 +20,8 @@ const (
 
 // The horizon goes back when a partition that was idle wakes with an older event. Runs of
 // events that the higher horizon had passed were dropped from memory, while their pages
-// waited for Sweep: a copy that had loaded the pages knew events that the owner did not, and
-// evaluated other events than the owner.
+// waited for Sweep: a copy that had loaded the pages knew events that the owner did not,
+// and evaluated other events.
 func TestOwnerAndCopyForgetTheSame(t *testing.T) {
 	owner := openCopy(t, 4)
 	step := func(fn func(tx *state.Tx)) {

@@ -51,7 +51,7 @@ func TestRecentModel(t *testing.T) {
 }
 
 // A value that is asked for all the time must stay while many pass by that are asked for
-// once: that is all that this cache is for.
+// once: that is the purpose of this cache.
 func TestRecentKeepsWhatIsBusy(t *testing.T) {
 	var r recent
 	busy, value := []byte("busy"), make([]byte, 100)

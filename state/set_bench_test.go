@@ -8,7 +8,7 @@ import (
 	"trailhound/state"
 )
 
-// fullSet fills the set of addresses of a key, in transactions of the size that there are.
+// fullSet fills the set of addresses of a key, in transactions of a realistic size.
 func fullSet(b *testing.B, h *state.Shard, n int) {
 	b.Helper()
 	for i := 0; i < n; {

@@ -77,8 +77,9 @@ func TestEvictionInPortions(t *testing.T) {
 	}
 }
 
-// Each member has its own newest event. It was noted once a day for the set alone, so
-// that an address in use could be the oldest in a full set, and alerted when it came next.
+// Each member has its own newest event. Once that was noted only once a day for the whole
+// set, so that an address in use could be the oldest in a full set, and alerted when it
+// came next.
 func TestRenewNotesTheNewestOfEachMember(t *testing.T) {
 	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: 2}), 0)
 	use := func(member string) func(*state.Scope) {
@@ -159,8 +160,8 @@ func TestEvidenceOfALargeSet(t *testing.T) {
 	})
 }
 
-// A set that the evaluation has let expire after it read it led to the finding, as a
-// counter does.
+// A set that the evaluation lets expire after reading it led to the finding, as a counter
+// does.
 func TestEvidenceOfASetThatEnds(t *testing.T) {
 	h := openShard(t)
 	in(t, h, 0, func(s *state.Scope) { s.AddToStringSet("a", "A") })

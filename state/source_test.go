@@ -75,9 +75,9 @@ func TestHorizon(t *testing.T) {
 	}
 }
 
-// The work topic may still hold events and marks of an input that is not read any more, also
-// of partitions that the shard has not met. Each of them ended the idleness that Retire had
-// told of, and as no router would tell of it again, the horizon stood still for good: nothing
+// The work topic may still hold events and marks of an input that is not read any more,
+// also of partitions that the shard has not met. Each of them ended the idleness set by
+// Retire, and as no router would set it again, the horizon stood still for good: nothing
 // was forgotten or swept any more.
 func TestRetiredInputHoldsNothingBack(t *testing.T) {
 	const gone, kept = 1, 2

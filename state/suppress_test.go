@@ -40,8 +40,8 @@ func newSuppressing(t *testing.T, noHorizon bool) *suppressing {
 }
 
 // A suppression of a busy key remembered the newest thousand alerts: a finding before them
-// was forgotten as it was noted, so that each late one was sent, however near to another.
-// Each that was held back wrote all thousand again.
+// was forgotten as it was noted, so that each late one was sent, even near to another. Each
+// suppressed finding wrote all thousand again.
 func TestLateFindingsOfABusyKeyAreSuppressed(t *testing.T) {
 	for _, noHorizon := range []bool{false, true} {
 		for _, apart := range []int{6, 11} { // minutes: less and more than twice the span

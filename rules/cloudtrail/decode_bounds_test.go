@@ -85,7 +85,7 @@ func TestDecodeMemory(t *testing.T) {
 	}
 }
 
-// However a large record is packed, it gives the events that it holds.
+// A large record gives its events in every packing.
 func TestDecodeLarge(t *testing.T) {
 	var text strings.Builder
 	var want []string
@@ -215,7 +215,7 @@ func (c *counted) Lock() bool {
 }
 
 // A record of 4 KB was enough for eight buffers of 4 MiB, kept for ever by the decoder of
-// each partition: none of them was large enough by itself to be given back.
+// each partition: none of the buffers was large enough by itself to be given back.
 func TestDecodeKeepsScratch(t *testing.T) {
 	const kib = 1 << 10
 	text := repeat(" ", 100*kib) + bare("a")

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// An event that is too large to be looked at is rejected by itself, packed or not: the strings
-// that rules look up in it were copied without a bound, once for each string that they lie in.
+// An event that is too large is rejected by itself, packed or not: the strings that rules
+// look up in it were copied without a bound, once for each string that they lie in.
 func TestDecodeEventTooLarge(t *testing.T) {
 	const mib = 1 << 20
 	large := func(size int) string {
@@ -22,7 +22,7 @@ func TestDecodeEventTooLarge(t *testing.T) {
 		{0, 2 * mib, "[a 1 event_too_large b]"},
 		{128 * mib, 4*mib - 200, "[a large b]"},
 		{128 * mib, 4 * mib, "[a 1 event_too_large b]"},
-		{mib, mib - 200, "[a large b]"}, // as large as those of CloudTrail, however little may be held
+		{mib, mib - 200, "[a large b]"}, // as large as those of CloudTrail, however small MaxHeld is
 		{4 * mib, mib, "[a 1 event_too_large b]"},
 	} {
 		for name, record := range map[string]string{

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// summary is one call of Decode's callback.
+// outcome is one call of Decode's callback.
 type outcome struct {
 	Index  int
 	Reason Reason // "": an event

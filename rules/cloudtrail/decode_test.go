@@ -51,7 +51,7 @@ type recordCase struct {
 	want   []string // IDs of events, and errors as "index reason"
 }
 
-// envelopes has each way in which events are found.
+// envelopes has a record of each form in which Decode finds events.
 var envelopes = []recordCase{
 	{"bare", bare("a"), []string{"a"}},
 	{"bare, spread out", " \r\n{ \"eventTime\" : \"2026-03-01T10:00:00Z\" ,\n\t\"eventVersion\" : \"1.08\" , \"eventID\" : \"a\" } \n", []string{"a"}},
@@ -117,7 +117,7 @@ var envelopes = []recordCase{
 	{"blank", " \n", []string{"-1 empty"}},
 }
 
-// poison has each way in which there is no event to be found.
+// poison has records without events, or with damage.
 var poison = []recordCase{
 	{"junk", "junk", []string{"-1 not_json"}},
 	{"binary", "\x00\x01\x02\xff", []string{"-1 not_json"}},

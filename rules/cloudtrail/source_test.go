@@ -24,8 +24,8 @@ func details(d *Decoder, record []byte) []string {
 	return all
 }
 
-// A decoder tells the same of a record however little of it is in memory at a time: the
-// content of gzip is read through windows of any size.
+// A decoder tells the same of a record for any part of it in memory at a time: the content
+// of gzip is read through windows of any size.
 func TestDecodeWindows(t *testing.T) {
 	whole, tiny, odd := Decoder{Scratch: 64 << 20}, Decoder{Scratch: 1}, Decoder{Scratch: 3000}
 	rapid.Check(t, func(t *rapid.T) {

@@ -126,7 +126,7 @@ func write(t testing.TB, text string) (path string) {
 	return path
 }
 
-// step is a file of one test with one step.
+// oneStep is a file of one test with one step.
 func oneStep(text string) string {
 	return "rule: access_denied\ntests: [{name: a, steps: [\n" + text + "\n]}]"
 }
@@ -215,7 +215,7 @@ func TestManyMistakes(t *testing.T) {
 	}
 }
 
-// A file cannot make more of itself than it is.
+// A file cannot demand much more than its own size.
 func TestBounds(t *testing.T) {
 	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
 	for i := range 9 {

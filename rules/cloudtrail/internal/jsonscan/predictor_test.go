@@ -200,8 +200,8 @@ func FuzzPredictor(f *testing.F) {
 	})
 }
 
-// TestPredictorSkips are steps that would lead past something: the second
-// document tells another story than the first although it begins like it.
+// TestPredictorSkips has documents that begin alike and go on differently: a step by the
+// first would lead past a part of the second.
 func TestPredictorSkips(t *testing.T) {
 	pad := `,"padding":"` + strings.Repeat("p", 64) + `"}`
 	for _, c := range []struct{ name, first, second string }{
