@@ -54,8 +54,8 @@ type VerdictKind string
 // The kinds of verdict.
 const (
 	VerdictEvaluated   VerdictKind = "evaluated"    // the rule looked, and found nothing
-	VerdictAlerted     VerdictKind = "alerted"      // the rule found something
-	VerdictSuppressed  VerdictKind = "suppressed"   // the rule found something; Options.Suppress held the alert back
+	VerdictAlerted     VerdictKind = "alerted"      // the rule made a finding
+	VerdictSuppressed  VerdictKind = "suppressed"   // the rule made a finding; Options.Suppress held the alert back
 	VerdictDuplicate   VerdictKind = "duplicate"    // this event was evaluated before, for the same rule and key
 	VerdictUnknownRule VerdictKind = "unknown_rule" // the rule is off, or not in this build
 	VerdictRejected    VerdictKind = "rejected"     // see Outcome.Rejected
@@ -185,8 +185,8 @@ func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 
 // Ahead tells whether an event's time lies more than Limits.MaxAhead ahead of the earlier
 // of its record's timestamp and now (either may be zero: not known), and gives the
-// rejection. It is asked where a clock may be read, before anything follows from the
-// event's time: one absurd time must not move the time of all.
+// rejection. A router, which may read a clock, asks it before it uses the event's time: one
+// absurd time must not move the time of all.
 func (e *Engine) Ahead(ev *Event, now time.Time) (Rejection, bool) {
 	if e.limits.MaxAhead <= 0 || !ev.Time.After(ev.RecordTime) && !ev.Time.After(now) { // of either, times in the past
 		return Rejection{}, false

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Evidence is kept in blocks. The newest block stands in the counter's own
-// value; a full one moves to a key of its own, under a number that the window
-// keeps wherever it stands, where the ring of slots keeps as many as the newest
-// maxEvidence events need.
+// Evidence is kept in blocks. The newest block stands in the counter's own value; a full
+// one moves to a key of its own, under a number that the window keeps when its own key
+// changes. A ring of slots there holds as many blocks as the newest maxEvidence events
+// need.
 const (
 	maxEvidence   = 100 // events that a counter remembers
 	blockRefs     = 16  // events in a full block

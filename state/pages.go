@@ -26,7 +26,7 @@ type remembered struct {
 // one counter, so that a later page has a higher one.
 type pageID struct {
 	number uint64
-	end    int64 // of the span: once the horizon has been there, all that the page lists is forgotten
+	end    int64 // of the span: once the horizon has been there, all events on the page are forgotten
 }
 
 type page struct {

@@ -54,10 +54,9 @@ func (t *Tx) rememberUntil(most int64) {
 }
 
 // Remember remembers an event that was evaluated, until the horizon has once been more than
-// within beyond its time and beyond the newest time of the shard: a copy of it may lie as far
-// back as the partition that is slowest, however late the event itself is. An evaluation
-// that was rejected must not be remembered, so that the event can be sent again
-// (PROTOCOL D12).
+// within beyond its time and beyond the newest time of the shard: a copy of even a late
+// event may come as far back as the slowest partition is. An evaluation that was rejected
+// must not be remembered, so that the event can be sent again (PROTOCOL D12).
 func (t *Tx) Remember(k EventKey, eventTime time.Time, within time.Duration) {
 	if t.err != nil {
 		return

@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// set is a string set without its members. Each member is a key of its own
-// under the set's number, so that no call costs more for a large set. A set
-// that is replaced goes on under a new number; the old one is dead, and Sweep
-// removes its members by and by.
+// set is a string set without its members. Each member is a key of its own under the set's
+// number, so that no call costs more for a large set. A set that is replaced goes on under
+// a new number; the old one is dead, and Sweep removes its members.
 type set struct {
 	exists bool
 	number uint64 // unique in the shard; 0: none yet, and no members on disk

@@ -15,8 +15,8 @@ func at(partition int32, n int) (state.Source, time.Time) {
 	return state.Source{TopicID: [16]byte{1}, Partition: partition, Offset: int64(n)}, minute(n)
 }
 
-// The horizon is that of the slowest input partition that has anything left to read. A
-// partition at its end holds nothing back until it brings something again.
+// The horizon is that of the slowest input partition with events left to read. A partition
+// at its end does not hold the horizon back until it brings another event.
 func TestHorizon(t *testing.T) {
 	h := openShard(t)
 	horizon := func(tx *state.Tx, want time.Time) {

@@ -49,7 +49,7 @@ type Store struct {
 	disk          *disk
 	failure       *failure
 	stalls        atomic.Int64
-	unwritten     atomic.Bool // something was applied since the last flush began
+	unwritten     atomic.Bool // a change was applied since the last flush began
 	timer         *time.Timer // of the next flush
 	dir           string
 	lifetime      time.Duration

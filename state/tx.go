@@ -169,7 +169,7 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 	}
 }
 
-// touch says that something has changed since the changes were last built.
+// touch drops the built changes when the Tx changes.
 func (t *Tx) touch() { t.unbuild() }
 
 // nextNumber gives a number that no set, page or full block of evidence of the shard has

@@ -14,7 +14,7 @@ import (
 type outcome struct {
 	Index  int
 	Reason Reason // "": an event
-	Event  string // all that was read of it
+	Event  string // the event's fields, from dump
 }
 
 // outcomes decodes a record.

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// details decodes a record and returns all that is told of it, and how often the turn was taken.
+// details decodes a record and returns its outcomes, and how often the turn was taken.
 func details(d *Decoder, record []byte) []string {
 	var all []string
 	d.Decode(record, func(e *Event, err error) bool {

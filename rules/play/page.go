@@ -19,7 +19,7 @@ type page struct {
 	text            []byte // the bytes to which events and matches refer
 }
 
-// item is an event with matches or, without matches, something rejected.
+// item is an event with matches or, without matches, a rejection.
 type item struct {
 	event    rules.Event
 	from, to int // of its matches in the page

@@ -107,7 +107,7 @@ func TestRunAgain(t *testing.T) {
 	}
 }
 
-// Idle is called when all that was given is evaluated.
+// Idle is called when all batches so far are evaluated.
 func TestRunIdle(t *testing.T) {
 	alerts, idle := 0, make(chan int, 100)
 	p := newPlayer(t, Options{

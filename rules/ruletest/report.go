@@ -16,8 +16,8 @@ const (
 	shownMembers = 20
 )
 
-// Lines is the failure as text, without line ends. It may hold anything that was
-// in an event: a terminal must be given it with control characters escaped.
+// Lines is the failure as text, without line ends. It may hold any text of an event: escape
+// control characters before they reach a terminal.
 func (f *Failure) Lines() []string {
 	out := []string{fmt.Sprintf("step %d, line %d:", f.Step, f.Line)}
 	for _, text := range f.Wrong {
