@@ -183,7 +183,6 @@ func appendStrings(dst []byte, list []string) []byte {
 	return append(dst, ']')
 }
 
-// appendValue appends a value of a Context.
 func appendValue(dst []byte, value any) []byte {
 	switch v := value.(type) {
 	case string:

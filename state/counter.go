@@ -74,7 +74,6 @@ func decodeCounter(value []byte) (counter, error) {
 	return c, checkBlock(c.head, headRefs(c.total))
 }
 
-// decodeWindow reads an older window.
 func decodeWindow(value []byte) (counter, error) {
 	c, err := decodeCounter(value)
 	if err == nil && (!c.exists || c.older.ttl > 0) {

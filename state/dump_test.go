@@ -8,7 +8,6 @@ import (
 	"trailhound/state"
 )
 
-// dumped lists the records of a dump as text.
 func dumped(t *testing.T, h *state.Shard) (records []state.Change, text string) {
 	t.Helper()
 	for c, err := range h.Dump() {

@@ -12,7 +12,6 @@ import (
 	"time"
 )
 
-// reencode decodes a value of a kind and encodes it again.
 func reencode(k *parts, value []byte) ([]byte, error) {
 	switch k.kind {
 	case kindCounter:

@@ -35,7 +35,6 @@ const (
 	maxChunkBytes = 1 << 20
 )
 
-// keep copies b.
 func (a *arena) keep(b []byte) []byte {
 	if len(a.chunk)+len(b) > cap(a.chunk) {
 		a.chunk = make([]byte, 0, max(len(b), min(max(2*cap(a.chunk), chunkBytes), maxChunkBytes)))

@@ -295,7 +295,6 @@ func sameEntries(a, b []state.Entry) bool {
 	return slices.EqualFunc(a, b, func(a, b state.Entry) bool { return a.ID == b.ID && compareModelEntries(a, b) == 0 })
 }
 
-// isSubset tells whether all of the sorted entries a are among the sorted entries b.
 func isSubset(a, b []state.Entry) bool {
 	for _, e := range a {
 		if _, found := slices.BinarySearchFunc(b, e, compareModelEntries); !found {

@@ -86,8 +86,8 @@ type Decoder struct {
 	// If Lock gives false, Decode returns in the midst of the record.
 	Turn Turn
 
-	// Progress, if it is not nil, is called once in a while as gzip is unpacked, be there
-	// events in it or not: 256 MiB take seconds of a busy processor.
+	// Progress, if it is not nil, is called once in a while as gzip is unpacked, also
+	// without events: 256 MiB take seconds of a busy processor.
 	Progress func()
 
 	scan    jsonscan.Scanner

@@ -276,7 +276,6 @@ func TestDecodeKeepsPlaces(t *testing.T) {
 	}
 }
 
-// manyNames is an event with n members of different names.
 func manyNames(n int) string {
 	var b strings.Builder
 	b.WriteString("{")

@@ -83,7 +83,6 @@ func TestLookupPassesOverLongNames(t *testing.T) {
 	}
 }
 
-// refused is a turn that is refused.
 type refused struct{ asked int }
 
 func (r *refused) Unlock() {}

@@ -127,7 +127,6 @@ func deepIdentity(value, role string) string {
 	return `{"userIdentity":` + wrapped(text, 1) + `,"requestParameters":` + wrapped(`{"roleArn":`+wrapped(role, 1)+"}", 1) + "," + bare("a")[1:]
 }
 
-// live returns how many bytes of the heap are in use.
 func live() uint64 {
 	var m runtime.MemStats
 	runtime.GC()

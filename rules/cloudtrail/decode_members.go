@@ -77,7 +77,6 @@ const (
 	fieldIssuer
 )
 
-// members are the members of events and envelopes.
 var members = jsonscan.Members{
 	Match: match,
 	Inside: [jsonscan.MaxObjects]jsonscan.FieldRange{

@@ -20,7 +20,6 @@ func bare(id string) string {
 	return `{"eventVersion":"1.08","eventTime":"2026-03-01T10:00:00Z","eventName":"ListBuckets","eventID":"` + id + `"}`
 }
 
-// zipped returns s as gzip.
 func zipped(s string) string {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -30,7 +29,6 @@ func zipped(s string) string {
 	return b.String()
 }
 
-// base64ed returns s as base64.
 func base64ed(s string) string {
 	return base64.StdEncoding.EncodeToString([]byte(s))
 }

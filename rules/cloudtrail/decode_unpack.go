@@ -130,7 +130,6 @@ func (z *inflater) Read(p []byte) (int, error) {
 	return 0, errInflated
 }
 
-// unzip reads the content of a gzip file.
 func (d *Decoder) unzip(b []byte, depth int) bool {
 	z := inflaters.Get().(*inflater)
 	z.packed.Reset(b)

@@ -109,7 +109,6 @@ func (l *line) decode() {
 	}
 }
 
-// worker decodes and matches.
 type worker struct {
 	line    *line
 	decoder cloudtrail.Decoder

@@ -40,7 +40,6 @@ func newPlayer(t *testing.T, o Options) *Player {
 	return p
 }
 
-// forever adds batches until add fails.
 func forever(_ context.Context, add func(*Batch) error) error {
 	for n := 0; ; n += 20 {
 		if err := add(denials(n, 10)); err != nil {

@@ -254,5 +254,4 @@ func (r *reader) beside(name string) string {
 	return filepath.Join(filepath.Dir(r.path), name)
 }
 
-// quoted lists names for a sentence.
 func quoted(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), ", ") }

@@ -181,7 +181,6 @@ func digits(b []byte, i int) (end int, ok bool) {
 	return i, i > first
 }
 
-// literal checks that word stands at b[i].
 func literal(b []byte, i int, word string) (end int, ok bool) {
 	if len(b)-i >= len(word) && string(b[i:i+len(word)]) == word {
 		return i + len(word), true
