@@ -86,7 +86,7 @@ func (t *Tx) ValuesAt(rule, key string, at time.Time) []Value {
 	return append(met, out...)
 }
 
-// meets gives the window, of those of a counter, for an event of this time, as Tx.window
+// meets gives, of the windows of a counter, the one for an event of this time, as Tx.window
 // does; nil: there is none.
 func meets(windows []Value, now int64, lifetime time.Duration) (met *Value) {
 	var next *Value
@@ -128,8 +128,8 @@ func keysOf[T any](entries map[string]*T) []string {
 	return keys
 }
 
-// valuesOf merges the values on disk with those of the Tx, the sorted keys of which are
-// held. It reports whether yield wants more.
+// valuesOf merges the values on disk with those of the Tx; held has the sorted keys of the
+// latter. It reports whether yield wants more.
 func (t *Tx) valuesOf(kind byte, rule, key string, held []string, yield func(Value) bool) bool {
 	prefix := inspectPrefix(kind, rule, key)
 	held = slices.DeleteFunc(held, func(k string) bool { return !bytes.HasPrefix([]byte(k), prefix) })

@@ -125,7 +125,7 @@ func (r *reader) spec(root, name *yaml.Node) (rules.Spec, bool) {
 	return rules.Spec{}, false
 }
 
-// list gives the items of a list, which is required.
+// list gives the items of a required list.
 func (r *reader) list(parent, node *yaml.Node, name, of string) []*yaml.Node {
 	switch {
 	case node == nil:
