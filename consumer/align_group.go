@@ -176,11 +176,11 @@ func requestPause(own, all int) time.Duration {
 // partitions that set the limit, judged by their acknowledged records.
 func (s *Service) flushSlowest() {
 	limit := s.alignment.limit.Load()
-	var slowest []*progress
+	var slowest []*ackTracker
 	s.mu.Lock()
 	for _, p := range s.positions {
 		if _, clock := p.reachedTime(); s.alignment.ahead(clock) <= limit {
-			slowest = append(slowest, p.progress)
+			slowest = append(slowest, p.ackTracker)
 		}
 	}
 	s.mu.Unlock()

@@ -227,7 +227,7 @@ func TestAlignmentShowsMoves(t *testing.T) {
 	for range 120 {
 		now = now.Add(time.Second)
 		own.moves(k, now)
-		committed := s.inputOffset(k, &position{progress: newProgress(7)}).Metadata
+		committed := s.inputOffset(k, &position{ackTracker: newProgress(7)}).Metadata
 		if committed != last {
 			last = committed
 			changes++
@@ -360,14 +360,14 @@ func TestFlushOfTheSlowest(t *testing.T) {
 	s := &Service{alignment: newAlignment(time.Hour), positions: make(map[inputKey]*position)}
 	keys := inputs(3)
 	for i, at := range []float64{0, 0.5, 9} {
-		l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+		l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 		l.init()
 		p := newProgress(0)
 		p.clock = hour(at)
-		if err := l.addWork(t.Context(), origin{p, 0, noEpoch, -1}, []byte("head"), nil); err != nil {
+		if err := l.addWork(t.Context(), sourceOffset{p, 0, noEpoch, -1}, []byte("head"), nil); err != nil {
 			t.Fatal(err)
 		}
-		s.lanes, s.positions[keys[i]] = append(s.lanes, l), &position{progress: p}
+		s.lanes, s.positions[keys[i]] = append(s.lanes, l), &position{ackTracker: p}
 	}
 	now := alignEpoch
 	s.alignment.update(keys[0], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(1) })

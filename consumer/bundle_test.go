@@ -23,11 +23,11 @@ var allCodecs = []compress.Compression{compress.None, compress.Gzip, compress.Sn
 // Entries come out of a work record as they went in, with any codec, and the record is
 // never larger than size has promised.
 func TestBundleRoundTrip(t *testing.T) {
-	bundles := make(map[compress.Compression]*bundle) // reused: nothing of the former record may stay
+	bundles := make(map[compress.Compression]*entryWriter) // reused: nothing of the former record may stay
 	for _, codec := range allCodecs {
-		bundles[codec] = &bundle{codec: codec}
+		bundles[codec] = &entryWriter{codec: codec}
 	}
-	var e entries
+	var e entryReader
 	rapid.Check(t, func(t *rapid.T) {
 		codec := rapid.SampledFrom(allCodecs).Draw(t, "codec")
 		b := bundles[codec]
@@ -59,12 +59,12 @@ func TestBundleRoundTrip(t *testing.T) {
 
 // An event of unusual size goes through like any other, and its memory is not kept.
 func TestBundleOfALargeEvent(t *testing.T) {
-	b := bundle{codec: compress.Snappy}
+	b := entryWriter{codec: compress.Snappy}
 	for _, event := range [][]byte{[]byte("small"), bytes.Repeat([]byte("large"), 1<<20), []byte("small again")} {
 		w := sampleWork()
 		w.event = event
 		b.add(w.appendHead(nil), w.event)
-		got, err := worksOf(entries{}, b.record())
+		got, err := worksOf(entryReader{}, b.record())
 		if err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], w) {
 			t.Errorf("%d works, %v from a record of one event of %d bytes; want the same", len(got), err, len(event))
 		}
@@ -78,11 +78,11 @@ func TestBundleOfALargeEvent(t *testing.T) {
 // (PROTOCOL R3).
 func TestBundleUnreadable(t *testing.T) {
 	w := sampleWork()
-	whole := recordOf(bundle{codec: compress.Snappy}, w, w, w)
+	whole := recordOf(entryWriter{codec: compress.Snappy}, w, w, w)
 	if whole[1] != byte(compress.Snappy) {
 		t.Fatalf("three times the same event are not packed")
 	}
-	plain := recordOf(bundle{}, w)
+	plain := recordOf(entryWriter{}, w)
 	for name, c := range map[string]struct {
 		value []byte
 		want  error
@@ -102,7 +102,7 @@ func TestBundleUnreadable(t *testing.T) {
 		"an entry without fields": {append(bytes.Clone(plain), 0), errWorkCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := worksOf(entries{}, c.value); !errors.Is(err, c.want) {
+			if got, err := worksOf(entryReader{}, c.value); !errors.Is(err, c.want) {
 				t.Errorf("%d works, %v; want %v", len(got), err, c.want)
 			}
 		})
@@ -112,17 +112,17 @@ func TestBundleUnreadable(t *testing.T) {
 func FuzzWorkRecord(f *testing.F) {
 	w := sampleWork()
 	for _, codec := range allCodecs {
-		f.Add(recordOf(bundle{codec: codec}, w, w, w))
+		f.Add(recordOf(entryWriter{codec: codec}, w, w, w))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		got, err := worksOf(entries{}, value)
+		got, err := worksOf(entryReader{}, value)
 		if err != nil {
 			if !errors.Is(err, errWorkFormat) && !errors.Is(err, errWorkCorrupt) {
 				t.Errorf("worksOf(%x) = %v; want errWorkFormat or errWorkCorrupt", value, err)
 			}
 			return
 		}
-		again, err := worksOf(entries{}, recordOf(bundle{codec: compress.Snappy}, got...))
+		again, err := worksOf(entryReader{}, recordOf(entryWriter{codec: compress.Snappy}, got...))
 		if err != nil || fmt.Sprint(again) != fmt.Sprint(got) {
 			t.Errorf("worksOf(recordOf(worksOf(%x))) = %v, %v; want %v", value, again, err, got)
 		}
@@ -147,7 +147,7 @@ func TestDetectorCommitsInTheMiddleOfARecord(t *testing.T) {
 			event: fmt.Appendf(nil, `{"eventVersion":"1.10","eventID":"%d","eventTime":"2026-03-01T12:00:00Z","eventName":"AssumeRole","sourceIPAddress":"192.0.2.%d","requestParameters":{"roleArn":"arn:r"}}`, n, n),
 		})
 	}
-	rec := &wire.Record{Offset: first, Value: recordOf(bundle{codec: compress.Snappy}, all...)}
+	rec := &wire.Record{Offset: first, Value: recordOf(entryWriter{codec: compress.Snappy}, all...)}
 
 	d.begin(logPosition{first, noEpoch})
 	d.most = size / 3 // entries that fill a batch

@@ -66,7 +66,7 @@ type movement struct {
 	group.Offset
 
 	committed *group.Offset
-	router    *progress // nil: of work
+	router    *ackTracker // nil: of work
 }
 
 func (s *Service) moved() map[string]map[int32]movement {
@@ -83,7 +83,7 @@ func (s *Service) moved() map[string]map[int32]movement {
 		out[topic][partition] = m
 	}
 	for k, p := range s.positions {
-		put(k.topic, k.partition, movement{s.inputOffset(k, p), &p.committed, p.progress})
+		put(k.topic, k.partition, movement{s.inputOffset(k, p), &p.committed, p.ackTracker})
 	}
 	for n, st := range s.shards {
 		if st.ready.Load() {

@@ -88,16 +88,16 @@ type Service struct {
 	topics        map[string]topic.Info
 	begunWith     []string // problems of the topics, a sentence each
 	identity      changelog.Identity
-	lanes         []*lane
-	dead          []*lane
-	routers       crew[inputKey]
-	detectors     crew[int]
+	lanes         []*partitionProducer
+	dead          []*partitionProducer
+	routers       taskSet[inputKey]
+	detectors     taskSet[int]
 	restores      changelog.Restores
 	verified      bool
-	positionsRead routed
+	positionsRead evaluatedPositions
 	alignment     *alignment // nil: no input partition waits for another
-	inputFeeds    *feeds
-	workFeeds     *feeds
+	inputFeeds    *sharedFetches
+	workFeeds     *sharedFetches
 	opening       chan struct{} // holds a token for each input partition that is being opened
 	opened        atomic.Uint64 // attempts to open an input partition that have ended
 
@@ -121,7 +121,7 @@ type inputKey struct {
 
 // position is a router's state for the committer, the status and the watch.
 type position struct {
-	*progress
+	*ackTracker
 	topicID   [16]byte
 	committed group.Offset
 	reading   *attempts
@@ -173,8 +173,8 @@ func (s *Service) Run(ctx context.Context) error {
 		})
 		stop()
 	}
-	s.routers = crew[inputKey]{ctx: working, fail: s.fail, run: s.route}
-	s.detectors = crew[int]{ctx: working, fail: s.fail, run: s.detect}
+	s.routers = taskSet[inputKey]{ctx: working, fail: s.fail, run: s.route}
+	s.detectors = taskSet[int]{ctx: working, fail: s.fail, run: s.detect}
 
 	var carriers sync.WaitGroup
 	for _, l := range slices.Concat(s.lanes, s.dead) {
@@ -260,7 +260,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.opening = make(chan struct{}, mostOpening)
 	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
 	for _, l := range s.lanes { // the records are packed already
-		l.batch.Codec, l.bundle = compress.None, bundle{formats: s.formats, codec: s.Codec}
+		l.batch.Codec, l.bundle = compress.None, entryWriter{formats: s.formats, codec: s.Codec}
 	}
 	s.dead = s.lanesTo(s.topics[s.App.DeadLetter])
 	joining := &joining{attempts: newAttempts(s.Metrics.Part(partGroup)), log: s.Log.With().Str("group", s.App.ID).Logger()}
@@ -280,10 +280,10 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	return s.startLatest(ctx)
 }
 
-func (s *Service) lanesTo(info topic.Info) []*lane {
-	lanes := make([]*lane, len(info.Partitions))
+func (s *Service) lanesTo(info topic.Info) []*partitionProducer {
+	lanes := make([]*partitionProducer, len(info.Partitions))
 	for i := range lanes {
-		lanes[i] = &lane{
+		lanes[i] = &partitionProducer{
 			client: s.Client, topic: info.Name, partition: int32(i), batch: wire.Batch{Codec: s.Codec}, timeout: s.RequestTimeout,
 			most: laneBytes(len(lanes)), limit: min(mostUnpacked, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
 			refused: func(err error) { s.fail(err) },

@@ -34,7 +34,7 @@ const (
 )
 
 // commitPace is that of the transactions of one shard.
-var commitPace = pace{usual: 75 * time.Millisecond, behind: time.Second}
+var commitPace = lingerPolicy{usual: 75 * time.Millisecond, behind: time.Second}
 
 // detector owns one shard: it evaluates the shard's work records in order and
 // commits each batch as one Kafka transaction (PROTOCOL D1–D8).
@@ -58,7 +58,7 @@ type detector struct {
 	look     func(context.Context)               // at the settings of the topics
 	mostDead int                                 // bytes of a dead letter that its topic takes
 	reads    func(topicID [16]byte) bool         // whether the app reads the topic
-	feeds    *feeds                              // of all shards
+	feeds    *sharedFetches                              // of all shards
 	timeout  time.Duration                       // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger
@@ -239,7 +239,7 @@ func (d *detector) setReady(ready bool) {
 func (d *detector) follow(ctx context.Context, at logPosition) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards, fewShards), log: d.log, tries: d.status.reading, shared: d.feeds, told: &d.status.end}
+	in := prefetcher{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards, fewShards), log: d.log, tries: d.status.reading, shared: d.feeds, told: &d.status.end}
 	in.start(fetching, at)
 	d.status.pulse.at(stepIdle)
 	for f := range in.full {
@@ -295,7 +295,7 @@ func (d *detector) sameTopics(ctx context.Context) error {
 // consume evaluates f and the fetches that arrive until the next commit is due, then
 // commits. A lone event is committed at once; the larger the backlog, the larger the
 // batches: commits take at most a fifth of the time.
-func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error {
+func (d *detector) consume(ctx context.Context, in *prefetcher, f *wire.Fetched) error {
 	due := d.now().Add(commitShare * d.took)
 	pulse := &d.status.pulse
 	for f != nil {

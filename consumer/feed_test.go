@@ -54,9 +54,9 @@ func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
 					put(0, "x")
 				}
 				ctx, stop := context.WithCancel(t.Context())
-				var all []*feed
+				var all []*prefetcher
 				for p := range partitions {
-					f := &feed{client: client, topic: "t", partition: int32(p), bytes: 1, readCommitted: true, shared: shared, told: new(logEnd)}
+					f := &prefetcher{client: client, topic: "t", partition: int32(p), bytes: 1, readCommitted: true, shared: shared, told: new(logEnd)}
 					f.start(ctx, logPosition{0, noEpoch})
 					all = append(all, f)
 				}
@@ -99,9 +99,9 @@ func TestFeedsShareTheirMemory(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer synctest.Wait()
 		defer stop()
-		var all []*feed
+		var all []*prefetcher
 		for p := range partitions {
-			f := &feed{client: client, topic: "t", partition: int32(p), bytes: len(value), readCommitted: true, shared: shared}
+			f := &prefetcher{client: client, topic: "t", partition: int32(p), bytes: len(value), readCommitted: true, shared: shared}
 			f.start(ctx, logPosition{0, noEpoch})
 			all = append(all, f)
 		}

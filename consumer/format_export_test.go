@@ -11,5 +11,5 @@ func (s *Service) SetFormats(writes, reads byte) { s.formats = formats{writes, r
 // WorkRecord is a work record of one event as a build that writes this format encodes it.
 func WorkRecord(format byte, source state.Source, pair rules.Match, event string) []byte {
 	w := work{source: source, recordTime: -1, pairs: []rules.Match{pair}, event: []byte(event)}
-	return recordOf(bundle{formats: formats{writes: format, reads: format}}, w)
+	return recordOf(entryWriter{formats: formats{writes: format, reads: format}}, w)
 }

@@ -36,14 +36,14 @@ func TestFormatOfWork(t *testing.T) {
 	}
 	later := sampleWork()
 	later.source.Offset++
-	samples = append(samples, formattest.Sample{Name: "two events", Bytes: recordOf(bundle{}, sampleWork(), later)}) // the codec is free to change
+	samples = append(samples, formattest.Sample{Name: "two events", Bytes: recordOf(entryWriter{}, sampleWork(), later)}) // the codec is free to change
 	slices.SortFunc(samples, func(a, b formattest.Sample) int { return strings.Compare(a.Name, b.Name) })
 	formattest.Written(t, "work", writtenFormat, samples, meaningOfWork)
 	formattest.Read(t, "work", newestFormat, meaningOfWork)
 }
 
 func meaningOfWork(s formattest.Sample) (string, error) {
-	all, err := worksOf(entries{}, s.Bytes)
+	all, err := worksOf(entryReader{}, s.Bytes)
 	var b strings.Builder
 	for _, w := range all {
 		if w.isMark() {
@@ -62,7 +62,7 @@ func TestFormatsThatWorkIsReadIn(t *testing.T) {
 	for _, own := range []formats{{}, {1, 2}, {2, 2}, {2, 3}} {
 		for version := range 256 {
 			b[0] = byte(version)
-			_, err := worksOf(entries{formats: own}, b)
+			_, err := worksOf(entryReader{formats: own}, b)
 			if known := version >= 1 && version <= int(own.orOwn().reads); (err == nil) != known {
 				t.Errorf("a record of version %d, read by a build of %+v = %v; want an error: %t", version, own, err, !known)
 			} else if !known && !strings.Contains(err.Error(), fmt.Sprintf("version %d", version)) {

@@ -9,7 +9,7 @@ import (
 
 // holding counts the bytes that a feed has fetched and its reader has not given back.
 type holding struct {
-	of *feeds // nil: it is not counted
+	of *sharedFetches // nil: it is not counted
 
 	mu    sync.Mutex
 	bytes int64

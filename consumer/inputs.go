@@ -56,7 +56,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 		in: in, engine: s.Engine, unpacking: s.Unpacking, lanes: s.lanes, deadLetters: s.dead, app: s.App.ID, version: s.Version,
 		acceptLoss: s.Accept.Loss, mostWork: min(mostBytes(s.topics[s.App.WorkTopic()]), s.mostEvent()), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
 		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.lanes)),
-		feed: feed{
+		feed: prefetcher{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions(), fewInputs), readCommitted: true,
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)), shared: s.inputFeeds, told: new(logEnd),
 		},
@@ -67,7 +67,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 	r.decoder.Scratch, r.decoder.Turn = s.Client.Memory.Share(), (*decoderTurn)(r)
 	r.progress.clock = clock
 	r.gate = newGate(s.alignment, k, clock, in.end > start.offset, time.Now())
-	at := &position{progress: r.progress, topicID: in.topicID, reading: r.feed.tries, end: r.feed.told, meter: meter}
+	at := &position{ackTracker: r.progress, topicID: in.topicID, reading: r.feed.tries, end: r.feed.told, meter: meter}
 	if !s.follow(ctx, k, at) {
 		return ctx.Err()
 	}

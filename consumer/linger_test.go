@@ -12,7 +12,7 @@ import (
 )
 
 func TestLinger(t *testing.T) {
-	p := pace{usual: 20 * time.Millisecond, behind: 100 * time.Millisecond}
+	p := lingerPolicy{usual: 20 * time.Millisecond, behind: 100 * time.Millisecond}
 	for _, c := range []struct {
 		records int
 		age     time.Duration
@@ -36,7 +36,7 @@ func TestLinger(t *testing.T) {
 }
 
 func TestSooner(t *testing.T) {
-	p, now := pace{usual: 20 * time.Millisecond, behind: 100 * time.Millisecond}, time.UnixMilli(10_000)
+	p, now := lingerPolicy{usual: 20 * time.Millisecond, behind: 100 * time.Millisecond}, time.UnixMilli(10_000)
 	for _, c := range []struct{ due, age, want time.Duration }{
 		{100 * time.Millisecond, 0, 20 * time.Millisecond},
 		{100 * time.Millisecond, 500 * time.Millisecond, 50 * time.Millisecond},
@@ -58,7 +58,7 @@ func TestYoungest(t *testing.T) {
 		times []int64
 		want  time.Duration
 	}{{[]int64{1000, 4000, 2000}, 6 * time.Second}, {[]int64{1000, -1, 2000}, 0}, {[]int64{0}, 10 * time.Second}} {
-		var y youngest
+		var y newestTimestamp
 		for _, at := range c.times {
 			y.add(at, func() time.Time { return now })
 		}
@@ -83,7 +83,7 @@ func TestLanePace(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			kafkatest.Bubble(t, func(t *testing.T) {
-				l := &lane{most: 1000, limit: 1000, now: time.Now}
+				l := &partitionProducer{most: 1000, limit: 1000, now: time.Now}
 				l.init()
 				l.putBack(l.spare, c.pause)
 				start := time.Now()
@@ -93,7 +93,7 @@ func TestLanePace(t *testing.T) {
 					taken <- time.Since(start)
 				}()
 				synctest.Wait()
-				if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
+				if err := l.add(context.Background(), sourceOffset{router: newProgress(0)}, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
 					t.Fatal(err)
 				}
 				if got := <-taken; got != c.want {
@@ -112,11 +112,11 @@ func TestLanePaceFollowsAge(t *testing.T) {
 		{0, time.Hour, lanePace.usual},
 	} {
 		kafkatest.Bubble(t, func(t *testing.T) {
-			l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now}
+			l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now}
 			l.init()
 			start := time.Now()
 			for range 1000 {
-				l.spare.note(origin{router: newProgress(0), time: start.Add(-c.before).UnixMilli()}, start)
+				l.spare.note(sourceOffset{router: newProgress(0), time: start.Add(-c.before).UnixMilli()}, start)
 			}
 			l.sent(l.spare)
 			taken := make(chan time.Duration)
@@ -124,7 +124,7 @@ func TestLanePaceFollowsAge(t *testing.T) {
 				_, _, _ = l.take()
 				taken <- time.Since(start)
 			}()
-			if err := l.add(context.Background(), origin{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
+			if err := l.add(context.Background(), sourceOffset{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
 				t.Fatal(err)
 			}
 			if got := <-taken; got != c.want {
@@ -138,7 +138,7 @@ func TestLanePaceFollowsAge(t *testing.T) {
 // nothing, and a router, with all its other lanes, stands still.
 func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
-		l := &lane{most: 1000, limit: 1000, now: time.Now}
+		l := &partitionProducer{most: 1000, limit: 1000, now: time.Now}
 		l.init()
 		l.next = time.Now().Add(20 * time.Millisecond)
 		start := time.Now()
@@ -148,7 +148,7 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 			taken <- time.Since(start)
 		}()
 		for range 2 {
-			if err := l.add(context.Background(), origin{router: newProgress(0), time: -1}, nil, make([]byte, 600)); err != nil {
+			if err := l.add(context.Background(), sourceOffset{router: newProgress(0), time: -1}, nil, make([]byte, 600)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -160,7 +160,7 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 
 func TestRouterTellsTheAgeOfARecord(t *testing.T) {
 	r := router{progress: newProgress(0), at: &wire.Record{Offset: 7, Epoch: 4, LastEpoch: 3, Timestamp: 5000}}
-	if got, want := r.origin(), (origin{r.progress, 7, 3, 5000}); got != want {
+	if got, want := r.origin(), (sourceOffset{r.progress, 7, 3, 5000}); got != want {
 		t.Errorf("origin() = %v; want %v", got, want)
 	}
 }
@@ -168,15 +168,15 @@ func TestRouterTellsTheAgeOfARecord(t *testing.T) {
 // The end of a run does not wait for a lane's pause.
 func TestLanePaceEnds(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
-		l := &lane{most: 1000, limit: 1000, now: time.Now}
+		l := &partitionProducer{most: 1000, limit: 1000, now: time.Now}
 		l.init()
 		l.putBack(l.spare, time.Hour)
-		taken := make(chan *parcel)
+		taken := make(chan *inflightBatch)
 		go func() {
 			c, _, _ := l.take()
 			taken <- c
 		}()
-		if err := l.add(context.Background(), origin{router: newProgress(0)}, nil, []byte("x")); err != nil {
+		if err := l.add(context.Background(), sourceOffset{router: newProgress(0)}, nil, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -206,7 +206,7 @@ func TestFetchBytes(t *testing.T) {
 // A detector collects until its next commit is due, and takes the fetches that come meanwhile.
 func TestFeedNext(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
-		f := feed{full: make(chan *wire.Fetched, 1)}
+		f := prefetcher{full: make(chan *wire.Fetched, 1)}
 		start := time.Now()
 		if f.next(30*time.Millisecond) != nil || time.Since(start) != 30*time.Millisecond {
 			t.Errorf("next of an empty feed ends after %v; want 30ms", time.Since(start))

@@ -14,12 +14,12 @@ import (
 )
 
 // marksOf returns the marks that wait in a lane, and empties it.
-func marksOf(t *testing.T, l *lane) (marks []work) {
+func marksOf(t *testing.T, l *partitionProducer) (marks []work) {
 	t.Helper()
 	if l.bundle.size() == 0 {
 		return nil
 	}
-	all, err := worksOf(entries{}, l.bundle.record())
+	all, err := worksOf(entryReader{}, l.bundle.record())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,13 +34,13 @@ func marksOf(t *testing.T, l *lane) (marks []work) {
 // A router that waits for a slower partition in the middle of a fetch sends its newest time
 // before it waits: a mark hours later could bring back a time that was set back meanwhile.
 func TestMarksBeforeARouterWaits(t *testing.T) {
-	l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+	l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 	l.init()
 	ended, stop := context.WithCancel(t.Context())
 	stop()
 	meter := admin.NewMetrics("test").Input("t", 0)
 	t.Cleanup(meter.Close)
-	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*lane{l}, meter: meter, ctx: ended, now: alignEpoch}
+	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*partitionProducer{l}, meter: meter, ctx: ended, now: alignEpoch}
 	a := newAlignment(time.Hour)
 	a.update(inputKey{"slow", 0}, alignEpoch, func(in *inputTime) { in.backlog, in.clock = true, hour(0) })
 	r.gate = newGate(a, inputKey{"t", 0}, hour(3), true, alignEpoch)
@@ -63,9 +63,9 @@ func TestMarksBeforeARouterWaits(t *testing.T) {
 func TestMarkBeforeAnyRecordHasNoTime(t *testing.T) {
 	client := wire.NewClient(nil, nil, nil, nil)
 	t.Cleanup(client.Close)
-	l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+	l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 	l.init()
-	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, feed: feed{client: client}, progress: newProgress(5), marks: newTimeMarks(1), lanes: []*lane{l}}
+	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, feed: prefetcher{client: client}, progress: newProgress(5), marks: newTimeMarks(1), lanes: []*partitionProducer{l}}
 	ended, stop := context.WithCancel(t.Context())
 	stop()
 	if err := r.run(ended); err != nil {
@@ -83,7 +83,7 @@ func TestMarks(t *testing.T) {
 	const shards = 2
 	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(shards), ctx: t.Context()}
 	for range shards {
-		l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+		l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 		l.init()
 		r.lanes = append(r.lanes, l)
 	}
@@ -158,9 +158,9 @@ func TestMarksBringNoTimeBack(t *testing.T) {
 	absurd := hour(600_000)
 	for name, own := range map[string]bool{"told by the shard's event": true, "told by a mark": false} {
 		t.Run(name, func(t *testing.T) {
-			l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+			l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 			l.init()
-			r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*lane{l}, ctx: t.Context()}
+			r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*partitionProducer{l}, ctx: t.Context()}
 			now, next := alignEpoch, int64(0)
 			fetch := func(at int64, own bool) (newest []int64) {
 				now, next = now.Add(time.Second), next+1

@@ -37,7 +37,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
-	l := &lane{client: client, topic: topic, most: 2 << 10, limit: 2 << 10, batch: wire.Batch{Codec: compress.Lz4}, timeout: 5 * time.Second, now: time.Now, log: zerolog.Nop(), failed: func() {}}
+	l := &partitionProducer{client: client, topic: topic, most: 2 << 10, limit: 2 << 10, batch: wire.Batch{Codec: compress.Lz4}, timeout: 5 * time.Second, now: time.Now, log: zerolog.Nop(), failed: func() {}}
 	l.init()
 	done := make(chan struct{})
 	go func() {
@@ -48,7 +48,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 	const n = 3000
 	p := newProgress(0)
 	for i := range n {
-		if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
+		if err := l.add(ctx, sourceOffset{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
 			t.Fatalf("add(%d) = %v; want nil", i, err)
 		}
 		p.handed(logPosition{int64(i) + 1, noEpoch}, 0)
@@ -80,7 +80,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 }
 
 // checkPosition compares the position with the records of the broker.
-func checkPosition(t *testing.T, brokers []string, topic string, p *progress) {
+func checkPosition(t *testing.T, brokers []string, topic string, p *ackTracker) {
 	t.Helper()
 	at := p.position() // first: the broker may only gain
 	have := make(map[uint32]bool)
@@ -115,14 +115,14 @@ func (c *mortal) Write(b []byte) (int, error) {
 
 // A router waits at a full lane, and stops waiting when its run ends.
 func TestLaneIsBounded(t *testing.T) {
-	l := &lane{most: 100, limit: 100, now: time.Now}
+	l := &partitionProducer{most: 100, limit: 100, now: time.Now}
 	l.init()
 	ctx, stop := context.WithCancel(t.Context())
 	p := newProgress(0)
 	filled := make(chan int)
 	go func() {
 		for i := 0; ; i++ {
-			if err := l.add(ctx, origin{router: p, offset: int64(i)}, nil, make([]byte, 40)); err != nil {
+			if err := l.add(ctx, sourceOffset{router: p, offset: int64(i)}, nil, make([]byte, 40)); err != nil {
 				filled <- i
 				return
 			}
@@ -156,12 +156,12 @@ func TestLaneFillsItsMemory(t *testing.T) {
 		"work, low limit":          {compress.None, true, 100 << 10, 70 << 10, 76 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &lane{most: 256 << 10, limit: c.limit, batch: wire.Batch{Codec: c.codec}, now: time.Now}
+			l := &partitionProducer{most: 256 << 10, limit: c.limit, batch: wire.Batch{Codec: c.codec}, now: time.Now}
 			if c.work {
 				l.batch.Codec, l.bundle.codec = compress.None, c.codec
 			}
 			l.init()
-			from := origin{router: newProgress(0), time: 1}
+			from := sourceOffset{router: newProgress(0), time: 1}
 			added := 0
 			for n := 0; !l.enough(); n++ {
 				head := fmt.Appendf(nil, "%x", sha256.Sum256([]byte{byte(n), byte(n >> 8)}))

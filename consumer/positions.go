@@ -16,24 +16,24 @@ import (
 // the partitions that an instance opens together read them once.
 const routedFor = time.Minute
 
-// routed is how far each shard has come in each input partition, by the changelogs.
-type routed struct {
+// evaluatedPositions is how far each shard has come in each input partition, by the changelogs.
+type evaluatedPositions struct {
 	turn   chan struct{} // a mutex, of capacity 1, that is waited for with a context
 	at     time.Time     // when the ends were reached; zero: not yet
-	shards []routedShard // up to the changelog offset reached: an error does not throw that away
+	shards []evaluatedShard // up to the changelog offset reached: an error does not throw that away
 	// work has the ends of the work partitions when a loss of the input partition was first
 	// suspected.
-	work map[routedKey][]int64
+	work map[evaluatedKey][]int64
 }
 
-// routedShard is the content of one changelog partition that recall needs.
-type routedShard struct {
+// evaluatedShard is the content of one changelog partition that recall needs.
+type evaluatedShard struct {
 	next    int64 // changelog offset to go on at
 	work    int64 // next offset of the work partition; -1: none yet
-	sources map[routedKey]state.Source
+	sources map[evaluatedKey]state.Source
 }
 
-type routedKey struct {
+type evaluatedKey struct {
 	topicID   [16]byte
 	partition int32
 }
@@ -46,7 +46,7 @@ func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group
 	if was.At >= 0 {
 		return was, nil
 	}
-	r, k := &s.positionsRead, routedKey{in.topicID, in.partition}
+	r, k := &s.positionsRead, evaluatedKey{in.topicID, in.partition}
 	select {
 	case r.turn <- struct{}{}:
 		defer func() { <-r.turn }()
@@ -99,7 +99,7 @@ func (s *Service) offsetsLost(in input, at, first int64, silent int) error {
 // evaluated: until then the state is behind the records read, and proves no loss. It is the
 // work up to the time at which the loss was first suspected, as the partition is not read
 // since; other partitions go on, and under a steady load some shard always has work.
-func (s *Service) awaitWork(ctx context.Context, k routedKey) error {
+func (s *Service) awaitWork(ctx context.Context, k evaluatedKey) error {
 	r := &s.positionsRead
 	if r.work[k] == nil {
 		ends := make([]int64, len(r.shards))
@@ -110,7 +110,7 @@ func (s *Service) awaitWork(ctx context.Context, k routedKey) error {
 			}
 		}
 		if r.work == nil {
-			r.work = make(map[routedKey][]int64)
+			r.work = make(map[evaluatedKey][]int64)
 		}
 		r.work[k] = ends
 	}
@@ -125,7 +125,7 @@ func (s *Service) awaitWork(ctx context.Context, k routedKey) error {
 // evaluatedTo returns the position up to which all shards have evaluated a partition,
 // exclusive, and a shard without a source of it, which counts as having evaluated no record
 // of it; -1: all have one. Not ok: no shard has one.
-func evaluatedTo(shards []routedShard, k routedKey) (to logPosition, silent int, ok bool) {
+func evaluatedTo(shards []evaluatedShard, k evaluatedKey) (to logPosition, silent int, ok bool) {
 	silent = -1
 	var first state.Source
 	for n, shard := range shards {
@@ -158,7 +158,7 @@ func (s *Service) readRouted(ctx context.Context) error {
 	}
 	changes := s.topics[s.App.StateTopic()]
 	if r.shards == nil {
-		r.shards = make([]routedShard, len(changes.Partitions))
+		r.shards = make([]evaluatedShard, len(changes.Partitions))
 	}
 	for n := range r.shards {
 		first, end, err := topic.Readable(ctx, s.Client, changes.Name, int32(n))
@@ -167,7 +167,7 @@ func (s *Service) readRouted(ctx context.Context) error {
 		}
 		h := &r.shards[n]
 		if h.sources == nil || h.next < first || h.next > end {
-			*h = routedShard{next: first, work: -1, sources: make(map[routedKey]state.Source)}
+			*h = evaluatedShard{next: first, work: -1, sources: make(map[evaluatedKey]state.Source)}
 		}
 		peek := changelog.Peek{Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n)}
 		if err := peek.Each(ctx, h.next, end, h.learn); err != nil {
@@ -180,7 +180,7 @@ func (s *Service) readRouted(ctx context.Context) error {
 }
 
 // learn notes the work offset or the source in a record of the changelog.
-func (h *routedShard) learn(rec *wire.Record) error {
+func (h *evaluatedShard) learn(rec *wire.Record) error {
 	next, moved, err := state.WorkOf(rec.Key, rec.Value)
 	if err != nil {
 		return err
@@ -192,7 +192,7 @@ func (h *routedShard) learn(rec *wire.Record) error {
 	case moved:
 		h.work = next
 	case ok:
-		h.sources[routedKey{src.TopicID, src.Partition}] = src
+		h.sources[evaluatedKey{src.TopicID, src.Partition}] = src
 	}
 	h.next = rec.Offset + 1
 	return nil

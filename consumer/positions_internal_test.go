@@ -24,7 +24,7 @@ import (
 // ordered before each one with an epoch, at any offset: the shard that was behind lost the
 // records in between. The order is that of the sources in the state.
 func TestEvaluatedToOfEpochs(t *testing.T) {
-	k := routedKey{topicID: [16]byte{1}, partition: 3}
+	k := evaluatedKey{topicID: [16]byte{1}, partition: 3}
 	type at struct {
 		epoch  int32
 		offset int64
@@ -39,9 +39,9 @@ func TestEvaluatedToOfEpochs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 2 {
-				var shards []routedShard
+				var shards []evaluatedShard
 				for _, at := range c.shards {
-					shards = append(shards, routedShard{sources: map[routedKey]state.Source{k: {Epoch: at.epoch, Offset: at.offset}}})
+					shards = append(shards, evaluatedShard{sources: map[evaluatedKey]state.Source{k: {Epoch: at.epoch, Offset: at.offset}}})
 				}
 				if got, _, ok := evaluatedTo(shards, k); !ok || got != c.want {
 					t.Errorf("evaluatedTo(%v) = %v, %t; want %v", c.shards, got, ok, c.want)
@@ -53,24 +53,24 @@ func TestEvaluatedToOfEpochs(t *testing.T) {
 }
 
 func TestEvaluatedTo(t *testing.T) {
-	k := routedKey{topicID: [16]byte{1}, partition: 3}
-	at := func(offset int64, index int32) routedShard {
-		return routedShard{sources: map[routedKey]state.Source{k: {Offset: offset, Index: index}, {partition: 3}: {Offset: 1}}}
+	k := evaluatedKey{topicID: [16]byte{1}, partition: 3}
+	at := func(offset int64, index int32) evaluatedShard {
+		return evaluatedShard{sources: map[evaluatedKey]state.Source{k: {Offset: offset, Index: index}, {partition: 3}: {Offset: 1}}}
 	}
-	none := routedShard{sources: map[routedKey]state.Source{{topicID: [16]byte{1}, partition: 4}: {Offset: 9}}}
+	none := evaluatedShard{sources: map[evaluatedKey]state.Source{{topicID: [16]byte{1}, partition: 4}: {Offset: 9}}}
 	for name, c := range map[string]struct {
-		shards []routedShard
+		shards []evaluatedShard
 		at     int64
 		silent int
 		ok     bool
 	}{
-		"nothing":                  {[]routedShard{none, none}, 0, 1, false},
-		"an event":                 {[]routedShard{at(7, 2)}, 7, -1, true},
-		"a whole record":           {[]routedShard{at(7, busyIndex)}, 8, -1, true},
-		"the earliest":             {[]routedShard{at(20, 0), at(7, busyIndex), at(9, 0)}, 8, -1, true},
-		"an event before its mark": {[]routedShard{at(8, 0), at(8, busyIndex)}, 8, -1, true},
-		"idle":                     {[]routedShard{at(7, idleIndex), at(9, 0)}, 8, -1, true},
-		"one that knows nothing":   {[]routedShard{at(20, 0), none, at(9, 0)}, 0, 1, true},
+		"nothing":                  {[]evaluatedShard{none, none}, 0, 1, false},
+		"an event":                 {[]evaluatedShard{at(7, 2)}, 7, -1, true},
+		"a whole record":           {[]evaluatedShard{at(7, busyIndex)}, 8, -1, true},
+		"the earliest":             {[]evaluatedShard{at(20, 0), at(7, busyIndex), at(9, 0)}, 8, -1, true},
+		"an event before its mark": {[]evaluatedShard{at(8, 0), at(8, busyIndex)}, 8, -1, true},
+		"idle":                     {[]evaluatedShard{at(7, idleIndex), at(9, 0)}, 8, -1, true},
+		"one that knows nothing":   {[]evaluatedShard{at(20, 0), none, at(9, 0)}, 0, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, silent, ok := evaluatedTo(c.shards, k)
@@ -98,9 +98,9 @@ func TestLossIsToldAfterTheWork(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	k := routedKey{partition: 3}
+	k := evaluatedKey{partition: 3}
 	await := func(at ...int64) error {
-		s.positionsRead.shards = []routedShard{{work: at[0]}, {work: at[1]}}
+		s.positionsRead.shards = []evaluatedShard{{work: at[0]}, {work: at[1]}}
 		return s.awaitWork(t.Context(), k)
 	}
 	work(1)
@@ -188,7 +188,7 @@ func TestChangelogsAreReadOnce(t *testing.T) {
 	if want := map[int32][]int64{0: {end}}; !maps.EqualFunc(fetched, want, slices.Equal) {
 		t.Errorf("offsets fetched after a write, by partition: %v; want %v", fetched, want)
 	}
-	if to, silent, ok := evaluatedTo(s.positionsRead.shards, routedKey{[16]byte{1}, 3}); !ok || silent >= 0 || to.offset != 8 {
+	if to, silent, ok := evaluatedTo(s.positionsRead.shards, evaluatedKey{[16]byte{1}, 3}); !ok || silent >= 0 || to.offset != 8 {
 		t.Errorf("evaluatedTo() = %v, %d, %t; want offset 8, of the shard that is behind", to, silent, ok)
 	}
 }

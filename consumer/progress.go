@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// progress is the position of one router: each record below it is acknowledged in every
+// ackTracker is the position of one router: each record below it is acknowledged in every
 // lane that it went to (PROTOCOL R1, R2).
-type progress struct {
+type ackTracker struct {
 	mu          sync.Mutex
 	read        logPosition             // every record below it has been handed to the lanes
 	left        int64                   // records behind read, at the time of the fetch
-	outstanding map[*parcel]logPosition // parcels with records of this router, and the first one of each
+	outstanding map[*inflightBatch]logPosition // parcels with records of this router, and the first one of each
 
 	pulse pulse // of the router
 
@@ -26,23 +26,23 @@ type progress struct {
 // clockStep is the event time of a partition at an offset.
 type clockStep struct{ offset, clock int64 }
 
-func newProgress(start int64) *progress {
-	p := &progress{read: logPosition{start, noEpoch}, clock: noNewest, outstanding: make(map[*parcel]logPosition)}
+func newProgress(start int64) *ackTracker {
+	p := &ackTracker{read: logPosition{start, noEpoch}, clock: noNewest, outstanding: make(map[*inflightBatch]logPosition)}
 	p.committed.Store(start)
 	return p
 }
 
 // behind sets the leader epoch of the record before the start.
-func (p *progress) behind(epoch int32) *progress {
+func (p *ackTracker) behind(epoch int32) *ackTracker {
 	p.read.epoch = epoch
 	return p
 }
 
 // position returns the offset that may be committed.
-func (p *progress) position() int64 { return p.reached().offset }
+func (p *ackTracker) position() int64 { return p.reached().offset }
 
 // reached returns the position that may be committed.
-func (p *progress) reached() logPosition {
+func (p *ackTracker) reached() logPosition {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.acknowledged()
@@ -50,7 +50,7 @@ func (p *progress) reached() logPosition {
 
 // reachedTime returns the position that may be committed, and the event time of the
 // partition before it.
-func (p *progress) reachedTime() (at logPosition, clock int64) {
+func (p *ackTracker) reachedTime() (at logPosition, clock int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at = p.acknowledged()
@@ -62,14 +62,14 @@ func (p *progress) reachedTime() (at logPosition, clock int64) {
 
 // step notes that every record below next, in the middle of a fetch, has been handed to the
 // lanes, and the partition's event time there.
-func (p *progress) step(next logPosition, clock int64) {
+func (p *ackTracker) step(next logPosition, clock int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.read = next
 	p.steps = append(p.steps, clockStep{next.offset, clock})
 }
 
-func (p *progress) acknowledged() logPosition {
+func (p *ackTracker) acknowledged() logPosition {
 	at := p.read
 	for _, first := range p.outstanding {
 		if first.offset < at.offset {
@@ -81,28 +81,28 @@ func (p *progress) acknowledged() logPosition {
 
 // handed notes that every record below next has been handed to the lanes, and that left
 // records are behind it.
-func (p *progress) handed(next logPosition, left int64) {
+func (p *ackTracker) handed(next logPosition, left int64) {
 	p.mu.Lock()
 	p.read, p.left = next, left
 	p.mu.Unlock()
 }
 
 // lag returns how many records are left to read.
-func (p *progress) lag() int64 {
+func (p *ackTracker) lag() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.left
 }
 
 // next returns the offset behind the records handed to the lanes.
-func (p *progress) next() int64 {
+func (p *ackTracker) next() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.read.offset
 }
 
 // told says whether all shards have an idle mark of this partition, acknowledged.
-func (p *progress) told() bool {
+func (p *ackTracker) told() bool {
 	if !p.idle.Load() {
 		return false
 	}
@@ -111,25 +111,25 @@ func (p *progress) told() bool {
 	return len(p.outstanding) == 0
 }
 
-// origin is the input record that a lane's record comes from.
-type origin struct {
-	router *progress
+// sourceOffset is the input record that a lane's record comes from.
+type sourceOffset struct {
+	router *ackTracker
 	offset int64
 	epoch  int32 // leader epoch of the record before it in the log; noEpoch: not known
 	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
 }
 
-// parcel is the bookkeeping of one record batch on its way to a lane's partition. An entry
+// inflightBatch is the bookkeeping of one record batch on its way to a lane's partition. An entry
 // of a work record counts as one of its records.
-type parcel struct {
-	owners   map[*progress]struct{}
-	youngest youngest
+type inflightBatch struct {
+	owners   map[*ackTracker]struct{}
+	youngest newestTimestamp
 	records  int
 }
 
 // note remembers the origin of a record of the parcel. Offsets of one router come in order,
 // so the first one noted is the lowest.
-func (c *parcel) note(from origin, now time.Time) {
+func (c *inflightBatch) note(from sourceOffset, now time.Time) {
 	c.records++
 	c.youngest.add(from.time, func() time.Time { return now })
 	p := from.router
@@ -143,7 +143,7 @@ func (c *parcel) note(from origin, now time.Time) {
 }
 
 // acknowledge removes the parcel from its routers' outstanding ones, and empties it.
-func (c *parcel) acknowledge() {
+func (c *inflightBatch) acknowledge() {
 	for p := range c.owners {
 		p.mu.Lock()
 		delete(p.outstanding, c)

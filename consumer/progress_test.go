@@ -10,8 +10,8 @@ import (
 func TestIdleOnceTold(t *testing.T) {
 	t.Parallel()
 	p := newProgress(0)
-	mark := &parcel{owners: make(map[*progress]struct{})}
-	mark.note(origin{router: p, offset: 7, epoch: noEpoch}, time.Now())
+	mark := &inflightBatch{owners: make(map[*ackTracker]struct{})}
+	mark.note(sourceOffset{router: p, offset: 7, epoch: noEpoch}, time.Now())
 	p.idle.Store(true)
 	if p.told() {
 		t.Error("told() = true with a mark on its way; want false until it is acknowledged")

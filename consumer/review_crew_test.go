@@ -13,7 +13,7 @@ func TestCrewWaitLocksNobodyOut(t *testing.T) {
 	working, stop := context.WithCancel(t.Context())
 	defer stop()
 	asked, began := make(chan struct{}), make(chan struct{})
-	c := crew[int]{ctx: working, fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
+	c := taskSet[int]{ctx: working, fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
 		close(began)
 		<-asked // by a goroutine that must not be locked out
 		return nil
@@ -47,7 +47,7 @@ func TestCrewWaitLocksNobodyOut(t *testing.T) {
 // A crew that has been waited for starts no task any more: the store and the connections of
 // its tasks are being closed.
 func TestCrewStartsNothingAfterWait(t *testing.T) {
-	c := crew[int]{ctx: t.Context(), fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
+	c := taskSet[int]{ctx: t.Context(), fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
 		t.Error("a task ran after wait; want none")
 		return nil
 	}}
@@ -65,7 +65,7 @@ func TestCrewOneTaskAtATime(t *testing.T) {
 	defer stop()
 	began, end := make(chan int, 10), make(chan struct{})
 	running, runs := make(chan struct{}, 1), 0
-	c := crew[int]{ctx: working, fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
+	c := taskSet[int]{ctx: working, fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
 		select {
 		case running <- struct{}{}:
 		default:

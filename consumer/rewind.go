@@ -53,7 +53,7 @@ func Rewind(ctx context.Context, c *wire.Client, app topic.App, shards []int, to
 
 // instruction encodes the record batch of an instruction to a shard.
 func instruction(w work) ([]byte, error) {
-	b := bundle{}
+	b := entryWriter{}
 	b.add(w.appendHead(nil), nil)
 	var batch wire.Batch
 	batch.Append(time.Now().UnixMilli(), nil, b.record())

@@ -30,13 +30,13 @@ type input struct {
 // committed offset, and the detectors drop repeats (PROTOCOL R1–R3, D2).
 type router struct {
 	in          input
-	feed        feed      // of the partition, not started
+	feed        prefetcher      // of the partition, not started
 	turn        wire.Turn // for the memory of unpacked records and batches
 	unpacking   *Unpacking
 	decoder     cloudtrail.Decoder
 	engine      *rules.Engine
-	lanes       []*lane // work partition s = shard s
-	deadLetters []*lane
+	lanes       []*partitionProducer // work partition s = shard s
+	deadLetters []*partitionProducer
 	app         string         // of the application; dead letters name it
 	version     string         // of this build, likewise
 	mostWork    int            // bytes of a work record that the work topic and its shard take
@@ -45,7 +45,7 @@ type router struct {
 	log         zerolog.Logger // of dead letters: rate-limited
 	meter       *admin.Input
 
-	progress *progress
+	progress *ackTracker
 	marks    timeMarks
 	gate     gate
 	newest   int64     // event time of the record at hand; noNewest: none
@@ -342,8 +342,8 @@ func (r *router) send(shard int) bool {
 }
 
 // origin returns the origin of the record at hand, for the lanes.
-func (r *router) origin() origin {
-	return origin{r.progress, r.at.Offset, r.at.LastEpoch, r.at.Timestamp}
+func (r *router) origin() sourceOffset {
+	return sourceOffset{r.progress, r.at.Offset, r.at.LastEpoch, r.at.Timestamp}
 }
 
 // reject notes a part of the record that is not evaluated. Records that CloudTrail writes

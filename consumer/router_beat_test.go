@@ -52,10 +52,10 @@ func TestLargeRecordsAndEventsBeat(t *testing.T) {
 		"small ones seldom":       {event(1, nil), beatEvery - 1, 0},
 		"small ones all the same": {event(1, nil), beatEvery, 2}, // of records and of events
 	} {
-		l := &lane{most: 8 << 20, limit: 8 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
+		l := &partitionProducer{most: 8 << 20, limit: 8 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 		l.init()
 		r := &router{
-			in: input{topic: "t", topicID: [16]byte{1}}, engine: engine, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*lane{l}, deadLetters: []*lane{l},
+			in: input{topic: "t", topicID: [16]byte{1}}, engine: engine, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*partitionProducer{l}, deadLetters: []*partitionProducer{l},
 			meter: admin.NewMetrics("test").Input("t", 0), log: zerolog.Nop(), mostDead: 1 << 20, ctx: t.Context(), now: alignEpoch.Add(24 * time.Hour),
 		}
 		r.yield, r.decoder.Progress = r.event, r.beat

@@ -79,7 +79,7 @@ func (t *Tail) start(ctx context.Context, n int32, first, end int64) (int64, err
 	return max(first, at), err
 }
 
-func (t *Tail) partition(ctx context.Context, n int32, bytes int, shared *feeds, each func(*wire.Record) error) error {
+func (t *Tail) partition(ctx context.Context, n int32, bytes int, shared *sharedFetches, each func(*wire.Record) error) error {
 	start, end, err := topic.Bounds(ctx, t.Client, t.Topic, n)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (t *Tail) partition(ctx context.Context, n int32, bytes int, shared *feeds,
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	in := feed{client: t.Client, topic: t.Topic, partition: n, bytes: bytes, readCommitted: true, log: t.Log, watched: true, shared: shared}
+	in := prefetcher{client: t.Client, topic: t.Topic, partition: n, bytes: bytes, readCommitted: true, log: t.Log, watched: true, shared: shared}
 	in.start(reading, logPosition{start, noEpoch})
 	for f := range in.full {
 		var failed error

@@ -143,7 +143,7 @@ func (p *position) look() (view logView, moved bool) {
 func (p *position) lag() int64 {
 	view := p.end.view()
 	if view.answered.IsZero() {
-		return p.progress.lag()
+		return p.ackTracker.lag()
 	}
 	return max(view.highWatermark-p.next(), 0)
 }

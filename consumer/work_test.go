@@ -14,10 +14,10 @@ import (
 func (w *work) entry() []byte { return append(w.appendHead(nil), w.event...) }
 
 // record encodes w as the value of a work record that holds nothing else.
-func (w *work) record() []byte { return recordOf(bundle{}, *w) }
+func (w *work) record() []byte { return recordOf(entryWriter{}, *w) }
 
 // recordOf encodes the value of a work record.
-func recordOf(b bundle, all ...work) []byte {
+func recordOf(b entryWriter, all ...work) []byte {
 	for i := range all {
 		b.add(all[i].appendHead(nil), all[i].event)
 	}
@@ -25,7 +25,7 @@ func recordOf(b bundle, all ...work) []byte {
 }
 
 // worksOf decodes the entries in the value of a work record.
-func worksOf(e entries, value []byte) ([]work, error) {
+func worksOf(e entryReader, value []byte) ([]work, error) {
 	defer e.close()
 	if err := e.open(bytes.Clone(value)); err != nil {
 		return nil, err

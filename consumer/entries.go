@@ -17,14 +17,14 @@ const (
 	bundleHead = 2 // version and compression
 )
 
-// bundle is a work record that is being made of entries. Its value is
+// entryWriter is a work record that is being made of entries. Its value is
 //
 //	version | compression | n × (length | entry), packed
 //
 // where the compression has Kafka's number for it. Brokers unpack a batch that is packed
 // as a whole, to look at each of its records. They have half as much to do where the batch
 // is not packed, its records are, and each holds some dozens of events.
-type bundle struct {
+type entryWriter struct {
 	formats formats
 	codec   compress.Compression
 	entries []byte
@@ -32,21 +32,21 @@ type bundle struct {
 }
 
 // add appends an entry, the concatenation of head and event.
-func (b *bundle) add(head, event []byte) {
+func (b *entryWriter) add(head, event []byte) {
 	b.entries = binary.AppendUvarint(b.entries, uint64(len(head)+len(event)))
 	b.entries = append(append(b.entries, head...), event...)
 }
 
 // size returns an upper bound, to within a few bytes, of a record of the entries added.
-func (b *bundle) size() int { return len(b.entries) }
+func (b *entryWriter) size() int { return len(b.entries) }
 
 // full says whether the entries are to become a record.
-func (b *bundle) full() bool { return len(b.entries) >= bundleBytes }
+func (b *entryWriter) full() bool { return len(b.entries) >= bundleBytes }
 
 // record returns the value of a record of all entries added, and begins another one. The
 // value is valid until the next call. Entries that cannot be packed, or would not become
 // smaller, are stored as they are.
-func (b *bundle) record() []byte {
+func (b *entryWriter) record() []byte {
 	head := [bundleHead]byte{b.formats.orOwn().writes, byte(b.codec)}
 	value, err := wire.Pack(b.codec, append(b.value[:0], head[:]...), b.entries)
 	if err != nil || len(value) >= bundleHead+len(b.entries) {
@@ -60,15 +60,15 @@ func (b *bundle) record() []byte {
 	return value
 }
 
-// entries are those of a work record that have not been read yet.
-type entries struct {
+// entryReader are those of a work record that have not been read yet.
+type entryReader struct {
 	formats  formats
 	rest     []byte
 	unpacked wire.Unpacked
 }
 
 // open begins with the value of a record. Errors wrap errWorkFormat or errWorkCorrupt.
-func (e *entries) open(value []byte) error {
+func (e *entryReader) open(value []byte) error {
 	if len(value) == 0 {
 		return fmt.Errorf("%w: it is empty", errWorkCorrupt)
 	}
@@ -93,10 +93,10 @@ func (e *entries) open(value []byte) error {
 }
 
 // more tells whether entries are left, even damaged ones.
-func (e *entries) more() bool { return len(e.rest) > 0 }
+func (e *entryReader) more() bool { return len(e.rest) > 0 }
 
 // next returns the next entry. Errors wrap errWorkCorrupt.
-func (e *entries) next() ([]byte, error) {
+func (e *entryReader) next() ([]byte, error) {
 	size, n := binary.Uvarint(e.rest)
 	if n <= 0 || size > uint64(len(e.rest)-n) {
 		return nil, fmt.Errorf("%w: it ends in the middle of an event", errWorkCorrupt)
@@ -108,7 +108,7 @@ func (e *entries) next() ([]byte, error) {
 }
 
 // close gives back the memory that the entries lie in.
-func (e *entries) close() {
+func (e *entryReader) close() {
 	e.rest = nil
 	e.unpacked.Close()
 }

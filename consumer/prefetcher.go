@@ -52,8 +52,8 @@ func fetchBytes(memory, feeds, few int) int {
 	return min(max(manyMemory*memory/feeds, leastFetch), leastShare)
 }
 
-// feeds has the fetch requests and the memory that the feeds of one kind of partition share.
-type feeds struct {
+// sharedFetches has the fetch requests and the memory that the sharedFetches of one kind of partition share.
+type sharedFetches struct {
 	fetcher *wire.Fetcher
 	memory  int64        // bytes of all fetches; beyond it, no feed reads ahead
 	many    bool         // more than few feeds: a buffer that waits for records takes no memory
@@ -61,14 +61,14 @@ type feeds struct {
 }
 
 // newFeeds returns the shared part of n feeds that divide memory; beyond few they are many.
-func newFeeds(client *wire.Client, memory, n, few int) *feeds {
-	return &feeds{fetcher: &wire.Fetcher{Client: client, Partitions: n, Few: few}, memory: int64(memory), many: n > few}
+func newFeeds(client *wire.Client, memory, n, few int) *sharedFetches {
+	return &sharedFetches{fetcher: &wire.Fetcher{Client: client, Partitions: n, Few: few}, memory: int64(memory), many: n > few}
 }
 
-// feed reads one partition a fetch ahead of its reader, so that the broker works
+// prefetcher reads one partition a fetch ahead of its reader, so that the broker works
 // on the next records while these are evaluated. One channel operation moves a
 // whole fetch, never a record.
-type feed struct {
+type prefetcher struct {
 	client        *wire.Client
 	topic         string
 	topicID       [16]byte // zero: of any topic with the name
@@ -78,7 +78,7 @@ type feed struct {
 	log           zerolog.Logger
 	tries         *attempts // notes failures; nil: they are logged only
 	watched       bool      // a missing right ends the feed instead of being retried
-	shared        *feeds    // nil: each fetch is a request of its own
+	shared        *sharedFetches    // nil: each fetch is a request of its own
 	told          *logEnd   // nil: not asked for
 
 	full  chan *wire.Fetched
@@ -99,7 +99,7 @@ const damagedTries = 5
 // start begins to fetch in a goroutine of its own that ends with ctx or at an error that
 // repeating cannot mend (see lasting). Each fetch asks the broker to check that the log
 // still holds the records of the one before.
-func (f *feed) start(ctx context.Context, at logPosition) {
+func (f *prefetcher) start(ctx context.Context, at logPosition) {
 	f.full = make(chan *wire.Fetched, fetchAhead)
 	f.empty = make(chan *wire.Fetched, fetchAhead)
 	for range fetchAhead {
@@ -126,7 +126,7 @@ func (f *feed) start(ctx context.Context, at logPosition) {
 	}()
 }
 
-func (f *feed) run(ctx context.Context, at logPosition) error {
+func (f *prefetcher) run(ctx context.Context, at logPosition) error {
 	for {
 		into, err := f.buffer(ctx)
 		if err != nil {
@@ -151,7 +151,7 @@ func (f *feed) run(ctx context.Context, at logPosition) error {
 }
 
 // buffer waits for a buffer that the reader has finished with.
-func (f *feed) buffer(ctx context.Context) (*wire.Fetched, error) {
+func (f *prefetcher) buffer(ctx context.Context) (*wire.Fetched, error) {
 	select {
 	case b := <-f.empty:
 		return b, nil
@@ -161,7 +161,7 @@ func (f *feed) buffer(ctx context.Context) (*wire.Fetched, error) {
 }
 
 // fetch repeats one fetch until it succeeds, ctx ends, or repeating cannot help.
-func (f *feed) fetch(ctx context.Context, at logPosition, into *wire.Fetched) error {
+func (f *prefetcher) fetch(ctx context.Context, at logPosition, into *wire.Fetched) error {
 	for damaged := 0; ; {
 		err := f.once(ctx, wire.FetchRequest{
 			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, ReadCommitted: f.readCommitted,
@@ -191,7 +191,7 @@ func (f *feed) fetch(ctx context.Context, at logPosition, into *wire.Fetched) er
 	}
 }
 
-func (f *feed) once(ctx context.Context, req wire.FetchRequest, into *wire.Fetched) error {
+func (f *prefetcher) once(ctx context.Context, req wire.FetchRequest, into *wire.Fetched) error {
 	if f.reader != nil {
 		return f.reader.Fetch(ctx, req, into)
 	}
@@ -209,7 +209,7 @@ func lasting(err error) bool {
 
 // next returns a fetch that has arrived, or arrives within a while; nil if there is
 // none, or there will be none any more.
-func (f *feed) next(within time.Duration) *wire.Fetched {
+func (f *prefetcher) next(within time.Duration) *wire.Fetched {
 	select {
 	case b := <-f.full:
 		return b
@@ -229,7 +229,7 @@ func (f *feed) next(within time.Duration) *wire.Fetched {
 }
 
 // give returns a buffer that the reader has finished with.
-func (f *feed) give(b *wire.Fetched) {
+func (f *prefetcher) give(b *wire.Fetched) {
 	if f.fetched != nil {
 		f.fetched.add(-b.Bytes)
 		f.told.gone(time.Now())

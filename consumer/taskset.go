@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// crew runs one task for each partition or shard that is assigned to this instance. A new
+// taskSet runs one task for each partition or shard that is assigned to this instance. A new
 // task for a key waits for its predecessor to end, so that no two work on the same key.
-type crew[K comparable] struct {
+type taskSet[K comparable] struct {
 	ctx  context.Context // ends every task
 	fail func(error)     // called with a task's error
 	run  func(context.Context, K) error
@@ -26,7 +26,7 @@ type task struct {
 }
 
 // assign makes the crew work on exactly the keys in want. It does not wait.
-func (c *crew[K]) assign(want map[K]bool) {
+func (c *taskSet[K]) assign(want map[K]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tasks == nil {
@@ -47,7 +47,7 @@ func (c *crew[K]) assign(want map[K]bool) {
 	}
 }
 
-func (c *crew[K]) start(k K, former *task) *task {
+func (c *taskSet[K]) start(k K, former *task) *task {
 	ctx, cancel := context.WithCancel(c.ctx)
 	t := &task{cancel: cancel, done: make(chan struct{})}
 	go func() {
@@ -69,7 +69,7 @@ func (c *crew[K]) start(k K, former *task) *task {
 // wait returns when every task has ended; the crew's context must have ended before. It
 // gives up, false, when ctx ends or stuck is closed. No task is started any more. The lock
 // is not held meanwhile: a task may wait for a goroutine that calls keys.
-func (c *crew[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
+func (c *taskSet[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
 	c.mu.Lock()
 	c.ended = true
 	running := slices.AppendSeq(slices.Collect(maps.Values(c.tasks)), maps.Values(c.left))
@@ -92,7 +92,7 @@ func (c *crew[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
 }
 
 // keys returns the keys of the running tasks, in no order.
-func (c *crew[K]) keys() []K {
+func (c *taskSet[K]) keys() []K {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Keys(c.tasks))

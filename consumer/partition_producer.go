@@ -24,15 +24,15 @@ const (
 )
 
 // lanePace is that of the produce requests to one partition.
-var lanePace = pace{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
+var lanePace = lingerPolicy{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
 
 // laneBytes is the size to which the batches of each of so many lanes grow.
 func laneBytes(lanes int) int { return share(laneMemory, lanes, mostLane) }
 
-// lane carries records to one partition of the work or the dead-letter topic:
+// partitionProducer carries records to one partition of the work or the dead-letter topic:
 // in order, one request in flight, encoded once, sent again byte for byte until
 // the broker has them (PROTOCOL R2). Lanes do not wait for each other.
-type lane struct {
+type partitionProducer struct {
 	client    *wire.Client
 	topic     string
 	partition int32
@@ -50,26 +50,26 @@ type lane struct {
 	mu      sync.Mutex
 	change  *sync.Cond
 	batch   wire.Batch // the records added; it is encoded when the request is due, and is then free again
-	bundle  bundle     // of a lane of work: the entries added that are not in batch yet
-	filling *parcel    // the parcel of batch and bundle
-	spare   *parcel    // nil: it is on its way
+	bundle  entryWriter     // of a lane of work: the entries added that are not in batch yet
+	filling *inflightBatch    // the parcel of batch and bundle
+	spare   *inflightBatch    // nil: it is on its way
 	closed  bool
 	next    time.Time     // of the next request; before it only a full one is sent
 	wanted  bool          // a router waits for room
 	hurry   chan struct{} // holds one token: collect has to look at the batch
 }
 
-func (l *lane) init() {
+func (l *partitionProducer) init() {
 	l.change = sync.NewCond(&l.mu)
 	l.hurry = make(chan struct{}, 1)
-	l.filling = &parcel{owners: make(map[*progress]struct{})}
-	l.spare = &parcel{owners: make(map[*progress]struct{})}
+	l.filling = &inflightBatch{owners: make(map[*ackTracker]struct{})}
+	l.spare = &inflightBatch{owners: make(map[*ackTracker]struct{})}
 	l.tries = newAttempts(l.part)
 }
 
 // add appends one record. It waits while the lane is full: that is how a slow broker slows
 // the routers down. It fails only when ctx has ended.
-func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers ...wire.Header) error {
+func (l *partitionProducer) add(ctx context.Context, from sourceOffset, key, value []byte, headers ...wire.Header) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, err := l.enter(ctx, from, len(key)+len(value))
@@ -82,7 +82,7 @@ func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers 
 }
 
 // addWork appends one entry of a work record, the concatenation of head and event, as add does.
-func (l *lane) addWork(ctx context.Context, from origin, head, event []byte) error {
+func (l *partitionProducer) addWork(ctx context.Context, from sourceOffset, head, event []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, err := l.enter(ctx, from, len(head)+len(event))
@@ -97,14 +97,14 @@ func (l *lane) addWork(ctx context.Context, from origin, head, event []byte) err
 }
 
 // closeBundle makes a record of the entries that are not in the batch yet.
-func (l *lane) closeBundle(now time.Time) {
+func (l *partitionProducer) closeBundle(now time.Time) {
 	if l.bundle.size() > 0 {
 		l.batch.Append(now.UnixMilli(), nil, l.bundle.record())
 	}
 }
 
 // enter waits for room for so many bytes, and notes their origin.
-func (l *lane) enter(ctx context.Context, from origin, need int) (now time.Time, err error) {
+func (l *partitionProducer) enter(ctx context.Context, from sourceOffset, need int) (now time.Time, err error) {
 	if l.tooMuch(need) {
 		from.router.pulse.at(stepIdle) // the lane's own pulse tells
 		err := l.waitForRoom(ctx, need)
@@ -119,7 +119,7 @@ func (l *lane) enter(ctx context.Context, from origin, need int) (now time.Time,
 }
 
 // entered wakes run for the entry just added.
-func (l *lane) entered(now time.Time) {
+func (l *partitionProducer) entered(now time.Time) {
 	if l.filling.records == 1 {
 		l.change.Broadcast()
 	}
@@ -134,22 +134,22 @@ func (l *lane) entered(now time.Time) {
 
 // enough says whether the batch is to be sent without further delay. Records that come
 // until run wakes up find room in the last quarter.
-func (l *lane) enough() bool {
+func (l *partitionProducer) enough() bool {
 	return l.held() >= l.most-l.most/4 || l.size() >= l.limit-l.limit/4
 }
 
 // tooMuch says whether a record of that size has to wait for the next batch.
-func (l *lane) tooMuch(need int) bool {
+func (l *partitionProducer) tooMuch(need int) bool {
 	return l.filling.records > 0 && (l.held()+need > l.most || l.size()+need > l.limit)
 }
 
 // held returns the memory of the records added, in bytes.
-func (l *lane) held() int { return l.batch.Held() + l.bundle.size() }
+func (l *partitionProducer) held() int { return l.batch.Held() + l.bundle.size() }
 
 // size returns an upper bound of the batch in bytes, before it is encoded.
-func (l *lane) size() int { return l.batch.Size() + l.bundle.size() }
+func (l *partitionProducer) size() int { return l.batch.Size() + l.bundle.size() }
 
-func (l *lane) waitForRoom(ctx context.Context, need int) error {
+func (l *partitionProducer) waitForRoom(ctx context.Context, need int) error {
 	stop := context.AfterFunc(ctx, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -169,7 +169,7 @@ func (l *lane) waitForRoom(ctx context.Context, need int) error {
 
 // run sends the records added until ctx ends. The next owner of the input partition sends
 // those again that are not acknowledged by then.
-func (l *lane) run(ctx context.Context) {
+func (l *partitionProducer) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	for {
@@ -189,14 +189,14 @@ func (l *lane) run(ctx context.Context) {
 }
 
 // sent notes that the broker has acknowledged a parcel.
-func (l *lane) sent(c *parcel) {
+func (l *partitionProducer) sent(c *inflightBatch) {
 	pause := lanePace.linger(c.records, c.youngest.age(l.now()))
 	c.acknowledge()
 	l.putBack(c, pause)
 }
 
 // close ends the lane and releases those that wait for it to become idle.
-func (l *lane) close() {
+func (l *partitionProducer) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
@@ -207,7 +207,7 @@ func (l *lane) close() {
 // take waits for records, and returns their parcel, nil at the end, and the batch encoded, in
 // a buffer that is lent: few lanes have one at a time. Routers wait while it encodes: that is
 // shorter than filling a batch, and a second batch to fill meanwhile would double the memory.
-func (l *lane) take() (*parcel, *[]byte, error) {
+func (l *partitionProducer) take() (*inflightBatch, *[]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.filling.records == 0 && !l.closed {
@@ -232,7 +232,7 @@ func (l *lane) take() (*parcel, *[]byte, error) {
 }
 
 // collect lets the batch grow until the next request is due.
-func (l *lane) collect() {
+func (l *partitionProducer) collect() {
 	wait := l.next.Sub(l.now())
 	if wait <= 0 {
 		return
@@ -254,7 +254,7 @@ func (l *lane) collect() {
 }
 
 // flush sends the batch at once if it has a record of these routers.
-func (l *lane) flush(of ...*progress) {
+func (l *partitionProducer) flush(of ...*ackTracker) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range of {
@@ -267,7 +267,7 @@ func (l *lane) flush(of ...*progress) {
 }
 
 // hurryUp ends collect, if it may.
-func (l *lane) hurryUp() {
+func (l *partitionProducer) hurryUp() {
 	select {
 	case l.hurry <- struct{}{}:
 	default: // collect has a token already
@@ -275,7 +275,7 @@ func (l *lane) hurryUp() {
 }
 
 // putBack gives a parcel back, and lets the next request be sent after a pause.
-func (l *lane) putBack(c *parcel, pause time.Duration) {
+func (l *partitionProducer) putBack(c *inflightBatch, pause time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.spare = c
@@ -284,7 +284,7 @@ func (l *lane) putBack(c *parcel, pause time.Duration) {
 }
 
 // idle waits until everything added so far is acknowledged, or ctx ends.
-func (l *lane) idle(ctx context.Context) {
+func (l *partitionProducer) idle(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -299,7 +299,7 @@ func (l *lane) idle(ctx context.Context) {
 }
 
 // send repeats one request until the broker has acknowledged it; false: ctx ended first.
-func (l *lane) send(ctx context.Context, encoded []byte) bool {
+func (l *partitionProducer) send(ctx context.Context, encoded []byte) bool {
 	l.pulse.at(stepSend)
 	defer l.pulse.at(stepIdle)
 	defer l.pulse.beat()
@@ -330,7 +330,7 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 }
 
 // cannotWrite wraps err with the partition that it keeps from being written to.
-func (l *lane) cannotWrite(err error) error {
+func (l *partitionProducer) cannotWrite(err error) error {
 	return fmt.Errorf("topic %s partition %d cannot be written to: %w", l.topic, l.partition, err)
 }
 
