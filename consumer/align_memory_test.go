@@ -43,7 +43,7 @@ func TestServiceWaitsWithoutTheTurn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parts := []wire.Part{{Topic: r.app.Inputs[0], Partition: int32(p), Batch: encoded}}
+			parts := []wire.PartitionBatch{{Topic: r.app.Inputs[0], Partition: int32(p), Batch: encoded}}
 			if err := r.client.Produce(t.Context(), "", 10*time.Second, parts); err != nil || parts[0].Err != nil {
 				t.Fatal(err, parts[0].Err)
 			}

@@ -61,7 +61,7 @@ func TestAlignmentAndTheTurn(t *testing.T) {
 					if err != nil {
 						w.Fatal(err)
 					}
-					parts := []wire.Part{{Topic: "input", Partition: int32(p), Batch: encoded}}
+					parts := []wire.PartitionBatch{{Topic: "input", Partition: int32(p), Batch: encoded}}
 					if err := client.Produce(w.Context(), "", 10*time.Second, parts); err != nil || parts[0].Err != nil {
 						w.Fatal(err, parts[0].Err)
 					}

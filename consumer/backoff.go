@@ -27,11 +27,11 @@ const troubled = 5
 type attempts struct {
 	pause    wire.Backoff
 	failures int                   // in a row
-	part     *admin.Part           // counts the failures; nil: they are not counted
+	part     *admin.Component           // counts the failures; nil: they are not counted
 	lasting  atomic.Pointer[error] // the last failure, if there were troubled of them
 }
 
-func newAttempts(part *admin.Part) *attempts {
+func newAttempts(part *admin.Component) *attempts {
 	return &attempts{pause: wire.Backoff{Least: 50 * time.Millisecond, Most: backoffMost}, part: part}
 }
 

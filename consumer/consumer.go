@@ -126,7 +126,7 @@ type position struct {
 	committed group.Offset
 	reading   *attempts
 	end       *logEnd // of the partition, as last told
-	meter     *admin.Input
+	meter     *admin.InputMetrics
 
 	// Of the watch.
 	silence silence
@@ -146,7 +146,7 @@ type shardStatus struct {
 	end       logEnd       // of the work, as last told
 	pulse     pulse
 	failing   atomic.Bool // the last transaction, or taking the shard, has failed
-	meter     atomic.Pointer[admin.Shard]
+	meter     atomic.Pointer[admin.ShardMetrics]
 	silence   silence // of the watch
 }
 
@@ -203,7 +203,7 @@ func (s *Service) Run(ctx context.Context) error {
 // format that only a newer build reads, or a disk that does not answer: another instance
 // may be waiting for the shards.
 func (s *Service) yield(err error) {
-	if stop, ok := errors.AsType[*changelog.StopError](err); ok && stop.Newer || errors.Is(s.Store.Err(), state.ErrStalled) {
+	if stop, ok := errors.AsType[*changelog.FatalError](err); ok && stop.Newer || errors.Is(s.Store.Err(), state.ErrStalled) {
 		s.member.Retire()
 	}
 }

@@ -102,7 +102,7 @@ func TestServiceEndsOnDamage(t *testing.T) {
 	second := r.build("only", fs, nil)
 	spoil(t, fs, ".sst", garble)
 	err := second.service.Run(t.Context())
-	var stop *changelog.StopError
+	var stop *changelog.FatalError
 	if !errors.As(err, &stop) || !strings.Contains(err.Error(), "state_dir: state is damaged") || !strings.Contains(err.Error(), "start the instance again") {
 		t.Errorf("Run() = %v; want a StopError that says that the state is damaged", err)
 	}

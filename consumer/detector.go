@@ -63,7 +63,7 @@ type detector struct {
 	now      func() time.Time
 	log      zerolog.Logger
 	noisy    zerolog.Logger // of dead letters: rate-limited
-	meter    *admin.Shard
+	meter    *admin.ShardMetrics
 	status   *shardStatus
 	turn     wire.Turn // for the memory of work batches that the brokers have packed
 
@@ -99,7 +99,7 @@ func (d *detector) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break // the shard has another owner, and so the error does not count
 		}
-		var stop *changelog.StopError
+		var stop *changelog.FatalError
 		if errors.As(err, &stop) {
 			return err
 		}
@@ -126,7 +126,7 @@ func (d *detector) final(err error) error {
 	if d.most != refuseNext || sentence == "" {
 		return err
 	}
-	return &changelog.StopError{Sentence: fmt.Sprintf("%v: %s; nothing is lost, what was not committed is evaluated again", err, sentence)}
+	return &changelog.FatalError{Sentence: fmt.Sprintf("%v: %s; nothing is lost, what was not committed is evaluated again", err, sentence)}
 }
 
 // lost logs why the shard has to be taken again, and reports whether at once. A batch that
@@ -286,7 +286,7 @@ func (d *detector) sameTopics(ctx context.Context) error {
 			return err
 		}
 		if now.ID != own.ID {
-			return &changelog.StopError{Sentence: fmt.Sprintf("topic %s was deleted and made again while this instance worked with it; start the instance again to see what is lost", own.Name)}
+			return &changelog.FatalError{Sentence: fmt.Sprintf("topic %s was deleted and made again while this instance worked with it; start the instance again to see what is lost", own.Name)}
 		}
 	}
 	return nil

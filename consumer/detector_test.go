@@ -200,7 +200,7 @@ func TestDetectorOvertakenIsNoLoss(t *testing.T) {
 			slow.each = slow.event
 			err := slow.own(t.Context())
 			slow.drop()
-			var stop *changelog.StopError
+			var stop *changelog.FatalError
 			if err == nil || errors.As(err, &stop) {
 				t.Errorf("own() = %v; want an error that lets it take the shard again", err)
 			}

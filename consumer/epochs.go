@@ -52,10 +52,10 @@ func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group
 }
 
 // cutBack returns the error of an input that no longer holds the records that were read.
-func cutBack(d *wire.DivergedError) *changelog.StopError {
+func cutBack(d *wire.DivergedError) *changelog.FatalError {
 	lost := d.Lost()
 	if d.End.End >= d.Offset {
 		lost += ", which are not evaluated"
 	}
-	return &changelog.StopError{Sentence: fmt.Sprintf("input %s partition %d was cut back (by an unclean leader election, or a broker that lost power): %s; see that no producer's records are missing, then start once with --accept-loss to go on at offset %d", d.Topic, d.Partition, lost, d.End.End)}
+	return &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d was cut back (by an unclean leader election, or a broker that lost power): %s; see that no producer's records are missing, then start once with --accept-loss to go on at offset %d", d.Topic, d.Partition, lost, d.End.End)}
 }

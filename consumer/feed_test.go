@@ -35,7 +35,7 @@ func feedsInABubble(t *testing.T, partitions int, test func(t *testing.T, client
 			if err != nil {
 				t.Fatal(err)
 			}
-			parts := []wire.Part{{Topic: "t", Partition: partition, Batch: encoded}}
+			parts := []wire.PartitionBatch{{Topic: "t", Partition: partition, Batch: encoded}}
 			if err := client.Produce(t.Context(), "", time.Second, parts); err != nil || parts[0].Err != nil {
 				t.Fatalf("Produce to partition %d = %v, %v; want nil", partition, err, parts[0].Err)
 			}

@@ -29,7 +29,7 @@ func (in *instance) wantStop(words ...string) {
 			in.Errorf("Close() = %v; want nil", err)
 		}
 		in.store = nil
-		var stop *changelog.StopError
+		var stop *changelog.FatalError
 		if !errors.As(err, &stop) {
 			in.Fatalf("Run() = %v; want a StopError", err)
 		}

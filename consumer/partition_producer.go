@@ -43,7 +43,7 @@ type partitionProducer struct {
 	log       zerolog.Logger
 	tries     *attempts
 	pulse     pulse
-	part      *admin.Part // counts the failures; nil: they are not counted
+	part      *admin.Component // counts the failures; nil: they are not counted
 	failed    func()      // counts the requests that have to be sent again
 	refused   func(error) // called with a refusal that no repetition mends
 
@@ -304,7 +304,7 @@ func (l *partitionProducer) send(ctx context.Context, encoded []byte) bool {
 	defer l.pulse.at(stepIdle)
 	defer l.pulse.beat()
 	for {
-		parts := [1]wire.Part{{Topic: l.topic, Partition: l.partition, Batch: encoded}}
+		parts := [1]wire.PartitionBatch{{Topic: l.topic, Partition: l.partition, Batch: encoded}}
 		err := l.client.Produce(ctx, "", l.timeout, parts[:])
 		if err == nil {
 			err = parts[0].Err
@@ -317,7 +317,7 @@ func (l *partitionProducer) send(ctx context.Context, encoded []byte) bool {
 			return false
 		}
 		if sentence := refusal(err); sentence != "" {
-			l.refused(&changelog.StopError{Sentence: fmt.Sprintf("topic %s partition %d refuses a record batch of %d bytes (%v): %s; nothing is lost, what was not acknowledged is read again", l.topic, l.partition, len(encoded), err, sentence)})
+			l.refused(&changelog.FatalError{Sentence: fmt.Sprintf("topic %s partition %d refuses a record batch of %d bytes (%v): %s; nothing is lost, what was not acknowledged is read again", l.topic, l.partition, len(encoded), err, sentence)})
 			l.close()
 			return false
 		}

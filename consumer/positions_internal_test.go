@@ -104,7 +104,7 @@ func TestLossIsToldAfterTheWork(t *testing.T) {
 		return s.awaitWork(t.Context(), k)
 	}
 	work(1)
-	var stop *changelog.StopError
+	var stop *changelog.FatalError
 	if err := await(-1, -1); err == nil || errors.As(err, &stop) {
 		t.Errorf("awaitWork() with work that waits = %v; want an error that another attempt may not give", err)
 	}

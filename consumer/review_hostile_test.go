@@ -90,7 +90,7 @@ func zstdBatch(t *testing.T, key, value []byte) []byte {
 // sendBatch writes a record batch to the input as it is.
 func (r *rig) sendBatch(b []byte) {
 	r.Helper()
-	parts := []wire.Part{{Topic: r.app.Inputs[0], Batch: b}}
+	parts := []wire.PartitionBatch{{Topic: r.app.Inputs[0], Batch: b}}
 	if err := errors.Join(r.client.Produce(r.Context(), "", 10*time.Second, parts), parts[0].Err); err != nil {
 		r.Fatalf("Produce() of %d bytes = %v; want nil", len(b), err)
 	}

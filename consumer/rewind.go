@@ -24,7 +24,7 @@ func Rewind(ctx context.Context, c *wire.Client, app topic.App, shards []int, to
 	if !ok {
 		return fmt.Errorf("there is no topic %s: app %s has never run here", app.WorkTopic(), app.ID)
 	}
-	var parts []wire.Part
+	var parts []wire.PartitionBatch
 	for n := range len(info.Partitions) {
 		if len(shards) > 0 && !slices.Contains(shards, n) {
 			continue
@@ -33,7 +33,7 @@ func Rewind(ctx context.Context, c *wire.Client, app topic.App, shards []int, to
 		if err != nil {
 			return err
 		}
-		parts = append(parts, wire.Part{Topic: info.Name, Partition: int32(n), Batch: batch})
+		parts = append(parts, wire.PartitionBatch{Topic: info.Name, Partition: int32(n), Batch: batch})
 	}
 	for _, n := range shards {
 		if n < 0 || n >= len(info.Partitions) {

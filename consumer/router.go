@@ -43,7 +43,7 @@ type router struct {
 	mostDead    int            // bytes of a dead letter that its topic takes
 	acceptLoss  bool           // of batches that were damaged
 	log         zerolog.Logger // of dead letters: rate-limited
-	meter       *admin.Input
+	meter       *admin.InputMetrics
 
 	progress *ackTracker
 	marks    timeMarks
@@ -89,9 +89,9 @@ func (r *router) run(ctx context.Context) error {
 		case !errors.As(err, &corrupt):
 			return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, err)
 		case corrupt.Next <= at.offset:
-			return &changelog.StopError{Sentence: fmt.Sprintf("input %v; where the next batch begins is not known: let a replica that is whole become leader, or move the group's offset behind it", corrupt)}
+			return &changelog.FatalError{Sentence: fmt.Sprintf("input %v; where the next batch begins is not known: let a replica that is whole become leader, or move the group's offset behind it", corrupt)}
 		case corrupt.Damaged && !r.acceptLoss:
-			return &changelog.StopError{Sentence: fmt.Sprintf("input %v; let a replica that is whole become leader, or start once with --accept-loss to go on without offsets %d to %d", corrupt, corrupt.Offset, corrupt.Next-1)}
+			return &changelog.FatalError{Sentence: fmt.Sprintf("input %v; let a replica that is whole become leader, or start once with --accept-loss to go on without offsets %d to %d", corrupt, corrupt.Offset, corrupt.Next-1)}
 		}
 		if err := r.leaveOut(corrupt); err != nil {
 			return nil

@@ -116,7 +116,7 @@ func (s *Service) refuseLosses() error {
 		s.Log.Error().Strs("problems", lines).Str("event", "topic_loses_records").Msg("topics lose records; going on, as accepted")
 		return nil
 	}
-	return &changelog.StopError{Sentence: fmt.Sprintf("%s; or start with --accept-loss to go on without what is lost", strings.Join(lines, "\n"))}
+	return &changelog.FatalError{Sentence: fmt.Sprintf("%s; or start with --accept-loss to go on without what is lost", strings.Join(lines, "\n"))}
 }
 
 func sentences(problems []topic.Problem) []string {

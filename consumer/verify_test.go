@@ -125,7 +125,7 @@ func TestServiceVerify(t *testing.T) {
 	in := r.start("only", disk(), nil)
 	r.await("all shards to be ready", func() bool { return in.service.Ready() == nil })
 	in.shutdown()
-	var stop *changelog.StopError
+	var stop *changelog.FatalError
 	for name, change := range map[string]func(*consumer.Service){
 		"alerts":  func(s *consumer.Service) { s.App.Alerts = "typo" },
 		"letters": func(s *consumer.Service) { s.App.DeadLetter = "typo" },

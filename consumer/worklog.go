@@ -95,5 +95,5 @@ func workCutBack(e *wire.DivergedError) string {
 
 // workLost returns the error that ends the run for lost work that is not accepted.
 func workLost(what string) error {
-	return &changelog.StopError{Sentence: what + "; start once with --accept-loss to go on without what is lost"}
+	return &changelog.FatalError{Sentence: what + "; start once with --accept-loss to go on without what is lost"}
 }

@@ -2,14 +2,14 @@ package state
 
 import "encoding/binary"
 
-// known is the index of the events that are remembered, and until when each of them is. The
+// dedupIndex is the index of the events that are remembered, and until when each of them is. The
 // events of the newest pages are in memory; each time that there are enough of them they
 // become a run on disk. All of the index is derived from the pages, and made from them
 // where it is missing.
 //
 // A key of the database for each event would do as well, and be most of its keys: they come
 // in no order, and most are never asked for again.
-type known struct {
+type dedupIndex struct {
 	runs   []run  // in the order of their numbers
 	folded uint64 // pages with a lower number are in runs, or were
 	loaded bool   // the filters of the runs are in memory, and all fresh events
@@ -27,7 +27,7 @@ const manyRuns = 64
 
 // reload reads the list of runs. Their filters, and the pages that are in no run, are read
 // when the first event is asked for.
-func (k *known) reload(h *Shard) error {
+func (k *dedupIndex) reload(h *Shard) error {
 	k.clear()
 	return h.scan([]byte{kindRun}, nil, func(key, value []byte) (bool, error) {
 		r, err := decodeRun(key, value)
@@ -37,13 +37,13 @@ func (k *known) reload(h *Shard) error {
 }
 
 // clear makes the index empty, also of runs.
-func (k *known) clear() {
+func (k *dedupIndex) clear() {
 	k.forget()
 	k.runs, k.folded = nil, 0
 }
 
 // forget drops the filters and the fresh events, which load reads again.
-func (k *known) forget() {
+func (k *dedupIndex) forget() {
 	for i := range k.runs {
 		k.runs[i].filter = nil
 	}
@@ -51,7 +51,7 @@ func (k *known) forget() {
 }
 
 // until gives the instant until which an event is remembered; noTime: it is not.
-func (k *known) until(h *Shard, event [16]byte) (int64, error) {
+func (k *dedupIndex) until(h *Shard, event [16]byte) (int64, error) {
 	if err := k.load(h); err != nil {
 		return noTime, err
 	}
@@ -70,7 +70,7 @@ func (k *known) until(h *Shard, event [16]byte) (int64, error) {
 }
 
 // load reads the filters of the runs, and the pages that are in none.
-func (k *known) load(h *Shard) (err error) {
+func (k *dedupIndex) load(h *Shard) (err error) {
 	if k.loaded {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (k *known) load(h *Shard) (err error) {
 }
 
 // add takes in a page with a number above those of all others.
-func (k *known) add(h *Shard, p *page) error {
+func (k *dedupIndex) add(h *Shard, p *page) error {
 	if len(k.fresh.events)+len(p.events) > k.room(h) {
 		if err := k.fold(h, p.number); err != nil {
 			return err
@@ -115,7 +115,7 @@ func (k *known) add(h *Shard, p *page) error {
 }
 
 // room is how many events are fresh at most.
-func (k *known) room(h *Shard) int {
+func (k *dedupIndex) room(h *Shard) int {
 	events := 0
 	for i := range k.runs {
 		events += k.runs[i].filter.room()
@@ -125,7 +125,7 @@ func (k *known) room(h *Shard) int {
 
 // fold makes a run of the fresh events: those of all pages with a number below next, but
 // for pages in other runs.
-func (k *known) fold(h *Shard, next uint64) error {
+func (k *dedupIndex) fold(h *Shard, next uint64) error {
 	if len(k.fresh.events) == 0 {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (k *known) fold(h *Shard, next uint64) error {
 
 // drop removes the runs of which no event is remembered any more. The pages of such a run
 // that still exist will be taken for fresh by the next load, to no effect.
-func (k *known) drop(h *Shard) error {
+func (k *dedupIndex) drop(h *Shard) error {
 	b := h.store.db.NewBatch()
 	defer b.Close()
 	kept := k.runs[:0:0]

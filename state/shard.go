@@ -29,7 +29,7 @@ type Shard struct {
 	hints     hints
 	turn      int // which kind of leftovers the next Sweep begins with
 
-	known  known // events
+	known  dedupIndex // events
 	recent recent
 	vacant vacant
 

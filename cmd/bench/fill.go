@@ -168,7 +168,7 @@ func produce(ctx context.Context, client *wire.Client, topic string, partition i
 func produceEncoded(ctx context.Context, client *wire.Client, topic string, partition int32, encoded []byte) error {
 	pause := wire.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
 	for begun := time.Now(); ; {
-		parts := []wire.Part{{Topic: topic, Partition: partition, Batch: encoded}}
+		parts := []wire.PartitionBatch{{Topic: topic, Partition: partition, Batch: encoded}}
 		err := client.Produce(ctx, "", 30*time.Second, parts)
 		if err == nil {
 			err = parts[0].Err

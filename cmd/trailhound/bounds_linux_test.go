@@ -182,7 +182,7 @@ func TestBoundsRecordsFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		part := []wire.Part{{Topic: s.app.Inputs[0], Partition: partition, Batch: encoded}}
+		part := []wire.PartitionBatch{{Topic: s.app.Inputs[0], Partition: partition, Batch: encoded}}
 		if err := cmp.Or(s.client.Produce(t.Context(), "", time.Minute, part), part[0].Err); err != nil {
 			t.Fatalf("write a record of %d bytes: %v", len(value), err)
 		}

@@ -141,7 +141,7 @@ func feedDemo(ctx context.Context, client *wire.Client, topic string, lines [][]
 	if err != nil {
 		return err
 	}
-	parts := []wire.Part{{Topic: topic, Batch: encoded}}
+	parts := []wire.PartitionBatch{{Topic: topic, Batch: encoded}}
 	if err := client.Produce(ctx, "", demoPatience, parts); err != nil {
 		return err
 	}

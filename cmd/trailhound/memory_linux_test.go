@@ -75,7 +75,7 @@ func (s *site) sendBatch(partition int32, codec compress.Compression, values ...
 	if err != nil {
 		s.Fatal(err)
 	}
-	part := []wire.Part{{Topic: s.app.Inputs[0], Partition: partition, Batch: encoded}}
+	part := []wire.PartitionBatch{{Topic: s.app.Inputs[0], Partition: partition, Batch: encoded}}
 	if err := cmp.Or(s.client.Produce(s.Context(), "", time.Minute, part), part[0].Err); err != nil {
 		s.Fatalf("write a batch of %d bytes: %v", len(encoded), err)
 	}

@@ -233,8 +233,8 @@ func (p *producer) send(ctx context.Context) (count int64, err error) {
 }
 
 // encode encodes the batches that are not empty as the parts of one request.
-func (p *producer) encode() ([]wire.Part, error) {
-	var parts []wire.Part
+func (p *producer) encode() ([]wire.PartitionBatch, error) {
+	var parts []wire.PartitionBatch
 	for n := range p.sending {
 		if p.sending[n].Len() == 0 {
 			continue
@@ -244,7 +244,7 @@ func (p *producer) encode() ([]wire.Part, error) {
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, wire.Part{Topic: p.topic, Partition: int32(n), Batch: p.encoded[n]})
+		parts = append(parts, wire.PartitionBatch{Topic: p.topic, Partition: int32(n), Batch: p.encoded[n]})
 	}
 	return parts, nil
 }

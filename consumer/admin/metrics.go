@@ -157,8 +157,8 @@ func revision() string {
 	return ""
 }
 
-// Input holds the metrics of one input partition. It is for one goroutine.
-type Input struct {
+// InputMetrics holds the metrics of one input partition. It is for one goroutine.
+type InputMetrics struct {
 	topic, partition string
 
 	Records, Events prometheus.Counter
@@ -169,9 +169,9 @@ type Input struct {
 }
 
 // Input returns the metrics of one input partition.
-func (m *Metrics) Input(topic string, partition int32) *Input {
+func (m *Metrics) Input(topic string, partition int32) *InputMetrics {
 	p := strconv.Itoa(int(partition))
-	return &Input{
+	return &InputMetrics{
 		topic: topic, partition: p,
 		Records: m.records.WithLabelValues(topic, p), Events: m.events.WithLabelValues(topic, p),
 		bytes: m.bytes.WithLabelValues(topic, p), lag: m.inputLag.WithLabelValues(topic, p),
@@ -181,23 +181,23 @@ func (m *Metrics) Input(topic string, partition int32) *Input {
 }
 
 // Read notes a fetch of n bytes that ended before next; end is the partition's.
-func (i *Input) Read(next, end int64, n int) {
+func (i *InputMetrics) Read(next, end int64, n int) {
 	i.bytes.Add(float64(n))
 	i.lag.Set(float64(max(end-next, 0)))
 }
 
 // SetLag notes how many records of the partition are left to read.
-func (i *Input) SetLag(left int64) { i.lag.Set(float64(left)) }
+func (i *InputMetrics) SetLag(left int64) { i.lag.Set(float64(left)) }
 
 // Close deletes the gauges of a partition that this instance has stopped
 // reading: the next owner reports its lag. The counters stay.
-func (i *Input) Close() {
+func (i *InputMetrics) Close() {
 	i.all.inputLag.DeleteLabelValues(i.topic, i.partition)
 	i.all.inputWaiting.DeleteLabelValues(i.topic, i.partition)
 }
 
 // SetWaiting notes whether the partition waits for a slower one.
-func (i *Input) SetWaiting(waiting bool) {
+func (i *InputMetrics) SetWaiting(waiting bool) {
 	if waiting {
 		i.waiting.Set(1)
 	} else {
@@ -206,7 +206,7 @@ func (i *Input) SetWaiting(waiting bool) {
 }
 
 // Match counts one event that the rule's filter let through.
-func (i *Input) Match(rule string) {
+func (i *InputMetrics) Match(rule string) {
 	c := i.matches[rule]
 	if c == nil {
 		c = i.all.matches.WithLabelValues(rule)
@@ -216,10 +216,10 @@ func (i *Input) Match(rule string) {
 }
 
 // Skipped counts a record or event without anything to evaluate.
-func (i *Input) Skipped(reason string) { i.all.skipped.WithLabelValues(reason).Inc() }
+func (i *InputMetrics) Skipped(reason string) { i.all.skipped.WithLabelValues(reason).Inc() }
 
 // DeadLetter counts a record or event given up.
-func (i *Input) DeadLetter(reason string) { i.all.deadLetters.WithLabelValues(reason).Inc() }
+func (i *InputMetrics) DeadLetter(reason string) { i.all.deadLetters.WithLabelValues(reason).Inc() }
 
 // Resent returns the function that counts produce requests to topic that are sent again.
 func (m *Metrics) Resent(topic string) func() { return m.resent.WithLabelValues(topic).Inc }
@@ -237,21 +237,21 @@ func (m *Metrics) Stalled(parts map[string]int) {
 	}
 }
 
-// Part counts the failures of one part of the pipeline that are tried again: "group",
+// Component counts the failures of one part of the pipeline that are tried again: "group",
 // "input", "output" or "shard".
-type Part struct{ Failures, Suppressed prometheus.Counter }
+type Component struct{ Failures, Suppressed prometheus.Counter }
 
 // Part returns the metrics of one part.
-func (m *Metrics) Part(name string) *Part {
-	return &Part{Failures: m.failures.WithLabelValues(name), Suppressed: m.suppressed}
+func (m *Metrics) Part(name string) *Component {
+	return &Component{Failures: m.failures.WithLabelValues(name), Suppressed: m.suppressed}
 }
 
 // Suppressed returns the function that counts lines left out of the log because the same
 // line had been logged before.
 func (m *Metrics) Suppressed() func() { return m.suppressed.Inc }
 
-// Shard holds the metrics of one shard. It is for one goroutine.
-type Shard struct {
+// ShardMetrics holds the metrics of one shard. It is for one goroutine.
+type ShardMetrics struct {
 	number         string
 	Lag            prometheus.Gauge
 	Records        prometheus.Counter
@@ -274,9 +274,9 @@ type alertMeters struct {
 }
 
 // Shard returns the metrics of one shard.
-func (m *Metrics) Shard(n int) *Shard {
+func (m *Metrics) Shard(n int) *ShardMetrics {
 	s := strconv.Itoa(n)
-	return &Shard{
+	return &ShardMetrics{
 		number: s,
 		Lag:    m.workLag.WithLabelValues(s), Records: m.workRecords.WithLabelValues(s), Repeats: m.repeats.WithLabelValues(s), Swept: m.swept.WithLabelValues(s),
 		Fenced: m.fenced.WithLabelValues(s), ready: m.ready.WithLabelValues(s), restoring: m.restoring.WithLabelValues(s),
@@ -289,14 +289,14 @@ func (m *Metrics) Shard(n int) *Shard {
 // Close deletes the gauges of a shard that this instance has let go: the next owner
 // reports its lag and its restore. The shard is not ready here any more, and the
 // counters stay.
-func (s *Shard) Close() {
+func (s *ShardMetrics) Close() {
 	s.SetReady(false)
 	s.all.workLag.DeleteLabelValues(s.number)
 	s.all.restoring.DeleteLabelValues(s.number)
 }
 
 // SetReady says whether this instance owns the shard with complete state.
-func (s *Shard) SetReady(ready bool) {
+func (s *ShardMetrics) SetReady(ready bool) {
 	if ready {
 		s.ready.Set(1)
 	} else {
@@ -305,10 +305,10 @@ func (s *Shard) SetReady(ready bool) {
 }
 
 // Restoring notes how many changelog offsets a running restore has still to read.
-func (s *Shard) Restoring(remaining int64) { s.restoring.Set(float64(max(remaining, 0))) }
+func (s *ShardMetrics) Restoring(remaining int64) { s.restoring.Set(float64(max(remaining, 0))) }
 
 // Restored notes that the shard was taken.
-func (s *Shard) Restored() {
+func (s *ShardMetrics) Restored() {
 	s.restoring.Set(0)
 	s.restores.Inc()
 }
@@ -323,7 +323,7 @@ const otherRule = "other"
 
 // Verdict counts the outcome of one evaluation. The rule may be one that this
 // build does not know.
-func (s *Shard) Verdict(rule, verdict string) {
+func (s *ShardMetrics) Verdict(rule, verdict string) {
 	key := [2]string{rule, verdict}
 	c := s.verdicts[key]
 	if c == nil {
@@ -339,14 +339,14 @@ func (s *Shard) Verdict(rule, verdict string) {
 }
 
 // Evicted counts the members that gave way in full sets and timelines of the rule.
-func (s *Shard) Evicted(rule string, n int) {
+func (s *ShardMetrics) Evicted(rule string, n int) {
 	s.all.evicted.WithLabelValues(strings.ToValidUTF8(rule, "\uFFFD")).Add(float64(n))
 }
 
 // Alerted counts a committed alert of the rule: how long ago its last event was, and
 // how long ago that event's record was written. A delay below zero is not known, or of
 // a clock that is wrong.
-func (s *Shard) Alerted(rule string, event, record time.Duration) {
+func (s *ShardMetrics) Alerted(rule string, event, record time.Duration) {
 	c, ok := s.alerts[rule]
 	if !ok {
 		c = alertMeters{s.all.alerts.WithLabelValues(rule), s.all.eventDelay.WithLabelValues(rule), s.all.recordDelay.WithLabelValues(rule)}
@@ -362,13 +362,13 @@ func (s *Shard) Alerted(rule string, event, record time.Duration) {
 }
 
 // Skipped counts an event without anything to evaluate.
-func (s *Shard) Skipped(reason string) { s.all.skipped.WithLabelValues(reason).Inc() }
+func (s *ShardMetrics) Skipped(reason string) { s.all.skipped.WithLabelValues(reason).Inc() }
 
 // DeadLetter counts an event given up.
-func (s *Shard) DeadLetter(reason string) { s.all.deadLetters.WithLabelValues(reason).Inc() }
+func (s *ShardMetrics) DeadLetter(reason string) { s.all.deadLetters.WithLabelValues(reason).Inc() }
 
 // Committed notes a committed transaction of so many records and bytes.
-func (s *Shard) Committed(took time.Duration, records, bytes int) {
+func (s *ShardMetrics) Committed(took time.Duration, records, bytes int) {
 	s.commits.Observe(took.Seconds())
 	s.records.Add(float64(records))
 	s.bytes.Add(float64(bytes))

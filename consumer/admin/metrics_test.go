@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // used returns metrics of which every series has been used.
-func used() (*Metrics, *Input, *Shard) {
+func used() (*Metrics, *InputMetrics, *ShardMetrics) {
 	m := NewMetrics("1.2.3")
 	in := m.Input("cloudtrail", 3)
 	in.Records.Inc()

@@ -123,7 +123,7 @@ func (o *owner) failTake(words ...string) error {
 // wantRetry expects Take to fail with an error that the next Take may not give.
 func (o *owner) wantRetry(words ...string) {
 	o.Helper()
-	var stop *changelog.StopError
+	var stop *changelog.FatalError
 	if err := o.failTake(words...); errors.As(err, &stop) {
 		o.Errorf("%s: Take() = %q, a StopError; want another error", o.log.Owner, err)
 	}
@@ -132,7 +132,7 @@ func (o *owner) wantRetry(words ...string) {
 // wantStop expects Take to fail with an error that no repetition mends.
 func (o *owner) wantStop(words ...string) {
 	o.Helper()
-	var stop *changelog.StopError
+	var stop *changelog.FatalError
 	if err := o.failTake(words...); !errors.As(err, &stop) {
 		o.Errorf("%s: Take() = %q; want a StopError", o.log.Owner, err)
 	}

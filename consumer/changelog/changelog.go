@@ -34,21 +34,21 @@ const (
 	fetchBytes = 4 << 20
 )
 
-// StopError is a finding that no repetition mends: the instance must stop and
+// FatalError is a finding that no repetition mends: the instance must stop and
 // say why, rather than go on with state that is not the truth.
-type StopError struct {
+type FatalError struct {
 	Sentence string
 	Newer    bool // a newer build has written the records: another instance may well go on
 }
 
-func (e *StopError) Error() string { return e.Sentence }
+func (e *FatalError) Error() string { return e.Sentence }
 
 func stop(format string, args ...any) error {
-	return &StopError{Sentence: fmt.Sprintf(format, args...)}
+	return &FatalError{Sentence: fmt.Sprintf(format, args...)}
 }
 
 func stopNewer(format string, args ...any) error {
-	return &StopError{Sentence: fmt.Sprintf(format, args...), Newer: true}
+	return &FatalError{Sentence: fmt.Sprintf(format, args...), Newer: true}
 }
 
 // Changelog is the changelog partition of one shard, and the local copy of it.
@@ -134,7 +134,7 @@ func (c *Changelog) stale(ctx context.Context, claim int64) (why string, err err
 		return "", nil
 	}
 	id, err := readIdentity(c.Shard)
-	if stop, ok := errors.AsType[*StopError](err); ok && stop.Newer {
+	if stop, ok := errors.AsType[*FatalError](err); ok && stop.Newer {
 		return "", err
 	}
 	if err != nil {

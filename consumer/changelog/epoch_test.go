@@ -142,7 +142,7 @@ func TestLearnEpochFails(t *testing.T) {
 	at := a.shard.Position()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	var stopped *changelog.StopError
+	var stopped *changelog.FatalError
 	if err := a.log.LearnEpoch(ctx); err == nil || errors.As(err, &stopped) || !strings.Contains(err.Error(), b.topic) {
 		t.Errorf("LearnEpoch() without an answer = %v; want an error that names the topic", err)
 	}

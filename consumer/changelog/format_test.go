@@ -37,7 +37,7 @@ func TestNewerIdentity(t *testing.T) {
 	put(t, h, []byte(`{"format":2,"shards":"eight"}`), 5)
 	c := &Changelog{Shard: h}
 	err := c.discardStale(t.Context(), 100)
-	stop, ok := errors.AsType[*StopError](err)
+	stop, ok := errors.AsType[*FatalError](err)
 	if !ok || !stop.Newer || !strings.Contains(stop.Sentence, "format 2") || !strings.Contains(stop.Sentence, "formats 1 to 1") {
 		t.Errorf("discardStale() with an identity of format 2 = %v; want a StopError of a newer build that names both", err)
 	}

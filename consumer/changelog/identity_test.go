@@ -115,7 +115,7 @@ func checkAgree(t *testing.T, h *state.Shard, own *Identity, accept Accept, want
 	if got != want {
 		t.Errorf("Agree(%+v, %+v) = %+v, %v; want %+v", own, accept, got, err, want)
 	}
-	var stop *StopError
+	var stop *FatalError
 	switch {
 	case words == nil && err != nil:
 		t.Errorf("Agree(%+v, %+v) = %v; want nil", own, accept, err)
@@ -192,7 +192,7 @@ func FuzzDecodeIdentity(f *testing.F) {
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		id, err := decodeIdentity(b)
-		var stop *StopError
+		var stop *FatalError
 		if err != nil && !errors.As(err, &stop) {
 			t.Errorf("decodeIdentity(%q) = %v; want a StopError", b, err)
 		}

@@ -497,7 +497,7 @@ func TestTakeMalformedRecord(t *testing.T) {
 	}
 	encoded[len(encoded)-3] = 0x7e // the length of the last record's value, one byte before it and the number of headers
 	binary.BigEndian.PutUint32(encoded[17:], crc32.Checksum(encoded[21:], crc32.MakeTable(crc32.Castagnoli)))
-	parts := []wire.Part{{Topic: b.topic, Batch: encoded}}
+	parts := []wire.PartitionBatch{{Topic: b.topic, Batch: encoded}}
 	if err := errors.Join(b.client.Produce(t.Context(), "", time.Second, parts), parts[0].Err); err != nil {
 		t.Fatalf("Produce() = %v; want nil", err)
 	}

@@ -52,7 +52,7 @@ func TestReaderOfLargeBatches(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parts := []wire.Part{{Topic: name, Partition: p, Batch: encoded}}
+			parts := []wire.PartitionBatch{{Topic: name, Partition: p, Batch: encoded}}
 			if err := c.Produce(t.Context(), "", 10*time.Second, parts); err != nil || parts[0].Err != nil {
 				t.Fatal(err, parts[0].Err)
 			}

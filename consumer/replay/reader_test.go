@@ -270,7 +270,7 @@ func TestReaderUnreadable(t *testing.T) {
 	bad[len(bad)-12] = 0x7e // the length of the value
 	binary.BigEndian.PutUint32(bad[17:], crc32.Checksum(bad[21:], crc32.MakeTable(crc32.Castagnoli)))
 	c := client(t, brokers)
-	parts := []wire.Part{{Topic: name, Batch: bad}}
+	parts := []wire.PartitionBatch{{Topic: name, Batch: bad}}
 	if err := errors.Join(c.Produce(t.Context(), "", 10*time.Second, parts), parts[0].Err); err != nil {
 		t.Fatal(err)
 	}

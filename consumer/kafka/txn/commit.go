@@ -67,7 +67,7 @@ func (p *Producer) addPartitions(ctx context.Context) error {
 		l := &p.lanes[i]
 		l.sent = 0
 		if len(l.batches) > 0 {
-			p.parts = append(p.parts, wire.Part{Topic: l.to.Topic, Partition: l.to.Number})
+			p.parts = append(p.parts, wire.PartitionBatch{Topic: l.to.Topic, Partition: l.to.Number})
 		}
 	}
 	return p.repeat(ctx, stepAdd, func(ctx context.Context) error {
@@ -142,7 +142,7 @@ func (p *Producer) encode(encoded *[]byte) (chosen []*lane, more bool, err error
 			return nil, false, fmt.Errorf("records for %v: %w", l.to, err)
 		}
 		chosen, ends = append(chosen, l), append(ends, len(*encoded))
-		p.parts = append(p.parts, wire.Part{Topic: l.to.Topic, Partition: l.to.Number})
+		p.parts = append(p.parts, wire.PartitionBatch{Topic: l.to.Topic, Partition: l.to.Number})
 		more = more || l.sent+1 < len(l.batches)
 	}
 	start := 0

@@ -186,7 +186,7 @@ func TestCutConnections(t *testing.T) {
 				s.armed.Store(true)
 				p.Add(txn.Partition{Topic: topic}, 1, nil, []byte("cut"))
 				_, err := p.Commit(kafkatest.Context(t))
-				var unanswered *wire.NoAnswerError
+				var unanswered *wire.UnknownOutcomeError
 				if !errors.Is(err, txn.ErrUnknown) || !errors.As(err, &unanswered) || s.cuts.Load() != 1 {
 					t.Errorf("%s: Commit = %v after %d cuts; want %v", name, err, s.cuts.Load(), txn.ErrUnknown)
 				}

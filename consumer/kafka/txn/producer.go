@@ -42,7 +42,7 @@ type Producer struct {
 	state   state
 	session wire.Session
 	lanes   []lane         // one for each partition ever used
-	parts   []wire.Part    // of a request
+	parts   []wire.PartitionBatch    // of a request
 	refused *RejectedError // a record that no batch can hold
 }
 

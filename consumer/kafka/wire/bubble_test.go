@@ -33,7 +33,7 @@ func TestBubbles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parts := []wire.Part{{Topic: "t", Batch: encoded}}
+			parts := []wire.PartitionBatch{{Topic: "t", Batch: encoded}}
 			if err := c.Produce(t.Context(), "", time.Second, parts); err != nil || parts[0].Err != nil {
 				t.Fatalf("Produce = %v, part %v; want nil", err, parts[0].Err)
 			}

@@ -36,7 +36,7 @@ func batch(t testing.TB, values ...string) []byte {
 
 func produce(t testing.TB, c *wire.Client, topic string, partition int32, values ...string) error {
 	t.Helper()
-	parts := []wire.Part{{Topic: topic, Partition: partition, Batch: batch(t, values...)}}
+	parts := []wire.PartitionBatch{{Topic: topic, Partition: partition, Batch: batch(t, values...)}}
 	return errors.Join(c.Produce(t.Context(), "", time.Second, parts), parts[0].Err)
 }
 
@@ -127,7 +127,7 @@ func TestTopicNewerThanTheLayout(t *testing.T) {
 			t.Errorf("Produce to an absent topic = %v; want %v", err, kafka.UnknownTopicOrPartition)
 		}
 		// The others of a request are written nevertheless.
-		parts := []wire.Part{{Topic: topic, Partition: 7, Batch: batch(t, "a")}, {Topic: topic, Partition: 0, Batch: batch(t, "b")}}
+		parts := []wire.PartitionBatch{{Topic: topic, Partition: 7, Batch: batch(t, "a")}, {Topic: topic, Partition: 0, Batch: batch(t, "b")}}
 		if err := c.Produce(t.Context(), "", time.Second, parts); err != nil || !errors.Is(parts[0].Err, kafka.UnknownTopicOrPartition) || parts[1].Err != nil {
 			t.Errorf("Produce to partitions 7 and 0 of two = %v, parts %v, %v; want nil, %v, nil", err, parts[0].Err, parts[1].Err, kafka.UnknownTopicOrPartition)
 		}
@@ -136,7 +136,7 @@ func TestTopicNewerThanTheLayout(t *testing.T) {
 
 func TestProduceRefusesTwoBatchesForOnePartition(t *testing.T) {
 	c := client(t, []string{"127.0.0.1:1"})
-	parts := []wire.Part{{Topic: "t", Batch: batch(t, "a")}, {Topic: "t", Batch: batch(t, "b")}}
+	parts := []wire.PartitionBatch{{Topic: "t", Batch: batch(t, "a")}, {Topic: "t", Batch: batch(t, "b")}}
 	if err := c.Produce(t.Context(), "", time.Second, parts); err == nil || !strings.Contains(err.Error(), "two batches") || parts[0].Err == nil {
 		t.Errorf("Produce of two batches for a partition = %v, part %v; want an error about that", err, parts[0].Err)
 	}
@@ -218,7 +218,7 @@ func TestBootstrap(t *testing.T) {
 		}
 	}
 	c := client(t, []string{dead, "127.0.0.1:1"})
-	var unanswered *wire.NoAnswerError
+	var unanswered *wire.UnknownOutcomeError
 	if _, err := fetch(t, c, topic, 0, 0); err == nil || errors.As(err, &unanswered) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("Fetch without a living broker = %v; want the dialer's error, as of something not sent", err)
 	}
@@ -338,12 +338,12 @@ func TestCoordinatorMoves(t *testing.T) {
 func TestProduceAnswersAndSilence(t *testing.T) {
 	cluster := kafkatest.Fake(t, 3)
 	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 3, nil)
-	parts := make([]wire.Part, 3)
+	parts := make([]wire.PartitionBatch, 3)
 	for p := range int32(3) {
 		if err := cluster.MoveTopicPartition(topic, p, p); err != nil {
 			t.Fatal(err)
 		}
-		parts[p] = wire.Part{Topic: topic, Partition: p, Batch: batch(t, "v")}
+		parts[p] = wire.PartitionBatch{Topic: topic, Partition: p, Batch: batch(t, "v")}
 	}
 	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Nodes: []int32{1}, Err: kerr.TopicAuthorizationFailed})
 	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
@@ -355,7 +355,7 @@ func TestProduceAnswersAndSilence(t *testing.T) {
 	})
 	c := client(t, cluster.ListenAddrs())
 	err := c.Produce(t.Context(), "", time.Second, parts)
-	var unanswered *wire.NoAnswerError
+	var unanswered *wire.UnknownOutcomeError
 	if !errors.As(err, &unanswered) || !errors.As(parts[2].Err, &unanswered) || parts[2].BaseOffset != -1 {
 		t.Errorf("Produce to a leader that closes the connection = %v, part %v; want a NoAnswerError", err, parts[2].Err)
 	}
@@ -386,7 +386,7 @@ func TestCancelledRequest(t *testing.T) {
 				done <- c.Fetch(ctx, wire.FetchRequest{Topic: topic, Offset: 1, MaxWait: time.Minute}, &f)
 			}()
 			time.AfterFunc(time.Duration(n)*time.Millisecond, cancel)
-			var unanswered *wire.NoAnswerError
+			var unanswered *wire.UnknownOutcomeError
 			if err := <-done; !errors.Is(err, context.Canceled) || n > 15 && !errors.As(err, &unanswered) {
 				t.Fatalf("Fetch with a cancelled context = %v; want %v", err, context.Canceled)
 			}
@@ -409,7 +409,7 @@ func TestRequestTimeout(t *testing.T) {
 	}
 	cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, nil, true }) // no answer
 	var f wire.Fetched
-	var unanswered *wire.NoAnswerError
+	var unanswered *wire.UnknownOutcomeError
 	err := c.Fetch(t.Context(), wire.FetchRequest{Topic: topic, MaxWait: time.Millisecond}, &f)
 	if !errors.As(err, &unanswered) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Fetch from a silent broker = %v; want a NoAnswerError for %v", err, context.DeadlineExceeded)
@@ -449,7 +449,7 @@ func TestAnswerToAnotherRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	armed.Store(true)
-	var unanswered *wire.NoAnswerError
+	var unanswered *wire.UnknownOutcomeError
 	if _, err := fetch(t, c, topic, 0, 0); !errors.As(err, &unanswered) || !strings.Contains(err.Error(), "instead of") {
 		t.Errorf("Fetch whose answer carries another id = %v; want a NoAnswerError that says so", err)
 	}

@@ -39,7 +39,7 @@ func BenchmarkConsume(b *testing.B) {
 		b.Fatal(err)
 	}
 	for range batches {
-		parts := []wire.Part{{Topic: topic, Batch: encoded}}
+		parts := []wire.PartitionBatch{{Topic: topic, Batch: encoded}}
 		if err := errors.Join(c.Produce(b.Context(), "", 10*time.Second, parts), parts[0].Err); err != nil {
 			b.Fatal(err)
 		}

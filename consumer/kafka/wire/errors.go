@@ -8,20 +8,20 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// NoAnswerError says that a request was sent and not answered: the broker may or may not
+// UnknownOutcomeError says that a request was sent and not answered: the broker may or may not
 // have acted upon it. A request with an effect must not be repeated after it, unless its
 // repetition is harmless.
-type NoAnswerError struct {
+type UnknownOutcomeError struct {
 	Request string // the request, for people
 	Err     error  // the cause: a closed connection, the end of the context
 }
 
-func (e *NoAnswerError) Error() string {
+func (e *UnknownOutcomeError) Error() string {
 	return fmt.Sprintf("%s: no answer, so it is not known whether it was done: %v", e.Request, e.Err)
 }
 
 // Unwrap returns the cause.
-func (e *NoAnswerError) Unwrap() error { return e.Err }
+func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
 // AuthenticationError says that a broker refuses this client's authentication by SASL. It
 // wraps the broker's answer, with a kafka.Error (errors.As).

@@ -187,7 +187,7 @@ func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err
 // meet the error itself. A connection that breaks says nothing about the next one. The
 // caller holds the lock.
 func (g *fetchGroup) fail(err error) {
-	if _, broke := errors.AsType[*NoAnswerError](err); !unreachable(err) || broke && !errors.Is(err, context.DeadlineExceeded) {
+	if _, broke := errors.AsType[*UnknownOutcomeError](err); !unreachable(err) || broke && !errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
 	for _, c := range slices.Concat(g.behind, g.atEnd) {

@@ -97,7 +97,7 @@ func FuzzResponses(f *testing.F) {
 				_ = in.Each(func(*Record) bool { return true })
 			}
 		}
-		parts := []*Part{{Topic: "t", Partition: 3}}
+		parts := []*PartitionBatch{{Topic: "t", Partition: 3}}
 		for _, read := range []func(*reader){
 			func(r *reader) { readTopics(r) },
 			func(r *reader) { readProduced(r, 7, parts) },

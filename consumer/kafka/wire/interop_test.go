@@ -134,7 +134,7 @@ func TestProduceForFranzGo(t *testing.T) {
 		c := client(t, brokers)
 		for _, codec := range codecs {
 			topic := kafkatest.Topic(t, brokers, 3, nil)
-			var parts []wire.Part
+			var parts []wire.PartitionBatch
 			var want []row
 			b := wire.Batch{Codec: codec}
 			for p := range int32(3) {
@@ -151,7 +151,7 @@ func TestProduceForFranzGo(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				parts = append(parts, wire.Part{Topic: topic, Partition: 2 - p, Batch: encoded})
+				parts = append(parts, wire.PartitionBatch{Topic: topic, Partition: 2 - p, Batch: encoded})
 			}
 			if err := c.Produce(t.Context(), "", 5*time.Second, parts); err != nil {
 				t.Fatalf("Produce with %v = %v; want nil", codec, err)

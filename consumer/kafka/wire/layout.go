@@ -56,7 +56,7 @@ func (k *call) failure(err error) error {
 		err = fmt.Errorf("%w: %w", cmp.Or(k.ctx.Err(), context.DeadlineExceeded), err)
 	}
 	if k.sent {
-		return &NoAnswerError{Request: k.request, Err: err}
+		return &UnknownOutcomeError{Request: k.request, Err: err}
 	}
 	return fmt.Errorf("%s: not sent: %w", k.request, err)
 }

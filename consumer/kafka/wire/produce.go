@@ -12,8 +12,8 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// Part is a record batch on its way to one partition, with its outcome.
-type Part struct {
+// PartitionBatch is a record batch on its way to one partition, with its outcome.
+type PartitionBatch struct {
 	Topic     string
 	Partition int32
 	Batch     []byte // as Batch.Encode makes it
@@ -33,7 +33,7 @@ type Part struct {
 // It returns an error when parts went without an answer: these have it as their Err too.
 // Answers of brokers, good or bad, are in the parts alone. No request is sent a second
 // time.
-func (c *Client) Produce(ctx context.Context, transactionalID string, timeout time.Duration, parts []Part) error {
+func (c *Client) Produce(ctx context.Context, transactionalID string, timeout time.Duration, parts []PartitionBatch) error {
 	if len(parts) == 0 {
 		return nil
 	}
@@ -61,7 +61,7 @@ func (c *Client) Produce(ctx context.Context, transactionalID string, timeout ti
 	return p.settle(ctx, err)
 }
 
-func refuse(parts []Part, err error) error {
+func refuse(parts []PartitionBatch, err error) error {
 	for i := range parts {
 		parts[i].Err, parts[i].BaseOffset = err, -1
 	}
@@ -74,7 +74,7 @@ type produce struct {
 	ctx             context.Context
 	transactionalID string
 	timeout         time.Duration
-	parts           []*Part // by topic and partition
+	parts           []*PartitionBatch // by topic and partition
 	calls           []*produceCall
 	nowhere         bool // the layout lacks a leader
 	insist          bool // send to the leaders that there are
@@ -83,7 +83,7 @@ type produce struct {
 // produceCall is the request to one leader.
 type produceCall struct {
 	call
-	parts []*Part
+	parts []*PartitionBatch
 	err   error // of the Transport
 }
 
@@ -92,8 +92,8 @@ var (
 	_ protocol.Merger   = (*produce)(nil)
 )
 
-func (p *produce) sort(parts []Part) error {
-	p.parts = make([]*Part, len(parts))
+func (p *produce) sort(parts []PartitionBatch) error {
+	p.parts = make([]*PartitionBatch, len(parts))
 	for i := range parts {
 		p.parts[i] = &parts[i]
 		parts[i].Err, parts[i].BaseOffset = nil, -1
@@ -107,7 +107,7 @@ func (p *produce) sort(parts []Part) error {
 	return nil
 }
 
-func comparePart(a, b *Part) int {
+func comparePart(a, b *PartitionBatch) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 }
 
@@ -157,7 +157,7 @@ func (p *produce) Split(layout protocol.Cluster) ([]protocol.Message, protocol.M
 	return messages, p, nil
 }
 
-func describePart(a *Part) string {
+func describePart(a *PartitionBatch) string {
 	return fmt.Sprintf("produce to %s partition %d", a.Topic, a.Partition)
 }
 
@@ -179,7 +179,7 @@ func (p *produce) newCall(leader protocol.Broker) *produceCall {
 }
 
 // append writes the body of Produce v7 and v8.
-func (p *produce) append(b []byte, parts []*Part) []byte {
+func (p *produce) append(b []byte, parts []*PartitionBatch) []byte {
 	b = appendNullable(b, p.transactionalID)
 	b = appendInt16(b, -1) // acks: all in-sync replicas
 	b = appendInt32(b, milliseconds(p.timeout))
@@ -202,7 +202,7 @@ func (p *produce) append(b []byte, parts []*Part) []byte {
 }
 
 // sameTopic counts the parts at the start of sorted ones that share a topic.
-func sameTopic(parts []*Part) int {
+func sameTopic(parts []*PartitionBatch) int {
 	n := 1
 	for n < len(parts) && parts[n].Topic == parts[0].Topic {
 		n++
@@ -212,9 +212,9 @@ func sameTopic(parts []*Part) int {
 
 // readProduced reads the body of a Produce v7 or v8 response. Parts that the response
 // leaves out are given an error.
-func readProduced(r *reader, version int16, parts []*Part) {
+func readProduced(r *reader, version int16, parts []*PartitionBatch) {
 	for _, part := range parts {
-		part.Err = &NoAnswerError{Request: describePart(part), Err: fmt.Errorf("%w: it leaves this partition out", errMalformed)}
+		part.Err = &UnknownOutcomeError{Request: describePart(part), Err: fmt.Errorf("%w: it leaves this partition out", errMalformed)}
 	}
 	for range r.array(6) {
 		topic := r.string()
@@ -226,7 +226,7 @@ func readProduced(r *reader, version int16, parts []*Part) {
 			if version >= 8 {
 				message = readRecordErrors(r)
 			}
-			i, ok := slices.BinarySearchFunc(parts, &Part{Topic: topic, Partition: partition}, comparePart)
+			i, ok := slices.BinarySearchFunc(parts, &PartitionBatch{Topic: topic, Partition: partition}, comparePart)
 			if ok && !r.bad {
 				parts[i].Err = answered(describePart(parts[i]), code, message)
 				parts[i].BaseOffset = base
@@ -280,7 +280,7 @@ func (p *produce) settle(ctx context.Context, err error) error {
 		}
 		first = cmp.Or(first, failure)
 	}
-	if first != nil || slices.ContainsFunc(p.parts, func(a *Part) bool { return misled(a.Err) }) {
+	if first != nil || slices.ContainsFunc(p.parts, func(a *PartitionBatch) bool { return misled(a.Err) }) {
 		p.client.Refresh(ctx)
 	}
 	return first

@@ -34,7 +34,7 @@ func TestAuthentication(t *testing.T) {
 	_, fetched := fetch(t, bad, "t", 0, 0)
 	_, asked := bad.Topics(t.Context())
 	for call, err := range map[string]error{"Produce": produce(t, bad, "t", 0, "v"), "Fetch": fetched, "Topics": asked} {
-		var unanswered *wire.NoAnswerError
+		var unanswered *wire.UnknownOutcomeError
 		if err == nil || errors.As(err, &unanswered) || !strings.Contains(err.Error(), "sent") {
 			t.Errorf("%s with a wrong password = %v; want an error that says that nothing was sent", call, err)
 		}
@@ -151,7 +151,7 @@ func TestRefusedLogin(t *testing.T) {
 			dials := g.dials.Load()
 			every(50*time.Millisecond, 10*time.Minute, func() {
 				err := produce(t, g.client, "t", 0, "v")
-				var unanswered *wire.NoAnswerError
+				var unanswered *wire.UnknownOutcomeError
 				if err == nil || errors.As(err, &unanswered) {
 					t.Fatalf("%s: Produce = %v; want an error that nothing was sent", name, err)
 				}

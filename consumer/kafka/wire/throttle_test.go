@@ -70,7 +70,7 @@ func TestThrottledAnswersAreWaitedFor(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := client.Produce(t.Context(), "", time.Second, []wire.Part{{Topic: "t", Batch: encoded}}); err != nil {
+				if err := client.Produce(t.Context(), "", time.Second, []wire.PartitionBatch{{Topic: "t", Batch: encoded}}); err != nil {
 					t.Fatal(err)
 				}
 				refused := 0

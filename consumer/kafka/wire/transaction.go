@@ -45,8 +45,8 @@ func (c *Client) InitProducer(ctx context.Context, id string, timeout time.Durat
 // AddPartitions adds the partitions of the parts to the session's transaction, which begins
 // with that. Refusals are in the parts' Err too; the error returned is the one that caused
 // the others.
-func (c *Client) AddPartitions(ctx context.Context, s Session, parts []Part) error {
-	sorted := make([]*Part, len(parts))
+func (c *Client) AddPartitions(ctx context.Context, s Session, parts []PartitionBatch) error {
+	sorted := make([]*PartitionBatch, len(parts))
 	for i := range parts {
 		sorted[i] = &parts[i]
 	}
@@ -71,7 +71,7 @@ func (s Session) append(b []byte) []byte {
 	return appendInt16(appendInt64(appendString(b, s.ID), s.ProducerID), s.Epoch)
 }
 
-func (s Session) appendPartitions(b []byte, parts []*Part) []byte {
+func (s Session) appendPartitions(b []byte, parts []*PartitionBatch) []byte {
 	b = s.append(b)
 	count := len(b)
 	b = appendInt32(b, 0)
@@ -89,7 +89,7 @@ func (s Session) appendPartitions(b []byte, parts []*Part) []byte {
 }
 
 // readAdded reads the body of an AddPartitionsToTxn v0 to v2 response.
-func readAdded(parts []*Part) func(r *reader, version int16) {
+func readAdded(parts []*PartitionBatch) func(r *reader, version int16) {
 	return func(r *reader, _ int16) {
 		for _, part := range parts {
 			part.Err = fmt.Errorf("%w: it leaves %s partition %d out", errMalformed, part.Topic, part.Partition)
@@ -99,7 +99,7 @@ func readAdded(parts []*Part) func(r *reader, version int16) {
 			topic := r.string()
 			for range r.array(6) {
 				partition, code := r.int32(), r.int16()
-				i, ok := slices.BinarySearchFunc(parts, &Part{Topic: topic, Partition: partition}, comparePart)
+				i, ok := slices.BinarySearchFunc(parts, &PartitionBatch{Topic: topic, Partition: partition}, comparePart)
 				if ok && !r.bad {
 					parts[i].Err = answered(fmt.Sprintf("add %s partition %d to a transaction", topic, partition), code, "")
 				}
@@ -112,7 +112,7 @@ func readAdded(parts []*Part) func(r *reader, version int16) {
 // (OPERATION_NOT_ATTEMPTED; kafka-go has no name for it).
 const operationNotAttempted = kafka.Error(55)
 
-func addedVerdict(parts []*Part) (err error) {
+func addedVerdict(parts []*PartitionBatch) (err error) {
 	for _, part := range parts {
 		if part.Err != nil && (err == nil || isCode(err, operationNotAttempted)) {
 			err = part.Err

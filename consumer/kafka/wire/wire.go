@@ -4,10 +4,10 @@
 //
 // Its types are few: [Client] speaks to a cluster, [Fetcher] reads many partitions of it
 // over a few connections, [Fetched] holds the records of one fetch, [Record] is one of
-// them, [Batch] is a record batch being written, [Part] is one batch on its way to a
+// them, [Batch] is a record batch being written, [PartitionBatch] is one batch on its way to a
 // partition.
 //
-// Its one guarantee: an error tells the state of the request. A [NoAnswerError] means that
+// Its one guarantee: an error tells the state of the request. A [UnknownOutcomeError] means that
 // the request went out without an answer, so that the broker may or may not have acted upon
 // it; after any other error it was refused (a kafka.Error says why) or never sent. A
 // [CorruptError] names a batch that cannot be read. And when a call returns, nothing
