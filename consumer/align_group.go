@@ -184,7 +184,7 @@ func (s *Service) flushSlowest() {
 		}
 	}
 	s.mu.Unlock()
-	for _, l := range s.lanes {
+	for _, l := range s.producers {
 		l.flush(slowest...)
 	}
 }

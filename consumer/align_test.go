@@ -227,7 +227,7 @@ func TestAlignmentShowsMoves(t *testing.T) {
 	for range 120 {
 		now = now.Add(time.Second)
 		own.moves(k, now)
-		committed := s.inputOffset(k, &position{ackTracker: newProgress(7)}).Metadata
+		committed := s.inputOffset(k, &position{ackTracker: newAckTracker(7)}).Metadata
 		if committed != last {
 			last = committed
 			changes++
@@ -354,20 +354,20 @@ func TestRequestsOfAlignmentDoNotGrowWithInstances(t *testing.T) {
 	}
 }
 
-// Only lanes with records of the slowest partition are flushed, or of one that the others take
-// for it because its last step is not acknowledged: each step of a backlog flushed all lanes.
+// Only partition producers with records of the slowest partition are flushed, or of one that the others take
+// for it because its last step is not acknowledged: each step of a backlog flushed all partition producers.
 func TestFlushOfTheSlowest(t *testing.T) {
 	s := &Service{alignment: newAlignment(time.Hour), positions: make(map[inputKey]*position)}
 	keys := inputs(3)
 	for i, at := range []float64{0, 0.5, 9} {
 		l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 		l.init()
-		p := newProgress(0)
+		p := newAckTracker(0)
 		p.clock = hour(at)
 		if err := l.addWork(t.Context(), sourceOffset{p, 0, noEpoch, -1}, []byte("head"), nil); err != nil {
 			t.Fatal(err)
 		}
-		s.lanes, s.positions[keys[i]] = append(s.lanes, l), &position{ackTracker: p}
+		s.producers, s.positions[keys[i]] = append(s.producers, l), &position{ackTracker: p}
 	}
 	now := alignEpoch
 	s.alignment.update(keys[0], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(1) })
@@ -375,8 +375,8 @@ func TestFlushOfTheSlowest(t *testing.T) {
 	s.alignment.update(keys[2], now, func(in *inputTime) { in.local, in.backlog, in.clock = true, true, hour(9) })
 	s.flushSlowest()
 	for i, want := range []bool{true, true, false} {
-		if got := s.lanes[i].wanted; got != want {
-			t.Errorf("lane with records of partition %d: sent early = %t; want %t", i, got, want)
+		if got := s.producers[i].wanted; got != want {
+			t.Errorf("producer with records of partition %d: sent early = %t; want %t", i, got, want)
 		}
 	}
 }

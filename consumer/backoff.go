@@ -27,7 +27,7 @@ const troubled = 5
 type attempts struct {
 	pause    wire.Backoff
 	failures int                   // in a row
-	part     *admin.Component           // counts the failures; nil: they are not counted
+	part     *admin.Component      // counts the failures; nil: they are not counted
 	lasting  atomic.Pointer[error] // the last failure, if there were troubled of them
 }
 

@@ -23,13 +23,13 @@ const refuseNext = -1
 type batch struct {
 	tx       *state.Tx
 	entries  entryReader // of the work record at hand
-	work     work    // the entry at hand
+	work     work        // the entry at hand
 	names    interner
 	decoder  cloudtrail.Decoder
 	each     func(*rules.Event, error) bool // event, made a value once
 	next     logPosition                    // in the work, behind the last record
 	events   int                            // entries since the last commit
-	youngest newestTimestamp                       // the youngest of the input records behind these entries
+	youngest newestTimestamp                // the youngest of the input records behind these entries
 	outputs  int                            // alerts and dead letters since the last commit
 	alerted  []alerted                      // the alerts among them
 }

@@ -88,7 +88,7 @@ type Service struct {
 	topics        map[string]topic.Info
 	begunWith     []string // problems of the topics, a sentence each
 	identity      changelog.Identity
-	lanes         []*partitionProducer
+	producers     []*partitionProducer
 	dead          []*partitionProducer
 	routers       taskSet[inputKey]
 	detectors     taskSet[int]
@@ -161,7 +161,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	working, stop := context.WithCancel(ctx)
 	defer stop()
-	// Lanes and group membership outlast the workers, so that the records read can still be
+	// Partition producers and group membership outlast the workers, so that the records read can still be
 	// acknowledged and committed.
 	carrying, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
@@ -177,7 +177,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.detectors = taskSet[int]{ctx: working, fail: s.fail, run: s.detect}
 
 	var carriers sync.WaitGroup
-	for _, l := range slices.Concat(s.lanes, s.dead) {
+	for _, l := range slices.Concat(s.producers, s.dead) {
 		carriers.Go(func() { l.run(carrying) })
 	}
 	carriers.Go(func() {
@@ -223,7 +223,7 @@ func (s *Service) endWorkers() {
 func (s *Service) finish(ctx context.Context) {
 	flushing, cancel := context.WithTimeout(ctx, flushWithin)
 	defer cancel()
-	for _, l := range slices.Concat(s.lanes, s.dead) {
+	for _, l := range slices.Concat(s.producers, s.dead) {
 		l.idle(flushing)
 	}
 	committing, cancel := context.WithTimeout(ctx, commitWithin)
@@ -258,11 +258,11 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions(), fewInputs)
 	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards, fewShards)
 	s.opening = make(chan struct{}, mostOpening)
-	s.lanes = s.lanesTo(s.topics[s.App.WorkTopic()])
-	for _, l := range s.lanes { // the records are packed already
+	s.producers = s.producersTo(s.topics[s.App.WorkTopic()])
+	for _, l := range s.producers { // the records are packed already
 		l.batch.Codec, l.bundle = compress.None, entryWriter{formats: s.formats, codec: s.Codec}
 	}
-	s.dead = s.lanesTo(s.topics[s.App.DeadLetter])
+	s.dead = s.producersTo(s.topics[s.App.DeadLetter])
 	joining := &joining{attempts: newAttempts(s.Metrics.Part(partGroup)), log: s.Log.With().Str("group", s.App.ID).Logger()}
 	s.member = &group.Member{
 		Client: s.Client, Group: s.App.ID, Instance: s.Instance, Leave: s.LeaveOnStop,
@@ -280,17 +280,17 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	return s.startLatest(ctx)
 }
 
-func (s *Service) lanesTo(info topic.Info) []*partitionProducer {
-	lanes := make([]*partitionProducer, len(info.Partitions))
-	for i := range lanes {
-		lanes[i] = &partitionProducer{
+func (s *Service) producersTo(info topic.Info) []*partitionProducer {
+	producers := make([]*partitionProducer, len(info.Partitions))
+	for i := range producers {
+		producers[i] = &partitionProducer{
 			client: s.Client, topic: info.Name, partition: int32(i), batch: wire.Batch{Codec: s.Codec}, timeout: s.RequestTimeout,
-			most: laneBytes(len(lanes)), limit: min(mostUnpacked, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
+			most: producerBytes(len(producers)), limit: min(mostUnpacked, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
 			refused: func(err error) { s.fail(err) },
 		}
-		lanes[i].init()
+		producers[i].init()
 	}
-	return lanes
+	return producers
 }
 
 // mostBytes is the size of a single record that the topic is sure to take.
@@ -366,7 +366,7 @@ func (s *Service) Ready() error {
 		}
 	}
 	if len(inputs) > 0 {
-		for _, l := range slices.Concat(s.lanes, s.dead) {
+		for _, l := range slices.Concat(s.producers, s.dead) {
 			if err := l.tries.trouble(); err != nil {
 				return l.cannotWrite(err)
 			}

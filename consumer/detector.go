@@ -58,7 +58,7 @@ type detector struct {
 	look     func(context.Context)               // at the settings of the topics
 	mostDead int                                 // bytes of a dead letter that its topic takes
 	reads    func(topicID [16]byte) bool         // whether the app reads the topic
-	feeds    *sharedFetches                              // of all shards
+	feeds    *sharedFetches                      // of all shards
 	timeout  time.Duration                       // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger

@@ -53,9 +53,9 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 	}
 	log := s.Log.With().Str("stage", stageRouter).Logger()
 	r := &router{
-		in: in, engine: s.Engine, unpacking: s.Unpacking, lanes: s.lanes, deadLetters: s.dead, app: s.App.ID, version: s.Version,
+		in: in, engine: s.Engine, unpacking: s.Unpacking, producers: s.producers, deadLetters: s.dead, app: s.App.ID, version: s.Version,
 		acceptLoss: s.Accept.Loss, mostWork: min(mostBytes(s.topics[s.App.WorkTopic()]), s.mostEvent()), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
-		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newProgress(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.lanes)),
+		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newAckTracker(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.producers)),
 		feed: prefetcher{
 			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions(), fewInputs), readCommitted: true,
 			log: log, tries: newAttempts(s.Metrics.Part(partInput)), shared: s.inputFeeds, told: new(logEnd),
@@ -105,7 +105,7 @@ func (s *Service) openInTurn(ctx context.Context, k inputKey, o *opening) (in in
 }
 
 // mostEvent bounds the size of an event that is handed to its shard, beside the limits of
-// the topics: each lane and each shard holds a few events at a time.
+// the topics: each partition producer and each shard holds a few events at a time.
 func (s *Service) mostEvent() int {
 	d := cloudtrail.Decoder{MaxUnpacked: s.MaxUnpacked, MaxHeld: s.MaxHeld}
 	return int(d.MostEvent())

@@ -69,8 +69,8 @@ func TestYoungest(t *testing.T) {
 }
 
 // A lone record must not wait, many must share a request, and a full batch must not
-// wait for the clock: else the lane's pause would be a limit on its throughput.
-func TestLanePace(t *testing.T) {
+// wait for the clock: else the partition producer's pause would be a limit on its throughput.
+func TestProducerPace(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		pause time.Duration // since the last request
@@ -93,7 +93,7 @@ func TestLanePace(t *testing.T) {
 					taken <- time.Since(start)
 				}()
 				synctest.Wait()
-				if err := l.add(context.Background(), sourceOffset{router: newProgress(0)}, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
+				if err := l.add(context.Background(), sourceOffset{router: newAckTracker(0)}, nil, bytes.Repeat([]byte("x"), c.bytes)); err != nil {
 					t.Fatal(err)
 				}
 				if got := <-taken; got != c.want {
@@ -105,18 +105,18 @@ func TestLanePace(t *testing.T) {
 }
 
 // The requests of a backlog are far apart; a fresh record must not wait for that.
-func TestLanePaceFollowsAge(t *testing.T) {
+func TestProducerPaceFollowsAge(t *testing.T) {
 	for _, c := range []struct{ before, after, want time.Duration }{
-		{time.Hour, time.Hour, lanePace.behind},
-		{time.Hour, 0, lanePace.usual},
-		{0, time.Hour, lanePace.usual},
+		{time.Hour, time.Hour, producerLinger.behind},
+		{time.Hour, 0, producerLinger.usual},
+		{0, time.Hour, producerLinger.usual},
 	} {
 		kafkatest.Bubble(t, func(t *testing.T) {
 			l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now}
 			l.init()
 			start := time.Now()
 			for range 1000 {
-				l.spare.note(sourceOffset{router: newProgress(0), time: start.Add(-c.before).UnixMilli()}, start)
+				l.spare.note(sourceOffset{router: newAckTracker(0), time: start.Add(-c.before).UnixMilli()}, start)
 			}
 			l.sent(l.spare)
 			taken := make(chan time.Duration)
@@ -124,7 +124,7 @@ func TestLanePaceFollowsAge(t *testing.T) {
 				_, _, _ = l.take()
 				taken <- time.Since(start)
 			}()
-			if err := l.add(context.Background(), sourceOffset{router: newProgress(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
+			if err := l.add(context.Background(), sourceOffset{router: newAckTracker(0), time: start.Add(-c.after).UnixMilli()}, nil, []byte("x")); err != nil {
 				t.Fatal(err)
 			}
 			if got := <-taken; got != c.want {
@@ -135,8 +135,8 @@ func TestLanePaceFollowsAge(t *testing.T) {
 }
 
 // A batch may have no room for the next record long before it is full: waiting then gains
-// nothing, and a router, with all its other lanes, stands still.
-func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
+// nothing, and a router, with all its other partition producers, stands still.
+func TestProducerSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		l := &partitionProducer{most: 1000, limit: 1000, now: time.Now}
 		l.init()
@@ -148,7 +148,7 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 			taken <- time.Since(start)
 		}()
 		for range 2 {
-			if err := l.add(context.Background(), sourceOffset{router: newProgress(0), time: -1}, nil, make([]byte, 600)); err != nil {
+			if err := l.add(context.Background(), sourceOffset{router: newAckTracker(0), time: -1}, nil, make([]byte, 600)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -159,14 +159,14 @@ func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 }
 
 func TestRouterTellsTheAgeOfARecord(t *testing.T) {
-	r := router{progress: newProgress(0), at: &wire.Record{Offset: 7, Epoch: 4, LastEpoch: 3, Timestamp: 5000}}
+	r := router{progress: newAckTracker(0), at: &wire.Record{Offset: 7, Epoch: 4, LastEpoch: 3, Timestamp: 5000}}
 	if got, want := r.origin(), (sourceOffset{r.progress, 7, 3, 5000}); got != want {
 		t.Errorf("origin() = %v; want %v", got, want)
 	}
 }
 
-// The end of a run does not wait for a lane's pause.
-func TestLanePaceEnds(t *testing.T) {
+// The end of a run does not wait for a partition producer's pause.
+func TestProducerPaceEnds(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		l := &partitionProducer{most: 1000, limit: 1000, now: time.Now}
 		l.init()
@@ -176,21 +176,21 @@ func TestLanePaceEnds(t *testing.T) {
 			c, _, _ := l.take()
 			taken <- c
 		}()
-		if err := l.add(context.Background(), sourceOffset{router: newProgress(0)}, nil, []byte("x")); err != nil {
+		if err := l.add(context.Background(), sourceOffset{router: newAckTracker(0)}, nil, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		l.close()
 		if c := <-taken; c != nil {
-			t.Error("a lane that was closed gives a batch; want none")
+			t.Error("a producer that was closed gives a batch; want none")
 		}
 	})
 }
 
-func TestLaneBytes(t *testing.T) {
-	for lanes, want := range map[int]int{0: 512 << 10, 1: 512 << 10, 8: 384 << 10, 16: 192 << 10, 64: 128 << 10} {
-		if got := laneBytes(lanes); got != want {
-			t.Errorf("laneBytes(%d) = %d; want %d", lanes, got, want)
+func TestProducerBytes(t *testing.T) {
+	for producers, want := range map[int]int{0: 512 << 10, 1: 512 << 10, 8: 384 << 10, 16: 192 << 10, 64: 128 << 10} {
+		if got := producerBytes(producers); got != want {
+			t.Errorf("producerBytes(%d) = %d; want %d", producers, got, want)
 		}
 	}
 }

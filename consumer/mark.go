@@ -134,7 +134,7 @@ func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 			recordTime: r.stamp, newest: t.fresh, idle: m.idle,
 		}
 		r.head = w.appendHead(r.head[:0])
-		r.err = r.lanes[shard].addWork(r.ctx, sourceOffset{r.progress, next.offset, next.epoch, r.stamp}, r.head, nil)
+		r.err = r.producers[shard].addWork(r.ctx, sourceOffset{r.progress, next.offset, next.epoch, r.stamp}, r.head, nil)
 		if t.fresh != noNewest {
 			t.newest = t.fresh
 		}

@@ -13,7 +13,7 @@ import (
 	"trailhound/rules"
 )
 
-// marksOf returns the marks that wait in a lane, and empties it.
+// marksOf returns the marks that wait in a partition producer, and empties it.
 func marksOf(t *testing.T, l *partitionProducer) (marks []work) {
 	t.Helper()
 	if l.bundle.size() == 0 {
@@ -40,7 +40,7 @@ func TestMarksBeforeARouterWaits(t *testing.T) {
 	stop()
 	meter := admin.NewMetrics("test").Input("t", 0)
 	t.Cleanup(meter.Close)
-	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*partitionProducer{l}, meter: meter, ctx: ended, now: alignEpoch}
+	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newAckTracker(0), marks: newTimeMarks(1), producers: []*partitionProducer{l}, meter: meter, ctx: ended, now: alignEpoch}
 	a := newAlignment(time.Hour)
 	a.update(inputKey{"slow", 0}, alignEpoch, func(in *inputTime) { in.backlog, in.clock = true, hour(0) })
 	r.gate = newGate(a, inputKey{"t", 0}, hour(3), true, alignEpoch)
@@ -58,14 +58,14 @@ func TestMarksBeforeARouterWaits(t *testing.T) {
 	}
 }
 
-// The first marks of a router carry no record's time: 0 would be one of 1970, and the lane
+// The first marks of a router carry no record's time: 0 would be one of 1970, and the partition producer
 // would take them for part of a backlog, and wait for more.
 func TestMarkBeforeAnyRecordHasNoTime(t *testing.T) {
 	client := wire.NewClient(nil, nil, nil, nil)
 	t.Cleanup(client.Close)
 	l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 	l.init()
-	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, feed: prefetcher{client: client}, progress: newProgress(5), marks: newTimeMarks(1), lanes: []*partitionProducer{l}}
+	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, feed: prefetcher{client: client}, progress: newAckTracker(5), marks: newTimeMarks(1), producers: []*partitionProducer{l}}
 	ended, stop := context.WithCancel(t.Context())
 	stop()
 	if err := r.run(ended); err != nil {
@@ -81,11 +81,11 @@ func TestMarkBeforeAnyRecordHasNoTime(t *testing.T) {
 // while a partition is alive nothing is sent beside the events.
 func TestMarks(t *testing.T) {
 	const shards = 2
-	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(shards), ctx: t.Context()}
+	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newAckTracker(0), marks: newTimeMarks(shards), ctx: t.Context()}
 	for range shards {
 		l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 		l.init()
-		r.lanes = append(r.lanes, l)
+		r.producers = append(r.producers, l)
 	}
 	now, next := alignEpoch.Add(30*24*time.Hour), int64(0)
 	type mark struct {
@@ -104,7 +104,7 @@ func TestMarks(t *testing.T) {
 		if r.mark(logPosition{next, 3}, next+left, records == 0, now); r.err != nil {
 			t.Fatal(r.err)
 		}
-		for n, l := range r.lanes {
+		for n, l := range r.producers {
 			var got []mark
 			for _, w := range marksOf(t, l) {
 				m := mark{-1, w.idle}
@@ -160,7 +160,7 @@ func TestMarksBringNoTimeBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 			l.init()
-			r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*partitionProducer{l}, ctx: t.Context()}
+			r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newAckTracker(0), marks: newTimeMarks(1), producers: []*partitionProducer{l}, ctx: t.Context()}
 			now, next := alignEpoch, int64(0)
 			fetch := func(at int64, own bool) (newest []int64) {
 				now, next = now.Add(time.Second), next+1

@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	laneMemory = 3 << 20 // for the batches that all lanes of a topic fill, if leastShare allows it
-	mostLane   = 512 << 10
+	producerMemory    = 3 << 20 // for the batches that all partition producers of a topic fill, if leastShare allows it
+	mostProducerBytes = 512 << 10
 
 	// mostUnpacked is how large a batch may be before it is packed.
 	mostUnpacked = 4 << 20
 )
 
-// lanePace is that of the produce requests to one partition.
-var lanePace = lingerPolicy{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
+// producerLinger is that of the produce requests to one partition.
+var producerLinger = lingerPolicy{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
 
-// laneBytes is the size to which the batches of each of so many lanes grow.
-func laneBytes(lanes int) int { return share(laneMemory, lanes, mostLane) }
+// producerBytes is the size to which the batches of each of so many partition producers grow.
+func producerBytes(producers int) int { return share(producerMemory, producers, mostProducerBytes) }
 
 // partitionProducer carries records to one partition of the work or the dead-letter topic:
 // in order, one request in flight, encoded once, sent again byte for byte until
-// the broker has them (PROTOCOL R2). Lanes do not wait for each other.
+// the broker has them (PROTOCOL R2). Partition producers do not wait for each other.
 type partitionProducer struct {
 	client    *wire.Client
 	topic     string
@@ -44,15 +44,15 @@ type partitionProducer struct {
 	tries     *attempts
 	pulse     pulse
 	part      *admin.Component // counts the failures; nil: they are not counted
-	failed    func()      // counts the requests that have to be sent again
-	refused   func(error) // called with a refusal that no repetition mends
+	failed    func()           // counts the requests that have to be sent again
+	refused   func(error)      // called with a refusal that no repetition mends
 
 	mu      sync.Mutex
 	change  *sync.Cond
-	batch   wire.Batch // the records added; it is encoded when the request is due, and is then free again
-	bundle  entryWriter     // of a lane of work: the entries added that are not in batch yet
-	filling *inflightBatch    // the parcel of batch and bundle
-	spare   *inflightBatch    // nil: it is on its way
+	batch   wire.Batch     // the records added; it is encoded when the request is due, and is then free again
+	bundle  entryWriter    // of a partition producer of work: the entries added that are not in batch yet
+	filling *inflightBatch // the in-flight batch of batch and bundle
+	spare   *inflightBatch // nil: it is on its way
 	closed  bool
 	next    time.Time     // of the next request; before it only a full one is sent
 	wanted  bool          // a router waits for room
@@ -67,7 +67,7 @@ func (l *partitionProducer) init() {
 	l.tries = newAttempts(l.part)
 }
 
-// add appends one record. It waits while the lane is full: that is how a slow broker slows
+// add appends one record. It waits while the partition producer is full: that is how a slow broker slows
 // the routers down. It fails only when ctx has ended.
 func (l *partitionProducer) add(ctx context.Context, from sourceOffset, key, value []byte, headers ...wire.Header) error {
 	l.mu.Lock()
@@ -106,7 +106,7 @@ func (l *partitionProducer) closeBundle(now time.Time) {
 // enter waits for room for so many bytes, and notes their origin.
 func (l *partitionProducer) enter(ctx context.Context, from sourceOffset, need int) (now time.Time, err error) {
 	if l.tooMuch(need) {
-		from.router.pulse.at(stepIdle) // the lane's own pulse tells
+		from.router.pulse.at(stepIdle) // the partition producer's own pulse tells
 		err := l.waitForRoom(ctx, need)
 		from.router.pulse.at(stepRoute)
 		if err != nil {
@@ -123,7 +123,7 @@ func (l *partitionProducer) entered(now time.Time) {
 	if l.filling.records == 1 {
 		l.change.Broadcast()
 	}
-	if next := lanePace.sooner(l.next, now, l.filling.youngest.age(now)); next.Before(l.next) {
+	if next := producerLinger.sooner(l.next, now, l.filling.youngest.age(now)); next.Before(l.next) {
 		l.next = next
 		l.hurryUp()
 	}
@@ -188,14 +188,14 @@ func (l *partitionProducer) run(ctx context.Context) {
 	}
 }
 
-// sent notes that the broker has acknowledged a parcel.
+// sent notes that the broker has acknowledged an in-flight batch.
 func (l *partitionProducer) sent(c *inflightBatch) {
-	pause := lanePace.linger(c.records, c.youngest.age(l.now()))
+	pause := producerLinger.linger(c.records, c.youngest.age(l.now()))
 	c.acknowledge()
 	l.putBack(c, pause)
 }
 
-// close ends the lane and releases those that wait for it to become idle.
+// close ends the partition producer and releases those that wait for it to become idle.
 func (l *partitionProducer) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -204,8 +204,8 @@ func (l *partitionProducer) close() {
 	l.hurryUp()
 }
 
-// take waits for records, and returns their parcel, nil at the end, and the batch encoded, in
-// a buffer that is lent: few lanes have one at a time. Routers wait while it encodes: that is
+// take waits for records, and returns their in-flight batch, nil at the end, and the batch encoded, in
+// a buffer that is lent: few partition producers have one at a time. Routers wait while it encodes: that is
 // shorter than filling a batch, and a second batch to fill meanwhile would double the memory.
 func (l *partitionProducer) take() (*inflightBatch, *[]byte, error) {
 	l.mu.Lock()
@@ -274,7 +274,7 @@ func (l *partitionProducer) hurryUp() {
 	}
 }
 
-// putBack gives a parcel back, and lets the next request be sent after a pause.
+// putBack gives an in-flight batch back, and lets the next request be sent after a pause.
 func (l *partitionProducer) putBack(c *inflightBatch, pause time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,8 +18,8 @@ const routedFor = time.Minute
 
 // evaluatedPositions is how far each shard has come in each input partition, by the changelogs.
 type evaluatedPositions struct {
-	turn   chan struct{} // a mutex, of capacity 1, that is waited for with a context
-	at     time.Time     // when the ends were reached; zero: not yet
+	turn   chan struct{}    // a mutex, of capacity 1, that is waited for with a context
+	at     time.Time        // when the ends were reached; zero: not yet
 	shards []evaluatedShard // up to the changelog offset reached: an error does not throw that away
 	// work has the ends of the work partitions when a loss of the input partition was first
 	// suspected.

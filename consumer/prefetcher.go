@@ -76,10 +76,10 @@ type prefetcher struct {
 	bytes         int // of record batches in one fetch
 	readCommitted bool
 	log           zerolog.Logger
-	tries         *attempts // notes failures; nil: they are logged only
-	watched       bool      // a missing right ends the feed instead of being retried
-	shared        *sharedFetches    // nil: each fetch is a request of its own
-	told          *logEnd   // nil: not asked for
+	tries         *attempts      // notes failures; nil: they are logged only
+	watched       bool           // a missing right ends the feed instead of being retried
+	shared        *sharedFetches // nil: each fetch is a request of its own
+	told          *logEnd        // nil: not asked for
 
 	full  chan *wire.Fetched
 	empty chan *wire.Fetched

@@ -10,7 +10,7 @@ import (
 type step uint8
 
 const (
-	stepIdle     step = iota // waits for input: records, its turn, a slower partition, room in a lane
+	stepIdle     step = iota // waits for input: records, its turn, a slower partition, room in a partition producer
 	stepTake                 // takes the shard and restores its state
 	stepEvaluate             // of work records
 	stepCommit               // of a transaction

@@ -25,17 +25,17 @@ type input struct {
 	end       int64 // of the log when it was opened
 }
 
-// router reads one input partition and hands each matching event to the lanes of the shards
+// router reads one input partition and hands each matching event to the partition producers of the shards
 // that own its keys. It keeps no state of its own: after a crash it starts again at its
 // committed offset, and the detectors drop repeats (PROTOCOL R1–R3, D2).
 type router struct {
 	in          input
-	feed        prefetcher      // of the partition, not started
-	turn        wire.Turn // for the memory of unpacked records and batches
+	feed        prefetcher // of the partition, not started
+	turn        wire.Turn  // for the memory of unpacked records and batches
 	unpacking   *Unpacking
 	decoder     cloudtrail.Decoder
 	engine      *rules.Engine
-	lanes       []*partitionProducer // work partition s = shard s
+	producers   []*partitionProducer // work partition s = shard s
 	deadLetters []*partitionProducer
 	app         string         // of the application; dead letters name it
 	version     string         // of this build, likewise
@@ -61,7 +61,7 @@ type router struct {
 	at       *wire.Record // the record being decoded
 	parked   *logPosition // position of a record that waits for slower partitions; nil: none does
 	ctx      context.Context
-	err      error // sticky: the run's context ended while a lane was full
+	err      error // sticky: the run's context ended while a partition producer was full
 	yield    func(*rules.Event, error) bool
 }
 
@@ -239,7 +239,7 @@ func (r *router) await(at logPosition) {
 		// an operator has set back meanwhile.
 		r.mark(at, at.offset+1, false, r.now)
 	}
-	for _, l := range r.lanes { // other partitions may wait for the acknowledgement
+	for _, l := range r.producers { // other partitions may wait for the acknowledgement
 		l.flush(r.progress)
 	}
 	r.meter.SetWaiting(true)
@@ -309,10 +309,10 @@ func (r *router) route(ev *rules.Event) {
 	}
 	r.work.recordTime, r.work.event = r.at.Timestamp, ev.Raw
 	for len(r.matches) > 0 && r.err == nil {
-		shard := rules.ShardOf(r.matches[0].Rule, r.matches[0].Key, len(r.lanes))
+		shard := rules.ShardOf(r.matches[0].Rule, r.matches[0].Key, len(r.producers))
 		r.work.pairs = r.work.pairs[:0]
 		r.matches = slices.DeleteFunc(r.matches, func(m rules.Match) bool {
-			if rules.ShardOf(m.Rule, m.Key, len(r.lanes)) != shard {
+			if rules.ShardOf(m.Rule, m.Key, len(r.producers)) != shard {
 				return false
 			}
 			r.work.pairs = append(r.work.pairs, m)
@@ -325,7 +325,7 @@ func (r *router) route(ev *rules.Event) {
 	}
 }
 
-// send hands the work at hand to the lane of a shard; false: it was rejected, or the run is
+// send hands the work at hand to the partition producer of a shard; false: it was rejected, or the run is
 // over.
 func (r *router) send(shard int) bool {
 	// The size is checked before encoding: an event may have hundreds of MiB.
@@ -337,11 +337,11 @@ func (r *router) send(shard int) bool {
 		return false
 	}
 	r.head = r.work.appendHead(r.head[:0])
-	r.err = r.lanes[shard].addWork(r.ctx, r.origin(), r.head, r.work.event)
+	r.err = r.producers[shard].addWork(r.ctx, r.origin(), r.head, r.work.event)
 	return r.err == nil
 }
 
-// origin returns the origin of the record at hand, for the lanes.
+// origin returns the origin of the record at hand, for the partition producers.
 func (r *router) origin() sourceOffset {
 	return sourceOffset{r.progress, r.at.Offset, r.at.LastEpoch, r.at.Timestamp}
 }

@@ -55,7 +55,7 @@ func TestLargeRecordsAndEventsBeat(t *testing.T) {
 		l := &partitionProducer{most: 8 << 20, limit: 8 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 		l.init()
 		r := &router{
-			in: input{topic: "t", topicID: [16]byte{1}}, engine: engine, progress: newProgress(0), marks: newTimeMarks(1), lanes: []*partitionProducer{l}, deadLetters: []*partitionProducer{l},
+			in: input{topic: "t", topicID: [16]byte{1}}, engine: engine, progress: newAckTracker(0), marks: newTimeMarks(1), producers: []*partitionProducer{l}, deadLetters: []*partitionProducer{l},
 			meter: admin.NewMetrics("test").Input("t", 0), log: zerolog.Nop(), mostDead: 1 << 20, ctx: t.Context(), now: alignEpoch.Add(24 * time.Hour),
 		}
 		r.yield, r.decoder.Progress = r.event, r.beat

@@ -25,7 +25,7 @@ func TestRouterEndsWhileItWaitsForTheTurn(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	events := 0
-	r := &router{ctx: ctx, progress: newProgress(0), yield: func(_ *rules.Event, err error) bool {
+	r := &router{ctx: ctx, progress: newAckTracker(0), yield: func(_ *rules.Event, err error) bool {
 		if err != nil {
 			t.Errorf("the record yields %v", err)
 		}

@@ -82,7 +82,7 @@ func (s *Service) Status() Status {
 	}
 	out.State = sentence(s.diskStall())
 	slices.SortFunc(out.Shards, func(a, b ShardStatus) int { return a.Shard - b.Shard })
-	for _, l := range slices.Concat(s.lanes, s.dead) {
+	for _, l := range slices.Concat(s.producers, s.dead) {
 		if err := cmp.Or(l.tries.trouble(), s.stall(l.pulse.stillness())); err != nil {
 			out.Outputs = append(out.Outputs, l.cannotWrite(err).Error())
 		}

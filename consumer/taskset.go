@@ -25,7 +25,7 @@ type task struct {
 	done   chan struct{}
 }
 
-// assign makes the crew work on exactly the keys in want. It does not wait.
+// assign makes the task set work on exactly the keys in want. It does not wait.
 func (c *taskSet[K]) assign(want map[K]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,7 +66,7 @@ func (c *taskSet[K]) start(k K, former *task) *task {
 	return t
 }
 
-// wait returns when every task has ended; the crew's context must have ended before. It
+// wait returns when every task has ended; the task set's context must have ended before. It
 // gives up, false, when ctx ends or stuck is closed. No task is started any more. The lock
 // is not held meanwhile: a task may wait for a goroutine that calls keys.
 func (c *taskSet[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {

@@ -54,10 +54,10 @@ func (s *Service) look(ctx context.Context, w *watching) {
 	restoring := restored != w.restored
 	w.restored = restored
 	patience := w.patience()
-	lanesStuck := false
-	for _, l := range slices.Concat(s.lanes, s.dead) {
+	producersStuck := false
+	for _, l := range slices.Concat(s.producers, s.dead) {
 		l.pulse.look()
-		lanesStuck = lanesStuck || l.pulse.looks() >= patience
+		producersStuck = producersStuck || l.pulse.looks() >= patience
 	}
 	inputs, shards := s.routers.keys(), s.detectors.keys()
 	var unread, give []inputKey
@@ -73,7 +73,7 @@ func (s *Service) look(ctx context.Context, w *watching) {
 			if o.look() {
 				s.alignment.moves(k, now)
 			}
-			if lanesStuck || o.stuck(patience) {
+			if producersStuck || o.stuck(patience) {
 				give = append(give, k)
 			}
 			continue
@@ -86,7 +86,7 @@ func (s *Service) look(ctx context.Context, w *watching) {
 		if seen.unread > 0 {
 			unread = append(unread, k)
 		}
-		if lanesStuck || p.stuck(patience) && !answers(p.reading.trouble()) {
+		if producersStuck || p.stuck(patience) && !answers(p.reading.trouble()) {
 			give = append(give, k)
 		}
 	}
@@ -271,7 +271,7 @@ func (s *Service) diskStall() error {
 	return nil
 }
 
-// stalls counts the partitions, shards and lanes without progress, by part.
+// stalls counts the partitions, shards and partition producers without progress, by part.
 func (s *Service) stalls() map[string]int {
 	out := make(map[string]int)
 	count := func(part string, why string) {
@@ -293,7 +293,7 @@ func (s *Service) stalls() map[string]int {
 			count(partShard, st.stillness())
 		}
 	}
-	for _, l := range slices.Concat(s.lanes, s.dead) {
+	for _, l := range slices.Concat(s.producers, s.dead) {
 		count(partOutput, l.pulse.stillness())
 	}
 	count(partState, s.Store.Stalled())
@@ -334,7 +334,7 @@ func (s *Service) tell(w *watching) {
 		}
 	}
 	s.mu.Unlock()
-	for _, l := range slices.Concat(s.lanes, s.dead) {
+	for _, l := range slices.Concat(s.producers, s.dead) {
 		line(fmt.Sprintf("topic %s partition %d", l.topic, l.partition), l.pulse.stillness())
 	}
 	for key := range w.told {

@@ -41,9 +41,9 @@ type Producer struct {
 
 	state   state
 	session wire.Session
-	lanes   []lane         // one for each partition ever used
-	parts   []wire.PartitionBatch    // of a request
-	refused *RejectedError // a record that no batch can hold
+	lanes   []lane                // one for each partition ever used
+	parts   []wire.PartitionBatch // of a request
+	refused *RejectedError        // a record that no batch can hold
 }
 
 type state int

@@ -7,12 +7,12 @@ import (
 )
 
 // ackTracker is the position of one router: each record below it is acknowledged in every
-// lane that it went to (PROTOCOL R1, R2).
+// partition producer that it went to (PROTOCOL R1, R2).
 type ackTracker struct {
 	mu          sync.Mutex
-	read        logPosition             // every record below it has been handed to the lanes
-	left        int64                   // records behind read, at the time of the fetch
-	outstanding map[*inflightBatch]logPosition // parcels with records of this router, and the first one of each
+	read        logPosition                    // every record below it has been handed to the partition producers
+	left        int64                          // records behind read, at the time of the fetch
+	outstanding map[*inflightBatch]logPosition // in-flight batches with records of this router, and the first one of each
 
 	pulse pulse // of the router
 
@@ -26,7 +26,7 @@ type ackTracker struct {
 // clockStep is the event time of a partition at an offset.
 type clockStep struct{ offset, clock int64 }
 
-func newProgress(start int64) *ackTracker {
+func newAckTracker(start int64) *ackTracker {
 	p := &ackTracker{read: logPosition{start, noEpoch}, clock: noNewest, outstanding: make(map[*inflightBatch]logPosition)}
 	p.committed.Store(start)
 	return p
@@ -61,7 +61,7 @@ func (p *ackTracker) reachedTime() (at logPosition, clock int64) {
 }
 
 // step notes that every record below next, in the middle of a fetch, has been handed to the
-// lanes, and the partition's event time there.
+// partition producers, and the partition's event time there.
 func (p *ackTracker) step(next logPosition, clock int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +79,7 @@ func (p *ackTracker) acknowledged() logPosition {
 	return at
 }
 
-// handed notes that every record below next has been handed to the lanes, and that left
+// handed notes that every record below next has been handed to the partition producers, and that left
 // records are behind it.
 func (p *ackTracker) handed(next logPosition, left int64) {
 	p.mu.Lock()
@@ -94,7 +94,7 @@ func (p *ackTracker) lag() int64 {
 	return p.left
 }
 
-// next returns the offset behind the records handed to the lanes.
+// next returns the offset behind the records handed to the partition producers.
 func (p *ackTracker) next() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,7 +111,7 @@ func (p *ackTracker) told() bool {
 	return len(p.outstanding) == 0
 }
 
-// sourceOffset is the input record that a lane's record comes from.
+// sourceOffset is the input record that a partition producer's record comes from.
 type sourceOffset struct {
 	router *ackTracker
 	offset int64
@@ -119,7 +119,7 @@ type sourceOffset struct {
 	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
 }
 
-// inflightBatch is the bookkeeping of one record batch on its way to a lane's partition. An entry
+// inflightBatch is the bookkeeping of one record batch on its way to a partition producer's partition. An entry
 // of a work record counts as one of its records.
 type inflightBatch struct {
 	owners   map[*ackTracker]struct{}
@@ -127,7 +127,7 @@ type inflightBatch struct {
 	records  int
 }
 
-// note remembers the origin of a record of the parcel. Offsets of one router come in order,
+// note remembers the origin of a record of the in-flight batch. Offsets of one router come in order,
 // so the first one noted is the lowest.
 func (c *inflightBatch) note(from sourceOffset, now time.Time) {
 	c.records++
@@ -142,7 +142,7 @@ func (c *inflightBatch) note(from sourceOffset, now time.Time) {
 	p.mu.Unlock()
 }
 
-// acknowledge removes the parcel from its routers' outstanding ones, and empties it.
+// acknowledge removes the in-flight batch from its routers' outstanding ones, and empties it.
 func (c *inflightBatch) acknowledge() {
 	for p := range c.owners {
 		p.mu.Lock()

@@ -20,9 +20,9 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// A lane with connections that break again and again delivers all records, in order, with
+// A partition producer with connections that break again and again delivers all records, in order, with
 // repeats only of records already sent; and no router may commit past the acknowledged records.
-func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
+func TestProducerDeliversInOrderThroughBrokenConnections(t *testing.T) {
 	brokers := kafkatest.Brokers(t)
 	topic := kafkatest.Topic(t, brokers, 1, nil)
 	var dials atomic.Int64
@@ -46,7 +46,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 	}()
 
 	const n = 3000
-	p := newProgress(0)
+	p := newAckTracker(0)
 	for i := range n {
 		if err := l.add(ctx, sourceOffset{router: p, offset: int64(i)}, nil, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
 			t.Fatalf("add(%d) = %v; want nil", i, err)
@@ -113,12 +113,12 @@ func (c *mortal) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// A router waits at a full lane, and stops waiting when its run ends.
-func TestLaneIsBounded(t *testing.T) {
+// A router waits at a full partition producer, and stops waiting when its run ends.
+func TestProducerIsBounded(t *testing.T) {
 	l := &partitionProducer{most: 100, limit: 100, now: time.Now}
 	l.init()
 	ctx, stop := context.WithCancel(t.Context())
-	p := newProgress(0)
+	p := newAckTracker(0)
 	filled := make(chan int)
 	go func() {
 		for i := 0; ; i++ {
@@ -130,16 +130,16 @@ func TestLaneIsBounded(t *testing.T) {
 	}()
 	time.AfterFunc(50*time.Millisecond, stop)
 	if n := <-filled; n == 0 || n > 10 {
-		t.Errorf("%d records of 40 bytes fit a lane of 100 bytes that nobody empties; want 1 to 10", n)
+		t.Errorf("%d records of 40 bytes fit a producer of 100 bytes that nothing empties; want 1 to 10", n)
 	}
 	if got := p.position(); got != 0 {
 		t.Errorf("position() = %d with nothing acknowledged; want 0", got)
 	}
 }
 
-// The memory of a lane bounds its batch, not the size of the records before they are
+// The memory of a partition producer bounds its batch, not the size of the records before they are
 // packed; the topic's limit bounds it too if the batch is packed as a whole.
-func TestLaneFillsItsMemory(t *testing.T) {
+func TestProducerFillsItsMemory(t *testing.T) {
 	for name, c := range map[string]struct {
 		codec        compress.Compression
 		work         bool
@@ -161,7 +161,7 @@ func TestLaneFillsItsMemory(t *testing.T) {
 				l.batch.Codec, l.bundle.codec = compress.None, c.codec
 			}
 			l.init()
-			from := sourceOffset{router: newProgress(0), time: 1}
+			from := sourceOffset{router: newAckTracker(0), time: 1}
 			added := 0
 			for n := 0; !l.enough(); n++ {
 				head := fmt.Appendf(nil, "%x", sha256.Sum256([]byte{byte(n), byte(n >> 8)}))

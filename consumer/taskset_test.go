@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// keys and assign do not block while a crew waits for its last tasks: a task may need a
+// keys and assign do not block while a task set waits for its last tasks: a task may need a
 // lock that their caller holds.
 func TestCrewWaitLocksNobodyOut(t *testing.T) {
 	working, stop := context.WithCancel(t.Context())
@@ -44,7 +44,7 @@ func TestCrewWaitLocksNobodyOut(t *testing.T) {
 	}
 }
 
-// A crew that has been waited for starts no task any more: the store and the connections of
+// A task set that has been waited for starts no task any more: the store and the connections of
 // its tasks are being closed.
 func TestCrewStartsNothingAfterWait(t *testing.T) {
 	c := taskSet[int]{ctx: t.Context(), fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {

@@ -9,7 +9,7 @@ import (
 // that was not evaluated, and would let an operator do the same.
 func TestIdleOnceTold(t *testing.T) {
 	t.Parallel()
-	p := newProgress(0)
+	p := newAckTracker(0)
 	mark := &inflightBatch{owners: make(map[*ackTracker]struct{})}
 	mark.note(sourceOffset{router: p, offset: 7, epoch: noEpoch}, time.Now())
 	p.idle.Store(true)
