@@ -12,7 +12,7 @@ import (
 	"trailhound/config/duration"
 )
 
-// checks are the rules that no tag can tell; each returns what is wrong with the key at path, or "".
+// checks are the rules that no tag can tell; each returns the problem with the key at path, or "".
 var checks = []struct {
 	path  string
 	check func(*Config) string
@@ -44,7 +44,7 @@ var checks = []struct {
 	{"http.listen", checkListen},
 }
 
-// check returns everything that is wrong with the values: by the tags, and if those hold by the checks.
+// check returns the problems of all values: by the tags, and if those hold by the checks.
 func (c *Config) check() Problems {
 	var problems Problems
 	add := func(path, text string) {
@@ -80,7 +80,7 @@ func checkAppID(c *Config) string {
 	return ""
 }
 
-// checkInstanceID allows what a broker allows as group.instance.id (KIP-345).
+// checkInstanceID allows the names that a broker allows as group.instance.id (KIP-345).
 func checkInstanceID(c *Config) string {
 	if id := c.InstanceID; id == "." || id == ".." || len(id) > 249 || legalName(id, len(id)) != id {
 		return fmt.Sprintf("%s is not an instance id; use letters, digits, ., _ and -, at most 249", quote(id))
@@ -100,7 +100,7 @@ func checkBrokers(c *Config) string {
 	return ""
 }
 
-// address returns what is wrong with host:port, or "".
+// address returns the problem with host:port, or "".
 func address(s string) string {
 	if ip, err := netip.ParseAddr(s); err == nil && ip.Is6() {
 		return fmt.Sprintf("%q has no port; write [%s]:9092", s, s)

@@ -1,5 +1,5 @@
-// Package config settles what the program is told: one [Config] from defaults, a YAML file, the environment and
-// the command line, in rising order of precedence.
+// Package config settles the program's configuration: one [Config] from defaults, a YAML
+// file, the environment and the command line, in rising order of precedence.
 //
 // There are few types. [Input] names the sources, [Load] merges them into a [Config], and [Origin] says of each
 // effective value where it came from. Rules are known to this package only as a name and the structs that hold
@@ -48,7 +48,7 @@ type Config struct {
 	sections map[string]Origin
 }
 
-// Kafka is how the brokers are reached.
+// Kafka is the connection to the brokers.
 type Kafka struct {
 	Brokers            []string      `yaml:"brokers" help:"Brokers to connect to first, each host:port."`
 	ClientID           string        `yaml:"client_id" help:"Client id that the brokers see in their logs, metrics and quotas."`
@@ -102,7 +102,7 @@ type Topics struct {
 	DeadLetterPartitions int      `yaml:"dead_letter_partitions" range:"1..10000" help:"Partitions of the dead-letter topic, when it is created."`
 }
 
-// State is how the local copy of the state is kept.
+// State bounds the local copy of the state.
 type State struct {
 	Cache    Bytes         `yaml:"cache" range:"1MiB.." help:"Memory for blocks of the local state; as much again, 3MiB to 16MiB, and twice while it is written to disk, is taken for what is not written yet."`
 	Lifetime time.Duration `yaml:"lifetime" range:"1h.." help:"How long, in event time after its last write, a value without an expiry of its own is kept."`
@@ -114,7 +114,7 @@ type HTTP struct {
 	Pprof  bool   `yaml:"pprof" help:"Serve Go's profiles under /debug/pprof/ too. They show what the process does, and cost it something: for a look, not for good."`
 }
 
-// Events is which events are evaluated. All spans are event time; 0 turns a limit off.
+// Events bounds the events that are evaluated. All spans are event time; 0 turns a limit off.
 type Events struct {
 	DuplicatesWithin time.Duration `yaml:"duplicates_within" range:"0.." help:"An event with the eventID of one that was evaluated for the same rule and key within this span is not evaluated again; 0: off."`
 	MaxLateness      time.Duration `yaml:"max_lateness" range:"0.." help:"An event that is older than the newest one of its input partition by more than this goes to the dead-letter topic; 0: no limit. In detect: only when given with --set."`
@@ -122,14 +122,14 @@ type Events struct {
 	MaxDrift         time.Duration `yaml:"max_drift" range:"0.." help:"While input partitions have a backlog, one that is further ahead in event time than this of the slowest waits for it; 0: none waits."`
 }
 
-// Limits bound what one record, alert or set may cost.
+// Limits bound the cost of one record, alert or set.
 type Limits struct {
 	MaxUnpacked   Bytes `yaml:"max_unpacked" range:"1KiB.." help:"Most bytes that one record may unpack to, in all. At most 64 MiB of it are held at a time, a value or an event; where the key is not set and the process has a memory limit, that of its cgroup or GOMEMLIMIT, an eighth of that."`
 	MaxAlertBytes Bytes `yaml:"max_alert_bytes" range:"64KiB..64MiB" help:"Most bytes of one alert; a larger one is written without the event, then without evidence."`
 	MaxSetMembers int   `yaml:"max_set_members" range:"1..1000000" help:"Most members of one set or timeline in the state of a rule. Of more, a timeline and the addresses of a role let the oldest go, which is counted; another set refuses, and the event goes to the dead-letter topic. With window_kind sliding, at least twice the threshold."`
 }
 
-// Log is what is logged, and how.
+// Log is the level and the form of the log.
 type Log struct {
 	Level  string `yaml:"level" one:"debug info warn error" help:"Least level that is logged: debug, info, warn or error."`
 	Format string `yaml:"format" one:"auto json text" help:"json, text, or auto: text on a terminal and json elsewhere."`
@@ -173,9 +173,9 @@ func Default() Config {
 	}
 }
 
-// Origin returns where the effective value of the key at path ("kafka.brokers", "rules.access_denied.threshold",
-// or "rules.access_denied" for the rule's switch) came from; of a section, and of a rule whose switch is not given,
-// where its keys stand.
+// Origin returns where the effective value of the key at path ("kafka.brokers",
+// "rules.access_denied.threshold", or "rules.access_denied" for the rule's switch) came
+// from; of a section, and of a rule without a given switch, where its keys stand.
 func (c *Config) Origin(path string) Origin {
 	if at, ok := c.origins[path]; ok {
 		return at
@@ -194,7 +194,7 @@ func (c *Config) Given(from Source) int {
 	return n
 }
 
-// Path is a key whose value is the path of a file or directory.
+// Path is a key that has the path of a file or directory as its value.
 type Path struct {
 	Key, Path string
 	Directory bool // it is written to; a file is read

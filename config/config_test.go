@@ -19,7 +19,7 @@ type deniedParams struct {
 	Window       time.Duration `param:"window"`
 	ErrorCodes   []string      `param:"error_codes"`
 	DeniedFamily bool          `param:"denied_family"`
-	_            int           // what is not exported is no parameter
+	_            int           // a field that is not exported is no parameter
 }
 
 type options struct {

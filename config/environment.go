@@ -9,8 +9,8 @@ import (
 // FileVariable names the configuration file when the flag --config does not.
 const FileVariable = EnvPrefix + "CONFIG"
 
-// serviceLink matches the variables that Kubernetes sets in every pod for a Service whose name begins with
-// "trailhound": they are not meant for the program.
+// serviceLink matches the variables that Kubernetes sets in every pod for a Service with a
+// name that begins with "trailhound": they are not meant for the program.
 // https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
 var serviceLink = regexp.MustCompile(`^TRAILHOUND_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 

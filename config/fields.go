@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// field is one value that can be set, and what its tags say of it.
+// field is one value that can be set, with the content of its tags.
 type field struct {
 	path   string // "kafka.brokers"
 	kind   string
@@ -95,7 +95,7 @@ func (s *fieldSet) below(path string) []string {
 	return slices.Compact(names)
 }
 
-// check returns what is wrong with the field's value by its own tags, or "".
+// check returns the problem that the field's value has by its own tags, or "".
 func (f *field) check() string {
 	if len(f.one) > 0 && !slices.Contains(f.one, f.value.String()) {
 		text := fmt.Sprintf("%s is not one of %s", quote(f.value.String()), strings.Join(f.one, ", "))

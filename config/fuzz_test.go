@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Whatever the file holds, it is either a configuration that prints and loads again, or Problems.
+// FuzzFile: any file is either a configuration that prints and loads again, or Problems.
 func FuzzFile(f *testing.F) {
 	for _, seed := range []string{
 		"", "shards: 8\n", "kafka: {brokers: [a:1, b:2]}\n", "a: &a [*a]\n", "&a {kafka: *a}\n", "? [x]\n: y\n", "<<: {shards: 1}\n", "x-a: &a {shards: 2, <<: *a}\n<<: [*a, *a]\n",

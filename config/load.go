@@ -18,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Input is what a configuration is settled from.
+// Input is the sources of a configuration.
 type Input struct {
 	Rules       []Rule   // the rules that the program knows; Load decodes parameters into their targets
 	File        string   // path of a YAML file; empty: none
@@ -92,8 +92,9 @@ func (l *loader) file(name string, data []byte) {
 	})
 }
 
-// syntaxProblem says where the YAML parser gave up: in the last of the fewest lines that make it give up in the same
-// way. Its error has no line, or that of the list or mapping in which it was, counted from 0.
+// syntaxProblem finds the line at which the YAML parser gave up: the last one of the
+// shortest beginning of the file that fails in the same way. The parser's own error has no
+// line, or that of the list or mapping around it, counted from 0.
 func syntaxProblem(file string, data []byte, err error) *Problem {
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	before := sort.Search(len(lines)-1, func(n int) bool {
@@ -166,7 +167,7 @@ func (l *loader) flag(arg string) {
 	path, value, ok := strings.Cut(arg, "=")
 	at := Origin{Source: FromFlag, Name: path}
 	if !ok {
-		// What follows the path may be a password behind another sign than =.
+		// The rest of arg may be a password, behind another sign than =.
 		if end := strings.IndexFunc(path, func(r rune) bool { return r >= 0x80 || !legalByte(byte(r)) }); end >= 0 {
 			at.Name = path[:end] + "…"
 		}
@@ -241,7 +242,7 @@ func unquoted(item string) string {
 	return item
 }
 
-// unknownPath says at which step a path leaves what is known.
+// unknownPath says at which step a path leaves the known keys.
 func (s *fieldSet) unknownPath(path string) string {
 	section := ""
 	for name := range strings.SplitSeq(path, ".") {

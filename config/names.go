@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// legalName replaces what Kafka does not allow in a name by - and cuts it to max bytes.
+// legalName replaces characters that Kafka does not allow in a name by - and cuts it to max bytes.
 func legalName(s string, max int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < 0x80 && legalByte(byte(r)) {
@@ -20,7 +20,7 @@ func legalByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-'
 }
 
-// TopicName returns what is wrong with a name for a topic, or "".
+// TopicName returns the problem with a name for a topic, or "".
 // https://github.com/apache/kafka/blob/4.1.0/clients/src/main/java/org/apache/kafka/common/internals/Topic.java
 func TopicName(name string) string {
 	if name == "" {

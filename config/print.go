@@ -40,7 +40,7 @@ type Value struct {
 	Origin string `json:"origin"` // as [Origin.String]
 }
 
-// Values returns what Print writes, by key.
+// Values returns the values that Print writes, by key.
 func (c *Config) Values() map[string]Value {
 	values := make(map[string]Value)
 	for _, f := range c.fields.list {
@@ -108,7 +108,7 @@ func text(s string) *yaml.Node {
 	return &node
 }
 
-// comment is an origin on one line, whatever the name of the file.
+// comment is an origin on one line, even if the name of the file has control characters.
 func comment(o Origin) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 {

@@ -11,7 +11,7 @@ import (
 type Problem struct {
 	Origin Origin // where it stands
 	Path   string // the key it is about, or ""
-	Text   string // what is wrong and the way out
+	Text   string // the mistake and the way out
 }
 
 // Error returns one sentence: "trailhound.yaml:3:8: shards: 0 is too small; the least is 1".
@@ -27,7 +27,8 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// names reports whether the origin says of which key, or of which key below it, the problem is: that of a flag does.
+// names reports whether the origin already names the key at path, or one below it, as that
+// of a flag does.
 func (o Origin) names(path string) bool {
 	return o.Source == FromFlag && (o.Name == path || strings.HasPrefix(o.Name, path+"."))
 }
@@ -47,7 +48,7 @@ func (ps Problems) Error() string {
 // switchNames are the keys by which other programs turn a rule on or off.
 var switchNames = []string{"enabled", "enable", "disabled", "disable", "on", "off", "active", "status"}
 
-// unknown says that name is not a key of the section at path, and what was probably meant.
+// unknown says that name is not a key of section, and suggests the key that was probably meant.
 func (s *fieldSet) unknown(section, name string) string {
 	path, below := join(section, name), s.below(section)
 	what := "unknown key " + quoteOdd(path)

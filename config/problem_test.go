@@ -57,7 +57,8 @@ func TestFileProblems(t *testing.T) {
 	}
 }
 
-// The YAML parser itself gives no line for what is not text, and for wrong indentation one that is above all of it.
+// The YAML parser itself gives no line for bytes that are not text, and for wrong
+// indentation one that is above all of it.
 func TestLineOfSyntaxProblem(t *testing.T) {
 	head := "shards: 1\ntopics:\n  input:\n    - a\n"
 	for text, want := range map[string]string{
@@ -131,7 +132,8 @@ func TestLongValues(t *testing.T) {
 	}
 }
 
-// What << merges counts where the section has no such key itself; an anchor that merges itself, or very often, ends.
+// TestMerge: a key merged by << counts where the section has none of the name; an anchor
+// that merges itself, or very often, ends.
 func TestMerge(t *testing.T) {
 	for text, want := range map[string]int64{
 		"x-a: &a {threshold: 3, window: 5m}\nrules: {access_denied: {<<: *a}}\n":                                                       3,

@@ -6,7 +6,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Rule is what the configuration knows of a rule.
+// Rule describes a rule to the configuration: its name and its parameters.
 type Rule struct {
 	ID string
 	// Targets are pointers to structs with the rule's parameters, which hold the defaults. A parameter is a field
@@ -40,9 +40,9 @@ func ParseYAML(file string, data []byte) (*yaml.Node, error) {
 	return root, nil
 }
 
-// DecodeParams decodes the mapping in node, which is from this file, strictly into the structs that targets point to,
-// as Load does with the parameters of a rule (see Rule). A field of type *yaml.Node takes what stands there, whatever
-// it is. The error is Problems.
+// DecodeParams decodes the mapping in node, which is from this file, strictly into the
+// structs that targets point to, as Load does with the parameters of a rule (see Rule). A
+// field of type *yaml.Node takes any node. The error is Problems.
 func DecodeParams(file string, node *yaml.Node, targets ...any) error {
 	l := loader{fields: newFieldSet(), origins: map[string]Origin{}, sections: map[string]Origin{}}
 	for _, t := range targets {

@@ -106,7 +106,8 @@ func checkClientSecret(c *Config) string {
 	}
 }
 
-// checkExtensions refuses what RFC 7628 has no place for, and the name that it keeps for the token.
+// checkExtensions refuses names and values that RFC 7628 has no place for, and the name
+// that it keeps for the token.
 func checkExtensions(c *Config) string {
 	s := c.Kafka.SASL
 	if len(s.OAuth.Extensions) > 0 && s.Mechanism != "oauthbearer" {

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// Schema returns a JSON Schema (draft 2020-12) of the configuration file, for editors: every key with its meaning, its
-// default and the values it takes. What it refuses, Load refuses too; Load knows more, such as what fits together.
+// Schema returns a JSON Schema (draft 2020-12) of the configuration file, for editors:
+// every key with its meaning, its default and the values it takes. A file that it refuses,
+// Load refuses too; Load knows more, such as which keys fit together.
 func Schema(rules []Rule) ([]byte, error) {
 	c := Default()
 	s := newFieldSet()

@@ -39,7 +39,7 @@ func compiledSchema(t *testing.T) *jsonschema.Schema {
 	return schema
 }
 
-// The schema says about a file what Load says about it.
+// TestSchemaAgreesWithLoad: the schema and Load accept and refuse the same files.
 func TestSchemaAgreesWithLoad(t *testing.T) {
 	schema := compiledSchema(t)
 	for text, want := range map[string]bool{

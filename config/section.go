@@ -6,16 +6,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// extension begins the names of keys at the top of a file that are left alone: a place for what anchors name, as in a
-// Compose file.
+// extension begins the names of keys at the top of a file that are left alone: a place for
+// anchored nodes, as in a Compose file.
 const extension = "x-"
 
-// mergeTag is that of the key <<, whose value is a mapping or a list of mappings. Their keys count where the section
-// itself has none of the name, and those of an earlier mapping before those of a later one.
+// mergeTag is that of the key <<, with a mapping or a list of mappings as its value. Their
+// keys count where the section itself has none of the name, and those of an earlier mapping
+// before those of a later one.
 // https://yaml.org/type/merge.html
 const mergeTag = "!!merge"
 
-// walkedSection is a section whose keys are being applied.
+// walkedSection is a section while its keys are applied.
 type walkedSection struct {
 	*loader
 	path  string
@@ -57,7 +58,7 @@ func (s *walkedSection) walk(mapping *yaml.Node) {
 	}
 }
 
-// merge applies what << names.
+// merge applies the mappings that << names.
 func (s *walkedSection) merge(node *yaml.Node) {
 	mappings := []*yaml.Node{node}
 	if from := target(node); from.Kind == yaml.SequenceNode {

@@ -112,7 +112,7 @@ func kindOf(t reflect.Type) (string, bool) {
 	return "", false
 }
 
-// setValue decodes node into v, whose type kindOf knows.
+// setValue decodes node into v, of a type that kindOf knows.
 func setValue(v reflect.Value, node *yaml.Node) error {
 	if v.Type() == nodeType {
 		v.Set(reflect.ValueOf(node))
@@ -160,7 +160,7 @@ func setScalar(v reflect.Value, text string) error {
 	return nil
 }
 
-// meant is how a switch is written that was given as one of YAML 1.1's other words.
+// meant is the spelling to suggest for a switch that was given in another word of YAML 1.1.
 // https://yaml.org/type/bool.html
 func meant(text string) string {
 	switch strings.ToLower(text) {
@@ -217,7 +217,7 @@ func compareText(v reflect.Value, text string) (int, error) {
 	return cmp.Compare(v.Int(), bound.Int()), nil
 }
 
-// target follows a YAML alias to what it names.
+// target follows a YAML alias to the node that it names.
 func target(node *yaml.Node) *yaml.Node {
 	for node.Kind == yaml.AliasNode {
 		node = node.Alias
@@ -227,7 +227,7 @@ func target(node *yaml.Node) *yaml.Node {
 
 func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.Tag == "!!null" }
 
-// nodeKind names what a node is, for an error's sentence.
+// nodeKind names the kind of a node, for an error's sentence.
 func nodeKind(node *yaml.Node) string {
 	switch {
 	case node.Kind == yaml.MappingNode:

@@ -27,7 +27,7 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-// What is written of a duration anywhere is read as the same.
+// TestParseFormattedDuration: a formatted duration is read as the same one.
 func TestParseFormattedDuration(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := time.Duration(rapid.Int64Range(math.MinInt64+1, math.MaxInt64).Draw(t, "d"))

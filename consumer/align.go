@@ -13,28 +13,28 @@ import (
 
 const (
 	// alignSteps is the number of steps of event time in which a partition that is max_drift
-	// behind comes up to the others; each step is told to them.
+	// behind comes up to the others; each step is committed for the other instances.
 	alignSteps = 8
 
-	// alignPatience is how long the slowest partition may stand still before the others go
-	// on without it: no leader, no owner.
+	// alignPatience is how long the slowest partition may stand still, without a leader or an
+	// owner, before the others go on without it.
 	alignPatience = 30 * time.Second
 
-	// alignShow is how long the time of a partition that moves stays before the other instances
-	// are told that it moves, and mostSteps into how many steps that is counted.
+	// alignShow is how long a partition at work may keep its time before the other instances
+	// are told that its router moves; their counter of such moves wraps at mostSteps.
 	alignShow = alignPatience / 3
 	mostSteps = 10
 
-	// alignBlind is how long two looks at what moves may lie apart. What lies beyond is a time
-	// in which this instance was stopped, or was not answered.
+	// alignBlind bounds the gap between two looks at the partitions' progress. A longer gap is
+	// time in which this instance was stopped, or had no answer.
 	alignBlind = 5 * time.Second
 
 	// backlogAfter is how long records must have been left behind each fetch before a
 	// partition that was alive counts as one with a backlog.
 	backlogAfter = 2 * time.Second
 
-	// clockSamples is of how many records the median is a partition's event time: a few that
-	// are hours off do not move it.
+	// clockSamples is the number of records of which the median is a partition's event time: a
+	// few records that are hours off do not move it.
 	clockSamples = 9
 
 	// clockLeast is the number of samples that move a known time. An unknown time becomes
@@ -43,14 +43,14 @@ const (
 )
 
 // alignment keeps the input partitions of an app together in event time while there is a
-// backlog (PROTOCOL R9): one that is more than drift ahead of the slowest waits. The
-// slowest never waits, so the backlog always moves; a slowest that cannot move is left
-// out. Flink calls this watermark alignment.
+// backlog (PROTOCOL R9), as Flink's watermark alignment does: a partition more than drift
+// ahead of the slowest one waits. The slowest partition never waits, so the backlog always
+// moves; one that cannot move is left out.
 type alignment struct {
 	drift time.Duration
 	limit atomic.Int64  // event time up to which records are handed on, Unix nanoseconds; math.MaxInt64: all are
-	tight atomic.Bool   // a partition waits, on this instance or another one: steps are told at once
-	told  chan struct{} // holds a token when the group's other members have something to learn
+	tight atomic.Bool   // a partition waits, on this instance or another one: steps are committed at once
+	told  chan struct{} // holds a token when a commit has news for the group's other members
 
 	mu     sync.Mutex
 	change *sync.Cond // limit has changed
@@ -67,8 +67,8 @@ type inputTime struct {
 	waiting bool
 	leftOut bool
 	next    int64     // offset as last seen
-	steps   uint8     // moves under which clock and next stay, of one digit, for the other instances
-	moved   time.Time // when any of these was last seen to change, the partition waited, or its router did anything
+	steps   uint8     // counter, below mostSteps, of moves that change neither clock nor next, for the other instances
+	moved   time.Time // when clock, next or steps was last seen to change, the partition waited, or its router made progress
 	shown   time.Time // when clock, next or steps last changed
 }
 
@@ -120,14 +120,15 @@ func (a *alignment) settle(now time.Time) {
 	}
 	for _, t := range a.inputs {
 		if t.waiting || t.clock > was {
-			t.moved = now // until now it could not
+			t.moved = now // it could not move until now
 		}
 	}
 	a.change.Broadcast()
 }
 
-// joined notes whether this instance is a member of the group. Until it is one it has nothing
-// that could go on without a slower partition; from then on each may stand still for so long.
+// joined notes whether this instance is a member of the group. An instance that is not has
+// no partition that could go on without a slower one; the patience of each partition begins
+// when it joins.
 func (a *alignment) joined(member bool, now time.Time) {
 	if a == nil {
 		return
@@ -142,8 +143,8 @@ func (a *alignment) joined(member bool, now time.Time) {
 	a.member = member
 }
 
-// ahead returns the event time that is drift after clock. A partition whose time is not
-// known holds all others: it may be the slowest.
+// ahead returns the event time that is drift after clock. A partition of unknown event time
+// holds all others: it may be the slowest.
 func (a *alignment) ahead(clock int64) int64 {
 	if clock == noNewest {
 		return math.MinInt64 + 1
@@ -154,8 +155,8 @@ func (a *alignment) ahead(clock int64) int64 {
 	return clock + int64(a.drift)
 }
 
-// leaveOut takes the slowest partitions out that have stood still for too long. The others
-// begin to count from then on: they have stood still because of these.
+// leaveOut takes the slowest partitions out that have stood still for too long. The
+// patience of the others begins anew: they have stood still because of these.
 func (a *alignment) leaveOut(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -178,9 +179,9 @@ func (a *alignment) leaveOut(now time.Time) {
 	a.settle(now)
 }
 
-// moves notes that this instance comes on with a partition, though its time may stay: it works
-// on a large record, or waits for memory, or a place, that it needs and that comes round. The
-// other instances learn it in time.
+// moves notes progress on a partition of this instance with an event time that may stay the
+// same: its router works on a large record, or waits for memory or a place that comes
+// round. The other instances are told before their patience ends.
 func (a *alignment) moves(k inputKey, now time.Time) {
 	if a == nil {
 		return
@@ -197,7 +198,8 @@ func (a *alignment) moves(k inputKey, now time.Time) {
 	}
 }
 
-// unseen makes up for a time in which this instance could not have seen what moves.
+// unseen extends the patience of each partition by a time in which this instance could not
+// see progress.
 func (a *alignment) unseen(d time.Duration, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -208,8 +210,8 @@ func (a *alignment) unseen(d time.Duration, now time.Time) {
 	}
 }
 
-// forget drops a partition that another instance reads from now on, until its own word
-// comes with the group's offsets.
+// forget drops a partition that another instance reads from now on, until the metadata of
+// that instance comes with the group's offsets.
 func (a *alignment) forget(k inputKey, now time.Time) {
 	if a == nil {
 		return
@@ -242,7 +244,7 @@ func (a *alignment) slowest() (k inputKey, clock int64, ok bool) {
 	return k, clock, ok
 }
 
-// state returns what is known of a partition.
+// state returns a copy of a partition's entry; that of an unknown partition has no event time.
 func (a *alignment) state(k inputKey) inputTime {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -252,7 +254,7 @@ func (a *alignment) state(k inputKey) inputTime {
 	return inputTime{clock: noNewest}
 }
 
-// waits says for what a partition waits; "" if it does not.
+// waits names the slower partition that a partition waits for; "" if it does not wait.
 func (a *alignment) waits(k inputKey) string {
 	if a == nil {
 		return ""
@@ -277,8 +279,8 @@ type gate struct {
 	samples [clockSamples]int64
 	taken   int
 	clock   int64 // median of the samples, or an earlier one that was higher
-	told    int64 // as the alignment knows it
-	near    int   // records since the last sample whose times were near the clock
+	told    int64 // the clock that the alignment has
+	near    int   // records with times near the clock, since the last sample
 	behind  time.Time
 	backlog bool
 }
@@ -294,8 +296,8 @@ func newGate(a *alignment, k inputKey, clock int64, backlog bool, now time.Time)
 }
 
 // record notes the newest event time of a record, and tells whether the partition's time
-// has come a step further. Of times near the known one, which most are, a few stand for
-// all: enough that rare ones far away never are the median.
+// has come a step further. Of the times near the known one, which most are, one in
+// clockSamples becomes a sample: enough that rare times far away never are the median.
 func (g *gate) record(newest int64) (step bool) {
 	if newest == noNewest {
 		return false
@@ -325,7 +327,7 @@ func median(samples [clockSamples]int64, n int) int64 {
 	return samples[(n-1)/2]
 }
 
-// publish tells the alignment how far the partition has come.
+// publish tells the alignment the partition's event time.
 func (g *gate) publish(now time.Time) {
 	first := g.told == noNewest
 	g.told = g.clock
@@ -359,7 +361,7 @@ func (g *gate) wait(ctx context.Context, now func() time.Time) bool {
 }
 
 // fetched notes how many records are left behind a fetch. A partition has a backlog from
-// its opening, or from when it has not come to its end for a while, until it does.
+// its opening, or once it has not come to its end for backlogAfter, until it comes there.
 func (g *gate) fetched(next, left int64, now time.Time) {
 	was := g.backlog
 	switch {

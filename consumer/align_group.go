@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	// alignEvery is how often an instance reads where the partitions of others stand.
+	// alignEvery is how often an instance reads the committed offsets of the partitions of others.
 	alignEvery = time.Second
-	// alignTight is the same, and the pause between commits, while any partition waits, for
-	// each instance that reads inputs: all of them ask one coordinator, which gets a hundred
-	// of these requests a second however many they are.
+	// alignTight is the least of these pauses, and of those between commits, while any
+	// partition waits. requestPause multiplies it by the number of instances: the coordinator
+	// that they share gets a hundred of these requests a second from any number of them.
 	alignTight = 10 * time.Millisecond
-	// alignSlow is the longest pause between two looks while nothing changes, unless it is
-	// shorter than the one above.
+	// alignSlow is the longest pause between two looks while nothing changes, unless
+	// alignPause is longer.
 	alignSlow = 100 * time.Millisecond
 )
 
-// inputMetadata is what an instance commits with the offset of an input partition.
+// inputMetadata is the metadata that an instance commits with the offset of an input partition.
 type inputMetadata struct {
 	topicID [16]byte
-	clock   int64 // event time of the partition that lies acknowledged, Unix nanoseconds, to the millisecond; noNewest: not known
+	clock   int64 // event time of the acknowledged records, Unix nanoseconds, to the millisecond; noNewest: not known
 	backlog bool
 	waiting bool
 	steps   uint8 // as those of inputTime, a digit
 }
 
-// encode writes the topic's id and, behind it, what is known of the partition's time:
+// encode writes the topic's id and, behind it, the partition's event time and flags:
 //
 //	ID[;CLOCK[;FLAGS]]    CLOCK in Unix milliseconds or empty, FLAGS of b (backlog), w (waiting) and a digit (steps)
 func (m inputMetadata) encode() string {
@@ -57,8 +57,8 @@ func (m inputMetadata) encode() string {
 	return s
 }
 
-// decodeInputMetadata reads what encode has written. Metadata of other tools is no
-// metadata: ok is false.
+// decodeInputMetadata reads the metadata that encode has written; not ok: another tool
+// wrote it.
 func decodeInputMetadata(s string) (m inputMetadata, ok bool) {
 	m.clock = noNewest
 	parts := strings.Split(s, ";")
@@ -87,8 +87,8 @@ func ofTopic(o group.Offset, topicID [16]byte) bool {
 	return ok && m.topicID == topicID
 }
 
-// prepareAlignment makes the alignment, unless there is nothing to align. Partitions hold
-// the others until they are opened: each of them may be the slowest.
+// prepareAlignment makes the alignment if there is a drift to keep and more than one partition.
+// Partitions hold the others until they are opened: each of them may be the slowest.
 func (s *Service) prepareAlignment() {
 	if s.MaxDrift <= 0 || s.inputPartitions() < 2 {
 		return
@@ -109,7 +109,7 @@ func (s *Service) prepareAlignment() {
 	}
 }
 
-// learns returns the channel that tells when other instances have something to learn.
+// learns returns the channel with a token when a commit has news for the other instances.
 func (a *alignment) learns() <-chan struct{} {
 	if a == nil {
 		return nil
@@ -162,8 +162,9 @@ func (s *Service) alignPause() time.Duration {
 	return requestPause(len(s.positions), s.inputPartitions())
 }
 
-// requestPause is that of an instance that reads some of all input partitions, and is taken for
-// one of several that read as many each. One that reads none has nothing that waits.
+// requestPause is the pause of an instance that reads own of all input partitions, and is
+// taken for one of several that read as many each. An instance that reads none has no
+// partition that waits.
 func requestPause(own, all int) time.Duration {
 	if own == 0 {
 		return alignEvery
@@ -171,8 +172,8 @@ func requestPause(own, all int) time.Duration {
 	return min(time.Duration((all+own-1)/own)*alignTight, alignEvery)
 }
 
-// flushSlowest has the records sent at once that others wait for: of the partitions that the
-// limit follows from, as far as their records are acknowledged.
+// flushSlowest sends the records at once that other partitions wait for: those of the
+// partitions that set the limit, judged by their acknowledged records.
 func (s *Service) flushSlowest() {
 	limit := s.alignment.limit.Load()
 	var slowest []*progress
@@ -201,9 +202,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // readOthers reads the committed offsets of all input partitions that this instance does
-// not read itself. It tells whether any is of another topic than the one that has the name of
-// an input, as far as this instance knows: the input was made again, and the other instance
-// has seen it first, or has not seen it yet.
+// not read. madeAgain tells whether an offset belongs to another topic than the one that
+// has an input's name, as far as this instance knows: the input was made again, and only
+// one of the two instances has seen that yet.
 func (s *Service) readOthers(ctx context.Context) (madeAgain bool, err error) {
 	for _, name := range s.App.Inputs {
 		others, id := s.others(name), s.inputID(name)
@@ -215,7 +216,8 @@ func (s *Service) readOthers(ctx context.Context) (madeAgain bool, err error) {
 			o := committed[p]
 			m, ok := decodeInputMetadata(o.Metadata)
 			if !ok || m.topicID != id {
-				// Not opened yet, so what it holds is not known: it may be the slowest.
+				// The new topic's partition is not opened yet. Its event time is unknown: it may be the
+				// slowest.
 				m = inputMetadata{clock: noNewest, backlog: true}
 				madeAgain = madeAgain || ok
 			}

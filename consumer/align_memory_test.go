@@ -12,8 +12,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Partitions that wait for the slowest one give back what they have unpacked: its batch is as
-// large as theirs, and takes the turn that they had. Each holds one time range after the
+// Partitions that wait for the slowest one release their unpacked batches: its batch is as
+// large as theirs, and needs the turn that they had. Each holds one time range after the
 // other, all in batches that take the turn.
 func TestServiceWaitsWithoutTheTurn(t *testing.T) {
 	t.Parallel()

@@ -11,9 +11,9 @@ import (
 	"trailhound/consumer/internal/kafkatest"
 )
 
-// A producer that writes exactly once has a transaction open nearly always: Kafka Connect,
-// MirrorMaker and Flink do. What it holds back cannot be read, and so is no backlog: a
-// partition whose newest event is hours old must not hold the others back until it commits.
+// A transactional producer has a transaction open nearly always: Kafka Connect, MirrorMaker
+// and Flink do. Its open records cannot be read, and so are no backlog: a partition with a
+// newest event hours old must not hold the others back until the commit.
 func TestOpenTransactionIsNoBacklog(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, 1)
@@ -48,8 +48,8 @@ func TestOpenTransactionIsNoBacklog(t *testing.T) {
 			return live.Next > int64(i)
 		})
 	}
-	// Nor does it keep the shards from knowing that there is nothing to read: one that hangs
-	// would hold the horizon back, and the state would grow, until it is ended.
+	// Nor does the transaction keep the partition from its idle mark: a hanging one would hold
+	// the horizon back, and the state would grow, until it is ended.
 	r.await("the partition with the open transaction to be at its end", func() bool {
 		inputs := in.service.Status().Inputs
 		return len(inputs) == 2 && inputs[1].Idle

@@ -10,9 +10,9 @@ import (
 	"trailhound/consumer"
 )
 
-// A backlog whose partitions hold one time range after the other is evaluated as it would
-// have been live: the first address of each role is in the first partition, and others
-// use the roles in the later ones. Read side by side, theirs would have been trusted.
+// A backlog in partitions that hold one time range after the other is evaluated as it would
+// have been live: the first address of each role is in the first partition, and others use the
+// roles in the later ones. Read side by side, the later addresses would have been trusted.
 func TestServiceBacklogIsEvaluatedInOrderOfTime(t *testing.T) {
 	t.Parallel()
 	const partitions, each = 4, 60

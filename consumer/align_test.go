@@ -16,7 +16,7 @@ import (
 
 var alignEpoch = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
-// hour is an event time, by the hours since the epoch of the tests.
+// hour is an event time, in hours since alignEpoch.
 func hour(n float64) int64 { return alignEpoch.Add(time.Duration(n * float64(time.Hour))).UnixNano() }
 
 func inputs(n int) (keys []inputKey) {
@@ -26,8 +26,8 @@ func inputs(n int) (keys []inputKey) {
 	return keys
 }
 
-// Each partition of a backlog is read by a goroutine of its own, at its own speed. None is
-// ever more than drift ahead of the slowest that is still at it, and all come to their ends.
+// Each partition of a backlog is read by a goroutine of its own, at its own speed. None is ever
+// more than drift ahead of the slowest that is not at its end, and all come to their ends.
 func TestAlignmentKeepsPartitionsTogether(t *testing.T) {
 	const drift = time.Hour
 	synctest.Test(t, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestAlignmentKeepsPartitionsTogether(t *testing.T) {
 	})
 }
 
-// A slowest partition that cannot move is left out after a while, whichever it is, and the
+// The slowest partition, any of them, is left out after a while if it cannot move, and the
 // others go on; the next slowest is not left out with it, for it has only waited.
 func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 	for stuck := range 3 {
@@ -134,9 +134,9 @@ func TestAlignmentLeavesOutWhatCannotMove(t *testing.T) {
 	}
 }
 
-// A partition that has waited for a slower one for a minute was left out in the moment in
-// which it became the slowest itself, and those that were a day ahead went on. From then on
-// it may stand still for as long as any other.
+// A partition that had waited for a slower one for a minute was left out as soon as it
+// became the slowest itself, and those a day ahead went on. It may stand still from then on
+// for as long as any other.
 func TestAlignmentDoesNotLeaveOutWhatHasWaited(t *testing.T) {
 	for name, tt := range map[string]struct{ local, dies bool }{
 		"on this instance": {local: true}, "on another": {}, "on another, which dies with it": {dies: true},
@@ -169,8 +169,8 @@ func TestAlignmentDoesNotLeaveOutWhatHasWaited(t *testing.T) {
 	}
 }
 
-// Joining the group may take as long as a dead member's session. All partitions were left out
-// meanwhile, before any of them was assigned.
+// Joining the group may take as long as a dead member's session. All partitions were left
+// out meanwhile, before any of them was assigned.
 func TestAlignmentWaitsForTheGroup(t *testing.T) {
 	a, now, k := newAlignment(time.Hour), alignEpoch, inputs(1)[0]
 	a.update(k, now, func(in *inputTime) { in.backlog = true })
@@ -191,8 +191,9 @@ func TestAlignmentWaitsForTheGroup(t *testing.T) {
 	}
 }
 
-// A process that was stopped for a minute, or whose coordinator did not answer, has not seen
-// what moved meanwhile. It left the slowest partitions out, which were read all the time.
+// A process that was stopped for a minute, or had no answer of its coordinator, has not
+// seen the progress made meanwhile. It left the slowest partitions out, which were read all
+// the time.
 func TestAlignmentHasNotLooked(t *testing.T) {
 	a, now, keys := newAlignment(time.Hour), alignEpoch, inputs(2)
 	a.joined(true, now)
@@ -204,7 +205,7 @@ func TestAlignmentHasNotLooked(t *testing.T) {
 	if a.leaveOut(now); a.state(keys[0]).leftOut {
 		t.Error("left out after a minute without a look; want it to have its time")
 	}
-	// A router at work moves its partition, though its time stays.
+	// A router at work keeps its partition in, though its time stays.
 	now = now.Add(alignPatience - time.Second)
 	a.moves(keys[1], now)
 	if a.leaveOut(now); !a.state(keys[0]).leftOut || a.state(keys[1]).leftOut {
@@ -212,8 +213,8 @@ func TestAlignmentHasNotLooked(t *testing.T) {
 	}
 }
 
-// The other instances see what a partition's offset and time do not show: that its router is at
-// work. It used to be left out there, while the instance that read it waited for it.
+// A router at work on a large record shows in neither the offset nor the time of its
+// partition. The other instances left the partition out, while its own instance waited for it.
 func TestAlignmentShowsMoves(t *testing.T) {
 	now, k := alignEpoch, inputs(1)[0]
 	own, other := newAlignment(time.Hour), newAlignment(time.Hour)
@@ -282,8 +283,8 @@ func TestAlignmentWaitsForTheUnknown(t *testing.T) {
 	}
 }
 
-// A known time of a partition is not moved by a few records of an absurd time: each hour that
-// they moved it by would be one of waiting.
+// A few records of an absurd time do not move the known time of a partition: each hour
+// further would be an hour of waiting.
 func TestClockOfAPartitionIsAMedian(t *testing.T) {
 	g := newGate(newAlignment(time.Hour), inputs(1)[0], noNewest, true, alignEpoch)
 	for n := range 10_000 {
@@ -297,8 +298,8 @@ func TestClockOfAPartitionIsAMedian(t *testing.T) {
 	}
 }
 
-// With each opening the samples begin anew. The first of them moved the time that was known
-// from the group, for good, and the partition waited until all others had come there.
+// Each opening begins with new samples. The first of them moved the time known from the
+// group, for good, and the partition waited until all others had come there.
 func TestClockOfAPartitionThatIsOpenedAgain(t *testing.T) {
 	for rare := range (clockLeast - 1) / 2 {
 		g := newGate(newAlignment(time.Hour), inputs(1)[0], hour(0), true, alignEpoch)
@@ -316,7 +317,8 @@ func TestClockOfAPartitionThatIsOpenedAgain(t *testing.T) {
 	}
 }
 
-// A partition is not one with a backlog for being asked between two records.
+// Records left behind a single fetch, as between two records of a live partition, are no
+// backlog.
 func TestBacklogBeginsAfterAWhile(t *testing.T) {
 	a := newAlignment(time.Hour)
 	k, now := inputs(1)[0], alignEpoch
@@ -335,8 +337,8 @@ func TestBacklogBeginsAfterAWhile(t *testing.T) {
 	}
 }
 
-// All instances ask one coordinator. However many they are, while partitions wait it gets a
-// hundred requests of each kind a second; sixteen instances sent it a thousand.
+// All instances ask one coordinator. While partitions wait, it gets a hundred requests of
+// each kind a second from any number of instances; sixteen instances sent it a thousand.
 func TestRequestsOfAlignmentDoNotGrowWithInstances(t *testing.T) {
 	for _, instances := range []int{1, 2, 3, 16, 64} {
 		own, all := 4, 4*instances
@@ -352,8 +354,8 @@ func TestRequestsOfAlignmentDoNotGrowWithInstances(t *testing.T) {
 	}
 }
 
-// Only the lanes with records of the slowest partition are sent early, and of those that others
-// take for it, as its last step is not acknowledged: each step of a backlog flushed them all.
+// Only lanes with records of the slowest partition are flushed, or of one that the others take
+// for it because its last step is not acknowledged: each step of a backlog flushed all lanes.
 func TestFlushOfTheSlowest(t *testing.T) {
 	s := &Service{alignment: newAlignment(time.Hour), positions: make(map[inputKey]*position)}
 	keys := inputs(3)

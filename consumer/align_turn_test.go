@@ -15,13 +15,13 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// logged is what a log has told.
+// logged keeps the text of a log.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// Write takes a line.
+// Write appends a line.
 func (l *logged) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,10 +34,11 @@ func (l *logged) has(s string) bool {
 	return strings.Contains(l.text.String(), s)
 }
 
-// The slowest partition waits for the memory that another reader of the process holds, longer
-// than a partition may stand still. While that one comes on, the others waited for 30 s and
-// went on without it, and its events were evaluated behind theirs: addresses that they had
-// brought were trusted. Where it does not come on, that is told, and they do go on.
+// The slowest partition waits for the memory that another reader of the process holds,
+// longer than a partition may stand still. While that reader made progress, the others
+// waited for 30 s and went on without the partition, and its events were evaluated behind
+// theirs: addresses that they had brought were trusted. A reader without progress is
+// logged, and the others do go on.
 func TestAlignmentAndTheTurn(t *testing.T) {
 	const partitions, each, held = 2, 20, 60 * time.Second
 	for _, moves := range []bool{true, false} {
@@ -49,7 +50,7 @@ func TestAlignmentAndTheTurn(t *testing.T) {
 				defer client.Close()
 				start := time.Now().Add(-time.Hour * 48)
 				for p := range partitions {
-					// Of the first partition, the batch takes the turn.
+					// The batch of the first partition takes the turn.
 					values, padding := wire.Batch{Codec: compress.Gzip}, [partitions]int{100_000, 0}[p]
 					for i := range each {
 						at := start.Add(time.Duration(p*each+i) * 20 * time.Minute)

@@ -15,19 +15,19 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// backoffMost is the longest pause between attempts of what must go on for ever.
+// backoffMost is the longest pause between attempts that must go on for ever.
 const backoffMost = 5 * time.Second
 
-// troubled is the number of failures in a row, a second or so, after which an
-// instance is not ready: what passes sooner is nobody's business.
+// troubled is the number of failures in a row, a second or so, after which an instance is
+// not ready; shorter trouble needs no operator.
 const troubled = 5
 
-// attempts paces what is tried until it succeeds, and tells about its failures.
-// It is for one goroutine, but for trouble.
+// attempts paces the retries of an operation and logs its failures. All but trouble is for
+// one goroutine.
 type attempts struct {
 	pause    wire.Backoff
 	failures int                   // in a row
-	part     *admin.Part           // what is counted; nil: nothing
+	part     *admin.Part           // counts the failures; nil: they are not counted
 	lasting  atomic.Pointer[error] // the last failure, if there were troubled of them
 }
 
@@ -72,8 +72,8 @@ func (a *attempts) succeeded() {
 // sleep waits before the next attempt; its error is that of ctx.
 func (a *attempts) sleep(ctx context.Context) error { return a.pause.Sleep(ctx) }
 
-// trouble returns why nothing has succeeded for a while; nil if something has.
-// Anybody may ask.
+// trouble returns the last error of attempts that have failed for a while; nil: the last
+// one succeeded, or failures are few. It is safe for concurrent use.
 func (a *attempts) trouble() error {
 	if err := a.lasting.Load(); err != nil {
 		return *err
@@ -88,7 +88,7 @@ type joining struct {
 	log      zerolog.Logger
 }
 
-// report is told how an attempt went.
+// report notes the outcome of an attempt.
 func (j *joining) report(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -112,8 +112,8 @@ func coordinatorComes(err error) bool {
 	return errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.NotCoordinatorForGroup)
 }
 
-// missing says why an instance is not a member. Anybody may ask, before there are
-// attempts too.
+// missing says why an instance is not a member. It is safe for concurrent use, and on a nil
+// receiver, before there are attempts.
 func (j *joining) missing() error {
 	if j != nil {
 		if err := j.attempts.trouble(); err != nil {
@@ -123,8 +123,8 @@ func (j *joining) missing() error {
 	return errors.New("not a member of the consumer group yet")
 }
 
-// remedy says what somebody has to do about an error that a broker will give
-// until then; "" where waiting is all there is to do.
+// remedy returns the operator's action that ends an error which a broker gives until then;
+// "" if waiting is enough.
 func remedy(err error) string {
 	if _, ok := errors.AsType[*wire.DeniedError](err); ok {
 		return "grant the right that the error names; trailhound acls print has all that an account needs"

@@ -18,7 +18,7 @@ import (
 // dead-letter topic unevaluated: alone in its batch it was still refused.
 const refuseNext = -1
 
-// batch is what becomes one Kafka transaction: the state changes of a run of
+// batch collects the content of one Kafka transaction: the state changes of a run of
 // events, in tx; their alerts and dead letters are with the producer.
 type batch struct {
 	tx       *state.Tx
@@ -29,7 +29,7 @@ type batch struct {
 	each     func(*rules.Event, error) bool // event, made a value once
 	next     logPosition                    // in the work, behind the last record
 	events   int                            // entries since the last commit
-	youngest youngest                       // input record of theirs
+	youngest youngest                       // the youngest of the input records behind these entries
 	outputs  int                            // alerts and dead letters since the last commit
 	alerted  []alerted                      // the alerts among them
 }
@@ -37,7 +37,7 @@ type batch struct {
 // alerted is an alert that is not committed yet.
 type alerted struct {
 	rule, id, severity string
-	event, record      time.Time // that completed it; the record's is zero if it had none
+	event, record      time.Time // event is the time of the event that completed the alert; record is zero if its record has no timestamp
 }
 
 // begin opens a batch at a position in the work.
@@ -52,9 +52,9 @@ func (d *detector) begin(at logPosition) {
 	d.status.changelog.Store(d.local.Position().Changelog)
 }
 
-// limit takes over what the topics take, as of the last look (PROTOCOL D6). Within a batch
-// it stays the same, so that what is left out of an alert or a dead letter follows from the
-// events, the configuration and this limit.
+// limit takes over the topics' max.message.bytes as of the last look (PROTOCOL D6). The
+// limit stays the same within a batch, so that the parts left out of an alert or a dead
+// letter follow from the events, the configuration and this limit.
 func (d *detector) limit() {
 	for _, name := range []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter} {
 		d.producer.Limit(name, d.takes(name))
@@ -63,7 +63,7 @@ func (d *detector) limit() {
 	d.mostDead = framed(d.takes(d.app.DeadLetter))
 }
 
-// drop forgets an uncommitted batch; the numbers stay for whoever asks why.
+// drop discards an uncommitted batch; the number of its events stays for lost, which halves it.
 func (d *detector) drop() {
 	if d.tx != nil {
 		d.tx.Discard()
@@ -76,8 +76,8 @@ func (d *detector) full() bool {
 }
 
 // record evaluates the entries of one work record, and commits when a batch is full. A
-// position in the middle of a record is that before it: whoever goes on from there drops
-// the entries that were evaluated, as any other repeat.
+// position in the middle of a record is stored as the one before it: a restart there drops
+// the evaluated entries like any other repeat.
 func (d *detector) record(ctx context.Context, rec *wire.Record) error {
 	defer d.entries.close()
 	if err := d.entries.open(rec.Value); err != nil {
@@ -163,7 +163,8 @@ func nanosTime(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
-// unreadable is a work record that this build cannot read. It is never skipped.
+// unreadable returns the error of a work record that this build cannot read. Such a record
+// is never skipped.
 func (d *detector) unreadable(offset int64, err error) error {
 	newer := errors.Is(err, errWorkFormat)
 	remedy := "find out who else writes to this topic"
@@ -215,8 +216,8 @@ func AlertHeaders(a *rules.Alert, app, version string) []wire.Header {
 	}, writtenBy(app, version)...)
 }
 
-// writtenBy are the headers that tell apart what several applications or builds write to
-// one topic. A version that is not known has none.
+// writtenBy returns the headers by which a reader tells apart the applications and builds
+// that write to one topic. An unknown version has no header.
 func writtenBy(app, version string) []wire.Header {
 	headers := []wire.Header{{Key: "app_id", Value: []byte(app)}}
 	if version != "" {
@@ -241,24 +242,23 @@ func (d *detector) reject(b badEvent) {
 	ev.Msg("event sent to the dead-letter topic")
 }
 
-// commit ends the batch if anything has to be kept. A position that moved
-// without a change waits, in memory, for company (PROTOCOL D8).
+// commit ends the batch if it has a change or an output. A position that moved without one
+// waits in memory, for at most lazyCommit (PROTOCOL D8).
 func (d *detector) commit(ctx context.Context) error {
 	if d.events == 0 && d.next.offset == d.committed {
 		return nil
 	}
 	if d.outputs == 0 && d.tx.Empty() && d.tx.Err() == nil && d.now().Sub(d.lazySince) < lazyCommit {
 		d.events = 0
-		d.status.work.Store(d.next.offset) // for lag display: nothing depends on it
+		d.status.work.Store(d.next.offset) // for lag display only
 		return nil
 	}
 	return d.flush(ctx)
 }
 
-// flush commits one Kafka transaction with everything that follows from the
-// batch's events, then applies it to the local copy (PROTOCOL D3). The end
-// of the run does not cut it short: a little patience is better than an unknown
-// outcome.
+// flush commits one Kafka transaction with all results of the batch's events, then applies
+// it to the local copy (PROTOCOL D3). The end of the run does not cut it short: a little
+// patience is better than an unknown outcome.
 func (d *detector) flush(ctx context.Context) error {
 	start := d.now()
 	d.tx.SetWorkOffset(d.next.offset, d.next.epoch)

@@ -10,8 +10,8 @@ import (
 	"trailhound/state"
 )
 
-// A transaction is as large as its memory allows: many events of a few keys, fewer that
-// each have a key of their own, and few whose alerts are large.
+// A transaction is as large as its memory allows: many events of a few keys, fewer with a
+// key each, and few with large alerts.
 func TestBatchIsFull(t *testing.T) {
 	noise := rand.New(rand.NewPCG(1, 2))
 	body := func(size int) string {

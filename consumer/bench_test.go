@@ -28,9 +28,9 @@ func sample(b *testing.B) [][]byte {
 	return out
 }
 
-// BenchmarkPipeline is the whole path, from records in the input topic to
-// committed alerts, in events. With TRAILHOUND_TEST_BROKERS it is measured on
-// that Kafka; the in-process broker costs more than the pipeline itself.
+// BenchmarkPipeline measures the whole path, from records in the input topic to committed
+// alerts, per event, with TRAILHOUND_TEST_BROKERS on that Kafka; the in-process broker
+// costs more than the pipeline itself.
 func BenchmarkPipeline(b *testing.B) {
 	events := sample(b)
 	r := newRig(b, 4, 8)

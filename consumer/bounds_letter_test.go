@@ -11,8 +11,8 @@ import (
 	"trailhound/state"
 )
 
-// A dead letter fits its topic whatever there is to say about the record: one that
-// does not is refused for ever. FAILURES 22.
+// A dead letter fits its topic with any number and size of errors: one that does not is
+// refused for ever. FAILURES 22.
 func TestDeadLetterFits(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	d := deadLetter{
@@ -31,7 +31,7 @@ func TestDeadLetterFits(t *testing.T) {
 	}
 }
 
-// What a router notes about one record does not grow with what is wrong with it.
+// The errors that a router notes about one record are bounded.
 func TestRouterNotesFewErrors(t *testing.T) {
 	r := router{meter: admin.NewMetrics("test").Input("in", 0)}
 	for range 100_000 {

@@ -19,7 +19,7 @@ import (
 	"trailhound/rules"
 )
 
-// takes sets the largest message that a topic takes.
+// takes sets the max.message.bytes of a topic.
 func (r *rig) takes(name string, bytes int) {
 	r.Helper()
 	alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
@@ -41,7 +41,7 @@ func (r *rig) takes(name string, bytes int) {
 	})
 }
 
-// inflated is an event with a field of so many bytes that do not compress.
+// inflated is an event with a field of size bytes that do not compress.
 func inflated(event string, size int) string {
 	noise := fmt.Appendf(nil, `{"userAgent":"%x`, noise((size+1)/2))
 	return string(noise[:len(noise)-len(noise)%2]) + `",` + event[1:]
@@ -52,9 +52,9 @@ func denied(id, who string) string {
 	return string(attempt{id: id, who: who, ip: "192.0.2.1", at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}.json())
 }
 
-// Whatever one event makes, be it a work record, a change of state, an alert or a
-// dead letter, may be too large for its topic: that is an outcome of this event,
-// and the ones behind it have theirs. PROTOCOL D6, FAILURES 22.
+// Any result of one event, a work record, a change of state, an alert or a dead letter, may
+// be too large for its topic: that is an outcome of this event, and the events behind it
+// have theirs. PROTOCOL D6, FAILURES 22.
 func TestServiceTooLargeForATopic(t *testing.T) {
 	t.Parallel()
 	big := inflated(assume("big", "arn:r", "192.0.2.99", noon), 900_000)
@@ -114,8 +114,8 @@ func TestServiceTooLargeForATopic(t *testing.T) {
 	}
 }
 
-// wantLetters checks that there are dead letters with that reason and no others,
-// the last of them with what fits of the value.
+// wantLetters checks that all dead letters have that reason, and that the last of them has
+// the part of the value that fits.
 func (r *rig) wantLetters(reason, value string) {
 	r.Helper()
 	letters := kafkatest.ReadCommitted(r.TB, r.brokers, r.app.DeadLetter)
@@ -138,9 +138,9 @@ func (r *rig) wantLetters(reason, value string) {
 	}
 }
 
-// A topic that takes less than it did when the instance started may refuse even the
-// dead letter of a single event. No repetition mends that, so the instance says what
-// does and stops, instead of taking the shard again as fast as it can.
+// A topic with a limit lowered since the start may refuse even the dead letter of a single
+// event. No repetition mends that, so the instance stops with the remedy, instead of taking
+// the shard again as fast as it can.
 func TestServiceRefusedDeadLetter(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -152,8 +152,8 @@ func TestServiceRefusedDeadLetter(t *testing.T) {
 	in.wantStop(r.app.DeadLetter, "max.message.bytes was lowered")
 }
 
-// A principal that is denied without end, with event ids as long as they may be,
-// costs no more than the newest hundred.
+// The evidence of a principal that is denied without end, with event ids as long as they
+// may be, is bounded by the newest hundred.
 func TestServiceEvidenceIsBounded(t *testing.T) {
 	t.Parallel()
 	const n = 3000
@@ -198,8 +198,8 @@ func TestServiceEvidenceIsBounded(t *testing.T) {
 	}
 }
 
-// A record with a quarter of a million events is one step of its router after the other, and what
-// is wrong with them is one dead letter.
+// The router evaluates a record with a quarter of a million events in many steps, and lists
+// their errors in one dead letter.
 func TestServiceManyEventsInARecord(t *testing.T) {
 	t.Parallel()
 	const n = 250_000

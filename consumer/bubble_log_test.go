@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// told is what the logs of all instances tell of alerts: how often, by id.
+// told counts, by id, the alerts in the logs of all instances.
 type told struct {
 	mu     sync.Mutex
 	alerts map[string]int
@@ -33,17 +33,16 @@ func (l *told) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// soFar returns how often each alert was told of until now.
+// soFar returns how often each alert was logged until now.
 func (l *told) soFar() map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.alerts)
 }
 
-// compareLogs says which of the alerts that logs told of nobody got, or which was told
-// of more than once; "" if there is none. An alert was once logged when it went into a
-// transaction, whatever became of that. The other way round proves nothing: the answer
-// to a commit can get lost.
+// compareLogs names an alert that was logged without being committed, or more than once; "" if
+// there is none. An alert was once logged when it went into a transaction, even one that was
+// aborted. An alert that is not logged proves nothing: the answer to a commit can get lost.
 func (w *bubble) compareLogs(told map[string]int) string {
 	for id, times := range told {
 		if !w.ids[id] {

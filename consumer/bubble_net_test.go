@@ -19,18 +19,18 @@ import (
 
 // exchange is one request of an instance, and its answer once there is one.
 type exchange struct {
-	step    string // what the request does, such as "Produce work"
+	step    string // API and topics of the request, such as "Produce work"
 	request kmsg.Request
 	id      int32
 	answer  []byte // whole frame; nil while the request is on its way to the broker
 }
 
-// verdict is what a link does with a request or an answer.
+// verdict is a link's decision on a request or an answer.
 type verdict int
 
 const (
 	pass    verdict = iota
-	sever           // closes the connection in its place
+	sever           // closes the connection instead
 	swallow         // the broker never sees it, and the connection stays
 )
 
@@ -167,8 +167,8 @@ func (b *bridge) close() {
 	})
 }
 
-// hold keeps a frame for as long as the link is frozen or slow; false: it is
-// lost. What was on its way when the sender gave up still arrives at the thaw.
+// hold keeps a frame for as long as the link is frozen or slow; false: the frame is lost. A
+// frame on its way when the sender gave up still arrives at the thaw.
 func (b *bridge) hold() bool {
 	b.link.mu.Lock()
 	ice, delay, down := b.link.ice, b.link.delay, b.link.down
@@ -215,8 +215,8 @@ func (b *bridge) requests() {
 	}
 }
 
-// leave ends the connection when the instance has hung up, but not before the
-// broker has answered what it got: it acts on a request although nobody waits.
+// leave ends the connection when the instance has hung up, but not before the broker has
+// answered its requests: a broker acts on a request although no client waits for the answer.
 func (b *bridge) leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -273,7 +273,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 	return frame, err
 }
 
-// parse takes a request's frame apart. What it cannot read is a mistake in the
+// parse takes a request's frame apart. A frame that it cannot read is a mistake in the
 // instance, and the broker will say so.
 func parse(frame []byte) *exchange {
 	r := kbin.Reader{Src: frame[4:]}
@@ -288,8 +288,8 @@ func parse(frame []byte) *exchange {
 	return &exchange{request: req, id: id}
 }
 
-// fail puts an error code in the place of every one in the answer: the broker has
-// done what was asked, and says something else.
+// fail replaces every error code in the answer: the broker has carried the request out, and
+// says something else.
 func (x *exchange) fail(code int16) {
 	resp := x.response()
 	visitCodes(reflect.ValueOf(resp).Elem(), func(v reflect.Value) { v.SetInt(int64(code)) })
@@ -342,7 +342,7 @@ func visitCodes(v reflect.Value, visit func(reflect.Value)) {
 	}
 }
 
-// step names what a request does.
+// step names the API and the topics of a request.
 func (w *bubble) step(req kmsg.Request) string {
 	name := kmsg.NameForKey(req.Key())
 	var about []string

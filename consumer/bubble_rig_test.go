@@ -42,13 +42,13 @@ type bubble struct {
 	names   map[[16]byte]string // topics by id
 	produce *kgo.Client
 	consume *kgo.Client
-	read    map[output]int64 // up to here all is in got and dead
+	read    map[output]int64 // records below these offsets are in got and dead
 	got     []string
 	ids     map[string]bool // of the alerts in got
 	told    told
 	members []*inhabitant
-	engines map[string]*rules.Engine // of instances that have not the usual one
-	change  func(*consumer.Service)  // sets other fields of the services; nil: nothing does
+	engines map[string]*rules.Engine // of instances without the usual one
+	change  func(*consumer.Service)  // sets other fields of the services; nil: none
 
 	sent []attempt        // to the input
 	at   map[[2]int64]int // partition and offset in the input: index in sent
@@ -87,7 +87,7 @@ func (w *bubble) build(inputPartitions, shards int) {
 	w.names = make(map[[16]byte]string)
 	for _, name := range []string{"input", w.app.WorkTopic(), w.app.StateTopic(), w.app.Alerts, w.app.DeadLetter} {
 		w.names[w.cluster.TopicInfo(name).TopicID] = name
-		// Not at random: the requests of a run are to be the same each time.
+		// A fixed leader for each partition: the requests of a run are to be the same each time.
 		for p := range w.cluster.PartitionInfos(name) {
 			if err := w.cluster.MoveTopicPartition(name, int32(p), int32((p+len(name))%3)); err != nil {
 				w.Fatal(err)
@@ -112,7 +112,7 @@ func (w *bubble) franz(opts ...kgo.Opt) *kgo.Client {
 	return c
 }
 
-// close ends everything: a bubble ends when its last goroutine has.
+// close ends all goroutines: a bubble ends with the last one.
 func (w *bubble) close() {
 	for _, in := range w.members {
 		in.crash(0)
@@ -149,11 +149,11 @@ type inhabitant struct {
 	link    *link
 	stop    context.CancelFunc
 	ended   chan struct{} // closed when Run has returned
-	err     error         // what it has returned
+	err     error         // the error of Run
 
 	crashing sync.Once
 	crashed  chan struct{} // closed once the instance has crashed
-	left     *vfs.MemFS    // what a crash has left of the disk
+	left     *vfs.MemFS    // the disk after the crash
 	buried   bool
 }
 
@@ -173,7 +173,7 @@ func (w *bubble) start(name string, disk *vfs.MemFS, watch trap) *inhabitant {
 		}))
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	in.stop = stop // before the disk is opened, which is a good moment to crash, too
+	in.stop = stop // set before the disk is opened, which is a good moment to crash, too
 	var err error
 	if in.store, err = state.Open(options); err != nil {
 		w.Fatal(err)
@@ -201,9 +201,8 @@ func (w *bubble) start(name string, disk *vfs.MemFS, watch trap) *inhabitant {
 	return in
 }
 
-// crash is what kill -9 and a power cut would be: from this moment on nothing
-// that the instance does reaches anybody, and its disk keeps a part of what it
-// had not synced. It may be called from within the instance.
+// crash is kill -9 and a power cut: from now on nothing of the instance gets out, and its
+// disk keeps a part of the data not synced. It may be called from within the instance.
 func (in *inhabitant) crash(unsynced int) *vfs.MemFS {
 	in.crashing.Do(func() {
 		in.link.cut(true)
@@ -228,7 +227,7 @@ func (in *inhabitant) shutdown() *vfs.MemFS {
 	return in.disk
 }
 
-// bury waits for what is left of an instance that has ended.
+// bury waits for the goroutines of an instance that has ended.
 func (in *inhabitant) bury() {
 	if in.buried {
 		return
@@ -242,7 +241,7 @@ func (in *inhabitant) bury() {
 	}
 }
 
-// living returns the error of an instance that has ended although nobody ended it.
+// living returns the error of an instance that has ended by itself.
 func (w *bubble) living() error {
 	for _, in := range w.members {
 		select {
@@ -272,7 +271,7 @@ func (w *bubble) await(what string, ok func() bool) {
 	}
 }
 
-// drain waits until everything in the input has had its effect.
+// drain waits until all records of the input have had their effect.
 func (w *bubble) drain() {
 	w.Helper()
 	w.await("the app to read its input", w.drained)
@@ -302,7 +301,7 @@ func (w *bubble) drained() bool {
 	return true
 }
 
-// collect reads what has been committed to the outputs.
+// collect reads the records committed to the outputs.
 func (w *bubble) collect() {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), bubblePatience)
@@ -384,5 +383,5 @@ func (w *bubble) compare() string {
 	return fmt.Sprintf("%d alerts, want %d: missing %q, too many %q", len(got), len(want), missing, extra)
 }
 
-// elapse lets the bubble's time pass, which takes none of ours.
+// elapse lets time pass in the bubble, at no cost outside.
 func elapse(d time.Duration) { <-time.After(d) }

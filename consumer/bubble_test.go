@@ -16,12 +16,12 @@ import (
 	"trailhound/consumer/internal/race"
 )
 
-// TRAILHOUND_TEST_SEEDS is how many plans TestFaults plays; more take longer. One
-// of them alone, whatever its number, is played by -run 'TestFaults/seed=123$'.
+// TRAILHOUND_TEST_SEEDS is how many plans TestFaults plays; more take longer. -run
+// 'TestFaults/seed=123$' plays one of them alone, of any number.
 const seedsEnv = "TRAILHOUND_TEST_SEEDS"
 
-// plan is a random sequence of faults. Everything that it decides comes from its
-// seed, so that the same seed plays the same faults at the same times.
+// plan is a random sequence of faults. All its decisions come from its seed, so that the
+// same seed plays the same faults at the same times.
 type plan struct {
 	*bubble
 	rng     *rand.Rand
@@ -30,17 +30,17 @@ type plan struct {
 	began   time.Time
 }
 
-// slot is a place for an instance: its name, and its disk when nobody has it.
+// slot is a place for an instance: its name, and its disk while no instance has it.
 type slot struct {
 	name string
 	disk *vfs.MemFS
-	in   *inhabitant // nil: nobody is running
+	in   *inhabitant // nil: no instance is running
 }
 
-// fault is one kind of event in a plan. It does nothing if it does not apply.
+// fault is one kind of event in a plan. A fault that does not apply does nothing.
 type fault struct {
 	name  string
-	share int // how often, against the others
+	share int // its weight among all faults
 	do    func(p *plan, s *slot)
 }
 

@@ -8,14 +8,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// trap is what a test wants to see of an instance from its first moment on.
+// trap watches the requests and disk operations of an instance from its first moment on.
 type trap struct {
 	look func(*inhabitant, *exchange) verdict
 	disk func(*inhabitant, errorfs.Op)
 }
 
-// swallowing is a trap that lets requests get lost while it is on, and their connections stay:
-// those whose step begins with a kind of request, and, behind a blank, has a topic.
+// swallowing is a trap that loses requests while it is on, and keeps their connections:
+// requests with a step that begins with one of these kinds and, behind a blank, has the topic.
 func swallowing(steps ...string) (on *atomic.Bool, t trap) {
 	on = new(atomic.Bool)
 	return on, trap{look: func(_ *inhabitant, x *exchange) verdict {

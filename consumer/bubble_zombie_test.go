@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// freezer freezes an instance at one of its requests, which is therefore late,
-// and notes what the instance does when it can move again.
+// freezer freezes an instance at one of its requests, which is therefore late, and notes
+// the requests of the instance after the thaw.
 type freezer struct {
 	step string // at which request to freeze
 	nth  int
@@ -55,10 +55,10 @@ func (f *freezer) frozen() bool {
 	return f.late != nil
 }
 
-// An instance freezes in the middle of a transaction and thaws when its session is
-// long over and somebody else has its shards: what it sent last arrives only then.
-// The broker refuses it, nothing is lost or doubled, and the instance asks the group
-// before it takes a shard (PROTOCOL D5).
+// An instance freezes in the middle of a transaction and thaws when its session is long
+// over and another instance has its shards: its last request arrives only then. The broker
+// refuses the request, nothing is lost or doubled, and the instance asks the group before
+// it takes a shard (PROTOCOL D5).
 func TestZombie(t *testing.T) {
 	for _, step := range []string{"InitProducerID", "AddPartitionsToTxn", "Produce state", "Produce alerts", "EndTxn", "Produce work", "OffsetCommit input"} {
 		for _, nth := range []int{1, 4} {
@@ -86,7 +86,7 @@ func zombie(t *testing.T, w *bubble, f *freezer, frozen time.Duration) {
 	w.start("b", disk(), trap{})
 	w.send(events[:30])
 	elapse(frozen)
-	w.drain() // b has everything, and has finished it
+	w.drain() // b has all partitions and shards, and has finished the work
 
 	f.mu.Lock()
 	f.thawed = true

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// bundleBytes is how large the entries of a work record become before they are
-	// packed, if one alone has not more: they are in the processor's cache then.
+	// bundleBytes is the size at which the entries of a work record are packed, while they are
+	// in the processor's cache. A single entry may be larger.
 	bundleBytes = 64 << 10
 
 	bundleHead = 2 // version and compression
@@ -31,21 +31,21 @@ type bundle struct {
 	value   []byte // of the last record
 }
 
-// add appends an entry, whose parts are head and event.
+// add appends an entry, the concatenation of head and event.
 func (b *bundle) add(head, event []byte) {
 	b.entries = binary.AppendUvarint(b.entries, uint64(len(head)+len(event)))
 	b.entries = append(append(b.entries, head...), event...)
 }
 
-// size returns how many bytes a record of what was added has at most, to within a few.
+// size returns an upper bound, to within a few bytes, of a record of the entries added.
 func (b *bundle) size() int { return len(b.entries) }
 
 // full says whether the entries are to become a record.
 func (b *bundle) full() bool { return len(b.entries) >= bundleBytes }
 
-// record returns the value of a record of all that was added, and begins another one. It
-// is valid until the next call. What cannot be packed, or would not become smaller, goes
-// as it is.
+// record returns the value of a record of all entries added, and begins another one. The
+// value is valid until the next call. Entries that cannot be packed, or would not become
+// smaller, are stored as they are.
 func (b *bundle) record() []byte {
 	head := [bundleHead]byte{b.formats.orOwn().writes, byte(b.codec)}
 	value, err := wire.Pack(b.codec, append(b.value[:0], head[:]...), b.entries)
@@ -54,7 +54,7 @@ func (b *bundle) record() []byte {
 		value = append(append(value[:0], head[:]...), b.entries...)
 	}
 	b.entries, b.value = b.entries[:0], value
-	if cap(b.entries) > 4*bundleBytes { // of an event of unusual size
+	if cap(b.entries) > 4*bundleBytes { // from an event of unusual size
 		b.entries, b.value = nil, nil
 	}
 	return value
@@ -86,13 +86,13 @@ func (e *entries) open(value []byte) error {
 		}
 		e.rest = e.unpacked.Bytes
 	}
-	if len(e.rest) == 0 { // nobody writes one, and to step over it would be to skip it
+	if len(e.rest) == 0 { // no build writes an empty record, and it must not pass for an evaluated one
 		return fmt.Errorf("%w: it holds no event", errWorkCorrupt)
 	}
 	return nil
 }
 
-// more says whether there is another entry, or what should be one.
+// more tells whether entries are left, even damaged ones.
 func (e *entries) more() bool { return len(e.rest) > 0 }
 
 // next returns the next entry. Errors wrap errWorkCorrupt.
@@ -107,7 +107,7 @@ func (e *entries) next() ([]byte, error) {
 	return entry, nil
 }
 
-// close gives back the memory in which they lie.
+// close gives back the memory that the entries lie in.
 func (e *entries) close() {
 	e.rest = nil
 	e.unpacked.Close()

@@ -20,8 +20,8 @@ import (
 
 var allCodecs = []compress.Compression{compress.None, compress.Gzip, compress.Snappy, compress.Lz4, compress.Zstd}
 
-// What is put into a work record comes out of it, whatever it is packed with, and the
-// record is never larger than what was promised.
+// Entries come out of a work record as they went in, with any codec, and the record is
+// never larger than size has promised.
 func TestBundleRoundTrip(t *testing.T) {
 	bundles := make(map[compress.Compression]*bundle) // reused: nothing of the former record may stay
 	for _, codec := range allCodecs {
@@ -74,8 +74,8 @@ func TestBundleOfALargeEvent(t *testing.T) {
 	}
 }
 
-// A work record of another format is a reason to stop, not to skip (PROTOCOL R3), and so
-// is one that cannot be read.
+// A work record of another format, or an unreadable one, is a reason to stop, not to skip
+// (PROTOCOL R3).
 func TestBundleUnreadable(t *testing.T) {
 	w := sampleWork()
 	whole := recordOf(bundle{codec: compress.Snappy}, w, w, w)
@@ -129,8 +129,8 @@ func FuzzWorkRecord(f *testing.F) {
 	})
 }
 
-// A transaction may end in the middle of a work record. The position is then the one
-// before the record, and whoever goes on from there drops what was evaluated.
+// A transaction may end in the middle of a work record. The position is then the one before
+// the record, and a detector that goes on from there drops the evaluated entries.
 func TestDetectorCommitsInTheMiddleOfARecord(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -150,7 +150,7 @@ func TestDetectorCommitsInTheMiddleOfARecord(t *testing.T) {
 	rec := &wire.Record{Offset: first, Value: recordOf(bundle{codec: compress.Snappy}, all...)}
 
 	d.begin(logPosition{first, noEpoch})
-	d.most = size / 3 // a batch is full behind so many
+	d.most = size / 3 // entries that fill a batch
 	if err := d.record(t.Context(), rec); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestDetectorCommitsInTheMiddleOfARecord(t *testing.T) {
 	evaluated := size - d.events
 	d.drop()
 
-	// Somebody goes on from the committed position.
+	// The next owner goes on from the committed position.
 	d.producer.Drop()
 	d.begin(logPosition{first, noEpoch})
 	d.most = 0

@@ -25,9 +25,8 @@ func (s *Service) commitUntil(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		// A refused commit needs no cure of its own: the next one carries the same
-		// positions or better ones, and after a rebalance the next owner reads again
-		// what was not committed.
+		// A refused commit needs no cure of its own: the next one carries the same positions or
+		// better ones, and after a rebalance the next owner reads the uncommitted records again.
 		err := s.commit(ctx)
 		if err == nil {
 			tries.succeeded()
@@ -62,7 +61,7 @@ func (s *Service) commit(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// movement is a position to commit, and where to note that it was.
+// movement is a position to commit, and the place that notes its commit.
 type movement struct {
 	group.Offset
 
@@ -94,8 +93,8 @@ func (s *Service) moved() map[string]map[int32]movement {
 	return out
 }
 
-// inputOffset is the position of an input partition that may be committed, and the event
-// time that it has come to, for the other instances.
+// inputOffset is the offset of an input partition that may be committed, with the event
+// time that its acknowledged records have come to, for the other instances.
 func (s *Service) inputOffset(k inputKey, p *position) group.Offset {
 	at, clock := p.reachedTime()
 	m := inputMetadata{topicID: p.topicID, clock: clock}

@@ -10,8 +10,8 @@ import (
 	"trailhound/consumer/internal/kafkatest"
 )
 
-// An instance took a connection for each input partition, and as many again while it opened them: with
-// 1,000 partitions it ended for want of files, where 1,024 are allowed.
+// An instance took a connection for each input partition, and as many again while it opened
+// them: with 1,000 partitions it ran out of its 1,024 files and ended.
 func TestServiceConnections(t *testing.T) {
 	t.Parallel()
 	const partitions, shards = 160, 4

@@ -34,9 +34,9 @@ import (
 )
 
 const (
-	commitEvery  = time.Second      // group commits; what lies between two is read again after a crash, and dropped
-	flushWithin  = 10 * time.Second // at the end of a run: what is not acknowledged by then is sent again by the next owner
-	commitWithin = 5 * time.Second  // at the end of a run: what is not committed by then is read again by the next owner
+	commitEvery  = time.Second      // group commits; records read since the last one are read again after a crash, and dropped
+	flushWithin  = 10 * time.Second // at the end of a run; the next owner sends records again that are not acknowledged by then
+	commitWithin = 5 * time.Second  // at the end of a run; the next owner reads records again that are not committed by then
 	mostOpening  = 8                // input partitions that are opened at the same time
 	batchFraming = 1 << 10          // room for a batch's header and one record's framing
 )
@@ -56,8 +56,8 @@ type Service struct {
 	Client   *wire.Client
 	App      topic.App
 	Instance string // group.instance.id; "": a dynamic member
-	// LeaveOnStop makes the end of Run give up the place in the group, which a dynamic
-	// member always does: its shards move at once instead of after SessionTimeout.
+	// LeaveOnStop makes the end of Run give up the place in the group, as a dynamic member
+	// always does: the shards of this instance move at once instead of after SessionTimeout.
 	LeaveOnStop bool
 	Store       *state.Store
 	Engine      *rules.Engine
@@ -77,11 +77,11 @@ type Service struct {
 	Accept             changelog.Accept
 	formats            formats // none: this build's; tests have others
 
-	// Restoring is told how the restores of this instance go, twice a second, for
-	// somebody who watches; nil: it is logged every few seconds.
+	// Restoring is called with the progress of this instance's restores, twice a second, for a
+	// display; nil: the progress is logged every few seconds.
 	Restoring func(changelog.Restoration)
 
-	fail          func(error) // ends the run with this error, or the first one
+	fail          func(error) // ends the run with the first error it is called with
 	rulesChanged  ruleChanges
 	failed        error
 	member        *group.Member
@@ -99,18 +99,18 @@ type Service struct {
 	inputFeeds    *feeds
 	workFeeds     *feeds
 	opening       chan struct{} // holds a token for each input partition that is being opened
-	opened        atomic.Uint64 // attempts to open one that have ended
+	opened        atomic.Uint64 // attempts to open an input partition that have ended
 
 	mu        sync.Mutex
 	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
 	positions map[inputKey]*position // of the partitions being routed
-	openings  map[inputKey]*opening  // of the partitions assigned: what comes before, and between, positions
+	openings  map[inputKey]*opening  // of the partitions assigned, while they have no entry in positions
 	shards    map[int]*shardStatus
 	assigned  bool
 	joining   *joining               // nil: not begun
 	avoided   map[inputKey]time.Time // partitions, of work too, that another member should have, and since when
 	lossy     []string               // topics that lose records, a sentence each
-	flipped   error                  // the first of them that was neither there at the start nor accepted
+	flipped   error                  // the first of lossy that was neither there at the start nor accepted
 	limits    map[string]int         // max.message.bytes of the topics, as last looked up
 }
 
@@ -119,7 +119,7 @@ type inputKey struct {
 	partition int32
 }
 
-// position is what the committer needs to know of a router.
+// position is a router's state for the committer, the status and the watch.
 type position struct {
 	*progress
 	topicID   [16]byte
@@ -133,13 +133,13 @@ type position struct {
 	held    held
 }
 
-// shardStatus is what others may know of a detector while it works.
+// shardStatus is a detector's state for concurrent readers while it works.
 type shardStatus struct {
 	ready     atomic.Bool
 	work      atomic.Int64 // next work offset as committed; -1: not known yet
 	shown     group.Offset // as last committed to the group, for lag display
 	changelog atomic.Int64 // next changelog offset held locally
-	next      atomic.Int64 // work offset behind what is evaluated
+	next      atomic.Int64 // offset behind the work evaluated
 	restoring atomic.Int64 // changelog offsets that a restore has still to read
 	taking    *attempts    // starts over once work has been committed
 	reading   *attempts    // of the work
@@ -150,8 +150,8 @@ type shardStatus struct {
 	silence   silence // of the watch
 }
 
-// Run joins the group and works until ctx ends (nil), or until something
-// happens that no repetition mends: the error says what to do about it.
+// Run joins the group and works until ctx ends (nil), or until an error that no repetition
+// mends: its sentence names the remedy.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -161,8 +161,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	working, stop := context.WithCancel(ctx)
 	defer stop()
-	// Lanes and group membership outlast the workers, so that what was read can
-	// still be acknowledged and committed.
+	// Lanes and group membership outlast the workers, so that the records read can still be
+	// acknowledged and committed.
 	carrying, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
 	var once sync.Once
@@ -199,8 +199,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.failed
 }
 
-// yield makes the end of the run give the place in the group up at once, when what
-// ends it is something that a newer build can read, or a disk that does not answer: one
+// yield makes the end of the run give the place in the group up at once if the cause is a
+// format that only a newer build reads, or a disk that does not answer: another instance
 // may be waiting for the shards.
 func (s *Service) yield(err error) {
 	if stop, ok := errors.AsType[*changelog.StopError](err); ok && stop.Newer || errors.Is(s.Store.Err(), state.ErrStalled) {
@@ -208,8 +208,8 @@ func (s *Service) yield(err error) {
 	}
 }
 
-// endWorkers waits for the workers to end, but not for ever: one that is blocked is left
-// behind, and what it has not committed is worked on by the next owner.
+// endWorkers waits a bounded time for the workers to end: a blocked one is left behind, and
+// the next owner works on the records that it has not committed.
 func (s *Service) endWorkers() {
 	ending, stop := context.WithTimeout(context.Background(), s.TransactionTimeout+commitWithin)
 	defer stop()
@@ -219,7 +219,7 @@ func (s *Service) endWorkers() {
 	s.Log.Error().Str("event", "left_behind").Msg("some of the work cannot be ended; the instance ends without it, and what was not committed is worked on by the next owner")
 }
 
-// finish waits for the brokers to acknowledge what was read, and commits it.
+// finish waits for the brokers to acknowledge the records read, and commits them.
 func (s *Service) finish(ctx context.Context) {
 	flushing, cancel := context.WithTimeout(ctx, flushWithin)
 	defer cancel()
@@ -233,7 +233,7 @@ func (s *Service) finish(ctx context.Context) {
 	}
 }
 
-// prepare looks up the topics and builds what lives as long as the run.
+// prepare looks up the topics and builds the parts that live as long as the run.
 func (s *Service) prepare(ctx context.Context) (err error) {
 	s.Metrics.Expect(s.known())
 	if s.topics, err = s.App.Find(ctx, s.Client, s.App.Alerts, s.App.DeadLetter); err != nil {
@@ -300,11 +300,11 @@ func mostBytes(info topic.Info) int { return framed(info.MaxMessageBytes()) }
 // max.message.bytes, for [rules.Engine.LimitAlerts].
 func AlertBytes(maxMessageBytes int) int { return framed(maxMessageBytes) }
 
-// framed is what max.message.bytes leaves for the key, the value and the headers of one
-// record, at least 1.
+// framed is the part of max.message.bytes left for the key, the value and the headers of
+// one record, at least 1.
 func framed(maxMessageBytes int) int { return max(maxMessageBytes-batchFraming, 1) }
 
-// assign follows a new assignment. The work on what stays goes on undisturbed.
+// assign follows a new assignment. Work on the partitions that stay is not disturbed.
 func (s *Service) assign(a group.Assignment) {
 	inputs, shards := make(map[inputKey]bool), make(map[int]bool)
 	for name, partitions := range a.Partitions {
@@ -336,8 +336,8 @@ func (s *Service) assign(a group.Assignment) {
 	}
 }
 
-// Ready returns nil once everything that is assigned to this instance is being
-// worked on; otherwise it says what is missing.
+// Ready returns nil once each input partition and shard assigned to this instance is being
+// worked on; otherwise the first problem.
 func (s *Service) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,12 +7,11 @@ import (
 	"sync"
 )
 
-// crew runs one task for each thing that is assigned to this instance. A task
-// for a thing that comes back waits for its predecessor to end, so that no two
-// work on the same thing.
+// crew runs one task for each partition or shard that is assigned to this instance. A new
+// task for a key waits for its predecessor to end, so that no two work on the same key.
 type crew[K comparable] struct {
 	ctx  context.Context // ends every task
-	fail func(error)     // told of a task's error
+	fail func(error)     // called with a task's error
 	run  func(context.Context, K) error
 
 	mu    sync.Mutex
@@ -26,7 +25,7 @@ type task struct {
 	done   chan struct{}
 }
 
-// assign makes the crew work on exactly what is wanted. It does not wait.
+// assign makes the crew work on exactly the keys in want. It does not wait.
 func (c *crew[K]) assign(want map[K]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,9 +66,9 @@ func (c *crew[K]) start(k K, former *task) *task {
 	return t
 }
 
-// wait returns when every task has ended; their context must have. It gives up, false, when
-// ctx ends or stuck is closed. No task is started any more. The lock is not held meanwhile: a
-// task may need somebody who asks for the crew's keys.
+// wait returns when every task has ended; the crew's context must have ended before. It
+// gives up, false, when ctx ends or stuck is closed. No task is started any more. The lock
+// is not held meanwhile: a task may wait for a goroutine that calls keys.
 func (c *crew[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
 	c.mu.Lock()
 	c.ended = true
@@ -92,7 +91,7 @@ func (c *crew[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
 	return true
 }
 
-// keys returns what the crew works on, in no order.
+// keys returns the keys of the running tasks, in no order.
 func (c *crew[K]) keys() []K {
 	c.mu.Lock()
 	defer c.mu.Unlock()

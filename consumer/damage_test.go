@@ -11,8 +11,8 @@ import (
 	"trailhound/consumer/changelog"
 )
 
-// spoil rewrites the files of the state directory whose names begin or end with
-// part; nil deletes them.
+// spoil rewrites the files of the state directory with names that begin or end with part;
+// nil deletes them.
 func spoil(t testing.TB, fs *vfs.MemFS, part string, change func([]byte) []byte) {
 	t.Helper()
 	names, err := fs.List("state")
@@ -32,7 +32,7 @@ func spoil(t testing.TB, fs *vfs.MemFS, part string, change func([]byte) []byte)
 			}
 			continue
 		}
-		// In place, as a disk does it: whoever has the file open sees it too.
+		// In place, as a disk does it: a process with the file open sees it too.
 		f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 		if err != nil {
 			t.Fatal(err)
@@ -58,8 +58,8 @@ func garble(b []byte) []byte {
 	return b
 }
 
-// Whatever has happened to the state directory while the instance was down: it
-// starts without help, and the alerts are right.
+// Any damage to the state directory while the instance is down: the instance starts without
+// help, and the alerts are right.
 func TestServiceStartsOnADamagedDisk(t *testing.T) {
 	t.Parallel()
 	for name, hurt := range map[string]func(testing.TB, *vfs.MemFS){

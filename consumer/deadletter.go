@@ -15,7 +15,7 @@ import (
 	"trailhound/state"
 )
 
-// Stages of a dead letter: who gave up on the record.
+// Stages of a dead letter: the part of the pipeline that gave up on the record.
 const (
 	stageRouter   = "router"
 	stageDetector = "detector"
@@ -26,7 +26,7 @@ const (
 	reasonOutputRejected rules.Reason = "output_rejected"
 	reasonUnreadable     rules.Reason = "unreadable_batch"
 
-	// reasonProcessEnded is that of a record during which the process has ended mostEnds times.
+	// reasonProcessEnded is that of a record at which the process has ended mostEnds times.
 	reasonProcessEnded rules.Reason = "process_ended"
 )
 
@@ -68,19 +68,19 @@ func asBadEvent(err error) badEvent {
 	return badEvent{index: -1, reason: cloudtrail.ReasonNotJSON, detail: err.Error()}
 }
 
-// rateLimited returns a logger for what hostile input can cause: it may not
-// flood the log. The metrics count what is not logged.
+// rateLimited returns a logger for messages that hostile input can cause, and that may not
+// flood the log. suppressed counts those left out.
 func rateLimited(log zerolog.Logger, suppressed func()) zerolog.Logger {
 	return log.Sample(&countedSampler{zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second}, suppressed})
 }
 
-// countedSampler counts what it does not let pass.
+// countedSampler calls suppressed for each line that it drops.
 type countedSampler struct {
 	zerolog.BurstSampler
 	suppressed func()
 }
 
-// Sample is of zerolog.Sampler.
+// Sample implements zerolog.Sampler.
 func (s *countedSampler) Sample(level zerolog.Level) bool {
 	if s.BurstSampler.Sample(level) {
 		return true
@@ -89,16 +89,16 @@ func (s *countedSampler) Sample(level zerolog.Level) bool {
 	return false
 }
 
-// Bounds of what a dead letter says about itself; its value has the topic's.
+// Bounds of the headers of a dead letter; its value has the topic's.
 const (
 	deadLetterErrors = 100      // entries of the errors header
-	deadLetterEntry  = 160      // bytes of one of them, at most
+	deadLetterEntry  = 160      // most bytes of one of them
 	deadLetterDetail = 4 << 10  // bytes of a detail
 	deadLetterKey    = 64 << 10 // bytes of the record's key
 	deadLetterSlack  = 2 << 10  // room for record and batch framing
 )
 
-// deadLetter is a record that was given up, and why. Its value is the original
+// deadLetter is a record that was given up, with the reasons. Its value is the original
 // bytes; its source headers identify it (PROTOCOL R5).
 type deadLetter struct {
 	app        string
@@ -111,11 +111,11 @@ type deadLetter struct {
 	source     state.Source
 }
 
-// record returns the Kafka key, value and headers of d, of at most limit bytes
-// together, before compression: what does not fit is cut and says so (PROTOCOL
-// D6). The limit of a topic is that of compressed batches, so a record may come in
-// through an input topic and not fit a dead-letter topic with the same limit. A
-// topic that takes less than 1 KiB takes no dead letters.
+// record returns the Kafka key, value and headers of d, of at most limit bytes together,
+// before compression; a header notes each part that is cut (PROTOCOL D6). The limit of a
+// topic is that of compressed batches, so a record may come in through an input topic and
+// not fit a dead-letter topic with the same limit. A topic that takes less than 1 KiB takes
+// no dead letters.
 func (d *deadLetter) record(limit int) (key, value []byte, headers []wire.Header) {
 	first := d.bad[0]
 	headers = []wire.Header{

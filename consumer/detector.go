@@ -19,18 +19,18 @@ import (
 )
 
 const (
-	commitShare    = 4                // a batch takes at least so many times its commit: commits take at most a fifth of the time
+	commitShare    = 4                // a batch takes at least so many times as long as its commit: commits take at most a fifth of the time
 	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
 	learnEvery     = 10 * time.Second // LearnEpoch of the changelog
-	learnWithin    = 2 * time.Second  // evaluation waits for it
-	leaveWithin    = time.Second      // the same at the end, when the next owner does
+	learnWithin    = 2 * time.Second  // longest LearnEpoch, for which evaluation waits
+	leaveWithin    = time.Second      // the same at the end, for which the next owner waits
 	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
 	batchEvents    = 6_300            // of one transaction
-	batchChanges   = 1_400            // records of the changelog that they come to: a thousand keys take more memory than four thousand events of a few
-	batchBytes     = 1 << 20          // what changes, alerts and dead letters take in memory meanwhile
+	batchChanges   = 1_400            // changelog records of a transaction: a thousand keys take more memory than four thousand events of a few
+	batchBytes     = 1 << 20          // memory of a batch's state changes, alerts and dead letters
 	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
-	sweepPerChange = 4                // the same, for each record of the changelog in it
-	trimWithin     = 2 * time.Second  // evaluation waits for it
+	sweepPerChange = 4                // the same, for each changelog record of the transaction
+	trimWithin     = 2 * time.Second  // longest DeleteRecords, for which evaluation waits
 )
 
 // commitPace is that of the transactions of one shard.
@@ -50,14 +50,14 @@ type detector struct {
 	accept   changelog.Accept
 	producer *txn.Producer
 	engine   *rules.Engine
-	confirm  func(context.Context) (bool, error) // a heartbeat sent after the call still gives this instance the shard
-	worked   func(context.Context) (bool, error) // the group has a committed work offset for the shard
+	confirm  func(context.Context) (bool, error) // whether a heartbeat sent after the call still gives this instance the shard
+	worked   func(context.Context) (bool, error) // whether the group has a committed work offset for the shard
 	alerts   int                                 // partitions of the alerts topic
 	dead     int                                 // partitions of the dead-letter topic
 	takes    func(topic string) int              // max.message.bytes, as of the last look
 	look     func(context.Context)               // at the settings of the topics
 	mostDead int                                 // bytes of a dead letter that its topic takes
-	reads    func(topicID [16]byte) bool         // the app reads the topic
+	reads    func(topicID [16]byte) bool         // whether the app reads the topic
 	feeds    *feeds                              // of all shards
 	timeout  time.Duration                       // of a commit that must end although the run is over
 	now      func() time.Time
@@ -65,7 +65,7 @@ type detector struct {
 	noisy    zerolog.Logger // of dead letters: rate-limited
 	meter    *admin.Shard
 	status   *shardStatus
-	turn     wire.Turn // for what batches of work unpack to, where the brokers have packed them
+	turn     wire.Turn // for the memory of work batches that the brokers have packed
 
 	batch
 	most      int // events of a transaction, while a refused batch is being halved; 0: no such search
@@ -75,13 +75,12 @@ type detector struct {
 	trimmedTo int64     // records below it have been deleted from the work topic
 	lazySince time.Time
 	trimmed   time.Time
-	learned   time.Time // the leader epoch of the changelog was asked for
+	learned   time.Time // when the leader epoch of the changelog was asked for
 	marked    time.Time
 }
 
-// run keeps the shard until ctx ends (nil) or something happens that no
-// repetition mends. Every transient failure has one cure: drop the batch, take
-// the shard again.
+// run keeps the shard until ctx ends (nil) or an error that no repetition mends. Every
+// transient failure has one cure: drop the batch, take the shard again.
 func (d *detector) run(ctx context.Context) error {
 	defer d.meter.Close()
 	d.each = d.event
@@ -98,7 +97,7 @@ func (d *detector) run(ctx context.Context) error {
 			d.status.changelog.Store(d.local.Position().Changelog)
 		}
 		if ctx.Err() != nil {
-			break // the shard is another's, and so is whatever was found
+			break // the shard has another owner, and so the error does not count
 		}
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
@@ -106,7 +105,7 @@ func (d *detector) run(ctx context.Context) error {
 		}
 		d.status.failing.Store(err != nil)
 		if err == nil {
-			pulse.at(stepIdle) // the shard is another's
+			pulse.at(stepIdle) // the shard has another owner
 		} else {
 			pulse.at(stepTake)
 		}
@@ -120,8 +119,8 @@ func (d *detector) run(ctx context.Context) error {
 	return nil
 }
 
-// final is err, or what ends the run when not even the dead letter of a single
-// event is taken: there is nothing left to halve.
+// final returns err, or a StopError when not even the dead letter of a single event is
+// taken: no batch is left to halve.
 func (d *detector) final(err error) error {
 	sentence := refusal(err)
 	if d.most != refuseNext || sentence == "" {
@@ -130,9 +129,9 @@ func (d *detector) final(err error) error {
 	return &changelog.StopError{Sentence: fmt.Sprintf("%v: %s; nothing is lost, what was not committed is evaluated again", err, sentence)}
 }
 
-// lost reports why the shard has to be taken again, and whether at once. A batch
-// that the broker refuses for what is in it is never sent unchanged: it is halved
-// (PROTOCOL D6). A clock that is wrong is in every batch.
+// lost logs why the shard has to be taken again, and reports whether at once. A batch that
+// the broker refuses for its content is never sent unchanged: it is halved (PROTOCOL D6). A
+// wrong clock is no such content: every batch has it.
 func (d *detector) lost(ctx context.Context, err error) (atOnce bool) {
 	var refused *txn.RejectedError
 	switch {
@@ -156,8 +155,8 @@ func (d *detector) lost(ctx context.Context, err error) (atOnce bool) {
 	return false
 }
 
-// limitsMoved looks at the settings of the topics, and says whether they take other sizes
-// than the batch was made for.
+// limitsMoved looks at the settings of the topics, and reports whether they take other
+// sizes than the batch was made for.
 func (d *detector) limitsMoved(ctx context.Context) bool {
 	names := []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter}
 	sizes := func() (all [3]int) {
@@ -171,7 +170,7 @@ func (d *detector) limitsMoved(ctx context.Context) bool {
 	return sizes() != was
 }
 
-// own takes the shard and works on it until ctx ends or something fails.
+// own takes the shard and works on it until ctx ends or an error.
 func (d *detector) own(ctx context.Context) error {
 	start := d.now()
 	if err := d.sameTopics(ctx); err != nil {
@@ -204,7 +203,7 @@ func (d *detector) own(ctx context.Context) error {
 	if agreed.Write {
 		d.identity.Put(d.tx)
 	}
-	// A loss that was accepted is so once: the next start would ask again.
+	// An accepted loss is committed at once: otherwise the next start would ask again.
 	if was := d.local.Position(); agreed.Write || newRules || at != (logPosition{was.Work, was.WorkEpoch}) {
 		if err := d.flush(ctx); err != nil {
 			return err
@@ -221,8 +220,8 @@ func (d *detector) own(ctx context.Context) error {
 	return err
 }
 
-// learnEpoch notes the leader epoch of what was committed. A failure costs a restore at
-// most, and the next round asks again.
+// learnEpoch notes the leader epoch of the committed changelog. A failure costs a restore
+// at most, and the next round asks again.
 func (d *detector) learnEpoch(ctx context.Context, within time.Duration) {
 	learning, stop := context.WithTimeout(ctx, within)
 	defer stop()
@@ -260,10 +259,9 @@ func (d *detector) follow(ctx context.Context, at logPosition) error {
 	return in.err
 }
 
-// sameTopics makes sure that the shard's topics are still those that the run began
-// with: one that was made again meanwhile is another log under an old name. For
-// alerts and dead letters a new topic is as good as the old one, whatever its
-// partitions.
+// sameTopics makes sure that the shard's topics are still those that the run began with:
+// one that was made again meanwhile is another log under an old name. For alerts and dead
+// letters a new topic is as good as the old one, with any number of partitions.
 func (d *detector) sameTopics(ctx context.Context) error {
 	meta, err := d.client.Topics(ctx, d.app.WorkTopic(), d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter)
 	if err != nil {
@@ -294,9 +292,9 @@ func (d *detector) sameTopics(ctx context.Context) error {
 	return nil
 }
 
-// consume evaluates f and whatever else arrives until the next commit is due, then
-// commits. A lone event is committed at once; the more there is to do, the larger
-// the batches: under a backlog commits take at most a fifth of the time.
+// consume evaluates f and the fetches that arrive until the next commit is due, then
+// commits. A lone event is committed at once; the larger the backlog, the larger the
+// batches: commits take at most a fifth of the time.
 func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error {
 	due := d.now().Add(commitShare * d.took)
 	pulse := &d.status.pulse
@@ -328,7 +326,7 @@ func (d *detector) consume(ctx context.Context, in *feed, f *wire.Fetched) error
 	return d.upkeep(ctx)
 }
 
-// beat notes progress, which the evaluation of what is going to fail again is not.
+// beat notes progress, unless the last transaction failed: evaluating its events again is none.
 func (d *detector) beat() {
 	if !d.status.failing.Load() {
 		d.status.pulse.beat()
@@ -354,7 +352,8 @@ func (d *detector) evaluate(ctx context.Context, f *wire.Fetched) error {
 	return nil
 }
 
-// upkeep does what needs doing now and then while the shard is owned.
+// upkeep does the periodic work of an owned shard: marks, leader epochs, deletion of work
+// records.
 func (d *detector) upkeep(ctx context.Context) error {
 	now := d.now()
 	d.status.pulse.at(stepUpkeep)

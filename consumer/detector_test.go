@@ -47,7 +47,7 @@ func newStand(t testing.TB) *stand {
 	return s
 }
 
-// detector returns one on an empty disk that believes to own the shard.
+// detector returns a detector with an empty disk that believes to own the shard.
 func (s *stand) detector() *detector {
 	s.Helper()
 	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
@@ -115,9 +115,9 @@ func (s *stand) await(what string, ok func() bool) {
 	}
 }
 
-// The work topic still holds an event of an input that is not among the app's any more. A
-// shard that met it after it was taken waited for the end of that input for good: nothing
-// was forgotten or swept from then on. PROTOCOL R9.
+// The work topic may still hold an event of a former input. A shard that met it after being
+// taken waited for the end of that input for good: no value expired or was swept from then
+// on. PROTOCOL R9.
 func TestDetectorWaitsForNoFormerInput(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -137,7 +137,7 @@ func TestDetectorMovesItsPositionLazily(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	d := s.detector()
-	var ahead atomic.Int64 // what the detector's clock is ahead by
+	var ahead atomic.Int64 // how far the detector's clock is ahead
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	d.now, d.changes.Now = now, now
 	defer s.run(d)()
@@ -157,11 +157,10 @@ func TestDetectorMovesItsPositionLazily(t *testing.T) {
 	s.await("the position to be committed after a minute", func() bool { return committed() > before })
 }
 
-// While one detector takes the shard, another takes it away, evaluates the work,
-// and deletes what it is done with. The first one restores to its own claim and
-// then finds work missing, or done that its state knows nothing of. That is no
-// loss, only a shard that is another's by now: an instance that stopped here asked
-// people to accept a loss that there was not.
+// While one detector takes the shard, another takes it away, evaluates the work, and deletes
+// the evaluated records. The first one restores to its own claim and then finds work missing,
+// or done that its state knows nothing of. That is no loss, only a shard with another owner
+// by now: an instance that stopped here asked people to accept a loss that there was not.
 func TestDetectorOvertakenIsNoLoss(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -209,8 +208,8 @@ func TestDetectorOvertakenIsNoLoss(t *testing.T) {
 	}
 }
 
-// In a long backlog full batches follow one another, and the next commit that is not
-// full may never be due: work that is done with is deleted all the same.
+// In a long backlog full batches follow one another, and the next commit that is not full
+// may never be due: evaluated work is deleted all the same.
 func TestDetectorUpkeepInABacklog(t *testing.T) {
 	s := newStand(t)
 	d := s.detector()

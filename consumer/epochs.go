@@ -9,29 +9,29 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// noEpoch is a leader epoch that is not known: nothing can be checked with it.
+// noEpoch is a leader epoch that is not known: no log can be checked with it.
 const noEpoch = -1
 
 // logPosition is where a reader stands in a partition.
 type logPosition struct {
 	offset int64
-	epoch  int32 // leader epoch of what lies before offset; noEpoch: not known
+	epoch  int32 // leader epoch of the record before offset; noEpoch: not known
 }
 
-// inputOffset is what the group commits for an input partition.
+// inputOffset is the offset that the group commits for an input partition.
 func inputOffset(at logPosition, m inputMetadata) group.Offset {
 	return group.Offset{At: at.offset, LeaderEpoch: at.epoch, Metadata: m.encode()}
 }
 
-// verify returns the committed offset of an input partition if the partition still
-// holds the record before it. A log that was cut back since and written anew holds
-// other records at offsets that were read, and an offset alone does not tell (PROTOCOL
-// R8, KIP-320). That is a loss that an operator has to accept: the offset is then the one
-// at which the log as it is departs from what was read. From there on records have a
-// later leader epoch, so that no shard takes them for repeats (PROTOCOL D2).
+// verify returns the committed offset of an input partition if the partition still holds
+// the record before it. A log that was cut back since and written anew holds other records
+// at offsets that were read, and an offset alone does not tell (PROTOCOL R8, KIP-320). That
+// is a loss that an operator has to accept: the offset is then the one at which the present
+// log departs from the records that were read. From there on records have a later leader
+// epoch, so that no shard takes them for repeats (PROTOCOL D2).
 //
-// Nothing is checked of an offset that was committed without an epoch, or without the
-// topic's id: by other tools, or for a topic that was made again.
+// An offset that was committed without an epoch, or without the topic's id, cannot be
+// checked: it comes from another tool, or from a topic that was made again.
 func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
 	if was.At < 0 || was.LeaderEpoch < 0 || !ofTopic(was, in.topicID) {
 		was.LeaderEpoch = noEpoch
@@ -51,7 +51,7 @@ func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group
 	return was, nil
 }
 
-// cutBack is the finding that an input no longer holds what was read of it.
+// cutBack returns the error of an input that no longer holds the records that were read.
 func cutBack(d *wire.DivergedError) *changelog.StopError {
 	lost := d.Lost()
 	if d.End.End >= d.Offset {

@@ -25,8 +25,8 @@ import (
 	"trailhound/state"
 )
 
-// brittle is a cluster that can lose the end of a log, as brokers do that lose power:
-// it stops, and what its disk holds comes back under the same addresses.
+// brittle is a cluster that can lose the end of a log, as brokers do that lose power: it
+// stops, and the data on its disk comes back under the same addresses.
 type brittle struct {
 	*rig
 	dir     string
@@ -37,7 +37,7 @@ type brittle struct {
 func newBrittle(t *testing.T) *brittle {
 	f := &brittle{dir: t.TempDir()}
 	f.open(t)
-	t.Cleanup(func() { f.cluster.Close() }) // whichever it is by then
+	t.Cleanup(func() { f.cluster.Close() }) // the one of that time: lose replaces it
 	f.rig = newRigOn(t, f.cluster.ListenAddrs(), 1, 1)
 	return f
 }
@@ -112,7 +112,7 @@ func (f *brittle) history() (want []string) {
 	for i := range 5 {
 		want = append(want, f.strange(0, "arn:r", fmt.Sprint("old-", i)))
 	}
-	f.settle() // or the end of the cluster meets what is on its way
+	f.settle() // or records in flight are lost with the cluster
 	f.wantAlerts(want)
 	return want
 }
@@ -125,11 +125,11 @@ func (f *brittle) anew() (want []string) {
 	return want
 }
 
-// An input lost its end and was written anew, past the committed offset. The records
-// from there up to the committed offset were skipped without a word, and dropped as
-// repeats once an operator had set the group back. Here the instance stops and names
-// both ranges; it goes on where the log departs from what was read, by --accept-loss or
-// by an operator's hand, and nothing of what was written anew is taken for a repeat.
+// An input lost its end and was written anew, past the committed offset. The records from
+// there up to the committed offset were skipped without a word, and dropped as repeats once
+// an operator had set the group back. Here the instance stops and names both ranges; it
+// goes on where the log departs from the records read, by --accept-loss or by an operator's
+// hand, and takes none of the new records for a repeat.
 func TestInputCutBack(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"accept-loss", "reset"} {
@@ -141,7 +141,7 @@ func TestInputCutBack(t *testing.T) {
 			in.shutdown()
 			f.lose(f.app.Inputs[0], 3)
 			want = append(want, f.anew()...)
-			for range 2 { // nothing but a decision changes it
+			for range 2 { // only a decision of the operator changes it
 				f.start("only", fs, nil).wantStop(f.app.Inputs[0], "partition 0", "records 3 to 5 that were read are gone", "from offset 3 on", "--accept-loss")
 			}
 			f.wantAlerts(want[:5])
@@ -157,7 +157,7 @@ func TestInputCutBack(t *testing.T) {
 			f.wantAlerts(want)
 			in.shutdown()
 
-			// Offsets committed since carry the epoch of the log as it is.
+			// Offsets committed since carry the epoch of the present log.
 			in = f.start("only", fs, nil)
 			want = append(want, f.strange(0, "arn:r", "later"))
 			f.drain()
@@ -176,8 +176,8 @@ func (f *brittle) member() *group.Member {
 }
 
 // The input is cut back and not yet written anew as far as the committed offset: with
-// --accept-loss reading went on at the end of the log, behind what had been written
-// since the loss.
+// --accept-loss reading went on at the end of the log, behind the records written since the
+// loss.
 func TestInputCutBackAndShort(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
@@ -216,16 +216,16 @@ func TestInputCutBackBelowTheBeginning(t *testing.T) {
 	f.lose(f.app.Inputs[0], 1)
 	f.trust(0, "arn:n")
 	want := []string{f.strange(0, "arn:n", "new")}
-	f.trust(0, "arn:n") // or drain has nothing to wait for: the committed offset is the end
+	f.trust(0, "arn:n") // or drain has no record to wait for: the committed offset is the end
 	f.start("only", fs, nil).wantStop(f.app.Inputs[0], "records 1 to 2 that were read are gone", "--accept-loss")
 	f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
 	f.drain()
 	f.wantAlerts(want)
 }
 
-// A changelog lost its end, another instance wrote on in the place of what was lost, and
-// beyond: the first one came back with a copy that held what was lost and had missed what
-// was written instead, and trusted the next comer in silence.
+// A changelog lost its end, and another instance wrote on in its place, and beyond: the
+// first instance came back with a copy that held the lost records and had missed the new
+// ones, and trusted the next comer in silence.
 func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
@@ -272,9 +272,9 @@ func TestLocalCopyOfAChangelogCutBack(t *testing.T) {
 }
 
 // A work topic lost its end and was written anew, past the offset that the shard had
-// evaluated: what stands in the place of the lost records was skipped without a word. The
-// state knows the leader epoch of the work, so the instance stops and names both ranges, and
-// goes on, once that is accepted, where the log departs from what was evaluated.
+// evaluated: the records in the place of the lost ones were skipped without a word. The
+// state knows the leader epoch of the work, so the instance stops and names both ranges,
+// and goes on, once that is accepted, where the log departs from the records evaluated.
 func TestWorkCutBack(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
@@ -310,7 +310,7 @@ func TestWorkCutBack(t *testing.T) {
 			}
 		}
 	}
-	for range 2 { // nothing but a decision changes it
+	for range 2 { // only a decision of the operator changes it
 		f.start("other", disk(), nil).wantStop(work, "partition 0", fmt.Sprintf("records %d to %d that were read are gone", from, evaluated-1), fmt.Sprintf("from offset %d on", from), "unclean leader election", "--accept-loss")
 	}
 	in = f.start("only", fs, func(s *consumer.Service) { s.Accept.Loss = true })
@@ -328,8 +328,8 @@ func TestWorkCutBack(t *testing.T) {
 	})
 }
 
-// The leader of a changelog moves, and the shard is handed back before its owner has asked in
-// which epoch it wrote: the copy looked cut back then, and was made again.
+// The leader of a changelog moves, and the shard is handed back before its owner has asked
+// for the epoch of its records: the copy looked cut back then, and was made again.
 func TestShardIsHandedBackInANewEpoch(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
@@ -386,8 +386,8 @@ func (f *brittle) diverge(epoch int32, end int64) {
 	})
 }
 
-// A leader that is not the leader any more, and has not heard of it, knows nothing of
-// the leader epoch of what was read: that is no loss, but nothing to go on with either.
+// A former leader that has not heard of its successor knows nothing of the leader epoch of
+// the records read: that is no loss, but reading cannot go on either.
 func TestInputAtALeaderOfThePast(t *testing.T) {
 	t.Parallel()
 	f, fs := newBrittle(t), disk()
@@ -414,7 +414,7 @@ func TestInputAtALeaderOfThePast(t *testing.T) {
 	f.wantAlerts(want)
 }
 
-// lines are those of a log, as far as there is room.
+// lines are the lines of a log, as many as there is room for.
 type lines chan string
 
 func (l lines) Write(b []byte) (int, error) {
@@ -425,7 +425,7 @@ func (l lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// have tells whether a line that is left has a word, and takes the lines before it.
+// have tells whether a remaining line has a word, and takes the lines before it.
 func (l lines) have(word string) bool {
 	for {
 		select {

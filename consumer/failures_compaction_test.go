@@ -13,10 +13,10 @@ import (
 	"trailhound/state"
 )
 
-// Quix Streams, KafkaJS and Faust waited for the record before the high watermark,
-// which is never delivered if it is a control record or one that compaction has
-// removed (Quix Streams 1017, KafkaJS 562, Faust 47). Here a restore ends when the
-// next offset to fetch lies behind the claim, whatever is there.
+// Quix Streams, KafkaJS and Faust waited for the record before the high watermark, which is
+// never delivered if it is a control record or one that compaction has removed (Quix
+// Streams 1017, KafkaJS 562, Faust 47). Here a restore ends when the next offset to fetch
+// lies behind the claim, whether or not a record is there.
 func TestFailure08RestoreEndsAtControlRecord(t *testing.T) {
 	t.Parallel()
 	r, compact := newCompactedRig(t)
@@ -38,10 +38,10 @@ func TestFailure08RestoreEndsAtControlRecord(t *testing.T) {
 	r.wantFilled()
 }
 
-// A local copy is older than the changelog's tombstones: the keys that were
-// deleted since are gone from the log without a trace, and stay in the copy. Any
-// changelog design has this. Here the copy remembers when it was last caught up,
-// and is wiped when that is half of delete.retention.ms ago.
+// A local copy may be older than the changelog's tombstones: the keys deleted since are
+// gone from the log without a trace, and stay in the copy. Any changelog design has this.
+// Here the copy notes when it was last caught up, and is wiped when that is half of
+// delete.retention.ms ago.
 func TestFailure21CopyOlderThanTombstones(t *testing.T) {
 	t.Parallel()
 	r, compact := newCompactedRig(t)
@@ -71,7 +71,7 @@ func TestFailure21CopyOlderThanTombstones(t *testing.T) {
 	r.wantAlerts([]string{"access_denied 9", "access_denied again-9"})
 }
 
-// newCompactedRig returns a rig, and what lets the broker compact its changelog
+// newCompactedRig returns a rig, and a function that lets the broker compact its changelog
 // until no record is left for which gone holds.
 func newCompactedRig(t *testing.T) (*rig, func(gone func(*kgo.Record) bool)) {
 	t.Helper()
@@ -81,7 +81,7 @@ func newCompactedRig(t *testing.T) (*rig, func(gone func(*kgo.Record) bool)) {
 		brokers, clean = cluster.ListenAddrs(), cluster.Compact
 	}
 	r := newRigOn(t, brokers, 1, 1)
-	// A record that stays: kfake would move the log's start to the first one that does.
+	// The pin stays: kfake would move the log's start to the first record that does.
 	pin := &kgo.Record{Topic: r.app.StateTopic(), Key: []byte("ipin"), Value: []byte{1}}
 	if err := r.produce.ProduceSync(t.Context(), pin).FirstErr(); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func newCompactedRig(t *testing.T) (*rig, func(gone func(*kgo.Record) bool)) {
 		t.Helper()
 		r.alter(r.app.StateTopic(), "segment.ms", "100", "min.cleanable.dirty.ratio", "0.001", "max.compaction.lag.ms", "100", "delete.retention.ms", "100")
 		r.await("the changelog to be compacted", func() bool {
-			// With the time of its own that makes the broker begin another segment.
+			// The new record's timestamp makes the broker begin another segment.
 			roll := &kgo.Record{Topic: r.app.StateTopic(), Key: state.ClaimKey, Value: []byte("\x01the test")}
 			if err := r.produce.ProduceSync(t.Context(), roll).FirstErr(); err != nil {
 				t.Fatal(err)

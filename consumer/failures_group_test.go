@@ -22,7 +22,7 @@ type pulse struct {
 	beats      int
 	generation int32
 	last       time.Time
-	silence    time.Duration // the longest time between two answers
+	silence    time.Duration // longest time between two answers
 }
 
 func (p *pulse) see(x *exchange) {
@@ -45,7 +45,7 @@ func (p *pulse) count() int {
 	return p.beats
 }
 
-// want compares the generation, and how long there was no heartbeat.
+// want compares the generation, and the longest time without a heartbeat.
 func (p *pulse) want(t testing.TB, generation int32, within time.Duration) {
 	t.Helper()
 	p.mu.Lock()
@@ -58,11 +58,11 @@ func (p *pulse) want(t testing.TB, generation int32, within time.Duration) {
 	}
 }
 
-// Quix Streams closed the stores of revoked partitions one after the other inside
-// the rebalance; with many of them, each waiting for its transaction, that took
-// longer than the session: the member was evicted, and the next rebalance met the
-// same fate (issues 1131 and 1132, where file locks fought as well). Here nobody
-// waits for a shard that leaves: all end side by side, and heartbeats go on.
+// Quix Streams closed the stores of revoked partitions one after the other inside the
+// rebalance; with many of them, each waiting for its transaction, that took longer than the
+// session: the member was evicted, and the next rebalance met the same fate (issues 1131
+// and 1132, where file locks fought as well). Here the rebalance does not wait for the
+// shards that leave: all end side by side, and heartbeats go on.
 func TestFailure06RevokeOfManyShards(t *testing.T) {
 	const shards = 64
 	inBubble(t, 1, shards, func(w *bubble) {
@@ -77,7 +77,7 @@ func TestFailure06RevokeOfManyShards(t *testing.T) {
 			}})
 		}
 		events, sent := workload(6, 20_000, 600), 0
-		readyUnderLoad := func(in *inhabitant) func() bool { // each shard is in the midst of a transaction
+		readyUnderLoad := func(in *inhabitant) func() bool { // load keeps each shard in the midst of a transaction
 			return func() bool {
 				next := min(sent+100, len(events))
 				w.send(events[sent:next])
@@ -139,10 +139,9 @@ func TestFailure06RevokeOfManyShardsOnKafka(t *testing.T) {
 	r.wantAlerts(expected(events))
 }
 
-// Before KIP-345 every restart of a consumer was two rebalances of the whole group,
-// one as it left and one as it came back, and state moved with each. Here members
-// are static: one that is back within its session finds its shards, and the others
-// notice nothing.
+// Before KIP-345 every restart of a consumer was two rebalances of the whole group, one as
+// it left and one as it came back, and state moved with each. Here members are static: a
+// member back within its session finds its shards, and the others notice nothing.
 func TestFailure13RollingRestart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 3, 6)

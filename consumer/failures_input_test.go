@@ -17,10 +17,10 @@ import (
 	"trailhound/state"
 )
 
-// The committed offset, or the one being read, has been removed by retention:
-// Quix Streams was stuck (issue 1114), kafka-go's Reader jumps forward in silence.
-// Here it is a sentence with the offsets that are lost, also for an instance that
-// is overtaken while it reads, and goes on only if somebody accepts the loss.
+// Retention has removed the committed offset, or the one being read: Quix Streams was stuck
+// (issue 1114), kafka-go's Reader jumps forward in silence. Here the run ends with a
+// sentence that has the lost offsets, also when the reader is overtaken while it reads, and
+// goes on only if the loss is accepted.
 func TestFailure07InputTrimmedWhileReading(t *testing.T) {
 	t.Parallel()
 	for _, accept := range []bool{false, true} {
@@ -54,10 +54,10 @@ func TestFailure07InputTrimmedWhileReading(t *testing.T) {
 	}
 }
 
-// A local position lies beyond the end of the changelog, because the topic was
-// deleted and made again: goka and Faust went on from there, with state that
-// nothing stands behind (Faust issue 658). Here an instance that finds its
-// changelog made again, also while it works with it, says so and stops.
+// A local position lies beyond the end of the changelog, because the topic was deleted and
+// made again: goka and Faust went on from there, with state that no changelog holds (Faust
+// issue 658). Here an instance that finds its changelog made again, also while it works
+// with it, says so and stops.
 func TestFailure09ChangelogMadeAgainWhileWorking(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -73,7 +73,7 @@ func TestFailure09ChangelogMadeAgainWhileWorking(t *testing.T) {
 	r.start("only", in.fs, nil).wantStop(r.app.StateTopic(), "--accept-loss")
 }
 
-// grumpy is a rule that fails on some events.
+// grumpy is a rule that panics on some events.
 type grumpy struct{ *rules.AssumeRoleUniqueIP }
 
 func (g grumpy) Evaluate(ev *rules.Event, s *state.Scope) *rules.Finding {
@@ -83,10 +83,10 @@ func (g grumpy) Evaluate(ev *rules.Event, s *state.Scope) *rules.Finding {
 	return g.AssumeRoleUniqueIP.Evaluate(ev, s)
 }
 
-// One message that cannot be processed stops its partition for ever: everywhere,
-// where an error means "again". Here it leaves for the dead-letter topic, be it the
-// first or the last of its partition, be it a record that is none or an event on
-// which a rule panics; and once it has left it does not come back with a restart.
+// A message that cannot be processed stops its partition for ever: in any processor for
+// which an error means "again". Here the message leaves for the dead-letter topic, be it
+// the first or the last of its partition, a record that holds no event or an event on which
+// a rule panics; and it does not come back with a restart.
 func TestFailure16Poison(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -126,12 +126,11 @@ func TestFailure16Poison(t *testing.T) {
 	}
 }
 
-// Panther's data replay wrote into the live tables, or was refused because the live
-// run had seen the same events. What evaluates events beside the service, as
-// trailhound detect does with files, has a store of its own: it neither finds what
-// the live run has counted nor leaves anything there. Replay of topic ranges will
-// stand on the same ground, and this test is to hold for its topics and its
-// transactional ids too.
+// Panther's data replay wrote into the live tables, or was refused because the live run had
+// seen the same events. An evaluation beside the service, as trailhound detect does with
+// files, has a store of its own: it neither finds the counts of the live run nor leaves
+// anything there. Replay of topic ranges will stand on the same ground, and this test is to
+// hold for its topics and its transactional ids too.
 func TestFailure19IsolatedEvaluation(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -188,10 +187,10 @@ func (r *rig) isolated(ids func(yield func(id string) bool)) (alerts []string) {
 	return alerts
 }
 
-// The same event delivered twice counts twice: in all of them, for CloudTrail does
-// deliver twice. Here an event counts once for its rule and key, also if the copies
-// stand in different partitions, and the state has moved in between: to a new
-// process, to an empty disk, to another instance.
+// The same event delivered twice counts twice, in all stream processors, for CloudTrail
+// does deliver twice. Here an event counts once for its rule and key, also if the copies
+// stand in different partitions, and the state has moved in between: to a new process, to
+// an empty disk, to another instance.
 func TestFailure20DuplicatesCountTwice(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, 4)
@@ -225,20 +224,19 @@ func TestFailure20DuplicatesCountTwice(t *testing.T) {
 	r.wantAlerts([]string{"access_denied 9"})
 }
 
-// An alert or a change is too large for its topic; the sink tries again, and the
-// end of that is never: any transactional sink. Here a refusal of the changelog
-// ends like one of the alerts: the batch is halved down to the event that is to
-// blame, which leaves for the dead-letter topic with the state as before it.
+// An alert or a change too large for its topic makes any transactional sink try again for
+// ever. Here a refusal of the changelog ends like one of the alerts: the batch is halved down
+// to the event to blame, which leaves for the dead-letter topic with the state as before it.
 func TestFailure22ChangeTooLarge(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
 	in := r.start("only", disk(), nil)
 	r.trust(0, "arn:r")
 	r.drain()
-	r.alter(r.app.StateTopic(), "max.message.bytes", "1500") // behind its back
+	r.alter(r.app.StateTopic(), "max.message.bytes", "1500") // without the instance's knowledge
 	var want []string
 	for i := range 12 {
-		if i == 5 { // a key and a member of 2 KB each
+		if i == 5 { // its key and its member have 2 KB each
 			r.send(&kgo.Record{Value: []byte(assume("large", bigName(2), bigName(1), noon))})
 		}
 		want = append(want, r.strange(0, "arn:r", fmt.Sprint(i)))
@@ -249,7 +247,7 @@ func TestFailure22ChangeTooLarge(t *testing.T) {
 	if len(letters) != 1 || header(letters[0], "reason") != "output_rejected" || !strings.Contains(string(letters[0].Value), `"large"`) {
 		t.Errorf("%d dead letters; want the one event that is too large, output_rejected", len(letters))
 	}
-	// The state is as before it: the role is trusted from the next address on.
+	// The refused event has left no trace: the role is trusted from the next address on.
 	r.alter(r.app.StateTopic(), "max.message.bytes", "8388608")
 	r.send(&kgo.Record{Value: []byte(assume("again", bigName(2), "192.0.2.7", noon))})
 	want = append(want, r.strange(0, bigName(2), "stranger"))
@@ -258,10 +256,9 @@ func TestFailure22ChangeTooLarge(t *testing.T) {
 	r.await("the instance to see that the topic was mended", func() bool { return in.service.Ready() == nil })
 }
 
-// The input topic is deleted and made again; the new offsets look old to whoever
-// drops what it has seen by offset, and the new events vanish in silence: any
-// de-duplication by offset. Here a source carries the topic's id, in the changelog
-// too: nothing of a new topic is old, however short it is and whoever reads it.
+// The input topic is deleted and made again; any de-duplication by offset takes the new offsets
+// for old ones, and the new events vanish in silence. Here a source carries the topic's id, in
+// the changelog too: no event of a new topic is old, however short the topic, for any owner.
 func TestFailure23InputMadeAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, 2)
@@ -276,7 +273,7 @@ func TestFailure23InputMadeAgain(t *testing.T) {
 	r.drain()
 	in.shutdown()
 	r.remake(r.app.Inputs[0], 2)
-	for p := range int32(2) { // at offsets 0 and 1, where the old topic has been read up to 7
+	for p := range int32(2) { // at offsets 0 and 1; the old topic was read up to 7
 		for i := range 2 {
 			want = append(want, r.strange(p, fmt.Sprint("arn:role/", p), fmt.Sprintf("new-%d-%d", p, i)))
 		}

@@ -33,10 +33,9 @@ func bigName(i int) string {
 // filled is the number of roles that the state knows after fill.
 const filled = 40
 
-// fill gives the app a state with an instance that then ends. Between its first
-// and its last records lie so many MB in each partition of the changelog; a
-// restore takes a fetch for each 4 MiB. The work that made it is deleted, as its
-// owner does in time: it cannot be done again.
+// fill gives the app a state with an instance that then ends. Between its first and its last
+// records lie so many MB in each partition of the changelog; a restore takes a fetch for each 4
+// MiB. The evaluated work is deleted, as its owner does in time: it cannot be evaluated again.
 func (r *rig) fill(megabytes int) *instance {
 	r.Helper()
 	in := r.start("a", disk(), dynamic)
@@ -55,7 +54,7 @@ func (r *rig) fill(megabytes int) *instance {
 	return in
 }
 
-// pad writes records of a MB to the changelog that a restore loads and nobody asks for.
+// pad writes records of a MB to the changelog that a restore loads and no rule reads.
 func (r *rig) pad(megabytes int) {
 	r.Helper()
 	value := noise(900_000)
@@ -70,8 +69,8 @@ func (r *rig) pad(megabytes int) {
 	}
 }
 
-// wantFilled uses each role from another address: one that the state had lost
-// would be trusted anew, without an alert.
+// wantFilled uses each role from another address: a role missing from the state would be
+// trusted anew, without an alert.
 func (r *rig) wantFilled() {
 	r.Helper()
 	var want []string
@@ -82,11 +81,10 @@ func (r *rig) wantFilled() {
 	r.wantAlerts(want)
 }
 
-// Kafka Streams, closed in the middle of a restore, wrote a checkpoint with the
-// offset that it had produced up to instead of the one it had restored to: what
-// lay between was never read (KAFKA-16017). Here the position moves with the
-// records that it stands for, in one write; that is what the next process goes on
-// from, and what it tells the group.
+// Kafka Streams, closed in the middle of a restore, wrote a checkpoint with the offset that
+// it had produced up to instead of the one it had restored to: the records in between were
+// never read (KAFKA-16017). Here the position moves with its records, in one write; the
+// next process goes on from that position, and reports it to the group.
 func TestFailure03ClosedInMidRestore(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -97,7 +95,7 @@ func TestFailure03ClosedInMidRestore(t *testing.T) {
 	for _, killed := range []bool{true, false} {
 		begun, second := at, r.gate()
 		var first atomic.Int64
-		var joined atomic.Bool // before that, only the identity is looked for
+		var joined atomic.Bool // before that, fetches only look for the identity
 		first.Store(-1)
 		b := r.watch("b", fs, func(x *exchange) verdict {
 			if isRequest[*kmsg.JoinGroupRequest](x) {
@@ -132,10 +130,10 @@ func TestFailure03ClosedInMidRestore(t *testing.T) {
 	r.wantFilled()
 }
 
-// Kafka Streams staged the status of a store in a buffer that close dropped: each
-// start found a store in doubt, wiped it and restored it, for ever (KAFKA-20753).
-// Here marks are written when they are made. A restart continues its copy, and one
-// that is too old for the changelog's tombstones is wiped once.
+// Kafka Streams staged the status of a store in a buffer that close dropped: each start
+// found a store in doubt, wiped it and restored it, for ever (KAFKA-20753). Here marks are
+// written when they are made. A restart continues its copy, and wipes one that is too old
+// for the changelog's tombstones once.
 func TestFailure04WipedForEver(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -174,16 +172,15 @@ func TestFailure04WipedForEver(t *testing.T) {
 	r.wantFilled()
 }
 
-// A rebalance in the middle of a recovery crashed Quix Streams (issue 1146), and
-// made Faust lose messages (issue 57). Here a shard that leaves ends its restore,
-// one that stays goes on undisturbed, and one that comes back continues where its
-// copy stands.
+// A rebalance in the middle of a recovery crashed Quix Streams (issue 1146), and made Faust
+// lose messages (issue 57). Here a shard that leaves ends its restore, one that stays goes
+// on undisturbed, and one that comes back continues at the position of its copy.
 func TestFailure05RebalanceDuringRestore(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 2)
 	r.fill(6)
 	changes, middle := r.topicID(r.app.StateTopic()), r.gate()
-	var joined atomic.Bool // before that, only the identity is looked for
+	var joined atomic.Bool // before that, fetches only look for the identity
 	b := r.watch("b", disk(), func(x *exchange) verdict {
 		if isRequest[*kmsg.JoinGroupRequest](x) {
 			joined.Store(true)
@@ -207,17 +204,17 @@ func TestFailure05RebalanceDuringRestore(t *testing.T) {
 	r.wantFilled()
 }
 
-// The most common complaint of all: a restore takes longer than the liveness probe
-// allows, the process is killed, and starts from the beginning (goka issue 212).
-// Here a restore of any length leaves /livez alone; /readyz and a gauge tell what
-// is missing. That its memory is bounded is tested in package changelog.
+// The most common complaint of all: a restore takes longer than the liveness probe allows,
+// the process is killed, and starts from the beginning (goka issue 212). Here a restore of
+// any length leaves /livez alone; /readyz and a gauge tell the records left. That its
+// memory is bounded is tested in package changelog.
 func TestFailure10SlowRestore(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
 	r.fill(6)
 	changes, middle := r.topicID(r.app.StateTopic()), r.gate()
 	var metrics *admin.Metrics
-	var joined atomic.Bool // before that, only the identity is looked for
+	var joined atomic.Bool // before that, fetches only look for the identity
 	b := r.watch("b", disk(), func(x *exchange) verdict {
 		if isRequest[*kmsg.JoinGroupRequest](x) {
 			joined.Store(true)
@@ -250,7 +247,7 @@ func TestFailure10SlowRestore(t *testing.T) {
 	r.wantFilled()
 }
 
-// serve answers requests until the end of the test; get gives status and body.
+// serve answers requests until the end of the test; get returns status and body.
 func serve(t *testing.T, s *admin.Server) (get func(path string) string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -283,10 +280,10 @@ func serve(t *testing.T, s *admin.Server) (get func(path string) string) {
 	}
 }
 
-// goka stood still after a rebalance, but only in processors with tables: it
-// waited for changes in partitions that had none to give (goka issue 267). Here
-// each take writes a claim of its own and waits for nothing else, so a copy that
-// lacks nothing is ready at once, however often its shard moves.
+// goka stood still after a rebalance, but only in processors with tables: it waited for
+// changes in partitions that had none to give (goka issue 267). Here each take writes a
+// claim of its own and waits for no other record, so a complete copy is ready at once,
+// however often its shard moves.
 func TestFailure11StuckAfterRebalance(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, 4)

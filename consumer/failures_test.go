@@ -21,10 +21,10 @@ import (
 	"trailhound/state"
 )
 
-// The tests TestFailureNN… each show that a failure which another stream
-// processor has shipped is not here. Above each stands what went wrong there.
+// The tests TestFailureNN… each show that a failure which another stream processor has
+// shipped is not here. The comment above each describes that failure.
 
-// watched is an instance whose requests a test sees, and may hold up or lose.
+// watched is an instance with requests that a test sees, and may hold up or lose.
 type watched struct {
 	*instance
 	link *link
@@ -56,9 +56,9 @@ func (w *watched) crash() *vfs.MemFS {
 // dynamic makes a member that leaves the group when it ends.
 func dynamic(s *consumer.Service) { s.Instance = "" }
 
-// gate holds up whoever comes until it is opened, at the end of the test at the latest.
+// gate blocks its callers until it is opened, at the end of the test at the latest.
 type gate struct {
-	arrived chan struct{} // somebody waits or has waited
+	arrived chan struct{} // a goroutine waits or has waited
 	opened  chan struct{}
 	once    sync.Once
 }
@@ -79,7 +79,7 @@ func (g *gate) wait() {
 	<-g.opened
 }
 
-// awaitAt waits until somebody stands before the gate.
+// awaitAt waits until a goroutine waits at the gate.
 func (r *rig) awaitAt(g *gate, what string) {
 	r.Helper()
 	select {
@@ -120,8 +120,8 @@ func (r *rig) topicID(name string) [16]byte {
 	return infos[name].ID
 }
 
-// freshness reads what a JoinGroup request tells about local state: for each
-// shard the changelog offset that its copy needs next.
+// freshness reads the local state from a JoinGroup request: for each shard the changelog
+// offset that its copy needs next.
 func freshness(x *exchange) map[int32]int64 {
 	var m kmsg.ConsumerMemberMetadata
 	if err := m.ReadFrom(x.request.(*kmsg.JoinGroupRequest).Protocols[0].Metadata); err != nil || len(m.UserData) == 0 {
@@ -175,16 +175,16 @@ func (r *rig) strange(partition int32, role, id string) (want string) {
 	return "assume_role_unique_ip " + id
 }
 
-// goka marked a message as consumed although its callback had failed while the
-// partition was being revoked, so that nobody ever processed it (goka PR 490).
-// Here an offset is committed only below what every lane has got acknowledged, at
-// a rebalance and at the end of a run as at any time: the next owner reads again.
+// goka marked a message as consumed although its callback had failed while the partition
+// was being revoked, so that it was never processed (goka PR 490). Here only offsets below
+// all records not yet acknowledged are committed, at a rebalance and at the end of a run as
+// at any time: the next owner reads again.
 func TestFailure01ErrorWhileRevoked(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, 1)
 	input := r.topicID(r.app.Inputs[0])
 	var mu sync.Mutex
-	passes := make(map[int32]int) // fetches behind the last record
+	passes := make(map[int32]int) // fetches at the end of the partition
 	var healed atomic.Bool
 	a := r.watch("a", disk(), func(x *exchange) verdict {
 		if producesTo(x, r.app.WorkTopic()) && !healed.Load() {
@@ -269,10 +269,10 @@ func TestFailure02AbortedRowsOnDisk(t *testing.T) {
 	}
 }
 
-// birdayz/kstreams flushed its stores before it committed: after an abort the same
-// process went on with state that was a batch ahead of its offsets. Here a batch
-// whose transaction fails is dropped whole, and evaluated again on the state as it
-// was before: a count that is aborted each time is still right.
+// birdayz/kstreams flushed its stores before it committed: after an abort the same process
+// went on with state that was a batch ahead of its offsets. Here a batch with a failed
+// transaction is dropped whole, and evaluated again on the state from before it: a count
+// that is aborted each time is still right.
 func TestFailure12FlushedBeforeAbort(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -308,10 +308,10 @@ func (r *rig) denial(id string) *kgo.Record {
 	return &kgo.Record{Value: attempt{id: id, at: at, who: "arn:u", ip: "192.0.2.1"}.json()}
 }
 
-// An instance dies with a transaction open, and every read-committed reader stands
-// still behind it; with ids that nobody uses again, for good (KIP-890, KIP-447).
-// Here the successor uses the same transactional id and ends the transaction as it
-// takes the shard; if there is none, the broker ends it after the time-out.
+// An instance dies with a transaction open, and every read-committed reader stands still
+// behind it; with transactional ids that are never used again, for good (KIP-890, KIP-447).
+// Here the successor uses the same transactional id and ends the transaction as it takes
+// the shard; without a successor, the broker ends it after the time-out.
 func TestFailure15OpenTransactionOfDeadInstance(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

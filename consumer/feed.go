@@ -15,36 +15,36 @@ import (
 const (
 	fetchWait   = time.Second // long poll: an idle partition is part of one request a second
 	inputMemory = 8 << 20     // for the buffers of all feeds of inputs, if leastFetch allows it
-	workMemory  = 2 << 20     // the same, of work: a twentieth of the events goes there
+	workMemory  = 2 << 20     // for the buffers of all feeds of work: a twentieth of the events goes there
 	mostFetch   = 1 << 20
 )
 
-// leastShare is the smallest buffer of a request: below this requests begin to cost more
-// than what they carry.
+// leastShare is the smallest buffer of a request: below it the cost of a request exceeds
+// that of its records.
 const leastShare = 128 << 10
 
-// leastFetch is the same for one of many partitions, whose fetches share requests.
+// leastFetch is the smallest fetch of one of many partitions, which share requests.
 const leastFetch = 32 << 10
 
-// Up to so many inputs and shards that one broker leads have requests of their own. In a
-// backlog that is worth as many connections for inputs; shards have the less to read.
+// Up to so many inputs and shards that one broker leads have fetch requests of their own. A
+// backlog of inputs is worth as many connections; shards have less to read.
 const (
 	fewInputs = 64
 	fewShards = 16
 )
 
-// share is what each of so many buffers may hold of the memory that they have together.
+// share is the size of each of several buffers that divide memory, from leastShare to most.
 func share(memory, buffers, most int) int {
 	return min(max(memory/max(buffers, 1), leastShare), most)
 }
 
 // manyMemory is how many times their memory many feeds hold without reading ahead, as long as
-// that leaves more than leastFetch for each: smaller fetches cost more than what they carry.
+// each gets more than leastFetch: the cost of a smaller fetch exceeds that of its records.
 const manyMemory = 4
 
-// fetchBytes is what each of so many feeds, of which so many are few, asks for at a time if
-// they have so much memory together. Records in larger batches come all the same: the first
-// batch of an answer is always whole (KIP-74).
+// fetchBytes is the size of a fetch of each of several feeds that divide memory; beyond few,
+// not all of them read ahead. Records in larger batches come all the same: the first batch of
+// an answer is always whole (KIP-74).
 func fetchBytes(memory, feeds, few int) int {
 	if feeds <= few {
 		return share(memory, fetchAhead*feeds, mostFetch)
@@ -52,15 +52,15 @@ func fetchBytes(memory, feeds, few int) int {
 	return min(max(manyMemory*memory/feeds, leastFetch), leastShare)
 }
 
-// feeds is what the feeds of one kind of partition share: requests, and memory.
+// feeds has the fetch requests and the memory that the feeds of one kind of partition share.
 type feeds struct {
 	fetcher *wire.Fetcher
 	memory  int64        // bytes of all fetches; beyond it, no feed reads ahead
-	many    bool         // feeds, so that a buffer which waits for records is no memory
+	many    bool         // more than few feeds: a buffer that waits for records takes no memory
 	held    atomic.Int64 // bytes of fetches that readers have not given back
 }
 
-// newFeeds is for so many feeds, of which so many are few, that have so much memory together.
+// newFeeds returns the shared part of n feeds that divide memory; beyond few they are many.
 func newFeeds(client *wire.Client, memory, n, few int) *feeds {
 	return &feeds{fetcher: &wire.Fetcher{Client: client, Partitions: n, Few: few}, memory: int64(memory), many: n > few}
 }
@@ -71,15 +71,15 @@ func newFeeds(client *wire.Client, memory, n, few int) *feeds {
 type feed struct {
 	client        *wire.Client
 	topic         string
-	topicID       [16]byte // zero: whatever topic has the name
+	topicID       [16]byte // zero: of any topic with the name
 	partition     int32
 	bytes         int // of record batches in one fetch
 	readCommitted bool
 	log           zerolog.Logger
-	tries         *attempts // whom to tell how it goes; nil: nobody
-	watched       bool      // somebody wants to know at once what this user may not read
+	tries         *attempts // notes failures; nil: they are logged only
+	watched       bool      // a missing right ends the feed instead of being retried
 	shared        *feeds    // nil: each fetch is a request of its own
-	told          *logEnd   // nil: nobody asks
+	told          *logEnd   // nil: not asked for
 
 	full  chan *wire.Fetched
 	empty chan *wire.Fetched
@@ -96,9 +96,9 @@ const fetchAhead = 2
 // been on the way.
 const damagedTries = 5
 
-// start begins to fetch in a goroutine of its own that ends with ctx or at an error
-// that repeating cannot mend (see lasting). Each fetch asks the broker to check that
-// the log still holds what the one before has brought.
+// start begins to fetch in a goroutine of its own that ends with ctx or at an error that
+// repeating cannot mend (see lasting). Each fetch asks the broker to check that the log
+// still holds the records of the one before.
 func (f *feed) start(ctx context.Context, at logPosition) {
 	f.full = make(chan *wire.Fetched, fetchAhead)
 	f.empty = make(chan *wire.Fetched, fetchAhead)
@@ -133,7 +133,7 @@ func (f *feed) run(ctx context.Context, at logPosition) error {
 			return err
 		}
 		if f.fetched.full() {
-			// The reader has the other one: what follows is fetched when it comes back.
+			// The reader has the other buffer; the next fetch begins when it is given back.
 			other, err := f.buffer(ctx)
 			if err != nil {
 				return err

@@ -14,8 +14,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// feedsInABubble gives a broker with a topic of so many partitions, on a clock that only the
-// test moves. put writes a batch of one record.
+// feedsInABubble gives a broker with a topic of so many partitions, on a clock that only
+// the test moves. put writes a batch of one record.
 func feedsInABubble(t *testing.T, partitions int, test func(t *testing.T, client *wire.Client, put func(partition int32, value string))) {
 	t.Helper()
 	kafkatest.Bubble(t, func(t *testing.T) {
@@ -43,8 +43,8 @@ func feedsInABubble(t *testing.T, partitions int, test func(t *testing.T, client
 	})
 }
 
-// The lag of a partition was told by its reader, as of the last fetch that it had finished with: one that
-// was held up for hours showed the lag of hours ago, which was none.
+// The lag of a partition was told by its reader, as of the last fetch that it had finished
+// with: a reader held up for hours showed the lag of hours ago, which was 0.
 func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
 	for _, partitions := range []int{1, 40} { // alone, and in requests for many
 		t.Run(fmt.Sprint(partitions), func(t *testing.T) {
@@ -84,7 +84,8 @@ func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
 	}
 }
 
-// Feeds hold a small fetch each, however many there are, and read ahead while that is less than their memory.
+// Feeds, however many, hold a small fetch each, and read ahead while that is less than
+// their memory.
 func TestFeedsShareTheirMemory(t *testing.T) {
 	const partitions, records = 64, 8
 	feedsInABubble(t, partitions, func(t *testing.T, client *wire.Client, put func(int32, string)) {

@@ -17,8 +17,8 @@ import (
 
 var _ = flag.Bool("update", false, "write the files of new formats")
 
-// Work topics hold what older builds wrote, and those of the next release may write
-// what this one must read already.
+// Work topics hold records of older builds, and the next release may write records that
+// this one must read already.
 func TestFormatOfWork(t *testing.T) {
 	var samples []formattest.Sample
 	for name, change := range map[string]func(*work){
@@ -36,7 +36,7 @@ func TestFormatOfWork(t *testing.T) {
 	}
 	later := sampleWork()
 	later.source.Offset++
-	samples = append(samples, formattest.Sample{Name: "two events", Bytes: recordOf(bundle{}, sampleWork(), later)}) // what packs them may change its mind
+	samples = append(samples, formattest.Sample{Name: "two events", Bytes: recordOf(bundle{}, sampleWork(), later)}) // the codec is free to change
 	slices.SortFunc(samples, func(a, b formattest.Sample) int { return strings.Compare(a.Name, b.Name) })
 	formattest.Written(t, "work", writtenFormat, samples, meaningOfWork)
 	formattest.Read(t, "work", newestFormat, meaningOfWork)
@@ -55,7 +55,7 @@ func meaningOfWork(s formattest.Sample) (string, error) {
 	return strings.TrimSpace(b.String()), err
 }
 
-// A format that this build does not know is not guessed at, whatever its number.
+// A work record of an unknown format is refused, with any number.
 func TestFormatsThatWorkIsReadIn(t *testing.T) {
 	w := sampleWork()
 	b := w.record()
@@ -72,8 +72,8 @@ func TestFormatsThatWorkIsReadIn(t *testing.T) {
 	}
 }
 
-// A group must not have two members of which one writes what the other cannot read;
-// the broker sees to it, as long as they have a protocol in common exactly then.
+// A group must not have two members of which one cannot read the other's records; the broker
+// sees to it, as long as two have a protocol in common exactly if each reads the other.
 func TestGroupProtocolsAreFormats(t *testing.T) {
 	if got := (formats{}).protocols()[0]; writtenFormat == 1 && got != "trailhound" {
 		t.Errorf("the protocol of format 1 is %s; want trailhound, as ever", got)
@@ -94,8 +94,8 @@ func TestGroupProtocolsAreFormats(t *testing.T) {
 	}
 }
 
-// What a shard changes goes to the changelog in a version of its own. Who raises that
-// one raises writtenFormat too, or a build that cannot read it is admitted to the group.
+// Changes of state have a format version of their own in the changelog. Raising that version
+// means raising writtenFormat too, or a build that cannot read it is admitted to the group.
 func TestFormatOfTheAppCoversTheChangelog(t *testing.T) {
 	changelog := map[byte]byte{1: 1} // by the format of the app
 	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
@@ -118,8 +118,8 @@ func TestFormatOfTheAppCoversTheChangelog(t *testing.T) {
 	}
 }
 
-// Readers of dead letters go by the names of headers; a name does not change what it
-// says, and headers may be added.
+// Readers of dead letters go by the names of headers; a name keeps its meaning, and headers
+// may be added.
 func TestFormatOfDeadLetters(t *testing.T) {
 	bad := badEvent{index: 2, reason: cloudtrail.ReasonNotJSON, detail: "event 2 is not JSON", rule: "access_denied"}
 	letter := deadLetter{

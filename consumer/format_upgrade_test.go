@@ -16,13 +16,13 @@ import (
 	"trailhound/state"
 )
 
-// release makes an instance one of a build that writes and reads these formats.
+// release makes an instance work as a build that writes and reads these formats.
 func release(writes, reads byte) func(*consumer.Service) {
 	return func(s *consumer.Service) { s.SetFormats(writes, reads) }
 }
 
-// upgrade is an app with two instances that are restarted, one by one, as builds of
-// other releases, while events come.
+// upgrade is an app with two instances that are restarted, one by one, as builds of other
+// releases, while events come.
 type upgrade struct {
 	*rig
 	disks   map[string]*vfs.MemFS
@@ -43,8 +43,8 @@ func (u *upgrade) feed(n int) {
 	u.sent += n
 }
 
-// roll restarts an instance as one of another build, with events before, meanwhile and
-// after, and waits until both work.
+// roll restarts an instance as another build, with events before, meanwhile and after, and
+// waits until both work.
 func (u *upgrade) roll(name string, change func(*consumer.Service)) {
 	u.Helper()
 	u.feed(100)
@@ -64,7 +64,7 @@ func (u *upgrade) roll(name string, change func(*consumer.Service)) {
 	})
 }
 
-// refused starts an instance as one of a build that the group does not admit.
+// refused starts an instance as a build that the group does not admit.
 func (u *upgrade) refused(name string, change func(*consumer.Service)) {
 	u.Helper()
 	before := u.running["a"].service.Ready()
@@ -83,7 +83,8 @@ func (u *upgrade) refused(name string, change func(*consumer.Service)) {
 	}
 }
 
-// settled compares the alerts with those of all that was sent, and expects no dead letters.
+// settled compares the alerts with those expected of all events sent, and expects no dead
+// letters.
 func (u *upgrade) settled() {
 	u.Helper()
 	u.drain()
@@ -93,8 +94,8 @@ func (u *upgrade) settled() {
 	}
 }
 
-// watchFormats notes the format of each work record until the test ends. They are
-// deleted when they are done with, so that a look at the end would find few.
+// watchFormats notes the format of each work record until the test ends. Evaluated records
+// are deleted, so that a look at the end would find few.
 func (u *upgrade) watchFormats() (seen func(format byte) bool) {
 	u.Helper()
 	var formats [256]atomic.Bool
@@ -111,8 +112,8 @@ func (u *upgrade) watchFormats() (seen func(format byte) bool) {
 	return func(format byte) bool { return formats[format].Load() }
 }
 
-// Two releases, instance by instance: the first reads the next format, the second
-// writes it. Then one release back, and what goes too far back is refused.
+// Two releases, instance by instance: the first reads the next format, the second writes
+// it. Then one release back, and a build further back is refused.
 func TestRollingUpgrade(t *testing.T) {
 	t.Parallel()
 	u := newUpgrade(t)
@@ -133,8 +134,8 @@ func TestRollingUpgrade(t *testing.T) {
 	u.settled()
 }
 
-// Whoever skips a release on the way up finds the group closed, and those who work
-// go on undisturbed; when all are stopped, it goes.
+// An instance that skips a release on the way up finds the group closed, and the members go
+// on undisturbed; once all members are stopped, it is admitted.
 func TestUpgradeOverARelease(t *testing.T) {
 	t.Parallel()
 	u := newUpgrade(t)
@@ -160,9 +161,9 @@ func (r *rig) members() int {
 	return n
 }
 
-// A work record of a newer format reaches an older build although it should not: that
-// one stops with a sentence, gives its place up at once, and the other evaluates all.
-// The session time-out is longer than the test's patience.
+// A work record of a newer format reaches an older build although it should not: that build
+// stops with a sentence, gives its place up at once, and the other one evaluates all. The
+// session time-out is longer than the test's patience.
 func TestNewerWorkIsLeftToNewerBuilds(t *testing.T) {
 	t.Parallel()
 	u := newUpgrade(t)
@@ -213,8 +214,8 @@ func keyOf(shard, shards int, prefix string) string {
 	}
 }
 
-// A changelog that a newer build has written is not misread, and not written to but for
-// the claim: the older build stops with a sentence and is out of the group.
+// A changelog that a newer build has written is not misread, and gets no record but the
+// claim: the older build stops with a sentence and is out of the group.
 func TestNewerChangelogIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

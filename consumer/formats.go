@@ -6,18 +6,17 @@ import (
 	"trailhound/consumer/kafka/group"
 )
 
-// Versions of what the instances of an app leave for one another: work records,
-// changelog records and what they tell the group have one number together, which
-// opens every work record and names the protocol of the group. Readers come first: a
-// release raises newestFormat alone, and a later one writtenFormat; what lies between
-// them is deploy/upgrades.md. A number that is raised stays, and what was written
-// under a lower one is read for ever.
+// Versions of the data that the instances of an app leave for one another: work records,
+// changelog records and group metadata have one number together, which opens every work
+// record and names the protocol of the group. Readers come first: a release raises
+// newestFormat alone, and a later one writtenFormat; deploy/upgrades.md has the steps
+// between them. A raised number stays, and records of a lower one are read for ever.
 const (
-	writtenFormat = 1 // that this build writes
-	newestFormat  = 1 // up to which it reads
+	writtenFormat = 1 // the format that this build writes
+	newestFormat  = 1 // the newest format that it reads
 )
 
-// formats says what a build writes and up to what it reads; none: as this build does.
+// formats are the format that a build writes and the newest that it reads; zero: this build's.
 type formats struct{ writes, reads byte }
 
 func (f formats) orOwn() formats {
@@ -27,10 +26,10 @@ func (f formats) orOwn() formats {
 	return f
 }
 
-// protocols names the group protocols that such a build can take part in: one for
-// each format from the one that it writes to the newest that it reads. A broker admits
-// a member only if all have a protocol in common, so that nobody becomes a member who
-// cannot read what another writes, and those who work are not disturbed by the attempt.
+// protocols names the group protocols that a build with these formats can take part in: one
+// for each format from the one that it writes to the newest that it reads. A broker admits
+// only members with a protocol in common: a build that cannot read the others' records
+// stays out, and its attempt does not disturb the members.
 func (f formats) protocols() []string {
 	var names []string
 	f = f.orOwn()

@@ -11,8 +11,8 @@ import (
 // Where all members say so, it is shared out as any other.
 const avoidFor = 30 * time.Minute
 
-// patience is how many looks without progress a partition stays here. What this instance gets
-// in exchange for what it has handed back meets the same broker as a rule, and goes sooner.
+// patience is how many looks without progress a partition stays here. A partition taken in
+// exchange for one that was handed back meets the same broker as a rule, and goes sooner.
 func (w *watching) patience() int {
 	if w.gave > 0 && w.looks-w.gave < suspectLooks {
 		return stalledLooks
@@ -20,8 +20,8 @@ func (w *watching) patience() int {
 	return handBackLooks
 }
 
-// handBack asks the group to give partitions to another member, each once in a while. It
-// tells whether it has asked.
+// handBack asks the group to give partitions to another member, each once in avoidFor. It
+// reports whether it has asked.
 func (s *Service) handBack(give []inputKey, now time.Time) bool {
 	s.mu.Lock()
 	if s.avoided == nil {

@@ -7,7 +7,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// holding is what a feed has fetched and its reader has not given back.
+// holding counts the bytes that a feed has fetched and its reader has not given back.
 type holding struct {
 	of *feeds // nil: it is not counted
 
@@ -39,12 +39,12 @@ func (h *holding) end() {
 	h.ended = true
 }
 
-// full tells whether many feeds together hold what they may.
+// full tells whether many feeds together hold more than their memory.
 func (h *holding) full() bool { return h.of != nil && h.of.many && h.of.held.Load() > h.of.memory }
 
-// logEnd is what a broker last told a feed about its partition, and whether the feed's reader
-// moves. It is known while the reader is held up, too. It is safe for concurrent use, and
-// outlasts its feeds.
+// logEnd is the end of a partition as a broker last told its feed, and whether the feed's
+// reader moves. It is kept up to date while the reader is held up, too. It is safe for
+// concurrent use, and outlasts its feeds.
 type logEnd struct {
 	mu     sync.Mutex
 	seen   logView
@@ -53,16 +53,16 @@ type logEnd struct {
 
 // logView is a logEnd at a time.
 type logView struct {
-	answered      time.Time // when a broker last told; zero: not yet, and the rest says nothing
+	answered      time.Time // when a broker last answered; zero: not yet, and the other fields are not known
 	highWatermark int64     // end of the log
-	lastStable    int64     // end of what a read-committed reader gets
-	fetched       int64     // offset behind all that has been fetched, be it read or not
+	lastStable    int64     // end of the records that a read-committed reader gets
+	fetched       int64     // offset behind all records fetched, be they read or not
 	unread        int       // fetches that the reader has not given back
 	unreadSince   time.Time // when the reader got the first of them; zero: there is none
 	turns         uint64    // moves while a fetch waits for its turn, which comes (wire.Reader.Turns)
 }
 
-// view returns what is known by now.
+// view returns the state by now.
 func (e *logEnd) view() logView {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -83,7 +83,7 @@ func (e *logEnd) came(f *wire.Fetched, now time.Time) {
 	}
 }
 
-// reaches notes an end of the log that has been asked for while nothing was fetched.
+// reaches notes the end of a log that was asked for while nothing was fetched.
 func (e *logEnd) reaches(end int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -101,7 +101,7 @@ func (e *logEnd) gone(now time.Time) {
 	}
 }
 
-// begin forgets the fetches of a feed that has ended, for one with a reader.
+// begin forgets the fetches of a feed that has ended; r is the reader of the next one.
 func (e *logEnd) begin(r *wire.Reader) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -32,9 +32,9 @@ func (fragile) Key(e *rules.Event) string {
 
 func (fragile) Evaluate(*rules.Event, *state.Scope) *rules.Finding { return nil }
 
-// An event that makes a rule panic comes as often as its sender likes, in one record
-// or in many. Each is counted, the dead letter lists the first of them, and neither
-// memory nor the log takes more for a million than for a hundred.
+// An event that makes a rule panic comes as often as its sender likes, in one record or in
+// many. Each panic is counted, the dead letter lists the first ones, and neither memory nor
+// the log takes more for a million than for a hundred.
 func TestServiceRulePanicsWithoutEnd(t *testing.T) {
 	t.Parallel()
 	const n = 20_000

@@ -17,7 +17,7 @@ import (
 	"trailhound/consumer/internal/race"
 )
 
-// target is one kind of request, into whose answers errors are injected.
+// target is one kind of request that errors are injected into, in the answers.
 type target struct {
 	key   kmsg.Key
 	topic string // without the app's name; "": all
@@ -105,22 +105,23 @@ func (x target) matches(e *exchange) bool {
 	return x.topic == "" || about == "" || strings.Contains(about, x.topic)
 }
 
-// ends are the codes that end a run with a sentence, by the kind of request: what
-// they say does not pass by itself. Any other code is lived through.
+// ends are the codes that end a run with a sentence, by the kind of request: their cause
+// does not pass by itself. The service survives any other code.
 var ends = map[kmsg.Key][]*kerr.Error{
 	kmsg.Produce: {kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidTimestamp, kerr.InvalidRecord}, // to the work topic only
 	kmsg.JoinGroup: {kerr.InconsistentGroupProtocol, kerr.InvalidGroupID, kerr.InvalidSessionTimeout, kerr.UnsupportedVersion,
 		kerr.GroupIDNotFound, kerr.FencedInstanceID},
 	kmsg.SyncGroup: {kerr.InconsistentGroupProtocol, kerr.InvalidGroupID, kerr.InvalidSessionTimeout, kerr.UnsupportedVersion,
 		kerr.GroupIDNotFound, kerr.FencedInstanceID},
-	// At offset 0 only: the beginning of the changelog is gone. A copy of the state is restored again.
+	// At offset 0 only: the beginning of the changelog is gone. A copy of the state is
+	// restored again.
 	kmsg.Fetch:     {kerr.OffsetOutOfRange},
 	kmsg.Heartbeat: {kerr.InconsistentGroupProtocol, kerr.InvalidGroupID, kerr.UnsupportedVersion, kerr.GroupIDNotFound, kerr.FencedInstanceID},
 }
 
-// endsWith says whether the code may end the run. What a leader refuses in a
-// transaction is for the dead-letter topic instead. Before a run has begun there is
-// nothing to keep up: what stands in the way of looking at the topics is reported.
+// endsWith says whether the code may end the run. A transaction that a leader refuses is
+// for the dead-letter topic instead. Before a run has begun there is no work to keep up: an
+// error of the look at the topics ends it.
 func (x target) endsWith(err *kerr.Error) bool {
 	switch x.key {
 	case kmsg.Metadata:
@@ -133,8 +134,8 @@ func (x target) endsWith(err *kerr.Error) bool {
 	return slices.Contains(ends[x.key], err)
 }
 
-// mustEnd says whether the code must end the run, whatever the moment. A member id
-// that never came to anything may just have been forgotten.
+// mustEnd says whether the code must end the run at any moment. A member id that was
+// refused may just have been forgotten.
 func (x target) mustEnd(err *kerr.Error) bool {
 	forgotten := x.key == kmsg.SyncGroup && err == kerr.FencedInstanceID
 	return x.endsWith(err) && x.key != kmsg.Metadata && x.key != kmsg.Fetch && !forgotten
@@ -177,7 +178,7 @@ func (p *patient) feed() {
 	p.events = p.events[n:]
 }
 
-// restart crashes the instance and starts it on what is left.
+// restart crashes the instance and starts it on its disk.
 func (p *patient) restart() {
 	left := p.in.crash(100)
 	p.in.bury()
@@ -224,7 +225,7 @@ func (p *patient) heal(what string, injected *kerr.Error) {
 	if difference := p.compare(); difference != "" {
 		p.Fatalf("%s: %s", what, difference)
 	}
-	// Only what a broker will not take for what is in it may go to the dead-letter topic.
+	// Only a record batch that a broker refuses for its content may go to the dead-letter topic.
 	rejects := p.target.key == kmsg.Produce && slices.Contains(ends[kmsg.Produce], injected)
 	if len(p.dead) > p.wasDead && !rejects {
 		p.Errorf("%s: %d events went to the dead-letter topic; want none", what, len(p.dead)-p.wasDead)
@@ -273,8 +274,8 @@ func TestInjectOnce(t *testing.T) {
 // notAllowed are the codes of missing authorisation.
 var notAllowed = []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed}
 
-// Each code that may pass, for some time: that of a broker in trouble, and that of
-// a missing authorisation, which somebody may give at any moment (PROTOCOL D6).
+// Each code that may pass, for some time: that of a broker in trouble, and that of a
+// missing right, which may be granted at any moment (PROTOCOL D6).
 func TestInjectForSomeTime(t *testing.T) {
 	for _, x := range targets {
 		t.Run(x.String(), func(t *testing.T) {
@@ -291,7 +292,7 @@ func TestInjectForSomeTime(t *testing.T) {
 					p.provoke(what, func() bool { return fault.Hits() > 0 })
 					elapse(10 * time.Second)
 					if !p.over() {
-						p.restart() // what was committed meanwhile must be true
+						p.restart() // offsets committed meanwhile must be true
 					}
 					elapse(10 * time.Second)
 					if x.key == kmsg.InitProducerID && unauthorised && p.in.service.Ready() == nil {
@@ -305,7 +306,7 @@ func TestInjectForSomeTime(t *testing.T) {
 	}
 }
 
-// unsure are the codes of brokers that may have done what they were asked to do.
+// unsure are the codes of brokers that may have carried the request out.
 // CONCURRENT_TRANSACTIONS is none: it says that nothing was done.
 var unsure = []*kerr.Error{
 	kerr.UnknownServerError, kerr.LeaderNotAvailable, kerr.NotLeaderForPartition, kerr.RequestTimedOut, kerr.BrokerNotAvailable,
@@ -314,7 +315,7 @@ var unsure = []*kerr.Error{
 	kerr.InvalidProducerEpoch, kerr.InvalidTxnState, kerr.KafkaStorageError,
 }
 
-// The broker does what it was asked, and answers with an error, or not at all.
+// The broker carries the request out, and answers with an error, or not at all.
 func TestInjectUnknownOutcome(t *testing.T) {
 	const none, severed = -1000, 1000
 	for _, x := range targets {

@@ -16,8 +16,8 @@ import (
 	"trailhound/rules/cloudtrail"
 )
 
-// route keeps a router on one input partition until ctx ends (nil), or until
-// the partition has lost records that nobody accepted to lose.
+// route keeps a router on one input partition until ctx ends (nil), or until a loss of its
+// records that is not accepted.
 func (s *Service) route(ctx context.Context, k inputKey) error {
 	meter := s.Metrics.Input(k.topic, k.partition)
 	defer meter.Close()
@@ -32,7 +32,7 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 			tries.succeeded()
 		}
 		if ctx.Err() != nil {
-			break // the partition is another's, and so is whatever was found
+			break // the partition has another owner, and so the error does not count
 		}
 		var stop *changelog.StopError
 		if errors.As(err, &stop) {
@@ -74,15 +74,15 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start.offset).Str("event", "input_opened").Msg("reading input")
 	err = r.run(ctx)
 	if lasting(err) {
-		// What opens the partition again starts from the committed offset: it must
-		// see how far this router has come, and of which topic.
+		// The next opening starts from the committed offset, and so needs this router's position
+		// and topic.
 		return errors.Join(err, s.commitOne(ctx, k, s.inputOffset(k, at)))
 	}
 	return err
 }
 
-// openInTurn is open for a few partitions at a time: each takes connections of its own for
-// its questions, and a thousand partitions are assigned at once.
+// openInTurn is open for mostOpening partitions at a time: each takes connections of its
+// own for its requests, and a thousand partitions are assigned at once.
 func (s *Service) openInTurn(ctx context.Context, k inputKey, o *opening) (in input, start logPosition, clock int64, err error) {
 	if s.opening != nil {
 		o.pulse.waiting(&s.opened, stepOpen)
@@ -104,8 +104,8 @@ func (s *Service) openInTurn(ctx context.Context, k inputKey, o *opening) (in in
 	return in, start, clock, err
 }
 
-// mostEvent is how large an event may be that is handed to its shard. Whatever the topics
-// take, each lane and each shard holds a few of them at a time.
+// mostEvent bounds the size of an event that is handed to its shard, beside the limits of
+// the topics: each lane and each shard holds a few events at a time.
 func (s *Service) mostEvent() int {
 	d := cloudtrail.Decoder{MaxUnpacked: s.MaxUnpacked, MaxHeld: s.MaxHeld}
 	return int(d.MostEvent())
@@ -118,8 +118,8 @@ func (s *Service) noteInputs(infos map[string]topic.Info) {
 	}
 }
 
-// noteInput remembers the id of an input topic. Zero, of one that is missing at the moment or
-// that a broker has not heard of yet, says nothing.
+// noteInput remembers the id of an input topic. A zero id says nothing: the topic is
+// missing at the moment, or the broker has not heard of it yet.
 func (s *Service) noteInput(name string, id [16]byte) {
 	if id == [16]byte{} {
 		return
@@ -162,9 +162,8 @@ func (s *Service) inputPartitions() (n int) {
 	return n
 }
 
-// unfollow makes the committer forget the partition, if the run goes on: who opens
-// it again must not be overtaken by an old position. At the end of the run the
-// position is still to be committed.
+// unfollow makes the committer forget the partition, unless the run ends: an old position must
+// not overtake the next opening. At the end of the run the position is still to be committed.
 func (s *Service) unfollow(k inputKey) {
 	if s.routers.ctx.Err() != nil {
 		return
@@ -186,8 +185,8 @@ func (s *Service) follow(ctx context.Context, k inputKey, p *position) bool {
 	return true
 }
 
-// open decides where to start in an input partition, and has it committed
-// before anything is produced (PROTOCOL R1, R4).
+// open finds the offset to start at in an input partition, and commits it before a record
+// is produced (PROTOCOL R1, R4).
 func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosition, clock int64, err error) {
 	in, clock = input{topic: k.topic, partition: k.partition}, noNewest
 	meta, err := s.Client.Topics(ctx, k.topic)
@@ -251,7 +250,7 @@ func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosi
 // (At -1: none) and the ends of the partition.
 func (s *Service) start(in input, was group.Offset, first, end int64) (int64, error) {
 	if was.At < 0 {
-		return first, nil // also for a partition that was added later: what is in it is new
+		return first, nil // also for a partition that was added later: its records are new
 	}
 	log := s.Log.With().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int64("start", first).Int64("end", end).Logger()
 	if m, ok := decodeInputMetadata(was.Metadata); was.Metadata != "" && (!ok || m.topicID != in.topicID) {
@@ -273,10 +272,9 @@ func (s *Service) start(in input, was group.Offset, first, end int64) (int64, er
 	return was.At, nil
 }
 
-// startLatest makes a new app begin at the end of its inputs: it commits the ends
-// of all partitions at once, before anybody has joined the group. An app that has
-// state is not new, whatever has become of its offsets, and partitions that are
-// added later are read from their start.
+// startLatest makes a new app begin at the end of its inputs: it commits the ends of all
+// partitions at once, before any instance has joined the group. An app that has state is not
+// new, even without offsets, and partitions that are added later are read from their start.
 func (s *Service) startLatest(ctx context.Context) error {
 	if !s.StartLatest {
 		return nil

@@ -6,9 +6,9 @@ import (
 	"trailhound/consumer/kafka/topic"
 )
 
-// The input that has been made again is the one that the app reads, and the one before it is
-// not: a shard that is taken then would let the old one hold its horizon back for ever, and
-// take the new one, of which it has entries, for one that is read no more.
+// The app reads the input that has been made again, and not the one before it: a shard
+// taken then would else let the old one hold its horizon back for ever, and retire the
+// entries of the new one as those of a former input.
 func TestReadsTheInputThatWasMadeAgain(t *testing.T) {
 	before, after, work := [16]byte{1}, [16]byte{2}, [16]byte{3}
 	s := &Service{App: topic.App{ID: "app", Inputs: []string{"trail"}}}

@@ -8,9 +8,9 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Lag returns how many records the app has still to read, input and work
-// together, as its committed offsets tell. It is 0 only when everything that was
-// in the input before the call has had its effect.
+// Lag returns how many records the app has still to read, input and work together, by its
+// committed offsets. It is 0 only when each record that was in the input before the call
+// has had its effect.
 func Lag(ctx context.Context, c *wire.Client, app topic.App) (int64, error) {
 	var lag int64
 	// The order matters: a committed input offset means that its matches are in

@@ -9,8 +9,8 @@ import (
 	"trailhound/consumer"
 )
 
-// A new app that starts at the end does so in all partitions at once, whoever
-// reads which first; and an app that has begun never jumps over anything.
+// A new app that starts at the end does so in all partitions at once, in any order of their
+// first readers; and an app that has begun never jumps over a record.
 func TestServiceStartLatest(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 4, 2)
@@ -40,7 +40,7 @@ func TestServiceStartLatest(t *testing.T) {
 	}
 	r.wantAlerts(want)
 
-	// What comes while nobody runs is read later, not jumped over.
+	// Records written while no instance runs are read later, not jumped over.
 	for i, id := range send("later") {
 		if i%3 != 0 {
 			want = append(want, id)

@@ -50,8 +50,8 @@ func TestSooner(t *testing.T) {
 	}
 }
 
-// Events of a backlog in one partition must not hold back those that come in now from
-// another, and what has no timestamp may be such a one.
+// Events of a backlog in one partition must not hold back fresh ones from another, and a
+// record without a timestamp may be fresh.
 func TestYoungest(t *testing.T) {
 	now := time.UnixMilli(10_000)
 	for _, c := range []struct {
@@ -104,7 +104,7 @@ func TestLanePace(t *testing.T) {
 	}
 }
 
-// The requests of a backlog are far apart; what comes in now must not wait for that.
+// The requests of a backlog are far apart; a fresh record must not wait for that.
 func TestLanePaceFollowsAge(t *testing.T) {
 	for _, c := range []struct{ before, after, want time.Duration }{
 		{time.Hour, time.Hour, lanePace.behind},
@@ -134,8 +134,8 @@ func TestLanePaceFollowsAge(t *testing.T) {
 	}
 }
 
-// A batch may have no room for the next record long before it is full: then nothing is
-// gained by waiting, and a router, with all its other lanes, stands still.
+// A batch may have no room for the next record long before it is full: waiting then gains
+// nothing, and a router, with all its other lanes, stands still.
 func TestLaneSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		l := &lane{most: 1000, limit: 1000, now: time.Now}
@@ -203,7 +203,7 @@ func TestFetchBytes(t *testing.T) {
 	}
 }
 
-// A detector collects until its next commit is due, and takes what comes meanwhile.
+// A detector collects until its next commit is due, and takes the fetches that come meanwhile.
 func TestFeedNext(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		f := feed{full: make(chan *wire.Fetched, 1)}

@@ -43,7 +43,7 @@ func (in *instance) wantStop(words ...string) {
 	}
 }
 
-// deleteRecords removes everything below an offset from a partition.
+// deleteRecords removes all records below an offset from a partition.
 func (r *rig) deleteRecords(topic string, partition int32, before int64) {
 	r.Helper()
 	if err := r.client.DeleteRecords(r.Context(), topic, partition, before); err != nil {
@@ -141,7 +141,7 @@ func TestServiceInputMadeAgain(t *testing.T) {
 			}
 			r.remake(r.app.Inputs[0], 1)
 			want := []string{"assume_role_unique_ip old1", "assume_role_unique_ip old2"}
-			for i := range 6 { // more than the old topic had: its end says nothing
+			for i := range 6 { // more than the old topic had: the end of the log says nothing
 				r.send(&kgo.Record{Value: []byte(assume(fmt.Sprint("new", i), "arn:r", "192.0.2.9", noon))})
 				want = append(want, fmt.Sprint("assume_role_unique_ip new", i))
 			}
@@ -155,9 +155,9 @@ func TestServiceInputMadeAgain(t *testing.T) {
 	}
 }
 
-// Instances compare the offsets of others with the id of the topic. The id of the start held all
-// inputs up for as long as two instances ran: each took the partitions of the other for ones
-// that nobody has opened.
+// Instances compare the offsets of others with the id of the topic. With the id of the
+// start, all inputs stood still for as long as two instances ran: each took the partitions
+// of the other for ones not opened yet.
 func TestServiceInputMadeAgainAligned(t *testing.T) {
 	t.Parallel()
 	const partitions, each = 2, 20
@@ -200,7 +200,7 @@ func TestServiceInputMadeAgainAligned(t *testing.T) {
 	}
 }
 
-// warnings is told of each line of a log.
+// warnings is called with each line of a log.
 type warnings func(line string)
 
 func (w warnings) Write(line []byte) (int, error) {
@@ -243,8 +243,8 @@ func TestServiceUnreadableWork(t *testing.T) {
 	}
 }
 
-// A member whose configuration differs from the app's finds out before it
-// evaluates anything, and is told which key differs. PROTOCOL D10.
+// A member with another configuration than the app's finds that out before it evaluates an
+// event, and is told which key differs. PROTOCOL D10.
 func TestServiceIdentity(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 2)
@@ -265,7 +265,7 @@ func TestServiceIdentity(t *testing.T) {
 	r.await("the change to have been remembered", func() bool { return again.service.Ready() == nil })
 }
 
-// The work topic made again has lost what waited in it.
+// The work topic made again has lost the work that waited in it.
 func TestServiceWorkMadeAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -282,8 +282,8 @@ func TestServiceWorkMadeAgain(t *testing.T) {
 	r.wantAlerts([]string{"assume_role_unique_ip 1"})
 }
 
-// The changelog made again is another log: the local copy is not continued, and
-// that the state is gone is said. FAILURES 9.
+// The changelog made again is another log: the instance does not continue the local copy,
+// and says that the state is gone. FAILURES 9.
 func TestServiceStateMadeAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -302,15 +302,15 @@ func TestServiceStateMadeAgain(t *testing.T) {
 	r.wantAlerts([]string{"assume_role_unique_ip 1", "assume_role_unique_ip 2"})
 }
 
-// An alerts topic that takes less than it did is found out by a refusal; the limit is looked
-// up again, and what does not fit is left out of the alert. PROTOCOL D6, FAILURES 22.
+// An alerts topic with a lowered limit is found out by a refusal; the limit is looked up
+// again, and the parts that do not fit are left out of the alert. PROTOCOL D6, FAILURES 22.
 func TestServiceRefusedBatch(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
 	in := r.start("only", disk(), nil)
 	r.await("the instance to be ready", func() bool { return in.service.Ready() == nil })
 
-	// The limit falls behind the instance's back, so that it finds out by being refused.
+	// The limit falls without the instance's knowledge, so that a refusal is its first sign.
 	alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	res, cfg := kmsg.NewIncrementalAlterConfigsRequestResource(), kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
 	res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeTopic, r.app.Alerts

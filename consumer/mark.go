@@ -9,46 +9,45 @@ import (
 )
 
 const (
-	// markStep is how far in event time a partition moves on until each shard is told. The
+	// markStep is how far in event time a partition moves on before each shard is told. The
 	// horizon, by which values are swept a week later, needs no better.
 	markStep = 12 * time.Hour
 
-	// markEvery is how often each shard is told how far a partition was handed on that it
-	// gets no events of: from there it is read when the group's offsets have expired
-	// (PROTOCOL R7).
+	// markEvery is how often each shard is told the offset reached in a partition that it gets
+	// no events of: reading goes on there when the group's offsets have expired (PROTOCOL R7).
 	markEvery = 10 * time.Minute
 
-	// busyEvery is the same while a backlog is read. A former router of the partition may
-	// have told the shards, further on, that it was idle: what is told before that place is
-	// dropped as a repeat, and told again behind it.
+	// busyEvery is the same while a backlog is read. A former router of the partition may have
+	// sent its idle mark at a later offset: marks below that are dropped as repeats, and sent
+	// again behind it.
 	busyEvery = 10 * time.Second
 
-	// The index of a mark stands behind all events of its record. A partition may become
-	// idle where it was busy without a record more.
+	// The index of a mark is above those of all events of its record. The idle mark is the
+	// higher one: a partition may become idle at the record of its busy mark.
 	busyIndex = math.MaxInt32 - 1
 	idleIndex = math.MaxInt32
 )
 
-// timeMarks tell the shards of the event time of one input partition, in band
-// (PROTOCOL R9): marks travel with the events, so that a restore and a repetition see
-// the same. An event tells its own time; a mark is sent where a shard would not know.
+// timeMarks tell the shards the event time of one input partition, in band (PROTOCOL R9):
+// marks travel with the events, so that a restore and a repetition see the same. An event
+// tells its own time; a mark tells a shard the times that its own events do not.
 type timeMarks struct {
 	newest int64 // event time of the fetch at hand, Unix nanoseconds; noNewest: none
-	idle   bool  // the router stands at the end of the log, and has committed that
-	busy   bool  // a backlog is read
+	idle   bool  // the router stands at the end of the log, and has committed that offset
+	busy   bool  // the router reads a backlog
 	shards []marked
 }
 
-// marked is what a shard was told. A mark tells of the times since the one before it, and of
-// those that are newer than what the shard's own events tell: a time that an operator has set
-// back must not come again by a router that has kept it.
+// marked is the state of one shard's marks. A mark tells the newest event time since the
+// one before it, if that is beyond the shard's own events: a router must not send a time
+// again that an operator has set back meanwhile.
 type marked struct {
 	told   bool
-	newest int64 // event time that it was told last
-	events int64 // newest event time that its events have told since the last mark; noNewest: none
+	newest int64 // event time that the shard was told last
+	events int64 // newest time of the shard's events since the last mark; noNewest: none
 	fresh  int64 // newest event time beyond that; noNewest: none
 	idle   bool
-	at     int64     // offset below which all was handed on
+	at     int64     // offset of the last mark: all records below it were handed on
 	when   time.Time // by this machine's clock
 }
 
@@ -60,7 +59,7 @@ func newTimeMarks(shards int) timeMarks {
 	return m
 }
 
-// observe notes the time of an event that may move it.
+// observe notes the time of an event that may move the partition's time.
 func (m *timeMarks) observe(ev *rules.Event) { m.newest = max(m.newest, ev.Time.UnixNano()) }
 
 // event notes that a shard is sent an event.
@@ -70,21 +69,21 @@ func (m *timeMarks) event(shard int, ev *rules.Event) {
 	t.events = max(t.events, t.newest)
 }
 
-// observe notes the newest event time of a fetch whose events have been handed on.
+// observe notes the newest event time of a fetch after its events were handed on.
 func (t *marked) observe(newest int64) {
 	if t.fresh = max(t.fresh, newest); t.fresh <= t.events {
 		t.fresh = noNewest
 	}
 }
 
-// due tells whether a shard has to be told where the partition stands.
+// due tells whether a shard needs a mark.
 func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 	switch {
 	case !t.told, t.idle && m.busy, !t.idle && m.idle:
 		return true
 	case t.fresh != noNewest && (t.newest == noNewest || t.fresh-min(t.newest, now.UnixNano()) >= int64(markStep)):
-		// By the clock too: were an absurd time kept for being near an earlier one that
-		// the shard was told, it would come behind the instruction that sets both back.
+		// By the clock too: an absurd time, kept for being near an earlier one that the shard was
+		// told, would else be sent behind the instruction that sets both back.
 		return true
 	}
 	every := markEvery
@@ -94,23 +93,22 @@ func (t *marked) due(m *timeMarks, next int64, now time.Time) bool {
 	return next != t.at && now.Sub(t.when) >= every
 }
 
-// mark sends a mark to each shard that has to be told, with all records below next handed
-// on. A router is idle once it has fetched nothing at end, the last stable offset, and its
-// position there is committed, and busy while more is left behind a fetch. Between the two a
-// partition is alive: its events tell its time, and a mark for each of them would cost as much
-// as they do.
+// mark sends a mark to each shard that needs one, with all records below next handed on. A
+// router is idle once it has fetched nothing at end, the last stable offset, and its position
+// there is committed; it is busy while more is left behind a fetch. In between its events
+// tell the partition's time, and a mark for each of them would cost as much as they do.
 func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	m := &r.marks
 	switch {
 	case empty && next.offset < end:
-		// The log has grown meanwhile. A busy mark at the place of an idle one would be
-		// dropped as older: the fetch of what has come tells.
+		// The log has grown meanwhile. A busy mark at the offset of an idle one would be dropped
+		// as a repeat; the fetch of the new records sends the next one.
 		m.idle = false
 		r.progress.idle.Store(false)
 		return
 	case empty:
-		// A router that began below an idle mark would be ignored up to there, and the
-		// partition taken for idle while it is read.
+		// Before the commit a new router may begin below the idle mark: its marks would be
+		// dropped up to there, and the partition taken for idle while it is read.
 		m.idle, m.busy = r.progress.committed.Load() >= next.offset, false
 	default:
 		m.idle, m.busy = false, next.offset < end
@@ -119,7 +117,7 @@ func (r *router) mark(next logPosition, end int64, empty bool, now time.Time) {
 	m.newest = noNewest
 	defer func() { r.progress.idle.Store(m.idle) }()
 	if next.offset == 0 {
-		return // nothing was ever read: a partition that is not known holds nothing back
+		return // no record was ever read: a partition that is not known holds nothing back
 	}
 	for shard := range m.shards {
 		t := &m.shards[shard]

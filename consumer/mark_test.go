@@ -31,8 +31,8 @@ func marksOf(t *testing.T, l *lane) (marks []work) {
 	return marks
 }
 
-// A router that waits for a slower partition in the middle of a fetch holds no time either that
-// it would tell when it goes on, hours later.
+// A router that waits for a slower partition in the middle of a fetch sends its newest time
+// before it waits: a mark hours later could bring back a time that was set back meanwhile.
 func TestMarksBeforeARouterWaits(t *testing.T) {
 	l := &lane{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: bundle{codec: compress.None}}
 	l.init()
@@ -77,8 +77,8 @@ func TestMarkBeforeAnyRecordHasNoTime(t *testing.T) {
 	}
 }
 
-// A shard is told of a partition's time where its events do not tell it, and of the end of
-// the log; while a partition is alive nothing is sent beside the events.
+// A shard is told a partition's time if its events do not tell it, and the end of the log;
+// while a partition is alive nothing is sent beside the events.
 func TestMarks(t *testing.T) {
 	const shards = 2
 	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, progress: newProgress(0), marks: newTimeMarks(shards), ctx: t.Context()}
@@ -127,8 +127,8 @@ func TestMarks(t *testing.T) {
 	step("half a day further", 5, 80, 12, 0, 0, [shards][]mark{nil, {{12, false}}})
 	step("told again while busy", 5, 75, 12, 0, busyEvery, [shards][]mark{{{-1, false}}, {{12, false}}})
 	step("the last fetch", 75, 0, 13, 1, 0, none)
-	// The next router begins at what is committed, and a shard drops what that one says below
-	// an idle mark: it would take the partition for idle for as long as it is read up to there.
+	// The next router begins at the committed offset, and a shard drops its marks below an idle
+	// one: the shard would take the partition for idle for as long as it is read up to there.
 	step("the end of the log, which is not committed", 0, 0, -1, -1, 0, none)
 	if r.progress.told() {
 		t.Error("told() = true before the position is committed; want false")
@@ -139,7 +139,7 @@ func TestMarks(t *testing.T) {
 		t.Error("told() = true with the marks on their way; want false")
 	}
 	step("still the end", 0, 0, -1, -1, time.Hour, none)
-	step("an event when it is alive", 1, 0, 13, 0, 0, [shards][]mark{{{-1, false}}, {{13, false}}}) // an hour has passed
+	step("an event when it is alive", 1, 0, 13, 0, 0, [shards][]mark{{{-1, false}}, {{13, false}}}) // an hour has passed since the last mark
 	step("another", 1, 0, 13, 0, 0, none)
 	r.progress.committed.Store(next)
 	step("the end again", 0, 0, -1, -1, 0, [shards][]mark{{{-1, true}}, {{13, true}}})
@@ -150,10 +150,10 @@ func TestMarks(t *testing.T) {
 	step("a backlog again", 5, 9, 14, 1, 0, [shards][]mark{{{14, false}}, nil})
 }
 
-// A router holds no absurd time that it could send behind the instruction of an operator who
-// has set the times of a shard back: neither one that an event of the shard's own has told,
-// nor one that a mark has told, nor a second one near the first. Each is told at once or not
-// at all, and the marks of later fetches are of their own times.
+// A router holds no absurd time back that it could send behind the instruction of an
+// operator: neither one that an event of the shard has told, nor one that a mark has told,
+// nor a second one near the first. Each is told at once or not at all, and the marks of
+// later fetches have their own times.
 func TestMarksBringNoTimeBack(t *testing.T) {
 	absurd := hour(600_000)
 	for name, own := range map[string]bool{"told by the shard's event": true, "told by a mark": false} {
@@ -183,7 +183,7 @@ func TestMarksBringNoTimeBack(t *testing.T) {
 					t.Errorf("absurd event %d: told %v; want its time at once", i, got)
 				}
 			}
-			now = now.Add(markEvery) // an operator sets the times back
+			now = now.Add(markEvery) // an operator sets the times back here
 			if got := fetch(hour(0.2), false); len(got) != 1 || got[0] > hour(0.2) {
 				t.Errorf("after the times were set back: told %v; want one mark, without an absurd time", got)
 			}

@@ -15,8 +15,8 @@ import (
 	"trailhound/consumer/internal/race"
 )
 
-// matrixSteps are the requests of a run and the writes to its disk that the crash
-// matrix must reach. Others that a run turns out to make are crashed at as well.
+// matrixSteps are the requests of a run and the writes to its disk that the crash matrix
+// must reach. Further steps that a run makes are crashed at as well.
 var matrixSteps = []string{
 	"AddPartitionsToTxn alerts+state", "AddPartitionsToTxn state", "DeleteRecords work", "DescribeConfigs", "EndTxn",
 	"Fetch input", "Fetch state", "Fetch work", "FindCoordinator group", "FindCoordinator transaction", "Heartbeat",
@@ -25,7 +25,7 @@ var matrixSteps = []string{
 	"create .sst", "sync .sst", "write .sst", "write MANIFEST",
 }
 
-// diskSteps are the operations on the disk that change what a crash leaves.
+// diskSteps are the disk operations that change the content that a crash leaves.
 var diskSteps = map[errorfs.OpKind]string{
 	errorfs.OpCreate: "create", errorfs.OpFileWrite: "write", errorfs.OpRename: "rename", errorfs.OpRemove: "remove",
 	errorfs.OpFileSync: "sync", errorfs.OpFileSyncData: "sync", errorfs.OpFileSyncTo: "sync",
@@ -43,11 +43,11 @@ func diskStep(op errorfs.Op) (step string, ok bool) {
 	return what + " " + kind, ok
 }
 
-// crashPoint is a place at which an instance crashes, and what its disk loses.
+// crashPoint is a step at which an instance crashes, and the share of its unsynced data left.
 type crashPoint struct {
 	step     string
-	answered bool // the broker has done what the request asks, and the answer is there; the instance does not see it
-	nth      int  // time that the instance comes to it
+	answered bool // crash after the broker's answer, which the instance does not see; else before the request
+	nth      int  // count of the step in the run
 	unsynced int  // percentage of unsynced data that the crash leaves
 }
 
@@ -80,7 +80,7 @@ func (c *counter) at(step string, answered bool, p crashPoint) bool {
 	return step == p.step && answered == p.answered && c.times[k] == p.nth
 }
 
-// trapAt counts what the instance does, and crashes it at a point.
+// trapAt counts the instance's steps, and crashes it at a point.
 func (c *counter) trapAt(p crashPoint) trap {
 	return trap{
 		look: func(in *inhabitant, x *exchange) verdict {
@@ -98,9 +98,9 @@ func (c *counter) trapAt(p crashPoint) trap {
 	}
 }
 
-// playMatrix lets one instance evaluate a part of the workload, a second one come
-// to the crash point with the next part, and a third one finish on what is left of
-// the second's disk. It returns how the alerts differ from those expected.
+// playMatrix lets one instance evaluate a part of the workload, a second one come to the
+// crash point with the next part, and a third one finish on the second's disk. It returns
+// how the alerts differ from those expected.
 func playMatrix(t *testing.T, p crashPoint) (reached bool, difference string, visits map[crashPoint]int) {
 	t.Helper()
 	c := &counter{times: make(map[crashPoint]int)}
@@ -118,7 +118,7 @@ func playMatrix(t *testing.T, p crashPoint) (reached bool, difference string, vi
 		w.drain()
 		left := first.crash(p.unsynced)
 		if p.nth%2 == 1 && !onDisk(p.step) {
-			left = disk() // so that there is something to restore
+			left = disk() // an empty disk, so that there is something to restore
 		}
 		second := w.start("one", left, c.trapAt(p))
 		for i := 3; i < 9; i++ {
@@ -144,10 +144,9 @@ func playMatrix(t *testing.T, p crashPoint) (reached bool, difference string, vi
 	return reached, difference, c.times
 }
 
-// The instance crashes at each step of what it does, before the broker gets a
-// request and after it has answered, and at each write to its disk, with none, half
-// or all of its unsynced data left. Whoever comes next finishes the work without
-// help: no alert is lost, none is doubled.
+// The instance crashes at each of its steps, before the broker gets a request and after it
+// has answered, and at each write to its disk, with none, half or all of its unsynced data
+// left. The next instance finishes the work without help: no alert is lost, none is doubled.
 func TestCrashMatrix(t *testing.T) {
 	times := []int{1, 2, 3, 6}
 	if testing.Short() || race.Enabled {

@@ -2,7 +2,7 @@ package consumer
 
 import "fmt"
 
-// opening is an input partition while it has no position: where to begin in it is being
+// opening is an input partition without a position, while the offset to begin at is being
 // looked up, in as many attempts as that takes.
 type opening struct {
 	tries *attempts
@@ -21,8 +21,8 @@ func (s *Service) opens(k inputKey) *opening {
 	return o
 }
 
-// opensAfter notes a partition that is going to be opened once the goroutine has ended that had
-// it here before, which may be blocked. The caller holds the lock.
+// opensAfter notes a partition that is going to be opened once the goroutine that had it
+// before has ended, which may be blocked. The caller holds the lock.
 func (s *Service) opensAfter(k inputKey) *opening {
 	o := &opening{tries: newAttempts(nil)}
 	o.pulse.at(stepEnd)
@@ -33,7 +33,7 @@ func (s *Service) opensAfter(k inputKey) *opening {
 	return o
 }
 
-// opensNoMore ends what opens has begun.
+// opensNoMore removes the entry that opens has made.
 func (s *Service) opensNoMore(k inputKey, o *opening) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +42,7 @@ func (s *Service) opensNoMore(k inputKey, o *opening) {
 	}
 }
 
-// look is for the watch. It tells whether anything was done since the last look.
+// look is for the watch. It reports progress since the last look.
 func (o *opening) look() bool { return o.pulse.look() }
 
 // stuck tells whether another instance should open the partition.

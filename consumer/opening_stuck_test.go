@@ -7,8 +7,9 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// An opening that makes no progress is handed back; one whose turn comes round, or that comes to
-// its end, is not, nor one that a broker refuses: another instance would get the same answer.
+// An opening that makes no progress is handed back. Three are not: one that waits for a
+// turn that comes round, one that is done, and one that a broker refuses: another instance
+// would get the same answer.
 func TestOpeningStuck(t *testing.T) {
 	var others atomic.Uint64
 	refused := error(kafka.TopicAuthorizationFailed)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A broker answers an instance everything but requests to leaders. What the instance gets in
-// exchange for the partitions that it hands back it cannot even open: it used to keep those
-// for ever, and to say only that they were not being read yet.
+// A broker answers all requests of an instance but those to leaders. The instance cannot
+// even open the partitions that it gets in exchange for those handed back: it used to keep
+// them for ever, and to say only that they were not being read yet.
 func TestUnopenedInputIsHandedBack(t *testing.T) {
 	inBubble(t, 4, 4, func(w *bubble) {
 		swallows, leaders := swallowing("Fetch", "Produce", "ListOffsets", "OffsetForLeaderEpoch")

@@ -26,7 +26,7 @@ const (
 // lanePace is that of the produce requests to one partition.
 var lanePace = pace{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
 
-// laneBytes is how large the batches of each of so many lanes become.
+// laneBytes is the size to which the batches of each of so many lanes grow.
 func laneBytes(lanes int) int { return share(laneMemory, lanes, mostLane) }
 
 // lane carries records to one partition of the work or the dead-letter topic:
@@ -43,20 +43,20 @@ type lane struct {
 	log       zerolog.Logger
 	tries     *attempts
 	pulse     pulse
-	part      *admin.Part // what failures are counted as; nil: nothing
-	failed    func()      // counts a request that has to be sent again
-	refused   func(error) // told of a refusal that no repetition mends
+	part      *admin.Part // counts the failures; nil: they are not counted
+	failed    func()      // counts the requests that have to be sent again
+	refused   func(error) // called with a refusal that no repetition mends
 
 	mu      sync.Mutex
 	change  *sync.Cond
-	batch   wire.Batch // what is added; it is encoded at once when it is to be sent, and is then free again
-	bundle  bundle     // of a lane of work: what is added, but not in batch yet
-	filling *parcel    // of both
+	batch   wire.Batch // the records added; it is encoded when the request is due, and is then free again
+	bundle  bundle     // of a lane of work: the entries added that are not in batch yet
+	filling *parcel    // the parcel of batch and bundle
 	spare   *parcel    // nil: it is on its way
 	closed  bool
 	next    time.Time     // of the next request; before it only a full one is sent
-	wanted  bool          // somebody waits for room
-	hurry   chan struct{} // holds one token: collect has something to look at
+	wanted  bool          // a router waits for room
+	hurry   chan struct{} // holds one token: collect has to look at the batch
 }
 
 func (l *lane) init() {
@@ -67,8 +67,8 @@ func (l *lane) init() {
 	l.tries = newAttempts(l.part)
 }
 
-// add appends one record. It waits while the lane is full: that is how a slow broker
-// slows the routers down. It fails only when ctx has ended.
+// add appends one record. It waits while the lane is full: that is how a slow broker slows
+// the routers down. It fails only when ctx has ended.
 func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers ...wire.Header) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,7 +81,7 @@ func (l *lane) add(ctx context.Context, from origin, key, value []byte, headers 
 	return nil
 }
 
-// addWork appends one entry of a work record, whose parts are head and event, as add does.
+// addWork appends one entry of a work record, the concatenation of head and event, as add does.
 func (l *lane) addWork(ctx context.Context, from origin, head, event []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,7 +103,7 @@ func (l *lane) closeBundle(now time.Time) {
 	}
 }
 
-// enter waits for room for so many bytes, and notes where they come from.
+// enter waits for room for so many bytes, and notes their origin.
 func (l *lane) enter(ctx context.Context, from origin, need int) (now time.Time, err error) {
 	if l.tooMuch(need) {
 		from.router.pulse.at(stepIdle) // the lane's own pulse tells
@@ -118,7 +118,7 @@ func (l *lane) enter(ctx context.Context, from origin, need int) (now time.Time,
 	return now, nil
 }
 
-// entered tells run what has come.
+// entered wakes run for the entry just added.
 func (l *lane) entered(now time.Time) {
 	if l.filling.records == 1 {
 		l.change.Broadcast()
@@ -132,8 +132,8 @@ func (l *lane) entered(now time.Time) {
 	}
 }
 
-// enough says whether the batch is to be sent without further delay. What comes until
-// somebody wakes up to do so finds room in the rest.
+// enough says whether the batch is to be sent without further delay. Records that come
+// until run wakes up find room in the last quarter.
 func (l *lane) enough() bool {
 	return l.held() >= l.most-l.most/4 || l.size() >= l.limit-l.limit/4
 }
@@ -143,10 +143,10 @@ func (l *lane) tooMuch(need int) bool {
 	return l.filling.records > 0 && (l.held()+need > l.most || l.size()+need > l.limit)
 }
 
-// held returns how many bytes what is added takes in memory.
+// held returns the memory of the records added, in bytes.
 func (l *lane) held() int { return l.batch.Held() + l.bundle.size() }
 
-// size returns how many bytes the batch will have, at most, before it is encoded.
+// size returns an upper bound of the batch in bytes, before it is encoded.
 func (l *lane) size() int { return l.batch.Size() + l.bundle.size() }
 
 func (l *lane) waitForRoom(ctx context.Context, need int) error {
@@ -167,8 +167,8 @@ func (l *lane) waitForRoom(ctx context.Context, need int) error {
 	return nil
 }
 
-// run sends what is added until ctx ends. Records that are not acknowledged by
-// then are sent again by whoever takes the input partition next.
+// run sends the records added until ctx ends. The next owner of the input partition sends
+// those again that are not acknowledged by then.
 func (l *lane) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
@@ -188,14 +188,14 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// sent notes that the broker has a parcel.
+// sent notes that the broker has acknowledged a parcel.
 func (l *lane) sent(c *parcel) {
 	pause := lanePace.linger(c.records, c.youngest.age(l.now()))
 	c.acknowledge()
 	l.putBack(c, pause)
 }
 
-// close makes the lane end, and nobody wait for it to become idle.
+// close ends the lane and releases those that wait for it to become idle.
 func (l *lane) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -204,10 +204,9 @@ func (l *lane) close() {
 	l.hurryUp()
 }
 
-// take waits for records, and returns what is to be known of them, nil at the end, and the
-// batch that they are encoded to, in a buffer that is lent: few lanes have one at a time.
-// Routers wait while it encodes, which is shorter than what they take to fill a batch,
-// and half of the memory of one that is filled meanwhile.
+// take waits for records, and returns their parcel, nil at the end, and the batch encoded, in
+// a buffer that is lent: few lanes have one at a time. Routers wait while it encodes: that is
+// shorter than filling a batch, and a second batch to fill meanwhile would double the memory.
 func (l *lane) take() (*parcel, *[]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -254,7 +253,7 @@ func (l *lane) collect() {
 	}
 }
 
-// flush has what was added sent at once, if any of it is of these routers.
+// flush sends the batch at once if it has a record of these routers.
 func (l *lane) flush(of ...*progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -271,11 +270,11 @@ func (l *lane) flush(of ...*progress) {
 func (l *lane) hurryUp() {
 	select {
 	case l.hurry <- struct{}{}:
-	default: // it has been told
+	default: // collect has a token already
 	}
 }
 
-// putBack lets the next request be sent, after a while.
+// putBack gives a parcel back, and lets the next request be sent after a pause.
 func (l *lane) putBack(c *parcel, pause time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -330,14 +329,14 @@ func (l *lane) send(ctx context.Context, encoded []byte) bool {
 	}
 }
 
-// cannotWrite says where err keeps records from being written.
+// cannotWrite wraps err with the partition that it keeps from being written to.
 func (l *lane) cannotWrite(err error) error {
 	return fmt.Errorf("topic %s partition %d cannot be written to: %w", l.topic, l.partition, err)
 }
 
-// refusal says what to do about an answer that the same bytes will get again;
-// "" for one that may pass. Batches are cut to the limits that the topics had at
-// the start, so a refusal means that something has changed since (PROTOCOL D6).
+// refusal returns the remedy of an error that the same bytes will get again; "" for one
+// that may pass. Batches are cut to the limits that the topics had at the start, so a
+// refusal means that a setting has changed since (PROTOCOL D6).
 func refusal(err error) string {
 	switch {
 	case errors.Is(err, kafka.MessageSizeTooLarge), errors.Is(err, kafka.RecordListTooLarge):

@@ -20,9 +20,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// A lane whose connections break again and again delivers everything, in order,
-// with repeats only of what it had already sent; and no router may commit past
-// what is acknowledged.
+// A lane with connections that break again and again delivers all records, in order, with
+// repeats only of records already sent; and no router may commit past the acknowledged records.
 func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 	brokers := kafkatest.Brokers(t)
 	topic := kafkatest.Topic(t, brokers, 1, nil)
@@ -80,7 +79,7 @@ func TestLaneDeliversInOrderThroughBrokenConnections(t *testing.T) {
 	}
 }
 
-// checkPosition compares the position with what the broker really has.
+// checkPosition compares the position with the records of the broker.
 func checkPosition(t *testing.T, brokers []string, topic string, p *progress) {
 	t.Helper()
 	at := p.position() // first: the broker may only gain
@@ -138,8 +137,8 @@ func TestLaneIsBounded(t *testing.T) {
 	}
 }
 
-// What a lane takes in memory bounds its batch, not what the records have before they are
-// packed; only where the batch is packed as a whole, the topic's limit does too.
+// The memory of a lane bounds its batch, not the size of the records before they are
+// packed; the topic's limit bounds it too if the batch is packed as a whole.
 func TestLaneFillsItsMemory(t *testing.T) {
 	for name, c := range map[string]struct {
 		codec        compress.Compression

@@ -45,9 +45,9 @@ func header(rec *kgo.Record, key string) string {
 	return ""
 }
 
-// Each poison goes to the dead-letter topic with its reason and its bytes as
-// they came; what is merely no event is counted; and the events behind it are
-// evaluated as if it had not been there. FAILURES 16.
+// Each poison goes to the dead-letter topic with its reason and its original bytes; records
+// that hold no event are only counted; and the events behind are evaluated as if it had not
+// been there. FAILURES 16.
 func TestServicePoison(t *testing.T) {
 	t.Parallel()
 	good := assume("good", "arn:r", "192.0.2.9", noon)

@@ -12,13 +12,13 @@ import (
 // topicsEvery is how often the settings of the topics are looked at while the service runs.
 const (
 	topicsEvery  = time.Minute
-	flippedEvery = 10 * time.Second // while something is wrong with them
+	flippedEvery = 10 * time.Second // while a setting loses records
 )
 
-// watchTopics looks at what Run has looked at in the beginning, until ctx ends: a clean-up
-// policy or a retention that has been changed meanwhile loses records without a word of the
-// broker. The work goes on, but the instance is not ready; Status has the problems, and the
-// log when they change.
+// watchTopics repeats Run's checks of the topics until ctx ends: a clean-up policy or a
+// retention that has been changed meanwhile loses records without a word of the broker. The
+// work goes on, but the instance is not ready; Status has the problems, and the log when
+// they change.
 func (s *Service) watchTopics(ctx context.Context) {
 	s.warnOfRetention(ctx)
 	for {
@@ -37,7 +37,7 @@ func (s *Service) watchTopics(ctx context.Context) {
 	}
 }
 
-// changed returns what is wrong with a topic since the start; nil: nothing is.
+// changed returns the problem of a topic that has arisen since the start; nil: there is none.
 func (s *Service) changed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *Service) lookAtTopics(ctx context.Context) {
 	}
 }
 
-// noteLimits remembers how large batches the topics take.
+// noteLimits remembers the max.message.bytes of the topics.
 func (s *Service) noteLimits(infos map[string]topic.Info) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,14 +95,13 @@ func (s *Service) takes(name string) int {
 	return s.limits[name]
 }
 
-// warnOfRetention logs where the group's offsets expire before the inputs' records do
-// (PROTOCOL R7).
+// warnOfRetention logs inputs with records that outlast the group's offsets (PROTOCOL R7).
 func (s *Service) warnOfRetention(ctx context.Context) {
 	warnings, err := s.App.Retention(ctx, s.Client, s.topics)
 	for _, w := range warnings {
 		s.Log.Warn().Str("problem", w).Str("event", "offsets_expire_early").Msg("the group's offsets expire before the records of an input")
 	}
-	if err != nil && ctx.Err() == nil { // this account may not ask the brokers, and need not
+	if err != nil && ctx.Err() == nil { // an account without the right to ask the brokers is no problem
 		s.Log.Debug().Err(err).Str("event", "offsets_retention_unknown").Msg("offsets.retention.minutes could not be compared with the retention of the inputs")
 	}
 }

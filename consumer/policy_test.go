@@ -48,9 +48,9 @@ func TestServiceCompactedTopics(t *testing.T) {
 	}
 }
 
-// withoutIDs makes a cluster of one broker answer as those do that know no topic ids: with
-// zeros (Metadata v10 at an inter.broker.protocol.version below 2.8). It says nothing of
-// other topics than those with one partition.
+// withoutIDs makes a cluster of one broker answer without topic ids: with zeros (Metadata
+// v10 at an inter.broker.protocol.version below 2.8). The answer leaves out topics with
+// more than one partition.
 func withoutIDs(t *testing.T, cluster *kfake.Cluster) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(cluster.ListenAddrs()[0])
@@ -105,7 +105,7 @@ func TestServiceWithoutTopicIDs(t *testing.T) {
 	}
 }
 
-// A clean-up policy that is changed behind the service's back is told until it is mended.
+// A clean-up policy that is changed while the service runs is reported until it is mended.
 func TestTopicsAreWatched(t *testing.T) {
 	inBubble(t, 1, 1, func(w *bubble) {
 		in := w.start("only", vfs.NewCrashableMem(), trap{})
@@ -128,7 +128,7 @@ func TestTopicsAreWatched(t *testing.T) {
 	})
 }
 
-// So is a setting of the work or the state topic without which records are lost, unless the
+// A setting that makes the work or the state topic lose records is reported too, unless the
 // run began with it.
 func TestOwnTopicsAreWatched(t *testing.T) {
 	inBubble(t, 1, 1, func(w *bubble) {

@@ -12,21 +12,21 @@ import (
 	"trailhound/state"
 )
 
-// routedFor is how long what the changelogs say about the inputs is taken for true, so
-// that the partitions that an instance opens together read them once.
+// routedFor is how long the sources read from the changelogs are taken for true, so that
+// the partitions that an instance opens together read them once.
 const routedFor = time.Minute
 
-// routed is how far each shard has come in each input partition, as the changelogs say.
+// routed is how far each shard has come in each input partition, by the changelogs.
 type routed struct {
-	turn   chan struct{} // of one: a mutex that the end of a context ends the wait for
-	at     time.Time     // the ends were reached; zero: not yet
-	shards []routedShard // up to where reading has come: an error does not throw that away
+	turn   chan struct{} // a mutex, of capacity 1, that is waited for with a context
+	at     time.Time     // when the ends were reached; zero: not yet
+	shards []routedShard // up to the changelog offset reached: an error does not throw that away
 	// work has the ends of the work partitions when a loss of the input partition was first
 	// suspected.
 	work map[routedKey][]int64
 }
 
-// routedShard is what one changelog partition says.
+// routedShard is the content of one changelog partition that recall needs.
 type routedShard struct {
 	next    int64 // changelog offset to go on at
 	work    int64 // next offset of the work partition; -1: none yet
@@ -38,9 +38,9 @@ type routedKey struct {
 	partition int32
 }
 
-// recall returns the place of an input partition that the group has no offset for. The
-// group's offsets expire (offsets.retention.minutes), what the shards have evaluated
-// stands in their state: everything before the earliest of their sources has had its
+// recall returns the position of an input partition that the group has no offset for. The
+// group's offsets expire (offsets.retention.minutes), but the state of the shards has the
+// sources that they have evaluated: all records before the earliest of them have had their
 // effect (PROTOCOL R7). An offset of -1: the partition has never been read.
 func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
 	if was.At >= 0 {
@@ -84,8 +84,8 @@ func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group
 	return was, s.offsetsLost(in, at, first, silent)
 }
 
-// offsetsLost says what is gone together with the group's offsets. silent is a shard that
-// knows nothing of the partition; -1: all do.
+// offsetsLost returns the error for records that were deleted while the group's offsets
+// were gone. silent is a shard that has no source of the partition; -1: all have one.
 func (s *Service) offsetsLost(in input, at, first int64, silent int) error {
 	what := fmt.Sprintf("records %d to %d were deleted before they were read, as far as the state tells", at, first-1)
 	if silent >= 0 {
@@ -96,8 +96,8 @@ func (s *Service) offsetsLost(in input, at, first int64, silent int) error {
 }
 
 // awaitWork returns an error while work that may be of the input partition is to be
-// evaluated: until then the state is behind what has been read, and says nothing of a loss.
-// That is the work of before the loss was first suspected, as the partition is not read
+// evaluated: until then the state is behind the records read, and proves no loss. It is the
+// work up to the time at which the loss was first suspected, as the partition is not read
 // since; other partitions go on, and under a steady load some shard always has work.
 func (s *Service) awaitWork(ctx context.Context, k routedKey) error {
 	r := &s.positionsRead
@@ -122,9 +122,9 @@ func (s *Service) awaitWork(ctx context.Context, k routedKey) error {
 	return nil
 }
 
-// evaluatedTo returns the position up to which all shards have evaluated a partition, exclusive,
-// and a shard that has no record of it, which counts as having evaluated nothing; -1:
-// all have one. Not ok: no shard has one.
+// evaluatedTo returns the position up to which all shards have evaluated a partition,
+// exclusive, and a shard without a source of it, which counts as having evaluated no record
+// of it; -1: all have one. Not ok: no shard has one.
 func evaluatedTo(shards []routedShard, k routedKey) (to logPosition, silent int, ok bool) {
 	silent = -1
 	var first state.Source
@@ -143,14 +143,14 @@ func evaluatedTo(shards []routedShard, k routedKey) (to logPosition, silent int,
 	}
 	to = logPosition{first.Offset, first.Epoch} // the rest of the record may not have been evaluated
 	if first.Index >= busyIndex {
-		to.offset++ // a mark: all of the record has
+		to.offset++ // a mark: the whole record was evaluated
 	}
 	return to, silent, ok
 }
 
-// readRouted reads the changelogs of all shards, whoever owns them, up to their stable ends,
-// unless that was done a short while ago, and from where it has come to before. It holds a
-// source per shard and input partition.
+// readRouted reads the changelogs of all shards, of all owners, up to their stable ends,
+// from where it has come to before, unless the last reading is younger than routedFor. It
+// holds a source per shard and input partition.
 func (s *Service) readRouted(ctx context.Context) error {
 	r := &s.positionsRead
 	if !r.at.IsZero() && time.Since(r.at) < routedFor {
@@ -175,11 +175,11 @@ func (s *Service) readRouted(ctx context.Context) error {
 		}
 		h.next = end
 	}
-	r.at = time.Now() // of the end: what takes longer to read than it is taken for true is of use too
+	r.at = time.Now() // of the end, so that a reading that takes longer than routedFor is of use too
 	return nil
 }
 
-// learn takes what is needed of a record of the changelog.
+// learn notes the work offset or the source in a record of the changelog.
 func (h *routedShard) learn(rec *wire.Record) error {
 	next, moved, err := state.WorkOf(rec.Key, rec.Value)
 	if err != nil {

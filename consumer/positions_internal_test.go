@@ -21,8 +21,8 @@ import (
 )
 
 // A source without a leader epoch, of an app that began at the end of its inputs, was
-// ordered before each one with an epoch, whatever the offsets: the shard that was behind
-// lost what lies between. The order is that of the sources in the state.
+// ordered before each one with an epoch, at any offset: the shard that was behind lost the
+// records in between. The order is that of the sources in the state.
 func TestEvaluatedToOfEpochs(t *testing.T) {
 	k := routedKey{topicID: [16]byte{1}, partition: 3}
 	type at struct {
@@ -81,10 +81,10 @@ func TestEvaluatedTo(t *testing.T) {
 	}
 }
 
-// Records that wait in the work topic were read: the state does not tell them from a loss
-// before they have been evaluated, so that no verdict is given until then. Only the work of before the
-// partition was found without a place counts: work that other partitions bring meanwhile
-// put the verdict off for ever, while retention went on.
+// Records that wait in the work topic were read: until they are evaluated the state does
+// not tell them from a loss, and no verdict is given. Only the work up to the finding of
+// the missing offset counts: work of other partitions put the verdict off for ever, while
+// retention went on.
 func TestLossIsToldAfterTheWork(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1).ListenAddrs()
 	client := wire.NewClient(brokers, nil, nil, nil)
@@ -122,9 +122,8 @@ func TestLossIsToldAfterTheWork(t *testing.T) {
 	}
 }
 
-// Where reading the changelogs takes longer than what they say is taken for true, each
-// partition that was opened read all of them again, and an error at the last shard threw
-// away what was read of the others.
+// Reading the changelogs may take longer than routedFor: each partition that was opened read
+// all of them again then, and an error at the last shard threw the sources of the others away.
 func TestChangelogsAreReadOnce(t *testing.T) {
 	cluster := kafkatest.Fake(t, 1)
 	brokers := cluster.ListenAddrs()
@@ -165,7 +164,7 @@ func TestChangelogsAreReadOnce(t *testing.T) {
 	if err := s.readRouted(ctx); err == nil {
 		t.Fatal("readRouted() that was cut short = nil; want an error")
 	}
-	for range 2 { // the second time what is known counts
+	for range 2 { // the second time the sources known count
 		if err := s.readRouted(t.Context()); err != nil {
 			t.Fatal(err)
 		}

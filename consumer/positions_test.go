@@ -10,7 +10,7 @@ import (
 	"trailhound/consumer"
 )
 
-// expire makes the group's offsets go, as Kafka does offsets.retention.minutes after the
+// expire deletes the group's offsets, as Kafka does offsets.retention.minutes after the
 // last instance has left.
 func (r *rig) expire() {
 	r.Helper()
@@ -25,8 +25,8 @@ func (r *rig) expire() {
 // leaves makes an instance give up its place in the group at the end.
 func leaves(s *consumer.Service) { s.LeaveOnStop = true }
 
-// addresses sends assumptions of one role from one new address each, and returns the
-// alerts that they are to raise; the first of all is trusted.
+// addresses sends assumptions of one role from one new address each, and returns the alerts
+// expected; the first address of all is trusted.
 func (r *rig) addresses(role string, from, to int) (want []string) {
 	r.Helper()
 	for i := from; i < to; i++ {
@@ -38,9 +38,9 @@ func (r *rig) addresses(role string, from, to int) (want []string) {
 	return want
 }
 
-// The place of a partition outlives the group's offsets: they expire after an outage of
-// seven days, and the input was then read from wherever it began, with records missing and
-// no word of it. PROTOCOL R7.
+// The position of a partition outlives the group's offsets: they expire after an outage of
+// seven days, and the input was then read from its start, with records missing and no word
+// of it. PROTOCOL R7.
 func TestServiceOffsetsExpired(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -68,7 +68,7 @@ func TestServiceOffsetsExpired(t *testing.T) {
 				r.start("only", fs, leaves).wantStop(append(c.lost, r.app.Inputs[0], "partition 0")...)
 				later = later[min(c.trimmed-10, 5):]
 			}
-			r.start("other", disk(), func(s *consumer.Service) { // positions are not those of the local copy
+			r.start("other", disk(), func(s *consumer.Service) { // positions are not read from the local copy
 				leaves(s)
 				s.Accept.Loss = c.lost != nil
 			})
@@ -78,8 +78,8 @@ func TestServiceOffsetsExpired(t *testing.T) {
 	}
 }
 
-// A shard that gets no event of a partition is told how far the partition was handed on:
-// it does not make the place unknown.
+// A shard that gets no event of a partition is told the offset handed on: it does not make
+// the partition's position unknown.
 func TestServiceOffsetsExpiredShardWithoutEvents(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 4)
@@ -96,8 +96,7 @@ func TestServiceOffsetsExpiredShardWithoutEvents(t *testing.T) {
 	r.wantAlerts(want)
 }
 
-// A new app whose input has been trimmed has lost nothing: what other instances have
-// claimed by then is no position.
+// A new app with a trimmed input has lost nothing: a claim of another instance is no position.
 func TestServiceNewAppOnTrimmedInput(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 4, 4)

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// progress is how far one router has come: every record below Position is
-// acknowledged in every lane that it went to (PROTOCOL R1, R2).
+// progress is the position of one router: each record below it is acknowledged in every
+// lane that it went to (PROTOCOL R1, R2).
 type progress struct {
 	mu          sync.Mutex
 	read        logPosition             // every record below it has been handed to the lanes
-	left        int64                   // records behind it, when it was read
+	left        int64                   // records behind read, at the time of the fetch
 	outstanding map[*parcel]logPosition // parcels with records of this router, and the first one of each
 
 	pulse pulse // of the router
 
-	committed atomic.Int64 // offset that the group has of this router, or that it began at
-	idle      atomic.Bool  // the router stands at the end of the log, and tells the shards
+	committed atomic.Int64 // offset that the group has of this router, or of its start
+	idle      atomic.Bool  // the router stands at the end of the log, and has sent the shards idle marks
 
-	clock int64       // event time of all that is acknowledged; noNewest: not known
-	steps []clockStep // behind it, by offset
+	clock int64       // event time of the acknowledged records; noNewest: not known
+	steps []clockStep // times of later records, by offset
 }
 
 // clockStep is the event time of a partition at an offset.
@@ -32,7 +32,7 @@ func newProgress(start int64) *progress {
 	return p
 }
 
-// behind sets the leader epoch of what lies before the start.
+// behind sets the leader epoch of the record before the start.
 func (p *progress) behind(epoch int32) *progress {
 	p.read.epoch = epoch
 	return p
@@ -48,8 +48,8 @@ func (p *progress) reached() logPosition {
 	return p.acknowledged()
 }
 
-// reachedTime returns the position that may be committed, and the event time that the
-// partition has come to before it.
+// reachedTime returns the position that may be committed, and the event time of the
+// partition before it.
 func (p *progress) reachedTime() (at logPosition, clock int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,8 +60,8 @@ func (p *progress) reachedTime() (at logPosition, clock int64) {
 	return at, p.clock
 }
 
-// step notes that every record below next has been handed to the lanes, which the fetch at
-// hand goes beyond, and the event time that the partition has come to.
+// step notes that every record below next, in the middle of a fetch, has been handed to the
+// lanes, and the partition's event time there.
 func (p *progress) step(next logPosition, clock int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,8 +79,8 @@ func (p *progress) acknowledged() logPosition {
 	return at
 }
 
-// handed notes that every record below next has been handed to the lanes, and how
-// many there are behind it.
+// handed notes that every record below next has been handed to the lanes, and that left
+// records are behind it.
 func (p *progress) handed(next logPosition, left int64) {
 	p.mu.Lock()
 	p.read, p.left = next, left
@@ -94,14 +94,14 @@ func (p *progress) lag() int64 {
 	return p.left
 }
 
-// next returns the offset behind what has been handed to the lanes.
+// next returns the offset behind the records handed to the lanes.
 func (p *progress) next() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.read.offset
 }
 
-// told says whether all shards know that the end of the log was reached.
+// told says whether all shards have an idle mark of this partition, acknowledged.
 func (p *progress) told() bool {
 	if !p.idle.Load() {
 		return false
@@ -115,20 +115,20 @@ func (p *progress) told() bool {
 type origin struct {
 	router *progress
 	offset int64
-	epoch  int32 // leader epoch of what lies before it in the log; noEpoch: not known
+	epoch  int32 // leader epoch of the record before it in the log; noEpoch: not known
 	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
 }
 
-// parcel is what is to be known of one record batch on its way to a lane's partition. A
-// record is what was added, be it an entry of a work record.
+// parcel is the bookkeeping of one record batch on its way to a lane's partition. An entry
+// of a work record counts as one of its records.
 type parcel struct {
 	owners   map[*progress]struct{}
 	youngest youngest
 	records  int
 }
 
-// note remembers where a record of the parcel comes from. Offsets of one router come
-// in order, so the first one noted is the lowest.
+// note remembers the origin of a record of the parcel. Offsets of one router come in order,
+// so the first one noted is the lowest.
 func (c *parcel) note(from origin, now time.Time) {
 	c.records++
 	c.youngest.add(from.time, func() time.Time { return now })
@@ -142,7 +142,7 @@ func (c *parcel) note(from origin, now time.Time) {
 	p.mu.Unlock()
 }
 
-// acknowledge frees the parcel's routers from waiting for it, and empties it.
+// acknowledge removes the parcel from its routers' outstanding ones, and empties it.
 func (c *parcel) acknowledge() {
 	for p := range c.owners {
 		p.mu.Lock()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A status that called an input idle while its marks were on their way made a test
-// delete work that nobody had evaluated, and would let an operator do the same.
+// A status that called an input idle while its marks were in flight made a test delete work
+// that was not evaluated, and would let an operator do the same.
 func TestIdleOnceTold(t *testing.T) {
 	t.Parallel()
 	p := newProgress(0)

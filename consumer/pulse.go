@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// step is what a watched goroutine is at.
+// step is the step of work that a watched goroutine is at.
 type step uint8
 
 const (
-	stepIdle     step = iota // waits for what comes: records, its turn, a slower partition, room in a lane
+	stepIdle     step = iota // waits for input: records, its turn, a slower partition, room in a lane
 	stepTake                 // takes the shard and restores its state
 	stepEvaluate             // of work records
 	stepCommit               // of a transaction
 	stepApply                // of a committed transaction to the local state
 	stepUpkeep
 	stepRoute // of input records
-	stepOpen  // finds where to begin in an input partition
+	stepOpen  // finds the offset to begin at in an input partition
 	stepSend  // of a produce request
-	stepWait  // for what another goroutine holds, which comes on or does not
-	stepEnd   // of the goroutine that had the partition before
+	stepWait  // waits for a resource that another goroutine holds
+	stepEnd   // waits for the end of the goroutine that had the partition before
 )
 
 const (
@@ -28,31 +28,31 @@ const (
 	stalledLooks  = 5   // looks without progress after which a partition is not ready: an operator knows within 10 s
 	handBackLooks = 25  // the same, after which another instance shall have it: within 45 s it works there
 	heldLooks     = 8   // looks at a stable offset held back by a transaction, after which an input is not ready
-	suspectLooks  = 120 // the same, for which an instance that has handed something back does so again after stalledLooks
-	remedyLooks   = 60  // the same, after which the log has the remedy
+	suspectLooks  = 120 // looks after a hand-back in which the next one needs stalledLooks only
+	remedyLooks   = 60  // looks at a held stable offset after which the log has the remedy
 	mostHeld      = 900
-	probeLooks    = 5 // looks between two questions for the end of a log that is not being fetched
+	probeLooks    = 5 // looks between two requests for the end of a log that is not being fetched
 )
 
-// pulse shows whether a goroutine makes progress (PROTOCOL D14). The goroutine notes what it
-// is at and that something is done, each with one atomic operation; the watch looks once a
-// second, and counts the looks that have found nothing done. So neither needs a clock, and a
-// process that was stopped has had no looks meanwhile.
+// pulse shows whether a goroutine makes progress (PROTOCOL D14). The goroutine notes its
+// step and each piece of work done, with one atomic operation each; the watch looks once a
+// second, and counts the looks that have found nothing done. So neither needs a clock, and
+// a process that was stopped has had no looks meanwhile.
 type pulse struct {
 	step   atomic.Uint32
-	done   atomic.Uint64                 // what has come to its end
-	others atomic.Pointer[atomic.Uint64] // the same, of those that the goroutine waits for; nil: it does not
+	done   atomic.Uint64                 // pieces of work done
+	others atomic.Pointer[atomic.Uint64] // the same, of the goroutines that this one waits for; nil: it waits for none
 	seen   uint64                        // the sum of both, by the last look
 	still  atomic.Int32                  // looks that have found nothing done since
 }
 
-// at notes what comes next. Only stepIdle is progress: nothing is left to do.
+// at notes the step that begins. Only stepIdle counts as progress: nothing is left to do.
 func (p *pulse) at(s step) { p.step.Store(uint32(s)) }
 
 // beat notes progress.
 func (p *pulse) beat() { p.done.Add(1) }
 
-// look is for the watch. It tells whether anything was done since the last look.
+// look is for the watch. It reports progress since the last look.
 func (p *pulse) look() (moved bool) {
 	done := p.done.Load()
 	if others := p.others.Load(); others != nil {
@@ -68,13 +68,13 @@ func (p *pulse) look() (moved bool) {
 	return moved
 }
 
-// looks returns for how many looks nothing has been done although there is something to do.
+// looks returns the number of looks without progress although the goroutine is not idle.
 func (p *pulse) looks() int { return int(p.still.Load()) }
 
 // lasted is the time of so many looks.
 func lasted(looks int) time.Duration { return time.Duration(looks) * lookEvery }
 
-// stillness says what a goroutine is at, and since when; "": nothing that lasts too long.
+// stillness returns a sentence on the step at which a goroutine makes no progress; "": it does.
 func (p *pulse) stillness() string {
 	s, looks := step(p.step.Load()), p.looks()
 	if looks < stalledLooks || s == stepIdle {
@@ -103,8 +103,8 @@ const beatEvery = 64
 // a second of a busy processor, and 64 of them would look like a router that stands still.
 const beatBytes = 256 << 10
 
-// waiting notes that the goroutine waits for what others hold: their progress is its own
-// until it has it, and nil ends that. It returns to the step before.
+// waiting notes that the goroutine waits for others: their progress counts as its own. nil
+// ends that, and returns to the step before.
 func (p *pulse) waiting(others *atomic.Uint64, before step) {
 	p.others.Store(others)
 	if others == nil {

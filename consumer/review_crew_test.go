@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// While a crew waits for its last tasks, others may still ask it what it works
-// on: a task may need a lock that they hold.
+// keys and assign do not block while a crew waits for its last tasks: a task may need a
+// lock that their caller holds.
 func TestCrewWaitLocksNobodyOut(t *testing.T) {
 	working, stop := context.WithCancel(t.Context())
 	defer stop()
 	asked, began := make(chan struct{}), make(chan struct{})
 	c := crew[int]{ctx: working, fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
 		close(began)
-		<-asked // by somebody who must not be locked out
+		<-asked // by a goroutine that must not be locked out
 		return nil
 	}}
 	c.assign(map[int]bool{1: true})
@@ -44,8 +44,8 @@ func TestCrewWaitLocksNobodyOut(t *testing.T) {
 	}
 }
 
-// A crew that has been waited for starts nothing any more: what its tasks use is
-// being closed.
+// A crew that has been waited for starts no task any more: the store and the connections of
+// its tasks are being closed.
 func TestCrewStartsNothingAfterWait(t *testing.T) {
 	c := crew[int]{ctx: t.Context(), fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
 		t.Error("a task ran after wait; want none")
@@ -58,8 +58,8 @@ func TestCrewStartsNothingAfterWait(t *testing.T) {
 	}
 }
 
-// A task for a thing that went and came back begins when its predecessor has
-// ended, not before; one whose turn never comes does not run at all.
+// A task for a key that went and came back begins when its predecessor has ended, not
+// before; one replaced meanwhile does not run at all.
 func TestCrewOneTaskAtATime(t *testing.T) {
 	working, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -96,9 +96,9 @@ func (r *rig) sendBatch(b []byte) {
 	}
 }
 
-// Anybody who may write to the input can write a batch that unpacks beyond all
-// measure, or, where the broker does not look into batches, one whose records are
-// malformed. It becomes a dead letter, and the stream goes on. FAILURES 16.
+// Any producer of the input can write a batch that unpacks beyond all measure, or, if the
+// broker does not look into batches, one with malformed records. It becomes a dead letter,
+// and the stream goes on. FAILURES 16.
 func TestServiceUnreadableBatch(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -132,9 +132,9 @@ func TestServiceUnreadableBatch(t *testing.T) {
 	}
 }
 
-// The limit of a topic is that of a compressed batch, so that a record may come in
-// whose key and value fit no dead letter: it is cut to what fits, and nothing
-// waits for it. FAILURES 16, 22.
+// The limit of a topic is that of a compressed batch, so that a record may come in with a
+// key and a value that fit no dead letter: it is cut, and no other record waits for it.
+// FAILURES 16, 22.
 func TestServiceHugeKey(t *testing.T) {
 	for _, codec := range []compress.Compression{compress.None, compress.Lz4} {
 		t.Run(codec.String(), func(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"trailhound/consumer/internal/kafkatest"
 )
 
-// A backlog does not grow the state faster than it is swept: what stays is what a
-// day of de-duplication and a week of lateness need. FAILURES 14.
+// A backlog does not grow the state faster than it is swept: only the values that a day of
+// de-duplication and a week of lateness need stay. FAILURES 14.
 func TestServiceSweepsAsFastAsItGrows(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -36,8 +36,8 @@ func TestServiceSweepsAsFastAsItGrows(t *testing.T) {
 	for key := range alive {
 		kinds[key[0]]++
 	}
-	// Eight days of events, and what the last batch has brought, which the next one
-	// sweeps: an entry against duplicates and a counter for each event.
+	// Eight days of events, and those of the last batch, which the next one sweeps: an entry
+	// against duplicates and a counter for each event.
 	const week, batch = 8 * 24 * 12, 20_000
 	if most := 2 * (week + batch); len(alive) > most {
 		t.Errorf("%d keys are alive (by kind: %v) after %d events over 139 days; want at most %d", len(alive), kinds, n, most)

@@ -10,11 +10,11 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Rewind has the times of shards set back: the newest event time of each input partition,
-// and of the shard, as far as they lie beyond to. It is the way out after an event of an
-// absurd time has made all others too late. The instruction goes through the work topic, so
-// that the owner of each shard carries it out once, in order with the events. An empty list
-// means all shards. Values that were swept meanwhile do not come back.
+// Rewind sets the times of shards back that lie beyond to: the newest event time of each
+// input partition, and of the shard. It is the way out after an event of an absurd time has
+// made all others too late. The instruction goes through the work topic, so that the owner
+// of each shard carries it out once, in order with the events. An empty list means all
+// shards. Values that were swept meanwhile do not come back.
 func Rewind(ctx context.Context, c *wire.Client, app topic.App, shards []int, to time.Time, timeout time.Duration) error {
 	infos, err := topic.Describe(ctx, c, app.WorkTopic())
 	if err != nil {

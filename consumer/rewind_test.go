@@ -12,8 +12,8 @@ import (
 	"trailhound/rules"
 )
 
-// One event of an absurd time made all that followed too late, for decades and over a new
-// disk, and there was no way out but another app.
+// One event of an absurd time made all later ones too late, for decades and even on a new
+// disk, and only another app was a way out.
 func TestRewindTakesAnAbsurdTimeBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 2)
@@ -28,7 +28,7 @@ func TestRewindTakesAnAbsurdTimeBack(t *testing.T) {
 	send("192.0.2.1", noon)
 	send("192.0.2.2", noon) // an alert
 	send("192.0.2.1", "2099-01-01T00:00:00Z")
-	send("192.0.2.3", noon) // too late by what came before
+	send("192.0.2.3", noon) // too late by the event before
 	r.settle()              // a mark on its way would bring the absurd time behind the instruction
 	r.wantAlerts([]string{"assume_role_unique_ip e2"})
 	to, err := time.Parse(time.RFC3339, noon)
@@ -49,7 +49,7 @@ func TestRewindTakesAnAbsurdTimeBack(t *testing.T) {
 	})
 	send("192.0.2.5", noon)
 	r.drain()
-	// Values that the absurd time has swept do not come back, so that alerts do not tell.
+	// Values that the absurd time has swept do not come back, so alerts are no evidence.
 	letters := kafkatest.ReadCommitted(t, r.brokers, r.app.DeadLetter)
 	if len(letters) != 1 || header(letters[0], "source_offset") != "3" {
 		t.Errorf("%d dead letters; want one, of the event before the rewind", len(letters))

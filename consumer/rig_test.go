@@ -33,7 +33,7 @@ import (
 // run does not come near it.
 const patience = 90 * time.Second
 
-// rig is one app on a broker: its topics, and what a person would do with them.
+// rig is one app on a broker: its topics, with the actions of an operator.
 type rig struct {
 	testing.TB
 	brokers []string
@@ -105,7 +105,7 @@ func (r *rig) start(name string, fs *vfs.MemFS, change func(*consumer.Service)) 
 	return in
 }
 
-// failed returns the error of an instance that has ended although nobody ended it.
+// failed returns the error of an instance that has ended by itself.
 func (r *rig) failed() error {
 	for _, in := range r.started {
 		if in.store == nil {
@@ -157,10 +157,9 @@ func (in *instance) shutdown() {
 	in.store = nil
 }
 
-// crash ends the instance as kill -9 would, as far as one process can: its
-// connections break first, and its disk keeps a random part of what it had not
-// synced. It returns that disk. What is left of the instance, cut off from
-// everything, ends in the background.
+// crash ends the instance as kill -9 would, as far as one process can: its connections
+// break first, and its disk, which crash returns, keeps a random part of the unsynced data.
+// The rest of the instance, cut off from everything, ends in the background.
 func (in *instance) crash() *vfs.MemFS {
 	if in.store == nil {
 		return in.fs
@@ -181,7 +180,7 @@ func (in *instance) crash() *vfs.MemFS {
 	return left
 }
 
-// network is a dialer whose connections can all be cut for good.
+// network is a dialer of connections that can all be cut for good.
 type network struct {
 	mu    sync.Mutex
 	down  bool
@@ -212,7 +211,7 @@ func (n *network) cut() {
 	}
 }
 
-// await polls a condition, which is how one waits for a broker.
+// await polls a condition: brokers do not notify.
 func (r *rig) await(what string, ok func() bool) {
 	r.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -229,9 +228,8 @@ func (r *rig) await(what string, ok func() bool) {
 	}
 }
 
-// drain waits until everything in the input has had its effect, and until that
-// can be read: a committed transaction shows only once the coordinator has
-// marked its end in each partition.
+// drain waits until all records of the input have had their effect, and until that can be read:
+// a committed transaction shows only once the coordinator has marked its end in each partition.
 func (r *rig) drain() {
 	r.Helper()
 	r.await("the app to read its input", func() bool {
@@ -243,8 +241,8 @@ func (r *rig) drain() {
 	})
 }
 
-// settle is drain, and waits until the shards have been told that the end of the input was
-// reached: until the next record nothing more is written.
+// settle is drain, and waits until the shards have the idle marks of the input: until the
+// next record nothing more is written.
 func (r *rig) settle() {
 	r.Helper()
 	r.drain()
@@ -254,7 +252,7 @@ func (r *rig) settle() {
 				continue
 			}
 			status := in.service.Status()
-			if !status.Member { // it has no inputs to show, and may get some
+			if !status.Member { // it shows no inputs, and may still get some
 				return false
 			}
 			for _, input := range status.Inputs {
@@ -290,7 +288,7 @@ func (r *rig) stable(topic string, partitions int) bool {
 	return true
 }
 
-// alert is what the suite looks at of an alert, read independently of package rules.
+// alert has the fields of an alert that the suite checks, read independently of package rules.
 type alert struct {
 	ID      string `json:"id"`
 	Rule    string `json:"rule_id"`
@@ -327,7 +325,7 @@ func (r *rig) wantAlerts(want []string) {
 	r.Errorf("%d alerts, want %d: missing %d %q, too many %d %q", len(got), len(want), len(missing), missing[:min(5, len(missing))], len(extra), extra[:min(5, len(extra))])
 }
 
-// difference returns what sorted a has more often than sorted b.
+// difference returns the elements that sorted a has more often than sorted b.
 func difference(a, b []string) []string {
 	var out []string
 	for len(a) > 0 {
@@ -378,7 +376,8 @@ func (a attempt) json() []byte {
 	return fmt.Appendf(nil, `{"eventVersion":"1.10","eventID":%q,"eventTime":%q,"eventName":"AssumeRole","eventSource":"sts.amazonaws.com","sourceIPAddress":%q,"requestParameters":{"roleArn":%q}}`, a.id, at, a.ip, a.role)
 }
 
-// key is what the workload keys an event by, so that order decides nothing.
+// key is the message key of an event: events of one key stay in order, so that order
+// decides nothing.
 func (a attempt) key() string { return a.who + a.role }
 
 // workload returns n events over so many keys, a tenth of them delivered twice.
@@ -402,7 +401,7 @@ func workload(seed uint64, n, keys int) []attempt {
 	return out
 }
 
-// expected is the plain reading of the two rules: maps and a loop.
+// expected evaluates the two rules in the plainest way: maps and a loop.
 func expected(events []attempt) []string {
 	type window struct{ times []time.Time } // in their order
 	denied, known, seen := map[string][]*window{}, map[string]map[string]bool{}, map[string]bool{}
@@ -425,7 +424,7 @@ func expected(events []attempt) []string {
 		for i >= 0 && !(!e.at.Before(all[i].times[0]) && e.at.Before(all[i].times[0].Add(time.Hour))) {
 			i--
 		}
-		if i < 0 { // the next one that begins after it, if it can move back
+		if i < 0 { // the next window that begins after it, if that can move back
 			i = slices.IndexFunc(all, func(w *window) bool { return e.at.Before(w.times[0]) })
 			if i < 0 || all[i].times[len(all[i].times)-1].Sub(e.at) >= time.Hour {
 				i = max(i, 0)

@@ -17,9 +17,8 @@ import (
 	"trailhound/consumer/internal/kafkatest"
 )
 
-// An instance whose rights are taken away does not end and gives nothing up: it is
-// not ready, says which right is missing, and goes on when it is granted again.
-// PROTOCOL D6.
+// An instance that loses its rights does not end and gives nothing up: it is not ready,
+// says which right is missing, and goes on when the right is granted again. PROTOCOL D6.
 func TestServiceLosesRights(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -67,7 +66,8 @@ func TestServiceLosesRights(t *testing.T) {
 
 func says(words ...string) func(*rig) []string { return func(*rig) []string { return words } }
 
-// unready returns a condition: the instance is not ready, and says so in all of these words.
+// unready returns a condition: the instance is not ready, with a reason that has all of
+// these words.
 func (in *instance) unready(words ...string) func() bool {
 	return func() bool {
 		err := in.service.Ready()
@@ -75,8 +75,8 @@ func (in *instance) unready(words ...string) func() bool {
 	}
 }
 
-// A group that is full takes no other member: the sentence names the brokers' setting, and the instance joins when
-// another leaves.
+// A full group takes no other member: the sentence names the brokers' setting, and the
+// instance joins when another leaves.
 func TestServiceGroupFull(t *testing.T) {
 	t.Parallel()
 	cluster := kafkatest.Fake(t, 1)
@@ -93,8 +93,8 @@ func TestServiceGroupFull(t *testing.T) {
 	}
 }
 
-// The alerts topic is gone, and comes back with another number of partitions: the
-// shard waits meanwhile, and what it had to say is said then.
+// The alerts topic is gone, and comes back with another number of partitions: the shard
+// waits meanwhile, and sends its alerts then.
 func TestServiceAlertsTopicGone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -110,8 +110,8 @@ func TestServiceAlertsTopicGone(t *testing.T) {
 	r.wantAlerts([]string{"assume_role_unique_ip 1"})
 }
 
-// A shard whose commits fail for good is taken again and again, each time later:
-// every take costs the coordinator a fence and the changelog a claim. PROTOCOL D5, D6.
+// A shard with commits that fail for good is taken again and again, each time later: every
+// take costs the coordinator a fence and the changelog a claim. PROTOCOL D5, D6.
 func TestServiceBacksOff(t *testing.T) {
 	t.Parallel()
 	cluster := kafkatest.Fake(t, 1)

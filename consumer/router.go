@@ -25,14 +25,13 @@ type input struct {
 	end       int64 // of the log when it was opened
 }
 
-// router reads one input partition and hands each matching event to the lanes
-// of the shards that own its keys. It keeps no state of its own: after a crash
-// it starts again at its committed offset, and the detectors drop what they
-// have seen (PROTOCOL R1–R3, D2).
+// router reads one input partition and hands each matching event to the lanes of the shards
+// that own its keys. It keeps no state of its own: after a crash it starts again at its
+// committed offset, and the detectors drop repeats (PROTOCOL R1–R3, D2).
 type router struct {
 	in          input
-	feed        feed      // what to read, not started
-	turn        wire.Turn // for what records and batches unpack to
+	feed        feed      // of the partition, not started
+	turn        wire.Turn // for the memory of unpacked records and batches
 	unpacking   *Unpacking
 	decoder     cloudtrail.Decoder
 	engine      *rules.Engine
@@ -56,21 +55,20 @@ type router struct {
 	work     work
 	head     []byte       // of an entry
 	bad      []badEvent   // of the record at hand, the first ones
-	rejected int          // all of them
+	rejected int          // parts of the record at hand rejected, in bad or not
 	records  int          // read since they were last counted
 	events   int          // decoded, likewise
 	at       *wire.Record // the record being decoded
-	parked   *logPosition // of a record that waits for slower partitions; nil: none does
+	parked   *logPosition // position of a record that waits for slower partitions; nil: none does
 	ctx      context.Context
 	err      error // sticky: the run's context ended while a lane was full
 	yield    func(*rules.Event, error) bool
 }
 
-// run routes from the offset that progress starts at until ctx ends (nil), or
-// until the input no longer holds the offset that comes next. A batch that was
-// written so that it cannot be read becomes a dead letter: anybody who may write
-// to the topic can make one, and the stream goes on. One that was damaged since
-// held good events; leaving it out is a loss that has to be accepted.
+// run routes from the offset that progress starts at until ctx ends (nil), or until the input
+// no longer holds the next offset. A batch that was written so that it cannot be read becomes
+// a dead letter, and the stream goes on: any producer of the topic can write one. A batch
+// that was damaged since held good events; leaving it out is a loss that has to be accepted.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield, r.stamp = ctx, r.event, -1
 	r.turn.Context, r.decoder.Progress = ctx, r.beat
@@ -142,8 +140,8 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 	return in.err
 }
 
-// fetched routes the records of a fetch. Before it waits for another partition it gives
-// back what it has unpacked: that one may need the memory to come on.
+// fetched routes the records of a fetch. Before it waits for another partition it gives its
+// unpacked batch back: that partition may need the memory to come on.
 func (r *router) fetched(f *wire.Fetched) error {
 	f.Turn = &r.turn
 	for {
@@ -159,8 +157,8 @@ func (r *router) fetched(f *wire.Fetched) error {
 	}
 }
 
-// count moves the metrics on by what has been read since: for each record by itself that
-// would be a fiftieth of the time.
+// count adds the records and events read since the last call to the metrics: adding each by
+// itself would be a fiftieth of the time.
 func (r *router) count() {
 	r.meter.Records.Add(float64(r.records))
 	r.meter.Events.Add(float64(r.events))
@@ -218,8 +216,8 @@ func (r *router) record(rec *wire.Record) bool {
 }
 
 // admit says whether the record may be routed now; false: the partition is too far ahead of
-// the slowest. The first record tells the time of a partition of which none is known, before
-// any of its events is handed on.
+// the slowest. The first record gives a partition its time, if that is unknown, before any
+// of its events is handed on.
 func (r *router) admit(rec *wire.Record) bool {
 	if r.gate.clock == noNewest {
 		if r.gate.record(r.timeOf(rec)) {
@@ -233,7 +231,7 @@ func (r *router) admit(rec *wire.Record) bool {
 	return false
 }
 
-// await waits until the slowest partition has come up, before the record at a position.
+// await waits before the record at a position until the slowest partition has come up.
 func (r *router) await(at logPosition) {
 	r.progress.step(at, r.gate.clock)
 	if r.marks.newest != noNewest {
@@ -241,7 +239,7 @@ func (r *router) await(at logPosition) {
 		// an operator has set back meanwhile.
 		r.mark(at, at.offset+1, false, r.now)
 	}
-	for _, l := range r.lanes { // others may wait until it is acknowledged
+	for _, l := range r.lanes { // other partitions may wait for the acknowledgement
 		l.flush(r.progress)
 	}
 	r.meter.SetWaiting(true)
@@ -271,7 +269,7 @@ func (r *router) timeOf(rec *wire.Record) int64 {
 	return newest
 }
 
-// event routes one decoded event, or notes why there is none.
+// event routes one decoded event, or notes the error of a value that is no event.
 func (r *router) event(ev *rules.Event, err error) bool {
 	if err != nil {
 		r.beat() // a value that is passed over may be large
@@ -327,9 +325,10 @@ func (r *router) route(ev *rules.Event) {
 	}
 }
 
-// send hands the work at hand to the lane of a shard; false: it was not.
+// send hands the work at hand to the lane of a shard; false: it was rejected, or the run is
+// over.
 func (r *router) send(shard int) bool {
-	// Known before it is written: an event may have hundreds of MiB.
+	// The size is checked before encoding: an event may have hundreds of MiB.
 	if size := r.work.size(); size > r.mostWork {
 		r.reject(badEvent{
 			index: r.work.source.Index, reason: cloudtrail.ReasonEventTooLarge,
@@ -342,15 +341,15 @@ func (r *router) send(shard int) bool {
 	return r.err == nil
 }
 
-// origin is the record at hand, for the lanes.
+// origin returns the origin of the record at hand, for the lanes.
 func (r *router) origin() origin {
 	return origin{r.progress, r.at.Offset, r.at.LastEpoch, r.at.Timestamp}
 }
 
-// reject notes a part of the record that is not evaluated. What CloudTrail writes
-// beside events (digests, control messages, tombstones) is counted only, and so is
-// what the record's dead letter will not list: a rule may fail on each of a million
-// events in one record.
+// reject notes a part of the record that is not evaluated. Records that CloudTrail writes
+// beside events (digests, control messages, tombstones) are counted only, and so are the
+// parts beyond the list of the dead letter: a rule may fail on each of a million events in
+// one record.
 func (r *router) reject(b badEvent) {
 	if rules.Skip(b.reason) {
 		r.meter.Skipped(string(b.reason))
@@ -362,9 +361,9 @@ func (r *router) reject(b badEvent) {
 	}
 }
 
-// deadLetter sends the record, unchanged, to the dead-letter topic: once,
-// with the index and the reason of each bad event in it. Its value has whole bytes, of which
-// only the first ones may be at hand.
+// deadLetter sends the record, unchanged, to the dead-letter topic: once, with the index
+// and the reason of each bad event in it. Its value has whole bytes, of which only the
+// first ones may be at hand.
 func (r *router) deadLetter(whole int) {
 	d := deadLetter{
 		whole: whole,

@@ -29,9 +29,9 @@ func zipped(t *testing.T, b []byte) string {
 	return packed.String()
 }
 
-// Large records and events, and what is passed over between them, each are progress: a record of
-// tens of MiB takes a second of a busy processor, and 64 of them between two beats were taken for
-// a router that stands still.
+// A large record, a large event, and a large value passed over between them each count as
+// progress: a record of tens of MiB takes a second of a busy processor, and 64 of them
+// between two beats were taken for a router that stands still.
 func TestLargeRecordsAndEventsBeat(t *testing.T) {
 	engine, err := rules.NewEngine(nil, rules.Limits{DuplicatesWithin: time.Hour, MaxLateness: time.Hour, MaxAlertBytes: 1 << 20})
 	if err != nil {
@@ -46,9 +46,9 @@ func TestLargeRecordsAndEventsBeat(t *testing.T) {
 		most  int // records
 		want  uint64
 	}{
-		"large records":           {"nothing " + string(padding), 1, 2}, // and what is wrong with it
+		"large records":           {"nothing " + string(padding), 1, 2}, // a beat for the record and one for its error
 		"large events":            {`{"Records":[` + event(1, padding) + "," + event(2, padding) + "," + event(3, padding) + `]}`, 1, 4},
-		"what is unpacked":        {zipped(t, bytes.Repeat([]byte("\n"), 5<<20+100)), 1, 6}, // and is nothing
+		"what is unpacked":        {zipped(t, bytes.Repeat([]byte("\n"), 5<<20+100)), 1, 6}, // all of it blank
 		"small ones seldom":       {event(1, nil), beatEvery - 1, 0},
 		"small ones all the same": {event(1, nil), beatEvery, 2}, // of records and of events
 	} {

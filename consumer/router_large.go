@@ -1,6 +1,6 @@
 package consumer
 
-// leastNoted is how large a record of a large batch is that is noted by itself.
+// leastNoted is the least size of a record of a large batch that is noted by itself.
 const leastNoted = 256 << 10
 
 // beginBatch notes the large batch that is about to be unpacked.
@@ -10,14 +10,14 @@ func (r *router) beginBatch(offset, next int64) error {
 
 // beginRecord notes the record at hand, which is large.
 func (r *router) beginRecord() {
-	_ = r.unpacking.begin(place(&r.in, r.at.Offset, r.at.Offset+1)) // not given up: else it would not be decoded
+	_ = r.unpacking.begin(place(&r.in, r.at.Offset, r.at.Offset+1)) // cannot be given up: the caller has asked
 	if err := r.unpacking.err(); err != nil {
 		r.log.Warn().Err(err).Str("event", "unpacking_not_noted").Msg("the large record at hand is not noted in state_dir; should it end the process, the next start reads it again")
 	}
 }
 
-// decoderTurn is the router's turn for its decoder. The record at hand is not routed to its end
-// when the run ends while it is waited for.
+// decoderTurn is the router's turn for its decoder. A run that ends while the decoder waits
+// for the turn leaves the record at hand unfinished, with an error in err.
 type decoderTurn router
 
 func (r *decoderTurn) Lock() bool {
@@ -32,14 +32,14 @@ func (r *decoderTurn) Lock() bool {
 
 func (r *decoderTurn) Unlock() { r.turn.Unlock() }
 
-// beat notes progress, for those too that wait for the memory of the record at hand.
+// beat notes progress, also for the routers that wait for the memory of the record at hand.
 func (r *router) beat() {
 	r.progress.pulse.beat()
 	r.turn.Beat()
 }
 
-// release lets go of the last event, whose strings are part of what its record was unpacked
-// to: thousands of idle routers must not keep a large record each.
+// release drops the last event, with strings that alias its unpacked record: thousands of
+// idle routers must not keep a large record each.
 func (r *router) release() {
 	r.work.event = nil
 	clear(r.work.pairs[:cap(r.work.pairs)])

@@ -13,9 +13,10 @@ import (
 	"trailhound/rules/cloudtrail"
 )
 
-// A router that waited for the turn with a large record did not end with its context: what had
-// the turn may wait for a broker that does not answer, and a partition that was revoked, or the
-// process, for that. The record is not routed then, nor is it a dead letter.
+// A router that waited for the turn with a large record did not end with its context: the
+// holder of the turn may wait for a broker that does not answer, and a revoked partition,
+// or the end of the process, waited for that. The record is not routed then, nor is it a
+// dead letter.
 func TestRouterEndsWhileItWaitsForTheTurn(t *testing.T) {
 	memory := wire.NewMemory(64<<20, 0)
 	holder := wire.Turn{Memory: memory}

@@ -7,15 +7,15 @@ import (
 	"trailhound/rules"
 )
 
-// rulesName is the name under which a shard's state holds the description of the rules
-// that it was last evaluated with.
+// rulesName is the name under which a shard's state holds the description of the rules of
+// its last evaluation.
 const rulesName = "rules"
 
-// ruleChanges tells of rules and parameters that have changed once for all shards of a
-// process that have the same change.
+// ruleChanges keeps the log to one message for all shards of a process that have the same
+// change of rules and parameters.
 type ruleChanges struct {
 	mu   sync.Mutex
-	told map[string]bool // by the description of before
+	told map[string]bool // by the former description
 }
 
 // first reports whether a change from this description is new to the process.
@@ -32,9 +32,9 @@ func (c *ruleChanges) first(was []byte) bool {
 	return true
 }
 
-// noteRules compares the rules with those that the state was last evaluated with, tells
-// what has changed, and reports whether the state must note the new ones. The rules of a
-// detector are fixed, so they change between two transactions (PROTOCOL D11).
+// noteRules compares the rules with those that the state was last evaluated with, logs the
+// changes, and reports whether the state must note the new rules. The rules of a detector
+// are fixed, so they change between two transactions (PROTOCOL D11).
 func (d *detector) noteRules() (write bool, err error) {
 	was, err := d.local.Meta(rulesName)
 	if err != nil || bytes.Equal(was, d.engine.Description()) {

@@ -9,8 +9,8 @@ import (
 
 func disk() *vfs.MemFS { return vfs.NewCrashableMem() }
 
-// One event after the other through a real transaction, on one and on several
-// instances: each alert exactly once.
+// Events one after the other through real transactions, on one and on several instances:
+// each alert exactly once.
 func TestServiceExactlyOnce(t *testing.T) {
 	t.Parallel()
 	for _, instances := range []int{1, 2, 3} {
@@ -54,7 +54,7 @@ func TestServiceCrashAndRestart(t *testing.T) {
 	}
 }
 
-// A clean stop commits everything that was read, and a start goes on there.
+// A clean stop commits all records read, and a start goes on there.
 func TestServiceStopAndStart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 2)

@@ -15,8 +15,8 @@ import (
 	"trailhound/state"
 )
 
-// stableWithin is how long a restore waits for somebody's open transaction
-// beyond the time after which the broker itself must have ended it.
+// stableWithin is how long a restore waits for an open transaction beyond the time after
+// which the broker itself must have ended it.
 const stableWithin = 30 * time.Second
 
 // detect keeps a detector on one shard until ctx ends. A local state that has
@@ -32,14 +32,14 @@ func (s *Service) detect(ctx context.Context, n int) error {
 	go func() {
 		select {
 		case <-s.Store.Failed():
-			s.fail(s.blame(nil)) // not when d.run returns: it may be one of those who wait
+			s.fail(s.blame(nil)) // not after d.run, which may be blocked on the failed disk
 		case <-watching.Done():
 		}
 	}()
 	return s.blame(d.run(ctx))
 }
 
-// blame returns why the local state can be used no more, if so, and otherwise err.
+// blame returns the error that makes the local state unusable, or err if there is none.
 func (s *Service) blame(err error) error {
 	if failed := s.Store.Err(); failed != nil {
 		return &changelog.StopError{Newer: errors.Is(failed, state.ErrFormat), Sentence: "state_dir: " + failed.Error()}
@@ -98,13 +98,13 @@ func (s *Service) detector(n int) (*detector, error) {
 	return d, nil
 }
 
-// reads tells whether a topic is one of the app's inputs, as last looked up: not one that an
-// input had the name of before it was made again.
+// reads tells whether a topic is one of the app's inputs, as last looked up. A topic that
+// had an input's name before the input was made again is none.
 func (s *Service) reads(topicID [16]byte) bool {
 	return slices.ContainsFunc(s.App.Inputs, func(name string) bool { return s.inputID(name) == topicID })
 }
 
-// owner is how this instance signs its claims.
+// owner returns the name of this instance in its claims.
 func (s *Service) owner() string {
 	if s.Instance != "" {
 		return s.Instance
@@ -112,7 +112,7 @@ func (s *Service) owner() string {
 	return "dynamic member"
 }
 
-// status returns what others may know of shard n.
+// status returns the status of shard n, and makes it if need be.
 func (s *Service) status(n int) *shardStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,8 +127,8 @@ func (s *Service) status(n int) *shardStatus {
 	return st
 }
 
-// rememberFreshness reads what copies of shards the disk holds, so that the
-// group can place shards where their state is freshest.
+// rememberFreshness reads the changelog positions of the copies on disk, so that the group
+// can place shards where their state is freshest.
 func (s *Service) rememberFreshness() error {
 	numbers, err := s.Store.Shards()
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Service) rememberFreshness() error {
 	return nil
 }
 
-// reportRestores says who is told of restores.
+// reportRestores sets the receiver of the restores' progress: Restoring, or the log.
 func (s *Service) reportRestores() {
 	s.restores.Report = s.logRestores
 	if s.Restoring != nil {
@@ -155,7 +155,7 @@ func (s *Service) reportRestores() {
 	}
 }
 
-// watchEvery is how often somebody who watches wants to see something new.
+// watchEvery is the interval at which Restoring is called.
 const watchEvery = 500 * time.Millisecond
 
 // logRestores logs how far the restores of this instance are.

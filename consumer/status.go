@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Status is what an instance works on, for people and their tools. Its JSON only grows.
+// Status is the state of an instance's partitions, for people and their tools. Its JSON
+// only grows.
 type Status struct {
 	App      string        `json:"app_id"`
 	Instance string        `json:"instance_id"`
@@ -24,10 +25,10 @@ type Status struct {
 type InputStatus struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
-	Next      int64  `json:"next_offset"`       // that will be committed; -1: not known yet
+	Next      int64  `json:"next_offset"`       // the offset to commit next; -1: not known yet
 	Lag       int64  `json:"lag_records"`       // by the end of the log as last told
-	Idle      bool   `json:"idle"`              // the end of the log was reached, and the shards were told
-	Waiting   string `json:"waiting,omitempty"` // for which slower partition it waits, and how far it is ahead
+	Idle      bool   `json:"idle"`              // the end of the log was reached, and the shards have a mark of it
+	Waiting   string `json:"waiting,omitempty"` // the slower partition that it waits for, and how far it is ahead
 	Problem   string `json:"problem,omitempty"`
 }
 
@@ -42,7 +43,8 @@ type ShardStatus struct {
 	Problem   string `json:"problem,omitempty"`
 }
 
-// Status tells what the instance works on. Anybody may ask while Run runs.
+// Status returns the state of the instance's partitions. It is safe for concurrent use with
+// Run.
 func (s *Service) Status() Status {
 	out := Status{App: s.App.ID, Instance: s.Instance, Inputs: []InputStatus{}, Shards: []ShardStatus{}}
 	err := s.Ready()

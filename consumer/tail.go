@@ -13,21 +13,21 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Tail reads all partitions of a topic as a read-committed reader does, outside
-// of any group: it leaves nothing behind.
+// Tail reads all partitions of a topic as a read-committed reader does, outside of any
+// group: it commits no offsets.
 type Tail struct {
 	Client *wire.Client
 	Topic  string
 	Latest bool            // start at the end instead of the beginning
 	Since  time.Time       // start at the first record with this timestamp or a later one; zero: at the beginning
-	From   map[int32]int64 // start at these offsets, by partition; those that it does not name as without it
+	From   map[int32]int64 // start at these offsets, by partition; other partitions follow the fields above
 	Follow bool            // go on until ctx ends instead of ending where the topic ended at the start
 	Log    zerolog.Logger
 }
 
-// Run calls each for every committed record, in offset order within a
-// partition, one call at a time. It returns nil at the end of the topic, or when
-// ctx ends in follow mode, and otherwise the first error, also that of each.
+// Run calls each for every committed record, in offset order within a partition, one call
+// at a time. It returns nil at the end of the topic, or when ctx ends in follow mode, and
+// otherwise the first error, also that of each.
 func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Record) error) error {
 	meta, err := t.Client.Topics(ctx, t.Topic)
 	if err != nil {
@@ -61,7 +61,7 @@ func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Rec
 	return nil
 }
 
-// start is where a partition that has the records from first to end is read from.
+// start returns the offset at which to begin in a partition with the records from first to end.
 func (t *Tail) start(ctx context.Context, n int32, first, end int64) (int64, error) {
 	if from, ok := t.From[n]; ok {
 		return max(first, from), nil
@@ -103,8 +103,8 @@ func (t *Tail) partition(ctx context.Context, n int32, bytes int, shared *feeds,
 		if err := errors.Join(failed, err); err != nil {
 			return err
 		}
-		// The end is the last stable offset: what an open transaction has
-		// written beyond it is not committed, and may never be.
+		// The end is the last stable offset: the records of an open transaction beyond it are not
+		// committed, and may never be.
 		if !t.Follow && (f.Next >= end || f.Next >= f.LastStable) {
 			return nil
 		}

@@ -18,18 +18,18 @@ const (
 	mostSuspects  = 16 // records that are remembered
 )
 
-// errProcessEnded is why a record or a batch is not unpacked.
+// errProcessEnded is the reason for not unpacking a record or a batch.
 var errProcessEnded = errors.New("the process has ended twice while it was unpacked")
 
-// Unpacking is a note on disk of the large record that is being unpacked. A process that is
-// ended by it, as by a cgroup without memory, finds the note at its next start: a record that
-// was found twice becomes a dead letter without being unpacked, so that it cannot end every
-// process that takes its partition, for ever. It is written for large records alone, one at a
-// time, and survives the end of the process, not that of the machine. A nil *Unpacking notes
-// nothing.
+// Unpacking is a note on disk of the large record that is being unpacked. A process that
+// ends meanwhile, as in a cgroup without memory, leaves the note to its next start: a
+// record that was found twice becomes a dead letter without being unpacked, so that it
+// cannot end every process that takes its partition, for ever. The note is written for
+// large records alone, one at a time, and survives the end of the process, not that of the
+// machine. A nil *Unpacking notes nothing.
 type Unpacking struct {
 	path    string
-	givesUp bool // on a place, from the start
+	givesUp bool // on a suspect read at the start
 
 	mu       sync.Mutex
 	suspects []suspect // newest last
@@ -37,13 +37,13 @@ type Unpacking struct {
 	failed   error     // of the last write
 }
 
-// suspect is a place in the input during which the process has ended.
+// suspect is a place in the input that was being unpacked when the process ended.
 type suspect struct {
 	Topic     string `json:"topic_id"`
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"` // of the record, or the first one of the batch
-	Next      int64  `json:"next"`   // behind it
-	Ends      int    `json:"ends"`   // of the process
+	Next      int64  `json:"next"`   // offset behind it
+	Ends      int    `json:"ends"`   // ends of the process meanwhile
 	Open      bool   `json:"open"`   // it is being unpacked
 }
 
@@ -51,8 +51,8 @@ func (s *suspect) same(o *suspect) bool {
 	return s.Topic == o.Topic && s.Partition == o.Partition && s.Offset == o.Offset && s.Next == o.Next
 }
 
-// OpenUnpacking reads the note in a directory, and counts the end of the last process if that
-// was unpacking something.
+// OpenUnpacking reads the note in a directory. A place that was being unpacked counts the
+// end of the last process.
 func OpenUnpacking(dir string) (*Unpacking, error) {
 	u := &Unpacking{path: filepath.Join(dir, unpackingFile)}
 	text, err := os.ReadFile(u.path)
@@ -81,8 +81,8 @@ func place(in *input, offset, next int64) suspect {
 	return suspect{Topic: hex.EncodeToString(in.topicID[:]), Partition: in.partition, Offset: offset, Next: next}
 }
 
-// begin notes a place before it is unpacked. It fails with errProcessEnded when that has
-// ended the process too often, and notes nothing then.
+// begin notes a place before it is unpacked. It fails with errProcessEnded, and notes
+// nothing, when the place has ended the process too often.
 func (u *Unpacking) begin(at suspect) error {
 	if u == nil {
 		return nil
@@ -106,7 +106,7 @@ func (u *Unpacking) begin(at suspect) error {
 	return nil
 }
 
-// end notes that what was begun has been unpacked.
+// end notes that the place last begun has been unpacked.
 func (u *Unpacking) end() {
 	if u == nil {
 		return
@@ -135,7 +135,7 @@ func (u *Unpacking) givenUp(at suspect) bool {
 	return slices.ContainsFunc(u.suspects, func(s suspect) bool { return s.same(&at) && s.Ends >= mostEnds })
 }
 
-// watches says whether there is any place that givenUp may know.
+// watches says whether givenUp may be true of any place.
 func (u *Unpacking) watches() bool { return u != nil && u.givesUp }
 
 // write overwrites the note in place, with blanks behind it: each of a thousand large records

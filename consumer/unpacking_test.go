@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// A process that is killed in the middle of a record finds it at its next start. The third does not try it again, and
-// neither does the fourth; other records, and ones that were unpacked after all, are as good as any.
+// A process that is killed in the middle of a record finds its note at the next start.
+// After two such ends the third start does not unpack the record, nor does the fourth;
+// other records, and those unpacked after all, are not affected.
 func TestUnpackingEndsTheProcess(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Unpacking {
@@ -50,7 +51,7 @@ func TestUnpackingEndsTheProcess(t *testing.T) {
 		}
 		u.end()
 	}
-	// What was killed while it wrote the note leaves half of one.
+	// A process killed while it wrote the note leaves half of one.
 	name := filepath.Join(dir, unpackingFile)
 	text, err := os.ReadFile(name)
 	if err != nil || !bytes.Contains(text, []byte(`"offset":7`)) {
@@ -85,8 +86,8 @@ func TestUnpackingRemembersFew(t *testing.T) {
 	}
 }
 
-// Each of the large records of a batch has a note. A file that was truncated for each cost ext4 a write to the disk:
-// 64 batches of 450 records of 500 KB took minutes.
+// Each of the large records of a batch has a note. A file that was truncated for each cost
+// ext4 a write to the disk: 64 batches of 450 records of 500 KB took minutes.
 func TestUnpackingNoteIsNotTruncated(t *testing.T) {
 	dir := t.TempDir()
 	u, err := OpenUnpacking(dir)

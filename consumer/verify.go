@@ -11,11 +11,10 @@ import (
 	"trailhound/consumer/kafka/topic"
 )
 
-// Verify compares this instance with what the app's state says about it, as far as that is
-// to be had without taking a shard: nothing is joined, created, claimed or committed, so
-// that a start that is refused has touched nothing (PROTOCOL R6). Topics may be missing
-// still. Run begins with it; a caller that creates topics before Run calls it first. A refusal
-// is a *changelog.StopError.
+// Verify compares this instance with the identity in the app's state, as far as that can be
+// read without taking a shard: it joins, creates, claims and commits nothing, so that a refused
+// start has touched nothing (PROTOCOL R6). Topics may be missing still. Run begins with it; a
+// caller that creates topics before Run calls it first. A refusal is a *changelog.StopError.
 func (s *Service) Verify(ctx context.Context) error {
 	if s.verified {
 		return nil
@@ -37,7 +36,7 @@ func (s *Service) Verify(ctx context.Context) error {
 	return nil
 }
 
-// identify returns what this instance takes the app for. A topic that is missing has no id.
+// identify returns the identity of the app by this instance. A topic that is missing has no id.
 func (s *Service) identify(infos map[string]topic.Info) changelog.Identity {
 	return changelog.Identity{
 		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
@@ -46,16 +45,16 @@ func (s *Service) identify(infos map[string]topic.Info) changelog.Identity {
 	}
 }
 
-// glance is a changelog partition that can say what app it is of.
+// glance is a changelog partition that may hold the app's identity.
 type glance struct {
 	peek     changelog.Peek
 	found    changelog.Found
 	from, to int64
 }
 
-// compare asks one shard: the one that takes least to read, thanks to its local copy or
-// because it is small. The first transaction of each shard writes the identity, so that
-// the next one is asked only where there is none.
+// compare asks one shard: the one with the least to read, thanks to its local copy or its
+// size. The first transaction of each shard writes the identity, so that the next one is
+// asked only if there is none.
 func (s *Service) compare(ctx context.Context, changes topic.Info, own *changelog.Identity) error {
 	glances, err := s.glances(ctx, changes)
 	if err != nil {

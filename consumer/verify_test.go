@@ -15,7 +15,7 @@ import (
 	"trailhound/consumer/kafka/topic"
 )
 
-// traces is what a start leaves on a cluster.
+// traces counts the members, records and committed offsets on a cluster, which a start changes.
 func (r *rig) traces(names ...string) map[string]int64 {
 	r.Helper()
 	out := make(map[string]int64)
@@ -55,7 +55,7 @@ func (r *rig) traces(names ...string) map[string]int64 {
 		}
 		for _, t := range fetched.Topics {
 			for _, p := range t.Partitions {
-				if name != r.app.WorkTopic() && p.Offset >= 0 { // of work they are for show, and follow late
+				if name != r.app.WorkTopic() && p.Offset >= 0 { // offsets of work are for display, and follow late
 					out[name+" committed"] += p.Offset
 				}
 			}
@@ -64,9 +64,9 @@ func (r *rig) traces(names ...string) map[string]int64 {
 	return out
 }
 
-// A start that the state refuses has touched nothing: it had routed the topic that it
-// refused, committed its offsets and taken half of the shards of a healthy instance, which
-// then nobody worked on. PROTOCOL R6.
+// A start that the state refuses has touched nothing: it had routed the refused topic,
+// committed its offsets and taken half of the shards of a healthy instance, which then
+// stood still. PROTOCOL R6.
 func TestServiceRefusedStartTouchesNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 8)
@@ -99,12 +99,13 @@ func TestServiceRefusedStartTouchesNothing(t *testing.T) {
 			t.Errorf("%s: the healthy instance is left with %d shards; want 8", name, len(shards))
 		}
 	}
-	// The local copy of an instance that has worked before is asked, and read on from.
+	// The identity is read from the local copy of an instance that has worked before, and on
+	// from there.
 	copied := healthy.crash()
 	r.start("healthy", copied, wider).wantStop("topics.input", third, "--accept-change")
 }
 
-// Whoever creates topics asks first, while some of them are missing.
+// A caller that creates topics verifies first, while some of them are missing.
 func TestServiceVerify(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 4)

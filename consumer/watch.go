@@ -13,21 +13,21 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// unanswered is how long a request has waited that is named.
+// unanswered is how long a request has waited before it is named.
 const unanswered = 2 * time.Second
 
-// watching is what the watch of progress remembers between two looks (PROTOCOL D14). It is
+// watching is the state of the watch of progress between two looks (PROTOCOL D14). It is
 // for the goroutine of Service.watch.
 type watching struct {
 	looks    int
-	gave     int   // the look that has last handed something back; 0: none has
+	gave     int   // the look that last handed a partition back; 0: none has
 	restored int64 // changelog offsets, by all shards
 	probing  chan map[inputKey]int64
-	told     map[string]bool // sentences that the log has
+	told     map[string]bool // keys of the stalls that the log has
 }
 
-// watch looks once a second whether all that is assigned makes progress, until ctx ends. It
-// is what Ready, Status and the gauges of lag rely on while other goroutines are blocked.
+// watch looks once a second whether each assigned partition makes progress, until ctx ends.
+// Ready, Status and the gauges of lag rely on it while other goroutines are blocked.
 func (s *Service) watch(ctx context.Context) {
 	w := watching{told: make(map[string]bool)}
 	tick := time.NewTicker(lookEvery)
@@ -48,7 +48,6 @@ func (s *Service) watch(ctx context.Context) {
 	}
 }
 
-// look is one look.
 func (s *Service) look(ctx context.Context, w *watching) {
 	w.looks++
 	restored := s.restores.Total()
@@ -97,7 +96,7 @@ func (s *Service) look(ctx context.Context, w *watching) {
 			continue
 		}
 		if restoring && step(st.pulse.step.Load()) == stepTake {
-			st.pulse.beat() // or waits for its turn
+			st.pulse.beat() // the shard may wait for its turn to restore
 		}
 		seen := st.look()
 		if st.ready.Load() {
@@ -130,8 +129,8 @@ func answers(err error) bool {
 	return answered || denied
 }
 
-// look counts what the position's router and feed have not done, and tells whether the
-// router has done anything, or its feed's turn has come nearer. The caller holds the lock.
+// look counts the looks without progress of the position's router and feed. moved reports
+// progress of the router, or of the feed's turn. The caller holds the lock.
 func (p *position) look() (view logView, moved bool) {
 	moved = p.pulse.look()
 	view = p.end.view()
@@ -140,7 +139,7 @@ func (p *position) look() (view logView, moved bool) {
 	return view, moved
 }
 
-// lag returns how many records are left to read, by what a broker last told.
+// lag returns the number of records left to read, up to the end of the log last told.
 func (p *position) lag() int64 {
 	view := p.end.view()
 	if view.answered.IsZero() {
@@ -153,7 +152,7 @@ func (p *position) stuck(patience int) bool {
 	return p.pulse.looks() >= patience || p.silence.looks >= patience
 }
 
-// stillness says why the partition stands still; "": it does not.
+// stillness returns a sentence on a partition that makes no progress; "": it does.
 func (p *position) stillness() string {
 	if why := p.pulse.stillness(); why != "" {
 		return why
@@ -186,18 +185,19 @@ func (st *shardStatus) stillness() string {
 	return st.silence.stillness()
 }
 
-// left returns how many work records are not evaluated yet, by what a broker last told.
+// left returns the number of work records not evaluated yet, up to the end of the log last
+// told.
 func (st *shardStatus) left() int64 { return max(st.end.view().highWatermark-st.next.Load(), 0) }
 
-// silence counts the looks since a feed that waits for an answer has had one, or others have
-// that are asked for before it.
+// silence counts the looks since the last answer to a feed that waits for one, or to the
+// fetches that are sent before its own.
 type silence struct {
 	answered time.Time
 	turns    uint64
 	looks    int
 }
 
-// look tells whether the turn of a fetch, for which it waits, has come nearer.
+// look tells whether the turn of a waiting fetch has come nearer.
 func (q *silence) look(v logView) (nearer bool) {
 	nearer = v.turns != q.turns
 	if v.unread > 0 || nearer || !v.answered.Equal(q.answered) {
@@ -216,12 +216,12 @@ func (q *silence) stillness() string {
 }
 
 // held counts the looks for which an open transaction has held back the last stable offset
-// of an input, where its reader stands. Longer transactions than usual are told; how long
-// they usually are shows in those that have ended.
+// of an input, with its reader there. A transaction is reported once it lasts longer than
+// usual, judged by those that have ended.
 type held struct {
 	at    int64 // last stable offset
 	looks int
-	most  int // of those that have ended
+	most  int // looks of the longest one that has ended
 }
 
 func (h *held) look(v logView, next int64) {
@@ -239,8 +239,8 @@ func (h *held) stillness() string {
 	return fmt.Sprintf("an open transaction of a producer has held back its records from offset %d on for %s; if it does not end by itself, find it with kafka-transactions.sh find-hanging and abort it", h.at, lasted(h.looks))
 }
 
-// stall is the error of what makes no progress: why, and which request has had no answer
-// for longest.
+// stall returns the error of a partition that makes no progress: the reason why, with the
+// request that has waited longest for its answer.
 func (s *Service) stall(why string) error {
 	if why == "" {
 		return nil
@@ -253,7 +253,8 @@ func (s *Service) stall(why string) error {
 	return errors.New(why)
 }
 
-// shardProblem returns why a shard is not worked on, or makes no progress; nil: it does.
+// shardProblem returns the error of a shard that is not worked on, or makes no progress;
+// nil: none.
 func (s *Service) shardProblem(st *shardStatus) error {
 	err := st.trouble()
 	if st == nil || err != nil && !errors.Is(err, errNotTaken) {
@@ -262,7 +263,7 @@ func (s *Service) shardProblem(st *shardStatus) error {
 	return cmp.Or(s.stall(st.stillness()), err)
 }
 
-// diskStall says that the disk of the local state does not answer, if so.
+// diskStall returns the error of a local state with a disk that does not answer; nil: it does.
 func (s *Service) diskStall() error {
 	if disk := s.Store.Stalled(); disk != "" {
 		return fmt.Errorf("the disk of the local state does not answer: %s; the instance ends if that goes on, and others take over", disk)
@@ -270,7 +271,7 @@ func (s *Service) diskStall() error {
 	return nil
 }
 
-// stalls counts what stands still, by part.
+// stalls counts the partitions, shards and lanes without progress, by part.
 func (s *Service) stalls() map[string]int {
 	out := make(map[string]int)
 	count := func(part string, why string) {
@@ -299,7 +300,7 @@ func (s *Service) stalls() map[string]int {
 	return out
 }
 
-// tell logs what has begun to stand still, and what goes on.
+// tell logs stalls that have begun, and those that have ended.
 func (s *Service) tell(w *watching) {
 	now := make(map[string]bool)
 	line := func(key, why string) {
@@ -344,7 +345,7 @@ func (s *Service) tell(w *watching) {
 	w.told = now
 }
 
-// probe asks for the ends of logs whose readers are held up, so that nothing is fetched.
+// probe asks for the ends of logs with readers that are held up, so that no fetch tells them.
 func (s *Service) probe(ctx context.Context, of []inputKey, to chan<- map[inputKey]int64) {
 	asking, stop := context.WithTimeout(ctx, probeLooks*lookEvery)
 	defer stop()
@@ -366,7 +367,7 @@ func (s *Service) probe(ctx context.Context, of []inputKey, to chan<- map[inputK
 	to <- ends
 }
 
-// noteEnds takes what probe has found.
+// noteEnds notes the ends that probe has found.
 func (s *Service) noteEnds(ends map[inputKey]int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,15 +14,15 @@ import (
 	"trailhound/state"
 )
 
-// Bounds of the issue that a stand-still is: until it is told, and until another instance
-// has taken over.
+// Longest times of a stall without progress: until it is reported, and until another
+// instance has taken over.
 const (
 	toldWithin  = 10 * time.Second
 	takenWithin = 45 * time.Second
 	avoidFor    = 30 * time.Minute // as the package has it
 )
 
-// notReady waits until the instance is not ready, and returns why.
+// notReady waits until the instance is not ready, and returns the reason.
 func (in *inhabitant) notReady(within time.Duration) string {
 	in.Helper()
 	began := time.Now()
@@ -36,7 +36,7 @@ func (in *inhabitant) notReady(within time.Duration) string {
 	return ""
 }
 
-// taken waits until another instance has taken over what makes no progress here.
+// taken waits until another instance has taken the stalled work over.
 func (w *bubble) taken(what string, began time.Time, ok func() bool) {
 	w.Helper()
 	for ; !ok(); elapse(250 * time.Millisecond) {
@@ -49,7 +49,7 @@ func (w *bubble) taken(what string, began time.Time, ok func() bool) {
 
 // A leader takes requests of one instance and never answers them, while another broker
 // answers its heartbeats: a firewall between two hosts, a broker that hangs. The instance
-// used to keep its shards and partitions for ever, and took a minute to say so.
+// used to keep its shards and partitions for ever, and took a minute to report it.
 func TestLeaderSwallowsRequests(t *testing.T) {
 	for _, step := range []string{"Fetch input", "Fetch work", "Produce work", "Produce state", "Produce alerts", "EndTxn", "AddPartitionsToTxn"} {
 		t.Run(strings.ReplaceAll(step, " ", "-"), func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestHungDiskIsTakenOver(t *testing.T) {
 		frozen.Store(true)
 		began := time.Now()
 		w.send(events[200:400])
-		why := a.notReady(20 * time.Second) // what is applied goes to disk every 10 s at the latest
+		why := a.notReady(20 * time.Second) // applied batches go to disk every 10 s at the latest
 		t.Log(time.Since(began), why)
 		if !strings.Contains(why, "disk of the local state does not answer: ") {
 			t.Errorf("Ready() = %q; want the disk", why)
@@ -139,8 +139,7 @@ func TestHungDiskIsTakenOver(t *testing.T) {
 	})
 }
 
-// stuck is a rule that never comes to an end with the events of one address, at its filter or
-// at its evaluation.
+// stuck is a rule that blocks on the events of one address, in its filter or in its evaluation.
 type stuck struct {
 	*rules.AssumeRoleUniqueIP
 
@@ -163,8 +162,8 @@ func (r stuck) Evaluate(e *rules.Event, s *state.Scope) *rules.Finding {
 	return r.AssumeRoleUniqueIP.Evaluate(e, s)
 }
 
-// A router or a detector that is blocked is told by name, with a lag that grows, its partition
-// or shard is handed to the other instance, and SIGTERM ends the run all the same.
+// A blocked router or detector is reported by name, with a lag that grows, its partition or
+// shard is handed to the other instance, and SIGTERM ends the run all the same.
 func TestBlockedGoroutine(t *testing.T) {
 	const address = "203.0.113.99"
 	for _, filter := range []bool{true, false} {
@@ -223,9 +222,9 @@ func TestBlockedGoroutine(t *testing.T) {
 	}
 }
 
-// A partition comes back to the instance in which a router is blocked on it, and nothing read it
-// any more: its next router waits for the end of the last, which was no stand-still of its own. It
-// is told, and handed back again when another instance comes, however late.
+// A partition comes back to the instance in which a router is blocked on it. Its next router
+// waits for the end of the last, which did not count as a stall: the partition was not read any
+// more. Now it is reported, and handed back again when another instance comes, however late.
 func TestBlockedRouterGetsItsPartitionBack(t *testing.T) {
 	const address = "203.0.113.99"
 	inBubble(t, 1, 1, func(w *bubble) {
@@ -270,8 +269,8 @@ func oneRule(t *testing.T, r rules.Rule) *rules.Engine {
 	return e
 }
 
-// A producer leaves a transaction open on an input: its records, and all behind them, cannot
-// be read. It used to be ready, without a word.
+// A producer leaves a transaction open on an input: its records, and all behind them,
+// cannot be read. The instance used to be ready, without a word.
 func TestOpenTransactionOnInput(t *testing.T) {
 	inBubble(t, 1, 1, func(w *bubble) {
 		a := w.start("a", disk(), trap{})

@@ -10,11 +10,11 @@ import (
 	"trailhound/state"
 )
 
-// errWorkFormat says that a work record was written by a newer build. Who meets one
-// leaves its shard to others instead of skipping it (PROTOCOL R3, D10).
+// errWorkFormat is the error of a work record that a newer build has written. A build that
+// reads one leaves its shard to others instead of skipping it (PROTOCOL R3, D10).
 var errWorkFormat = errors.New("work record of an unknown format")
 
-// errWorkCorrupt says that a work record of a known format cannot be read.
+// errWorkCorrupt is the error of a work record of a known format that cannot be read.
 var errWorkCorrupt = errors.New("work record is damaged")
 
 // work is one entry of a work record: an event that matched, where it stands in the
@@ -44,10 +44,10 @@ func (w *work) isInstruction() bool { return w.source.TopicID == [16]byte{} }
 //
 //	topic id (16) | topic | partition | leader epoch | offset | index | record time | pairs: n × (rule, key) | event
 //
-// where numbers are varints, strings carry their length before them and the
-// event takes the rest of the entry. In the place of the event, a mark has the newest
-// event time and a byte that tells whether the router is idle. An instruction has,
-// behind a topic id of zeros, which no input has, its number and an instant.
+// where numbers are varints, strings carry their length before them and the event takes the
+// rest of the entry. In the place of the event, a mark has the newest event time and a byte
+// that tells whether the router is idle. An instruction has its number and an instant
+// behind a topic id of zeros, which no input has.
 func (w *work) appendHead(dst []byte) []byte {
 	dst = append(dst, w.source.TopicID[:]...)
 	if w.isInstruction() {
@@ -81,8 +81,8 @@ func boolByte(b bool) byte {
 // instructionRewind sets the times of a shard back.
 const instructionRewind = 1
 
-// size is the number of bytes of a work record that holds nothing else, to within a few:
-// it takes the numbers for as long as they can be.
+// size returns an upper bound, to within a few bytes, of a work record that holds nothing
+// else: each number counts with its longest encoding.
 func (w *work) size() int {
 	n := bundleHead + len(w.source.TopicID) + len(w.source.Topic) + len(w.event) + 8*binary.MaxVarintLen64
 	for i := range w.pairs {
@@ -96,9 +96,9 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-// decode reads one entry into w, whose pairs are reused. Rule ids and the topic are
-// taken from names, so that a shard keeps one copy of each; keys are copied, the event
-// aliases b. Errors wrap errWorkCorrupt.
+// decode reads one entry into w, and reuses its pairs. Rule ids and the topic come from
+// names, so that a shard keeps one copy of each; keys are copied, the event aliases b.
+// Errors wrap errWorkCorrupt.
 func (w *work) decode(b []byte, names *interner) error {
 	r := workReader{b: b}
 	copy(w.source.TopicID[:], r.bytes(len(w.source.TopicID)))
@@ -189,9 +189,8 @@ func (r *workReader) string() []byte {
 	return r.bytes(int(r.uvarint(uint64(len(r.b)))))
 }
 
-// interner keeps one string per distinct name. Names are rule ids and topics,
-// of which there are few; a full table starts over rather than grow with what a
-// hostile record holds.
+// interner keeps one string per distinct name. Names are rule ids and topics, of which
+// there are few; a full table starts over, so that hostile records cannot make it grow.
 type interner struct{ names map[string]string }
 
 const internLimit = 1024

@@ -24,7 +24,7 @@ func recordOf(b bundle, all ...work) []byte {
 	return bytes.Clone(b.record())
 }
 
-// worksOf returns what is in the value of a work record.
+// worksOf decodes the entries in the value of a work record.
 func worksOf(e entries, value []byte) ([]work, error) {
 	defer e.close()
 	if err := e.open(bytes.Clone(value)); err != nil {

@@ -9,14 +9,14 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// workLog is what is known of the shard's work before the shard is taken.
+// workLog is the state of the shard's work topic before the shard is taken.
 type workLog struct {
 	start  int64 // records below it have been deleted
 	worked bool  // the group has a committed work offset
 }
 
-// lookUp must come before Take: what others have deleted or evaluated by then is
-// in the state that Take restores. What they do after having taken the shard away
+// lookUp must come before Take: work that other owners have deleted or evaluated by then is
+// in the state that Take restores. Work deleted by an owner that takes the shard away later
 // is not, and is no loss.
 func (d *detector) lookUp(ctx context.Context) (workLog, error) {
 	start, _, err := topic.Bounds(ctx, d.client, d.app.WorkTopic(), int32(d.shard))
@@ -73,8 +73,8 @@ func (d *detector) workOffset(ctx context.Context, before workLog, newWork bool)
 }
 
 // workDiverged compares the shard's work with the log by the leader epoch of the last record
-// that was evaluated; nil: the log holds that record, or it has been deleted since, or no
-// epoch is known. A fetch of Kafka 2.7 tells as well, later and of fewer logs.
+// that was evaluated; nil: the log holds that record, or the record has been deleted since,
+// or no epoch is known. A fetch of Kafka 2.7 tells the same, later and of fewer logs.
 func (d *detector) workDiverged(ctx context.Context, start int64) (*wire.DivergedError, error) {
 	at := d.local.Position()
 	if at.Work <= start || at.WorkEpoch < 0 {
@@ -87,13 +87,13 @@ func (d *detector) workDiverged(ctx context.Context, start int64) (*wire.Diverge
 	return &wire.DivergedError{Topic: d.app.WorkTopic(), Partition: int32(d.shard), Offset: at.Work, Epoch: at.WorkEpoch, End: end}, nil
 }
 
-// workCutBack is the finding that work which was evaluated is gone: what was written in its
-// place is not evaluated, and its input has been committed.
+// workCutBack returns the sentence on a loss of work that was evaluated: records that were
+// written in its place are not evaluated, and their input has been committed.
 func workCutBack(e *wire.DivergedError) string {
 	return fmt.Sprintf("topic %s partition %d was cut back (by an unclean leader election, or brokers that lost power): %s, and work that was not evaluated yet may be gone with them; see that unclean.leader.election.enable is false for the topic and min.insync.replicas at least 2", e.Topic, e.Partition, e.Lost())
 }
 
-// workLost is the end of the run for work that is gone, unless that is accepted.
+// workLost returns the error that ends the run for lost work that is not accepted.
 func workLost(what string) error {
 	return &changelog.StopError{Sentence: what + "; start once with --accept-loss to go on without what is lost"}
 }

@@ -9,14 +9,16 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// The schemas of an alert: what this release writes, for tests, and what any release of v1 may write, for readers.
+// The schemas of an alert: one for the alerts that this release writes, for tests; one for
+// those that any release of v1 may write, for readers.
 const (
 	strictAlerts = "alert.schema.json"
 	openAlerts   = "alert.open.schema.json"
 )
 
-// opened is a schema that takes what a later release of the same version may add: members anywhere, values of other kinds
-// in parameters and context, reasons to leave the event out, and another severity of a rule.
+// opened is a schema that takes the additions of later releases of the same version:
+// members anywhere, values of other kinds in parameters and context, reasons to leave the
+// event out, and another severity of a rule.
 func opened(node any) any {
 	switch n := node.(type) {
 	case []any:
@@ -74,7 +76,8 @@ func TestAlertOpenSchema(t *testing.T) {
 	}
 }
 
-// An alert of a later release passes the open schema and not the strict one; what is no alert passes neither.
+// TestAlertOpenSchemaTakesMore: an alert of a later release passes the open schema and not
+// the strict one; a value that is no alert passes neither.
 func TestAlertOpenSchemaTakesMore(t *testing.T) {
 	compiler := jsonschema.NewCompiler()
 	strict, open := compiler.MustCompile(strictAlerts), compiler.MustCompile(openAlerts)

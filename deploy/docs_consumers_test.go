@@ -25,14 +25,14 @@ import (
 // docConsumer is one of the example consumers.
 type docConsumer struct {
 	name    string
-	missing string // what it takes to run it here
+	missing string // why it cannot run here; empty: it can
 	command []string
 	session string                                   // of 6 s, the shortest that brokers take, as its setting has it
 	state   string                                   // the variable that names its file
 	ids     func(t *testing.T, file string) []string // of the alerts that it has acted on, in order
 }
 
-// docConsumers returns them.
+// docConsumers returns the example consumers, built.
 func docConsumers(t *testing.T) []docConsumer {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "consumer")
@@ -87,14 +87,14 @@ if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'inbox'").fetchone():
 	return strings.Fields(string(out))
 }
 
-// docShop is a topic of alerts, and what a consumer must make of it.
+// docShop is a topic of alerts, and the ids that a consumer must act on.
 type docShop struct {
 	*testing.T
 	brokers  []string
 	topic    string
 	pattern  string          // a real alert, with places for id and event_id
 	expected map[string]bool // ids to act on
-	aborted  []string        // ids that nobody may see
+	aborted  []string        // ids that must stay unseen
 
 	options     []kgo.Opt // how to reach the brokers
 	environment []string  // the same for the consumers
@@ -153,7 +153,8 @@ func (s *docShop) send(n int) (ids []string) {
 	return ids
 }
 
-// stock fills the topic: alerts, aborted ones, ids that come again, and what is hard to read.
+// stock fills the topic: alerts, aborted ones, ids that come again, and values that are
+// hard to read.
 func (s *docShop) stock() {
 	s.Helper()
 	first := s.send(20)
@@ -175,7 +176,7 @@ func (s *docShop) stock() {
 	s.transaction(kgo.TryCommit, append(again, junk, deep)...)
 	s.send(3) // one behind it in each partition
 
-	// The aborted ones are there, for whoever does not read committed.
+	// The aborted ones are in the topic, as a reader of uncommitted records sees.
 	left := slices.Clone(s.aborted)
 	docRead(s.T, s.brokers, s.topic, false, func(r *kgo.Record) bool {
 		left = slices.DeleteFunc(left, func(id string) bool { return bytes.Contains(r.Value, []byte(id)) })
@@ -208,7 +209,7 @@ func (s *docShop) start(c docConsumer, group, file string) *docRunning {
 	return r
 }
 
-// stop ends it, and returns how.
+// stop ends the consumer by a signal, and returns its exit.
 func (r *docRunning) stop(t *testing.T, by os.Signal) error {
 	t.Helper()
 	if err := r.Process.Signal(by); err != nil {
@@ -223,7 +224,7 @@ func (r *docRunning) stop(t *testing.T, by os.Signal) error {
 	}
 }
 
-// check compares what was acted on with what had to be.
+// check compares the ids that were acted on with the expected ones.
 func (s *docShop) check(ids []string) {
 	s.Helper()
 	seen := map[string]int{}
@@ -242,8 +243,8 @@ func (s *docShop) check(ids []string) {
 	}
 }
 
-// The example consumers act on each committed alert once: aborted ones are not seen, ids that come again are known,
-// and what cannot be read stops nothing.
+// TestDocConsumers: the example consumers act on each committed alert once: aborted ones are not
+// seen, ids that come again are known, and a value that cannot be read stops nothing.
 func TestDocConsumers(t *testing.T) {
 	t.Parallel()
 	docEachKafka(t, func(t *testing.T, brokers []string) {

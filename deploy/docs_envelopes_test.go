@@ -22,7 +22,8 @@ type docForm struct {
 	value []byte
 }
 
-// docForms returns each example, and what the pages say of all: gzipped, and that as base64.
+// docForms returns each example in all forms that the pages allow: plain, gzipped, and
+// gzipped as base64.
 func docForms(t *testing.T) []docForm {
 	t.Helper()
 	names, err := filepath.Glob(docEnvelopes + "/*.json*")
@@ -92,7 +93,8 @@ func TestDocEnvelopes(t *testing.T) {
 	}
 }
 
-// What the page says is not unwrapped is not, and by the reason that it says.
+// TestDocRefusedEnvelopes: envelopes that are not unwrapped, by the page, are refused for
+// the reason on the page.
 func TestDocRefusedEnvelopes(t *testing.T) {
 	t.Parallel()
 	binary := docBuild(t)
@@ -116,7 +118,7 @@ func TestDocRefusedEnvelopes(t *testing.T) {
 	}
 }
 
-// Every example is on the page, and is what it shows.
+// TestDocEnvelopesAreTold: the page has a link to every example.
 func TestDocEnvelopesAreTold(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("cloudtrail-to-kafka.md")

@@ -123,7 +123,7 @@ func docRead(t *testing.T, brokers []string, topic string, committed bool, enoug
 	}
 }
 
-// docAwait polls a condition, which is how one waits for another process.
+// docAwait polls a condition of another process until it holds.
 func docAwait(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)

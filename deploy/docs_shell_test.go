@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// docPrograms are the programs that the pages may tell to run beside trailhound. What is not among them is a mistake,
-// or a reason to think about how it is checked.
+// docPrograms are the programs that the pages may tell to run beside trailhound. Any other
+// one is a mistake, or a reason to think about how it is checked.
 var docPrograms = []string{
 	"go", "deploy/kafka/kafka.sh", ".ci/run", "kafka-topics.sh", "kafka-consumer-groups.sh", "kafka-configs.sh", "kafka-acls.sh",
 	"kafka-console-consumer.sh", "acl", "kafka-storage.sh", "curl", "python3", "pip", "aws", "zcat", "jq", "cat", "head", "grep", "awk", "sort", "cmp", "wc", "sleep",

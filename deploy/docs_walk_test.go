@@ -56,7 +56,7 @@ func newDocWalk(t *testing.T, brokers []string) *docWalk {
 	return w
 }
 
-// docFreeAddress returns an address on which nobody listens.
+// docFreeAddress returns an address without a listener.
 func docFreeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,7 +67,7 @@ func docFreeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// docPrelude makes a shell of the checkout: what is built goes into the walk's own directory.
+// docPrelude makes a shell of the checkout: the binary is built into the walk's own directory.
 const docPrelude = `set -euo pipefail
 go() {
 	if [ "$*" != "build ./cmd/trailhound" ]; then echo "go $*: the walk knows only go build ./cmd/trailhound" >&2; return 1; fi
@@ -76,7 +76,8 @@ go() {
 kafka-topics.sh() { "$ROOT/deploy/kafka/kafka.sh" tool topics "$@"; }
 `
 
-// start begins the script, whose results go to line, in a process group that ends with the test.
+// start begins the script in a process group that ends with the test. Each line of stdout
+// goes to line.
 func (w *docWalk) start(script string, line func(string)) (wait func() error, end func()) {
 	w.Helper()
 	cmd := exec.Command("bash", "-c", docPrelude+w.addresses.Replace(script))
@@ -111,7 +112,7 @@ func (w *docWalk) start(script string, line func(string)) (wait func() error, en
 		case err := <-done:
 			return err
 		case <-time.After(docPatience):
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever is left of it
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the rest of its process group
 			w.Errorf("the steps have not ended after %s", docPatience)
 			return <-done
 		}
@@ -159,7 +160,7 @@ func docSection(t *testing.T, name, from, to string) string {
 	return script
 }
 
-// docAlert is what the walks look at.
+// docAlert is the members of an alert that the walks look at.
 type docAlert struct {
 	ID   string `json:"id"`
 	Rule string `json:"rule_id"`
@@ -180,7 +181,7 @@ func TestDocReadmeWalk(t *testing.T) {
 			at := strings.LastIndex(create, "kafka-topics.sh")
 			script = create[:at] + other + strings.TrimPrefix(script[len(create):], "# or: "+other)
 		}
-		// Who types does not see the prompt before the service runs.
+		// A reader of the page types on once the service runs: the script has to wait for that.
 		const started = "./trailhound run 2>run.log &"
 		if strings.Count(script, started) != 1 {
 			t.Fatalf("README.md does not start the service by %q: %s", started, script)

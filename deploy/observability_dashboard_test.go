@@ -118,7 +118,8 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// Queries ask for what there is, of the chosen app alone, and no metric is forgotten.
+// TestDashboardAsksForWhatThereIs: queries ask for series that exist, of the chosen app
+// alone, and no metric is forgotten.
 func TestDashboardAsksForWhatThereIs(t *testing.T) {
 	d, known, values := obsReadDashboard(t), obsMetrics(t), obsConstants(t)
 	shown := map[string]bool{}

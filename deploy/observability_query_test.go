@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// obsQuery is what a PromQL expression speaks of. Whether it is one, promtool says.
+// obsQuery is the metrics and labels that a PromQL expression names. Its syntax is checked
+// by promtool.
 type obsQuery struct {
 	selectors []obsSelector
 	grouping  []string // labels of by, without, on, ignoring and group_…
@@ -72,7 +73,7 @@ func obsName(word string) bool {
 	return word != "" && (word[0] == '_' || word[0] == ':' || 'a' <= word[0]|0x20 && word[0]|0x20 <= 'z')
 }
 
-// The checks see what is wrong, or they are worth nothing.
+// TestObsParse: the checks find the mistakes in a query, or they are worth nothing.
 func TestObsParse(t *testing.T) {
 	q := obsParse(`histogram_quantile(0.99, sum by (job, le) (rate(a_bucket{x="1", y=~"b|c"}[5m]))) / 1e-9
 		and on (job, z) clamp_min(job:b:max offset 1h, 0) > 2 * c{instance=~"$instance"} or sum(increase(d[$__rate_interval])) by (w) unless e`)

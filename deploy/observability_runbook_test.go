@@ -52,8 +52,8 @@ func TestRunbookHasEveryAlert(t *testing.T) {
 	}
 }
 
-// What the runbook quotes is what the program prints: in quotation marks, or in the
-// first column of a table of what something says.
+// TestRunbookQuotesTheProgram: the program prints every text that the runbook quotes, in
+// quotation marks or in a first column with a title that ends in "says".
 func TestRunbookQuotesTheProgram(t *testing.T) {
 	var program strings.Builder
 	for _, dir := range []string{"../consumer", "../state", "../cmd/trailhound", "../rules"} {

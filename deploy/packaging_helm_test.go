@@ -216,7 +216,7 @@ func TestPackChartRefuses(t *testing.T) {
 	}
 }
 
-// TestPackChartOptions renders what is off by default.
+// TestPackChartOptions renders the options that are off by default.
 func TestPackChartOptions(t *testing.T) {
 	helm := packHelm(t)
 	objects := packRender(t, helm, "-f", packChart+"/ci/secured-values.yaml")
@@ -252,7 +252,8 @@ func TestPackChartRules(t *testing.T) {
 	}
 }
 
-// TestPackChartConfigSchema: what stands below config is checked by the schema of the configuration file.
+// TestPackChartConfigSchema: values below config are checked by the schema of the
+// configuration file.
 func TestPackChartConfigSchema(t *testing.T) {
 	const file = packChart + "/values.schema.json"
 	var config map[string]any
@@ -280,8 +281,8 @@ func TestPackChartConfigSchema(t *testing.T) {
 	}
 }
 
-// TestPackChartNetwork: nothing but the pods of its namespace reaches the HTTP port unless somebody says so, and what
-// gives credentials of AWS is let out for those who need it.
+// TestPackChartNetwork: only the pods of its namespace reach the HTTP port by default, and
+// a service that gives AWS credentials can be reached only where the values need one.
 func TestPackChartNetwork(t *testing.T) {
 	helm := packHelm(t)
 	const (
@@ -366,7 +367,8 @@ func TestPackChartReference(t *testing.T) {
 	}
 }
 
-// packRows writes a row for each value below a mapping. A section whose keys are the user's own is one value.
+// packRows writes a row for each value below a mapping. A section with keys of the user's
+// own is one value.
 func packRows(t *testing.T, table *strings.Builder, path string, mapping *yaml.Node) {
 	t.Helper()
 	for i := 0; i+1 < len(mapping.Content); i += 2 {

@@ -15,8 +15,9 @@ import (
 	"trailhound/rules"
 )
 
-// TestPackRecommended: what is shipped, and what the pages have people write down, has the parameters of access_denied
-// that are recommended, by the program's own reading; the defaults in the program are others.
+// TestPackRecommended: the shipped configurations, and those that the pages have users
+// write, give access_denied the recommended parameters, as the program reads them; the
+// program's own defaults are others.
 func TestPackRecommended(t *testing.T) {
 	if r := rules.NewAccessDenied(); r.DeniedFamily || r.WindowKind != "fixed" || r.Principal != "session" {
 		t.Errorf("the defaults of access_denied are denied_family %t, window_kind %q, principal %q; the pages say false, fixed, session", r.DeniedFamily, r.WindowKind, r.Principal)

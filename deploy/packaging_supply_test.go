@@ -21,7 +21,8 @@ const packVulnerability = `{
 	}]
 }`
 
-// TestPackSupply: what is vulnerable fails, what is not passes, and who could not look says so.
+// TestPackSupply: a vulnerable module fails, a build without one passes, and a database out
+// of reach is reported.
 func TestPackSupply(t *testing.T) {
 	if !packWanted() {
 		t.Skip("govulncheck takes half a minute a run: set TRAILHOUND_TEST_PACKAGING to run it")
@@ -64,8 +65,8 @@ func TestPackSupply(t *testing.T) {
 	}
 }
 
-// TestPackPinned: what others publish is named by a digest, with its version beside it: a tag is what its owner, or
-// somebody in its owner's place, says today.
+// TestPackPinned: actions and images of others are named by a digest, with the version
+// beside it: a tag can be moved by its owner, or by an attacker in the owner's place.
 func TestPackPinned(t *testing.T) {
 	workflows, err := filepath.Glob("../.github/workflows/*")
 	if err != nil || len(workflows) < 2 {

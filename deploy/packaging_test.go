@@ -23,7 +23,8 @@ import (
 
 var packUpdate = flag.Bool("update", false, "write the files that are generated")
 
-// packWanted tells whether a missing tool is a failure, and whether what takes minutes runs: CI sets it in one step.
+// packWanted tells whether a missing tool is a failure, and whether tests of minutes run:
+// CI sets it in one step.
 func packWanted() bool { return os.Getenv("TRAILHOUND_TEST_PACKAGING") != "" }
 
 // packSkip skips a test for a reason, unless packWanted.
@@ -54,7 +55,8 @@ func packYAML(t *testing.T, path string) map[string]any {
 	return v
 }
 
-// packAt returns what stands at a path of keys and indices in a YAML or JSON document, nil if nothing does.
+// packAt returns the value at a path of keys and indices in a YAML or JSON document, nil if
+// there is none.
 func packAt(v any, path ...any) any {
 	for _, step := range path {
 		switch at := v.(type) {
@@ -73,7 +75,7 @@ func packAt(v any, path ...any) any {
 	return v
 }
 
-// packWant compares what stands at a path with its wish, as JSON.
+// packWant compares the value at a path with its wish, as JSON.
 func packWant(t *testing.T, name string, v any, want string, path ...any) {
 	t.Helper()
 	got, err := json.Marshal(packAt(v, path...))
@@ -264,7 +266,7 @@ func TestPackRelease(t *testing.T) {
 	}
 }
 
-// TestPackRefusals: a release is made of a version and of what is committed.
+// TestPackRefusals: a release is made of a version and of committed files.
 func TestPackRefusals(t *testing.T) {
 	full := t.TempDir()
 	if err := os.WriteFile(filepath.Join(full, "file"), nil, 0o600); err != nil {

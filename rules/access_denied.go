@@ -13,10 +13,10 @@ import (
 // AccessDeniedID is the rule ID of [AccessDenied].
 const AccessDeniedID = "access_denied"
 
-// AccessDenied alerts when one principal is denied Threshold times within
-// Window. A fixed window starts with the first denial that is counted, and anew
-// after an alert; a burst across its end may escape it. A sliding window is any
-// interval of its length, so that none does.
+// AccessDenied alerts when one principal is denied Threshold times within Window. A fixed
+// window starts with the first denial that is counted, and anew after an alert; a burst
+// across its end may escape it. A sliding window is any interval of its length, so that no
+// burst escapes.
 type AccessDenied struct {
 	ErrorCodes   []string      `param:"error_codes" help:"error codes that are counted"`
 	DeniedFamily bool          `param:"denied_family" help:"count the other error codes by which AWS services deny access too"`
@@ -89,9 +89,9 @@ func (r *AccessDenied) Validate() error {
 	return nil
 }
 
-// ValidateLimits says that a sliding window has no room for the threshold: with fewer
-// than twice as many entries a timeline might have to drop some of those around an event,
-// of which there may be almost a threshold's worth on either side, and never fire.
+// ValidateLimits refuses a sliding window in a timeline without room for the threshold.
+// Almost a threshold's worth of entries may lie on either side of an event: with a limit
+// below twice the threshold some of those might be dropped, and the rule never fire.
 func (r *AccessDenied) ValidateLimits(l Limits) error {
 	most := int64(l.MaxSetMembers)
 	if most == 0 {
@@ -112,7 +112,7 @@ func (r *AccessDenied) Key(e *Event) string {
 	return r.principal(e)
 }
 
-// Unkeyed reports a denial whose event names no principal.
+// Unkeyed reports a denial in an event that names no principal.
 func (r *AccessDenied) Unkeyed(e *Event) bool {
 	return r.denied(e) && r.principal(e) == ""
 }
@@ -146,8 +146,8 @@ func (r *AccessDenied) Evaluate(e *Event, s *state.Scope) *Finding {
 }
 
 // evaluateSliding looks for an interval of the window's length, both ends included, that
-// contains the event and enough denials. Those are consumed, the event among them, so
-// that after each evaluation no interval of those that are left holds enough.
+// contains the event and enough denials. These are consumed, the event among them, so that
+// no interval of the remaining denials holds enough.
 func (r *AccessDenied) evaluateSliding(e *Event, s *state.Scope) *Finding {
 	s.Observe("denials", "")
 	burst := densest(s.Within("denials", r.Window), s.Now(), r.Window)

@@ -17,11 +17,11 @@ import (
 )
 
 // Denials of one principal come shuffled, late and doubled. With either kind of window
-// every alert is true of its evidence, and no event is in two of them. With a sliding window
-// no interval of its length is left that holds enough denials, and in order of time it
-// fires at least as often as a fixed one. That holds for partitions that are days apart,
+// every alert is true of its evidence, and no event is in two of them. With a sliding
+// window no interval of its length is left that holds enough denials, and in order of time
+// it fires at least as often as a fixed one. That holds for partitions that are days apart,
 // one of which is unknown until the others have been read, and, in order of time, for a
-// timeline that holds no more than it must.
+// timeline of the least room.
 func TestDenialsInAnyOrder(t *testing.T) {
 	const threshold, window = 5, time.Hour
 	for seed := range uint64(40) {
@@ -289,7 +289,7 @@ func restored(t *testing.T, tx *state.Tx, most int) *state.Shard {
 }
 
 // A threshold that the timeline has no room for would never fire, in silence: the engine
-// refuses it, whatever the limit is.
+// refuses it for any limit.
 func TestSlidingNeedsRoom(t *testing.T) {
 	for _, test := range []struct {
 		kind      string
@@ -331,8 +331,8 @@ func TestSlidingWithLeastRoom(t *testing.T) {
 	}
 }
 
-// The words that the configuration takes, and shows to editors, are those that the rule
-// takes: its schema took any text for window_kind and principal.
+// The values that the configuration takes, and shows to editors, are those of the rule: its
+// schema took any text for window_kind and principal.
 func TestWordsOfParameters(t *testing.T) {
 	words := 0
 	for _, spec := range Builtin() {

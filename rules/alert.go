@@ -17,13 +17,12 @@ import (
 // name; a member that goes, or changes its meaning, makes a new one.
 const AlertSchema = "trailhound.alert.v1"
 
-// Alert is what the engine makes of a [Finding].
+// Alert is a [Finding] with the parts that the engine adds, encoded for the alerts topic.
 //
-// Payload is a pure function of the events, the configuration and what the alerts topic
-// takes. When payload and dedup string together would exceed Limits.MaxAlertBytes, or the
-// limit of [Engine.LimitAlerts] if that is lower, parts of the
-// payload are left out in this order, each step only when the one before was
-// not enough:
+// Payload is a pure function of the events, the configuration and the size that the alerts
+// topic takes. When payload and dedup string together would exceed Limits.MaxAlertBytes, or
+// the limit of [Engine.LimitAlerts] if that is lower, parts of the payload are left out in
+// this order, each step only when the one before was not enough:
 //
 //  1. the event; "event_omitted":"too_large" stands in its place
 //  2. events of the evidence, the oldest first, as many as needed;
@@ -48,7 +47,7 @@ type Alert struct {
 // would give every alert another ID.
 var alertNamespace = [16]byte{0x5e, 0x0b, 0x3c, 0x1a, 0x8f, 0x4d, 0x4b, 0x62, 0x9c, 0x57, 0x2e, 0x91, 0xd6, 0x70, 0xa4, 0x13}
 
-// alertDraft is what an alert is made from.
+// alertDraft holds the parts from which an alert is encoded.
 type alertDraft struct {
 	rule    *boundRule
 	event   *Event
@@ -85,7 +84,7 @@ func (e *Engine) alert(a *alertDraft) *Rejection {
 	return nil
 }
 
-// room is what a limit leaves for the payload.
+// room is the size that a limit leaves for the payload.
 func (a *alertDraft) room(limit int) int {
 	if limit == 0 {
 		return math.MaxInt

@@ -15,7 +15,7 @@ import (
 // The payload is written by hand: in a fixed order, without reflection, and
 // without encoding/json's escapes of <, > and &.
 
-// What stands in the place of the event when it is left out.
+// Members that stand in the place of the event when it is left out.
 const (
 	omittedTooLarge = `,"event_omitted":"too_large"}`
 	omittedTooDeep  = `,"event_omitted":"too_deep"}`
@@ -52,9 +52,9 @@ func (a *alertDraft) appendBody(dst []byte) []byte {
 	return append(appendPosition(dst, ev.At), '}')
 }
 
-// mostOfEvent is how many bytes a member has at most that stands in the event, too:
-// the alert must have room for it when the event is left out. CloudTrail cuts userAgent
-// at 1 KiB and errorCode at 1 KB.
+// mostOfEvent is the most bytes of a member that is copied from the event: the alert must
+// have room for it when the event is left out. CloudTrail cuts userAgent at 1 KiB and
+// errorCode at 1 KB.
 const mostOfEvent = 1 << 10
 
 func (a *alertDraft) userAgent() string {
@@ -62,16 +62,15 @@ func (a *alertDraft) userAgent() string {
 	return s
 }
 
-// accessKeyID is what is to be revoked.
+// accessKeyID is the access key to be revoked.
 func (a *alertDraft) accessKeyID() string {
 	s, _ := a.event.Lookup("userIdentity", "accessKeyId")
 	return s
 }
 
-// mostAlertDepth is how deep an event in an alert may nest. JSON readers give up at
-// depths that differ: jq at 256, Python's at about 1,000, Go's at 10,000. An event
-// must not be able to hide its own alert from them; those of CloudTrail do not come
-// near it.
+// mostAlertDepth is how deep an event in an alert may nest. The depths at which JSON
+// readers give up differ: jq's is 256, Python's about 1,000, Go's 10,000. An event must not
+// be able to hide its own alert from them; those of CloudTrail do not come near it.
 const mostAlertDepth = 200
 
 // appendEvent appends the event and ends the payload.
@@ -97,7 +96,7 @@ func deeper(raw []byte, most int) bool {
 			quoted = !quoted
 		case quoted:
 			if c == '\\' {
-				i++ // what follows is no end of the string
+				i++ // the escaped byte does not end the string
 			}
 		case c == '{', c == '[':
 			if depth++; depth > most {
@@ -184,7 +183,6 @@ func appendStrings(dst []byte, list []string) []byte {
 	return append(dst, ']')
 }
 
-// appendValue appends a value of a Context.
 func appendValue(dst []byte, value any) []byte {
 	switch v := value.(type) {
 	case string:
@@ -207,8 +205,8 @@ func appendValue(dst []byte, value any) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string. What is not UTF-8 becomes U+FFFD;
-// only quotes, backslashes and control characters are escaped.
+// appendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD; only
+// quotes, backslashes and control characters are escaped.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	done := 0 // s[:done] has been appended

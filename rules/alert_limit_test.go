@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What the alerts topic takes bounds an alert as the configuration does, whichever is less,
-// in the same order; and the same limit makes the same alert.
+// The limit of the alerts topic bounds an alert as the configuration does, the lower of
+// both, in the same order; and the same limit makes the same alert.
 func TestLimitAlerts(t *testing.T) {
 	for _, c := range []struct{ configured, published, want int }{
 		{0, 0, 0}, {1 << 20, 0, 1 << 20}, {0, 4096, 4096}, {1 << 20, 4096, 4096}, {4096, 1 << 20, 4096},

@@ -66,7 +66,7 @@ func largeDraft(t *testing.T) *alertDraft {
 	return a
 }
 
-// left is what is left of a largeDraft in its payload.
+// left is the rest of a largeDraft in its payload.
 type left struct {
 	event    bool
 	evidence int // of 20
@@ -124,8 +124,8 @@ func TestAlertReduction(t *testing.T) {
 	}
 }
 
-// An event cannot hide its own alert from those who read JSON by nesting: they give up
-// long before Go does.
+// An event cannot hide its own alert by nesting: many JSON readers give up long before Go
+// does.
 func TestAlertOfADeepEvent(t *testing.T) {
 	for depth, want := range map[int]string{mostAlertDepth: "", mostAlertDepth + 1: "too_deep", 9_999: "too_deep"} {
 		f := newFeeder(t, Limits{}, newProbe("count", counting))
@@ -139,8 +139,9 @@ func TestAlertOfADeepEvent(t *testing.T) {
 	}
 }
 
-// What stands in the alert beside the event is there when the event is left out, and bounded: whoever calls AWS chooses
-// the user agent, and one of a megabyte must not make an alert that nothing can make smaller.
+// Members of the alert that are copied from the event are there when the event is left out,
+// and bounded: the caller of AWS chooses the user agent, and one of a megabyte must not
+// make an alert that nothing can make smaller.
 func TestAlertMembersOfEvent(t *testing.T) {
 	long := strings.Repeat("<\\\"\u00e4\\u0001", 30_000)
 	for name, raw := range map[string]string{
@@ -188,7 +189,7 @@ func TestAlertMembersOfEvent(t *testing.T) {
 	}
 }
 
-// A parameter must not have the name of the number of seconds that alerts have beside another.
+// A parameter must not have the name of another's number of seconds in alerts.
 func TestSecondsOfParameters(t *testing.T) {
 	type clash struct {
 		probe
@@ -331,8 +332,8 @@ func TestContextValues(t *testing.T) {
 	}
 }
 
-// The schema must be as strict as it says: what the engine never writes does
-// not pass.
+// The schema must be as strict as it says: a payload that the engine never writes does not
+// pass.
 func TestSchemaIsStrict(t *testing.T) {
 	f := newFeeder(t, defaultLimits, Active{Rule: &AccessDenied{ErrorCodes: []string{"AccessDenied"}, Threshold: 1, Window: time.Hour}})
 	ev := eventAt("a", 0)

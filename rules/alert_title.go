@@ -17,9 +17,9 @@ const (
 // values from events through it before they make a title of them.
 func Clip(s string) string { return cut(s, maxClipBytes) }
 
-// title makes a finding's title fit to be printed: one line of bounded length
-// whose control and format characters (escape sequences, line ends, marks that
-// turn the direction of text) are visible, as in a Go string.
+// title makes a finding's title fit to be printed: one line of bounded length with its
+// control and format characters (escape sequences, line ends, marks that turn the direction
+// of text) made visible, as in a Go string.
 func title(s string) string {
 	s = cut(s, maxTitleBytes)
 	if strings.IndexFunc(s, unprintable) < 0 && utf8.ValidString(s) {

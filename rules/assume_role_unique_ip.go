@@ -22,10 +22,10 @@ type AssumeRoleUniqueIP struct {
 }
 
 const (
-	// A role in use must not fall back to trusting the next comer, so each use
-	// of a known address makes its addresses live on, and in a full set an address
-	// in use is not the one that gives way. Writing that down once a day for an
-	// address is exact enough for a lifetime of months, and cheap.
+	// A role in use must not fall back to trusting the next comer, so each use of a known
+	// address renews the lifetime of the set, and in a full set an address in use does not
+	// give way. A renewal once a day for an address is exact enough for a lifetime of
+	// months, and cheap.
 	renewAddresses = 24 * time.Hour
 
 	maxKnownShown = 100 // addresses listed in an alert
@@ -77,8 +77,8 @@ func (r *AssumeRoleUniqueIP) assumes(e *Event) bool {
 	return e.SourceIP != "" && slices.Contains(r.EventNames, e.Name)
 }
 
-// EventID makes one call out of the events that the accounts of caller and role
-// each have of it.
+// EventID makes one call out of the two events that the accounts of caller and role have of
+// it.
 func (r *AssumeRoleUniqueIP) EventID(e *Event) string {
 	if id := e.SharedID(); id != "" {
 		return id
@@ -116,9 +116,9 @@ func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
 	return finding
 }
 
-// Address is what the rule remembers of where a call came from: its address, with the
-// VPC endpoint that it passed, since a private address belongs to the network behind
-// the endpoint alone: 10.0.0.5 via vpce-0123456789abcdef0.
+// Address is the origin of a call as the rule remembers it: the address, with the VPC
+// endpoint that the call passed, since a private address belongs to the network behind the
+// endpoint alone: 10.0.0.5 via vpce-0123456789abcdef0.
 func (r *AssumeRoleUniqueIP) Address(e *Event) string {
 	from := e.SourceAddress()
 	if endpoint := e.VPCEndpoint(); endpoint != "" {
@@ -127,7 +127,7 @@ func (r *AssumeRoleUniqueIP) Address(e *Event) string {
 	return from
 }
 
-// failed reports a call that did not give the caller what was asked for.
+// failed reports a call that was refused or failed.
 func failed(e *Event) bool { return e.ErrorCode != "" || e.ErrorMessage != "" }
 
 func assumedTitle(e *Event, from string, known int) string {
@@ -139,8 +139,8 @@ func assumedTitle(e *Event, from string, known int) string {
 		Clip(roleName(e.AssumedRole())), was, Clip(from), known)
 }
 
-// roleName is the last part of an ARN, such as role/admin, with the account of a
-// root user; what is not an ARN is itself. See
+// roleName is the last part of an ARN, such as role/admin, with the account of a root user;
+// a text that is not an ARN is itself. See
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html.
 func roleName(arn string) string {
 	parts := strings.SplitN(arn, ":", 6)

@@ -8,9 +8,9 @@ import (
 	"trailhound/state"
 )
 
-// With a full set of addresses each event from an unseen one went to the dead-letter
-// topic as set_full, and none was an alert: for a role with as many addresses as that,
-// such as one that hosted CI runners assume, the rule was off.
+// With a full set of addresses each event from an unseen one went to the dead-letter topic
+// as set_full, and none was an alert: the rule was off for a role with that many addresses,
+// such as one of hosted CI runners.
 func TestAssumeRoleFullSet(t *testing.T) {
 	rule := NewAssumeRoleUniqueIP()
 	rule.Remember = true
@@ -37,7 +37,7 @@ type fragileID struct{ *AssumeRoleUniqueIP }
 
 func (fragileID) EventID(*Event) string { panic("no id") }
 
-// EventID is a rule's own code, and a panic in it is the event's matter.
+// EventID is a rule's own code; a panic in it rejects that event only.
 func TestEventIDPanics(t *testing.T) {
 	f := newFeeder(t, defaultLimits, Active{Rule: fragileID{NewAssumeRoleUniqueIP()}})
 	f.feed([]byte(`{"eventVersion":"1.08","eventTime":"2026-03-01T10:00:00Z","eventName":"AssumeRole","sourceIPAddress":"192.0.2.1","requestParameters":{"roleArn":"r"}}`), func(_ *Event, _ []Rejection, out Outcome) {

@@ -36,7 +36,7 @@ func mustEngine(tb testing.TB, active ...Active) *Engine {
 	return e
 }
 
-// What most events cost: no rule is for them.
+// BenchmarkMatchNothing is the cost of most events: no rule is for them.
 func BenchmarkMatchNothing(b *testing.B) {
 	e, ev := mustEngine(b, defaultRules()...), benchEvent()
 	var matches []Match
@@ -46,7 +46,8 @@ func BenchmarkMatchNothing(b *testing.B) {
 	}
 }
 
-// What an event costs until it is known whom it is for; a twentieth match.
+// BenchmarkDecodeMatch is the cost of an event until its matches are known; a twentieth
+// match.
 func BenchmarkDecodeMatch(b *testing.B) {
 	e := mustEngine(b, defaultRules()...)
 	var events [][]byte
@@ -66,7 +67,7 @@ func BenchmarkDecodeMatch(b *testing.B) {
 		matches, _ = e.Match(ev, matches[:0])
 		return true
 	}
-	d.Decode(events[0], yield) // allocates what it keeps
+	d.Decode(events[0], yield) // allocates the memory that it keeps
 	i := 0
 	for b.Loop() {
 		d.Decode(events[i%len(events)], yield)
@@ -85,8 +86,8 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// BenchmarkEvaluate evaluates what each rule is for: spread over many keys,
-// or all under one.
+// BenchmarkEvaluate evaluates events that match each rule: spread over many keys, or all
+// under one.
 func BenchmarkEvaluate(b *testing.B) {
 	for _, keys := range []int{1, 100_000} {
 		name := "hot"

@@ -3,8 +3,8 @@ package rules
 // A Spec is a rule that can be configured: its ID, and how to make it.
 type Spec struct {
 	ID string
-	// New returns the rule with its defaults: a pointer to a struct whose
-	// exported fields are its parameters.
+	// New returns the rule with its defaults: a pointer to a struct. The exported fields of
+	// the struct are the rule's parameters.
 	//
 	//	Threshold int64 `param:"threshold,alert" help:"denials that make an alert"`
 	//

@@ -84,7 +84,7 @@ func TestSameInputSameAlerts(t *testing.T) {
 	}
 }
 
-// Keys do not see each other: whatever order their events come in, each key
+// Keys do not see each other: for any order between the events of different keys, each key
 // that keeps its own order has the same alerts.
 func TestOrderMattersPerKeyOnly(t *testing.T) {
 	events := randomEvents(1200)

@@ -11,8 +11,7 @@ import (
 	"trailhound/state"
 )
 
-// An Engine runs rules. Match is what a router does with an event, Evaluate
-// what the owner of the shard does with it.
+// An Engine runs rules. A router calls Match for an event, the owner of the shard Evaluate.
 //
 // Match may be called by many goroutines at once. Evaluate uses scratch memory
 // of its engine: give each goroutine its own with [Engine.Clone].
@@ -33,15 +32,15 @@ type Match struct {
 	Key  string // never ""; aliases the event's strings
 }
 
-// Outcome is what came of one event. It and all that it holds is valid until
-// the next Evaluate of the same engine.
+// Outcome is the result of one event: its alerts, rejections and verdicts. It and all that
+// it holds is valid until the next Evaluate of the same engine.
 type Outcome struct {
 	Alerts   []Alert
 	Rejected []Rejection
 	Verdicts []Verdict // one per match, in their order; a single one without a rule when the event as a whole was rejected
 }
 
-// Verdict says what became of one match.
+// Verdict is the result of one match.
 type Verdict struct {
 	Rule string // as in the match; "" for the event as a whole
 	Kind VerdictKind
@@ -55,8 +54,8 @@ type VerdictKind string
 // The kinds of verdict.
 const (
 	VerdictEvaluated   VerdictKind = "evaluated"    // the rule looked, and found nothing
-	VerdictAlerted     VerdictKind = "alerted"      // the rule found something
-	VerdictSuppressed  VerdictKind = "suppressed"   // the rule found something; Options.Suppress held the alert back
+	VerdictAlerted     VerdictKind = "alerted"      // the rule made a finding
+	VerdictSuppressed  VerdictKind = "suppressed"   // the rule made a finding; Options.Suppress held the alert back
 	VerdictDuplicate   VerdictKind = "duplicate"    // this event was evaluated before, for the same rule and key
 	VerdictUnknownRule VerdictKind = "unknown_rule" // the rule is off, or not in this build
 	VerdictRejected    VerdictKind = "rejected"     // see Outcome.Rejected
@@ -67,8 +66,8 @@ func VerdictKinds() []VerdictKind {
 	return []VerdictKind{VerdictEvaluated, VerdictAlerted, VerdictSuppressed, VerdictDuplicate, VerdictUnknownRule, VerdictRejected}
 }
 
-// ShardOf returns the shard, from 0 to shards−1, that owns a key of a rule. It
-// is part of the format of what is stored: it never changes.
+// ShardOf returns the shard, from 0 to shards−1, that owns a key of a rule. It is part of
+// the format of the stored state: it never changes.
 func ShardOf(rule, key string, shards int) int {
 	var d xxhash.Digest
 	d.Reset()
@@ -78,8 +77,8 @@ func ShardOf(rule, key string, shards int) int {
 	return int(d.Sum64() % uint64(shards))
 }
 
-// NewEngine returns an engine for the rules that are on. It checks what they
-// say of themselves and their parameters.
+// NewEngine returns an engine for the rules that are on. It checks their Info and their
+// parameters.
 func NewEngine(active []Active, limits Limits) (*Engine, error) {
 	set, err := newRuleSet(active, limits)
 	if err != nil {
@@ -91,9 +90,9 @@ func NewEngine(active []Active, limits Limits) (*Engine, error) {
 // Clone returns an engine with the same rules for another goroutine.
 func (e *Engine) Clone() *Engine { return &Engine{ruleSet: e.ruleSet, published: e.published} }
 
-// LimitAlerts lowers Limits.MaxAlertBytes to what the alerts topic takes, for this engine
-// and for clones made later; 0: it is as configured. What is left out of an alert is then a
-// function of the events, the configuration and that limit.
+// LimitAlerts lowers Limits.MaxAlertBytes to the size that the alerts topic takes, for this
+// engine and for clones made later; 0: it is as configured. The parts left out of an alert
+// are then a function of the events, the configuration and that limit.
 func (e *Engine) LimitAlerts(most int) { e.published = most }
 
 // maxAlertBytes is the limit in force; 0: none.
@@ -104,8 +103,8 @@ func (e *Engine) maxAlertBytes() int {
 	return e.limits.MaxAlertBytes
 }
 
-// Fingerprint identifies the rules that are on and all their parameters,
-// whatever order they were given in.
+// Fingerprint identifies the rules that are on and all their parameters, independent of the
+// order in which they were given.
 func (e *Engine) Fingerprint() []byte { return append([]byte(nil), e.fingerprint...) }
 
 // Rules returns the ids of the rules that are on, in their order.
@@ -186,10 +185,10 @@ func (e *Engine) Evaluate(ev *Event, matches []Match, tx *state.Tx) Outcome {
 
 // Ahead tells whether an event's time lies more than Limits.MaxAhead ahead of the earlier
 // of its record's timestamp and now (either may be zero: not known), and gives the
-// rejection. It is asked where a clock may be read, before anything follows from the
-// event's time: one absurd time must not move the time of all.
+// rejection. A router, which may read a clock, asks it before it uses the event's time: one
+// absurd time must not move the time of all.
 func (e *Engine) Ahead(ev *Event, now time.Time) (Rejection, bool) {
-	if e.limits.MaxAhead <= 0 || !ev.Time.After(ev.RecordTime) && !ev.Time.After(now) { // of either, what lies in the past
+	if e.limits.MaxAhead <= 0 || !ev.Time.After(ev.RecordTime) && !ev.Time.After(now) { // of either, times in the past
 		return Rejection{}, false
 	}
 	from, what := ev.RecordTime, "its record's timestamp"
@@ -216,8 +215,8 @@ func (l Limits) admit(ev *Event, tx *state.Tx) (Rejection, bool) {
 
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// evaluate runs one rule on the event, and keeps what it wrote unless the
-// verdict is a rejection.
+// evaluate runs one rule on the event, and keeps its writes unless the verdict is a
+// rejection.
 func (e *Engine) evaluate(ev *Event, m Match, tx *state.Tx, v *Verdict) VerdictKind {
 	r, ok := e.byID[m.Rule]
 	if !ok {
@@ -265,8 +264,8 @@ func (r *boundRule) eventID(ev *Event, self string) (id string, rejected *Reject
 	return r.identifier.EventID(ev), nil
 }
 
-// judge asks the rule and makes the alert. Everything that a rule has a hand in
-// happens here, so that a panic ends here too.
+// judge calls the rule's Evaluate and makes the alert of its finding. A panic of the rule,
+// or of a value in its finding, ends here.
 func (e *Engine) judge(r *boundRule, ev *Event, key string, s *state.Scope) (verdict VerdictKind, rejected *Rejection) {
 	defer func() {
 		if v := recover(); v != nil {

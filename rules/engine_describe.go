@@ -32,7 +32,8 @@ func describe(rules []*boundRule) []byte {
 }
 
 // Description is one JSON object with the rules that are on, by ID, and all their
-// parameters, whatever order they were given in: what [Changes] compares.
+// parameters, independent of the order in which they were given. [Changes] compares two of
+// them.
 func (e *Engine) Description() []byte { return slices.Clone(e.description) }
 
 func fingerprint(description []byte) []byte {
@@ -47,8 +48,8 @@ type Change struct {
 	From, To  string // values as the configuration has them, or "on" and "off"; "": there was, or is, no such parameter
 }
 
-// Changes returns what differs between two results of [Engine.Description], in the
-// order of rules and parameters.
+// Changes returns the differences between two results of [Engine.Description], in the order
+// of rules and parameters.
 func Changes(before, after []byte) ([]Change, error) {
 	var was, is map[string]map[string]json.RawMessage
 	if err := json.Unmarshal(before, &was); err != nil {

@@ -8,7 +8,7 @@ import (
 	"trailhound/rules/cloudtrail"
 )
 
-// Reason says in one word why a record, an event or an evaluation came to nothing.
+// Reason says in one word why a record, an event or an evaluation was refused.
 type Reason = cloudtrail.Reason
 
 // The reasons for which the engine rejects an event, or one rule's evaluation
@@ -22,7 +22,7 @@ const (
 	ReasonMemberTooLong Reason = "member_too_long" // a member of a set is over the state's limit
 	ReasonValueTooLarge Reason = "value_too_large" // another value is over the state's limit
 	ReasonRulePanic     Reason = "rule_panic"      // the rule panicked; the detail holds the stack
-	ReasonAlertTooLarge Reason = "alert_too_large" // the alert is over Limits.MaxAlertBytes however much is left out
+	ReasonAlertTooLarge Reason = "alert_too_large" // the alert is over Limits.MaxAlertBytes with every optional part left out
 	ReasonNoKey         Reason = "no_key"          // the rule looks for such events, but this one has nothing to key it by; counted only
 )
 

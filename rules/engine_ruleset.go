@@ -16,7 +16,7 @@ type ruleSet struct {
 	fingerprint []byte // of it
 }
 
-// boundRule is a rule that is on, with what each of its alerts repeats.
+// boundRule is a rule that is on, with the parts that all of its alerts repeat.
 type boundRule struct {
 	rule       Rule
 	unkeyed    unkeyer    // nil: the rule does not tell
@@ -97,7 +97,7 @@ func (i Info) validate() error {
 	return nil
 }
 
-// ParameterError says what is wrong with a parameter of a rule that is on.
+// ParameterError says why a parameter of a rule that is on is refused.
 type ParameterError struct {
 	Rule      string // its ID
 	Parameter string // the first word of Err's sentence if that is a parameter's name, else ""

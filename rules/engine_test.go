@@ -144,7 +144,8 @@ func TestLateAndAhead(t *testing.T) {
 		t.Errorf("StreamTime() = %s; want it unmoved by an event without matches", f.tx.StreamTime())
 	}
 
-	// The clock bounds an event whose record claims its own time, and one without a record's time.
+	// The clock bounds an event in a record that has the event's own time, and one in a
+	// record without a time.
 	f = newFeeder(t, limits, newProbe("count", counting))
 	f.now = noon
 	f.want(recordAt(eventAt("stamped with its own time", time.Hour), time.Hour), "rejected ( too_far_ahead)")
@@ -281,7 +282,7 @@ func TestSuppressedAlertsKeepState(t *testing.T) {
 	}
 }
 
-// What a rule looks for but cannot key is told apart from what is not for it.
+// An event that a rule looks for but cannot key is told apart from one that is not for it.
 func TestUnkeyed(t *testing.T) {
 	e := mustEngine(t, defaultRules()...)
 	for _, test := range []struct {

@@ -100,8 +100,8 @@ func Example_test() {
 	//     set users = ["alice"], 1 member, written at 0s, expires at 2160h
 }
 
-// What the engine does with a rule of one's own, on real state in memory and
-// events as CloudTrail writes them.
+// The engine with a rule of one's own, on real state in memory and events as CloudTrail
+// writes them.
 func Example() {
 	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// A rule of panther-analysis keyed by a field that some events lack, and put
-// "unknown" in its place: denials of actors that have nothing to do with each other
-// were counted together, and made alerts about nobody (issue 417). Here an event
-// that names nobody has no key. It is counted as no_key and evaluated for nobody,
-// and what is counted for somebody is not disturbed by it.
+// A rule of panther-analysis keyed by a field that some events lack, and put "unknown" in
+// its place: denials of actors that have nothing to do with each other were counted
+// together, and made alerts without an actor (issue 417). Here an event that names no actor
+// has no key. It is counted as no_key, is not evaluated, and does not disturb the count of
+// a named actor.
 func TestFailure17UnknownActorsMerge(t *testing.T) {
 	f := newFeeder(t, defaultLimits, defaultRules()...)
 	nobody := []string{

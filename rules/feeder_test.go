@@ -34,8 +34,8 @@ func newFeeder(t testing.TB, limits Limits, active ...Active) *feeder {
 	return f
 }
 
-// feed evaluates the events of one record, checks each alert against the
-// schema, and reports what came of each event.
+// feed evaluates the events of one record, checks each alert against the schema, and
+// reports the outcome of each event.
 func (f *feeder) feed(record []byte, report func(*Event, []Rejection, Outcome)) {
 	f.t.Helper()
 	cloudtrail.Decode(bytes.TrimSpace(record), func(ev *Event, err error) bool {

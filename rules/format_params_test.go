@@ -8,9 +8,9 @@ import (
 	"trailhound/state"
 )
 
-// What deploy/upgrades.md says of parameters that change while there is state: a window
-// that has begun keeps its end, a threshold holds at once, a rule that is off loses what
-// comes meanwhile and finds what it knew.
+// The promises of deploy/upgrades.md on parameters that change while there is state: a
+// window that has begun keeps its end, a threshold holds at once, a rule that is off loses
+// the events that come meanwhile and finds its old state.
 func TestParametersChangeWithLiveState(t *testing.T) {
 	shard := newShard(t, state.Options{})
 	n := 0

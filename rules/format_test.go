@@ -16,9 +16,9 @@ import (
 // alertVersion is the version that AlertSchema names.
 const alertVersion = 1
 
-// Who reads alerts has them for years, and reads them by their names. A member more is no
-// new version: give the sample that shows it another name, so that the one without it
-// stays in the file. A member that goes, or says something else, is a new version.
+// Readers of alerts have them for years, and read them by their names. A member more is no
+// new version: give the sample that shows it another name, so that the one without it stays
+// in the file. A member that goes, or says something else, is a new version.
 func TestFormatOfAlerts(t *testing.T) {
 	if want := fmt.Sprintf("trailhound.alert.v%d", alertVersion); AlertSchema != want {
 		t.Fatalf("AlertSchema = %s; want %s: raise alertVersion, and keep deploy/alert.schema.json of the former version for its readers", AlertSchema, want)

@@ -41,7 +41,7 @@ var alertSchema = func() *jsonschema.Schema {
 	return c.MustCompile(schemaFile)
 }()
 
-// checkAlert checks what holds for every alert.
+// checkAlert checks the properties of every alert.
 func checkAlert(t testing.TB, a Alert) {
 	t.Helper()
 	if strings.ContainsAny(string(a.Payload), "\n\r") {

@@ -15,7 +15,7 @@ type Parameter struct {
 	Name    string
 	Type    string // boolean, integer, string, list of strings or duration
 	Default string // as it would stand in the configuration
-	Help    string // what it does, in a few words
+	Help    string // its effect, in a few words
 	Alert   bool   // its value is shown in the rule's alerts
 }
 

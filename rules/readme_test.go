@@ -11,8 +11,8 @@ import (
 
 var readmeBlock = regexp.MustCompile("(?ms)^   ```(\\w+)\n(.*?)^   ```$")
 
-// What README.md has of a rule of one's own is what example_test.go compiles, but for the name of the package, and its
-// tests are enough for go test.
+// README.md's rule of one's own is the one that example_test.go compiles, but for the name
+// of the package, and its tests are enough for go test.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {

@@ -10,9 +10,10 @@ import (
 	"testing"
 )
 
-// README.md to the letter leaves the tests green: a build with the page's rule passes those that know which rules a build
-// has, but for config/schema.json, whose -update the page names. Golden files that knew the rules too, and that the page
-// did not name, made a newcomer's first rule fail.
+// README.md to the letter leaves the tests green: a build with the page's rule passes those
+// that know which rules a build has, but for config/schema.json, for which the page names
+// -update. Golden files that knew the rules too, and that the page did not name, made a
+// newcomer's first rule fail.
 func TestReadmeToTheLetter(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the program's tests with another rule, which takes some seconds")

@@ -40,7 +40,7 @@ const (
 	panther  = "real/panther_analysis_cloudtrail_testcases.jsonl.gz"
 )
 
-// What the rules find in real attacks (see the notes beside the data).
+// The alerts of the rules on real attacks (see the notes beside the data).
 func TestRealData(t *testing.T) {
 	for _, test := range []struct {
 		file           string
@@ -90,8 +90,8 @@ func realRules(family bool) []Active {
 	return []Active{{Rule: denied}, {Rule: NewAssumeRoleUniqueIP()}}
 }
 
-// Panther's test cases are partial, and odd on purpose: whatever Decode makes
-// of them, evaluation must not fail. Thresholds of one make most of them alert.
+// Panther's test cases are partial, and odd on purpose: evaluation must not fail on any
+// event that Decode makes of them. Thresholds of one make most of them alert.
 func TestPartialEvents(t *testing.T) {
 	denied := NewAccessDenied()
 	denied.Threshold, denied.DeniedFamily = 1, true

@@ -48,8 +48,8 @@ func constants(t *testing.T, typ, dir string) (values []string) {
 	return values
 }
 
-// The lists have every reason and verdict there is: what is not in them has no series in
-// the metrics until it happens for the first time, and increase() does not see that.
+// The lists have every reason and verdict there is: one that is not in them has no series
+// in the metrics until it happens for the first time, and increase() does not see that.
 func TestListsAreWhole(t *testing.T) {
 	var reasons, kinds []string
 	for _, r := range DeadLetterReasons() {

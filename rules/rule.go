@@ -15,20 +15,20 @@ type Event = cloudtrail.Event
 
 // A Rule looks for one kind of behaviour in events.
 //
-// A rule is a pointer to a struct whose fields are its parameters (see [Spec]).
-// It keeps nothing else: one value is used by many goroutines at once, and
-// whatever it must remember between events it keeps in the [state.Scope] that
-// Evaluate is given. It reads no clock: time is the event's own.
+// A rule is a pointer to a struct that has its parameters as fields (see [Spec]). It keeps
+// nothing else: one value is used by many goroutines at once, and state between events is
+// kept in the [state.Scope] that Evaluate is given. It reads no clock: time is the event's
+// own.
 //
 // A rule may also have
 //
-//	Validate() error                 // says in a sentence, which begins with the parameter's name, what is wrong and what it must be
+//	Validate() error                 // says in a sentence, which begins with the parameter's name, the fault and the values allowed
 //	ValidateLimits(l Limits) error   // the same of a parameter for which a limit is too small, and the way out
-//	Unkeyed(e *Event) bool           // asked when Key is "": is e what the rule looks for, with nothing to key it by?
+//	Unkeyed(e *Event) bool           // asked when Key is "": is e an event that the rule looks for, with nothing to key it by?
 //	EventID(e *Event) string         // the id by which duplicates are known, of events with one key; without it, Event.Identifier
 //
-// An unkeyed event is not evaluated, but counted, so that nobody mistakes
-// "could not look" for "found nothing".
+// An unkeyed event is not evaluated, but counted, so that "could not look" is not mistaken
+// for "found nothing".
 type Rule interface {
 	// Info describes the rule. It is the same at every call.
 	Info() Info
@@ -36,9 +36,9 @@ type Rule interface {
 	// not for this rule; events with the same key share state and are
 	// evaluated in order of arrival. The key may alias the event's strings.
 	Key(e *Event) string
-	// Evaluate looks at one event with the state of its key. It returns nil
-	// when there is nothing to report. What it wrote to the scope is kept
-	// either way, unless it panics or meets a limit.
+	// Evaluate looks at one event with the state of its key. It returns nil when there is
+	// nothing to report. Its writes to the scope are kept either way, unless it panics or
+	// meets a limit.
 	Evaluate(e *Event, s *state.Scope) *Finding
 }
 
@@ -54,9 +54,9 @@ type identifier interface{ EventID(e *Event) string }
 type Info struct {
 	ID          string   // a-z, 0-9 and _; unique; stays the same for ever, because state is stored under it
 	Title       string   // one line
-	Description string   // a few sentences: what fires, what does not
+	Description string   // a few sentences: the events that make it fire, and those that do not
 	Severity    Severity // how urgent an alert is
-	GroupedBy   string   // what Key returns, in a few words, such as "principal"; "": not said
+	GroupedBy   string   // the kind of the keys, in a few words, such as "principal"; "": not said
 	Techniques  []string // MITRE ATT&CK technique IDs, such as T1078.004; see https://attack.mitre.org/techniques/
 }
 
@@ -80,8 +80,8 @@ func (s Severity) known() bool {
 	return false
 }
 
-// A Finding is what a rule reports about an event. The engine makes an [Alert]
-// of it and adds what it knows itself: event, evidence, parameters.
+// A Finding is the report of a rule about an event. The engine makes an [Alert] of it and
+// adds the parts that it knows itself: event, evidence, parameters.
 type Finding struct {
 	// Title is one line for people. The engine makes control characters
 	// visible and cuts it at 1 KiB; put values from the event through [Clip]
@@ -111,15 +111,15 @@ type Options struct {
 	// Suppress is a span of event time in which a dedup string gets one alert;
 	// the next alert says how many were held back. 0: every alert is sent.
 	Suppress time.Duration `param:"suppress" help:"send one alert per dedup string in this span of event time; 0 sends all"`
-	// IgnoreAWSServices leaves out what AWS did by itself. What a user or role did
-	// through a service is evaluated.
+	// IgnoreAWSServices leaves out calls that AWS made by itself. Calls of a user or role
+	// through a service are evaluated.
 	IgnoreAWSServices bool `param:"ignore_aws_services" help:"skip what AWS services do by themselves; what a user or role does through one is evaluated"`
 }
 
 // DefaultOptions are the options of a rule for which the configuration says nothing.
 func DefaultOptions() Options { return Options{IgnoreAWSServices: true} }
 
-// Validate says what is wrong with the options.
+// Validate refuses options out of their bounds.
 func (o Options) Validate() error {
 	if o.Suppress < 0 {
 		return fmt.Errorf("suppress is %s; it must be 0 (send every alert) or longer", duration.Format(o.Suppress))
@@ -133,27 +133,25 @@ type Active struct {
 	Options Options
 }
 
-// Limits bound what the engine accepts and makes. A zero field, unless it says
-// otherwise: no limit.
+// Limits bound the events that the engine accepts, and its state and alerts. A zero field,
+// unless it says otherwise: no limit.
 type Limits struct {
 	// DuplicatesWithin is how long, in event time, an eventID is remembered
 	// for a rule and key, from the later of its own time and the newest of its shard
 	// on: an event already evaluated is not evaluated again.
 	DuplicatesWithin time.Duration
 	// MaxLateness is how far an event may lie behind the newest event of its own input
-	// partition. What is later is rejected: the state that it would need may have been
-	// swept.
+	// partition. A later one is rejected: the state that it would need may have been swept.
 	MaxLateness time.Duration
 	// MaxAhead is how far an event may lie ahead of the timestamp of its Kafka record
 	// and of the clock; see [Engine.Ahead].
 	MaxAhead time.Duration
 	// MaxSetMembers is that of the state the engine works on (state.Options), for rules
-	// whose parameters ask for room in it. 0: state.DefaultMaxSetMembers.
+	// with parameters that ask for room in it. 0: state.DefaultMaxSetMembers.
 	MaxSetMembers int
-	// MaxAlertBytes bounds the payload and the dedup string of an alert
-	// together, because both travel in one Kafka record. The headers and
-	// Kafka's own framing come on top; leave 1 KiB for them. What is done to
-	// an alert that would be larger: see [Alert].
+	// MaxAlertBytes bounds the payload and the dedup string of an alert together, because
+	// both travel in one Kafka record. The headers and Kafka's own framing come on top;
+	// leave 1 KiB for them. [Alert] says how an alert that would be larger is cut.
 	MaxAlertBytes int
 }
 

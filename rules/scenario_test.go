@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "write the files that alert_file names")
 
-// suite is what the program runs test files with.
+// suite is the suite with which the program runs test files.
 func suite(known ...rules.Spec) *ruletest.Suite {
 	c := config.Default()
 	return &ruletest.Suite{
@@ -27,7 +27,7 @@ func suite(known ...rules.Spec) *ruletest.Suite {
 	}
 }
 
-// kinds are what each rule must show: how the names of its tests begin.
+// kinds are the cases that each rule must show: the names of its tests begin with them.
 var kinds = []string{"fires", "not yet", "after expiry", "another principal", "duplicate", "late", "null fields", "suppression"}
 
 // TestScenarios runs the tests of testdata/<rule>, as trailhound rules test does,
@@ -50,7 +50,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// runFile runs a file of tests, and notes what each name has before its colon.
+// runFile runs a file of tests, and notes the part of each name before its colon.
 func runFile(t *testing.T, rule, path string, shown map[string]bool) {
 	s := suite(rules.Builtin()...)
 	s.Alert, s.Update = func(a *rules.Alert) { rules.CheckAlert(t, *a) }, *update

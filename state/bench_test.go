@@ -54,7 +54,7 @@ func benchKeys(n int) []string {
 	return keys
 }
 
-// inTxs runs step n times, in Txs of one batch, and applies them.
+// inTxs runs step n times, in Txs of one batch each.
 func inTxs(b *testing.B, h *state.Shard, step func(tx *state.Tx, i int)) {
 	b.Helper()
 	b.ReportAllocs()
@@ -135,8 +135,8 @@ func BenchmarkAddToStringSet(b *testing.B) {
 
 func BenchmarkHas(b *testing.B) {
 	h, members := benchShard(b), benchKeys(10_000)
-	// In transactions of the size that there are: Pebble looks up what one large batch has
-	// written in another way.
+	// In transactions of a realistic size: Pebble looks up the keys of one large batch in
+	// another way.
 	offset := int64(0)
 	for some := range slices.Chunk(members, 1000) {
 		tx := h.Begin()

@@ -18,9 +18,10 @@ type indexChange struct {
 	remove     bool
 }
 
-// changeSet is what a Tx comes to: the records of the changelog, and what goes to disk
-// with them. It takes about as much memory as all the rest of a large Tx, and is needed
-// from the end of the work to the commit: the shards of a store share a few.
+// changeSet holds the records that a Tx adds to the changelog, and the index entries and
+// hints that go to disk with them. A change set takes about as much memory as all the rest
+// of a large Tx, and is needed from the end of the work to the commit only: the shards of a
+// store share a few.
 type changeSet struct {
 	changes []Change
 	index   []indexChange
@@ -33,7 +34,6 @@ type changeSet struct {
 // more at a time.
 const keptSets = 3
 
-// takeSet gives an empty change set.
 func (s *Store) takeSet() *changeSet {
 	s.setsMu.Lock()
 	defer s.setsMu.Unlock()
@@ -46,7 +46,7 @@ func (s *Store) takeSet() *changeSet {
 	return c
 }
 
-// giveSet takes one back.
+// giveSet takes a change set back, for the next Tx.
 func (s *Store) giveSet(c *changeSet) {
 	clear(c.changes) // or they would keep chunks that the arena has left
 	clear(c.index)
@@ -95,7 +95,6 @@ func (t *Tx) Len() int {
 // Bytes gives about how many bytes the keys and values of the changes have.
 func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
 
-// unbuild drops the changes that were built.
 func (t *Tx) unbuild() {
 	if t.changeSet != nil {
 		t.shard.store.giveSet(t.changeSet)
@@ -103,7 +102,7 @@ func (t *Tx) unbuild() {
 	}
 }
 
-// build makes the changes out of what the Tx holds, unless it has done so.
+// build makes the changes of all values that the Tx holds, once.
 func (t *Tx) build() {
 	if t.changeSet != nil {
 		return
@@ -238,14 +237,15 @@ func (t *Tx) buildPositions() {
 	}
 }
 
-// position is the one behind the changes: the pages among them have taken numbers too.
+// position gives the shard's position after the changes: their pages have taken numbers
+// too.
 func (t *Tx) position() position {
 	pos := t.pos
 	pos.next += uint64(len(t.pages))
 	return pos
 }
 
-// buildMeta leaves a record alone that is as it was.
+// buildMeta leaves a record alone that keeps its value.
 func (t *Tx) buildMeta(name string, value []byte) {
 	t.key = append(append(t.key[:0], kindMeta), name...)
 	old, ok := t.get(t.key)
@@ -269,16 +269,15 @@ const (
 	memberOverhead = 11 // bytes of a member's key and value besides the member
 )
 
-// estimate is the part of one value in Len and Bytes.
+// estimate is a value's part in Len and Bytes.
 type estimate struct{ n, size int }
 
-// grow moves the estimate of the whole.
 func (t *Tx) grow(n, size int) {
 	t.n += n
 	t.size += size
 }
 
-// measure replaces the part of one value.
+// measure replaces the estimate of one value.
 func (t *Tx) measure(e *entry, n, size int) {
 	t.grow(n-e.part.n, size-e.part.size)
 	e.part = estimate{n, size}

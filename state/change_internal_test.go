@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// What transactions come to takes as much memory as all else of them: the shards of a
-// store share a few, however many there are, and one that has nothing to commit holds none.
+// The change set of a transaction takes as much memory as all else of it: any number of
+// shards of a store share a few, and a shard that has nothing to commit holds none.
 func TestShardsShareChangeSets(t *testing.T) {
 	s, err := Open(Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {

@@ -1,9 +1,9 @@
 package state
 
-// MetaOf gives the record that PutMeta keeps under name, if a record of the changelog is
-// about it, without the shard's local copy. A nil value, also of the result, is a
-// tombstone; the result aliases value. Not ok: the record is about something else. A
-// format that this build does not know is ErrFormat.
+// MetaOf gives the record that PutMeta keeps under name, from a record of the changelog,
+// without the shard's local copy. A nil value, also of the result, is a tombstone; the
+// result aliases value. Not ok: the record is of another kind or name. A format that this
+// build does not know is ErrFormat.
 func MetaOf(name string, key, value []byte) (record []byte, ok bool, err error) {
 	if len(key) == 0 || key[0] != kindMeta || string(key[1:]) != name {
 		return nil, false, nil
@@ -18,9 +18,9 @@ func MetaOf(name string, key, value []byte) (record []byte, ok bool, err error) 
 	return r.rest(), true, r.close()
 }
 
-// SourceOf gives the last source evaluated of an input partition, without its Topic, if a
-// record of the changelog is one of those. Not ok: the record is about something else, or
-// a tombstone. A format that this build does not know is ErrFormat.
+// SourceOf gives the last source evaluated of an input partition, without its Topic, from a
+// record of the changelog. Not ok: the record is of another kind, or a tombstone. A format
+// that this build does not know is ErrFormat.
 func SourceOf(key, value []byte) (last Source, ok bool, err error) {
 	if len(key) == 0 || key[0] != kindSource || value == nil {
 		return Source{}, false, nil
@@ -37,9 +37,9 @@ func SourceOf(key, value []byte) (last Source, ok bool, err error) {
 // offset and index, and by offset and index alone where one of the epochs is not known.
 func (s Source) Compare(o Source) int { return s.position().compare(o.position()) }
 
-// WorkOf gives the next offset of the work partition, -1: none yet, if a record of the
-// changelog is a position. Not ok: it is about something else, or a tombstone. A format
-// that this build does not know is ErrFormat.
+// WorkOf gives the next offset of the work partition, -1: none yet, from a record of the
+// changelog. Not ok: the record is no position, or a tombstone. A format that this build
+// does not know is ErrFormat.
 func WorkOf(key, value []byte) (next int64, ok bool, err error) {
 	if len(key) != 1 || key[0] != kindPosition || value == nil {
 		return -1, false, nil

@@ -8,8 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// What a reader of the changelog finds is what the Tx has put there, and the other kinds of
-// records are none of its business.
+// A reader of the changelog finds the records that the Tx has put there, and passes over
+// other kinds.
 func TestReadChangesWithoutCopy(t *testing.T) {
 	store, err := Open(Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {

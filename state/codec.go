@@ -16,11 +16,11 @@ const formatVersion = 1
 // record is never skipped; the shard goes back to a member that can read it.
 var ErrFormat = errors.New("state record has a format that this build does not know: run the build that wrote it, or a newer one")
 
-// ErrDamaged says that a record is not as any build writes it.
+// ErrDamaged says that a record has a form that no build writes.
 var ErrDamaged = errors.New("state record is damaged")
 
-// reader takes a record apart. After the first thing that is not as an encoder
-// of this package writes it, bad is set and every further result is zero.
+// reader takes a record apart. At the first part that no encoder of this package writes,
+// bad is set, and every further result is zero.
 type reader struct {
 	b   []byte
 	bad bool
@@ -104,7 +104,7 @@ func (r *reader) hash() (h [16]byte) {
 	return h
 }
 
-// rest gives what is left.
+// rest gives the bytes not yet read.
 func (r *reader) rest() []byte { return r.take(uint64(len(r.b))) }
 
 func appendPart[T []byte | string](dst []byte, s T) []byte {

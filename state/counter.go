@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// counter is one window of a counter: a count, and what is known of the events
-// that were counted. Its newest write is the newest of these events.
+// counter is one window of a counter: a count, and the evidence of the events that were
+// counted. Its newest write is the newest of these events.
 type counter struct {
 	exists bool // there is a window
 	count  int64
@@ -74,7 +74,6 @@ func decodeCounter(value []byte) (counter, error) {
 	return c, checkBlock(c.head, headRefs(c.total))
 }
 
-// decodeWindow reads an older window.
 func decodeWindow(value []byte) (counter, error) {
 	c, err := decodeCounter(value)
 	if err == nil && (!c.exists || c.older.ttl > 0) {
@@ -120,8 +119,8 @@ func (t *Tx) loadCounter(key, value []byte, ok bool) *counterEntry {
 	return e
 }
 
-// hold makes the entry the place of what a scope made of a window, whose full
-// blocks until then were those of r.
+// hold makes the entry the place of the window that a scope has changed; r has the full
+// blocks that the window had before.
 func (e *counterEntry) hold(t *Tx, c *scopeCounter, r *ring) {
 	if e.ring != r {
 		e.dropRing() // of a window that begins at the same instant and holds nothing
@@ -142,7 +141,7 @@ func (e *counterEntry) hold(t *Tx, c *scopeCounter, r *ring) {
 	e.dirty = true
 }
 
-// remove makes the window absent, and with it what its key tells of older ones.
+// remove makes the window absent, and with it the record of older windows that its key has.
 func (e *counterEntry) remove() {
 	e.dropRing()
 	e.now = counter{head: e.now.head[:0]}
@@ -181,7 +180,7 @@ type scopeCounter struct {
 	counted   bool  // the event has been counted since the last start
 	repeated  bool  // the evidence holds the event already
 	countedAt int64 // if repeated: the time that it has there
-	anew      bool  // what was found is gone
+	anew      bool  // the window found on disk is gone
 	hasSpill  bool
 	spill     []byte // the block that this evaluation filled
 }
@@ -257,12 +256,12 @@ func (s *Scope) GetCounter(name string) int64 {
 // IncrementCounter is IncrementCounterBy with 1.
 func (s *Scope) IncrementCounter(name string) int64 { return s.IncrementCounterBy(name, 1) }
 
-// IncrementCounterBy adds n, which may be 0 or negative, and gives the new
-// count; it saturates instead of overflowing. Without a window for the event
-// one opens: it starts at n, without an expiry of its own; another keeps the
-// length that it has, and moves back to an event before its start. The event
-// becomes part of the window's evidence. An event whose id the evidence (its
-// newest 100 events) holds since an earlier evaluation is not counted again.
+// IncrementCounterBy adds n, which may be 0 or negative, and gives the new count; it
+// saturates instead of overflowing. Without a window for the event a new one opens: it
+// starts at n, without an expiry of its own; a window that is open keeps its length, and
+// moves back to an event before its start. The event becomes part of the window's evidence.
+// An event that the evidence (its newest 100 events) holds by its id since an earlier
+// evaluation is not counted again.
 func (s *Scope) IncrementCounterBy(name string, n int64) int64 {
 	c := s.counter(name)
 	if c == nil {
@@ -293,7 +292,7 @@ func (s *Scope) ResetCounter(name string) {
 		return
 	}
 	if c.looked {
-		// The alert that follows a reset shows what led to it.
+		// The alert that follows a reset shows the evidence that led to it.
 		k := s.keptPool.next()
 		head, spill := k.head, k.spill
 		*k = *c

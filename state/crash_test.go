@@ -19,9 +19,8 @@ func (m *machine) reopen(t *rapid.T) {
 	m.open(t)
 }
 
-// crash loses what was not synced, or some of it. What is left must be what
-// some Apply has left, or be marked as incomplete; the changelog brings the
-// rest.
+// crash loses the writes that were not synced, or some of them. The rest must be the state
+// after some Apply, or be marked as incomplete; the changelog brings the missing changes.
 func (m *machine) crash(t *rapid.T) {
 	percent := rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "kept")
 	seed := rapid.Uint64().Draw(t, "seed")

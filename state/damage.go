@@ -28,7 +28,7 @@ var errOlder = errors.New("an older build has written it")
 // FailedError says why a Store can be used no more. Its sentence names the way out.
 type FailedError struct {
 	Dir     string
-	Damaged bool // what is on disk cannot be trusted: the next Open deletes it
+	Damaged bool // the directory cannot be trusted: the next Open deletes it
 	Cause   error
 }
 
@@ -46,12 +46,11 @@ func (e *FailedError) Error() string {
 
 func (e *FailedError) Unwrap() error { return e.Cause }
 
-// isDamage tells damage of what the directory holds from everything else that
-// can keep a database from being opened, read or written: no permission, no
-// space, a lock that another process has, a newer format. What remains when the
-// operating system does not say that it is to blame is damage: Pebble marks only
-// some of its findings as such. A file that is missing, or that the disk cannot
-// read any more, is one too.
+// isDamage separates damage of the directory's files from every other error that keeps a
+// database from being opened, read or written: no permission, no space, a lock that another
+// process has, a newer format. An error that carries no errno of the operating system is
+// damage, as Pebble marks only some of its findings as such. A file that is missing, or
+// that the disk cannot read any more, is damage too.
 func isDamage(err error) bool {
 	if errors.Is(err, errNewer) || errors.Is(err, ErrFormat) || errors.Is(err, ErrStalled) {
 		return false
@@ -78,8 +77,8 @@ func newFailure(dir string, fs vfs.FS) *failure {
 	return &failure{dir: dir, fs: fs, is: make(chan struct{})}
 }
 
-// report notes a failure, and marks the directory if it is damage. A mark that
-// cannot be written is no loss: whoever comes upon the damage again, does so again.
+// report notes a failure, and marks the directory if it is damage. A mark that cannot be
+// written is no loss: the next process to meet the damage writes it.
 func (f *failure) report(cause error) {
 	f.once.Do(func() {
 		f.err = &FailedError{Dir: f.dir, Damaged: isDamage(cause), Cause: cause}
@@ -125,12 +124,12 @@ func marked(fsys vfs.FS, dir string) (reason string, ok bool) {
 	return string(bytes.ToValidUTF8(text, []byte("?"))), true
 }
 
-// wipe deletes a damaged database, and no file that is not Pebble's: somebody
-// may have named the wrong directory. Nothing is moved aside: the changelog has
-// all of it, nobody could repair a copy, and copies would fill the disk. The mark
-// goes last, so that an interrupted wipe is begun again.
+// wipe deletes the files of a damaged database and no others, as the configuration may name
+// the wrong directory. Nothing is moved aside: the changelog has all of it, a copy could
+// not be repaired, and copies would fill the disk. The mark goes last, so that an
+// interrupted wipe is begun again.
 func wipe(fs vfs.FS, dir, reason string) error {
-	_ = mark(fs, dir, reason) // a full disk must not keep anybody from deleting
+	_ = mark(fs, dir, reason) // a full disk must not prevent the deletion
 	names, err := fs.List(dir)
 	if err != nil {
 		return err

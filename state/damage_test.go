@@ -16,7 +16,7 @@ import (
 	"trailhound/state"
 )
 
-// past is what each shard held at each changelog position that it ever had.
+// past is the content of each shard at each changelog position that it ever had.
 type past map[int]map[int64][]state.Change
 
 // template makes a store with two shards, several tables, and values that were
@@ -43,7 +43,7 @@ func template(t *testing.T, fs *vfs.MemFS, seed uint64) past {
 			state.Flush(t, s)
 		}
 	}
-	if rng.IntN(2) == 0 { // else it has crashed: what is in memory is lost
+	if rng.IntN(2) == 0 { // else it has crashed: the memtables are lost
 		if err := s.Close(); err != nil {
 			t.Fatalf("Close() = %v; want nil", err)
 		}
@@ -104,8 +104,8 @@ func injure(t *testing.T, fs *vfs.MemFS, rng *rand.Rand) string {
 	return fmt.Sprintf("%s %s at %d of %d", name, how, at, len(b))
 }
 
-// look reads everything. It gives an error that the store admits to, and fails
-// the test if what it reads is not what some Apply has left.
+// look reads everything. It gives an error that the store admits to, and fails the test if
+// the records that it reads are not those of some Apply.
 func look(t *testing.T, s *state.Store, was past) (found int, err error) {
 	for n, history := range was {
 		h, err := s.Shard(n)
@@ -126,8 +126,8 @@ func look(t *testing.T, s *state.Store, was past) (found int, err error) {
 	return found, s.Err()
 }
 
-// Any file is damaged in any way. What is read is what was once applied, or it is
-// refused; the next Open then begins with an empty copy, and never meets the same
+// Any file is damaged in any way. Records that can be read are those once applied, or they
+// are refused; the next Open then begins with an empty copy, and never meets the same
 // damage again.
 func TestDamageIsNeverRead(t *testing.T) {
 	seeds := 200

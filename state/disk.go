@@ -88,10 +88,10 @@ func (d *disk) within(fn func() error) error {
 	}
 }
 
-// end ends the watch.
 func (d *disk) end() { d.endOnce.Do(func() { close(d.ended) }) }
 
-// oldest tells of the call that has been under way for longest; "": none has for so many looks.
+// oldest describes the call that has been under way for longest; "": none has for so many
+// looks.
 func (d *disk) oldest(looks int64) string {
 	now, found, most := d.look.Load(), (*diskCall)(nil), looks-1
 	for i := range d.slots {
@@ -127,14 +127,13 @@ func (d *disk) begin(what, on *string) *diskCall {
 	return nil
 }
 
-// end notes that the call has returned.
 func (c *diskCall) end() {
 	if c != nil {
 		c.since.Store(0)
 	}
 }
 
-// What a call does, as sentences name it.
+// The names of the calls to the disk, for the sentences of errors.
 var (
 	callApply, callRead, callWrite, callSync, callStat, callClose           = "write of", "read of", "write of", "sync of", "stat of", "close of"
 	callCreate, callOpen, callRemove, callRename, callLink, callMake        = "create of", "open of", "removal of", "rename of", "link of", "creation of directory"
@@ -228,7 +227,7 @@ func (d *disk) GetDiskUsage(name string) (vfs.DiskUsage, error) {
 	return d.FS.GetDiskUsage(name)
 }
 
-// diskFile is an open file whose calls are watched.
+// diskFile is an open file with calls that are watched.
 type diskFile struct {
 	vfs.File
 

@@ -15,7 +15,7 @@ import (
 	"trailhound/state"
 )
 
-// ice is a disk whose calls of some kinds do not return from freeze to thaw.
+// ice is a disk on which calls of some kinds do not return from freeze to thaw.
 type ice struct {
 	kinds []errorfs.OpKind // none: all
 
@@ -51,9 +51,9 @@ func (i *ice) thaw() {
 // shortStall is the limit of the tests' stores, in place of half a minute.
 const shortStall = 600 * time.Millisecond
 
-// A disk that does not answer used to leave writers waiting for ever, without a word:
-// file systems that are frozen, network disks whose server is gone. Now the store fails
-// with a sentence that names the call, whatever the call is, and Close returns.
+// A disk that does not answer used to leave writers waiting for ever, without a word: file
+// systems that are frozen, network disks without their server. Now the store fails with a
+// sentence that names the call, for every kind of call, and Close returns.
 func TestHungDisk(t *testing.T) {
 	for what, kinds := range map[string][]errorfs.OpKind{
 		"everything": nil,
@@ -139,7 +139,7 @@ func TestHungDiskBlocksApply(t *testing.T) {
 	<-done
 }
 
-// A disk that hangs from the beginning on.
+// The disk hangs from the beginning on.
 func TestOpenOnAHungDisk(t *testing.T) {
 	disk := new(ice)
 	disk.freeze()

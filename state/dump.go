@@ -5,11 +5,10 @@ import (
 	"slices"
 )
 
-// Dump gives the records of the changelog that make up what the shard remembers,
-// sorted by key: counters and their evidence, sets, suppressions, and the events
-// that were evaluated. Positions, sources and named records are not among them:
-// they tell where the shard stands, not what it knows. The changes are the
-// caller's. An error ends the sequence.
+// Dump gives the records of the changelog that make up the shard's memory, sorted by key:
+// counters and their evidence, sets, suppressions, and the events that were evaluated.
+// Positions, sources and named records are left out: they say where the shard stands in its
+// logs. The changes are the caller's. An error ends the sequence.
 func (h *Shard) Dump() iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		err := h.scan(nil, nil, func(key, value []byte) (bool, error) {

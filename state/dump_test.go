@@ -8,7 +8,6 @@ import (
 	"trailhound/state"
 )
 
-// dumped lists the records of a dump as text.
 func dumped(t *testing.T, h *state.Shard) (records []state.Change, text string) {
 	t.Helper()
 	for c, err := range h.Dump() {
@@ -21,7 +20,7 @@ func dumped(t *testing.T, h *state.Shard) (records []state.Change, text string) 
 	return records, text
 }
 
-// What Dump gives makes another shard remember the same, and stand nowhere.
+// The records of Dump bring the memory of a shard to another one, and no position.
 func TestDump(t *testing.T) {
 	h := openShard(t)
 	for n := range 40 { // more evidence than one block holds
@@ -71,7 +70,7 @@ func TestDump(t *testing.T) {
 			t.Error(`Has("one") = false; want true`)
 		}
 	})
-	for _, err := range other.Dump() { // whoever has seen enough may stop
+	for _, err := range other.Dump() { // a reader may stop early
 		if err != nil {
 			t.Errorf("Dump() = %v; want a record", err)
 		}

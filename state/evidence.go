@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Evidence is kept in blocks. The newest block stands in the counter's own
-// value; a full one moves to a key of its own, under a number that the window
-// keeps wherever it stands, where the ring of slots keeps as many as the newest
-// maxEvidence events need.
+// Evidence is kept in blocks. The newest block stands in the counter's own value; a full
+// one moves to a key of its own, under a number that the window keeps when its own key
+// changes. A ring of slots there holds as many blocks as the newest maxEvidence events
+// need.
 const (
 	maxEvidence   = 100 // events that a counter remembers
 	blockRefs     = 16  // events in a full block
@@ -124,7 +124,7 @@ func appendRefs(dst []Ref, block []byte, n int) ([]Ref, error) {
 	return dst, r.close()
 }
 
-// ref gives the event, whose topic is given as a string.
+// ref gives the event; topic is its topic as a string.
 func (b *blockRef) ref(topic string) Ref {
 	ref := Ref{Time: instant(b.at), Source: Source{Topic: topic, Partition: b.partition, Offset: b.offset, Index: b.index}}
 	if b.packed && len(b.id) == 16 {
@@ -144,7 +144,6 @@ type ring struct {
 	read    [evidenceSlots][]byte // from disk, by slot; empty: not yet
 }
 
-// ringOf gives a new ring.
 func (t *Tx) ringOf(number uint64, slots int) *ring {
 	r := t.ringPool.next()
 	r.number, r.slots, r.dead = number, slots, false
@@ -154,7 +153,7 @@ func (t *Tx) ringOf(number uint64, slots int) *ring {
 	return r
 }
 
-// block gives what a slot has, empty if it has nothing.
+// block gives the block in a slot, empty if there is none.
 func (t *Tx) block(r *ring, slot int) []byte {
 	if len(r.pending[slot]) > 0 {
 		return r.pending[slot]
@@ -168,7 +167,8 @@ func (t *Tx) block(r *ring, slot int) []byte {
 	return r.read[slot]
 }
 
-// buildRing makes changes of what has come and gone.
+// buildRing makes changes of the blocks that were filled, or, of a dead ring, of those on
+// disk.
 func (t *Tx) buildRing(r *ring) {
 	for slot := range evidenceSlots {
 		t.key = appendBlockKey(t.key[:0], r.number, slot)
@@ -247,18 +247,18 @@ func (s *Scope) brokenEvidence(err error) {
 	s.tx.fail(s.tx.shard.store.broken(fmt.Errorf("read evidence of %s: %w", s.rule, err)))
 }
 
-// Evidence gives the events that are remembered with what this evaluation has
-// read or written, as it stood after the evaluation, or before a reset: those that
-// the windows of counters have counted, those that brought the members of sets and
-// those that met them last, and of timelines the entries that were consumed, or
-// else given. It gives their number, and the newest of them (at most 100), in the
-// order of their times, then of their sources. Topic ids are not remembered.
+// Evidence gives the events remembered by the values that this evaluation has read or
+// written, as they stood after the evaluation, or before a reset: those that the windows of
+// counters have counted, those that brought the members of sets and those that met them
+// last, and of timelines the entries that were consumed, or else given. It gives their
+// number, and the newest of them (at most 100), in the order of their times, then of their
+// sources. Topic ids are not remembered.
 //
-// The number is exact for what one value remembers: a window counts an event once as
-// far as the id is among its newest 100, a set counts an event once however many
-// members it brought or met. An event that several values remember counts once
-// if it is among the newest that each of them lists: 100 of a counter, 400 of a set.
-// The members of a set are read once for a Tx. Call it before Commit.
+// The number is exact for one value: a window counts an event once as far as the id is
+// among its newest 100, a set counts an event once however many members it brought or met.
+// An event that several values remember counts once if it is among the newest that each of
+// them lists: 100 of a counter, 400 of a set. The members of a set are read once for a Tx.
+// Call it before Commit.
 func (s *Scope) Evidence() (total int64, newest []Ref) {
 	if s.failed() {
 		return 0, nil

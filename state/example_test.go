@@ -9,8 +9,8 @@ import (
 	"trailhound/state"
 )
 
-// Two steps within an hour, in whatever order their events come: the one that comes last
-// looks for the other on both sides of itself.
+// Two steps within an hour, with events in any order: the step that comes last looks for
+// the other on both sides of itself.
 func ExampleScope_Within() {
 	store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
 	if err != nil {

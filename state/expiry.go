@@ -2,7 +2,8 @@ package state
 
 import "time"
 
-// life is what every value that expires has in common.
+// life is the lifetime of a value that expires: its last write, its deadline, and its place
+// in the index.
 type life struct {
 	newest int64 // event time of the last write: the newest of them, as events come late
 	expiry int64 // its own; noTime: the default lifetime counts from newest
@@ -48,7 +49,7 @@ func (r *reader) life() life {
 	return l
 }
 
-// lifeWith reads a life, and which of the other flags stand with its own.
+// lifeWith reads a life, and those of the other flags that are set with its own.
 func (r *reader) lifeWith(others byte) (l life, extra byte) {
 	f := r.byte()
 	f, extra = f&^others, f&others
@@ -66,16 +67,17 @@ func (r *reader) lifeWith(others byte) (l life, extra byte) {
 	return l, extra
 }
 
-// filing is where a value's index entry is. Entries move lazily: one that is
-// early stays, and Sweep moves it when its instant has come. So the many
-// values whose expiry only ever moves on cost the index nothing.
+// filing is where a value's index entry is. Entries move lazily: one that is early stays,
+// and Sweep moves it when its instant has come. So a value with an expiry that only ever
+// moves on, as most do, costs the index nothing.
 type filing struct {
 	exists bool // on disk, and so has an entry
 	at     int64
 	renew  bool // Sweep found the entry early: move it to the deadline
 }
 
-// entry is what values of every kind that expires have in common in a Tx.
+// entry is the part of an entry of a Tx that is the same for all kinds of values that
+// expire.
 type entry struct {
 	key   string // in the changelog
 	file  filing
@@ -101,8 +103,8 @@ func (s *Scope) SetKeyExpiration(name string, at time.Time) {
 	s.expire(name, func(int64) int64 { return nanos(at) })
 }
 
-// expire gives the counter and the set under name an expiry, by the event's time. That
-// of an event which was counted before is the time at which it was.
+// expire gives the counter and the set under name an expiry, by the event's time; for an
+// event that the counter has counted before, by the time that it had then.
 func (s *Scope) expire(name string, expiry func(now int64) int64) {
 	if s.there(kindCounter, name) {
 		if c := s.counter(name); c != nil && c.live(s) {
@@ -122,7 +124,7 @@ func (s *Scope) expire(name string, expiry func(now int64) int64) {
 	}
 }
 
-// there tells whether a counter or set is on disk or in the Tx. To ask for one that is not
+// there tells whether a counter or set is on disk or in the Tx. An entry for an absent one
 // would take memory until the Tx ends, and a name mostly has one of the two.
 func (s *Scope) there(kind byte, name string) bool {
 	if !s.name(kind, name) {
@@ -140,8 +142,8 @@ func (s *Scope) there(kind byte, name string) bool {
 	return s.tx.onDisk(s.key)
 }
 
-// SetKeyTTL is SetKeyExpiration at d after the event's own time; of an event that the
-// counter's window has counted already, after the time at which it did.
+// SetKeyTTL is SetKeyExpiration at d after the event's own time; for an event that the
+// counter's window has counted before, at d after the time that it had then.
 func (s *Scope) SetKeyTTL(name string, d time.Duration) {
 	s.expire(name, func(now int64) int64 { return after(now, d) })
 }

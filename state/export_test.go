@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The tests outside the package see these.
+// Constants for the tests outside the package.
 const (
 	MaxString   = maxString
 	MaxEventID  = maxEventID
@@ -27,10 +27,9 @@ func Dump(h *Shard, local bool) (records []Change, err error) {
 	return records, err
 }
 
-// Check gives the first record on disk that does not fit the others: a value
-// that Sweep would never find, a set with a wrong number of members, a member
-// or a block of evidence that nobody would remove, an event of a page that the shard
-// does not know.
+// Check gives the first record on disk that does not fit the others: a value that Sweep
+// would never find, a set with a wrong number of members, a member or a block of evidence
+// that would never be removed, an event of a page that the shard does not know.
 func Check(h *Shard) error {
 	records, err := Dump(h, true)
 	if err != nil {
@@ -80,7 +79,7 @@ func See(t *Tx, rule, key, eventID string, eventTime time.Time, within time.Dura
 	return false
 }
 
-// checkRecord reports what Load would.
+// checkRecord reports the error that Load would give.
 func checkRecord(k *parts, value []byte) (at int64, indexed bool, err error) {
 	if k.kind == kindPage {
 		_, err := decodePage(nil, value, k.page.end)
@@ -260,7 +259,7 @@ func SmallRuns(s *Store, n int) { s.runEvents = n }
 // Runs gives the number of runs of events that the shard has.
 func Runs(h *Shard) int { return len(h.known.runs) }
 
-// Flush waits until what was applied is on disk.
+// Flush waits until applied changes are on disk.
 func Flush(t interface{ Fatal(...any) }, s *Store) {
 	if err := s.db.Flush(); err != nil {
 		t.Fatal(err)

@@ -35,10 +35,10 @@ func failed(t *testing.T, s *state.Store) *state.FailedError {
 	return f
 }
 
-// A disk without space, at the write of any file of Pebble's, ends the use of the
-// store with a sentence, instead of writers that wait for ever or a Pebble that
-// tries without a pause. Nothing on disk is damaged by it: once there is space,
-// what was written out before is there.
+// A disk without space, at the write of any file of Pebble's, ends the use of the store
+// with a sentence, instead of writers that wait for ever or a Pebble that tries without a
+// pause. Nothing on disk is damaged by it: once there is space, the changes written out
+// before are there.
 func TestFullDisk(t *testing.T) {
 	for what, kinds := range map[string][]errorfs.OpKind{
 		"create": {errorfs.OpCreate},
@@ -181,7 +181,7 @@ func TestDamageFoundByARead(t *testing.T) {
 	wantWiped(t, dir, "checksum")
 }
 
-// Nobody reads what is damaged, but a compaction does.
+// The test reads none of the damaged blocks, but a compaction does.
 func TestDamageFoundInTheBackground(t *testing.T) {
 	s, dir := damaged(t, func(string) {})
 	h := shardOf(t, s, 2)
@@ -236,7 +236,7 @@ func wantWiped(t *testing.T, dir, reason string) {
 	}
 }
 
-// Another process has the directory: whatever is marked there, it is not wiped.
+// Another process has the directory: a mark of damage does not let it be wiped.
 func TestDamageIsNotWipedUnderALock(t *testing.T) {
 	s, dir := damaged(t, nil)
 	defer s.Close()

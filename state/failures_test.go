@@ -10,14 +10,13 @@ import (
 	"trailhound/state"
 )
 
-// State that nobody expires grows without bound, until disks are full and restores
-// take hours (Faust issue 230). Here what is written expires, and what has expired
-// is swept, also by an owner that has it from the changelog alone: two shards
-// take turns for half a year, and neither disk nor changelog holds more than the last
-// weeks' keys.
+// State without expiry grows without bound, until disks are full and restores take hours
+// (Faust issue 230). Here every value expires, and expired values are swept, also by an
+// owner that has them from the changelog alone: two shards take turns for half a year, and
+// neither disk nor changelog holds more than the last weeks' keys.
 func TestFailure14StateGrowsWithoutBound(t *testing.T) {
 	o := newOwners(t)
-	const keys, most = 5, 5*(3*8+90*2+7*2+5) + 50 // by day; what lives on in 97 days
+	const keys, most = 5, 5*(3*8+90*2+7*2+5) + 50 // by day; the records that live on in 97 days
 	for d := range 160 {
 		h := o.ha
 		if d/10%2 == 1 {

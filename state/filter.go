@@ -16,7 +16,6 @@ const (
 	filterBlockBits = 512
 )
 
-// newSeenFilter returns a filter for so many events.
 func newSeenFilter(events int) seenFilter {
 	return make(seenFilter, (events*filterEventBits+filterBlockBits-1)/filterBlockBits)
 }
@@ -24,8 +23,8 @@ func newSeenFilter(events int) seenFilter {
 // room returns for how many events the filter was made.
 func (f seenFilter) room() int { return len(f) * filterBlockBits / filterEventBits }
 
-// place returns the block of an event, and the bits that say which of it are its own.
-// The hash is a cryptographic one: each part of it is as good as another.
+// place returns the block of an event, and the hash bits that choose the event's bits in
+// it. The hash is a cryptographic one: each part of it is as good as another.
 func (f seenFilter) place(h *[16]byte) (block *filterBlock, bits uint64) {
 	n := binary.LittleEndian.Uint32(h[4:])
 	return &f[uint64(n)*uint64(len(f))>>32], binary.LittleEndian.Uint64(h[8:])

@@ -13,8 +13,8 @@ import (
 	"trailhound/state/formattest"
 )
 
-// What is in changelogs stays readable, and is written as it was until a later release
-// gives it another version.
+// The records in changelogs stay readable, and are written as they were until a later
+// release gives them another version.
 func TestFormatOfChanges(t *testing.T) {
 	var samples []formattest.Sample
 	for i, c := range exampleChanges() {
@@ -24,14 +24,14 @@ func TestFormatOfChanges(t *testing.T) {
 	formattest.Read(t, "changes", formatVersion, meaning)
 }
 
-// meaning says what a record of the changelog says.
+// meaning gives the content of a record of the changelog as text.
 func meaning(s formattest.Sample) (string, error) {
 	k, err := parseKey(s.Key)
 	if err != nil {
 		return "", err
 	}
 	if k.kind == kindClaim {
-		return "a claim", nil // nobody reads what is in it
+		return "a claim", nil // the value of a claim is not read
 	}
 	if _, _, err := checkRecord(&k, s.Bytes); err != nil {
 		return "", err
@@ -167,8 +167,8 @@ func when(n int64) string {
 	return instant(n).Format(time.RFC3339Nano)
 }
 
-// The format of Pebble's files is this number until somebody raises it on purpose: a
-// build whose Pebble is older than that cannot open the directory any more.
+// The format of Pebble's files is this number until it is raised on purpose: a build with a
+// Pebble older than that cannot open the directory any more.
 func TestPebbleFormatIsPinned(t *testing.T) {
 	const pinned = 21
 	fs := vfs.NewMem()
@@ -182,8 +182,8 @@ func TestPebbleFormatIsPinned(t *testing.T) {
 	}
 }
 
-// A directory of an older Pebble format is brought up to the pinned one; a newer one
-// that this Pebble reads stays as it is; both keep what they hold.
+// A directory of an older Pebble format is brought up to the pinned one; a newer one that
+// this Pebble reads stays as it is; both keep their records.
 func TestPebbleFormatsBesidesThePinned(t *testing.T) {
 	for name, tt := range map[string]struct{ was, want pebble.FormatMajorVersion }{
 		"older": {pebble.FormatMinSupported, pebble.FormatTableFormatV6},
@@ -224,7 +224,7 @@ func TestPebbleFormatsBesidesThePinned(t *testing.T) {
 }
 
 // An older local format, and a Pebble that is too old, are no damage: the copy is taken
-// again from the changelog, and what is said names the version.
+// again from the changelog, and the warning names the version.
 func TestOlderLocalStateIsTakenAgain(t *testing.T) {
 	for name, tt := range map[string]struct {
 		write func(*testing.T, vfs.FS)
@@ -274,8 +274,8 @@ func TestOlderLocalStateIsTakenAgain(t *testing.T) {
 	}
 }
 
-// A build that goes back finds what a newer one has written to the directory: it says
-// so, and leaves all of it where it is.
+// A build that goes back finds the records of a newer one in the directory: it says so, and
+// leaves all of them where they are.
 func TestNewerLocalRecordsAreLeftAlone(t *testing.T) {
 	fs := vfs.NewMem()
 	s, err := Open(Options{Dir: "state", FS: fs})

@@ -12,7 +12,6 @@ import (
 	"time"
 )
 
-// reencode decodes a value of a kind and encodes it again.
 func reencode(k *parts, value []byte) ([]byte, error) {
 	switch k.kind {
 	case kindCounter:
@@ -170,8 +169,8 @@ func exampleChanges() []Change {
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// The formats are frozen: what is in changelogs must stay readable, and a new
-// way to write it needs a new version.
+// The formats are frozen: the records in changelogs must stay readable, and a new way to
+// write them needs a new version.
 func TestFormatIsFrozen(t *testing.T) {
 	var got strings.Builder
 	for _, c := range exampleChanges() {
@@ -204,8 +203,8 @@ func TestExampleChangesAreWellFormed(t *testing.T) {
 	}
 }
 
-// A page is read as it was written, or not at all; and it is filed where none of what it
-// lists is remembered any more when it is due.
+// A page is read as it was written, or not at all; and it is filed where none of its events
+// is remembered any more when it is due.
 func FuzzPage(f *testing.F) {
 	for _, until := range []int64{0, 1, -1, 599e9, 600e9, -600e9, 1772323200e9, noTime + 1, 1<<63 - 1} {
 		f.Add(appendPage(nil, []remembered{{[16]byte{1}, until}, {[16]byte{2}, until}}), pageEnd(until))

@@ -64,7 +64,7 @@ func inScope(t *testing.T, h *state.Shard, key string, at state.Ref, fn func(s *
 	apply(t, h, tx)
 }
 
-// apply applies a Tx and checks that what is on disk fits together.
+// apply applies a Tx and checks that the records on disk fit together.
 func apply(t *testing.T, h *state.Shard, tx *state.Tx) []state.Change {
 	t.Helper()
 	changes := applyUnchecked(t, h, tx)

@@ -59,7 +59,7 @@ func (t *Tx) Values(rule, key string) iter.Seq[Value] {
 	}
 }
 
-// ValuesAt gives of Values those that an event of this time meets: what has not expired
+// ValuesAt gives those of Values that an event of this time meets: the values not expired
 // for it, and of each counter one window at most.
 func (t *Tx) ValuesAt(rule, key string, at time.Time) []Value {
 	type name struct{ rule, key, name string }
@@ -86,8 +86,8 @@ func (t *Tx) ValuesAt(rule, key string, at time.Time) []Value {
 	return append(met, out...)
 }
 
-// meets gives of the windows of a counter that of an event of this time, as Tx.window
-// does; nil: it has none.
+// meets gives, of the windows of a counter, the one for an event of this time, as Tx.window
+// does; nil: there is none.
 func meets(windows []Value, now int64, lifetime time.Duration) (met *Value) {
 	var next *Value
 	for i := range windows {
@@ -110,7 +110,7 @@ func meets(windows []Value, now int64, lifetime time.Duration) (met *Value) {
 	return met
 }
 
-// window gives what the time of an event is compared with.
+// window gives the counter's window, as far as the time of an event is compared with it.
 func (v *Value) window() counter {
 	c := counter{exists: true, first: nanos(v.First), life: life{newest: nanos(v.Newest), expiry: noTime}}
 	if v.OwnExpiry {
@@ -128,8 +128,8 @@ func keysOf[T any](entries map[string]*T) []string {
 	return keys
 }
 
-// valuesOf merges what is on disk with what the Tx holds, whose keys it is given
-// sorted. It reports whether yield wants more.
+// valuesOf merges the values on disk with those of the Tx; held has the sorted keys of the
+// latter. It reports whether yield wants more.
 func (t *Tx) valuesOf(kind byte, rule, key string, held []string, yield func(Value) bool) bool {
 	prefix := inspectPrefix(kind, rule, key)
 	held = slices.DeleteFunc(held, func(k string) bool { return !bytes.HasPrefix([]byte(k), prefix) })

@@ -11,7 +11,7 @@ import (
 	"trailhound/state"
 )
 
-// inspect compares Values, of all rules and of one key, with the model: what an
+// inspect compares Values, of all rules and of one key, with the model: the values that an
 // event of this time still meets.
 func (m *machine) inspect(t *rapid.T, now time.Time) {
 	for _, id := range [][2]string{{"", ""}, {"r", ""}, {"r", "ab"}} {
@@ -49,7 +49,8 @@ func (m *machine) inspect(t *rapid.T, now time.Time) {
 	}
 }
 
-// inspectAt compares ValuesAt with the model: what an event of this time meets, late or early.
+// inspectAt compares ValuesAt with the model: the values that an event of this time meets,
+// late or early.
 func (m *machine) inspectAt(t *rapid.T, at time.Time) {
 	want, got := m.pending.scope("r", "ab", state.Ref{Time: at}), map[string]string{}
 	for _, v := range m.tx.ValuesAt("r", "ab", at) {
@@ -109,8 +110,8 @@ func describeAlert(m *model, n modelName, a modelAlert) (line string, end time.T
 	return fmt.Sprintf("suppression %s %s : %d [] 0  %s %t", n.rule, n.key, a.held, end.Format(time.RFC3339Nano), a.held == 0), end
 }
 
-// What a Tx has done to values on disk is seen in their place and their order;
-// what it has removed, and what a Scope has not committed, is not.
+// The changes of a Tx to values on disk are seen in their place and their order; values
+// that it has removed, and changes that a Scope has not committed, are not.
 func TestValues(t *testing.T) {
 	h := openShard(t)
 	in(t, h, 0, func(s *state.Scope) {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// A key of the changelog is a kind byte and what the kind is about; the
-// database puts two bytes of shard number before it. The kinds are frozen.
+// A key of the changelog is a kind byte, then the identity of the value within its kind;
+// the database puts two bytes of shard number before it. The kinds are frozen.
 const (
 	kindClaim         = '!' // the fixed key of claims; never stored
 	kindCounter       = 'c' // rule, key, name: the newest window of a counter with its newest evidence
@@ -35,8 +35,8 @@ const (
 	kindEpoch      = 0x88 // leader epoch of the changelog before an offset, and that offset
 )
 
-// ClaimKey is the changelog key of claim records, by which an owner finds the
-// end of what earlier owners wrote. Load accepts and does not store them.
+// ClaimKey is the changelog key of claim records, by which an owner finds the end of the
+// records that earlier owners wrote. Load accepts and does not store them.
 var ClaimKey = []byte{kindClaim}
 
 var positionKey = []byte{kindPosition}

@@ -2,16 +2,17 @@ package state
 
 import "encoding/binary"
 
-// known tells of an event until when it is remembered. What pages have listed lately is
-// in memory; each time that enough have come together they become a run on disk. All of
-// it is derived from the pages: it is made from them where it is missing.
+// known is the index of the events that are remembered, and until when each of them is. The
+// events of the newest pages are in memory; each time that there are enough of them they
+// become a run on disk. All of the index is derived from the pages, and made from them
+// where it is missing.
 //
 // A key of the database for each event would do as well, and be most of its keys: they come
 // in no order, and most are never asked for again.
 type known struct {
 	runs   []run  // in the order of their numbers
 	folded uint64 // pages with a lower number are in runs, or were
-	loaded bool   // so are the filters of the runs, and fresh
+	loaded bool   // the filters of the runs are in memory, and all fresh events
 	fresh  freshEvents
 }
 
@@ -19,13 +20,13 @@ type known struct {
 // fresh events is 32 bytes for each of them, or more until the table is full.
 const runEvents = 1 << 13
 
-// manyRuns is how many runs there are of runEvents at most; beyond, they become larger: a
-// look-up asks the filter of each. As many are made while the events become 2.7 times as
-// many, so that they are some hundred in the end.
+// manyRuns is how many runs of runEvents there are at most, as a look-up asks the filter of
+// each; beyond it new runs are larger. As many more are made while the events become 2.7
+// times as many, so that there are some hundred in the end.
 const manyRuns = 64
 
-// reload reads which runs there are. What is in them, and in pages that are in none, is
-// read when the first event is asked for.
+// reload reads the list of runs. Their filters, and the pages that are in no run, are read
+// when the first event is asked for.
 func (k *known) reload(h *Shard) error {
 	k.clear()
 	return h.scan([]byte{kindRun}, nil, func(key, value []byte) (bool, error) {
@@ -35,13 +36,13 @@ func (k *known) reload(h *Shard) error {
 	})
 }
 
-// clear drops everything, as nothing is in runs.
+// clear makes the index empty, also of runs.
 func (k *known) clear() {
 	k.forget()
 	k.runs, k.folded = nil, 0
 }
 
-// forget drops what load has read.
+// forget drops the filters and the fresh events, which load reads again.
 func (k *known) forget() {
 	for i := range k.runs {
 		k.runs[i].filter = nil
@@ -100,7 +101,7 @@ func (k *known) load(h *Shard) (err error) {
 	})
 }
 
-// add takes in a page, whose number is above those of all others.
+// add takes in a page with a number above those of all others.
 func (k *known) add(h *Shard, p *page) error {
 	if len(k.fresh.events)+len(p.events) > k.room(h) {
 		if err := k.fold(h, p.number); err != nil {
@@ -122,8 +123,8 @@ func (k *known) room(h *Shard) int {
 	return max(h.store.runEvents, events/manyRuns)
 }
 
-// fold makes a run of what is in memory: all pages with a number below next, but for
-// those in other runs.
+// fold makes a run of the fresh events: those of all pages with a number below next, but
+// for pages in other runs.
 func (k *known) fold(h *Shard, next uint64) error {
 	if len(k.fresh.events) == 0 {
 		return nil
@@ -142,8 +143,8 @@ func (k *known) fold(h *Shard, next uint64) error {
 	return nil
 }
 
-// drop removes the runs of which no event is remembered any more. What is left of their
-// pages will be taken for fresh by the next load, to no effect.
+// drop removes the runs of which no event is remembered any more. The pages of such a run
+// that still exist will be taken for fresh by the next load, to no effect.
 func (k *known) drop(h *Shard) error {
 	b := h.store.db.NewBatch()
 	defer b.Close()

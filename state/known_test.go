@@ -12,7 +12,7 @@ var seenAt = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
 func idOf(n int) string { return string(hashOf(n)[:]) }
 
-// seeing is a shard whose events are asked for and remembered.
+// seeing is a shard of which events are asked for and remembered.
 type seeing struct {
 	*testing.T
 	fs vfs.FS
@@ -130,8 +130,8 @@ func TestSeenThroughRuns(t *testing.T) {
 	other.see(seenAt, events+2*batch, events+3*batch, false)
 }
 
-// What is remembered anew stands in several places; the latest instant counts, wherever
-// it is.
+// An event that is remembered anew stands in several places; the latest instant counts, in
+// any of them.
 func TestSeenAnew(t *testing.T) {
 	s := newSeeing(t)
 	SmallRuns(s.s, 8)
@@ -152,8 +152,8 @@ func TestSeenAnew(t *testing.T) {
 	}
 }
 
-// However many events are remembered, a look-up asks few runs: they become larger, and so
-// have more blocks.
+// A look-up asks few runs for any number of events: runs become larger, and so have more
+// blocks.
 func TestRunsStayFew(t *testing.T) {
 	s := newSeeing(t)
 	const small, events, batch = 128, 128 * 400, 512
@@ -184,8 +184,7 @@ func TestRunsStayFew(t *testing.T) {
 	s.see(seenAt, events, events+batch, false)
 }
 
-// When everything is forgotten, and swept, nothing is left on disk but where the shard
-// stands.
+// When everything is forgotten, and swept, only the position is left on disk.
 func TestSweepLeavesNoRuns(t *testing.T) {
 	s := newSeeing(t)
 	SmallRuns(s.s, 100)
@@ -195,7 +194,7 @@ func TestSweepLeavesNoRuns(t *testing.T) {
 	if n := Runs(s.h); n != 9 {
 		t.Fatalf("there are %d runs; want 9", n)
 	}
-	s.reopen() // nobody asks for an event after this
+	s.reopen() // no event is asked for after this
 	tx := s.h.Begin()
 	tx.Observe(Source{}, seenAt.Add(71*time.Minute))
 	if n := tx.Sweep(1000); n != 1000 {
@@ -215,8 +214,8 @@ func TestSweepLeavesNoRuns(t *testing.T) {
 	}
 }
 
-// Runs go when all of their events are forgotten, and not before, in whatever order the
-// events came.
+// Runs go when all of their events are forgotten, and not before, for any order of the
+// events.
 func TestSweepKeepsLiveRuns(t *testing.T) {
 	s := newSeeing(t)
 	SmallRuns(s.s, 16)
@@ -240,10 +239,10 @@ func TestSweepKeepsLiveRuns(t *testing.T) {
 	s.see(now, 0, 16, false)
 }
 
-// Who seeds a state writes its history anew, and other copies meet that as a Load. What
-// runs said before must not count any more: an event that the new history has never met
-// would be dropped as a duplicate, and one that it has met would be counted twice. Each
-// case has one sign of it.
+// The seed of a state writes its history anew, and other copies meet that as a Load. The
+// runs of before must not count any more: an event that the new history has never met would
+// be dropped as a duplicate, and one that it has met would be counted twice. Each case has
+// one sign of it.
 func TestLoadOfAnotherHistory(t *testing.T) {
 	const old, fresh = 40, 1000 // events of either
 	at := func(minutes int) time.Time { return seenAt.Add(time.Duration(minutes) * time.Minute) }

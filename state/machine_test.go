@@ -30,8 +30,8 @@ type machine struct {
 	shard   *state.Shard
 	number  int
 	tx      *state.Tx
-	applied *model // what the shard has
-	pending *model // what the Tx sees
+	applied *model // the state of the shard
+	pending *model // the state that the Tx sees
 	log     []state.Change
 	history map[int64]*model // by next changelog offset
 	next    int64            // offset, as control records take some too

@@ -8,7 +8,7 @@ import (
 	"trailhound/state"
 )
 
-// model is what a shard must answer, in plain maps: it keeps everything for
+// model gives the answers that a shard must give, in plain maps: it keeps everything for
 // ever and looks at the event's time only. It shares no code with the package.
 type model struct {
 	values   map[modelName]modelValue

@@ -73,7 +73,7 @@ func taken(w modelWindow) *modelWindow {
 	return &w
 }
 
-// store puts the event's window among the others, without those that hold nothing.
+// store puts the event's window in its place among the others, unless it holds no instant.
 func (s *modelScope) store(name string) {
 	id := s.id("counter", name)
 	w := s.current[name]
@@ -164,7 +164,7 @@ func (s *modelScope) window(name string) (start time.Time, span time.Duration) {
 	return start, 0
 }
 
-// evidence gives the events of what was looked at.
+// evidence gives the events of the windows that were looked at.
 func (s *modelScope) evidence() (int64, []state.Ref) {
 	looked := slices.Clone(s.looked)
 	for _, w := range s.current {

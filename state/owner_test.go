@@ -63,8 +63,8 @@ func (o *owners) indexed(h *state.Shard) (values, seen int) {
 	return values, seen
 }
 
-// An event that was forgotten and remembered anew elsewhere must not go with
-// the index entry of its first time.
+// An event that was forgotten, and remembered anew elsewhere, must not be swept by the
+// index entry of its first time.
 func TestSweepAfterLoadKeepsWhatWasRememberedAnew(t *testing.T) {
 	o := newOwners(t)
 	see := func(tx *state.Tx, at int, want bool) {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Events that are remembered are written in pages, a few for all that one Tx remembers: a
-// record for each event would be most of what the changelog and the database have to
-// take. A page is never changed. It goes as a whole, once all that it lists is forgotten;
-// an event that is remembered anew is listed once more, in another page.
+// Events that are remembered are written in pages, a few for all events of one Tx: a record
+// for each event would be most of the bytes of the changelog and the database. A page is
+// never changed. It goes as a whole, once all events that it lists are forgotten; an event
+// that is remembered anew is listed once more, in another page.
 const (
 	pageSpan   = 10 * time.Minute // of the instants in a page
 	pageEvents = 256              // in a page at most
@@ -26,10 +26,9 @@ type remembered struct {
 // one counter, so that a later page has a higher one.
 type pageID struct {
 	number uint64
-	end    int64 // of the span: once the horizon has been there, all that the page lists is forgotten
+	end    int64 // of the span: once the horizon has been there, all events on the page are forgotten
 }
 
-// page is one page, with the events that it lists.
 type page struct {
 	pageID
 	events []remembered
@@ -101,7 +100,7 @@ func appendPage(dst []byte, events []remembered) []byte {
 	return dst
 }
 
-// decodePage appends what the page with this end lists.
+// decodePage appends the events that the page with this end lists.
 func decodePage(dst []remembered, value []byte, end int64) ([]remembered, error) {
 	r, err := open(value)
 	if err != nil {
@@ -144,7 +143,7 @@ func (t *Tx) rewoundOver() bool {
 	return r.before > 0 && r.until != noTime && r.until < t.pos.reached
 }
 
-// sweepRewound removes pages whose events are all forgotten since Rewind, in the order of
+// sweepRewound removes pages of which Rewind has made all events forgotten, in the order of
 // their numbers: the index has them under the instants that they list. A Tx that does so
 // leaves the index to the next one, as that names the same pages.
 func (t *Tx) sweepRewound(max int) (removed, steps int) {

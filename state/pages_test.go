@@ -34,7 +34,7 @@ func pages(t *testing.T, h *state.Shard) (n int) {
 	return n
 }
 
-// What a Tx remembers costs a few entries of the index, however much it is.
+// The events of a Tx cost a few entries of the index, however many they are.
 func TestPagesAreFew(t *testing.T) {
 	h := openShard(t)
 	tx := h.Begin()
@@ -94,9 +94,8 @@ func TestSweepGoesOnInOneTx(t *testing.T) {
 	}
 }
 
-// An event that is forgotten may come again before Sweep has come by. The page that lists
-// it under its first time must not take it away then: the shard would count the next
-// duplicate.
+// An event that is forgotten may come again before Sweep. The page of its first time must
+// not take the event away then: the shard would count the next duplicate.
 func TestSweepKeepsWhatWasRememberedAnew(t *testing.T) {
 	h := openShard(t)
 	tx := h.Begin()
@@ -129,7 +128,7 @@ func TestSweepKeepsWhatWasRememberedAnew(t *testing.T) {
 	}
 }
 
-// What Load brings is swept although the shard knew that nothing was left to sweep.
+// Events that Load brings are swept although the shard knew that nothing was left to sweep.
 func TestSweepFindsEventsThatLoadBrought(t *testing.T) {
 	o := newOwners(t)
 	o.turn(o.ha, func(tx *state.Tx) { tx.Observe(state.Source{}, minute(1)); tx.Sweep(10) })

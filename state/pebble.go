@@ -25,9 +25,9 @@ const MaxOpenFiles = 512
 // look-up of a key that is not there cheap: most events are seen for the first
 // time.
 //
-// There is no write-ahead log: the changelog is one. What is on disk is what some
-// flush has left, so that no lost file, and no half-written one, can ever leave a
-// gap between what is there; and each change is written once.
+// There is no write-ahead log: the changelog is one. The directory holds whole flushes
+// only, so that a lost or half-written file cannot leave a gap in the transactions; and
+// each change is written once.
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	cache := orDefault(o.CacheBytes, DefaultCacheBytes)
 	memTable := min(max(cache/2, leastMemTable), mostMemTable)
@@ -42,9 +42,9 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		MemTableSize:                uint64(memTable),
 		MemTableStopWritesThreshold: 4,
 		MaxOpenFiles:                MaxOpenFiles,
-		// With small memtables most of what compactions write has been written before:
-		// they wait for many tables. A look-up passes over those that cannot hold its
-		// key by their filters.
+		// With small memtables most bytes that compactions write have been written before,
+		// so compactions wait for many tables. A look-up passes over the tables that cannot
+		// hold its key by their Bloom filters.
 		L0CompactionThreshold:     32,
 		L0StopWritesThreshold:     80,
 		L0CompactionFileThreshold: 1000,
@@ -85,7 +85,7 @@ func checkPebbleFormat(o Options) error {
 	return nil
 }
 
-// logger passes on what somebody has to act upon. Pebble's notes on flushes
+// logger passes on the messages that an operator has to act upon. Pebble's notes on flushes
 // and compactions are not of that kind; Stats counts them.
 type logger struct {
 	warn    func(string)
@@ -97,9 +97,9 @@ func (l logger) Infof(string, ...any) {}
 
 func (l logger) Errorf(format string, args ...any) { l.warn(fmt.Sprintf(format, args...)) }
 
-// Fatalf must not return: Pebble calls it when it cannot go on, as after a
-// write to its MANIFEST that failed half-way, or when what it reads contradicts
-// itself. The changelog has everything, so the process may end here.
+// Fatalf must not return: Pebble calls it when it cannot go on, as after a write to its
+// MANIFEST that failed half-way, or when the data that it reads contradicts itself. The
+// changelog has everything, so the process may end here.
 func (l logger) Fatalf(format string, args ...any) {
 	err := &fatalError{text: fmt.Sprintf(format, args...)}
 	for _, a := range args {
@@ -115,7 +115,7 @@ func (l logger) Fatalf(format string, args ...any) {
 	select {}
 }
 
-// fatalError is what Pebble says when it cannot go on.
+// fatalError is the error with which Pebble reports that it cannot go on.
 type fatalError struct {
 	text  string
 	cause error // nil: it does not say

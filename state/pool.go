@@ -1,13 +1,13 @@
 package state
 
-// pool hands out values that live until its reset, and hands them out again
-// with what they held, so that their buffers serve the next batch.
+// pool hands out values that live until its reset, and hands them out again with their old
+// content, so that their buffers serve the next batch.
 type pool[T any] struct {
 	items []*T
 	used  int
 }
 
-// keptItems bounds what one large batch leaves behind.
+// keptItems bounds the memory that one large batch leaves behind.
 const keptItems = 4096
 
 func (p *pool[T]) next() *T {
@@ -35,7 +35,6 @@ const (
 	maxChunkBytes = 1 << 20
 )
 
-// keep copies b.
 func (a *arena) keep(b []byte) []byte {
 	if len(a.chunk)+len(b) > cap(a.chunk) {
 		a.chunk = make([]byte, 0, max(len(b), min(max(2*cap(a.chunk), chunkBytes), maxChunkBytes)))

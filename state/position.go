@@ -24,22 +24,21 @@ type position struct {
 	work        int64
 	workEpoch   int32  // leader epoch of the work record before that offset; noEpoch: not known
 	stream      int64  // noTime: no event yet
-	reached     int64  // highest horizon so far: what is remembered until before it is forgotten; noTime: none
+	reached     int64  // highest horizon so far: events remembered until before it are forgotten; noTime: none
 	next        uint64 // number of the next set, page or block of evidence
 	rewound     rewound
 	fingerprint []byte
 }
 
-// rewound is what Rewind has left behind: pages that list events until a time that is
-// far ahead of the stream by now. They are never changed; the bound is kept here instead.
-// The bound stays when the pages are gone, so that a copy that has missed both makes its
-// runs again.
+// rewound is the bound that Rewind leaves behind for pages that list events until a time
+// far ahead of the stream. Pages are never changed, so the bound is kept here. The bound
+// stays when the pages are gone, so that a copy that has missed both makes its runs again.
 type rewound struct {
 	before uint64 // pages with a lower number; 0: Rewind was never called
 	until  int64  // no event in them is remembered for longer; noTime: none of them is left
 }
 
-// limit gives until when an event is remembered that a page lists.
+// limit gives the instant until which an event on a page is remembered.
 func (r rewound) limit(page uint64, until int64) int64 {
 	if page < r.before {
 		return min(until, r.until)
@@ -96,7 +95,7 @@ func (t *Tx) WorkOffset() int64 { return t.pos.work }
 // StreamTime gives the newest event time observed; zero: no event yet.
 func (t *Tx) StreamTime() time.Time { return instant(t.pos.stream) }
 
-// SetFingerprint sets what Position gives as Fingerprint.
+// SetFingerprint sets the Fingerprint that Position gives.
 func (t *Tx) SetFingerprint(b []byte) {
 	if !bytes.Equal(b, t.pos.fingerprint) {
 		t.touch()

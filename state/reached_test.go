@@ -20,8 +20,8 @@ const (
 
 // The horizon goes back when a partition that was idle wakes with an older event. Runs of
 // events that the higher horizon had passed were dropped from memory, while their pages
-// waited for Sweep: a copy that had loaded the pages knew events that the owner did not, and
-// evaluated other events than the owner.
+// waited for Sweep: a copy that had loaded the pages knew events that the owner did not,
+// and evaluated other events.
 func TestOwnerAndCopyForgetTheSame(t *testing.T) {
 	owner := openCopy(t, 4)
 	step := func(fn func(tx *state.Tx)) {
@@ -58,7 +58,7 @@ func TestOwnerAndCopyForgetTheSame(t *testing.T) {
 	}
 }
 
-// copied is a shard, and what it takes to restore another one.
+// copied is a shard, and the settings with which another one is restored.
 type copied struct {
 	o     state.Options
 	small int
@@ -107,7 +107,7 @@ func (c *copied) reopen(t fataler) {
 	c.open(t)
 }
 
-// apply commits what fn does, and gives the changes.
+// apply commits the changes of fn, and gives them.
 func (c *copied) apply(t fataler, fn func(tx *state.Tx)) (changes []state.Change) {
 	t.Helper()
 	tx := c.shard.Begin()
@@ -168,8 +168,8 @@ func drawHeard(t *rapid.T, n int, clock *time.Time) heard {
 	return e
 }
 
-// play is what the engine does with an entry. The answers are whether the event was seen,
-// and, for one that is not too late behind any horizon so far, what a counter holds.
+// play treats an entry as the engine does. The answers are whether the event was seen, and,
+// for one that is not too late behind any horizon so far, the count of a counter.
 func (e *heard) play(tx *state.Tx, reached time.Time) string {
 	if e.id == "" {
 		tx.Mark(e.src, e.at, e.idle)
@@ -190,7 +190,8 @@ func (e *heard) play(tx *state.Tx, reached time.Time) string {
 	return fmt.Sprint(seen, 1)
 }
 
-// reaching is the same in plain maps: nothing is swept, and what was forgotten stays so.
+// reaching is the same in plain maps: nothing is swept, and forgotten events stay
+// forgotten.
 type reaching struct {
 	newest          map[int32]time.Time
 	idle            map[int32]bool
@@ -228,7 +229,7 @@ type player struct {
 	tx *state.Tx
 }
 
-// pause makes whatever may come between two entries.
+// pause does one of the things that may happen between two entries.
 func (p *player) pause(t *rapid.T) {
 	what := rapid.IntRange(0, 9).Draw(t, "pause")
 	if what < 5 {
@@ -255,8 +256,8 @@ func (p *player) pause(t *rapid.T) {
 	p.tx = p.shard.Begin()
 }
 
-// The same entries give the same answers, whatever partitions do, in whatever transactions
-// they come, whenever Sweep runs, and whichever copy answers.
+// The same entries give the same answers, for any order of partitions, any cut into
+// transactions, any time of Sweep, and from any copy.
 func TestSweepHasNoPartInAnswers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		players := make([]*player, 2)

@@ -5,12 +5,12 @@ import (
 	"hash/maphash"
 )
 
-// recent keeps what the disk has under the keys that were last read or written. Some
-// principals and roles are busier than others by far, and a look-up in the database
-// costs more than the whole of their rule. There are two slots for each hash, the
-// one that was used last first: what is put in takes the place of the other. That
-// finds as much as twice as many slots of one. When all of it is too large, slots are
-// emptied in turn. The zero value is empty.
+// recent is a cache of the disk's values for the keys that were last read or written. Some
+// principals and roles are busier than others by far, and a look-up in the database costs
+// more than the whole of their rule. There are two slots for each hash, the one that was
+// used last first; a new key takes the place of the other. That finds as much as twice as
+// many slots of one. When the data is too large in all, slots are emptied in turn. The zero
+// value is empty.
 type recent struct {
 	sets  [][2]recentValue
 	size  int    // bytes of all slots' data
@@ -31,7 +31,7 @@ const (
 	recentMost  = 1 << 10   // bytes of a key and its value: a counter with ten events as evidence has 800
 )
 
-// recentSeed is of no consequence for any answer.
+// recentSeed has no part in any answer.
 var recentSeed = maphash.MakeSeed()
 
 // recentKind tells whether values of this kind are read again soon. Events and their
@@ -63,7 +63,7 @@ func first(set *[2]recentValue, key []byte) bool {
 	return true
 }
 
-// get gives what the disk has under the key; not known: it has to be asked. The value
+// get gives the disk's value under the key; not known: the disk has to be asked. The value
 // is valid until the next put.
 func (r *recent) get(key []byte) (value []byte, exists, known bool) {
 	if r.sets == nil {
@@ -75,7 +75,7 @@ func (r *recent) get(key []byte) (value []byte, exists, known bool) {
 	return nil, false, false
 }
 
-// put notes what the disk has under the key.
+// put notes the disk's value under the key.
 func (r *recent) put(key, value []byte, exists bool) {
 	if r.sets == nil {
 		r.sets = make([][2]recentValue, recentSlots/2)
@@ -115,8 +115,8 @@ func (r *recent) empty(v *recentValue) {
 	*v = recentValue{}
 }
 
-// wrote notes a change. What was removed takes nobody's place: most of it is swept, and
-// not asked for again.
+// wrote notes a change. A removed key is noted only where the cache has the key already:
+// most removals are of the sweep, and their keys are not asked for again.
 func (r *recent) wrote(c Change) {
 	if !recentKind(c.Key[0]) {
 		return
@@ -126,5 +126,4 @@ func (r *recent) wrote(c Change) {
 	}
 }
 
-// clear forgets everything.
 func (r *recent) clear() { *r = recent{} }

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestRecentModel compares what is remembered with a map of what was put: it may
-// know less than the map, never anything else, and no more than it has room for.
+// TestRecentModel compares the cache with a map of all puts: it may know less than the map,
+// never anything else, and no more than it has room for.
 func TestRecentModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var r recent
@@ -50,8 +50,8 @@ func TestRecentModel(t *testing.T) {
 	})
 }
 
-// A value that everybody asks for must stay while many pass by that are asked for once:
-// that is all that this memory is for.
+// A value that is asked for all the time must stay while many pass by that are asked for
+// once: that is the purpose of this cache.
 func TestRecentKeepsWhatIsBusy(t *testing.T) {
 	var r recent
 	busy, value := []byte("busy"), make([]byte, 100)

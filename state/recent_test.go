@@ -7,8 +7,8 @@ import (
 	"trailhound/state"
 )
 
-// What a shard remembers of the disk must follow whatever is written there: by its own
-// transactions, by a restore, and when the copy is wiped.
+// A shard's cache of the disk must follow every write: by its own transactions, by a
+// restore, and when the copy is wiped.
 func TestRecentFollowsTheDisk(t *testing.T) {
 	h := openShard(t)
 	count := func(want int64, after string) {
@@ -62,8 +62,8 @@ func TestRecentForgetsWhatBecameLarge(t *testing.T) {
 	}
 }
 
-// A sweep looks at thousands of values that nobody asks for. They must not drive out those
-// that everybody asks for.
+// A sweep looks at thousands of values that are not asked for otherwise. They must not
+// drive the frequent ones out of the cache.
 func TestSweepIsNotRemembered(t *testing.T) {
 	h := openShard(t)
 	in(t, h, 0, func(s *state.Scope) { s.IncrementCounter("n") })

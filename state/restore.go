@@ -105,8 +105,8 @@ type loader struct {
 
 	events []remembered // scratch: of a page
 
-	// A seed of a state writes its history anew. Then the runs of events are not what
-	// the pages say, and have to be made again.
+	// rewritten: a seed of a state writes its history anew. Then the runs of events do not
+	// agree with the pages, and have to be made again.
 	rewritten bool
 	removed   int64 // instant at which the last of the removed pages is due
 }

@@ -9,8 +9,8 @@ import (
 	"trailhound/state"
 )
 
-// What cannot be read to its end is not loaded at all: the position would move past
-// records that were never seen.
+// Records that cannot be read to their end are not loaded at all: the position would move
+// past records that were never seen.
 func TestLoadIsWhole(t *testing.T) {
 	from := openShard(t)
 	tx := from.Begin()
@@ -44,9 +44,9 @@ func TestLoadIsWhole(t *testing.T) {
 	})
 }
 
-// The leader epoch that was read back is that of a place, and not of what Apply adds
-// behind it: a copy that took it for the epoch of its position looked cut back after each
-// move of the leader.
+// The leader epoch that was read back is that of a position, and not of the records that
+// Apply adds behind it: a copy that took it for the epoch of its own position looked cut
+// back after each move of the leader.
 func TestEpochIsOfAPlace(t *testing.T) {
 	fs := vfs.NewMem()
 	open := func() (*state.Store, *state.Shard) {

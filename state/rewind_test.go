@@ -93,8 +93,8 @@ func TestRewindBoundsWhatIsRemembered(t *testing.T) {
 	}
 }
 
-// A copy may meet a Rewind together with what came after it, when the time of the shard is
-// beyond what the copy knew: what its runs say holds no longer all the same.
+// A copy may meet a Rewind together with later changes, when the time of the shard is
+// beyond the one that the copy knew: its runs hold no longer all the same.
 func TestCopyMeetsARewindLate(t *testing.T) {
 	src := func(partition int32, n int) state.Source {
 		return state.Source{TopicID: [16]byte{1}, Partition: partition, Offset: int64(n)}
@@ -135,7 +135,7 @@ func TestCopyMeetsARewindLate(t *testing.T) {
 }
 
 // A copy that follows its owner knows and forgets the same, and so does one that begins
-// later, over operators who set time back, inputs that come and go, sweeps and restarts.
+// later, over rewinds by operators, inputs that come and go, sweeps and restarts.
 func TestCopiesRememberTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		owner, follower := openCopy(t, rapid.IntRange(1, 5).Draw(t, "events of a run")), openCopy(t, 3)

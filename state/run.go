@@ -18,7 +18,7 @@ type run struct {
 
 const (
 	runBlockEvents = 128       // of a block, about, or up to twice as many
-	mostRunBits    = 15        // of what has more than some million events
+	mostRunBits    = 15        // of a run with more than some million events
 	runFilter      = 1<<16 - 1 // in place of a block: the filter
 	runEventSize   = 16 + 8
 )
@@ -28,7 +28,8 @@ func (r *run) block(event *[16]byte) uint16 {
 	return binary.BigEndian.Uint16(event[:]) >> (16 - r.bits)
 }
 
-// appendNumberKey gives the key of what has a number: a run, or the first page from it on.
+// appendNumberKey gives the key of a run, or of the first page with this number or a later
+// one.
 func appendNumberKey(dst []byte, kind byte, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, kind), number)
 }
@@ -113,7 +114,7 @@ func (r *run) broken(h *Shard, err error) error {
 	return h.store.broken(fmt.Errorf("read shard %d of state %s, run %d of events: %w", h.number, h.store.dir, r.number, err))
 }
 
-// removeRuns removes all of them.
+// removeRuns removes all runs of the shard.
 func (h *Shard) removeRuns(b *pebble.Batch) error {
 	from := append(h.prefix[:len(h.prefix):len(h.prefix)], kindRun)
 	to := append(h.prefix[:len(h.prefix):len(h.prefix)], kindRunBlock+1)
@@ -135,7 +136,7 @@ func (h *Shard) removeRun(b *pebble.Batch, r *run) error {
 	return h.remove(b, appendNumberKey(key[:0], kindRun, r.number))
 }
 
-// until asks the run's block of the event.
+// until looks the event up in its block of the run.
 func (r *run) until(h *Shard, event [16]byte) (int64, error) {
 	until := int64(noTime)
 	err := r.each(h, r.block(&event), func(e remembered) bool {

@@ -25,10 +25,10 @@ type LimitError struct {
 
 func (e *LimitError) Error() string { return e.Detail }
 
-// Scope is what one evaluation of one event sees and changes: the values of
-// one rule and key. It buffers the changes; Commit hands them to the Tx, and a
-// Scope that is let go without it has changed nothing. Once Err gives an error
-// every helper is without effect and gives a zero value.
+// Scope is the view that one evaluation of one event has of the values of one rule and key.
+// It buffers the changes; Commit hands them to the Tx, and a Scope that is let go without
+// it has changed nothing. Once Err gives an error every helper is without effect and gives
+// a zero value.
 //
 // Time is the event's own: a value has expired when that time has reached its
 // expiry. A counter has a window for each stretch of event time: every helper
@@ -63,8 +63,8 @@ type Scope struct {
 	value  []byte // scratch
 }
 
-// Scope begins one evaluation: rule and key say whose values the helpers
-// concern, at is the event. The Tx uses the Scope again for the next call.
+// Scope begins one evaluation: the helpers concern the values of rule and key, at is the
+// event. The Tx uses the Scope again for the next call.
 func (t *Tx) Scope(rule, key string, at Ref) *Scope {
 	s := &t.work.scope
 	s.reset()
@@ -104,14 +104,13 @@ func (s *Scope) Err() error {
 
 func (s *Scope) failed() bool { return s.limit != nil || s.tx.err != nil }
 
-// refuse notes the first bound that was met.
 func (s *Scope) refuse(reason, format string, args ...any) {
 	if s.limit == nil {
 		s.limit = &LimitError{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 	}
 }
 
-// idTooLong refuses an event whose id evidence cannot keep.
+// idTooLong refuses an event with an id that is too long for evidence.
 func (s *Scope) idTooLong() bool {
 	if len(s.at.ID) <= maxEventID {
 		return false

@@ -12,7 +12,7 @@ import (
 	"trailhound/state"
 )
 
-// step is one evaluation at a minute, and what it answers.
+// step is one evaluation at a minute, and its answer.
 type step struct {
 	at   int
 	call func(s *state.Scope) any

@@ -20,8 +20,8 @@ func (t *Tx) EventKey(rule, key, eventID string) (k EventKey) {
 }
 
 // Seen tells whether the event was evaluated before for its rule and key: it was
-// remembered, and no horizon so far has passed the instant until which it is. What Sweep
-// has removed, and when, has no part in the answer.
+// remembered, and no horizon so far has passed the instant until which it is. The removals
+// of Sweep, and their time, have no part in the answer.
 func (t *Tx) Seen(k EventKey) bool {
 	if t.err != nil {
 		return false
@@ -40,8 +40,8 @@ func (t *Tx) Seen(k EventKey) bool {
 	return until != noTime && t.pos.reached <= until
 }
 
-// rememberUntil lets no event that was remembered so far be remembered for longer. Those of
-// this Tx are few; the pages of others are left as they are (rewound).
+// rememberUntil bounds the time for which the events so far are remembered. Those of this
+// Tx are few, and changed; those in pages have the bound in rewound.
 func (t *Tx) rememberUntil(most int64) {
 	for k, until := range t.seen {
 		t.seen[k] = min(until, most)
@@ -54,10 +54,9 @@ func (t *Tx) rememberUntil(most int64) {
 }
 
 // Remember remembers an event that was evaluated, until the horizon has once been more than
-// within beyond its time and beyond the newest time of the shard: a copy of it may lie as far
-// back as the partition that is slowest, however late the event itself is. An evaluation
-// that was rejected must not be remembered, so that the event can be sent again
-// (PROTOCOL D12).
+// within beyond its time and beyond the newest time of the shard: a copy of even a late
+// event may come as far back as the slowest partition is. An evaluation that was rejected
+// must not be remembered, so that the event can be sent again (PROTOCOL D12).
 func (t *Tx) Remember(k EventKey, eventTime time.Time, within time.Duration) {
 	if t.err != nil {
 		return

@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// set is a string set without its members. Each member is a key of its own
-// under the set's number, so that no call costs more for a large set. A set
-// that is replaced goes on under a new number; the old one is dead, and Sweep
-// removes its members by and by.
+// set is a string set without its members. Each member is a key of its own under the set's
+// number, so that no call costs more for a large set. A set that is replaced goes on under
+// a new number; the old one is dead, and Sweep removes its members.
 type set struct {
 	exists bool
 	number uint64 // unique in the shard; 0: none yet, and no members on disk
@@ -43,7 +42,7 @@ type setEntry struct {
 	members map[string]member // under now.number: came, met again or went
 	bytes   int               // estimate for members
 	names   *memberNames      // in their order, as far as they were read; nil: not asked for
-	events  *memberEvents     // what the members remember; nil: not asked for
+	events  *memberEvents     // the events that the members remember; nil: not asked for
 }
 
 // onDisk tells whether members on disk count.
@@ -77,7 +76,7 @@ func (t *Tx) setAt(key []byte) *setEntry {
 	return e
 }
 
-// take makes what a scope did to the set part of the Tx.
+// take makes a scope's changes to the set part of the Tx.
 func (e *setEntry) take(t *Tx, m *scopeSet) {
 	if m.replaced {
 		e.forgetMembers()
@@ -102,7 +101,6 @@ func (e *setEntry) take(t *Tx, m *scopeSet) {
 	e.dirty = true
 }
 
-// remove makes the set absent.
 func (e *setEntry) remove() {
 	e.now, e.dirty = set{}, true
 	e.forgetMembers()
@@ -221,7 +219,7 @@ func (m *scopeSet) clear() {
 		return
 	}
 	if m.looked {
-		was := *m // the alert that follows shows what led to it
+		was := *m // the alert that follows shows the evidence from before
 		was.readBlock = nil
 		m.scope.lookedSets = append(m.scope.lookedSets, &was)
 		m.members, m.looked = nil, false

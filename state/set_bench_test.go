@@ -8,7 +8,7 @@ import (
 	"trailhound/state"
 )
 
-// fullSet fills the set of addresses of a key, in transactions of the size that there are.
+// fullSet fills the set of addresses of a key, in transactions of a realistic size.
 func fullSet(b *testing.B, h *state.Shard, n int) {
 	b.Helper()
 	for i := 0; i < n; {
@@ -25,7 +25,7 @@ func fullSet(b *testing.B, h *state.Shard, n int) {
 	}
 }
 
-// BenchmarkEvict is a caller who comes from another address with every event, once a set
+// BenchmarkEvict is a caller that comes from another address with every event, once a set
 // is full.
 func BenchmarkEvict(b *testing.B) {
 	h := benchShard(b)
@@ -37,8 +37,8 @@ func BenchmarkEvict(b *testing.B) {
 	})
 }
 
-// BenchmarkAlertsOfASet is what alerts show of a set: each event brings a member, and a
-// transaction has as many of them.
+// BenchmarkAlertsOfASet reads the part of a set that alerts show: each event brings a
+// member, and a transaction has as many of them.
 func BenchmarkAlertsOfASet(b *testing.B) {
 	for _, batch := range []int{500, 1000, 2000} {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {

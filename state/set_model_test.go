@@ -14,9 +14,9 @@ import (
 	"trailhound/state"
 )
 
-// bigSet plays calls on one set of many members on a shard and on plain maps. TestModel
-// has few members, and so none of what is done for many: evidence that is cut, names
-// that are read in parts, eviction in portions.
+// bigSet plays calls on one set of many members on a shard and on plain maps. TestModel has
+// few members, and so does not reach the code for many: evidence that is cut, names that
+// are read in parts, eviction in portions.
 type bigSet struct {
 	fs    vfs.FS
 	store *state.Store
@@ -102,8 +102,8 @@ func drawMembers(t *rapid.T, most int) []string {
 	return names
 }
 
-// end compares what the evaluation sees with the maps, and commits it or, with what it
-// was before, drops it.
+// end compares the evaluation's view with the maps, and commits the evaluation, or drops it
+// and sets the maps back to before.
 func (b *bigSet) end(t *rapid.T, s *state.Scope, before map[string][]state.Ref) {
 	var names []string
 	events := map[state.Ref]bool{}

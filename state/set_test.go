@@ -55,9 +55,8 @@ func TestEvictionAfterTheBoundWasLowered(t *testing.T) {
 	}
 }
 
-// An eighth of a full set gives way at once: to find the oldest means to read all
-// members, which a caller who comes from another address each time would have cost
-// every event.
+// An eighth of a full set gives way at once: to find the oldest means to read all members,
+// which each event of a caller with ever new addresses would have cost.
 func TestEvictionInPortions(t *testing.T) {
 	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: 80}), 0)
 	reads := 0
@@ -78,8 +77,9 @@ func TestEvictionInPortions(t *testing.T) {
 	}
 }
 
-// Each member has its own newest event. It was noted once a day for the set alone, so
-// that an address in use could be the oldest in a full set, and alerted when it came next.
+// Each member has its own newest event. Once that was noted only once a day for the whole
+// set, so that an address in use could be the oldest in a full set, and alerted when it
+// came next.
 func TestRenewNotesTheNewestOfEachMember(t *testing.T) {
 	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: 2}), 0)
 	use := func(member string) func(*state.Scope) {
@@ -110,7 +110,8 @@ func TestRenewNotesTheNewestOfEachMember(t *testing.T) {
 	})
 }
 
-// A set with an expiry of its own keeps it, and notes all the same what met its members.
+// A set with an expiry of its own keeps it, and notes all the same the events that met its
+// members.
 func TestRenewOfASetWithAnExpiry(t *testing.T) {
 	h := openShard(t)
 	in(t, h, 0, func(s *state.Scope) { s.AddToStringSet("a", "A"); s.SetKeyTTL("a", 48*time.Hour) })
@@ -159,8 +160,8 @@ func TestEvidenceOfALargeSet(t *testing.T) {
 	})
 }
 
-// A set that the evaluation has let expire after it read it led to the finding, as a
-// counter does.
+// A set that the evaluation lets expire after reading it led to the finding, as a counter
+// does.
 func TestEvidenceOfASetThatEnds(t *testing.T) {
 	h := openShard(t)
 	in(t, h, 0, func(s *state.Scope) { s.AddToStringSet("a", "A") })
@@ -233,7 +234,7 @@ func TestEvidenceFollowsALargeSet(t *testing.T) {
 	apply(t, h, tx)
 
 	tx = h.Begin()
-	remove(tx, 1000, 950) // before what the shard keeps is asked for
+	remove(tx, 1000, 950) // before the shard's kept events are asked for
 	evidence(tx, 950)
 	remove(tx, 950, 600)
 	evidence(tx, 600)

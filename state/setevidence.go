@@ -28,9 +28,9 @@ type memberEvent struct {
 	id               string
 }
 
-// An evaluation that is counted without reading all members has changed at most
-// maxEvidence of them, and so taken at most twice as many events away: of leastEvents as
-// many remain as evidence lists.
+// An evaluation that is counted without reading all members has changed at most maxEvidence
+// of them, and so taken at most twice as many events away: of leastEvents events, as many
+// remain as evidence lists.
 const (
 	keptEvents  = 4 * maxEvidence
 	leastEvents = 3 * maxEvidence
@@ -109,7 +109,7 @@ func (v *memberEvents) add(block []byte) error {
 	})
 }
 
-// sort brings the newest into order, and leaves out those that are too many.
+// sort brings the newest events into order, and drops those beyond the bound.
 func (v *memberEvents) sort() {
 	slices.SortFunc(v.newest, func(a, b memberEvent) int { return a.compare(&b) })
 	if over := len(v.newest) - keptEvents; over > 0 {
@@ -139,7 +139,8 @@ func without(events []memberEvent, gone memberEvent) []memberEvent {
 	return events
 }
 
-// readEvents gives what the members that each calls its argument for remember.
+// readEvents gives the events that members remember; each calls its argument for every such
+// member.
 func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte))) *memberEvents {
 	v := &memberEvents{members: make(map[uint64]int32, n), whole: true}
 	each(func(_, block []byte) { t.brokenMember(e, v.add(block)) })
@@ -147,7 +148,7 @@ func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte)
 	return v
 }
 
-// eventsOf gives what the members of a set in the Tx remember.
+// eventsOf gives the events that the members of a set in the Tx remember.
 func (t *Tx) eventsOf(e *setEntry) *memberEvents {
 	if e.events == nil {
 		e.events = t.kept(e)
@@ -192,7 +193,7 @@ func (m *scopeSet) appendEvidence(dst []Ref, n int) (total int64, newest []Ref) 
 		n += 2 * len(changes)
 	}
 	total = int64(len(all.members))
-	had := len(dst) // what others remember stays, also where members no longer do
+	had := len(dst) // the events of other values stay, also where members no longer remember them
 	for i := max(0, len(all.newest)-n); i < len(all.newest); i++ {
 		dst = append(dst, all.newest[i].ref())
 	}
@@ -217,7 +218,7 @@ type eventChange struct {
 	members int32
 }
 
-// eventChanges gives what the evaluation has changed of the events of the members.
+// eventChanges gives the evaluation's changes to the events that members remember.
 func (m *scopeSet) eventChanges(all *memberEvents) map[uint64]eventChange {
 	if len(m.members) == 0 {
 		return nil

@@ -2,9 +2,8 @@ package state
 
 import "strings"
 
-// Set is a view of a string set: what a scope sees at the moment of each call,
-// its own changes included. It is valid as long as its scope. The zero Set is
-// empty.
+// Set is a view of a string set: the scope's state of it at the moment of each call, its
+// own changes included. It is valid as long as its scope. The zero Set is empty.
 type Set struct{ m *scopeSet }
 
 // view gives the set as it is, nil when it is missing, expired or out of reach.
@@ -90,12 +89,12 @@ func (s *Scope) AddToStringSet(name string, members ...string) (Set, []string) {
 	return Set{m}, added
 }
 
-// AddToStringSetEvicting adds one member. In a full set the oldest members give
-// way to it: those whose newest remembered event (which brought the member, or met it
-// by RenewStringSet) has the earliest time, of several the first by their bytes. An
-// eighth of Options.MaxSetMembers goes at once, as all members are read to find the
-// oldest; where that limit was lowered, as many more as there are too many. The
-// evicted are given oldest first, and Evicted counts them.
+// AddToStringSetEvicting adds one member. In a full set the oldest members give way to it:
+// those with the earliest time of their newest remembered event (which brought the member,
+// or met it by RenewStringSet), of several the first by their bytes. An eighth of
+// Options.MaxSetMembers goes at once, as all members are read to find the oldest; where
+// that limit was lowered, as many more as there are too many. The evicted are given oldest
+// first, and Evicted counts them.
 func (s *Scope) AddToStringSetEvicting(name, member string) (evicted []string) {
 	m := s.set(name)
 	if m == nil {
@@ -145,8 +144,8 @@ func (m *scopeSet) add(member string) bool {
 	return true
 }
 
-// RemoveFromStringSet takes members out and gives what remains. A member that
-// is not there has no effect.
+// RemoveFromStringSet takes members out and gives the set without them. A member that is
+// not there has no effect.
 func (s *Scope) RemoveFromStringSet(name string, members ...string) Set {
 	m := s.set(name)
 	if m == nil || !m.live() {

@@ -1,16 +1,17 @@
 package state
 
-// keptEventsOf is of how many large sets a shard keeps what their members remember.
+// keptEventsOf bounds the sets in a shard's keptSetEvents.
 const keptEventsOf = 2
 
-// largeSet is from how many events on that is worth its memory.
+// largeSet is the number of events from which on keeping them is worth its memory.
 const largeSet = 200
 
-// keptSetEvents keeps, from one Tx to the next, what the members of large sets remember, by the
-// set's number: an alert of a full set would read all members in each Tx. It follows Apply.
+// keptSetEvents is a cache, by the set's number, of the events that the members of large
+// sets remember, from one Tx to the next: an alert of a full set would read all members in
+// each Tx. It follows Apply.
 type keptSetEvents map[uint64]*memberEvents
 
-// keep takes over what an applied Tx knows of a set.
+// keep takes over a set's events from an applied Tx.
 func (h *Shard) keep(e *setEntry) {
 	switch {
 	case e.now.exists && e.events != nil && len(e.events.members) >= largeSet:
@@ -29,7 +30,7 @@ func (h *Shard) keep(e *setEntry) {
 	}
 }
 
-// kept gives what is known of a set as the Tx has it; nil: nothing, or not enough.
+// kept gives the cached events of a set as the Tx has it; nil: none, or not enough.
 func (t *Tx) kept(e *setEntry) *memberEvents {
 	v := t.shard.setEvents[e.disk.number]
 	if v == nil || !e.onDisk() {

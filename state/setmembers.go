@@ -39,8 +39,8 @@ func (m *scopeSet) each(fn func(name, block []byte)) {
 	}
 }
 
-// oldest gives the n members whose newest event is the oldest, of several the first by
-// their bytes. It reads every member.
+// oldest gives the n members with the oldest newest event, of several the first by their
+// bytes. It reads every member.
 func (m *scopeSet) oldest(n int) []string {
 	type use struct {
 		name string

@@ -48,7 +48,7 @@ func (e *setEntry) takeNames(changes map[string]member) {
 	}
 }
 
-// knowNames sorts what is among the changes of the Tx.
+// knowNames sorts the members that the changes of the Tx bring.
 func (e *setEntry) knowNames() {
 	if e.names != nil {
 		return
@@ -99,8 +99,8 @@ func (m *scopeSet) first(n int) []string {
 	return m.scope.tx.first(m.entry, n, own, m.members)
 }
 
-// first merges the first n of the members in the Tx with those of an evaluation, given
-// sorted, and all that it has changed.
+// first merges the first n of the members in the Tx with own, the sorted members of an
+// evaluation, without the members that changes removes.
 func (t *Tx) first(e *setEntry, n int, own []string, changes map[string]member) []string {
 	e.knowNames()
 	out := make([]string, 0, n)

@@ -63,7 +63,7 @@ func decodeEpochMark(value []byte) (epochMark, error) {
 	return m, r.close()
 }
 
-// reload reads what the shard keeps in memory.
+// reload reads the parts of the shard that are kept in memory.
 func (h *Shard) reload() error {
 	h.pos, h.changelog, h.epoch, h.hints = noPosition, 0, epochMark{epoch: noEpoch}, unknownHints
 	h.recent.clear()
@@ -171,8 +171,9 @@ func (h *Shard) get(key []byte) (value []byte, ok bool, err error) {
 	return h.value, true, closer.Close()
 }
 
-// read is get for keys that are read again and again, as busy says. A sweep looks at
-// what nobody has asked for, and would drive out what everybody asks for.
+// read is get for keys that are read again and again, as busy says. The look-ups of a sweep
+// are not busy: its keys are seldom asked for, and would drive the frequent ones out of the
+// cache.
 func (h *Shard) read(key []byte, busy bool) (value []byte, ok bool, err error) {
 	if !busy || !recentKind(key[0]) {
 		return h.get(key)
@@ -238,8 +239,8 @@ func (h *Shard) remove(b *pebble.Batch, key []byte) error {
 	return op.Finish()
 }
 
-// commit applies a batch. It goes to disk some time later: the changelog is the
-// truth, and what the disk has is a prefix of it.
+// commit applies a batch. It goes to disk some time later: the changelog is the truth, and
+// the disk has a prefix of it.
 func (h *Shard) commit(b *pebble.Batch) error {
 	defer h.store.disk.begin(&callApply, &h.name).end()
 	if err := h.store.db.Apply(b, pebble.NoSync); err != nil {
@@ -249,7 +250,7 @@ func (h *Shard) commit(b *pebble.Batch) error {
 	return nil
 }
 
-// hints let Sweep pass over what is not due without a look at the disk.
+// hints let Sweep pass over entries that are not due without a look at the disk.
 type hints struct {
 	values int64 // no entry of the value index is before this instant
 	pages  int64 // no entry of the index of pages is
@@ -261,7 +262,7 @@ var (
 	noHints      = hints{values: math.MaxInt64, pages: math.MaxInt64}
 )
 
-// merge makes the hints true for what o tells of as well.
+// merge makes the hints hold for the entries of o as well.
 func (a *hints) merge(o hints) {
 	a.values, a.pages, a.dead = min(a.values, o.values), min(a.pages, o.pages), a.dead || o.dead
 }
@@ -281,8 +282,8 @@ func (h *Shard) MarkCaughtUp(now time.Time) error {
 
 // MarkEpoch notes the leader epoch of the record before the shard's position in the
 // changelog, by which it can be told later whether the log still holds that record
-// (KIP-320). Apply leaves the mark at the position of before: who writes a record is not
-// told its epoch.
+// (KIP-320). Apply leaves the mark at the position of before: a producer is not told the
+// epoch of the records that it writes.
 func (h *Shard) MarkEpoch(epoch int32) error {
 	m := epochMark{epoch, h.changelog}
 	if m == h.epoch {

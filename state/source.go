@@ -94,8 +94,8 @@ type sources struct {
 	shared bool           // index belongs to another sources too
 }
 
-// assign makes s a copy of o, in the memory that s has. New partitions are rare, so both
-// share the index until one of them meets one.
+// assign makes s a copy of o, in the memory of s. New partitions are rare, so both share
+// the index until one of them adds a partition.
 func (s *sources) assign(o *sources) {
 	s.list = append(s.list[:0], o.list...)
 	s.index, s.shared, o.shared = o.index, true, true
@@ -161,9 +161,8 @@ func (t *Tx) source(src *Source) *source {
 	return e
 }
 
-// Newer tells whether src comes after the last source of its (TopicID,
-// Partition), by this Tx's own Advance too. An event whose source is not newer has
-// been evaluated before.
+// Newer tells whether src comes after the last source of its (TopicID, Partition), by this
+// Tx's own Advance too. An event with a source that is not newer has been evaluated before.
 func (t *Tx) Newer(src Source) bool {
 	e := t.sources.get(origin{src.TopicID, src.Partition})
 	return e == nil || src.position().compare(e.last) > 0
@@ -208,7 +207,7 @@ func (t *Tx) observe(e *source, at int64, idle bool) {
 }
 
 // reach notes how far the horizon has come. A partition that was idle, or not known yet,
-// may bring older events and set the horizon back; what was forgotten stays forgotten.
+// may bring older events and set the horizon back; forgotten events stay forgotten.
 // Otherwise an answer would depend on how far Sweep had come before that.
 func (t *Tx) reach() { t.pos.reached = max(t.pos.reached, t.horizon()) }
 
@@ -252,12 +251,12 @@ func (t *Tx) horizon() int64 {
 	return t.horizonAt
 }
 
-// Retire tells the shard which inputs are read: of topics for which reads gives false no
-// partition holds the horizon back, whatever the work topic still has of it, and whether
-// the shard knows it now or meets it later. That is part of the state of each partition, so
-// that a copy agrees with its owner, whatever the configuration of either. It holds until
-// the next call, with which each owner begins. The result tells whether it changes anything
-// for a partition that is known.
+// Retire tells the shard which inputs are read. Partitions of a topic for which reads gives
+// false do not hold the horizon back, even while the work topic still has records of them,
+// and even if the shard meets them only later. That is part of the state of each partition,
+// so that a copy agrees with its owner, independent of the configuration of either. It
+// holds until the next call, with which each owner begins. The result tells whether it
+// changes anything for a partition that is known.
 func (t *Tx) Retire(reads func(topicID [16]byte) bool) (changed bool) {
 	t.shard.reads = reads
 	for i := range t.sources.list {

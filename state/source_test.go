@@ -15,8 +15,8 @@ func at(partition int32, n int) (state.Source, time.Time) {
 	return state.Source{TopicID: [16]byte{1}, Partition: partition, Offset: int64(n)}, minute(n)
 }
 
-// The horizon is that of the slowest input partition that has anything left to read. A
-// partition at its end holds nothing back until it brings something again.
+// The horizon is that of the slowest input partition with events left to read. A partition
+// at its end does not hold the horizon back until it brings another event.
 func TestHorizon(t *testing.T) {
 	h := openShard(t)
 	horizon := func(tx *state.Tx, want time.Time) {
@@ -75,9 +75,9 @@ func TestHorizon(t *testing.T) {
 	}
 }
 
-// The work topic may still hold events and marks of an input that is not read any more, also
-// of partitions that the shard has not met. Each of them ended the idleness that Retire had
-// told of, and as no router would tell of it again, the horizon stood still for good: nothing
+// The work topic may still hold events and marks of an input that is not read any more,
+// also of partitions that the shard has not met. Each of them ended the idleness set by
+// Retire, and as no router would set it again, the horizon stood still for good: nothing
 // was forgotten or swept any more.
 func TestRetiredInputHoldsNothingBack(t *testing.T) {
 	const gone, kept = 1, 2
@@ -164,7 +164,7 @@ func TestDuplicatesAreKnownUntilTheHorizonHasPassed(t *testing.T) {
 	see(10, false)
 }
 
-// An absurd time is taken back, so that what follows is not late for decades.
+// An absurd time is taken back, so that later events are not late for decades.
 func TestRewind(t *testing.T) {
 	h := openShard(t)
 	tx := h.Begin()
@@ -194,7 +194,7 @@ func TestRewind(t *testing.T) {
 	}
 }
 
-// Without a horizon nothing is forgotten, in whatever order events come.
+// Without a horizon nothing is forgotten, for any order of events.
 func TestNoHorizon(t *testing.T) {
 	s := openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), NoHorizon: true})
 	h := shardOf(t, s, 0)

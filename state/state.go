@@ -1,6 +1,6 @@
-// Package state remembers what rules have counted and collected. It keeps one
-// Pebble database an instance; a shard is a range of its keys, and the local
-// copy of one partition of the changelog topic.
+// Package state remembers the counts, sets and timelines of rules. It keeps one Pebble
+// database an instance; a shard is a range of its keys, and the local copy of one partition
+// of the changelog topic.
 //
 // There are only a few types. A [Store] is the database, a [Shard] one range
 // of it, a [Tx] all changes of one batch of work, a [Scope] the changes of one
@@ -11,9 +11,9 @@
 // that were applied to it, and [Shard.Position] tells which. Nothing half-done
 // can be seen, neither after a crash nor by the next evaluation.
 //
-// Time is always an argument: the time of the event for what a value is and
-// when it expires, the caller's clock for the two local markers. Instants
-// outside the years 1678 to 2262 count as the nearest one inside.
+// Time is always an argument: the time of the event for a value and its expiry, the
+// caller's clock for the two local markers. Instants outside the years 1678 to 2262 count
+// as the nearest one inside.
 package state
 
 import (
@@ -32,7 +32,7 @@ type Source struct {
 	Index     int32 // of the event within the record
 }
 
-// Ref names one event: what evidence remembers, and the time that helpers use.
+// Ref names one event: as evidence remembers it, and with the time that helpers use.
 type Ref struct {
 	ID     string // the event's id; "" if it has none
 	Time   time.Time
@@ -42,8 +42,8 @@ type Ref struct {
 // noTime stands for an instant that is not there: no own expiry, no event yet.
 const noTime = math.MinInt64
 
-// nanos gives t as nanoseconds since 1970. What does not fit is moved to the
-// nearest instant that does; the result is never noTime.
+// nanos gives t as nanoseconds since 1970. An instant that does not fit is moved to the
+// nearest one that does; the result is never noTime.
 func nanos(t time.Time) int64 {
 	const last = math.MaxInt64 / int64(time.Second)
 	s, n := t.Unix(), t.UnixNano() // n wraps at either end
@@ -64,7 +64,6 @@ func instant(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
-// addSaturating adds without overflow.
 func addSaturating(a, b int64) int64 {
 	switch c := a + b; {
 	case a > 0 && b > 0 && c < 0:

@@ -7,7 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Stats is what a Store holds and what keeping it costs. Counts are since Open.
+// Stats has the size of a Store and the cost of keeping it. Counts are since Open.
 type Stats struct {
 	DiskBytes         uint64 // of all files
 	DiskFreeBytes     uint64 // that are left on the file system for this process; 0: it does not tell
@@ -24,8 +24,8 @@ type Stats struct {
 	Shards map[int]ShardStats // of those with anything on disk
 }
 
-// ShardStats are estimates of what one shard has on disk. What has been written in
-// the last seconds is not part of them, and what was deleted is for a while.
+// ShardStats are estimates of one shard's size on disk. Records written in the last seconds
+// are not part of them, and deleted ones are for a while.
 type ShardStats struct {
 	Keys  int64 // values, members of sets, pages and runs of remembered events, and the indices
 	Bytes int64 // compressed
@@ -39,7 +39,7 @@ func (s *Store) Stats() (Stats, error) {
 		return Stats{}, fmt.Errorf("state %s is closed", s.dir)
 	}
 	if err := s.Err(); err != nil {
-		return Stats{}, err // who holds the database's locks may never let go of them
+		return Stats{}, err // after a failure the holder of the database's locks may never let go of them
 	}
 	m := s.db.Metrics()
 	out := Stats{
@@ -58,9 +58,8 @@ func (s *Store) Stats() (Stats, error) {
 	return out, nil
 }
 
-// shardStats takes all entries to be of the same size: tables do not keep the shards
-// apart, and reading them for a number that somebody looks at now and then would be
-// too much.
+// shardStats takes all entries to be of the same size: tables do not keep the shards apart,
+// and reading them for a number that is seldom looked at would be too much.
 func (s *Store) shardStats() (map[int]ShardStats, error) {
 	numbers, err := s.Shards()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"trailhound/state"
 )
 
-// What people see of a store is near to what is in it, shard by shard.
+// The estimates of a store are near to its true size, shard by shard.
 func TestStats(t *testing.T) {
 	s, err := state.Open(state.Options{Dir: t.TempDir(), FS: vfs.Default})
 	if err != nil {

@@ -21,8 +21,8 @@ const (
 	DefaultMaxSetMembers = 10_000
 )
 
-// Options tell where a Store is and what bounds it keeps. Lifetime and
-// MaxLateness have a part in the answers: all members of an app need the same.
+// Options tell where a Store is and which bounds it keeps. Lifetime and MaxLateness have a
+// part in the answers: all members of an app need the same.
 type Options struct {
 	Dir           string               // directory of the database; made if it is not there
 	FS            vfs.FS               // nil: the disk
@@ -31,7 +31,7 @@ type Options struct {
 	MaxLateness   time.Duration        // how far the horizon passes an expiry before Sweep removes the value; 0: DefaultMaxLateness
 	NoHorizon     bool                 // nothing is forgotten: events may come in any order, however late
 	MaxSetMembers int                  // 0: DefaultMaxSetMembers
-	Warn          func(message string) // told what somebody has to know, such as that a damaged copy was deleted; nil: nobody is
+	Warn          func(message string) // told the messages for an operator, such as that a damaged copy was deleted; nil: none
 	Stall         time.Duration        // that a call to the disk, or a write that waits for one, may take before the Store has failed (ErrStalled); 0: DefaultStall
 
 	// Fatal is told why the database has come to a standstill in the middle of a
@@ -49,7 +49,7 @@ type Store struct {
 	disk          *disk
 	failure       *failure
 	stalls        atomic.Int64
-	unwritten     atomic.Bool // something was applied since the last flush began
+	unwritten     atomic.Bool // a change was applied since the last flush began
 	timer         *time.Timer // of the next flush
 	dir           string
 	lifetime      time.Duration
@@ -68,8 +68,8 @@ type Store struct {
 	sets   []*changeSet // free ones
 }
 
-// localFormat is the version of what is in the directory and not in the
-// changelog: index entries, markers, and the shard number before each key.
+// localFormat is the version of the local records, which are not in the changelog: index
+// entries, markers, and the shard number before each key.
 const localFormat = 4
 
 // storeShard is a shard number that no shard has; its range is the Store's own.
@@ -117,8 +117,8 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// open takes the lock before anything else: whatever another process does in the
-// directory must not be taken for damage.
+// open takes the lock before anything else: the work of another process in the directory
+// must not be taken for damage.
 func (s *Store) open(o Options) (err error) {
 	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
 		return err
@@ -156,7 +156,7 @@ func (s *Store) load(o Options) (err error) {
 		return err
 	}
 	defer func() {
-		// Pebble trusts some of what it reads. Whatever it stumbles over, the
+		// Pebble trusts some of the bytes that it reads. After a panic of any cause the
 		// directory is of no use as it is.
 		if p := recover(); p != nil {
 			err = asError(p)
@@ -187,8 +187,8 @@ func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	return v
 }
 
-// checkFormat reads the version of the local format. It is the first thing that
-// is written, so that without it there must be nothing.
+// checkFormat reads the version of the local format. The version is written first, so that
+// a database without it must be empty.
 func (s *Store) checkFormat() error {
 	v, closer, err := s.db.Get(formatKey)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -212,18 +212,18 @@ func (s *Store) checkFormat() error {
 	return fmt.Errorf("the record of the local format is %q", v)
 }
 
-// flushEvery is how long what was applied may stay in memory. After a kill, or a
-// loss of power, the changelog brings it again.
+// flushEvery is how long applied changes may stay in memory. After a kill, or a loss of
+// power, the changelog brings them again.
 const flushEvery = 10 * time.Second
 
-// flushSoon sees to it that what was just applied is written out before long.
+// flushSoon sees to it that applied changes are written out before long.
 func (s *Store) flushSoon() {
 	if s.unwritten.CompareAndSwap(false, true) {
 		s.timer.Reset(flushEvery)
 	}
 }
 
-// flush begins to write out what was applied.
+// flush begins to write out the changes that were applied.
 func (s *Store) flush() {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
@@ -242,8 +242,8 @@ func (s *Store) Failed() <-chan struct{} { return s.failure.is }
 // Err gives a *FailedError once the database can be used no more.
 func (s *Store) Err() error { return s.failure.get() }
 
-// broken notes an error of the database, or of what it holds, if it is damage
-// that the next look at it would find again. It gives the error back.
+// broken notes an error of the database, or of its content, if it is damage that the next
+// look at it would find again. It gives the error back.
 func (s *Store) broken(err error) error {
 	if err != nil && (isDamage(err) || errors.Is(err, ErrFormat)) {
 		s.failure.report(err)
@@ -259,7 +259,7 @@ func (s *Store) Hung() <-chan struct{} { return s.disk.stuck }
 // for a sixth of Options.Stall; "": there is none.
 func (s *Store) Stalled() string { return s.disk.oldest(looksPerNotice) }
 
-// Close writes out what was applied, and closes the database; the shards end
+// Close writes out the changes that were applied, and closes the database; the shards end
 // with it. With a disk that does not answer it gives an error that is ErrStalled, and
 // leaves the database as it is.
 func (s *Store) Close() error {

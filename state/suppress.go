@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// suppression holds back alerts of one dedup string around those that were sent. Its
-// newest write is the end of the span of the newest of them. With nothing held back it
-// expires there; else it has the default lifetime from there, so that the next alert can
-// tell the number.
+// suppression holds back alerts of one dedup string around those that were sent. Its newest
+// write is the end of the newest alert's span. With nothing held back it expires there;
+// else it has the default lifetime from there, so that the next alert can tell the number.
 type suppression struct {
 	exists bool
 	held   int64
@@ -19,14 +18,14 @@ type suppression struct {
 	life
 }
 
-// alertSpan is from one alert that was sent to a later one, or the same, where each of
-// them came less than twice the span of suppression after the one before: an event between
-// them is nearer than that span to one of them, so that it does not matter which there are.
+// alertSpan is a row of sent alerts, from the first to the last, each less than twice the
+// span of suppression after the one before. Any event between first and last is nearer than
+// that span to an alert of the row, so that the other alerts need not be kept.
 type alertSpan struct{ first, last int64 }
 
-// maxAlertSpans bounds what a suppression remembers. Of more, the one that is farthest from
-// the event gives way: a finding there may be sent once more. With a span of five minutes
-// that takes a week in which no two alerts are nearer than ten minutes.
+// maxAlertSpans bounds the alerts of one suppression. Of more, the one that is farthest
+// from the event gives way: a finding there may be sent once more. With a span of five
+// minutes that takes a week in which no two alerts are nearer than ten minutes.
 const maxAlertSpans = 1000
 
 func (u *suppression) append(dst []byte) []byte {
@@ -65,7 +64,7 @@ func (u *suppression) near(now int64, span time.Duration) bool {
 }
 
 // sent gives the alerts with one more, which is near none of them, and without those from
-// before an instant, as no event can meet them any more.
+// before the instant forgotten, as no event can meet them any more.
 func (u *suppression) sent(now int64, span time.Duration, forgotten int64) []alertSpan {
 	old := u.alerts[sort.Search(len(u.alerts), func(i int) bool { return u.alerts[i].last >= forgotten }):]
 	i := sort.Search(len(old), func(i int) bool { return old[i].first > now })

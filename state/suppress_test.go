@@ -40,8 +40,8 @@ func newSuppressing(t *testing.T, noHorizon bool) *suppressing {
 }
 
 // A suppression of a busy key remembered the newest thousand alerts: a finding before them
-// was forgotten as it was noted, so that each late one was sent, however near to another.
-// Each that was held back wrote all thousand again.
+// was forgotten as it was noted, so that each late one was sent, even near to another. Each
+// suppressed finding wrote all thousand again.
 func TestLateFindingsOfABusyKeyAreSuppressed(t *testing.T) {
 	for _, noHorizon := range []bool{false, true} {
 		for _, apart := range []int{6, 11} { // minutes: less and more than twice the span
@@ -71,7 +71,7 @@ func TestLateFindingsOfABusyKeyAreSuppressed(t *testing.T) {
 				if apart == 6 && (!suppressed || size > 100) {
 					t.Errorf("Suppress() at the newest alert = %t, %d bytes; want true, and a short record", suppressed, size)
 				}
-				// With more than a thousand that lie apart, what is farthest gives way, and is
+				// With more than a thousand that lie apart, the farthest gives way, and is
 				// sent once more; then it is remembered again.
 				late(newest+2, true)
 			})
@@ -79,8 +79,8 @@ func TestLateFindingsOfABusyKeyAreSuppressed(t *testing.T) {
 	}
 }
 
-// As long as not too many are apart, exactly the findings are held back that are nearer than
-// the span to one that was sent, in whatever order they come.
+// As long as not too many are apart, exactly the findings are held back that are nearer
+// than the span to one that was sent, for any order of events.
 func TestSuppressionIsThatOfAllThatWasSent(t *testing.T) {
 	for seed := range uint64(4) {
 		s := newSuppressing(t, seed%2 == 0)
@@ -105,8 +105,8 @@ func TestSuppressionIsThatOfAllThatWasSent(t *testing.T) {
 	}
 }
 
-// An event that is far behind the horizon, as those of an input that is not read any more may
-// be, is forgotten by the next Sweep, and not by what it does itself.
+// An event that is far behind the horizon, as those of an input that is not read any more
+// may be, is forgotten by the next Sweep, and not by its own evaluation.
 func TestFindingBehindTheHorizonMutesItsOwnNeighbourhood(t *testing.T) {
 	s := newSuppressing(t, false)
 	s.at(minute(day(100)))

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// sweep is how far Sweep has come within a Tx. What it removes is part of the
-// Tx like every other change.
+// sweep is how far Sweep has come within a Tx. Its removals are part of the Tx like every
+// other change.
 type sweep struct {
 	going bool // Sweep is at work
 
@@ -40,7 +40,7 @@ func (w *sweep) reset() {
 	w.arena.reset()
 }
 
-// settle tells the hints what the sweep has found.
+// settle makes the hints follow the sweep.
 func (w *sweep) settle(h *hints) {
 	if w.valueAt.used {
 		h.values = w.valueAt.at
@@ -53,14 +53,14 @@ func (w *sweep) settle(h *hints) {
 	}
 }
 
-// Sweep removes, in this Tx, what no answer depends on any more: values that
-// expired more than the store's MaxLateness before the horizon, events that
-// are forgotten, members of sets that were replaced or reset. A call takes at most
-// max steps, of which a page of events is one, and gives the number of values,
-// events and members that were removed; each batch should take some more than
-// it has changes, so that what comes in goes out. Whether, or when, Sweep was called
-// has no part in what Seen tells, nor in any other answer for an event that is not more
-// than MaxLateness behind the highest horizon so far.
+// Sweep removes, in this Tx, the records on which no answer depends any more: values that
+// expired more than the store's MaxLateness before the horizon, events that are forgotten,
+// members of sets that were replaced or reset. A call takes at most max steps, of which a
+// page of events is one, and gives the number of values, events and members that were
+// removed; each batch should take some more than it has changes, so that the state does not
+// grow. Whether, or when, Sweep was called has no part in the answer of Seen, nor in any
+// other answer for an event that is not more than MaxLateness behind the highest horizon so
+// far.
 func (t *Tx) Sweep(max int) (removed int) {
 	t.sweep.going = true
 	defer func() { t.sweep.going = false }()
@@ -83,8 +83,8 @@ func (t *Tx) Sweep(max int) (removed int) {
 	return removed
 }
 
-// sweepValues removes values whose expiry is too long ago for any event that
-// may still come, and files those again that live longer than was known.
+// sweepValues removes values with an expiry too long ago for any event that may still come,
+// and files those again that live longer than was known.
 func (t *Tx) sweepValues(max int) (removed, steps int) {
 	limit := addSaturating(t.horizon(), -int64(t.shard.store.maxLateness))
 	steps = t.due(kindValueIndex, &t.sweep.valueAt, t.shard.hints.values, limit, max, func(at int64, entry, _ []byte) {
@@ -141,9 +141,9 @@ func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
 	return removed
 }
 
-// overdue tells whether a value with an index entry at this instant can go. An
-// entry that is not the value's is stale; the entry of a value that lives
-// longer moves.
+// overdue tells whether a value with an index entry at this instant can go. An entry at
+// another instant than the value's own is stale; the entry of a value that lives longer
+// moves.
 func (t *Tx) overdue(e *entry, l *life, exists bool, at, limit int64) bool {
 	switch {
 	case t.err != nil:
@@ -174,7 +174,7 @@ func (t *Tx) due(kind byte, c *cursor, hint, limit int64, max int, fn func(at in
 		return 0
 	}
 	if len(c.from) == 0 && hint != math.MinInt64 {
-		c.from = appendIndexKey(c.from, kind, hint, "") // not through what is deleted
+		c.from = appendIndexKey(c.from, kind, hint, "") // not through deleted entries
 	}
 	stopped := false
 	t.scan([]byte{kind}, c.from, func(key, value []byte) bool {
@@ -238,7 +238,7 @@ func (t *Tx) sweepMembers(number uint64, max int) (removed int, done bool) {
 	return removed, done
 }
 
-// buildSwept adds what has gone to the changes.
+// buildSwept adds the sweep's removals to the changes.
 func (t *Tx) buildSwept() {
 	for _, key := range t.sweep.gone {
 		t.remove(key)

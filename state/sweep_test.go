@@ -72,7 +72,7 @@ func TestSweepChangesNoAnswer(t *testing.T) {
 	}
 }
 
-// Keys come and go for a year; what is on disk, indexes included, must be what
+// Keys come and go for a year; the records on disk, indexes included, must be those that
 // the last days need.
 func TestStateDoesNotGrowForEver(t *testing.T) {
 	h := openShard(t)

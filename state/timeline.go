@@ -15,10 +15,10 @@ type Entry struct {
 	Ref
 }
 
-// A timeline keeps its newest entries in its own value. Older ones are in blocks of
-// their own, of which the value has a directory: an evaluation reads and writes the
-// value, which mostly is all, and the blocks that are near its event. Blocks do not
-// overlap, and no entry of the value is older than the last one of a block.
+// A timeline keeps its newest entries in its own value, and older ones in blocks of their
+// own, of which the value has a directory. An evaluation reads and writes the value, which
+// mostly is all, and the blocks that are near its event. Blocks do not overlap, and no
+// entry of the value is older than the last one of a block.
 const (
 	timelineHead  = 64  // entries in the value; with one more, the older half moves to a block
 	timelineBlock = 128 // entries in a block; one more splits it
@@ -58,7 +58,6 @@ func (e *Entry) same(o *Entry) bool {
 	return e.ID != "" || compareRefs(e.Ref, o.Ref) == 0
 }
 
-// count is the number of entries.
 func (l *timeline) count() int { return l.stored + len(l.head) }
 
 // first is the instant of the oldest entry; noTime: there is none.
@@ -244,7 +243,7 @@ func (r *reader) events(n int) []Entry {
 	return entries
 }
 
-// timelineEntry is a timeline in a Tx: as it is now, and how that differs from the disk.
+// timelineEntry is a timeline in a Tx: its current form, and the difference from the disk.
 // Within a Tx no number is given to a second block, so that none is written and deleted.
 type timelineEntry struct {
 	entry
@@ -309,7 +308,6 @@ func (t *Tx) timelineBlockAt(e *timelineEntry, extent blockExtent) []Entry {
 	return entries
 }
 
-// remove makes the timeline absent.
 func (e *timelineEntry) remove() {
 	for i := range e.now.blocks {
 		e.removeBlock(e.now.blocks[i].number)
@@ -317,7 +315,6 @@ func (e *timelineEntry) remove() {
 	e.now, e.dirty = timeline{}, true
 }
 
-// writeBlock gives a block these entries.
 func (e *timelineEntry) writeBlock(number uint64, entries []Entry) {
 	size := len(e.key) + sizeOf(entries)
 	if b := e.blocks[number]; b.dirty {
@@ -329,7 +326,6 @@ func (e *timelineEntry) writeBlock(number uint64, entries []Entry) {
 	e.blocks[number] = timelineBlockEntry{entries, true, size}
 }
 
-// removeBlock deletes a block.
 func (e *timelineEntry) removeBlock(number uint64) {
 	if b := e.blocks[number]; b.dirty {
 		e.write.n--

@@ -46,8 +46,8 @@ func BenchmarkTimeline(b *testing.B) {
 	}
 }
 
-// BenchmarkTimelineLate is the state's part in a sliding window whose events come in any
-// order, or in that of their times, as one key keeps more and more of them.
+// BenchmarkTimelineLate is the state's part in a sliding window with events in any order,
+// or in that of their times, as one key keeps more and more of them.
 func BenchmarkTimelineLate(b *testing.B) {
 	for _, order := range []string{"time", "shuffled"} {
 		for _, kept := range []int{1000, 10_000, 100_000} {

@@ -47,7 +47,7 @@ func (e *modelEvaluation) observe(label string) {
 	e.l.entries = append(e.l.entries, modelEntry{Entry: own, horizon: e.m.horizon()})
 }
 
-// sure tells whether an entry is there whatever its block is like.
+// sure tells whether an entry is certain to be there, in a block of any age.
 func (e *modelEvaluation) sure(o modelEntry) bool {
 	return e.m.o.NoHorizon || !o.ahead && !o.Time.Before(o.horizon.Add(-cmp.Or(e.l.reach, e.m.o.Lifetime)-e.m.o.MaxLateness))
 }

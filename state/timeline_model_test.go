@@ -39,11 +39,11 @@ type timelineMachine struct {
 	apart      bool // no two events are of one instant
 }
 
-// A timeline answers as a plain list does, in whatever order its events come and however
-// many they are, over commits, dropped evaluations, discarded transactions, sweeps and
-// restores. In one half of the runs a timeline gets full, and which entries give way is
-// foreseen; in the other, partitions drift, become idle, wake and are new, and no event
-// that its own partition admits may miss a neighbour.
+// A timeline answers as a plain list does, for any order and number of events, over
+// commits, dropped evaluations, discarded transactions, sweeps and restores. In one half of
+// the runs a timeline gets full, and which entries give way is foreseen; in the other,
+// partitions drift, become idle, wake and are new, and no event that its own partition
+// admits may miss a neighbour.
 func TestTimelineModel(t *testing.T) {
 	for _, noHorizon := range []bool{false, true} {
 		for _, wakes := range []bool{false, true} {
@@ -295,7 +295,6 @@ func sameEntries(a, b []state.Entry) bool {
 	return slices.EqualFunc(a, b, func(a, b state.Entry) bool { return a.ID == b.ID && compareModelEntries(a, b) == 0 })
 }
 
-// isSubset tells whether all of the sorted entries a are among the sorted entries b.
 func isSubset(a, b []state.Entry) bool {
 	for _, e := range a {
 		if _, found := slices.BinarySearchFunc(b, e, compareModelEntries); !found {

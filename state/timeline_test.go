@@ -161,8 +161,8 @@ func TestTimelineAfterRewind(t *testing.T) {
 	}
 }
 
-// In a full timeline the oldest entries give way: a burst is seen, whatever came in the
-// days before it.
+// In a full timeline the oldest entries give way: a burst is seen, also after many events
+// in the days before it.
 func TestTimelineFull(t *testing.T) {
 	h := shardOf(t, openStore(t, state.Options{Dir: "state", FS: vfs.NewMem(), MaxSetMembers: 200}), 0)
 	evicted := 0
@@ -241,7 +241,8 @@ func TestTimelineDoubles(t *testing.T) {
 	})
 }
 
-// Events of one instant are as many as one likes, and a record is not: no broker would take it.
+// Any number of events may be of one instant, but a record has a limit: no broker would
+// take more.
 func TestTimelineOfOneInstant(t *testing.T) {
 	h := openShard(t)
 	const events, most = 1000, 128 * 700 // bytes of a record
@@ -327,7 +328,8 @@ func TestTimelineBounds(t *testing.T) {
 	}
 }
 
-// A block that is not there, or is not as its timeline says, is damage and not an answer.
+// A block that is missing, or differs from its timeline's directory, is damage and not an
+// answer.
 func TestTimelineDamaged(t *testing.T) {
 	h := openShard(t)
 	for n := range 100 {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Observe adds the event at hand to the timeline of this name, under a label of at
-// most 2 KiB, which may be "". An event whose id is there already under the label, as
-// near as the longest span that Within was asked for, is not added again.
+// Observe adds the event at hand to the timeline of this name, under a label of at most 2
+// KiB, which may be "". An event with an id that is there already under the label, as near
+// as the longest span that Within was asked for, is not added again.
 //
 // The longest span says how long entries are kept, so that each evaluation that observes
 // should ask as well: an entry goes once it is older than the horizon (see [Tx.Horizon]) by more
@@ -115,7 +115,7 @@ func (s *Scope) Consume(name string, entries []Entry) {
 	}
 }
 
-// owned gives the entry with strings of its own, as those of the event do not last. The
+// owned gives the entry with copies of its strings, as those of the event do not last. The
 // topic mostly is that of another entry.
 func (l *scopeTimeline) owned(e Entry) Entry {
 	e.Label, e.ID = strings.Clone(e.Label), strings.Clone(e.ID)

@@ -7,10 +7,9 @@ import (
 	"sort"
 )
 
-// An entry is of use as long as an event may come that is within reach of it. No event
-// that is admitted lies further behind the horizon than the store's MaxLateness: the
-// event's own partition holds the horizon back, also one that was idle or not known
-// until then.
+// An entry is of use as long as an event within its reach may come. No event that is
+// admitted lies further behind the horizon than the store's MaxLateness: the event's own
+// partition holds the horizon back, also one that was idle or not known until then.
 
 // outdated is the instant before which entries are of no use; noTime: each may be.
 func (l *scopeTimeline) outdated() int64 {

@@ -79,8 +79,8 @@ func (s *Scope) timeline(name string) *scopeTimeline {
 	return l
 }
 
-// take makes the changes of a scope part of the Tx. The scope has the memory that the
-// timeline leaves.
+// take makes the changes of a scope part of the Tx. The scope gets the memory of the
+// timeline in exchange.
 func (e *timelineEntry) take(l *scopeTimeline, stream int64) {
 	l.settle(stream)
 	blocks, head := e.now.blocks, e.now.head

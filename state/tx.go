@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Tx is all changes of one batch of work. Nobody sees any of them before
-// Apply, and after it, or after a crash, all or none. One goroutine uses it;
-// after Apply or Discard only Err and Discard may be called.
+// Tx is all changes of one batch of work. None of them is visible outside before Apply;
+// after Apply, or after a crash, all or none are. One goroutine uses it; after Apply or
+// Discard only Err and Discard may be called.
 //
 // A value is read from disk once and then lives in the Tx, so that events of
 // one key in one batch cost no second look.
@@ -40,7 +40,7 @@ type work struct {
 
 	n, size int // estimate of the changes
 
-	*changeSet        // what the Tx comes to, once it is built; else nil
+	*changeSet        // the changes of the Tx, once they are built; else nil
 	key        []byte // scratch
 	value      []byte // scratch
 }
@@ -141,7 +141,7 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 	return value, ok
 }
 
-// onDisk tells whether there is a counter or a set that mostly is not.
+// onDisk tells whether a counter or a set is on disk, for keys that mostly are not.
 func (t *Tx) onDisk(key []byte) bool {
 	if t.err != nil {
 		return false
@@ -169,11 +169,11 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 	}
 }
 
-// touch says that something has changed since the changes were last built.
+// touch drops the built changes when the Tx changes.
 func (t *Tx) touch() { t.unbuild() }
 
-// nextNumber gives a number under which no set, no page and no full block of evidence of
-// the shard has stood before.
+// nextNumber gives a number that no set, page or full block of evidence of the shard has
+// had before.
 func (t *Tx) nextNumber() uint64 {
 	t.pos.next++
 	return t.pos.next - 1
@@ -181,9 +181,9 @@ func (t *Tx) nextNumber() uint64 {
 
 var errEnded = errors.New("the transaction has ended")
 
-// Apply writes the changes to disk, all at once, together with the next offset
-// of the changelog: the one behind the records of these changes. It ends the
-// Tx, whatever comes of it. The write is not synced.
+// Apply writes the changes to disk, all at once, together with the next offset of the
+// changelog: the one behind the records of these changes. It ends the Tx, also when it
+// fails. The write is not synced.
 func (t *Tx) Apply(nextChangelog int64) error {
 	if t.work == nil {
 		return fmt.Errorf("apply changes: %w", errEnded)
@@ -241,8 +241,8 @@ func (t *Tx) write(nextChangelog int64) error {
 	return h.commit(b)
 }
 
-// settle makes what the shard keeps in memory, and derives from what is on disk, follow
-// the changes.
+// settle makes the shard's caches, and the indexes derived from its records, follow the
+// changes.
 func (t *Tx) settle(nextChangelog int64) error {
 	h := t.shard
 	h.pos, h.changelog = t.position(), nextChangelog

@@ -2,9 +2,9 @@ package state
 
 import "encoding/binary"
 
-// vacant remembers under which kinds of values and rules the disk has nothing at all. A
-// rule mostly has either counters or sets, and SetKeyExpiration asks for both: a look-up
-// of what is not there would ask every table of the database. The zero value knows
+// vacant is a cache of the kinds of values and rules under which the disk has nothing at
+// all. A rule mostly has either counters or sets, and SetKeyExpiration asks for both: a
+// look-up of an absent key would ask every table of the database. The zero value knows
 // nothing.
 type vacant map[string]bool
 

@@ -7,8 +7,8 @@ import (
 	"trailhound/state"
 )
 
-// That the disk has nothing of a kind and a rule is remembered. It must be forgotten when
-// something is written, by a transaction or by a restore, and when the copy is wiped.
+// A kind and rule noted as absent from the disk must be forgotten when a value of them is
+// written, by a transaction or by a restore, and when the copy is wiped.
 func TestExpirationFindsWhatCame(t *testing.T) {
 	for name, write := range map[string]func(*state.Scope){
 		"counter": func(s *state.Scope) { s.IncrementCounter("n") },

@@ -10,12 +10,12 @@ import (
 // meets it, or opens the next one. Each older one, which only a late event can
 // meet, has a key of its own, by its start.
 //
-// A window of its own expiry holds the events of [first, expiry). One that is
-// before its start moves it back while all that it counted still lies within
-// its length. Of windows of one length, each begins after the newest event of
-// the one before it, so that only the next one behind an event can take it.
+// A window of its own expiry holds the events of [first, expiry). An event before its start
+// moves the window back while all counted events still lie within its length. Of windows of
+// one length, each begins after the newest event of the one before it, so that only the
+// next one behind an event can take it.
 
-// older is what the counter's own key tells of its older windows, so that an
+// older is the bound on a counter's older windows in the counter's own key, so that an
 // event that cannot meet any need not look for them. It only ever grows.
 type older struct {
 	until int64 // none begins at this instant, holds an event of it, or of a later one
@@ -60,8 +60,8 @@ func (c *counter) takes(now int64) bool {
 	return c.exists && now < c.first && (c.expiry == noTime || stretch(now, c.newest) < stretch(c.first, c.expiry))
 }
 
-// fits tells whether the window is that of an event of this time, if none that
-// is nearer to it is.
+// fits tells whether the window is that of an event of this time, unless a nearer window
+// is.
 func (c *counter) fits(now int64, lifetime time.Duration) bool {
 	return c.holds(now, lifetime) || c.takes(now)
 }
@@ -77,9 +77,9 @@ func (c *counter) moveBack(now int64) {
 	c.first = now
 }
 
-// window gives the window of an event, nil if it has none: of those that hold
-// it the newest, else the next one that begins after it, if that can move back.
-// With none, newer tells that older windows begin after the event.
+// window gives the window of an event: the newest of those that hold it, else the next one
+// that begins after it, if that can move back; nil: there is none. Then newer tells that
+// older windows begin after the event.
 func (t *Tx) window(own *counterEntry, now int64) (w *counterEntry, newer bool) {
 	c := &own.now
 	if c.holds(now, t.shard.store.lifetime) {
@@ -153,7 +153,7 @@ func (t *Tx) windowAt(own *counterEntry, first int64) *counterEntry {
 	return w
 }
 
-// commitCounter puts what an evaluation made of a counter's window in its place.
+// commitCounter puts a counter's window in its place after an evaluation.
 func (t *Tx) commitCounter(c *scopeCounter) {
 	own := c.entry
 	var blocks *ring
@@ -180,7 +180,7 @@ func (t *Tx) commitCounter(c *scopeCounter) {
 	}
 }
 
-// changed notes that what the counter's own key tells of older windows is new.
+// changed notes that the record of older windows in the counter's own key is new.
 func (t *Tx) changed(own *counterEntry) {
 	own.dirty = true
 	if !own.now.exists {

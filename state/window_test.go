@@ -13,7 +13,7 @@ import (
 	"trailhound/state"
 )
 
-// deny does what access_denied does with ten denials in an hour.
+// deny evaluates as access_denied does with ten denials in an hour.
 func deny(tx *state.Tx, at state.Ref) (alert []state.Ref) {
 	s := tx.Scope("rule", "key", at)
 	defer s.Commit()

@@ -15,7 +15,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// answer is the alerts that came of some events, whatever their order.
+// answer is the alerts of some events, without regard to their order.
 type answer struct {
 	count  int
 	digest uint64 // of their ids
@@ -34,7 +34,7 @@ func (a *answer) add(payload []byte) error {
 	return nil
 }
 
-// committedAlerts returns what a read-committed reader of a topic finds in it.
+// committedAlerts returns the alerts that a read-committed reader finds in a topic.
 func committedAlerts(ctx context.Context, client *wire.Client, topic string) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -69,11 +69,11 @@ type oracle struct {
 	in    *bufio.Writer
 	pipe  io.Closer
 	cmd   *exec.Cmd
-	found chan error // of reading what it prints
+	found chan error // the end of reading its output
 	answer
 }
 
-// newOracle starts it. Of events that no rule looks at it need not be told.
+// newOracle starts trailhound detect. Events that no rule looks at need not be passed to it.
 func newOracle(binary string, sets settings) (*oracle, error) {
 	o := &oracle{cmd: testbed.Command(binary, append(append([]string{"detect"}, sets.args()...), "-")...), found: make(chan error, 1)}
 	in, err := o.cmd.StdinPipe()
@@ -103,7 +103,7 @@ func (o *oracle) read(out io.Reader) error {
 	return lines.Err()
 }
 
-// tell gives it an event.
+// tell passes an event to detect.
 func (o *oracle) tell(value []byte) error {
 	if _, err := o.in.Write(value); err != nil {
 		return fmt.Errorf("trailhound detect: %w", err)
@@ -111,7 +111,7 @@ func (o *oracle) tell(value []byte) error {
 	return o.in.WriteByte('\n')
 }
 
-// close waits for its last alert.
+// close ends the input of detect and waits for the last alert.
 func (o *oracle) close() (answer, error) {
 	err := o.in.Flush()
 	err = errors.Join(err, o.pipe.Close(), <-o.found, o.cmd.Wait())
@@ -121,7 +121,7 @@ func (o *oracle) close() (answer, error) {
 	return o.answer, nil
 }
 
-// kill ends it before its time.
+// kill ends detect with its input unfinished.
 func (o *oracle) kill() {
 	_ = o.cmd.Process.Kill() // it may have ended
 	_ = <-o.found

@@ -16,17 +16,18 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// aloneMode is the argument by which this program becomes what the product is compared with. It is not in the help.
+// aloneMode is the argument by which this program becomes the plain consumer that the
+// product is compared with. It is not in the help.
 const aloneMode = "consume-alone"
 
-// aloneSeries is its counter.
+// aloneSeries is the counter of records that the plain consumer has read.
 const aloneSeries = "bench_records_total"
 
 // aloneWait is how long a fetch waits for records, as in Kafka's own consumer; the Reader's own default is longer than a run.
 const aloneWait = 500 * time.Millisecond
 
-// alone reads all partitions of a topic and does nothing with the records. It tells over HTTP how many it has read, as
-// the product does, so that both are measured by the same eyes.
+// alone reads all partitions of a topic and does nothing with the records. It serves their
+// number over HTTP, as the product does, so that both are measured in the same way.
 func alone(ctx context.Context, args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet(aloneMode, flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -15,11 +15,11 @@ import (
 
 const (
 	backgroundEvery = 10 * time.Millisecond // between two rounds of batches
-	backgroundLate  = time.Second           // as much behind its time as a batch may be sent
+	backgroundLate  = time.Second           // bound on the lateness of a batch
 )
 
-// stampedByBroker makes the broker stamp what it is sent. Batches that wait to be sent would look as old as they are,
-// and what is old is not in a hurry.
+// stampedByBroker makes the broker stamp the records. Batches packed in advance would look
+// as old as they are, and the product does not hurry for old records.
 var stampedByBroker = kafka.ConfigEntry{ConfigName: "message.timestamp.type", ConfigValue: "LogAppendTime"}
 
 // background is the events between which the triggers go. They are made and packed before the clock starts, so that
@@ -37,7 +37,7 @@ type packed struct {
 	events int
 }
 
-// newBackground packs so many events a second, for as long as it says.
+// newBackground packs o.background events for each second of during.
 func newBackground(ctx context.Context, g *generator, o options, during time.Duration) (*background, error) {
 	rounds, total := int(during/backgroundEvery), int(during.Seconds()*float64(o.background))
 	bg := &background{batches: make([][]packed, o.partitions)}
@@ -70,7 +70,7 @@ func newBackground(ctx context.Context, g *generator, o options, during time.Dur
 	return bg, nil
 }
 
-// pack takes what is in a batch, if there is anything.
+// pack encodes the records of a batch, if there are any, and empties it.
 func (g *background) pack(partition int, b *wire.Batch, due time.Duration) error {
 	if b.Len() == 0 {
 		return nil

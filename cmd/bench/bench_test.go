@@ -14,7 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestMain lets the test binary be what the product is compared with, as this program starts itself for that.
+// TestMain lets the test binary consume alone in the place of this program, which starts
+// itself for that.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == aloneMode {
 		main()
@@ -36,7 +37,8 @@ func testCluster(t *testing.T) string {
 	return strings.Join(c.ListenAddrs(), ",")
 }
 
-// The modes that need brokers, one after the other, and what they leave behind.
+// TestModes runs the modes that need brokers, one after the other, and checks that they
+// leave nothing behind.
 func TestModes(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)

@@ -59,7 +59,7 @@ func (b *bench) newSubject(ctx context.Context, input string) (*subject, error) 
 	return s, ctx.Err()
 }
 
-// discard deletes what the application has stored.
+// discard deletes the topics and the local state of the application.
 func (b *bench) discard(ctx context.Context, s *subject) error {
 	return errors.Join(b.deleteTopics(ctx, topicsOf(s.app)...), os.RemoveAll(filepath.Join(b.dir, s.app)))
 }
@@ -79,7 +79,7 @@ func (b *bench) launch(s *subject) (*child, error) {
 	return b.spawn("trailhound", s.listen, b.binary, append([]string{"run"}, s.args...)...)
 }
 
-// launchAlone starts what only reads the input.
+// launchAlone starts the consumer that only reads the input.
 func (b *bench) launchAlone(in input) (*child, error) {
 	listen, err := address()
 	if err != nil {
@@ -108,7 +108,7 @@ func (b *bench) spawn(name, listen, binary string, args ...string) (*child, erro
 
 func (c *child) pid() int { return c.Cmd.Process.Pid }
 
-// ready waits until it serves.
+// ready waits until the child serves.
 func (c *child) ready(ctx context.Context, every time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -126,7 +126,7 @@ func (c *child) ready(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// ended says that it has ended by itself, with its last words.
+// ended is the error of a child that has ended by itself, with the last words of its log.
 func (c *child) ended() error {
 	text, err := os.ReadFile(c.Log)
 	if err != nil {
@@ -156,7 +156,7 @@ func (c *child) stop() error {
 	}
 }
 
-// kill ends it with SIGKILL, if it has not ended.
+// kill ends the child with SIGKILL, if it has not ended.
 func (c *child) kill() {
 	_ = c.Cmd.Process.Kill() // it may have ended
 	<-c.Done

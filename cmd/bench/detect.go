@@ -21,7 +21,7 @@ const (
 	fileBytes = 50_000_000 // of JSON in a file
 )
 
-// detect is the mode of that name.
+// detect is the mode that measures how fast trailhound detect reads files.
 func (b *bench) detect(ctx context.Context) error {
 	dir := filepath.Join(b.dir, "files")
 	if err := os.Mkdir(dir, 0o750); err != nil {
@@ -93,7 +93,7 @@ func (b *bench) detectOnce(ctx context.Context, dir string) (d detection, err er
 	defer stop()
 	found := &oracle{}
 	err = found.read(out)
-	_, rest := io.Copy(io.Discard, out) // else it would wait for ever for somebody who reads
+	_, rest := io.Copy(io.Discard, out) // after a failed read the child would block for ever on a full pipe
 	if err := errors.Join(err, rest, cmd.Wait()); err != nil {
 		return d, fmt.Errorf("trailhound detect: %w", errors.Join(err, context.Cause(ctx)))
 	}
@@ -122,7 +122,7 @@ func writeFiles(ctx context.Context, dir string, m mix, total int64) (events int
 	return events, size, packed, err
 }
 
-// writeFile writes one of them, beginning with the event of that number.
+// writeFile writes one gzip file, beginning with the event of that number.
 func writeFile(ctx context.Context, name string, g *generator, number int, total int64) (events int, size int64, err error) {
 	f, err := os.Create(name)
 	if err != nil {

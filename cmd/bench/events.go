@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// mix is what the events are like.
+// mix is the composition of the events.
 type mix struct {
 	Denied     float64 // share of AccessDenied, which access_denied counts
 	Assume     float64 // share of AssumeRole, which assume_role_unique_ip looks at
-	Principals int     // who act, which is also the number of keys of access_denied
+	Principals int     // principals that act, which is also the number of keys of access_denied
 	Hot        bool    // every event is a denial of one and the same principal
 	Size       int     // bytes of an event, at least; 0: as events come by themselves, about 1.67 KB
 	Seed       uint64
@@ -25,7 +25,7 @@ const (
 	naturalSize  = 1500 // events without padding are larger
 )
 
-// check says what is wrong with the mix.
+// check returns an error about a value of the mix that is out of range.
 func (m mix) check() error {
 	switch {
 	case m.Denied < 0 || m.Assume < 0 || m.Denied+m.Assume > 1:
@@ -53,8 +53,8 @@ var (
 	}
 )
 
-// generator makes events one after the other, each in the buffer of the one before. What it makes is a function of its
-// mix and of the times it is given. Not for concurrent use.
+// generator makes events one after the other, each in the buffer of the one before. They
+// are a function of its mix and of the times it is given. Not for concurrent use.
 type generator struct {
 	mix
 	rng    *rand.Rand
@@ -68,7 +68,7 @@ func newGenerator(m mix) *generator {
 	return &generator{mix: m, rng: rand.New(rand.NewPCG(m.Seed, 11)), second: -1}
 }
 
-// kind is which rule looks at an event.
+// kind tells which rule looks at an event.
 type kind int
 
 const (
@@ -83,7 +83,7 @@ type event struct {
 	kind       kind
 }
 
-// next makes an event of a time, of whatever kind and by whomever the mix says.
+// next makes an event of a time; the mix decides its kind and its principal.
 func (g *generator) next(at time.Time) event {
 	who, what := g.rng.IntN(g.Principals), ordinary
 	switch x := g.rng.Float64(); {
@@ -97,7 +97,7 @@ func (g *generator) next(at time.Time) event {
 	return g.make(at, what, who)
 }
 
-// make makes an event of that kind, by principal number who.
+// make makes an event of that kind, by the principal of that number.
 func (g *generator) make(at time.Time, what kind, who int) event {
 	if s := at.Unix(); s != g.second {
 		g.second, g.stamp = s, at.UTC().AppendFormat(g.stamp[:0], "2006-01-02T15:04:05Z")
@@ -115,7 +115,7 @@ func (g *generator) make(at time.Time, what kind, who int) event {
 	if what == assumption {
 		service, call = "sts", "AssumeRole"
 	}
-	brief := g.Size > 0 && g.Size < naturalSize // an event that shall be small has no more than it needs
+	brief := g.Size > 0 && g.Size < naturalSize // a small event has only the members that it needs
 	if brief {
 		agent = "Boto3/1.34.140"
 	}
@@ -188,9 +188,9 @@ func (g *generator) assumption(account, role int, brief bool) {
 	g.text(`:session","arn":"arn:aws:sts::`).number(account).text(`:assumed-role/app-role-`).number(role).text(`/session"}},`)
 }
 
-// pad makes the event as large as it shall be, with a list of objects as calls that list things return them.
+// pad fills the event up to g.Size, with a list of objects as in the answers of list calls.
 func (g *generator) pad() {
-	const behind = 4 // what closes the list and the event
+	const behind = 4 // bytes that close the list and the event
 	if len(g.b)+behind >= g.Size {
 		return
 	}
@@ -217,7 +217,7 @@ func (g *generator) keyOf(what kind, who, account, role int) []byte {
 	return g.key
 }
 
-// These append to the event.
+// The functions below append to the event.
 
 func (g *generator) text(s string) *generator {
 	g.b = append(g.b, s...)
@@ -234,7 +234,7 @@ func (g *generator) number(n int) *generator {
 	return g
 }
 
-// hex appends the lower so many hexadecimal digits of n.
+// hex appends the lowest so many hexadecimal digits of n.
 func (g *generator) hex(n uint64, digits int) *generator {
 	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
 		g.b = append(g.b, "0123456789abcdef"[n>>shift&15])

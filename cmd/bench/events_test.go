@@ -34,7 +34,8 @@ func TestGeneratorIsAFunctionOfItsSeed(t *testing.T) {
 	}
 }
 
-// An event that the product could not decode, or whose record key is not the rule's, would be fast and prove nothing.
+// An event that the product could not decode, or a record key that is not the rule's, would
+// be fast and prove nothing.
 func TestEventsAreWhatTheRulesLookFor(t *testing.T) {
 	small, large, hot := testMix, testMix, testMix
 	small.Size, large.Size, hot.Hot = 500, 20_000, true

@@ -21,12 +21,12 @@ const (
 	briefSpan = 50 * time.Minute // within the window of access_denied
 )
 
-// filling says what goes into a topic.
+// filling describes the records of a topic.
 type filling struct {
 	mix
 	partitions int
 	events     int
-	first      int // principals that are denied once before that
+	first      int // principals that are denied once before the events
 	span       time.Duration
 	codec      compress.Compression
 	batchBytes int
@@ -37,10 +37,10 @@ type input struct {
 	topic      string
 	partitions int
 	records    int
-	want       answer // that their evaluation gives
+	want       answer // the alerts of its events
 	keyed      bool   // the answer is the same down to the ids; else only their number is
 	took       time.Duration
-	json, sent int64 // bytes: of the events, and of what the broker was sent
+	json, sent int64 // bytes: of the events, and of the encoded batches
 }
 
 // fill writes events into a topic, and finds out which alerts they make.
@@ -106,7 +106,7 @@ func newProducer(ctx context.Context, fail context.CancelCauseFunc, client *wire
 	return p
 }
 
-// add writes an event, sooner or later.
+// add appends an event to the open batch of its partition; a full batch goes to the sender.
 func (p *producer) add(partition int, e event) {
 	now := time.Now().UnixMilli()
 	b := p.open[partition]
@@ -118,7 +118,7 @@ func (p *producer) add(partition int, e event) {
 	b.Append(now, e.key, e.value)
 }
 
-// send writes the batches of one partition. After an error it only takes them.
+// send writes the batches of one partition. After an error it discards them.
 func (p *producer) send(partition int32, full chan *wire.Batch) {
 	var encoded []byte
 	for b := range full {
@@ -138,7 +138,7 @@ func (p *producer) send(partition int32, full chan *wire.Batch) {
 	}
 }
 
-// close writes what is left, and returns how many bytes were sent.
+// close writes the open batches, and returns how many bytes were sent.
 func (p *producer) close() int64 {
 	for i, b := range p.open {
 		if b.Len() > 0 {
@@ -150,11 +150,12 @@ func (p *producer) close() int64 {
 	return p.sent
 }
 
-// leaderWithin is how long a partition may be without a leader that knows of it: a topic that was just made is.
+// leaderWithin bounds the wait for a leader: in a topic that was just made, brokers do not
+// know yet that they lead.
 const leaderWithin = 15 * time.Second
 
-// produce writes one batch, and returns its bytes in buffer. What a broker has refused is sent again, which doubles
-// nothing; what it has not answered is not.
+// produce writes one batch, and returns its bytes in buffer. A batch refused for want of a
+// leader is sent again, which doubles nothing; one without an answer is not.
 func produce(ctx context.Context, client *wire.Client, topic string, partition int32, b *wire.Batch, buffer []byte) ([]byte, error) {
 	encoded, err := b.Encode(buffer, wire.NoProducer)
 	if err != nil {

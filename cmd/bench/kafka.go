@@ -60,7 +60,7 @@ func (b *bench) deleteTopics(ctx context.Context, topics ...string) error {
 	return err
 }
 
-// leaveBrokers takes back what was made on brokers that are not ours.
+// leaveBrokers deletes the topics and groups of this run from brokers that are not ours.
 func (b *bench) leaveBrokers(ctx context.Context) error {
 	err := b.deleteTopics(ctx, b.topics...)
 	for _, app := range b.apps {

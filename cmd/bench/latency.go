@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	triggerEvery = 10 // events: one in so many is a denial of a principal that nobody has seen before
+	triggerEvery = 10 // events: one in so many is a denial of a new principal
 	denials      = 10 // of one such principal, the last of which is to alert: the rule's threshold by itself
 	lastAlert    = 15 * time.Second
 	queued       = 10_000 // events that may wait for a partition before the pace is given up
@@ -42,7 +42,7 @@ type pacer struct {
 // outgoing is an event on its way to a partition.
 type outgoing struct{ key, value []byte }
 
-// latency is the mode of that name.
+// latency is the mode that measures how long an alert takes.
 func (b *bench) latency(ctx context.Context) error {
 	topic := fmt.Sprintf("%s-input-%d", b.id, len(b.topics)+1)
 	if err := b.createTopic(ctx, topic, b.partitions, stampedByBroker); err != nil {
@@ -101,13 +101,13 @@ func (b *bench) idleShare(ctx context.Context, c *child) (figure, error) {
 	return (cpuOf(c.pid()) - before) / figure(time.Since(begun).Seconds()), nil
 }
 
-// pacing is what a pacer has found.
+// pacing is the result of a pacer.
 type pacing struct {
 	took        []time.Duration
 	rate, share figure
 }
 
-// paced feeds, and returns the delays of the alerts in the time that counts.
+// paced feeds events, and returns the delays of the alerts after the warm-up.
 func (b *bench) paced(ctx context.Context, c *child, s *subject, topic string) (m pacing, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	p := &pacer{bench: b, g: newGenerator(b.mix), topic: topic, ctx: ctx, fail: fail, triggers: make(map[string]*trigger)}
@@ -215,7 +215,7 @@ func eventID(value []byte) string {
 	return string(id)
 }
 
-// send writes what is handed over, all that waits in one batch.
+// send writes the events that come through the lane; all that wait share one batch.
 func (p *pacer) send(partition int32, lane chan outgoing) {
 	b := wire.Batch{Codec: codecs[p.codec]}
 	var buffer []byte

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// figure is a number that may be unknown: NaN. It is told as a dash then, and as null in JSON.
+// figure is a number that may be unknown: NaN. Then it is printed as a dash, and as null in JSON.
 type figure float64
 
 var unknown = figure(math.NaN())
@@ -43,7 +43,7 @@ func (f figure) MarshalJSON() ([]byte, error) {
 	return json.Marshal(math.Round(float64(f)*1e4) / 1e4)
 }
 
-// What follows reads /proc of Linux. Elsewhere the figures are unknown.
+// The functions below read /proc of Linux. Elsewhere the figures are unknown.
 
 // ticks are the units of CPU time in /proc per second: USER_HZ, which is 100 for every program on Linux.
 const ticks = 100
@@ -107,7 +107,7 @@ func cpuOfAll() figure {
 	return figure(sum / ticks)
 }
 
-// loadAverage is that of the last minute.
+// loadAverage is the load average of the last minute.
 func loadAverage() figure {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

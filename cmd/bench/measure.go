@@ -27,15 +27,15 @@ type sample struct {
 	resident                   figure        // MB
 }
 
-// span is what happened between two samples.
+// span is the difference between two samples.
 type span struct {
 	seconds, records float64
 	child, broker    figure // CPU seconds
 	others           figure // likewise, of all that has nothing to do with the measurement
 }
 
-// steady returns the span from the first sample with at least from records until the first with at least to. Without
-// two samples that differ, ok is false: it all went too fast to be seen.
+// steady returns the span from the first sample with at least from records until the first with at
+// least to. Without two samples that differ, ok is false: the child was faster than the sampling.
 func steady(samples []sample, from, to float64) (s span, ok bool) {
 	reached := func(n float64) int {
 		return slices.IndexFunc(samples, func(s sample) bool { return s.records >= n })

@@ -39,7 +39,7 @@ func TestSteady(t *testing.T) {
 	}
 }
 
-// A rate that nobody has seen must not be told.
+// TestSteadyIsNotGuessed: a rate that was not measured must not be told.
 func TestSteadyIsNotGuessed(t *testing.T) {
 	all := ramp()
 	for name, of := range map[string][]sample{"nothing": nil, "one sample": all[:1], "too fast": {all[0], all[39]}, "not finished": all[:20]} {

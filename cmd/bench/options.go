@@ -20,7 +20,7 @@ const (
 	exitUsage  = 2
 )
 
-// options are what the command line says.
+// options are the flags of all modes.
 type options struct {
 	mix
 	events     int
@@ -31,7 +31,7 @@ type options struct {
 	runs       int
 
 	keys           int // memory
-	rate           int // latency, and what follows too
+	rate           int // latency, as are the four below
 	background     int
 	warm, duration time.Duration
 	idle           time.Duration
@@ -45,10 +45,10 @@ type options struct {
 	section   string // file of --record
 	sets      settings
 
-	procs int // GOMAXPROCS of what is measured; 0: as it is by itself
+	procs int // GOMAXPROCS of the measured process; 0: as it is by itself
 }
 
-// settings are what --set gave, in its order.
+// settings are the values of --set, in their order.
 type settings []string
 
 func (s *settings) String() string { return strings.Join(*s, " ") }
@@ -183,7 +183,7 @@ func parse(args []string, stdout, stderr io.Writer) (m mode, o options, code int
 	}
 	flags := o.flagSet(m)
 	flags.SetOutput(stderr)
-	flags.Usage = func() {} // what there is to say follows
+	flags.Usage = func() {} // the cases below print it
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp) && m.name == "":
 		return m, o, help(stdout)
@@ -203,7 +203,7 @@ func parse(args []string, stdout, stderr io.Writer) (m mode, o options, code int
 	return m, o, -1
 }
 
-// help prints what can be measured.
+// help prints the modes and the flags.
 func help(w io.Writer) int {
 	fmt.Fprintf(w, "usage: go run ./cmd/bench [mode] [flags]\n\nMeasures trailhound, built from this checkout. Without a mode: %s\n", modes[0].about)
 	for _, m := range modes[1:] {
@@ -222,7 +222,7 @@ var codecs = map[string]compress.Compression{
 	"none": compress.None, "gzip": compress.Gzip, "snappy": compress.Snappy, "lz4": compress.Lz4, "zstd": compress.Zstd,
 }
 
-// check says what is wrong with the options of a mode.
+// check returns an error about arguments that a mode cannot take.
 func (o options) check(m mode, rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("%q is one argument too many; a mode comes first, then flags", rest[0])

@@ -30,7 +30,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Each variant differs from what was given in its one thing, and none is what was given already.
+// TestVariants: each variant differs from the given options in one thing, and none is the
+// same as they are.
 func TestVariants(t *testing.T) {
 	var o options
 	if err := o.flagSet(modes[slices.IndexFunc(modes, func(m mode) bool { return m.name == "scale" })]).Parse(nil); err != nil {

@@ -39,7 +39,7 @@ type bench struct {
 	every          time.Duration
 }
 
-// sampleEvery is how often what is measured is looked at.
+// sampleEvery is the time between two samples of a measured process.
 const sampleEvery = 50 * time.Millisecond
 
 func newBench(o options, stdout, stderr io.Writer) *bench {
@@ -144,7 +144,7 @@ func (b *bench) findBrokers(ctx context.Context) error {
 	return nil
 }
 
-// kafkaVersion is that of the broker which kafka.sh starts.
+// kafkaVersion is the version of the broker that kafka.sh starts.
 func kafkaVersion(root string) string {
 	text, err := os.ReadFile(filepath.Join(root, "deploy", "kafka", "pom.xml"))
 	if err != nil {
@@ -158,7 +158,7 @@ func kafkaVersion(root string) string {
 	return "Kafka " + version
 }
 
-// cleanUp stops and deletes what there is.
+// cleanUp stops the broker, and deletes the run's topics and its temporary directory.
 func (b *bench) cleanUp(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -181,7 +181,7 @@ func (b *bench) cleanUp(ctx context.Context) (err error) {
 	return err
 }
 
-// say tells what is going on.
+// say prints a line of progress on stderr.
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.stderr, "%7s  %s\n", time.Since(b.begun).Round(100*time.Millisecond), fmt.Sprintf(format, args...))
 }

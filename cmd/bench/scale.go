@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// largeEvents is how many bytes of events a variant of large ones has at most, so that it ends in the same day.
+// largeEvents bounds the bytes of a variant with large events, so that it ends on the same day.
 const largeEvents = 2_000_000_000
 
 // variant is the default with one thing changed.
 type variant struct {
 	name   string
 	change func(*options)
-	refill bool // it is another topic
+	refill bool // the change needs another topic
 }
 
-// variants are what scale goes through, without those that the options are already.
+// variants are the configurations that scale goes through, without those equal to the options.
 func variants(o options) (all []variant) {
 	add := func(refill bool, name string, same bool, change func(*options)) {
 		if !same {
@@ -47,7 +47,7 @@ func variants(o options) (all []variant) {
 	return all
 }
 
-// scale is the mode of that name.
+// scale is the mode that measures throughput with one thing varied at a time.
 func (b *bench) scale(ctx context.Context) error {
 	given := b.options
 	defer func() { b.options = given }()
@@ -87,7 +87,7 @@ func (b *bench) scale(ctx context.Context) error {
 	return t.write(b.stdout)
 }
 
-// memory is the mode of that name.
+// memory is the mode that measures throughput and resident memory with many live keys.
 func (b *bench) memory(ctx context.Context) error {
 	given := b.options
 	defer func() { b.options = given }()

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	startEvents = 200_000              // that the state is made of, if the mode does not ask for other ones
+	startEvents = 200_000              // that the state is made of, unless given otherwise
 	readyEvery  = 2 * time.Millisecond // how often /readyz is asked, and so how exact the figure is
 )
 
-// start is the mode of that name.
+// start is the mode that measures how soon an instance with local state is ready.
 func (b *bench) start(ctx context.Context) error {
 	given := b.options
 	defer func() { b.options = given }()
-	if b.rate > 0 { // after throughput, whose topic is larger
+	if b.rate > 0 { // after throughput, which takes a larger topic
 		b.events = min(b.events, startEvents)
 	}
 	in, err := b.fillTopic(ctx, 0, usualSpan)

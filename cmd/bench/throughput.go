@@ -11,11 +11,11 @@ import (
 // The part of a topic in which the rate counts: before it the program starts, after it the first partitions are empty.
 const steadyFrom, steadyTo = 0.1, 0.9
 
-// reading is what one run over a topic has shown.
+// reading is the result of one run over a topic.
 type reading struct {
 	span
 	peak   figure        // MB of resident memory
-	behind time.Duration // until what was read was evaluated; of the product only
+	behind time.Duration // until the records read were evaluated; of the product only
 	alerts int
 	load   figure // when it began
 	all    []sample
@@ -64,7 +64,7 @@ func (b *bench) readAlone(ctx context.Context, in input) (r reading, err error) 
 	return r, c.stop()
 }
 
-// readProduct measures the product, from the record that is given as the first that counts, and checks its alerts.
+// readProduct measures the product from the record first on, and checks its alerts.
 func (b *bench) readProduct(ctx context.Context, in input, first int) (r reading, err error) {
 	s, err := b.newSubject(ctx, in.topic)
 	if err != nil {
@@ -100,7 +100,7 @@ func (b *bench) readProduct(ctx context.Context, in input, first int) (r reading
 	return r, b.discard(ctx, s)
 }
 
-// settle computes what the samples show, of the records from first to last.
+// settle computes the figures from the samples, of the records from first to last.
 func (r *reading) settle(c *child, first, last float64) error {
 	r.peak = memoryOf(c.pid(), "VmHWM")
 	var ok bool
@@ -110,7 +110,7 @@ func (r *reading) settle(c *child, first, last float64) error {
 	return nil
 }
 
-// say tells of a reading, with what makes it doubtful.
+// sayReading prints a reading, with warnings where it is doubtful.
 func (b *bench) sayReading(name string, run int, r reading) {
 	b.say("%s, run %d: %s events/s, %s CPU s per 1 M, peak %s MB", name, run, r.rate().text(0), r.perMillion(r.child).text(2), r.peak.text(0))
 	if r.seconds < 2 {
@@ -159,7 +159,7 @@ func (b *bench) recordPair(mode, variant string, run int, in input, p pair) erro
 	return nil
 }
 
-// fields are those of a line of JSON.
+// fields are the figures of a reading for its line of JSON.
 func (r reading) fields(in input) map[string]any {
 	return map[string]any{
 		"events": in.records, "partitions": in.partitions, "bytes_per_event": figure(float64(in.json) / float64(in.records)),
@@ -168,7 +168,7 @@ func (r reading) fields(in input) map[string]any {
 	}
 }
 
-// throughput is the mode of that name.
+// throughput is the mode that measures how many events a second one instance works off.
 func (b *bench) throughput(ctx context.Context) error {
 	in, err := b.fillTopic(ctx, 0, usualSpan)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 // latestStart is how much later than planned the last faults may begin.
 const latestStart = 3 * time.Second
 
-// carryOut carries the plan out and returns when all that was taken away is back: brokers in sync, instances serving.
+// carryOut carries the plan out and returns when all its faults are undone: brokers in
+// sync, instances serving.
 func (s *suite) carryOut(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -52,7 +53,8 @@ func (s *suite) carryOut(ctx context.Context) error {
 	return nil
 }
 
-// act carries out one step and returns when what it took away is started again. An error is one of the suite itself.
+// act carries out one step and returns once its fault is undone. An error is a failure of
+// the suite itself.
 func (s *suite) act(ctx context.Context, st step) error {
 	rng := rand.New(rand.NewPCG(st.Seed, 2))
 	switch st.Fault {
@@ -108,7 +110,7 @@ func (s *suite) act(ctx context.Context, st step) error {
 	return fmt.Errorf("nobody knows how to do %s", st.Fault)
 }
 
-// move moves leaders. A broker that has just been killed can be in its way for a while.
+// move moves leaders. A broker that has just been killed can prevent that for a while.
 func (s *suite) move(ctx context.Context, st step, rng *rand.Rand) {
 	var err error
 	for range 10 {
@@ -263,7 +265,7 @@ func (s *suite) disturb(ctx context.Context, st step, rng *rand.Rand) {
 	}
 }
 
-// badMode chooses how bad a connection gets, and says it.
+// badMode chooses the mode of a bad connection, and describes it.
 func badMode(f fault, rng *rand.Rand) (mode, string) {
 	switch f {
 	case slow:
@@ -291,7 +293,8 @@ func badMode(f fault, rng *rand.Rand) (mode, string) {
 	return m, "bytes " + direction + " " + end
 }
 
-// The old records of a backfill, and how old they are: within events.max_lateness of what the partition had before.
+// The bounds of a backfill: the number of its records, and their age, within
+// events.max_lateness of the partition's others.
 const (
 	mostBackfill = 600
 	oldest       = 5 * 24 * time.Hour
@@ -350,7 +353,7 @@ func (s *suite) damaged(i int) {
 	s.trouble[i-1].damaged = true
 }
 
-// ended notes that an instance has ended by itself. What no fault explains fails the run.
+// ended notes that an instance has ended by itself. An exit that no fault explains fails the run.
 func (s *suite) ended(e exit) {
 	s.mu.Lock()
 	t := s.trouble[e.Instance-1]
@@ -358,7 +361,7 @@ func (s *suite) ended(e exit) {
 	s.trouble[e.Instance-1].damaged = t.damaged && !broken // the next start makes the state anew
 	s.mu.Unlock()
 	switch {
-	case e.Crashed: // whatever happened to it
+	case e.Crashed: // no fault excuses a crash
 	case broken:
 		e.Why = "its state directory was damaged"
 	case e.Instance == frozenInstance && (t.frozen || time.Since(t.thawed) < e.Ran):

@@ -17,7 +17,7 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// backlogOptions are what the command line of backlog says.
+// backlogOptions are the flags of backlog.
 type backlogOptions struct {
 	options
 	spread
@@ -204,7 +204,7 @@ func (s *suite) worked(ctx context.Context) error {
 	return nil
 }
 
-// live returns what detect finds in the events in the order of time.
+// live returns a check with the alerts that detect finds in the events in the order of time.
 func (o *backlogOptions) live(ctx context.Context, s *suite, sorted string) (*check, error) {
 	cmd := testbed.Command(filepath.Join(s.dir, "trailhound"), "detect", "--set", fmt.Sprintf("rules.access_denied.denied_family=%t", o.family), sorted)
 	var out, said bytes.Buffer
@@ -222,7 +222,7 @@ func (o *backlogOptions) live(ctx context.Context, s *suite, sorted string) (*ch
 	return c, errors.Join(os.Remove(sorted), ctx.Err())
 }
 
-// difference is how the alerts of two orders of the same events differ.
+// difference is the result of comparing the alerts of two orders of the same events.
 type difference struct {
 	explained, unexplained int
 	lines                  []string
@@ -275,7 +275,7 @@ func (c *check) explain(s subject, got, want []*alertBody, drift time.Duration) 
 	return "its denials run on for longer than a window"
 }
 
-// between is how many alerts are of events from first to last.
+// between counts the alerts of events from first to last.
 func between(alerts []*alertBody, first, last time.Time) (n int) {
 	for _, a := range alerts {
 		if at, err := time.Parse(time.RFC3339, a.EventTime); err == nil && !at.Before(first) && !at.After(last) {

@@ -17,8 +17,9 @@ type call struct {
 	raw json.RawMessage
 }
 
-// identity is what tells calls apart: the eventID, of an addendum UPDATED_DATA the original one; for
-// assume_role_unique_ip the sharedEventID, if there is one. Without an id it is the place.
+// identity is the id by which duplicates are known: the eventID, of an addendum
+// UPDATED_DATA the original one; for assume_role_unique_ip the sharedEventID, if there is
+// one. A call without an id is known by its place.
 func (c *call) identity(rule string) string {
 	if rule == ruleAssume && c.Shared != "" {
 		return c.Shared
@@ -89,7 +90,8 @@ func (t *thing) principal(kind string) string {
 	return name
 }
 
-// fromAWS tells whether AWS did it by itself: no user or role has an ARN in it, and a service acts.
+// fromAWS tells whether AWS made the call by itself: it has no ARN of a user or role, and a
+// service acts.
 func (t *thing) fromAWS() bool {
 	i := &t.Identity
 	switch {
@@ -115,7 +117,7 @@ func isAWS(name string) bool {
 	return false
 }
 
-// canonical is an address in its one spelling; what is none stays as it is.
+// canonical is an address in its one spelling; any other text stays as it is.
 func canonical(s string) string {
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" {

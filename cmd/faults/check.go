@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// The check judges alerts by the events of the input alone, without a word about the order in which they were evaluated.
-// What it asks of an alert holds for every order of arrival:
+// The check judges alerts by the events of the input alone, and does not assume an order in
+// which they were evaluated. Its demands on an alert hold for every order of arrival:
 //
 //   - the events named as evidence are distinct, stand in the input where the alert says, match the rule and have its
 //     key, lie within one window, and are in no other alert of the rule and key;
 //   - title, count and window_start follow from the evidence, the other members from the event that completed it;
 //   - an address said to be known was used by a successful call for that role, and the alert's own is not among them.
 //
-// What must be alerted on differs:
+// The alerts that must be there depend on the rule:
 //
 //   - window_kind sliding: the events that no alert has consumed leave no interval of the window's length with as many
 //     as the threshold;
@@ -30,8 +30,8 @@ import (
 //   - assume_role_unique_ip: there is an address that every alert of the role has as known, such that each successful
 //     call from another one gave an alert (with remember: each other address).
 //
-// Events that were dead-lettered need not have an effect. Suppression excuses what an alert of the same deduplication string
-// within that span explains.
+// Events that were dead-lettered need not have an effect. With suppression, an alert may be
+// missing within that span of another one with the same deduplication string.
 
 // checkSettings are the parameters that the alerts were made with.
 type checkSettings struct {
@@ -40,7 +40,7 @@ type checkSettings struct {
 	Sliding      bool
 	DeniedFamily bool
 	Principal    string // session, role or user
-	Services     bool   // evaluate what AWS does by itself: ignore_aws_services false
+	Services     bool   // calls by AWS services are evaluated: ignore_aws_services false
 	EventNames   []string
 	Remember     bool
 	Suppress     time.Duration
@@ -54,7 +54,7 @@ var family = []string{
 // lifetimeOfSets is how long a role's addresses are known without use, less the day by which their renewal may be late.
 const lifetimeOfSets = 89 * 24 * time.Hour
 
-// judgement is what a check has come to.
+// judgement is the result of a check.
 type judgement struct {
 	Events    int            `json:"events"` // those that a rule looks at, duplicates included
 	Copies    int            `json:"duplicates"`
@@ -158,7 +158,7 @@ func (c *check) input(value []byte, at place) {
 	}
 }
 
-// letter takes in a dead letter. Without a rule it is one of all rules.
+// letter takes in a dead letter. One without a rule counts for all rules.
 func (c *check) letter(reason, rule string, at place) {
 	c.Rejected++
 	c.dead[at] = append(c.dead[at], rule)
@@ -187,7 +187,7 @@ func (c *check) alert(value []byte) {
 	c.alerts[s] = append(c.alerts[s], a)
 }
 
-// judge compares what was taken in.
+// judge compares the alerts with the events taken in.
 func (c *check) judge() *judgement {
 	for _, s := range sortedSubjects(c.alerts) {
 		for _, a := range c.alerts[s] {
@@ -213,13 +213,13 @@ func sortedSubjects[V any](m map[subject]V) []subject {
 	})
 }
 
-// miss notes what should have given an alert.
+// miss counts n alerts that are due and not there.
 func (c *check) miss(s subject, n int, format string, args ...any) {
 	c.Missed += n
 	c.example("missed: %d of %s, %s: %s", n, s.rule, s.key, fmt.Sprintf(format, args...))
 }
 
-// faults are what is not true about an alert.
+// faults are the untrue statements of an alert.
 func (c *check) faults(s subject, a *alertBody) (faults []string) {
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	e := c.calls[a.Source]
@@ -270,7 +270,7 @@ func (c *check) isDead(e *call, rule string) bool {
 	return false
 }
 
-// distinct are the calls of a subject that count: of the deliveries of each the first that was not dead-lettered.
+// distinct are the calls of a subject, each by its first delivery that was not dead-lettered.
 func (c *check) distinct(s subject) (calls []*call) {
 	seen := make(map[string]bool)
 	for _, e := range c.keyed[s] {

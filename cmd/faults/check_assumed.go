@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// assumedFaults are what is not true about an alert of assume_role_unique_ip.
+// assumedFaults are the untrue statements of an alert of assume_role_unique_ip.
 func (c *check) assumedFaults(s subject, a *alertBody, e *call) (faults []string) {
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	from := e.origin()
@@ -57,7 +57,7 @@ func (c *check) known(a *alertBody) (known []string, ok bool) {
 	return known, ok
 }
 
-// namedCalls are what is not true about the evidence of known addresses, if any is given.
+// namedCalls are the untrue statements in the evidence of known addresses, if any is given.
 func (c *check) namedCalls(s subject, a *alertBody, known []string, from string) (faults []string) {
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	seen := make(map[place]bool)
@@ -92,7 +92,7 @@ func (c *check) missedAddresses(s subject) {
 	}
 	byTime := func(a, b *call) int { return a.at.Compare(b.at) }
 	if slices.MaxFunc(good, byTime).at.Sub(slices.MinFunc(good, byTime).at) > lifetimeOfSets && !c.usedAlways(good) {
-		c.Unchecked++ // the set may have died of old age
+		c.Unchecked++ // the set may have expired
 		return
 	}
 	candidates := make(map[string]bool)
@@ -113,7 +113,7 @@ func (c *check) missedAddresses(s subject) {
 	}
 }
 
-// usedAlways tells whether every address of the role was used so often that it never died of old age.
+// usedAlways tells whether every address of the role was used so often that it never expired.
 func (c *check) usedAlways(good []*call) bool {
 	last := make(map[string]time.Time)
 	sorted := slices.SortedFunc(slices.Values(good), func(a, b *call) int { return a.at.Compare(b.at) })
@@ -139,7 +139,7 @@ func (c *check) missedUnless(s subject, good []*call, trusted string) (n int, ex
 	for _, a := range c.alerts[s] {
 		e := c.calls[a.Source]
 		if e == nil {
-			continue // it is untrue
+			continue // an untrue alert
 		}
 		known, _ := c.known(a)
 		if e.origin() == trusted || !slices.Contains(known, trusted) && len(known) < mostKnown || !c.Remember && len(known) != 1 {

@@ -22,7 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// checkOptions are what the command line of verify says.
+// checkOptions are the flags of verify.
 type checkOptions struct {
 	checkSettings
 	brokers, inputs, alerts, letters string
@@ -129,7 +129,7 @@ func openFile(name string) (io.Reader, io.Closer, error) {
 	return r, f, nil
 }
 
-// eachLine calls take for each line of a file that is not empty.
+// eachLine calls take for each non-empty line of a file.
 func eachLine(name string, take func([]byte) error) error {
 	r, f, err := openFile(name)
 	if err != nil {
@@ -160,7 +160,7 @@ func (c *check) readFile(name string) error {
 	}
 	return eachLine(name, func(line []byte) error {
 		if line[0] == '{' && line[len(line)-1] == '}' && !bytes.Contains(line, []byte("}{")) && !c.matters(line) {
-			take(line) // it matters to no rule, whatever it is; only its place counts
+			take(line) // no rule looks at the record; only its place counts
 			return nil
 		}
 		for d := json.NewDecoder(bytes.NewReader(line)); ; {
@@ -169,7 +169,7 @@ func (c *check) readFile(name string) error {
 			case errors.Is(err, io.EOF):
 				return nil
 			case err != nil:
-				take(line[d.InputOffset():]) // what is not JSON is a record to the end of its line
+				take(line[d.InputOffset():]) // text that is not JSON is a record to the end of its line
 				return nil
 			}
 			take(one)
@@ -179,7 +179,8 @@ func (c *check) readFile(name string) error {
 
 var rejectedForm = regexp.MustCompile(`^(.+):(\d+):([a-z_]+): (?:event (\d+): )?`)
 
-// rejectedLine takes in a line by which detect says that a record could not be evaluated; others are about something else.
+// rejectedLine takes in a line by which detect says that a record could not be evaluated,
+// and skips any other line.
 func (c *check) rejectedLine(line string) {
 	m := rejectedForm.FindStringSubmatch(line)
 	if m == nil {
@@ -190,7 +191,7 @@ func (c *check) rejectedLine(line string) {
 	c.letter(m[3], "", place{Topic: m[1], Offset: offset, Index: index})
 }
 
-// readTopics takes in what is committed in topics now; dead letters need none.
+// readTopics takes in the records committed in topics by now; a topic of dead letters is optional.
 func (c *check) readTopics(ctx context.Context, brokers, inputs []string, alerts, letters string) error {
 	v := newVerifier(brokers, verifyTopics{}, oracleSettings{})
 	if err := v.open(); err != nil {

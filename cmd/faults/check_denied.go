@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// deniedFaults are what is not true about an alert of access_denied.
+// deniedFaults are the untrue statements of an alert of access_denied.
 func (c *check) deniedFaults(s subject, a *alertBody) (faults []string) {
 	wrong := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	n := a.Evidence.Total

@@ -108,7 +108,7 @@ func (s *scene) judge() *judgement {
 	return c.judge()
 }
 
-// sums are what a judgement finds.
+// sums are the faults counted in a judgement.
 func sums(v *judgement) [4]int { return [4]int{v.Untrue, v.Missed, v.Doubled, v.TooLate} }
 
 // deniedScene has five denials within a minute of each other in one partition, threshold 3, and one alert for the first three.
@@ -130,7 +130,7 @@ func assumedScene() *scene {
 	return s
 }
 
-// What is true passes, whatever form it comes in.
+// TestCheckPasses: true alerts pass, with each setting and form of event.
 func TestCheckPasses(t *testing.T) {
 	addendum := deniedScene(true)
 	copied := denialAt("copy", 1)
@@ -138,11 +138,11 @@ func TestCheckPasses(t *testing.T) {
 	addendum.places = append(addendum.places, place{Topic: "trail", Offset: 5})
 	edge := &scene{settings: checkSettings{Threshold: 2, Sliding: true}}
 	edge.add(0, denialAt("x", 0))
-	edge.add(1, denialAt("y", 60)) // of a sliding window the end belongs to it
+	edge.add(1, denialAt("y", 60)) // a sliding window includes its end
 	edge.alerts = append(edge.alerts, edge.denied(0, 1))
 	apart := &scene{settings: checkSettings{Threshold: 2}}
 	apart.add(0, denialAt("x", 0))
-	apart.add(1, denialAt("y", 60)) // of a fixed one it does not
+	apart.add(1, denialAt("y", 60)) // a fixed one excludes it
 	dead := deniedScene(true)
 	dead.alerts, dead.dead = nil, dead.places[:3]
 	for name, s := range map[string]*scene{
@@ -154,7 +154,7 @@ func TestCheckPasses(t *testing.T) {
 	}
 }
 
-// Each property is broken once, and said to be.
+// TestCheckRejects: a check reports each property that is broken.
 func TestCheckRejects(t *testing.T) {
 	type spoil func(s *scene, a *alertBody)
 	for name, tt := range map[string]struct {
@@ -309,7 +309,8 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// The command reads what detect reads and writes, and its exit code tells the judgement.
+// TestVerifyCommand: verify reads the input and the output of detect, and its exit code
+// tells the judgement.
 func TestVerifyCommand(t *testing.T) {
 	s := deniedScene(true)
 	dir := t.TempDir()

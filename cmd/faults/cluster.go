@@ -24,7 +24,7 @@ type cluster struct {
 	root, dir string
 	heap      string
 	brokers   int
-	addresses []string // which no proxy stands before
+	addresses []string // of the brokers themselves, without a proxy
 	proxies   []*proxy // of instance i at i-1
 	admin     *kgo.Client
 }
@@ -32,7 +32,8 @@ type cluster struct {
 // inSyncWithin is how long a broker may take until every partition has all its replicas again.
 const inSyncWithin = 2 * time.Minute
 
-// startCluster starts so many brokers, which keep what they store in dir, and a proxy for each of so many instances.
+// startCluster starts so many brokers, with their data in dir, and a proxy for each of so
+// many instances.
 func startCluster(ctx context.Context, root, dir, heap string, brokers, instances int) (_ *cluster, err error) {
 	c := &cluster{root: root, dir: dir, heap: heap, brokers: brokers}
 	defer func() {
@@ -70,7 +71,7 @@ func startCluster(ctx context.Context, root, dir, heap string, brokers, instance
 
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
-// kafka runs kafka.sh and returns what it prints.
+// kafka runs kafka.sh and returns its output.
 func (c *cluster) kafka(ctx context.Context, args ...string) (string, error) {
 	return testbed.Kafka(ctx, c.root, c.heap, args...)
 }
@@ -98,7 +99,7 @@ func (c *cluster) up(ctx context.Context, i int) error {
 	return c.awaitSync(ctx)
 }
 
-// halt ends all brokers; what they have stored stays.
+// halt ends all brokers; their data stays.
 func (c *cluster) halt() {
 	if c.admin != nil {
 		c.admin.Close()
@@ -107,19 +108,19 @@ func (c *cluster) halt() {
 		p.close()
 	}
 	for i := range c.brokers {
-		_ = c.kill(context.Background(), i+1) // one that never was there is none the worse for it
+		_ = c.kill(context.Background(), i+1) // a broker that was never started is no error
 	}
 }
 
-// stop ends all brokers and deletes what they have stored.
+// stop ends all brokers and deletes their data.
 func (c *cluster) stop() error {
 	c.halt()
 	_, err := c.kafka(context.Background(), "stop", "-d", c.dir)
 	return err
 }
 
-// awaitSync waits until every broker says twice in a row that all replicas of all partitions are in sync: one that has
-// just started may not know yet.
+// awaitSync waits until every broker says twice in a row that all replicas of all
+// partitions are in sync: a broker that has just started may not know yet.
 func (c *cluster) awaitSync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, inSyncWithin)
 	defer cancel()
@@ -157,7 +158,7 @@ func (c *cluster) inSync(ctx context.Context) error {
 	return nil
 }
 
-// metadata asks a broker for what it knows of all topics; broker 0 is whichever answers.
+// metadata asks a broker for its metadata of all topics; broker 0 stands for any that answers.
 func (c *cluster) metadata(ctx context.Context, broker int) ([]kmsg.MetadataResponseTopic, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// What is done here to state directories is done while no instance works on them.
+// The functions of this file change state directories while no instance works on them.
 
-// copyState makes to a copy of a state directory, in place of what was there.
+// copyState replaces the directory to by a copy of the state directory from.
 func copyState(from, to string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err
@@ -67,7 +67,7 @@ func damageState(dir string, rng *rand.Rand) (string, error) {
 	size := int(info.Size())
 	how := rng.IntN(5)
 	switch {
-	case size == 0 || how == 0: // some files are only a name
+	case size == 0 || how == 0: // an empty file cannot be cut
 		return name + " deleted", os.Remove(path)
 	case how < 3:
 		left := rng.IntN(size)

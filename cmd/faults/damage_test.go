@@ -38,7 +38,7 @@ func stateDir(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// Damage changes one file, whatever its size, and never the one that an instance locks.
+// TestDamageState: damage changes one file of any size, and never the one that an instance locks.
 func TestDamageState(t *testing.T) {
 	files := map[string]string{
 		"000001.log": string(bytes.Repeat([]byte("log "), 5000)), "000002.sst": "s", "CURRENT": "MANIFEST-000001\n", "LOCK": "", "empty": "",

@@ -19,7 +19,7 @@ type loopDisk struct {
 	alive io.Closer // its end lets the guard thaw and detach
 }
 
-// loopDiskSize is the size of the file system, whose image is sparse.
+// loopDiskSize is the size of the file system; its image is sparse.
 const loopDiskSize = 2 << 30
 
 // guardScript ends when its standard input does, that is with close or with the process that has started it, however that

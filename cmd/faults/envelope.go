@@ -77,7 +77,7 @@ func (w *workload) gzip(text []byte) []byte {
 	return b.Bytes()
 }
 
-// chaff is what comes beside events, and is only counted.
+// chaff is a record value without an event, which the product only counts.
 func (w *workload) chaff() []byte {
 	switch w.rng.IntN(5) {
 	case 0:

@@ -15,12 +15,12 @@ import (
 
 // The promise of failover: how long, at most, until alerts flow again.
 const (
-	productSession   = 10 * time.Second // kafka.session_timeout, as the product has it by itself
+	productSession   = 10 * time.Second // the product's default of kafka.session_timeout
 	restartLimit     = 3 * time.Second  // of an instance that is killed and comes back at once
 	stopLimit        = time.Second      // of one that ends in order, and comes back or says that it will not
 	goneLimit        = productSession + 2*time.Second
 	rollingLimit     = 5 * time.Second
-	failoverShards   = 8 // as the product has by itself
+	failoverShards   = 8 // the product's default
 	probeEvery       = 100 * time.Millisecond
 	probesBefore     = time.Second     // of an event: probes that count for it
 	probesAfter      = 4 * time.Second // likewise, at least
@@ -65,11 +65,11 @@ type failovers struct {
 	moved  int // shards that a rolling restart has moved
 }
 
-// failoverCase is one way in which an instance ends, and what it has cost each time.
+// failoverCase is one way in which an instance ends, and the delay of alerts each time.
 type failoverCase struct {
 	name  string
 	limit time.Duration // 0: the figure is only told
-	at    float64       // of this quantile
+	at    float64       // the quantile that the limit is for
 	took  []time.Duration
 }
 
@@ -78,7 +78,7 @@ func (f *failovers) measure(ctx context.Context, times int) error {
 	return f.probing(ctx, func(ctx context.Context) error { return f.measureAll(ctx, times) })
 }
 
-// probing does something with probes under way.
+// probing calls do while probes are under way.
 func (f *failovers) probing(ctx context.Context, do func(context.Context) error) (err error) {
 	f.probes, err = newProbes(f.cluster.addresses)
 	if err != nil {
@@ -102,9 +102,9 @@ func (f *failovers) measureAll(ctx context.Context, times int) error {
 	for _, c := range []struct {
 		failoverCase
 		times  int
-		before func() error // what has to be so for the event
-		event  func() error // that is measured
-		after  func() error // what brings everything back, if something has to
+		before func() error // sets up the event
+		event  func() error // is measured
+		after  func() error // brings everything back; nil: nothing has to
 	}{
 		{failoverCase{name: "nothing happens"}, fewer, nil, func() error { return nil }, nil},
 		{failoverCase{name: "kill -9, restarted at once", limit: restartLimit, at: 0.95}, times, nil, func() error {
@@ -168,7 +168,7 @@ func (f *failovers) once(ctx context.Context, before, event, after func() error)
 	return took, f.settle(ctx, after)
 }
 
-// settle does what is not measured, and waits until everything serves and alerts flow.
+// settle calls do outside the measurement, and waits until all instances serve and alerts flow.
 func (f *failovers) settle(ctx context.Context, do func() error) error {
 	if do != nil {
 		if err := do(); err != nil {
@@ -250,7 +250,7 @@ func (f *failovers) owners(ctx context.Context) (map[string]int, error) {
 	return owners, nil
 }
 
-// table prints what was measured, and tells whether all limits were kept.
+// table prints the delays, and tells whether all limits were kept.
 func (f *failovers) table() (bool, error) {
 	ok := f.moved == 0
 	w := tabwriter.NewWriter(f.stdout, 0, 0, 2, ' ', 0)

@@ -23,7 +23,8 @@ func TestProbeRoles(t *testing.T) {
 	}
 }
 
-// Of a role's probes all but the first few alert, whichever of those comes first; the oracle says so.
+// TestProbesAlert: by the oracle, one of a role's first few probes makes its address known,
+// and all others alert.
 func TestProbesAlert(t *testing.T) {
 	p := &probes{ids: make(map[string]int)}
 	o := newOracle(oracleSettings{})

@@ -60,7 +60,7 @@ func (f *feed) run(ctx context.Context) error {
 	return f.err
 }
 
-// change lets something be otherwise with all that comes in a partition.
+// change alters the workload of a partition from the next record on.
 func (f *feed) change(partition int, otherwise func(*cell)) {
 	f.making.Lock()
 	defer f.making.Unlock()

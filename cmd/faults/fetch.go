@@ -27,7 +27,7 @@ func (v *verifier) persist(ctx context.Context, try func() error) error {
 	}
 }
 
-// stableEnds returns the offset behind the last decided record of each partition of a topic.
+// stableEnds returns the last stable offset of each partition of a topic.
 func (v *verifier) stableEnds(ctx context.Context, topic string) (map[int32]int64, error) {
 	l, err := v.locate(ctx, topic)
 	if err != nil {
@@ -62,7 +62,7 @@ func (v *verifier) stableEnds(ctx context.Context, topic string) (map[int32]int6
 	return ends, nil
 }
 
-// location is where a topic is found.
+// location is the id and the leaders of a topic.
 type location struct {
 	id      [16]byte
 	leaders map[int32]int32 // brokers by partition

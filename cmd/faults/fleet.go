@@ -29,7 +29,8 @@ type fleet struct {
 	ended       func(exit) // told of each instance that ends by itself or badly
 }
 
-// instance is one instance of the product. Who takes it down holds lock until it is up again.
+// instance is one instance of the product. A fault that takes the process down holds lock
+// until it is up again.
 type instance struct {
 	lock   sync.Mutex
 	number int
@@ -50,7 +51,7 @@ type process struct {
 	expected bool // its end was asked for
 }
 
-// exit is the end of a process that was not asked for, or not as asked for.
+// exit is the end of a process that was not asked for, or was not orderly.
 type exit struct {
 	Instance int
 	Status   string
@@ -147,7 +148,7 @@ func (f *fleet) watch(n *instance, p *process) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if n.wanted && n.process == p {
-			_ = f.launch(n) // it could be started before
+			_ = f.launch(n) // the same launch has succeeded before
 		}
 	})
 }
@@ -166,7 +167,7 @@ func (p *process) exit(number int) exit {
 	}
 }
 
-// signal tells instance i to do something; last says that it will end by that.
+// signal sends sig to instance i; last says that the process will end by that.
 func (f *fleet) signal(i int, sig syscall.Signal, last bool) *process {
 	n := f.instance(i)
 	n.mu.Lock()
@@ -224,7 +225,7 @@ func (f *fleet) wait(ctx context.Context, i int) error {
 	return nil
 }
 
-// ready returns nil if instance i serves all that is assigned to it; else what it says is missing.
+// ready returns nil if instance i serves all that is assigned to it, else an error in its words.
 func (f *fleet) ready(ctx context.Context, i int) error {
 	return testbed.Ready(ctx, f.instance(i).listen)
 }

@@ -17,20 +17,22 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// The ways in which Kafka loses input, or forgets how far it was read. The service is to lose nothing that is still
-// there, and to stop with a sentence about what is not.
+// The ways in which Kafka loses input, or forgets how far it was read. The service is to lose
+// nothing that is still there, and to stop with a sentence about the records that are not.
 
 const (
 	stopWithin  = 30 * time.Second // an instance that is to stop at its start
 	knownWithin = 90 * time.Second // positions, leaders, members that are gone
 )
 
-// unclean shows what becomes of an input whose leader is lost with events that no other replica has.
+// unclean shows the effect of an unclean election: the input's leader is lost with events
+// that no other replica has.
 func unclean(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return lose(ctx, "unclean", 3, args, stdout, stderr, (*loss).unclean)
 }
 
-// expired shows what becomes of a group whose committed offsets are gone, with all unread input there and with some deleted.
+// expired shows the effect of losing a group's committed offsets, with all unread input
+// there and with some deleted.
 func expired(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return lose(ctx, "expired", 1, args, stdout, stderr, (*loss).expired)
 }
@@ -41,7 +43,7 @@ type loss struct {
 	client *kgo.Client
 	sent   int
 	check  *check
-	failed []string // what was not as it should be
+	failed []string // expectations that were not met
 }
 
 func lose(ctx context.Context, name string, brokers int, args []string, stdout, stderr io.Writer, scenario func(*loss, context.Context) error) int {
@@ -87,7 +89,8 @@ func lose(ctx context.Context, name string, brokers int, args []string, stdout, 
 	})
 }
 
-// createUnclean makes the input topic with two replicas, of which one that has not all may become the leader.
+// createUnclean makes the input topic with two replicas, and allows a replica out of sync
+// to become the leader.
 func (s *suite) createUnclean(ctx context.Context) error {
 	yes, one := "true", "1"
 	t := kmsg.NewCreateTopicsRequestTopic()
@@ -104,7 +107,8 @@ func (s *suite) createUnclean(ctx context.Context) error {
 	return kerr.ErrorForCode(resp.Topics[0].ErrorCode)
 }
 
-// unclean is the scenario: what only the lost leader had is evaluated, gone, and written over.
+// unclean is the scenario: events that only the lost leader had are evaluated, gone, and
+// written over.
 func (l *loss) unclean(ctx context.Context) error {
 	steps := []func() error{
 		func() error { return l.send(ctx, "kept", 5, 5) },

@@ -1,9 +1,9 @@
 // Command faults proves the promise of trailhound on real brokers: no alert is lost, none is doubled, none is wrong.
 //
-// It starts Kafka brokers and instances of the service as processes of their own, feeds them events whose alerts are
-// known, and lets everything happen to them that can: kill -9, frozen processes, dead brokers, moving leaders, bad
-// connections, lost and damaged disks. At the end it compares the alerts with the right answer. The plan of the faults
-// is a function of --seed.
+// It starts Kafka brokers and instances of the service as processes of their own, feeds
+// them events with known alerts, and injects faults: kill -9, frozen processes, dead
+// brokers, moving leaders, bad connections, lost and damaged disks. At the end it compares
+// the alerts with the right answer. The plan of the faults is a function of --seed.
 package main
 
 import (

@@ -10,8 +10,8 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// play starts brokers and instances with the product's own time-outs, lets a mode do its work, and tidies up. The work
-// tells whether what was to be shown was shown.
+// play starts brokers and instances with the product's own time-outs, lets a mode do its
+// work, and tidies up. The work tells whether the product has passed.
 func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(context.Context, *suite) (bool, error), settings ...func(*suite)) int {
 	dir, err := testbed.MakeDir(o.dir, dirPrefix)
 	if err != nil {

@@ -15,9 +15,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The oracle is a second reading of what the product is documented to do, in maps and loops, for the workload's events.
-// It shares no code with the product. What it leaves out because the workload has none of it: values that die of old
-// age (90 days of event time), eventIDs that are forgotten (24 h), suppression, and alerts too large for their topic.
+// The oracle implements the product's documentation a second time, in maps and loops, for
+// the workload's events. It shares no code with the product. Left out, because the workload
+// has none of them: values that expire (90 days of event time), eventIDs that are forgotten
+// (24 h), suppression, and alerts too large for their topic.
 
 // oracleSettings are the settings of the product that decide about answers. A zero field is the product's default.
 type oracleSettings struct {
@@ -95,14 +96,14 @@ type counted struct {
 	place
 }
 
-// compare orders events by their time, then by where they stand.
+// compare orders events by time, then by place.
 func (c counted) compare(d counted) int {
 	at, _ := time.Parse(time.RFC3339, c.Time) // written by the oracle
 	other, _ := time.Parse(time.RFC3339, d.Time)
 	return cmp.Or(at.Compare(other), cmp.Compare(c.Partition, d.Partition), cmp.Compare(c.Offset, d.Offset), cmp.Compare(c.Index, d.Index))
 }
 
-// letter is a dead letter without the sentence about it, which is for people.
+// letter is a dead letter without its detail, a sentence for people.
 type letter struct {
 	Stage, Reason, Rule string
 	place               // Index is -1 for a record as a whole
@@ -111,18 +112,20 @@ type letter struct {
 	Key, Value          [sha256.Size]byte
 }
 
-// oracle is one input partition: what it has said so far. Partitions share nothing, as the workload's keys do not.
+// oracle is the state of one input partition. Partitions share nothing, as the workload's
+// keys do not.
 type oracle struct {
 	oracleSettings
 	events       int // good ones so far
 	seen, before map[string]bool
-	newest       map[string]time.Time        // by rule and key: the partition has had at least this one
+	newest       map[string]time.Time        // by rule and key: a lower bound of the partition's newest event
 	windows      map[string]*windows         // by principal
 	uses         map[string]map[counted]bool // successful calls by role: an alert may name those from known addresses
 	addresses    map[string]map[string]bool  // known ones by role
 }
 
-// rememberedEvents is how many eventIDs are remembered, at least: events come again within far fewer.
+// rememberedEvents is how many eventIDs are remembered, at least: duplicates come within
+// far fewer.
 const rememberedEvents = 50_000
 
 func newOracle(s oracleSettings) *oracle {
@@ -140,7 +143,8 @@ type trailEvent struct {
 	raw  json.RawMessage
 }
 
-// record returns what one input record must lead to. Records of a partition come in the order of their offsets.
+// record returns the alerts and dead letters due for a record. Records of a partition come
+// in the order of their offsets.
 func (o *oracle) record(rec *kgo.Record) (alerts []alertBody, letters []letter) {
 	parts := unwrap(rec.Value)
 	var bad []badPart
@@ -175,7 +179,7 @@ type badPart struct {
 	Reason string `json:"reason"`
 }
 
-// part evaluates one event of a record, or says in p what is wrong with it.
+// part evaluates one event of a record, or gives in p the reason why it cannot.
 func (o *oracle) part(rec *kgo.Record, index int, p *part) (alerts []alertBody, letters []letter) {
 	if p.event.Time == "" {
 		p.bad = "no_event_time"
@@ -197,7 +201,7 @@ func (o *oracle) part(rec *kgo.Record, index int, p *part) (alerts []alertBody, 
 	return o.evaluate(e, rec.Timestamp)
 }
 
-// evaluate asks both rules.
+// evaluate applies both rules to an event.
 func (o *oracle) evaluate(e *trailEvent, recordTime time.Time) (alerts []alertBody, letters []letter) {
 	reject := func(reason, rule string) {
 		letters = append(letters, letter{
@@ -221,7 +225,7 @@ func (o *oracle) evaluate(e *trailEvent, recordTime time.Time) (alerts []alertBo
 		case len(key) > mostKeyBytes:
 			reject("key_too_long", rule)
 		case rule == ruleDenied && len(e.ID) > mostIDBytes:
-			reject("value_too_large", rule) // which gives the id back
+			reject("value_too_large", rule) // the id is not remembered
 		case e.ID != "" && o.again(scope+" "+id):
 		case rule == ruleDenied:
 			alerts = append(alerts, o.denied(e, key)...)
@@ -297,7 +301,7 @@ func (o *oracle) assumed(e *trailEvent, role string) []alertBody {
 	switch {
 	case known[from]:
 		return nil
-	case known == nil && !c.failed(): // a failed call teaches nothing
+	case known == nil && !c.failed(): // a failed call makes no address known
 		o.addresses[role] = map[string]bool{from: true}
 		return nil
 	case known == nil:
@@ -323,7 +327,7 @@ func (o *oracle) assumed(e *trailEvent, role string) []alertBody {
 	return []alertBody{a}
 }
 
-// alert begins an alert with what every rule's has.
+// alert begins an alert with the members that all rules have in common.
 func (e *trailEvent) alert(rule, key, more string) alertBody {
 	var event bytes.Buffer
 	if err := json.Compact(&event, e.raw); err != nil {
@@ -339,7 +343,8 @@ func (e *trailEvent) alert(rule, key, more string) alertBody {
 
 var alertSpace = uuid.MustParse("5e0b3c1a-8f4d-4b62-9c57-2e91d670a413")
 
-// alertID is the name of an alert: the UUID (version 5) of rule, key and eventID, or of the place without one.
+// alertID is the id of an alert: the UUID (version 5) of rule, key and eventID, or place if
+// the event has no id.
 func alertID(rule, key string, e *trailEvent) string {
 	event := e.ID
 	if event == "" {

@@ -37,7 +37,7 @@ func testRecords(w *workload, n int) []*kgo.Record {
 	return list
 }
 
-// outcome is what records lead to: alerts and dead letters as text, by what tells them apart.
+// outcome is the alerts and dead letters of records, as text by their identity.
 type outcome struct{ alerts, letters map[string]string }
 
 func newOutcome() outcome { return outcome{make(map[string]string), make(map[string]string)} }
@@ -121,7 +121,7 @@ func newProduct(t *testing.T) *product {
 	return p
 }
 
-// record is what a router and the detectors do with one record.
+// record evaluates one record as a router and the detectors do.
 func (p *product) record(rec *kgo.Record) {
 	var bad []badPart
 	p.decoder.Decode(rec.Value, func(ev *rules.Event, err error) bool {
@@ -178,7 +178,8 @@ func (p *product) event(ev *rules.Event, matches []rules.Match) {
 	}
 }
 
-// The oracle says what the product's rules say, field by field. At ten records a minute windows end all the time.
+// TestOracle: the oracle and the product's rules agree, field by field. At ten records a
+// minute windows end all the time.
 func TestOracle(t *testing.T) {
 	w := newWorkload(7, testPartitions)
 	w.pace = time.Minute / 10

@@ -11,7 +11,7 @@ import (
 // fault is a kind of fault, as it reads in the report.
 type fault string
 
-// What can happen to an instance.
+// Faults of instances.
 const (
 	kill          fault = "kill"           // kill -9, and a restart within the session time-out
 	killLong      fault = "kill-long"      // kill -9, and a restart after it
@@ -29,7 +29,7 @@ const (
 	swap          fault = "state-swapped"  // kill -9 of two instances, and a restart of each with the other's state directory
 )
 
-// What can happen to brokers, and between them and the instances.
+// Faults of brokers, and of the connections between them and the instances.
 const (
 	brokerKill   fault = "broker-kill"  // kill -9 of a broker, and a restart
 	leaders      fault = "leaders"      // the leaders of some partitions move
@@ -37,10 +37,10 @@ const (
 	slow         fault = "slow"         // connections are slow
 	cut          fault = "cut"          // connections are closed, new ones refused
 	halfOpen     fault = "half-open"    // connections stay open, and swallow the bytes of one or both directions
-	swallow      fault = "swallow"      // a broker does not answer requests to leaders; all others it does
+	swallow      fault = "swallow"      // a broker answers all requests but those to leaders
 )
 
-// What can happen to the input, in one of its partitions.
+// Faults of the input, in one of its partitions.
 const (
 	hoursLate  fault = "hours-late" // all that comes is hours late
 	doubled    fault = "doubled"    // every event comes twice
@@ -63,7 +63,7 @@ type step struct {
 	Fault   fault
 	Targets []int         // instances, or a broker, from 1; of a network fault: instances; of the input: a partition, from 0
 	Brokers []int         // of a network fault
-	For     time.Duration // until what was taken away comes back
+	For     time.Duration // until the fault is undone
 	Seed    uint64        // decides the details: which partitions, which file
 }
 
@@ -119,7 +119,8 @@ var (
 // quiet is the part of a run, at its end, in which everything comes back and no more faults happen.
 const quiet = 0.15
 
-// brokerKillEvery is the longest time from one broker kill to the next; the shortest is 30 seconds less. A restarted broker takes 6 to 13 to serve, and a while to catch up.
+// brokerKillEvery is the longest time from one broker kill to the next; the shortest is 30
+// seconds less. A restarted broker takes 6 to 13 seconds to serve, and a while to catch up.
 const brokerKillEvery = 75 * time.Second
 
 // newPlan returns the faults of a run in the order in which they begin. It is a function of its arguments.
@@ -177,7 +178,7 @@ func (p *planner) deal(deck []fault, plan func(fault) bool) {
 	}
 }
 
-// planInstances plans what happens to the instances. Faults of one do not overlap, those of several do.
+// planInstances plans the faults of instances. Faults of one do not overlap, those of several do.
 func (p *planner) planInstances() {
 	deck := slices.Clone(instanceDeck)
 	if p.instances < 2 {
@@ -200,7 +201,8 @@ func (p *planner) planInstances() {
 	})
 }
 
-// victims chooses whom a fault meets: those who have been well for longest, most often.
+// victims chooses the instances that a fault meets: most often those that have been well
+// for longest.
 func (p *planner) victims(f fault, free []time.Duration) []int {
 	all := p.rng.Perm(p.instances)
 	for i := range all {
@@ -244,7 +246,7 @@ func (p *planner) lasting(f fault) time.Duration {
 	return p.between(0, 3*time.Second)
 }
 
-// planCluster plans moves of leaders and what happens between instances and brokers. Of these, one follows the other.
+// planCluster plans moves of leaders and faults of connections, one after the other.
 func (p *planner) planCluster() {
 	at := 14 * time.Second
 	p.deal(clusterDeck, func(f fault) bool {
@@ -265,7 +267,7 @@ func (p *planner) planCluster() {
 	})
 }
 
-// planInput plans what happens to the input, one after the other.
+// planInput plans the faults of the input, one after the other.
 func (p *planner) planInput() {
 	at := 12 * time.Second
 	p.deal(inputDeck, func(f fault) bool {
@@ -290,7 +292,7 @@ func (p *planner) someOf(n int) []int {
 // planBrokers plans kills of brokers, never two at a time.
 func (p *planner) planBrokers() {
 	if p.brokers < 3 {
-		return // nobody could go on writing
+		return // too few in-sync replicas would be left to go on writing
 	}
 	at := p.between(20*time.Second, 40*time.Second)
 	for p.add(step{At: at, Fault: brokerKill, Targets: []int{1 + p.rng.IntN(p.brokers)}, For: p.between(time.Second, 15*time.Second)}) {

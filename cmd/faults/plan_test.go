@@ -20,7 +20,8 @@ func TestPlanIsAFunctionOfItsSeed(t *testing.T) {
 	}
 }
 
-// Whatever the seed: there are enough faults of each kind, none outlasts its time, and no two brokers are down at once.
+// TestPlanHoldsItsMinimum: with any seed there are enough faults of each kind, none
+// outlasts its time, and no two brokers are down at once.
 func TestPlanHoldsItsMinimum(t *testing.T) {
 	const duration = 10 * time.Minute
 	for seed := range uint64(200) {
@@ -86,8 +87,9 @@ func TestPlanOfOtherSizes(t *testing.T) {
 	}
 }
 
-// What stands still does so at one broker, or on the disk that can be frozen, sometimes for longer than the instances
-// wait for it; and two minutes have so little of it that everything else still happens and drains.
+// TestPlanOfStalls: stalls meet one broker, or the disk that can be frozen, and last
+// sometimes longer than the patience of the instances; and two minutes have so few that
+// everything else still happens and drains.
 func TestPlanOfStalls(t *testing.T) {
 	shorter, longer := map[fault]int{}, map[fault]int{}
 	for seed := range uint64(200) {

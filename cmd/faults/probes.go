@@ -19,7 +19,7 @@ type probes struct {
 
 	mu   sync.Mutex
 	sent []probe
-	ids  map[string]int // of those whose alert has not come
+	ids  map[string]int // of the probes without an alert so far
 	came map[string]int // how often each alert came
 }
 
@@ -44,7 +44,7 @@ func newProbes(brokers []string) (*probes, error) {
 
 func (p *probes) close() { p.client.Close() }
 
-// start sends probes and reads alerts until ctx ends. An error ends it, and is told.
+// start sends probes and reads alerts until ctx ends. An error ends both, and is passed to fail.
 func (p *probes) start(ctx context.Context, fail context.CancelCauseFunc) *sync.WaitGroup {
 	var both sync.WaitGroup
 	both.Go(func() { p.send(ctx, fail) })
@@ -72,8 +72,8 @@ func (p *probes) send(ctx context.Context, fail context.CancelCauseFunc) {
 	}
 }
 
-// probe makes the n-th event of a role. The first address of a role is trusted, all others alert. The partition is
-// another each time, so that the way from each to each shard is tried.
+// probe makes the n-th event of a role. The first address of a role is trusted, all others alert.
+// The partition is another each time, so that the way from each partition to each shard is tried.
 func (p *probes) probe(n, shard int, role string) *kgo.Record {
 	now := time.Now()
 	id := fmt.Sprintf("probe-%d-%d", shard, n)

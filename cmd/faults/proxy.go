@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// mode is what a link does to the bytes that pass through it. The zero mode passes them on.
+// mode tells a link how to treat the bytes that pass through it. The zero mode passes them on.
 type mode struct {
 	delay   time.Duration // each chunk comes so much later
 	rate    int           // bytes per second; 0: as fast as they come
 	cut     bool          // existing connections are closed, new ones refused
-	holdUp  bool          // what the client sends stays on the way, though the connection lives
-	holdDn  bool          // likewise what the broker sends
-	swallow bool          // likewise what the client sends on a connection, from the first request on that is one to a leader
+	holdUp  bool          // bytes from the client stay on the way, though the connection lives
+	holdDn  bool          // likewise bytes from the broker
+	swallow bool          // likewise bytes from the client, from a connection's first request to a leader on
 	lose    bool          // when the mode ends, connections with bytes on the way are closed; else the bytes arrive late
 }
 
@@ -126,7 +126,7 @@ func (k *link) pump(c *connection, to, from net.Conn, up bool) {
 	var asked requests
 	for {
 		n, err := from.Read(buf)
-		free := n // so much holds no request to a leader
+		free := n // bytes before a request to a leader
 		if up {
 			free = asked.toLeader(buf[:n])
 		}
@@ -136,7 +136,7 @@ func (k *link) pump(c *connection, to, from net.Conn, up bool) {
 		}
 		if errors.Is(err, io.EOF) {
 			if tcp, ok := to.(*net.TCPConn); ok {
-				_ = tcp.CloseWrite() // whom that does not reach has gone
+				_ = tcp.CloseWrite() // a peer out of its reach has gone
 			}
 			return
 		}
@@ -147,7 +147,8 @@ func (k *link) pump(c *connection, to, from net.Conn, up bool) {
 	}
 }
 
-// forward writes what may go on; leader tells that it begins with a request to a leader.
+// forward writes a piece once it may go on; leader tells that the piece begins with a
+// request to a leader.
 func (k *link) forward(c *connection, to net.Conn, piece []byte, up, leader bool) error {
 	if len(piece) == 0 {
 		return nil
@@ -187,7 +188,7 @@ func (k *link) pass(c *connection, up, leader bool, n int) error {
 		defer t.Stop()
 		select {
 		case <-t.C:
-		case <-changed: // what was slow need not be waited for any more
+		case <-changed: // the new mode may be faster
 		case <-c.closed:
 			return net.ErrClosed
 		}

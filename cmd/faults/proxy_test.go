@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// echo is a server that sends back whatever it gets.
+// echo is a server that sends back all that it gets.
 func echo(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -110,7 +110,8 @@ func TestProxyHalfOpen(t *testing.T) {
 	}
 }
 
-// A request whose sender has given up still arrives: that is how a broker comes to see it late.
+// TestProxyDeliversLate: a request still arrives after its sender has given up, so that a
+// broker sees it late.
 func TestProxyDeliversLate(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// report is what a run has found.
+// report is the result of a run.
 type report struct {
 	mu sync.Mutex
 

@@ -5,14 +5,15 @@ import "encoding/binary"
 // requestHeader is how much of a request tells its size and kind: four bytes and two.
 const requestHeader = 6
 
-// requests follows the requests in what a client sends to a broker, in pieces of any size.
+// requests finds the requests in the bytes that a client sends to a broker, in pieces of any size.
 type requests struct {
-	head []byte // of a request whose kind is not complete
+	head []byte // of a request, as long as its kind is not complete
 	left int    // bytes until the next request
 }
 
-// toLeader takes the next piece and returns where in it the first request begins that only the leader of a partition
-// answers; len(piece): none does. Such a request whose beginning was in pieces before begins at 0.
+// toLeader takes the next piece and returns the index in it of the first request that only
+// the leader of a partition answers; len(piece): there is none. Such a request that began
+// in earlier pieces is at 0.
 func (r *requests) toLeader(piece []byte) int {
 	found := len(piece)
 	for at := 0; at < len(piece); {

@@ -40,7 +40,7 @@ func TestRequestsToLeader(t *testing.T) {
 	}
 }
 
-// What is no request, a size that is none, does not stop the count.
+// TestRequestsOfGarbage: bytes that are no request, and impossible sizes, do not stop the count.
 func TestRequestsOfGarbage(t *testing.T) {
 	for _, text := range [][]byte{nil, {0}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3}, make([]byte, 64)} {
 		var r requests
@@ -50,8 +50,9 @@ func TestRequestsOfGarbage(t *testing.T) {
 	}
 }
 
-// Of a broker that swallows, a connection goes on until its first request to a leader; then it says nothing more, while
-// other connections do. Afterwards the bytes come, or the connection ends.
+// TestProxySwallows: a connection to a broker that swallows works until its first request
+// to a leader, and is silent from then on, while other connections work. Afterwards the
+// bytes come, or the connection ends.
 func TestProxySwallows(t *testing.T) {
 	for _, lose := range []bool{false, true} {
 		p, address := through(t, echo(t))

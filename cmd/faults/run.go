@@ -25,7 +25,7 @@ const (
 // dirPrefix begins the names of temporary directories.
 const dirPrefix = "trailhound-faults-"
 
-// options are what the command line says.
+// options are the flags of a run.
 type options struct {
 	duration  time.Duration
 	seed      uint64

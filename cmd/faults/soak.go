@@ -21,7 +21,7 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// soakOptions are what the command line says of a soak.
+// soakOptions are the flags of soak.
 type soakOptions struct {
 	options
 	roll, kill, every, warmUp time.Duration
@@ -74,8 +74,9 @@ type soaking struct {
 	restarts int
 }
 
-// soakHaste is how much faster event time goes on than in the suite. An eventID leaves the state eight days of event time
-// after it came (a day for duplicates and a week for late events): so that is in the first half of half an hour.
+// soakHaste is how much faster event time goes on than in the suite. An eventID leaves the
+// state after eight days of event time (a day for duplicates and a week for late events):
+// with this haste, in the first half of a soak of half an hour.
 const soakHaste = 6
 
 // The figures of a sample.
@@ -98,7 +99,7 @@ var figureInfo = [figures]struct {
 	openFiles: {"open files", 12}, threads: {"threads", 4}, disk: {"state_dir, MB", 16},
 }
 
-// sample is what one look at an instance has found.
+// sample is one measurement of an instance.
 type sample struct {
 	instance int
 	run      int           // of its processes
@@ -196,7 +197,8 @@ func (k *soaking) back(ctx context.Context, i int) error {
 	return k.fleet.wait(ctx, i)
 }
 
-// compare reads along, so that at the end little is left to read, and says now and then how things are.
+// compare reads the outputs during the run, so that little is left at its end, and logs the
+// tally every minute.
 func (k *soaking) compare(ctx context.Context, v *verifier) error {
 	for testbed.Sleep(ctx, time.Minute) {
 		t, err := v.read(ctx)
@@ -300,7 +302,8 @@ type trend struct {
 	hours         float64 // that the longest process, or the disk, was watched
 }
 
-// trendOf is the trend of a figure. The level of each process is its own, except that of the disk, which outlasts it.
+// trendOf is the trend of a figure. Each process has a level of its own, but the disk has
+// one: it outlasts processes.
 func trendOf(samples []sample, figure int) (t trend) {
 	type sums struct{ n, x, y, first float64 }
 	level := make(map[int]sums)
@@ -346,7 +349,7 @@ A figure grows if its slope, less three standard errors, is more than %g %% of i
 over the time that the longest process was watched, than is allowed. Else it is called flat.
 `
 
-// judge prints what the samples show, and tells whether every figure is flat.
+// judge prints the trends of the samples, and tells whether every figure is flat.
 func (k *soaking) judge() (flat bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// soaked returns a soak of half an hour, with samples of two instances every ten seconds. The second one is restarted
-// every five minutes. Each figure is 100 with noise, plus what grow adds.
+// soaked returns a soak of half an hour, with samples of two instances every ten seconds.
+// The second one is restarted every five minutes. Each figure is 100 with noise, plus the
+// value of grow.
 func soaked(grow func(s sample, figure int) float64) (*soaking, *bytes.Buffer) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	out := new(bytes.Buffer)
@@ -31,7 +32,8 @@ func soaked(grow func(s sample, figure int) float64) (*soaking, *bytes.Buffer) {
 	return k, out
 }
 
-// What grows is found, whether restarts hide it or not; what only looks like it is not.
+// TestSoakJudge: growth is found, whether restarts hide it or not, and a figure that only
+// seems to grow is flat.
 func TestSoakJudge(t *testing.T) {
 	for name, tt := range map[string]struct {
 		grow func(s sample, figure int) float64

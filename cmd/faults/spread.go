@@ -29,7 +29,7 @@ type spread struct {
 	Late       time.Duration
 	Regions    time.Duration // each region comes so much after the one before
 	Partitions int
-	How        string // by which partition an event is chosen: round-robin, hash (of the eventID) or time
+	How        string // by which the partition is chosen: round-robin, hash (of the eventID) or time
 	Seed       uint64
 }
 
@@ -89,15 +89,15 @@ func readSet(names []string) (set []original, err error) {
 	return set, nil
 }
 
-// idSpace is that of the ids of copies.
+// idSpace is the UUID name space for the ids of copies.
 var idSpace = uuid.MustParse("8c4b8dd0-6c0e-4f56-8f0a-57d6c0a9e6b1")
 
-// copyID is the id that a copy has in the place of an id.
+// copyID is the id that takes the place of an id in the n-th copy.
 func copyID(id string, n int32) string {
 	return uuid.NewSHA1(idSpace, fmt.Appendf(nil, "%d %s", n, id)).String()
 }
 
-// value is what is delivered: the event with another time and other ids.
+// value is the record value of a delivery: the event with another time and other ids.
 func (s *spread) value(set []original, d *delivery) []byte {
 	o := &set[d.event]
 	quoted := func(text string) []byte { return []byte(`"` + text + `"`) }
@@ -170,7 +170,8 @@ func (s *spread) produce(ctx context.Context, brokers []string, topic string, se
 	return ends, errors.Join(client.Flush(ctx), failed)
 }
 
-// writeSorted writes each event once, in the order of event time: what came live would be evaluated like this, but for lateness.
+// writeSorted writes each event once, in the order of event time: live input would be
+// evaluated like this, but for lateness.
 func (s *spread) writeSorted(name string, set []original, all []delivery) (err error) {
 	f, err := os.Create(name)
 	if err != nil {

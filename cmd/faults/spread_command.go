@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 )
 
-// flags adds those that make an input of a set.
+// flags adds the flags that make an input of a set.
 func (s *spread) flags(flags *flag.FlagSet) {
 	flags.DurationVar(&s.Apart, "apart", 6*24*time.Hour, "event time from one copy to the next")
 	flags.DurationVar(&s.Shuffle, "shuffle", 10*time.Minute, "every event comes up to so much late")

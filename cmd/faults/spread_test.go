@@ -59,7 +59,8 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// What the command writes is what verify reads: without alerts it misses those that are due.
+// TestSpreadCommand: verify reads the files that spread writes, and without alerts misses
+// those that are due.
 func TestSpreadCommand(t *testing.T) {
 	dir := t.TempDir()
 	var stdout, stderr bytes.Buffer

@@ -14,7 +14,7 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// mountDisk gives an instance a disk that can be frozen, or says why that is left out.
+// mountDisk gives an instance a disk that can be frozen, or logs why that is left out.
 func (s *suite) mountDisk() {
 	if !s.freezes {
 		return
@@ -99,8 +99,9 @@ func (f *foreign) end(ctx context.Context, how kgo.TransactionEndTry) error {
 	return f.client.EndTransaction(ctx, how)
 }
 
-// holdInput lets a transaction be open in a partition of the input for a while. What is in it leads to nothing, so that
-// it is the same how it ends; what comes after it must wait for that.
+// holdInput lets a transaction be open in a partition of the input for a while. Its record
+// leads to nothing, so that commit and abort have the same effect; the records behind it
+// must wait for either.
 func (s *suite) holdInput(ctx context.Context, st step, rng *rand.Rand) error {
 	f, err := newForeign(s.cluster.addresses, "foreign-"+strconv.FormatUint(st.Seed, 16))
 	if err != nil {

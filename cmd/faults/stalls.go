@@ -20,7 +20,8 @@ import (
 	"trailhound/cmd/internal/testbed"
 )
 
-// The promise of what stands still: how long, at most, until /readyz says it, alerts flow again, and a process ends.
+// The promise about a part that stands still: how long, at most, until /readyz says it,
+// alerts flow again, and a process ends.
 const (
 	toldLimit     = 10 * time.Second
 	diskToldLimit = 15 * time.Second // its calls may be buffered for a while
@@ -32,7 +33,8 @@ const (
 	stallWithin   = 3 * time.Minute
 )
 
-// stalls is the mode that lets parts stand still, though nothing ends, and measures how soon that is told and over.
+// stalls is the mode that lets parts stand still without ending them, and measures how soon
+// that is reported and over.
 func stalls(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o := options{instances: 3}
 	flags := flag.NewFlagSet("faults stalls", flag.ContinueOnError)
@@ -73,11 +75,11 @@ type stalling struct {
 // stallCase is one way in which a part stands still.
 type stallCase struct {
 	name  string
-	begin func(context.Context) error // the instance that it meets is victim then
-	says  *regexp.Regexp              // what its /readyz must say; nil: it cannot say anything
+	begin func(context.Context) error // sets victim to the instance that it meets
+	says  *regexp.Regexp              // must match its /readyz; nil: it cannot answer
 	lasts time.Duration               // 0: until alerts flow again
 	end   func(context.Context) error
-	after func() error // what else brings everything back, if something has to
+	after func() error // brings everything back; nil: nothing has to
 
 	toldLimit, overLimit, endLimit time.Duration // 0: there is no such figure
 
@@ -90,10 +92,10 @@ func (m *stalling) next() int {
 	return m.victim
 }
 
-// cases returns what can stand still here.
+// cases returns the parts that can stand still on this machine.
 func (m *stalling) cases() []*stallCase {
 	broker, names := 0, regexp.MustCompile(`(shard|input|topic) .*broker \d+ has not answered`)
-	restart := func() error { // by that it takes again what it has handed back
+	restart := func() error { // after it the instance takes again the partitions that it has handed back
 		m.fleet.terminate(m.victim)
 		return m.fleet.start(m.victim)
 	}
@@ -262,7 +264,7 @@ func (m *stalling) once(ctx context.Context, c *stallCase) error {
 	return m.settle(ctx, c.after)
 }
 
-// toldAfter returns how long it took until the victim's /readyz said what it must; 0: it need not.
+// toldAfter returns how long it took until the victim's /readyz named the cause; 0: it need not.
 func (m *stalling) toldAfter(ctx context.Context, c *stallCase, begun time.Time) time.Duration {
 	if c.says == nil {
 		return 0
@@ -314,7 +316,7 @@ func leaving(pid int) bool {
 	return err == nil && len(tasks) > 0
 }
 
-// table prints what was measured, and tells whether all limits were kept and everything is exact.
+// table prints the longest times, and tells whether all limits were kept and everything is exact.
 func (m *stalling) table() (bool, error) {
 	doubled := m.probes.doubled()
 	ok := m.lost+doubled == 0

@@ -52,7 +52,7 @@ type suite struct {
 	freezes bool                        // the disk of an instance shall be one that can be frozen
 	disk    *loopDisk                   // of frozenInstance; nil: it cannot
 	prepare func(context.Context) error // called before the product makes its topics, if there is one
-	config  string                      // what the configurations of all instances have in common, beginning within kafka
+	config  string                      // common to all instances; begins within kafka
 	log     *lines
 	cluster *cluster
 	fleet   *fleet
@@ -67,7 +67,7 @@ type suite struct {
 	trouble []trouble // of each instance
 }
 
-// trouble is what can explain that an instance ends by itself.
+// trouble is the faults that can explain why an instance ends by itself.
 type trouble struct {
 	now     int // faults that keep it from a broker
 	until   time.Time
@@ -130,7 +130,7 @@ func (s *suite) createTopics() error {
 	return nil
 }
 
-// awaitReady waits until all instances serve what is assigned to them.
+// awaitReady waits until all instances serve all that is assigned to them.
 func (s *suite) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -174,7 +174,7 @@ func (s *suite) live(ctx context.Context) error {
 	return err
 }
 
-// drain waits until everything that was fed has had its effect, ends the instances, and compares what there is then.
+// drain waits until all events have had their effect, ends the instances, and compares the output.
 func (s *suite) drain(ctx context.Context, v *verifier) error {
 	begun := time.Now()
 	waiting, cancel := context.WithTimeout(ctx, drainWithin)
@@ -206,7 +206,7 @@ func (s *suite) drain(ctx context.Context, v *verifier) error {
 	return err
 }
 
-// missing returns nil once everything is done, or what is not.
+// missing returns nil once everything is done, else an error about the first part that is not.
 func (s *suite) missing(ctx context.Context, v *verifier) error {
 	for i := 1; i <= s.instances; i++ {
 		if err := s.fleet.ready(ctx, i); err != nil {
@@ -232,7 +232,7 @@ func (s *suite) missing(ctx context.Context, v *verifier) error {
 	return nil
 }
 
-// explainStuck says what each instance thinks that it has still to do.
+// explainStuck logs the lag that each instance reports.
 func (s *suite) explainStuck(ctx context.Context) {
 	for i := 1; i <= s.instances; i++ {
 		m, err := s.fleet.metrics(ctx, i)

@@ -89,8 +89,8 @@ type part struct {
 	bad   string // reason; an event without one is good
 }
 
-// unwrap returns the parts of a record value, whatever envelopes they are in. It has none if it holds only what is no
-// event by design.
+// unwrap returns the parts of a record value, inside any envelopes. A value that by design
+// holds no event has no parts.
 func unwrap(value []byte) (parts []part) {
 	switch {
 	case bytes.HasPrefix(value, []byte{0x1f, 0x8b}):

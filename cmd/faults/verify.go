@@ -23,20 +23,20 @@ import (
 // verifyTopics names the topics that are compared.
 type verifyTopics struct{ input, alerts, deadLetters string }
 
-// tally is what a comparison has come to.
+// tally is the result of a comparison.
 type tally struct {
 	Events                               int // good ones in the input
 	Expected, Seen, Lost, Doubled, Wrong int // alerts; Lost are those that are not there, or not there yet
 	DeadExpected, DeadSeen               int // dead letters; those of routers may be seen more than once
 	DeadLost, DeadWrong                  int // likewise; one of a detector that comes twice is wrong
 	Longest                              time.Duration
-	Examples                             []string // of what is lost, doubled or wrong
+	Examples                             []string // of alerts and dead letters lost, doubled or wrong
 }
 
 const mostExamples = 20
 
-// verifier compares the alerts and dead letters in Kafka with what the oracle makes of the input topic, which is the
-// truth: what the log holds, in its order. Not for concurrent use.
+// verifier compares the alerts and dead letters in Kafka with those that the oracle derives
+// from the input topic. The truth is its log, in its order. Not for concurrent use.
 type verifier struct {
 	brokers []string
 	topics  verifyTopics
@@ -64,7 +64,7 @@ type expectedLetter struct {
 	seen int
 }
 
-// letterID is what tells dead letters apart: their source, stage and rule.
+// letterID is the identity of a dead letter: its source, stage and rule.
 type letterID struct {
 	stage, rule string
 	place
@@ -78,7 +78,7 @@ func newVerifier(brokers []string, topics verifyTopics, rules oracleSettings) *v
 	}
 }
 
-// open makes ready for the first read.
+// open reads the schema and makes the client, before the first read.
 func (v *verifier) open() (err error) {
 	if v.client != nil {
 		return nil
@@ -90,7 +90,7 @@ func (v *verifier) open() (err error) {
 	return err
 }
 
-// readSchema reads the form that alerts must have.
+// readSchema reads the JSON Schema of alerts.
 func (v *verifier) readSchema() error {
 	root, err := testbed.FindRoot()
 	if err != nil {
@@ -109,13 +109,14 @@ func (v *verifier) close() {
 	}
 }
 
-// read reads on from where the last call stopped, up to the present ends, and compares. Brokers may be down meanwhile:
-// it tries again until ctx ends. What the last call found lost may have come meanwhile.
+// read reads on from where the last call stopped, up to the present ends, and compares.
+// Brokers may be down meanwhile: it tries again until ctx ends. Alerts that the last call
+// found lost may have come meanwhile.
 func (v *verifier) read(ctx context.Context) (tally, error) {
 	if err := v.open(); err != nil {
 		return tally{}, err
 	}
-	// The ends of the outputs first: whatever is below them comes of input that is there by now.
+	// The ends of the outputs first: all records below them come of input that is there by now.
 	ends := make(map[string]map[int32]int64)
 	for _, topic := range []string{v.topics.alerts, v.topics.deadLetters, v.topics.input} {
 		err := v.persist(ctx, func() (err error) {
@@ -137,7 +138,7 @@ func (v *verifier) read(ctx context.Context) (tally, error) {
 	return v.result(), nil
 }
 
-// result is the tally with what is lost as of now.
+// result is the tally, with the alerts and dead letters lost as of now.
 func (v *verifier) result() tally {
 	t := v.tally
 	t.Examples = slices.Clone(t.Examples)
@@ -168,7 +169,7 @@ func (p place) text() string {
 	return fmt.Sprintf("%s partition %d offset %d index %d", p.Topic, p.Partition, p.Offset, p.Index)
 }
 
-// input asks the oracle what a record must lead to.
+// input asks the oracle for the alerts and dead letters due for a record.
 func (v *verifier) input(rec *kgo.Record) {
 	o := v.oracles[rec.Partition]
 	if o == nil {
@@ -185,7 +186,7 @@ func (v *verifier) input(rec *kgo.Record) {
 	}
 }
 
-// expect notes an alert that is to come of a record that was sent then.
+// expect notes an alert due for a record that was sent at that time.
 func (v *verifier) expect(a alertBody, sent time.Time) {
 	e := &expectedAlert{alertBody: a, event: sha256.Sum256(a.Event), sent: sent}
 	e.Event = nil
@@ -224,7 +225,7 @@ func (v *verifier) alert(rec *kgo.Record) {
 	}
 }
 
-// compare says in what an alert differs from the expected one.
+// compare returns the differences between an alert and the expected one.
 func (v *verifier) compare(rec *kgo.Record, got *alertBody, want *expectedAlert) (faults []string) {
 	differ := func(what string, got, want any) {
 		if !reflect.DeepEqual(got, want) {
@@ -270,7 +271,8 @@ func (v *verifier) compare(rec *kgo.Record, got *alertBody, want *expectedAlert)
 	return faults
 }
 
-// headers returns the headers of a record. One that comes twice has no place in it.
+// headers returns the headers of a record. One that comes twice gets a value that is never
+// expected.
 func headers(rec *kgo.Record) map[string]string {
 	all := make(map[string]string)
 	for _, h := range rec.Headers {
@@ -308,7 +310,8 @@ func (v *verifier) deadLetter(rec *kgo.Record) {
 	want.seen++
 }
 
-// readLetter takes a dead letter apart. What is cut, or said in other headers than the known ones, is an error.
+// readLetter takes a dead letter apart. A required header that is missing, or an unknown
+// one, is an error.
 func readLetter(rec *kgo.Record) (letter, error) {
 	h := headers(rec)
 	number := func(name string) int64 {

@@ -37,7 +37,8 @@ func rightAnswers(records []*kgo.Record) *answers {
 	return a
 }
 
-// clone returns answers whose records and headers can be changed; values and keys can be replaced.
+// clone returns answers with records and headers that can be changed; values and keys can
+// be replaced.
 func (a *answers) clone() *answers {
 	deep := func(list []*kgo.Record) (all []*kgo.Record) {
 		for _, r := range list {
@@ -111,7 +112,8 @@ func verdict(t *testing.T, records []*kgo.Record, a *answers) tally {
 	return v.result()
 }
 
-// wantTally compares the faults that were counted; what is not named in want is to be 0. There is to be an example of each.
+// wantTally compares the faults that were counted; those not named in want are to be 0.
+// There is to be an example of each.
 func wantTally(t *testing.T, got, want tally) {
 	t.Helper()
 	faults := [5]int{got.Lost, got.Doubled, got.Wrong, got.DeadLost, got.DeadWrong}
@@ -124,7 +126,7 @@ func wantTally(t *testing.T, got, want tally) {
 	}
 }
 
-// What is right is not complained about, what is not is counted once.
+// TestVerifier: right answers are not complained about, and each wrong one is counted once.
 func TestVerifier(t *testing.T) {
 	records := testRecords(newWorkload(5, testPartitions), 1500)
 	right := rightAnswers(records)
@@ -181,14 +183,15 @@ func TestVerifier(t *testing.T) {
 	}
 }
 
-// renamed gives an alert an id that nobody expects.
+// renamed gives an alert an id that is not expected.
 func renamed(value []byte) []byte {
 	at := strings.Index(string(value), `"id":"`) + len(`"id":"`)
 	return slices.Concat(value[:at], []byte("00000000-0000-5000-8000-000000000000"), value[at+36:])
 }
 
-// Whatever is changed in an alert, down to the last field of its evidence and its event, is noticed. An id is what tells
-// alerts apart: another one makes an alert that nobody expects, and one that is lost.
+// TestVerifierFields: every change of an alert, down to the last field of its evidence and
+// its event, is noticed. Alerts are known by their ids: another id makes one alert that is
+// not expected, and one that is lost.
 func TestVerifierFields(t *testing.T) {
 	right := rightAnswers(testRecords(newWorkload(5, testPartitions), 2000)).alerts
 	checker := newVerifier(nil, testTopics, oracleSettings{})
@@ -298,7 +301,8 @@ func transact(ctx context.Context, t *testing.T, cl *kgo.Client, records []*kgo.
 	}
 }
 
-// Read stops at the end of what is decided, goes on there, and sees committed records only.
+// TestVerifierRead: read stops at the last stable offset, goes on there, and sees committed
+// records only.
 func TestVerifierRead(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(testPartitions, testTopics.input), kfake.SeedTopics(2, testTopics.alerts, testTopics.deadLetters))
 	if err != nil {
@@ -340,7 +344,8 @@ func TestVerifierRead(t *testing.T) {
 	transact(ctx, t, owner, right.alerts[half:], kgo.TryAbort)
 	read(tally{Lost: len(right.alerts) - half, DeadLost: len(right.letters)})
 
-	// A transaction that is open in partition 0 holds back what others commit there: every other record.
+	// A transaction that is open in partition 0 holds back the records that other producers
+	// commit there: every other record.
 	transact(ctx, t, owner, right.alerts[:1])
 	transact(ctx, t, other, right.alerts[half:], kgo.TryCommit)
 	read(tally{Lost: (len(right.alerts) - half + 1) / 2, DeadLost: len(right.letters)})
@@ -356,7 +361,8 @@ func TestVerifierRead(t *testing.T) {
 	}
 }
 
-// What was written since the ends were looked up is left for the next time, also if it is in the same batch.
+// TestVerifierEnds: records written since the ends were looked up are left for the next
+// call, also in the same batch.
 func TestVerifierEnds(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, testTopics.alerts))
 	if err != nil {

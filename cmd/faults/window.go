@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// window is what access_denied has counted of one principal in [first, first + length).
+// window is the events of one principal that access_denied has counted in [first, first + length).
 type window struct {
 	first, newest time.Time
 	events        []counted
@@ -14,9 +14,9 @@ type window struct {
 // windows are the fixed windows of one principal, by their beginning.
 type windows []*window
 
-// count counts an event in its window: of those that hold its time the newest, else the next one behind it if that can
-// begin with the event, since its own newest is less than the length away; else one of the event's own. It returns the
-// window if that is full with it; then the window is gone.
+// count adds an event to its window: the newest one that holds its time; else the next one
+// behind it, moved back to begin with the event, if the newest event in that is less than
+// length away; else a new one. A window that reaches the threshold is removed and returned.
 func (w *windows) count(e counted, at time.Time, length time.Duration, threshold int) (full *window) {
 	i := w.find(at, length)
 	if i < 0 {

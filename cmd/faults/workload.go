@@ -12,8 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The bounds of the workload. Whatever the pace of the input partitions against each other, they must not decide about
-// an answer: shards measure lateness, and how long they remember an eventID, against the newest event of all partitions.
+// The bounds of the workload keep the pace of input partitions against each other from
+// deciding about an answer: shards measure lateness, and how long they remember an eventID,
+// against the newest event of all partitions.
 const (
 	// hourLasts is how long an hour of event time lasts when records are sent at the rate that the workload is for. A
 	// partition may fall six minutes behind the others before they are ahead of it by more than events.duplicates_within
@@ -38,7 +39,7 @@ type workload struct {
 	cells  []*cell
 	pace   time.Duration // of event time, from one record to the next
 	now    time.Time     // event time
-	behind time.Duration // of the event that is made: how late it is beyond what is usual
+	behind time.Duration // lateness of the event that is made, beyond the usual one
 	packer *gzip.Writer
 }
 
@@ -88,7 +89,8 @@ func (w *workload) setRate(rate int) {
 	w.pace = time.Hour / time.Duration(hourLasts.Seconds()) / time.Duration(rate)
 }
 
-// newPrincipal returns the i-th principal. What names it is another field of userIdentity for some.
+// newPrincipal returns the i-th principal. Some are named by another field of userIdentity
+// than most.
 func newPrincipal(i int) *principal {
 	p := &principal{}
 	switch name := fmt.Sprintf("user-%d", i); i % 16 {
@@ -154,7 +156,8 @@ func (w *workload) of(c *cell) *kgo.Record {
 	return rec
 }
 
-// activity chooses who does what: it returns what makes an event of it, and the key of its records.
+// activity chooses an activity, its principal and its role: it returns a function that
+// makes an event of it, and the key of its records.
 func (w *workload) activity(c *cell) (event func() *made, key []byte) {
 	who, what := w.somePrincipal(c), w.someRole(c)
 	switch n := w.rng.IntN(1000); {
@@ -271,7 +274,7 @@ func (w *workload) eventTime() string {
 	return at.Truncate(time.Second).Format(time.RFC3339)
 }
 
-// extra makes events as large as they are: most below 1 KB, one in a hundred from 4 to 60.
+// extra gives events the sizes of real ones: most below 1 KB, one in a hundred from 4 to 60 KB.
 func (w *workload) extra() string {
 	switch n := w.rng.IntN(100); {
 	case n < 1:
@@ -294,7 +297,7 @@ func (w *workload) anyIP() string {
 	return fmt.Sprintf("198.51.%d.%d", w.rng.IntN(256), w.rng.IntN(256))
 }
 
-// ordinary is what no rule looks at, some of it close to what one does.
+// ordinary is an event that no rule looks at, in some cases close to one that a rule does.
 func (w *workload) ordinary(who *principal, what *role) *made {
 	e := w.event()
 	e.Identity = who.identity
@@ -359,13 +362,13 @@ func (w *workload) tooLate(who *principal) *made {
 	return e
 }
 
-// longKey is a denial of a principal whose name is longer than a key may be.
+// longKey is a denial of a principal with a name longer than a key may be.
 func (w *workload) longKey() *made {
 	name := "arn:aws:iam::111122223333:user/" + padding[:2048]
 	return w.denial(&principal{identity: jsonf(`{"type":"IAMUser","arn":%q}`, name)})
 }
 
-// longID is a denial whose eventID is longer than evidence keeps.
+// longID is a denial with an eventID longer than evidence keeps.
 func (w *workload) longID(who *principal) *made {
 	e := w.denial(who)
 	e.ID = w.uuid() + strings.Repeat("0", 500)

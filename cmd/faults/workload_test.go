@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What is wrong with the input of a partition is so with all of its events, and with no other's.
+// TestUntidyInput: a change of one partition's input meets all of its events, and no other's.
 func TestUntidyInput(t *testing.T) {
 	repeats := func(w *workload, n int) (copies [testPartitions]int) {
 		seen := map[string]bool{}

@@ -16,7 +16,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// right is what an account needs for a purpose: an operation on a resource, as kafka-acls.sh names them.
+// right is one permission that a purpose needs: an operation on a resource, as
+// kafka-acls.sh names them.
 type right struct{ operation, resource, name string }
 
 // MarshalJSON implements [json.Marshaler]. A name that ends in * is a prefix.
@@ -29,7 +30,7 @@ func (r right) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"operation": r.operation, "resource_type": r.resource, "name": name, "pattern": pattern})
 }
 
-// printedACLs is what an account needs, as JSON.
+// printedACLs is the JSON output of acls print.
 type printedACLs struct {
 	Principal string   `json:"principal"`
 	Rights    []right  `json:"rights"`
@@ -61,8 +62,8 @@ func parseACLs(text string) (purposes []string, acls map[string][]right) {
 	return purposes, acls
 }
 
-// rights returns what an account needs for a purpose, with the names of the configuration; nil: there is no such
-// purpose.
+// rights returns the permissions that a purpose needs, with the names of the configuration;
+// nil for an unknown purpose.
 func (s *settings) rights(purpose string) (list []right) {
 	app := s.topology()
 	names := map[string][]string{
@@ -126,11 +127,13 @@ func quoted(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// unknownPrincipal stands where the configuration does not tell what the brokers take this client for.
+// unknownPrincipal stands in where the configuration does not tell the principal that
+// brokers authenticate.
 const unknownPrincipal = "User:NAME"
 
-// principal is what Kafka's ACLs call the account of the configuration, if it tells: by SASL with a user name, or by a
-// client certificate, whose DN the brokers take unless they have a ssl.principal.mapping.rules.
+// principal returns the account's name in Kafka's ACLs: the SASL user name, or the DN of
+// the client certificate, which brokers with ssl.principal.mapping.rules map to another
+// name; [unknownPrincipal] where the configuration does not tell.
 func (s *settings) principal() string {
 	switch s.Kafka.SASL.Mechanism {
 	case "plain", "scram-sha-256", "scram-sha-512":
@@ -205,8 +208,8 @@ func (a *app) aclsCommand() *cobra.Command {
 	return g
 }
 
-// missing returns which rights for a purpose the brokers do not give this client, as far as they tell. An error is of
-// brokers that tell nothing.
+// missing returns the rights for a purpose that the brokers deny this client, as far as
+// brokers report rights. The error is that of brokers that do not report them.
 func (s *settings) missing(ctx context.Context, client *wire.Client, purpose string) ([]right, error) {
 	list := s.rights(purpose)
 	var names []string

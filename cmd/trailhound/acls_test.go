@@ -11,7 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The program prints what acls.txt lists, for the names of the configuration: every line of it has a name that is known.
+// acls print gives the rights of acls.txt, with the names of the configuration: every line
+// of acls.txt has a known name.
 func TestACLsArePrinted(t *testing.T) {
 	app := &app{set: []string{"app_id=a", "topics.input=[in]", "topics.alerts=out", "topics.dead_letter=dead"}}
 	s, err := app.settings()

@@ -10,8 +10,8 @@ const (
 	readCount = 4        // buffers that are read ahead
 )
 
-// ahead is an io.Reader that reads on another goroutine. Unpacking then has a core of its own, and a read that
-// blocks, as of a terminal, can be left.
+// ahead is an io.Reader that reads ahead on a goroutine of its own. Unpacking then has a
+// core of its own, and the caller can abandon a read that blocks, as of a terminal.
 type ahead struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -36,8 +36,9 @@ func newAhead() *ahead {
 	return a
 }
 
-// begin begins to read r. The caller must stop it, and closes what r reads only then. pause is called before a chunk
-// is waited for that is not there yet.
+// begin starts to read r on the goroutine. The caller must call stop, and may close the
+// source of r only after that. Read calls pause before it waits for a chunk that is not
+// there yet.
 func (a *ahead) begin(ctx context.Context, r io.Reader, pause func() error) {
 	a.pause = pause
 	a.ctx, a.cancel = context.WithCancel(ctx)
@@ -63,7 +64,7 @@ func (a *ahead) fill(ctx context.Context, r io.Reader) {
 	}
 }
 
-// Read returns what was read ahead.
+// Read returns bytes that the goroutine has read ahead.
 func (a *ahead) Read(p []byte) (int, error) {
 	for len(a.rest) == 0 {
 		if a.now.err != nil {
@@ -105,8 +106,9 @@ func (a *ahead) giveBack() {
 	a.now, a.rest = chunk{}, nil
 }
 
-// stop lets the goroutine end, as soon as a read that it is in returns. It reports whether the goroutine has ended
-// and another reader may begin: Read has told how the last one ended.
+// stop lets the goroutine end as soon as its current read returns. True means that the last
+// read has returned its error, so that the goroutine has ended and begin may be called for
+// another reader.
 func (a *ahead) stop() bool {
 	a.cancel()
 	ended := a.now.err != nil

@@ -54,7 +54,8 @@ func (a *app) alertsCommand() *cobra.Command {
 	return c
 }
 
-// alerts prints the alerts that tail reads, the last ones first if that is asked for.
+// alerts prints the alerts that tail reads; with --last, the newest ones of the topic
+// first.
 func (a *app) alerts(ctx context.Context, tail *consumer.Tail, f *alertFlags) error {
 	printAlert := a.alertPrinter(f.asJSON, f.withRecord)
 	show := func(partition int32, rec *wire.Record) error {
@@ -79,7 +80,7 @@ func (a *app) alerts(ctx context.Context, tail *consumer.Tail, f *alertFlags) er
 		}
 		if !told {
 			fmt.Fprintf(a.stderr, "topics.alerts: topic %s does not exist; waiting until run, or trailhound topics create, creates it\n", tail.Topic)
-			tail.Latest = false // whatever comes is new
+			tail.Latest = false // all alerts of a topic created later are new
 		}
 		select {
 		case <-time.After(time.Second):
@@ -89,7 +90,8 @@ func (a *app) alerts(ctx context.Context, tail *consumer.Tail, f *alertFlags) er
 	}
 }
 
-// lastAlerts prints the last of the alerts that are there, and sets tail behind all of them.
+// lastAlerts prints the newest alerts that the topic holds, and sets tail to go on behind
+// them.
 func lastAlerts(ctx context.Context, tail *consumer.Tail, f *alertFlags, show func(int32, *wire.Record) error) error {
 	last, from := newest{most: f.last}, map[int32]int64{}
 	there := *tail
@@ -113,7 +115,8 @@ func lastAlerts(ctx context.Context, tail *consumer.Tail, f *alertFlags, show fu
 	return nil
 }
 
-// noTopic explains the error of a reader whose topic, the value of key, is not there.
+// noTopic explains the error of a reader of a topic that does not exist; key names it in
+// the configuration.
 func noTopic(err error, key, topic string) error {
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return fmt.Errorf("%s: topic %s does not exist; run creates it, and so does trailhound topics create", key, topic)
@@ -121,8 +124,9 @@ func noTopic(err error, key, topic string) error {
 	return err
 }
 
-// alertPrinter returns what prints one alert: for people on a terminal, as a JSON line elsewhere. What else somebody
-// has written to the topic is reported and passed over.
+// alertPrinter returns the function that prints one alert: for people on a terminal, as a
+// JSON line elsewhere. A record of another producer that is no alert is reported and passed
+// over.
 func (a *app) alertPrinter(asJSON, withRecord bool) func(partition int32, rec *wire.Record) error {
 	show := func(_ int32, rec *wire.Record) error { return a.printAlertLine(rec.Value) }
 	switch {
@@ -166,7 +170,8 @@ func (a *app) printPlacedLine(partition int32, rec *wire.Record) error {
 	if err != nil {
 		return err
 	}
-	// The alert as it is: to marshal it would escape what it has unescaped.
+	// The alert's own bytes: json.Marshal would escape HTML characters that the alert has
+	// unescaped.
 	return a.printLine(slices.Concat([]byte(`{"record":`), line, []byte(`,"alert":`), rec.Value, []byte("}")))
 }
 
@@ -199,7 +204,8 @@ func (a *app) printLine(text []byte) error {
 	return err
 }
 
-// shownAlert is what people are shown of an alert; the JSON line has everything.
+// shownAlert holds the fields of an alert that people see on a terminal; the JSON line has
+// all fields.
 type shownAlert struct {
 	ID        string    `json:"id"`
 	RuleID    string    `json:"rule_id"`
@@ -218,8 +224,9 @@ type shownAlert struct {
 	Suppressed int      `json:"suppressed"`
 }
 
-// evidence gives the lines on the event of the alert and on its evidence. The event that completed a count is the
-// last of those counted, unless it came late; one that met a set which others had filled is not among the evidence.
+// evidence gives the lines on the event of the alert and on its evidence. The event that
+// completes a count is the last of the evidence, unless it came late; an event that meets a
+// set filled by others is not among the evidence.
 func (al *shownAlert) evidence() string {
 	listed, total := al.Evidence.Events, al.Evidence.Total
 	event := "         event " + eventName(al.EventID) + "\n"
@@ -234,8 +241,8 @@ func (al *shownAlert) evidence() string {
 	return event + fmt.Sprintf("         evidence: %s\n", counted(total, "event"))
 }
 
-// printAlert prints an alert for people. What came from the event is escaped, and cut where it is long: an attacker chose it.
-// Notes are lines of the caller's own below it.
+// printAlert prints an alert for people, and the caller's notes as lines below it. Values
+// of the event are escaped, and cut where they are long: an attacker chose them.
 func (a *app) printAlert(w io.Writer, payload []byte, notes ...string) error {
 	var al shownAlert
 	if err := json.Unmarshal(payload, &al); err != nil {
@@ -268,7 +275,7 @@ func (a *app) printAlert(w io.Writer, payload []byte, notes ...string) error {
 	return err
 }
 
-// eventName is an eventID behind the word event.
+// eventName returns an eventID, or the words for a missing one, to follow the word event.
 func eventName(id string) string {
 	if id == "" {
 		return "without an eventID"

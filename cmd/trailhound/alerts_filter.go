@@ -21,7 +21,7 @@ var severities = []string{
 	string(rules.SeverityInfo), string(rules.SeverityLow), string(rules.SeverityMedium), string(rules.SeverityHigh), string(rules.SeverityCritical),
 }
 
-// mostLast bounds --last, all of which is held in memory.
+// mostLast bounds --last: that many alerts are held in memory.
 const mostLast = 10_000
 
 // alertFlags are the flags of alerts as they are typed.
@@ -47,7 +47,7 @@ func (f *alertFlags) add(c *cobra.Command) {
 	flags.StringSliceVar(&f.severities, "severity", nil, "only those of this `SEVERITY`: "+strings.Join(severities, ", ")+"; may be given often")
 	flags.Int32SliceVar(&f.partitions, "partition", nil, "only those of partition `N` of the topic; may be given often")
 	flags.Lookup("partition").DefValue = "" // or help shows []
-	// They fail for unknown flags only.
+	// An error would mean an unknown flag.
 	_ = c.RegisterFlagCompletionFunc("rule", cobra.FixedCompletions(ruleIDs(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("severity", cobra.FixedCompletions(severities, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -78,7 +78,8 @@ func (f *alertFlags) check(now time.Time) (since time.Time, err error) {
 	return rangeTime("--since", f.since, now)
 }
 
-// checkPartitions refuses a partition that the topic does not have. A topic that is not there is told by its reader.
+// checkPartitions refuses a partition that the topic does not have. A missing topic is left
+// to its reader to report.
 func (f *alertFlags) checkPartitions(ctx context.Context, client *wire.Client, topic string) error {
 	if len(f.partitions) == 0 {
 		return nil
@@ -95,7 +96,8 @@ func (f *alertFlags) checkPartitions(ctx context.Context, client *wire.Client, t
 	return nil
 }
 
-// takes says whether an alert is one of those that are asked for. What is no alert is, so that it is told.
+// takes reports whether the filter admits an alert. A record that is no alert passes, so
+// that the printer reports it.
 func (f *alertFlags) takes(partition int32, rec *wire.Record) bool {
 	if len(f.partitions) > 0 && !slices.Contains(f.partitions, partition) {
 		return false
@@ -119,7 +121,7 @@ type placedRecord struct {
 	wire.Record
 }
 
-// newest keeps the newest records of those that it is given, without keys and headers.
+// newest keeps the newest of the records added to it, without keys and headers.
 type newest struct {
 	most    int
 	records []placedRecord // sorted

@@ -61,10 +61,10 @@ func TestAlertsChosen(t *testing.T) {
 				t.Errorf("alerts %q prints %q; want %q", c.args, got, c.want)
 			}
 		}
-		// What comes behind the last ones is followed, and nothing is printed twice.
 		if r := s.command("", "alerts", "--no-follow", "--partition", "7"); r.code != exitFailed || r.stdout != "" || !strings.Contains(r.stderr, "--partition 7: topic "+s.app.Alerts+" has no partition 7; it has ") {
 			t.Errorf("alerts --partition 7 = %d, %q, %q; want 1 and how many there are", r.code, r.stdout, r.stderr)
 		}
+		// Alerts behind the last ones are followed, and none is printed twice.
 		follower := s.call("alerts", "--last", "1", "--with-record")
 		s.await("the last alert", func() bool { return follower.stdout.has(`"title 5"`) })
 		s.publish(kgo.TryCommit, severeAlert(8, "access_denied", "low"), severeAlert(9, "access_denied", "low"))
@@ -89,7 +89,8 @@ func TestAlertsChosen(t *testing.T) {
 	})
 }
 
-// What cannot be meant is refused before anything is asked of Kafka.
+// Flags that contradict each other or make no sense are refused before anything is asked of
+// Kafka.
 func TestAlertsRefused(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -109,7 +110,8 @@ func TestAlertsRefused(t *testing.T) {
 	}
 }
 
-// Every view has the alert's id, told apart from the event's; where the event's is given, explain names the alert.
+// Every view shows the alert's id beside the event's; given the id of an event, explain
+// names the alert.
 func TestExplainOfEvent(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	const event, other, alert = "b402b288-c136-4fe5-8d2f-9bba4479c074", "c402b288-c136-4fe5-8d2f-9bba4479c074", "8433fb4a-a02b-5f59-bd24-766b9c78c746"

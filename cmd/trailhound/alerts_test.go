@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// testAlert is an alert as short as its reader for people allows.
+// testAlert returns an alert with only the members that its reader for people needs.
 func testAlert(id int, title string) string {
 	return fmt.Sprintf(`{"schema":"trailhound.alert.v1","rule_id":"access_denied","severity":"medium","title":%q,"event_id":"id-%d","event_time":"2026-03-01T10:00:00Z","source_ip":"198.51.100.7","evidence":{"total":10}}`, title, id)
 }
@@ -40,7 +40,7 @@ func (s *site) publish(end kgo.TransactionEndTry, values ...string) {
 	})
 }
 
-// Alerts prints what is committed, and no more.
+// Alerts prints committed alerts only.
 func TestAlerts(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
@@ -57,7 +57,7 @@ func TestAlerts(t *testing.T) {
 		if r := s.command("", "alerts", "--no-follow", "--new"); r.code != exitDone || r.stdout != "" {
 			t.Errorf("alerts --new --no-follow = %d, %q; want 0 and nothing", r.code, r.stdout)
 		}
-		// Followed until interrupted, which is how it ends.
+		// Followed until interrupted, which is how the command ends.
 		follower := s.call("alerts")
 		s.await("the alerts that are there", func() bool { return len(lines(follower.stdout.String())) == 2 })
 		s.publish(kgo.TryCommit, testAlert(5, "five"))
@@ -65,9 +65,9 @@ func TestAlerts(t *testing.T) {
 		if code := follower.end(); code != exitDone || follower.stderr.String() != "" || len(lines(follower.stdout.String())) != 3 {
 			t.Errorf("alerts = %d, %q, %q after an interrupt; want 0 and three alerts", code, &follower.stdout, &follower.stderr)
 		}
-		// From now on: whatever comes is printed, what was there is not.
+		// With --new only later alerts are printed, and none of the earlier ones.
 		fresh := s.call("alerts", "--new")
-		for n := 10; fresh.stdout.String() == ""; n++ { // when it has begun to read is not to be seen from outside
+		for n := 10; fresh.stdout.String() == ""; n++ { // the start of its reading is not visible from outside
 			s.publish(kgo.TryCommit, testAlert(n, "new"))
 		}
 		if code := fresh.end(); code != exitDone || strings.Contains(fresh.stdout.String(), `"title":"one"`) {
@@ -76,7 +76,8 @@ func TestAlerts(t *testing.T) {
 	})
 }
 
-// What the topic holds besides alerts is reported and passed over, and nothing in it acts on a terminal.
+// Records that are no alerts are reported and passed over, and nothing in them acts on a
+// terminal.
 func TestAlertsOfOthers(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, "topics.alert_partitions=1")
 	s.app.AlertPartitions = 1
@@ -99,7 +100,7 @@ func TestAlertsOfOthers(t *testing.T) {
 	}
 }
 
-// Nobody reads any more, as with head.
+// The reader of the results has closed the pipe, as head does.
 func TestAlertsNobodyReads(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	s.publish(kgo.TryCommit, testAlert(1, "one"))

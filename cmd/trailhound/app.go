@@ -22,11 +22,12 @@ const (
 	exitDifferent = 3 // of replay --diff
 )
 
-// app is what every command is given from outside, and the flags that every command takes. Commands are its
-// methods; each returns an error for run to report, and writes results to stdout and all else to stderr.
+// app holds the streams and the environment of the process, and the flags that every
+// command takes. Commands are its methods; each returns an error for run to report, and
+// writes results to stdout and all else to stderr.
 type app struct {
 	stdin          io.Reader
-	stdout         io.Writer // results; fails with errNoReader once nobody reads them
+	stdout         io.Writer // results; fails with errNoReader once the reader has closed the pipe
 	stderr         io.Writer
 	environment    []string // "NAME=value" each
 	stdinTerminal  bool

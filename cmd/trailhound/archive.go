@@ -19,14 +19,14 @@ import (
 // for a hundred thousand of CloudTrail's names.
 const maxDirectory = 16 << 20
 
-// archive is a zip archive whose members are read.
+// archive is an open zip archive; it is closed once its last member is read.
 type archive struct {
 	file    *os.File
 	members atomic.Int32 // not read yet
-	forget  func() bool  // that the file is closed when the reading ends
+	forget  func() bool  // drops the closing of the file at the end of ctx; false: it is closed
 	advance func(n int)
 	listed  atomic.Bool  // the directory was read
-	read    atomic.Int64 // bytes, until then
+	read    atomic.Int64 // bytes of the directory
 }
 
 var errDirectory = fmt.Errorf("the directory of the archive is larger than %d MiB", maxDirectory>>20)
@@ -48,14 +48,15 @@ func (z *archive) done() {
 	}
 }
 
-// isZip tells whether a file begins as a zip archive does. A file that can only be read once is not looked at.
+// isZip tells whether a file begins as a zip archive does. A file that can be read only
+// once is left alone.
 func isZip(f *inputFile) bool {
 	if f.size < int64(len("PK\x03\x04")) {
 		return false
 	}
 	file, err := os.Open(f.name)
 	if err != nil {
-		return false // reading it says why
+		return false // the reader reports the cause
 	}
 	defer file.Close()
 	var head [4]byte
@@ -63,8 +64,9 @@ func isZip(f *inputFile) bool {
 	return err == nil && string(head[:]) == "PK\x03\x04"
 }
 
-// membersOf lists the files in a zip archive, in the order in which files are read; directories and what is hidden are
-// left out. The archive is closed when all of them are done, or ctx ends.
+// membersOf lists the files in a zip archive, in the order in which files are read, without
+// directories and hidden files. The archive is closed when all of them are done, or ctx
+// ends.
 func membersOf(ctx context.Context, f inputFile, advance func(n int)) ([]inputFile, error) {
 	file, err := os.Open(f.name)
 	if err != nil {
@@ -104,13 +106,15 @@ func (z *archive) list(f inputFile) ([]inputFile, error) {
 	return members, nil
 }
 
-// The methods of APPNOTE.TXT 4.4.5, and the flag of 4.4.4, that archive/zip has no names for.
+// The methods of APPNOTE.TXT 4.4.5, and the flag of 4.4.4, for which archive/zip has no
+// names.
 const (
 	zipBzip2     = 12
 	zipEncrypted = 0x1
 )
 
-// hiddenMember is what is passed over below a directory too, and the attributes that macOS puts beside each file.
+// hiddenMember matches the names that a walk of a directory passes over too, and the
+// attributes that macOS adds beside each file.
 func hiddenMember(name string) bool {
 	for part := range strings.SplitSeq(name, "/") {
 		if strings.HasPrefix(part, ".") && part != ".." && part != "." || part == "__MACOSX" {
@@ -146,7 +150,9 @@ func (r memberReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// insideArchive finds the member of a zip archive that a name stands for, as alerts name it. The caller reads it.
+// insideArchive finds the member of a zip archive by its name in an alert: the path of the
+// archive followed by that of the member. The caller must read the member, which closes the
+// archive.
 func insideArchive(ctx context.Context, name string) (f inputFile, ok bool) {
 	for i := range len(name) {
 		if i == 0 || name[i] != '/' {

@@ -24,8 +24,8 @@ import (
 
 const mib = 1 << 20
 
-// peak returns the largest resident set that a process has had, in MiB; 0 once it has ended. What its rusage says then
-// begins with the set of the process that started it.
+// peak returns the largest resident set that a process has had, in MiB; 0 once it has
+// ended. The rusage of an ended process is no help: it begins with the set of the parent.
 func (p *program) peak() int {
 	p.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.process.Pid))
@@ -43,7 +43,7 @@ func (p *program) peak() int {
 	return kb / 1024
 }
 
-// within checks how much memory a process has had at a time.
+// within checks the peak of the process's memory.
 func (p *program) within(most int, what string) {
 	p.Helper()
 	got := p.peak()
@@ -56,7 +56,8 @@ func (p *program) within(most int, what string) {
 	}
 }
 
-// page returns what the program's HTTP server answers; nil while it is not known where that listens.
+// page returns the answer of the program's HTTP server; nil while its address is not logged
+// yet.
 func (p *program) page(path string) []byte {
 	p.Helper()
 	address := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(p.stderr.String())
@@ -134,8 +135,9 @@ func TestBoundsLargeEvents(t *testing.T) {
 	p.within(400, "events of 256 KB")
 }
 
-// A file of 50 MB, which unpacks to more than 100, is one record: it is evaluated. One that unpacks to more than
-// limits.max_unpacked is a dead letter, and takes neither long nor memory.
+// A file of 50 MB, which unpacks to more than 100, is one record: it is evaluated. A file
+// that unpacks to more than limits.max_unpacked is a dead letter, and costs little time and
+// memory.
 func TestBoundsRecordsFile(t *testing.T) {
 	if underRace {
 		t.Skip("under the race detector memory says nothing, and compressing this takes minutes")
@@ -186,7 +188,7 @@ func TestBoundsRecordsFile(t *testing.T) {
 		}
 	}
 	p := s.start("run", "--set", "http.listen=127.0.0.1:0")
-	for range 3 { // 256 MiB of buffers for what is fetched, and an event of what is unpacked
+	for range 3 { // 256 MiB of buffers for fetches, and an event of unpacked bytes
 		send(0, file)
 		send(1, file)
 		send(0, bomb)
@@ -199,7 +201,7 @@ func TestBoundsRecordsFile(t *testing.T) {
 	if got := s.letters(); len(got) != 6 {
 		t.Errorf("%d dead letters, the first %+v; want 6", len(got), got[:min(1, len(got))])
 	}
-	// Zeros are no JSON, and more of them than a value may have: both is told.
+	// Zeros are no JSON, and more of them than a value may have: the reason is the size.
 	if got := p.metric(`trailhound_dead_letters_total{reason="unpacked_too_large"}`); got != 6 {
 		t.Errorf("%.0f times unpacked_too_large; want 6", got)
 	}
@@ -244,8 +246,9 @@ func gzipped(t *testing.T, write func(*gzip.Writer) error) []byte {
 	return b.Bytes()
 }
 
-// One instance may have to do all the work of 64 shards and 64 input partitions, from a backlog in each. What
-// it takes is the buffers of 128 feeds and 64 lanes, a few MiB each, and as much garbage again.
+// One instance may have to do all the work of 64 shards and 64 input partitions, from a
+// backlog in each. It needs the buffers of 128 feeds and 64 lanes, a few MiB each, and as
+// much garbage again.
 func TestBoundsManyShards(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 64, "shards=64")
 	rng := rand.New(rand.NewPCG(3, 3))

@@ -11,30 +11,31 @@ import (
 // fileBatch is some records of one file.
 type fileBatch struct {
 	play.Batch
-	data  []byte // which the records lie in
-	large []byte // which the last one lies in, if it is large; else nil
+	data  []byte // memory of the records
+	large []byte // memory of the last record, if it is large; else nil
 }
 
-// keptBytes is how much memory is kept of large buffers that are not in use.
+// keptBytes bounds the large buffers that are kept while not in use.
 const keptBytes = 2 * windowBytes
 
-// buffers keeps the memory that files are read into for the files after them. To make a buffer for a document of many
-// MB takes as long as to decode the document. It is safe for concurrent use.
+// buffers keeps the memory of files that were read for the files after them: to allocate a
+// buffer for a document of many MB takes as long as to decode the document. It is safe for
+// concurrent use.
 type buffers struct {
 	mu      sync.Mutex
-	split   [][]byte // that files are split in, by size
-	size    int      // of all of them
+	split   [][]byte // to split files in, sorted by size
+	size    int      // of all in split
 	batches []*fileBatch
 	streams []*stream
 }
 
-// stream is what a file is read by.
+// stream is the reader of one file, with its buffers; it is used again for the next file.
 type stream struct {
 	unpacked unpacked
 	ahead    *ahead
 }
 
-// take returns the largest buffer; nil: none is there.
+// take returns the largest buffer, or nil if there is none.
 func (k *buffers) take() []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -47,7 +48,7 @@ func (k *buffers) take() []byte {
 	return buf
 }
 
-// keep takes back a buffer. When there is too much, the smallest ones go.
+// keep takes back a buffer. Beyond keptBytes the smallest buffers are dropped.
 func (k *buffers) keep(buf []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -61,7 +62,7 @@ func (k *buffers) keep(buf []byte) {
 	}
 }
 
-// stream returns a stream that is at rest.
+// stream returns a stream that no file uses.
 func (k *buffers) stream() *stream {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -74,7 +75,7 @@ func (k *buffers) stream() *stream {
 	return s
 }
 
-// ended takes back a stream, unless it is still in a read.
+// ended takes back a stream, unless its goroutine is still in a read.
 func (k *buffers) ended(s *stream) {
 	if !s.ahead.stop() {
 		return
@@ -97,7 +98,7 @@ func (k *buffers) batch() *fileBatch {
 	return b
 }
 
-// done takes back a batch. There are not many: the window bounds them.
+// done takes back a batch. The window bounds how many there are.
 func (k *buffers) done(b *fileBatch) {
 	k.keep(b.large)
 	clear(b.Records)

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// keySchema is what completion needs of the configuration's JSON Schema.
+// keySchema is the part of the configuration's JSON Schema that completion needs.
 type keySchema struct {
 	Type        any                   `json:"type"`
 	Description string                `json:"description"`
@@ -22,10 +22,11 @@ type keySchema struct {
 // setting is a key that --set takes.
 type setting struct {
 	help   string
-	values []string // those that there are; nil: any
+	values []string // the only values allowed; nil: any
 }
 
-// completeSet completes PATH=VALUE: keys up to their =, and behind it the values where there are few.
+// completeSet completes PATH=VALUE: the key up to its =, and behind it the value of a key
+// with few values.
 func completeSet(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	text, err := configSchema(builtin())
 	var schema keySchema

@@ -45,7 +45,8 @@ func (a *app) configCommand() *cobra.Command {
 	return c
 }
 
-// configSchema is the schema of a build with these rules; that of this one is config/schema.json, too.
+// configSchema returns the JSON Schema of the configuration for a build with these rules;
+// config/schema.json is that of this build.
 func configSchema(specs []rules.Spec) ([]byte, error) {
 	var known []config.Rule
 	for _, spec := range specs {

@@ -13,7 +13,8 @@ import (
 	"trailhound/config"
 )
 
-// fileNames are what a configuration file is usually called. None is read unless it is named.
+// fileNames are the usual names of a configuration file. No file is read by default, so
+// config check points out one of these that no flag or variable names.
 var fileNames = []string{"trailhound.yaml", "trailhound.yml"}
 
 func (a *app) configCheckCommand() *cobra.Command {
@@ -38,12 +39,12 @@ type configCheck struct {
 	keysOnly, asJSON bool
 }
 
-// checked is what config check has to say, as JSON.
+// checked is the outcome of config check, as JSON.
 type checked struct {
 	OK       bool             `json:"ok"`
 	File     string           `json:"file"`     // "": none
 	GivenBy  string           `json:"given_by"` // --config or TRAILHOUND_CONFIG
-	Unread   string           `json:"unread"`   // a file that looks like one meant, and is not read
+	Unread   string           `json:"unread"`   // a file with a usual name, which is not read
 	Keys     keysGiven        `json:"keys"`
 	Rules    []string         `json:"rules"`
 	RulesOn  []string         `json:"rules_on"`
@@ -51,7 +52,7 @@ type checked struct {
 	Problems []checkedProblem `json:"problems"`
 }
 
-// keysGiven counts the values that are in effect by where they came from.
+// keysGiven counts the values in effect by their sources.
 type keysGiven struct {
 	File      int `json:"file"`
 	Variables int `json:"variables"`
@@ -115,7 +116,7 @@ func (c *configCheck) print(out *checked) error {
 	return err
 }
 
-// sources says in a sentence what was read.
+// sources describes in a sentence the sources that were read.
 func (o *checked) sources() string {
 	var b strings.Builder
 	switch {
@@ -158,8 +159,8 @@ func unreadFile() string {
 	return ""
 }
 
-// checkPaths opens the files that the configuration names, and sees whether its directories can be written, if they
-// are asked for. The error is config.Problems.
+// checkPaths opens the files that the configuration names and, with directories, checks
+// that its directories can be written. The error is config.Problems.
 func (s *settings) checkPaths(directories bool) error {
 	var problems config.Problems
 	for _, p := range s.Paths() {
@@ -181,7 +182,7 @@ func (s *settings) checkPaths(directories bool) error {
 	return problems
 }
 
-// readFile reads what a key names in the way in which connections do.
+// readFile checks the file of a key by reading it as a connection does.
 func (s *settings) readFile(p config.Path) error {
 	t := s.Kafka.TLS
 	switch p.Key {
@@ -194,7 +195,7 @@ func (s *settings) readFile(p config.Path) error {
 		}
 		_, err := (&tlsFiles{TLS: config.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile}}).read()
 		if _, unread := errors.AsType[*fs.PathError](err); unread {
-			return nil // told of kafka.tls.cert_file
+			return nil // reported for kafka.tls.cert_file
 		}
 		return err
 	}
@@ -202,7 +203,8 @@ func (s *settings) readFile(p config.Path) error {
 	return err
 }
 
-// canWrite says why no file can be made in the directory, or the directory itself cannot, and leaves nothing behind.
+// canWrite returns the error of creating a file in dir or, if dir is missing, of creating
+// dir. It leaves nothing behind.
 func canWrite(dir string) error {
 	info, err := os.Stat(dir)
 	switch {

@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// leaves returns the words of each command that does something, with the arguments that it wants.
+// leaves returns the words of each command without subcommands, with the arguments that it
+// wants.
 func leaves(t *testing.T) [][]string {
 	t.Helper()
 	arguments := map[string][]string{
@@ -35,8 +36,8 @@ func leaves(t *testing.T) [][]string {
 // unconfigured are the commands that read no configuration.
 var unconfigured = []string{"version", "completion bash", "config schema", "rules test testdata"}
 
-// A configuration that is wrong ends every command with 2, whichever way it came: a service manager must not start it
-// again, and a script must be able to tell it from a failure at work.
+// A wrong configuration ends every command with 2, in all its forms: a service manager must
+// not start the command again, and a script must be able to tell it from a failure at work.
 func TestWrongConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name, text string) string {
@@ -77,7 +78,8 @@ func TestWrongConfiguration(t *testing.T) {
 	}
 }
 
-// config check says which file it has read, by which way, and which one it has not.
+// config check names the file that it has read, the flag or variable that named it, and the
+// file that it has not read.
 func TestConfigCheckSources(t *testing.T) {
 	t.Chdir(t.TempDir())
 	put := func(name, text string) {
@@ -110,8 +112,9 @@ func TestConfigCheckSources(t *testing.T) {
 	}
 }
 
-// Files that the configuration names are opened and read as connections read them; all that fails is told, each with
-// where it was given. state_dir need not be there, but it must be possible to write it, and nothing stays behind.
+// Files that the configuration names are opened and read as connections read them; all
+// failures are reported, each with its place in the configuration. state_dir may be
+// missing, but must be writable, and nothing stays behind.
 func TestConfigCheckOpens(t *testing.T) {
 	certificates := authority(t)
 	dir := t.TempDir()

@@ -6,8 +6,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// connect returns a client of the configured cluster, of which one broker has answered. The caller closes it. Files that
-// are not there or make no sense are config.Problems.
+// connect returns a client of the configured cluster, once one broker has answered. The
+// caller closes it. The error of a missing or invalid file is config.Problems.
 func (s *settings) connect(ctx context.Context) (*wire.Client, error) {
 	if err := s.checkPaths(false); err != nil {
 		return nil, err

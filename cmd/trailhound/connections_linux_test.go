@@ -31,8 +31,9 @@ func (s *site) limited(files int, args ...string) *program {
 	return s.startUnder([]string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, files), "sh"}, args...)
 }
 
-// crowd opens connections from an address of its own, over and over until ctx ends, of all sorts: that ask for nothing,
-// that ask once, that send half of a header, and that ask for much and read none of it. Each stays open on this side.
+// crowd opens connections from one address, over and over until ctx ends, of all sorts:
+// without a request, with one, with half of a header, and with large requests and no
+// reading. Each stays open on this side.
 func crowd(ctx context.Context, address string, most int, opened *atomic.Int64) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}, Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })

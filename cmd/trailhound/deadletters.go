@@ -30,7 +30,7 @@ type letter struct {
 	Stage     string       `json:"stage"`
 	Rule      string       `json:"rule,omitempty"`
 	Source    letterSource `json:"source"`
-	Time      string       `json:"time"` // when it was given up
+	Time      string       `json:"time"` // when the service gave it up
 	Bytes     int          `json:"bytes"`
 	Truncated int          `json:"truncated_from,omitempty"`
 	Partition int32        `json:"partition"` // in the dead-letter topic
@@ -101,8 +101,8 @@ type letterPlace struct {
 	offset    int64
 }
 
-// A retry leaves a record with these headers, and nothing else, in the dead-letter topic for each letter that it has
-// sent: a second one knows them by it.
+// Headers of the mark that a retry leaves in the dead-letter topic for each letter sent: a
+// later retry knows by it that the letter was sent. The mark has no other headers.
 const (
 	retriedPartition = "retried_partition"
 	retriedOffset    = "retried_offset"
@@ -141,8 +141,8 @@ func (a *app) letters(s *settings, client *wire.Client, f *letterFilter, since t
 	}, err
 }
 
-// each calls yield for those of the dead letters that the filter takes. The topic is read twice: the marks of what was
-// sent again come behind it, and may be in another partition.
+// each calls yield for the dead letters that the filter takes. The topic is read twice,
+// because the mark of a retry comes after its letter and may be in another partition.
 func (r *letters) each(ctx context.Context, yield func(*letter, *wire.Record) error) error {
 	r.retried = map[letterPlace]bool{}
 	err := r.tail.Run(ctx, func(_ int32, rec *wire.Record) error {

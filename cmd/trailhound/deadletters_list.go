@@ -70,7 +70,7 @@ func (a *app) listLetters(ctx context.Context, r *letters, f *listFlags) error {
 		if f.summary {
 			return nil
 		}
-		_ = r.decoder.decode(l, rec.Value) // why it cannot be is its reason
+		_ = r.decoder.decode(l, rec.Value) // the letter's reason tells why decoding failed
 		if f.values {
 			l.Value = &rec.Value
 		}
@@ -105,7 +105,8 @@ type letterCount struct {
 	Newest  string `json:"newest"`
 }
 
-// letterCounts is by reason. What others have written may have any: of those that are not known only one is counted.
+// letterCounts counts letters by reason. Records of other producers may have any reason:
+// all unknown ones share one count, which bounds the map.
 type letterCounts map[string]*letterCount
 
 func (all letterCounts) add(l *letter) {
@@ -187,7 +188,7 @@ func (n *newestLetters) add(l *letter) {
 	}
 }
 
-// detailBytes is as long as the detail of a dead letter is.
+// detailBytes is the greatest length of a dead letter's detail.
 const detailBytes = 4 << 10
 
 func (a *app) printLetter(l *letter, asJSON bool) error {
@@ -216,7 +217,8 @@ func (a *app) printLetter(l *letter, asJSON bool) error {
 	return a.printText(a.stdout, b.String(), alertHang)
 }
 
-// keys are the rules that look for the event; of a letter that one rule has refused, that one.
+// keys are the rules that look for the event; of a letter that one rule has refused, only
+// that rule.
 func (l *letter) keys() []letterKey {
 	if l.Event == nil {
 		return nil

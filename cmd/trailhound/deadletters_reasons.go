@@ -42,7 +42,8 @@ type letterKey struct {
 	Key  string `json:"key"`
 }
 
-// letterDecoder looks at what dead letters hold, as a service of this build and this configuration would.
+// letterDecoder decodes the values of dead letters as a service of this build and this
+// configuration would.
 type letterDecoder struct {
 	decoder cloudtrail.Decoder
 	engine  *rules.Engine
@@ -54,7 +55,8 @@ func newLetterDecoder(s *settings) (*letterDecoder, error) {
 	return &letterDecoder{decoder: s.decoder(), engine: engine}, err
 }
 
-// decode fills in the event of a dead letter. Refused is why it cannot be decoded; nil: it can, or its bytes were cut.
+// decode fills in the event of a dead letter. It returns the refusal of the decoder; nil
+// also for a letter with bytes cut.
 func (d *letterDecoder) decode(l *letter, value []byte) (refused *cloudtrail.DecodeError) {
 	if l.Truncated > 0 || value == nil {
 		return nil
@@ -85,7 +87,7 @@ func (d *letterDecoder) event(ev *rules.Event) *letterEvent {
 	if !ev.Time.IsZero() {
 		e.Time = ev.Time.UTC().Format(time.RFC3339Nano)
 	}
-	d.matches, _ = d.engine.Match(ev, d.matches[:0]) // what a rule refuses is for the service to say
+	d.matches, _ = d.engine.Match(ev, d.matches[:0]) // a rule's refusal is for the service to report
 	for _, m := range d.matches {
 		e.Matches = append(e.Matches, letterKey{m.Rule, strings.Clone(m.Key)})
 	}

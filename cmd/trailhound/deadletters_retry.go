@@ -87,7 +87,7 @@ func (a *app) retryLetters(ctx context.Context, client *wire.Client, s *settings
 	return a.jsonLine(&r.counts)
 }
 
-// retryCounts is what became of the dead letters.
+// retryCounts counts dead letters by the outcome of the retry.
 type retryCounts struct {
 	Sent   int64 `json:"sent"`        // or would be, for --dry-run
 	Before int64 `json:"sent_before"` // and not again
@@ -121,9 +121,10 @@ type retry struct {
 	counts    retryCounts
 }
 
-// unsendableError says why one dead letter is not sent; the others are.
+// unsendableError is the reason why one dead letter is not sent; the retry goes on with the
+// others.
 type unsendableError struct {
-	kind string // those of one kind are reported a few times
+	kind string // groups errors: only a few of each kind are reported
 	why  string
 }
 
@@ -170,7 +171,7 @@ func (r *retry) unsendable(l *letter, rec *wire.Record) error {
 	return nil
 }
 
-// hopeless says why a letter would come back; nil: that is not known.
+// hopeless returns the reason why a letter would come back, or nil if none is known.
 func (r *retry) hopeless(l *letter, rec *wire.Record) error {
 	if refused := r.from.decoder.decode(l, rec.Value); refused != nil {
 		return &unsendableError{string(refused.Reason), fmt.Sprintf("it would come back as %s: %s; mend it at its source, or retry with a build or a configuration that takes it", refused.Reason, refused.Detail)}
@@ -206,7 +207,7 @@ func (r *retry) producer(ctx context.Context, topic string) (*producer, error) {
 	return p, err
 }
 
-// flush waits until everything is written or has failed.
+// flush waits until all sent records are acknowledged or have failed.
 func (r *retry) flush() (err error) {
 	for topic, p := range r.producers {
 		err = cmp.Or(p.close(), err)
@@ -215,7 +216,8 @@ func (r *retry) flush() (err error) {
 	return err
 }
 
-// mark notes what was sent, when all of it is written: a retry that ends in between sends it again.
+// mark writes the marks of the letters sent, once all of these are acknowledged: a retry
+// that ends in between sends them again.
 func (r *retry) mark(ctx context.Context) error {
 	if len(r.sent) == 0 {
 		return nil

@@ -18,7 +18,7 @@ import (
 	"trailhound/rules"
 )
 
-// letters returns what dead-letters list prints.
+// letters returns the dead letters that dead-letters list prints.
 func (s *site) letters(args ...string) []letter {
 	s.Helper()
 	var all []letter
@@ -32,7 +32,8 @@ func (s *site) letters(args ...string) []letter {
 	return all
 }
 
-// A service gives up on what it cannot evaluate; the bytes come back as they were, to be looked at and to be sent again.
+// A service gives up on records that it cannot evaluate; their bytes come back unchanged,
+// to be looked at and to be sent again.
 func TestDeadLetters(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
@@ -78,7 +79,8 @@ func TestDeadLetters(t *testing.T) {
 	})
 }
 
-// retries sends the dead letters again: what this build cannot decode either only by force, and each once.
+// retries sends the dead letters again: those that this build cannot decode either only by
+// force, and each once.
 func (s *site) retries(junk, timeless string) {
 	s.Helper()
 	before := s.input()
@@ -145,7 +147,7 @@ func (s *site) onTerminal() {
 	}
 }
 
-// What cannot be sent again is reported, and the others are sent.
+// Letters that cannot be sent again are reported, and the others are sent.
 func TestDeadLettersRetryPartly(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	setMaxMessage(t, s.brokers, s.app.Inputs[0], "2000")
@@ -183,8 +185,9 @@ func TestDeadLettersRetryPartly(t *testing.T) {
 	}
 }
 
-// An event that came to a dead letter has not been evaluated: sent again after the cause is mended it counts, and is no
-// duplicate of itself. The engine's own rejections, such as rule_panic, are tested in package rules.
+// An event in a dead letter has not been evaluated: sent again after the cause is mended it
+// counts, and is no duplicate of itself. The engine's own rejections, such as rule_panic,
+// are tested in package rules.
 func TestDeadLettersRetryMended(t *testing.T) {
 	late, ahead := denials(5), denials(5)
 	late[4].at = late[4].at.Add(-48 * time.Hour)
@@ -252,7 +255,7 @@ func TestLetterReasons(t *testing.T) {
 	}
 }
 
-// A terminal says that there are none.
+// A terminal is told that there are no dead letters.
 func TestNoDeadLetters(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	for _, c := range []struct {

@@ -57,7 +57,8 @@ func (a *app) demoCommand() *cobra.Command {
 	return c
 }
 
-// demo runs broker, service and reader, feeds the sample and waits until all of it has had its effect.
+// demo runs broker, service and reader, feeds the sample and waits until all of it is
+// evaluated.
 func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 	start := time.Now()
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
@@ -65,7 +66,7 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 		return fmt.Errorf("start the demo's broker: %w", err)
 	}
 	defer broker.Close()
-	// What a configuration says of a real cluster does not fit this one.
+	// The demo's broker replaces the configured cluster.
 	s.Kafka.Brokers, s.Kafka.TLS.Enabled, s.Kafka.SASL.Mechanism = broker.ListenAddrs(), false, "none"
 	s.AppID, s.InstanceID, s.Shards, s.Start, s.Topics.Replication = "trailhound-demo", "", 4, "earliest", -1
 	client, err := s.connect(ctx)
@@ -147,8 +148,9 @@ func feedDemo(ctx context.Context, client *wire.Client, topic string, lines [][]
 	return parts[0].Err
 }
 
-// watchDemo runs the service until its input is worked off, and returns the alerts that were committed, when everything
-// that it has started has ended. Which shard commits first is chance; they are in the order of their events.
+// watchDemo runs the service until its input is evaluated and returns the committed alerts,
+// sorted by the times of their events: which shard commits first is chance. Its goroutines
+// have ended then.
 func watchDemo(ctx context.Context, service *consumer.Service) (alerts []wire.Record, err error) {
 	ctx, stop := context.WithTimeoutCause(ctx, demoPatience, fmt.Errorf("the demo did not end within %s; --set log.level=info shows what it does", demoPatience))
 	defer stop()
@@ -198,11 +200,11 @@ func watchDemo(ctx context.Context, service *consumer.Service) (alerts []wire.Re
 // compareAlerts compares two alerts by the times of their events, then by their ids.
 func compareAlerts(x, y []byte) int {
 	var a, b shownAlert
-	_, _ = json.Unmarshal(x, &a), json.Unmarshal(y, &b) // what is no alert sorts first
+	_, _ = json.Unmarshal(x, &a), json.Unmarshal(y, &b) // a record that is no alert sorts first
 	return cmp.Or(a.EventTime.Compare(b.EventTime), cmp.Compare(a.ID, b.ID))
 }
 
-// demoDone tells whether all input has had its effect, and how many alerts there are then.
+// demoDone tells whether all input is evaluated, and how many alerts there are then.
 func demoDone(ctx context.Context, service *consumer.Service) (alerts int, ok bool) {
 	if lag, err := consumer.Lag(ctx, service.Client, service.App); err != nil || lag > 0 {
 		return 0, false

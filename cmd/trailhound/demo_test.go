@@ -64,7 +64,7 @@ func TestDemo(t *testing.T) {
 	await(t, "the demo's goroutines to end", func() bool { return runtime.NumGoroutine() <= routines })
 }
 
-// Parameters have their effect; what a configuration says of a real cluster has none.
+// Parameters take effect; settings for a real cluster do not.
 func TestDemoSettings(t *testing.T) {
 	if got, want := demoAlerts(t, "--json"), []string{leakedKey, stolenRole}; !slices.Equal(got, want) {
 		t.Errorf("demo finds %q; want %q", got, want)
@@ -92,7 +92,7 @@ func TestDemoOnTerminal(t *testing.T) {
 	if code != exitDone || !strings.Contains(stderr, closingWords) {
 		t.Errorf("demo = %d with %q; want 0 with %q", code, stderr, closingWords)
 	}
-	// As README.md shows them: by the times of their events, however they were committed.
+	// As in README.md: by the times of their events, in any order of commits.
 	want := "MEDIUM   2026-03-01T10:26:27Z  arn:aws:iam::111122223333:user/ci-deploy was denied 10 times in 6m27s\n" +
 		"         rule access_denied, from 203.0.113.66, account 111122223333, region eu-west-1\n" +
 		"         alert 210133bb-dc96-5d78-81d4-3183830cfdc1\n" +

@@ -88,8 +88,8 @@ func (a *app) detect(ctx context.Context, args []string, f *detectFlags) (err er
 	return err
 }
 
-// alertWriter writes alerts as lines of JSON. On a terminal it writes them at once, for people unless JSON is asked for,
-// and with nothing raw that the terminal could act on.
+// alertWriter writes alerts as lines of JSON. On a terminal it writes each one at once, for
+// people unless JSON is asked for, without raw bytes that the terminal would act on.
 type alertWriter struct {
 	w        *bufio.Writer
 	console  *console
@@ -98,7 +98,7 @@ type alertWriter struct {
 	line     []byte
 }
 
-// alertWriter returns a writer of alerts to w, which is a terminal or not.
+// alertWriter returns a writer of alerts to w; terminal says whether w is one.
 func (a *app) alertWriter(w io.Writer, console *console, terminal, asJSON bool) *alertWriter {
 	o := &alertWriter{w: bufio.NewWriterSize(w, 64<<10), console: console, terminal: terminal}
 	if terminal && !asJSON {

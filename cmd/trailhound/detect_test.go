@@ -20,7 +20,7 @@ import (
 // realData is the directory of real CloudTrail events that the rules are tested with.
 const realData = "../../rules/cloudtrail/testdata/real"
 
-// What the rules find in real attacks.
+// Real attacks give the expected alerts.
 func TestDetectRealData(t *testing.T) {
 	const family = "rules.access_denied.denied_family=true"
 	for _, tt := range []struct {
@@ -54,7 +54,7 @@ func TestDetectRealData(t *testing.T) {
 	}
 }
 
-// The same events give the same alerts, whatever they come in.
+// The same events give the same alerts, in any packing or file.
 func TestDetectAnyWrapping(t *testing.T) {
 	packed, err := os.ReadFile(filepath.Join(realData, "invictus_aws_dataset.jsonl.gz"))
 	if err != nil {
@@ -101,7 +101,7 @@ func TestDetectAnyWrapping(t *testing.T) {
 	}
 }
 
-// withoutSources returns the alerts without what names a file or a place in it.
+// withoutSources returns the alerts without the names of files and the offsets in them.
 func withoutSources(t *testing.T, lines string) []string {
 	t.Helper()
 	var alerts []string
@@ -165,14 +165,14 @@ func denial(n int, principal string) string {
 
 const eachDenial = "rules.access_denied.threshold=1"
 
-// An alert comes out while more input is waited for.
+// An alert is printed while more input is waited for.
 func TestAlertsFlow(t *testing.T) {
 	in, feed := io.Pipe()
 	results, out := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
 		ended <- run(t.Context(), []string{"detect", "--set", eachDenial}, in, out, io.Discard, nil)
-		in.Close() // had it ended too early, nothing would wait for it
+		in.Close() // after an early end, the writer would wait for ever
 		out.Close()
 	}()
 	lines := bufio.NewReader(results)
@@ -244,7 +244,7 @@ func TestNobodyReads(t *testing.T) {
 	}
 }
 
-// Results that cannot be written are an error: nobody must take them for complete.
+// Results that cannot be written are an error: a reader must not take them for complete.
 func TestFullDisk(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -336,7 +336,7 @@ func TestShardsDoNotCount(t *testing.T) {
 	})
 }
 
-// More than fits into one transaction.
+// More events than fit into one transaction.
 func TestDetectManyTransactions(t *testing.T) {
 	var events strings.Builder
 	const keys = 20_000

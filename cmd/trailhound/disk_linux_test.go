@@ -42,9 +42,9 @@ func fillUp(t *testing.T, name string) {
 	}
 }
 
-// The disk of the state gets full while the service runs: it ends with a sentence
-// instead of going on without its state, does not start before there is space,
-// and then goes on where it stopped.
+// The disk of the state gets full while the service runs: it ends with a sentence instead
+// of going on without its state, does not start before there is space, and then goes on
+// where it stopped.
 func TestDiskFull(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 4)
@@ -60,8 +60,8 @@ func TestDiskFull(t *testing.T) {
 		fillUp(t, filler)
 		p := f.instances[0]
 		p.expectEnd()
-		// What is applied goes to disk every ten seconds at the latest, and there
-		// has to be something to apply.
+		// Applied batches go to disk every ten seconds at the latest, and there have to be
+		// events to apply.
 		next := 1000
 		s.await("the end of the instance", func() bool {
 			if next < 3000 && !p.over() {
@@ -91,8 +91,8 @@ func TestDiskFull(t *testing.T) {
 	})
 }
 
-// Somebody garbles the state directory of a killed instance: its next start says
-// so in one line, and restores from the changelog.
+// The state directory of a killed instance is damaged: its next start says so in one line,
+// and restores from the changelog.
 func TestDiskDamaged(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 4)

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// One rule for all commands: a wrong command line or configuration, files included that they name and that cannot be
-// opened, is 2, whatever Kafka holds; a failure while working is 1. ingest of a missing file was 1, rules test 2.
+// One rule for all commands: a wrong command line or configuration, including files that
+// they name and that cannot be opened, is 2, independent of Kafka; a failure while working
+// is 1. ingest of a missing file was 1, rules test 2.
 func TestExitCodes(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	s.must("", "topics", "create")
@@ -87,7 +88,7 @@ func TestExitCodes(t *testing.T) {
 		{exitFailed, []string{"status", "--group"}, nobody},
 	} {
 		args := append(test.args, test.more...)
-		if args[0] != "rules" { // which reads none
+		if args[0] != "rules" { // rules reads no configuration
 			args = append([]string{"--config", s.config}, args...)
 		}
 		if r := command(t.Context(), "", nil, args...); r.code != test.code || r.stderr == "" {

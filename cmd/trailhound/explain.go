@@ -76,7 +76,7 @@ func (a *app) explain(ctx context.Context, id string, asJSON bool) error {
 type explainer struct {
 	app      *app
 	settings *settings
-	client   *wire.Client // nil: nothing was asked of Kafka yet
+	client   *wire.Client // nil: not needed yet
 	alert    *carriedAlert
 	slots    []*slot
 }
@@ -87,8 +87,8 @@ func (x *explainer) close() {
 	}
 }
 
-// connect returns the client, which connects when it is first wanted: an alert that detect has made of a file needs
-// no Kafka.
+// connect returns the client, and makes it at the first call: an alert that detect has made
+// from a file needs no Kafka.
 func (x *explainer) connect(ctx context.Context) (*wire.Client, error) {
 	if x.client != nil {
 		return x.client, nil
@@ -138,10 +138,10 @@ func (a *app) alertOnStdin() ([]byte, error) {
 
 var errFound = errors.New("found")
 
-// uuidForm is that of the ids of alerts, and of CloudTrail's events.
+// uuidForm matches the ids of alerts and of CloudTrail's events.
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// mostOfEvent is how many alerts with an event are named.
+// mostOfEvent bounds how many alerts with one event are listed.
 const mostOfEvent = 5
 
 // find looks for an alert in the alerts topic.
@@ -174,7 +174,7 @@ func (x *explainer) find(ctx context.Context, client *wire.Client, id string) ([
 	return nil, fmt.Errorf("no alert with the id %q is in topic %s, which holds %d records; trailhound alerts prints them with their ids", id, tail.Topic, looked)
 }
 
-// eventAlerts are the alerts that an event led to, or is evidence in.
+// eventAlerts are the alerts that an event completed, or is evidence in.
 type eventAlerts struct {
 	ids   []string // at most mostOfEvent
 	count int
@@ -204,7 +204,8 @@ func (e *eventAlerts) error(event string) error {
 	return fmt.Errorf("%s is the id of an event, not of an alert; the event is in the alert %s%s: trailhound explain %s", event, strings.Join(e.ids, ", "), more, e.ids[0])
 }
 
-// hasAlertID looks at the header that the service writes, or into an alert that somebody has copied without headers.
+// hasAlertID compares the header that the service writes or, in a copy of an alert without
+// headers, the id in its JSON.
 func hasAlertID(rec *wire.Record, id string) bool {
 	if header, ok := rec.Header("alert_id"); ok {
 		return string(header) == id

@@ -10,7 +10,7 @@ import (
 	"trailhound/rules"
 )
 
-// carriedAlert is what an alert says of itself.
+// carriedAlert holds the fields of an alert from which explain plays it.
 type carriedAlert struct {
 	Schema     string          `json:"schema"`
 	ID         string          `json:"id"`
@@ -40,7 +40,8 @@ type carriedRef struct {
 	position
 }
 
-// position is where an event was, as alerts write it. The topic of an alert of detect is a file.
+// position is the place of an event, as alerts write it. The topic of an alert of detect is
+// a file.
 type position struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -82,8 +83,8 @@ func readAlert(payload []byte) (*carriedAlert, error) {
 	return al, nil
 }
 
-// places gives the slots of the time-line: the evidence, in the order of its times, and behind it the event that
-// completed the alert. That one may be part of the evidence, and if it came late stand anywhere in it.
+// places gives the slots of the time-line: the evidence in the order of its times, then the
+// event that completed the alert, even if it came late and stands earlier in the evidence.
 func (al *carriedAlert) places() []*slot {
 	completed := &slot{carriedRef: carriedRef{EventID: al.EventID, EventTime: al.EventTime, position: al.Source}}
 	slots := make([]*slot, 0, len(al.Evidence.Events)+1)
@@ -97,7 +98,7 @@ func (al *carriedAlert) places() []*slot {
 	return append(slots, completed)
 }
 
-// counted is how many of the events that the rule counted are in slots.
+// counted returns how many of the slots hold events that the rule counted.
 func (al *carriedAlert) counted(slots []*slot) (n int64) {
 	for _, s := range slots {
 		if s.counted {

@@ -11,8 +11,8 @@ import (
 	"trailhound/state"
 )
 
-// carryOver puts into the state what the rule remembered before the first event that is played, as far as the alert
-// tells, and notes what of the time-line rests on that.
+// carryOver fills the state with the rule's memory from before the first event played, as
+// far as the alert tells, and notes how the play begins.
 func (x *explainer) carryOver(e *explanation, rule rules.Rule, tx *state.Tx, from int) {
 	var err error
 	switch r := rule.(type) {
@@ -34,8 +34,8 @@ func (x *explainer) carryOver(e *explanation, rule rules.Rule, tx *state.Tx, fro
 	}
 }
 
-// carryDenials counts those denials that are not there to be played: of each that the alert names its time is known,
-// of older ones that they lie in the window.
+// carryDenials counts the denials that cannot be played. The alert gives the time of each
+// one that it names; the older ones are known to lie in the window.
 func (x *explainer) carryDenials(e *explanation, r *rules.AccessDenied, tx *state.Tx, from int) error {
 	older := x.alert.Evidence.Total - x.alert.counted(x.slots[from:])
 	if older <= 0 {
@@ -64,8 +64,8 @@ func (x *explainer) carryDenials(e *explanation, r *rules.AccessDenied, tx *stat
 	return nil
 }
 
-// carryTimeline observes those denials that are not there to be played. Of those that the alert does not name it is
-// known that they lie in the interval, which begins with the oldest.
+// carryTimeline observes the denials that cannot be played. Those that the alert does not
+// name are known to lie in the interval, which begins with the oldest of them.
 func (x *explainer) carryTimeline(e *explanation, r *rules.AccessDenied, tx *state.Tx, from int) error {
 	older := x.alert.Evidence.Total - x.alert.counted(x.slots[from:])
 	if older <= 0 {
@@ -97,7 +97,7 @@ func (x *explainer) carryTimeline(e *explanation, r *rules.AccessDenied, tx *sta
 	return nil
 }
 
-// windowStart is when the interval begins in which the alert has counted denials.
+// windowStart returns the start of the interval in which the alert has counted denials.
 func (x *explainer) windowStart() (time.Time, error) {
 	var context struct {
 		Start time.Time `json:"window_start"`
@@ -108,8 +108,9 @@ func (x *explainer) windowStart() (time.Time, error) {
 	return context.Start, nil
 }
 
-// carryAddresses makes the addresses known that the alert names as known, each by its event where the evidence has it.
-// Those events are not played: what was known before each of them is not in the alert.
+// carryAddresses adds the addresses that the alert lists as known, each with its event
+// where the evidence has it. These events are not played, because the alert does not hold
+// the addresses known before each of them.
 func (x *explainer) carryAddresses(e *explanation, r *rules.AssumeRoleUniqueIP, tx *state.Tx) error {
 	var context struct {
 		Known []string `json:"known_ips"`
@@ -133,7 +134,7 @@ func (x *explainer) carryAddresses(e *explanation, r *rules.AssumeRoleUniqueIP, 
 		}
 	}
 	for _, address := range context.Known {
-		add(state.Ref{Time: x.alert.EventTime}, address) // changes nothing where it is known
+		add(state.Ref{Time: x.alert.EventTime}, address) // no effect on an address that is known
 	}
 	e.note("the addresses known before are those that the alert carries (known_ips)")
 	if context.Total > len(context.Known) {
@@ -142,7 +143,7 @@ func (x *explainer) carryAddresses(e *explanation, r *rules.AssumeRoleUniqueIP, 
 	return nil
 }
 
-// ref is the event as evidence.
+// ref returns the event as evidence.
 func (s *slot) ref() state.Ref {
 	return state.Ref{ID: s.EventID, Time: s.EventTime, Source: state.Source{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset, Index: s.Index}}
 }

@@ -21,14 +21,15 @@ import (
 // slot is the place of one event in the time-line.
 type slot struct {
 	carriedRef
-	counted bool        // it is part of the evidence
-	ok      bool        // event is there
-	carried bool        // it is not from the input but from the alert itself
-	missing string      // why the input has it no more; "": it has
-	event   rules.Event //
+	counted bool   // it is part of the evidence
+	ok      bool   // event is there
+	carried bool   // event is from the alert itself, not from the input
+	missing string // why the input does not hold the event; "" if it does
+	event   rules.Event
 }
 
-// gather looks up every event of the alert. What stands in the way of one event is noted in its slot.
+// gather looks up every event of the alert. A failure to find one event is noted in its
+// slot.
 func (x *explainer) gather(ctx context.Context, files bool) error {
 	logs := map[position][]*slot{}
 	x.slots = x.alert.places()
@@ -52,7 +53,8 @@ func (x *explainer) gather(ctx context.Context, files bool) error {
 
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
-// read reads the events of one partition or, for an alert that detect may have made, of one file.
+// read reads the events of one partition or, for an alert that detect may have made, of one
+// file.
 func (x *explainer) read(ctx context.Context, of position, slots []*slot, files bool) error {
 	if files && !slices.Contains(x.settings.Topics.Input, of.Topic) {
 		if info, err := os.Stat(of.Topic); err == nil && info.Mode().IsRegular() {
@@ -87,7 +89,7 @@ func (x *explainer) read(ctx context.Context, of position, slots []*slot, files 
 	return x.readPartition(ctx, client, of, slots)
 }
 
-// missing notes the same about all slots that have no event.
+// missing notes the same cause in all slots that have no event.
 func missing(slots []*slot, format string, args ...any) error {
 	for _, s := range slots {
 		if !s.ok && s.missing == "" {
@@ -170,7 +172,7 @@ func (x *explainer) readPartition(ctx context.Context, client *wire.Client, of p
 	return nil
 }
 
-// takeFetched takes what a fetch has brought, and returns the next slot behind it.
+// takeFetched fills slots from a fetch, and returns the next slot behind it.
 func (x *explainer) takeFetched(f *wire.Fetched, slots []*slot, next int) (int, error) {
 	err := f.Each(func(rec *wire.Record) bool {
 		for ; next < len(slots) && slots[next].Offset <= rec.Offset; next++ {
@@ -188,8 +190,8 @@ func (x *explainer) takeFetched(f *wire.Fetched, slots []*slot, next int) (int, 
 	return next, err
 }
 
-// take puts the event of this index in a record into the slot, if it is the one that the alert names: what stands at its position
-// may be another, of a topic that was made again.
+// take puts the event of this index in a record into the slot, if it is the event of the
+// alert: a topic that was made again may hold another event at its position.
 func (x *explainer) take(s *slot, record []byte, index int32, at time.Time) {
 	d := x.settings.decoder()
 	s.missing = "the record at its position does not hold it any more: the topic or the file was made again"

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// configured returns an alert's parameters as the configuration takes them: without the numbers of seconds that alerts
-// have beside durations. What is no object is left to the reader of the configuration.
+// configured returns an alert's parameters in the form of the configuration: without the
+// seconds that alerts give beside each duration. A value that is no object is left to the
+// configuration's reader to refuse.
 func configured(parameters json.RawMessage) json.RawMessage {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(parameters, &all) != nil {

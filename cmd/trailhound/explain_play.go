@@ -14,14 +14,14 @@ import (
 	"trailhound/state"
 )
 
-// explanation is what explain prints.
+// explanation is the output of explain.
 type explanation struct {
 	Alert    json.RawMessage `json:"alert"`
 	Timeline []*moment       `json:"timeline"`
-	// Result says whether the play came to the alert: "same", "differs", "none" or, when nothing could be played,
-	// "not_played".
+	// Result is the outcome of the play: "same", "differs", "none" or, when nothing could
+	// be played, "not_played".
 	Result string   `json:"result"`
-	Notes  []string `json:"notes"` // what somebody has to know to judge the time-line
+	Notes  []string `json:"notes"` // caveats for a reader of the time-line
 }
 
 // The results of a play.
@@ -38,17 +38,17 @@ type moment struct {
 	EventTime time.Time `json:"event_time"`
 	position
 	From    string            `json:"from"`            // "input", "alert", or "nowhere"
-	Known   string            `json:"known,omitempty"` // address that is known by this event, which is not played
+	Known   string            `json:"known,omitempty"` // address learned from this event, which is not played
 	Missing string            `json:"missing,omitempty"`
 	Event   *shownEvent       `json:"event,omitempty"`
 	Before  []shownValue      `json:"before,omitempty"`
 	After   []shownValue      `json:"after,omitempty"`
 	Verdict rules.VerdictKind `json:"verdict,omitempty"` // absent: it was not played
 	Detail  string            `json:"detail,omitempty"`  // of a rejection or a duplicate
-	Alert   json.RawMessage   `json:"alert,omitempty"`   // that it completed in the play
+	Alert   json.RawMessage   `json:"alert,omitempty"`   // completed by this event in the play
 }
 
-// shownEvent is what people are shown of an event.
+// shownEvent holds the fields of an event that people see.
 type shownEvent struct {
 	Name      string `json:"name"`
 	Source    string `json:"source"`
@@ -67,8 +67,8 @@ type shownValue struct {
 	Expiry  time.Time       `json:"expiry"`
 }
 
-// play evaluates the events one by one. They are those behind the last one that is missing: what the rule remembered
-// before them comes from the alert, if the alert tells.
+// play evaluates the events behind the last missing one, one by one. The rule's memory from
+// before them comes from the alert, as far as the alert tells.
 func (x *explainer) play() (_ *explanation, err error) {
 	e := &explanation{Alert: x.alert.payload, Result: notPlayed, Notes: []string{}}
 	from := 0
@@ -106,7 +106,7 @@ func (x *explainer) play() (_ *explanation, err error) {
 	tx := shard.Begin()
 	defer tx.Discard()
 	if _, ok := rule.(*rules.AssumeRoleUniqueIP); ok {
-		from = len(x.slots) - 1 // what taught an address is carried over, not played
+		from = len(x.slots) - 1 // an event that taught an address is carried over, not played
 	}
 	x.carryOver(e, rule, tx, from)
 	for i := from; i < len(x.slots); i++ {
@@ -132,9 +132,9 @@ func newMoment(s *slot) *moment {
 	return m
 }
 
-// engine returns the alert's rule with the parameters that the alert names, and notes where the configuration has
-// others now. Parameters that alerts do not show are those of the configuration. Suppression is off: what it held back
-// hangs on the alerts before this one.
+// engine returns the alert's rule with the parameters that the alert names, and notes where
+// the configuration differs now. Parameters that alerts do not show are those of the
+// configuration. Suppression is off: it depends on alerts before this one.
 func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
 	for _, k := range x.settings.known {
 		if k.spec.ID != x.alert.RuleID {
@@ -165,8 +165,8 @@ func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
 	return nil, nil, fmt.Errorf("this build has no rule %s", x.alert.RuleID)
 }
 
-// evaluate plays one event under the alert's key, as the owner of the shard did: which rules an event is for was
-// decided before.
+// evaluate plays one event under the alert's key, as the owner of the shard did: the event
+// had been matched to the rule and the key before.
 func (x *explainer) evaluate(m *moment, ev *rules.Event, engine *rules.Engine, tx *state.Tx) {
 	m.Before = x.values(tx, ev.Time)
 	out := engine.Evaluate(ev, []rules.Match{{Rule: x.alert.RuleID, Key: x.alert.Key}}, tx)
@@ -184,10 +184,10 @@ func (x *explainer) evaluate(m *moment, ev *rules.Event, engine *rules.Engine, t
 	m.After = x.values(tx, ev.Time)
 }
 
-// shownMembers is how many members of a set are shown.
+// shownMembers bounds how many members of a set are shown.
 const shownMembers = 100
 
-// values lists what an event of this time meets.
+// values lists the values that an event of this time finds.
 func (x *explainer) values(tx *state.Tx, at time.Time) []shownValue {
 	list := []shownValue{}
 	for _, v := range tx.ValuesAt(x.alert.RuleID, x.alert.Key, at) {
@@ -200,7 +200,7 @@ func (x *explainer) values(tx *state.Tx, at time.Time) []shownValue {
 	return list
 }
 
-// compare says whether the last event came to the alert.
+// compare says whether the play of the last event led to the alert.
 func (x *explainer) compare(e *explanation) {
 	last := e.Timeline[len(e.Timeline)-1]
 	if last.Alert == nil {

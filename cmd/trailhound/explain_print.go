@@ -25,7 +25,8 @@ func (a *app) printExplanationJSON(e *explanation) error {
 	return err
 }
 
-// printExplanation prints the time-line for people. What came from events and from the alert is escaped.
+// printExplanation prints the time-line for people. Values of events and of the alert are
+// escaped.
 func (a *app) printExplanation(e *explanation) error {
 	if err := a.printAlert(a.stdout, e.Alert); err != nil {
 		return err
@@ -104,7 +105,7 @@ func valuesText(values []shownValue) string {
 	return strings.Join(parts, "; ")
 }
 
-// membersInText is how many members of a set people are shown.
+// membersInText bounds how many members of a set people see.
 const membersInText = 10
 
 func (v *shownValue) text() string {

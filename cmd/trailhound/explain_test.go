@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// explained runs explain, and reads what it prints as JSON.
+// explained runs explain, and decodes its JSON.
 func (s *site) explained(stdin string, args ...string) explanation {
 	s.Helper()
 	var e explanation
@@ -69,13 +69,13 @@ func TestExplain(t *testing.T) {
 			t.Errorf("explain = %s of %d events, notes %q; want the same alert, the event of the known address before it, and a note that the addresses are those it carries", e.Result, len(e.Timeline), e.Notes)
 		}
 
-		// Other parameters than those of the alert say so, and change nothing.
+		// Other parameters than those of the alert are noted, and change nothing.
 		if r := s.must("", "explain", "--set", "rules.access_denied.threshold=3", ids["access_denied"]); !strings.Contains(r.stdout, "The play comes to the same alert.") || !strings.Contains(r.stdout, "threshold was 10 when the alert was made; the configuration says 3 now") {
 			t.Errorf("explain with another threshold prints %s; want the same alert and a note", r.stdout)
 		}
 		s.wantRefused(exitFailed, []string{"no alert with the id", "holds 2 records"}, "", "explain", "00000000-0000-5000-8000-000000000000")
 
-		// Trimmed input: what the alert carries takes its place.
+		// Trimmed input: the evidence in the alert takes its place.
 		s.trim(s.app.Inputs[0], e.Timeline[3].Partition, e.Timeline[3].Offset)
 		trimmed := s.explained("", ids["access_denied"])
 		for i, m := range trimmed.Timeline {
@@ -93,7 +93,7 @@ func TestExplain(t *testing.T) {
 	})
 }
 
-// count is that of the only counter.
+// count returns the value of the only counter.
 func count(values []shownValue) int64 {
 	if len(values) == 0 {
 		return 0
@@ -109,7 +109,7 @@ func (s *site) trim(topic string, partition int32, before int64) {
 	}
 }
 
-// What stands at the position of an event is played only if it is that event.
+// The event at a position is played only if it is the event of the alert.
 func TestExplainOfAnotherTopic(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	all := denials(10)
@@ -161,7 +161,7 @@ func TestExplainOnTerminal(t *testing.T) {
 	}
 }
 
-// A record that somebody has copied without its headers is found by what it says.
+// An alert copied without its headers is found by the id in its JSON.
 func TestExplainWithoutHeaders(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	alert := lines(s.must("", "detect", s.history(denials(10))).stdout)[0]
@@ -175,8 +175,9 @@ func TestExplainWithoutHeaders(t *testing.T) {
 	}
 }
 
-// The event that completes an alert is played last, though it comes late and so stands before others in the evidence;
-// and the play comes to the alert when the input has lost all but that event. So it is for both kinds of window.
+// The event that completes an alert is played last, although it comes late and stands
+// before others in the evidence; the play leads to the same alert when the input has lost
+// all but that event. Both kinds of window are tested.
 func TestExplainWindows(t *testing.T) {
 	for _, kind := range []string{"fixed", "sliding"} {
 		for _, late := range []int{9, 4} {
@@ -203,7 +204,8 @@ func TestExplainWindows(t *testing.T) {
 	}
 }
 
-// An alert of more events than it names: the others are taken to lie at the beginning of the interval.
+// Events of the evidence that the alert does not name are taken to lie at the beginning of
+// the interval.
 func TestExplainCutEvidence(t *testing.T) {
 	for _, kind := range []string{"fixed", "sliding"} {
 		s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
@@ -216,8 +218,8 @@ func TestExplainCutEvidence(t *testing.T) {
 	}
 }
 
-// Of several known addresses each is shown with its event, and none is played: an address that was trusted after an
-// alert would make that alert once more.
+// Of several known addresses each is shown with its event, and none is played: an address
+// that was trusted after an alert would make that alert once more.
 func TestExplainManyAddresses(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	var all []deed
@@ -244,8 +246,8 @@ func TestExplainManyAddresses(t *testing.T) {
 	}
 }
 
-// An event that is in the evidence twice counts once, and the time-line says so: an alert of an older build may name it
-// twice, and the play then does not come to it.
+// An event that is in the evidence twice counts once, and the time-line says so: an alert
+// of an older build may name an event twice, and the play then does not lead to that alert.
 func TestExplainDuplicate(t *testing.T) {
 	t.Chdir(t.TempDir())
 	writeFile(t, "f", []byte(denial(1, "alice")+denial(2, "alice")+denial(1, "alice")))

@@ -14,7 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// listener returns an address at which serve answers each connection; nil: nothing ever does.
+// listener returns an address at which serve answers each connection; with nil none is
+// answered.
 func listener(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -36,7 +37,7 @@ func listener(t *testing.T, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// closedPort returns an address where nobody listens: it was free a moment ago.
+// closedPort returns an address without a listener: it was free a moment ago.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,7 +48,8 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// Whatever is wrong with the way to Kafka: one sentence, soon, that says what and what to look at.
+// Each obstacle on the way to Kafka gives one sentence, soon, with the cause and the
+// remedy.
 func TestUnreachable(t *testing.T) {
 	certificate, caFile := selfSigned(t)
 	plain := fakeKafka(t, "cloudtrail", 1).ListenAddrs()
@@ -68,7 +70,7 @@ func TestUnreachable(t *testing.T) {
 		"never answers":  {[]string{listener(t, nil)}, nil, "nothing came within kafka.request_timeout, 1s; " + listening},
 		"speaks HTTP": {[]string{listener(t, func(c net.Conn) {
 			defer c.Close()
-			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") // whom that does not reach has gone
+			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") // a client that hung up gets no answer
 		})}, nil, " answers as an HTTP server, not as Kafka; name the port of a Kafka listener in kafka.brokers\n"},
 		"speaks SSH": {[]string{listener(t, func(c net.Conn) {
 			defer c.Close()
@@ -106,8 +108,8 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// Every command that speaks to Kafka ends when it is interrupted, also while it is still looking for a broker. For run
-// that is how it always ends, and no failure.
+// Every command that speaks to Kafka ends when it is interrupted, even while it looks for a
+// broker. For run an interrupt is no failure: it always ends so.
 func TestInterruptedWhileConnecting(t *testing.T) {
 	reached := make(chan struct{}, 100)
 	silent := listener(t, func(net.Conn) { reached <- struct{}{} })
@@ -130,7 +132,7 @@ func TestInterruptedWhileConnecting(t *testing.T) {
 	}
 }
 
-// What stands in the service's way on this machine or in the configuration: one sentence that names the key.
+// Obstacles on this machine or in the configuration give one sentence that names the key.
 func TestRunRefuses(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	file := filepath.Join(s.dir, "file")
@@ -181,7 +183,7 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// A configuration file that cannot be read, or that is wrong, is an error that says where.
+// A configuration file that is wrong or cannot be read gives an error with its place.
 func TestRunBadFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trailhound.yaml")
 	if err := os.WriteFile(file, []byte("app_id: x\nshards: many\nrules: {acces_denied: {}}\n"), 0o600); err != nil {
@@ -197,7 +199,7 @@ func TestRunBadFile(t *testing.T) {
 	}
 }
 
-// Readers of topics that are not there say so.
+// Readers of topics that do not exist say so.
 func TestReadersWithoutTopics(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 0)
 	for _, tt := range []struct {
@@ -216,7 +218,7 @@ func TestReadersWithoutTopics(t *testing.T) {
 	}
 }
 
-// Who follows the alerts may start before the service that creates their topic.
+// A follower of the alerts may start before the service that creates their topic.
 func TestAlertsWaitForTheirTopic(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 0)
 	p := s.call("alerts")

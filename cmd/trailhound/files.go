@@ -18,12 +18,12 @@ import (
 
 // inputFile is one file to read events from.
 type inputFile struct {
-	name string    // as it was given, or found below a directory that was; "-" is stdin
+	name string    // as given, or found below a directory that was given; "-" is stdin
 	size int64     // bytes on disk; -1: unknown
-	time time.Time // from a CloudTrail file's name; zero: it has none
+	time time.Time // from a CloudTrail file's name; zero if there is none
 
-	err     error            // why it cannot be read; nil: nothing is known against it
-	archive *archive         // that it is a member of; nil: it is a file of its own
+	err     error            // why the file cannot be read; nil if no cause is known
+	archive *archive         // of which this is a member; nil for a file of its own
 	member  *archivezip.File // of archive
 }
 
@@ -32,9 +32,10 @@ type inputFile struct {
 // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-examples.html
 var cloudTrailTime = regexp.MustCompile(`_(\d{8}T\d{4}Z)_`)
 
-// inputFiles lists the files to read: those named in args, and all below directories that are, hidden ones left
-// out; links to directories are followed. No args: stdin. Files with CloudTrail's time in the name come first, in that order, then the others by path;
-// the order of args does not count.
+// inputFiles lists the files to read: those named in args, and all below directories in
+// args, without hidden ones; links to directories are followed. No args: stdin. Files with
+// CloudTrail's time in the name come first, by that time, then the others by path; the
+// order of args does not count.
 func (a *app) inputFiles(args []string) ([]inputFile, error) {
 	if len(args) == 0 {
 		if a.stdinTerminal {
@@ -68,15 +69,15 @@ func compareFiles(x, y inputFile) int {
 
 // listing lists the files to read.
 type listing struct {
-	notes  io.Writer // for what is passed over
+	notes  io.Writer // reports paths that are passed over
 	files  []inputFile
-	walked map[string]string // directories that were read, without links, and the name by which
-	links  []string          // to directories, to be followed when the tree that they are in was read
+	walked map[string]string // directories that were read, by path without links; the value is the name used
+	links  []string          // to directories, to be followed once the tree around them is read
 }
 
-// add adds the file at path, or the files below it if it is a directory. A path that was named is read whatever it is,
-// a named pipe too; below a directory only files and links count. A link to a directory is followed once: never to one
-// that was read, or is being read, under another name.
+// add adds the file at path or, if path is a directory, the files below it. A path named by
+// the user may be of any kind, even a named pipe; below a directory only files and links
+// count. A link to a directory is followed unless that directory is read under another name.
 func (l *listing) add(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -131,7 +132,7 @@ func (l *listing) walk(dir string) error {
 		return err
 	}
 	if _, ok := l.walked[real]; ok {
-		return nil // it was named before, or what it lies in was
+		return nil // the directory, or one above it, was named before
 	}
 	l.walked[real] = filepath.Clean(dir)
 	entries, err := os.ReadDir(dir)
@@ -173,16 +174,18 @@ func newInputFile(name string, info fs.FileInfo) inputFile {
 	return f
 }
 
-// timeInName is the time in the name that CloudTrail gave a file; zero: there is none.
+// timeInName returns the time in the name that CloudTrail gave a file; zero if there is
+// none.
 func timeInName(name string) (t time.Time) {
 	if m := cloudTrailTime.FindStringSubmatch(name[strings.LastIndexByte(name, '/')+1:]); m != nil {
-		t, _ = time.Parse("20060102T1504Z", m[1]) // what is no time of day sorts as a name without one
+		t, _ = time.Parse("20060102T1504Z", m[1]) // an impossible time of day sorts as a name without one
 	}
 	return t
 }
 
-// namedError is the error of a file or directory that the command line names, or one of its flags: if it is not there,
-// is of another kind, or may not be opened, the command line is wrong. Any other error is a failure.
+// namedError is the error of a file or directory that the command line or one of its flags
+// names: if it is missing, of another kind, or may not be opened, the command line is
+// wrong. Any other error is a failure.
 func namedError(flag string, err error) error {
 	text := pathError(err)
 	if flag != "" {
@@ -194,7 +197,8 @@ func namedError(flag string, err error) error {
 	return text
 }
 
-// canOpen tries whether a file or directory can be opened. A pipe or a device is not tried: that would have an effect.
+// canOpen tries to open a file or directory. A pipe or a device is left alone: to open it
+// has an effect.
 func canOpen(path string, info fs.FileInfo) error {
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return nil
@@ -206,12 +210,14 @@ func canOpen(path string, info fs.FileInfo) error {
 	return f.Close()
 }
 
-// unusable tells whether a name leads to nothing that can be opened, which the same name will not do by itself later.
+// unusable tells whether an error means that a name cannot be opened, and will not be later
+// by itself.
 func unusable(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR)
 }
 
-// pathError says the path before what is wrong with it. A name may hold a line end, and forge a line of its own.
+// pathError puts the path before its error, escaped: a name may hold a line end, and forge
+// a line of its own.
 func pathError(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("%s: %w", printable(pe.Path), pe.Err)

@@ -66,7 +66,8 @@ func TestInputFiles(t *testing.T) {
 	}
 }
 
-// A link that leads nowhere is told as such: that its own name does not exist is not true.
+// A dangling link is reported as such: to say that its own name does not exist would be
+// wrong.
 func TestDanglingLinks(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "gone.json")

@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// help prints what a command does, its usage and its flags, wrapped for the terminal.
+// help prints the description of a command, its usage and its flags, wrapped for the
+// terminal.
 func (a *app) help(c *cobra.Command, _ []string) {
 	width := a.width()
 	fmt.Fprintf(c.OutOrStdout(), "%s\n\n%s", reflow(strings.TrimSpace(cmp.Or(c.Long, c.Short)), width), wrapUsage(c, width))
 }
 
-// reflow lays paragraphs out anew for a terminal that one of their lines is too wide for.
+// reflow wraps the paragraphs that have a line too wide for the terminal.
 func reflow(text string, width int) string {
 	if width == 0 {
 		return text
@@ -30,7 +31,8 @@ func reflow(text string, width int) string {
 	return strings.Join(paragraphs, "\n\n")
 }
 
-// wrapUsage is the usage of a command: what flags and commands do is wrapped within its own column.
+// wrapUsage returns the usage of a command, with the descriptions of flags and commands
+// wrapped within their own column.
 func wrapUsage(c *cobra.Command, width int) string {
 	text := c.UsageString()
 	if width == 0 {

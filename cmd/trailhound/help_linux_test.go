@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// helpWidth is how wide the descriptions of commands are at most, where they are not wrapped.
+// helpWidth bounds the lines in descriptions of commands, where they are not wrapped.
 const helpWidth = 112
 
 // Help fits the terminal, and its words stay whole.
@@ -46,7 +46,8 @@ func TestHelpOnTerminals(t *testing.T) {
 	visit((&app{}).root(), nil)
 }
 
-// help refuses a command that there is not, as its --help does, and prints the same for one that there is.
+// help refuses an unknown command, as --help does, and prints the same as --help for a
+// known one.
 func TestHelpCommand(t *testing.T) {
 	if r := command(t.Context(), "", nil, "help", "detct"); r.code != exitUsage || r.stdout != "" || !strings.Contains(r.stderr, "did you mean trailhound detect?") {
 		t.Errorf("help detct = %d, %q, %q; want 2 and the nearest command", r.code, r.stdout, r.stderr)

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Keys of the configuration are no flags, and who types them as flags is told how they are set.
+// Keys of the configuration are no flags; the error of such a flag tells how to set the
+// key.
 func TestKeysAsFlags(t *testing.T) {
 	for want, args := range map[string][]string{
 		"unknown flag: --shards; a key of the configuration is set with --set shards=VALUE":                       {"run", "--shards", "3"},
@@ -23,7 +24,7 @@ func TestKeysAsFlags(t *testing.T) {
 	}
 }
 
-// What tables show, JSON has too.
+// JSON has all that tables show.
 func TestRulesAndConfigJSON(t *testing.T) {
 	set := []string{"--set", "rules.access_denied.threshold=5", "--set", "kafka.sasl.mechanism=plain", "--set", "kafka.sasl.username=u", "--set", "kafka.sasl.password=planted"}
 	r := command(t.Context(), "", nil, append([]string{"rules", "list", "--json"}, set...)...)

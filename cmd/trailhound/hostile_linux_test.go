@@ -14,8 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// hostile is what attackers put into any text that they may choose: each forges a line, acts on a terminal, hides or
-// reorders what follows, or means something to whatever reads the text next. "owned" shows where it came out.
+// hostile lists texts of attackers for any text that they may choose: each forges a line,
+// acts on a terminal, hides or reorders the text behind it, or has a meaning for a later
+// reader. The word "owned" shows where a text appears.
 var hostile = []string{
 	"\x1b]0;owned\x07", "\x1b[2Jowned", "\u009b2Jowned", "owned\x9b31m", "\x00owned", "owned\x7f", "owned\b\b\b\b\bfine",
 	"fine\rowned", "fine\r\nowned", "fine\nowned", "fine\n\nowned\n", "fine\u0085owned", "fine\u2028owned\u2029", "fine\vowned\f",
@@ -27,7 +28,7 @@ var hostile = []string{
 	strings.Repeat("owned", 300), strings.Repeat("owned ", 2000), strings.Repeat("\u202e", 600) + "owned",
 }
 
-// literal is a string of JSON with the bytes of s, those that are not UTF-8 too.
+// literal is a JSON string with the bytes of s, including those that are not UTF-8.
 func literal(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -43,7 +44,7 @@ func literal(s string) string {
 	return `"` + b.String() + `"`
 }
 
-// hostileEvent has s for every string that no rule looks for; both rules take it.
+// hostileEvent has s for every string that no rule looks for; both rules take the event.
 func hostileEvent(n int, s, address string) string {
 	l := literal(s)
 	return fmt.Sprintf(`{"eventVersion":%[1]s,"eventTime":"2026-03-01T10:00:00Z","eventID":%[2]s,"eventName":"AssumeRole","errorCode":"AccessDenied","eventSource":%[1]s,"awsRegion":%[1]s,`+
@@ -57,7 +58,7 @@ func succeeded(event string) string {
 	return strings.NewReplacer(`"errorCode"`, `"errorWas"`, `"errorMessage"`, `"messageWas"`).Replace(event)
 }
 
-// hostileRecords are the values of records with s wherever somebody else's text may stand.
+// hostileRecords are the values of records with s in each place for the text of others.
 func hostileRecords(n int, s string) []string {
 	l := literal(s)
 	return []string{
@@ -68,7 +69,8 @@ func hostileRecords(n int, s string) []string {
 	}
 }
 
-// unseemly returns what text holds that is neither a visible character nor the end of a line; "" if nothing.
+// unseemly returns the first bytes in text that are neither a visible character nor the end
+// of a line, or "".
 func unseemly(text string) string {
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRuneInString(text[i:])
@@ -80,8 +82,8 @@ func unseemly(text string) string {
 	return ""
 }
 
-// orderly checks what a command has written for people: visible characters in lines of the given forms, and of a length
-// that leaves something else to see, unless they are JSON.
+// orderly checks output for people: visible characters in lines of the given forms, short
+// enough to leave something else to see, unless they are JSON.
 func orderly(t *testing.T, what, text string, forms ...string) {
 	t.Helper()
 	if bad := unseemly(text); bad != "" {
@@ -120,9 +122,10 @@ func jsonLines(t *testing.T, what, text string, wanted ...string) (all []map[str
 	return all
 }
 
-// Everything in a record is an attacker's to choose: all fields of an event at once, its key, its headers. It comes out
-// where it belongs, in the alerts and the dead letters, and nowhere else: not in the log, not in a metric, not on a
-// terminal as it is, not as a line or a member or a header of its own.
+// An attacker chooses everything in a record: all fields of an event at once, its key, its
+// headers. These texts may appear where they belong, in the alerts and the dead letters,
+// and nowhere else: not in the log, not in a metric, not raw on a terminal, not as a line,
+// a member or a header.
 func TestHostileRecords(t *testing.T) {
 	for _, format := range []string{"json", "text"} {
 		t.Run(format, func(t *testing.T) {
@@ -200,7 +203,7 @@ func (s *site) hostileAlerts() {
 	}
 }
 
-// hostileAsRead is the corpus as JSON is read: what is not UTF-8 is replaced.
+// hostileAsRead is the corpus as JSON decodes it: bytes that are not UTF-8 are replaced.
 func hostileAsRead() (all []string) {
 	for _, text := range hostile {
 		all = append(all, string([]rune(text)))
@@ -208,7 +211,8 @@ func hostileAsRead() (all []string) {
 	return all
 }
 
-// hostileLetters checks the dead letters themselves: bytes as they came, and headers of our own.
+// hostileLetters checks the dead letters themselves: their bytes are unchanged, and their
+// headers the service's own.
 func (s *site) hostileLetters(values map[string]bool) {
 	s.Helper()
 	known := []string{"reason", "detail", "stage", "source_topic", "source_partition", "source_offset", "source_index", "rule", "source_timestamp", "errors", "app_id", "version"}
@@ -237,7 +241,7 @@ func (s *site) hostileLetters(values map[string]bool) {
 	}
 }
 
-// hostileOutput checks what the commands make of the two topics, for people and for programs.
+// hostileOutput checks how the commands print the two topics, for people and for programs.
 func (s *site) hostileOutput() {
 	s.Helper()
 	alerts, letters := []string{"alerts", "--no-follow"}, []string{"dead-letters", "list"}
@@ -262,17 +266,18 @@ func (s *site) hostileOutput() {
 	}
 }
 
-// peopleAlert are the lines of an alert as people are shown it.
+// peopleAlert are the forms of an alert's lines on a terminal.
 var peopleAlert = []string{
 	`(?:MEDIUM  |HIGH    ) 2026-03-01T10:00:00Z  \S`,
 	` {9}(?:rule (?:access_denied|assume_role_unique_ip)(?:, |$)|alert [0-9a-f-]{36}$|event \d|evidence: \d+ (?:other )?events?(?:, the last \d|$))`,
 	wrappedLine,
 }
 
-// wrappedLine is the rest of a line that was wrapped for the terminal: it is told apart from all others by its indent.
+// wrappedLine is the rest of a line that was wrapped for the terminal: its indent tells it
+// from all other lines.
 const wrappedLine = ` {11}\S`
 
-// What others have written to the two topics is no more to be trusted than what the input holds.
+// Records of others in the two topics deserve no more trust than those of the input.
 func TestHostileTopics(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	for _, text := range hostile {
@@ -314,7 +319,8 @@ func TestHostileTopics(t *testing.T) {
 	}
 }
 
-// Names of files are as hostile as what is in them: they come with an archive or out of a bucket.
+// Names of files are as hostile as their contents: they come with an archive or out of a
+// bucket.
 func TestHostileFiles(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var names []string

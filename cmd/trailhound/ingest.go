@@ -26,7 +26,7 @@ type ingestFlags struct {
 	strict, asJSON, reportAll bool
 }
 
-// ingestCounts is what became of the files.
+// ingestCounts counts files, records and events by outcome.
 type ingestCounts struct {
 	Topic   string                 `json:"topic"`
 	Files   int64                  `json:"files"`
@@ -109,7 +109,7 @@ func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 	return err
 }
 
-// intake makes records of events.
+// intake turns events into records.
 type intake struct {
 	decoder  cloudtrail.Decoder
 	engine   *rules.Engine

@@ -23,8 +23,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Every event of a real file arrives once, under its principal, in the file's order, where Kafka's own partitioner
-// puts it.
+// Every event of a real file arrives once, under its principal, in the file's order, in the
+// partition that Kafka's own partitioner chooses.
 func TestIngest(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		topic := newTopic(t, brokers, "", 5)
@@ -100,7 +100,8 @@ func TestIngestKeys(t *testing.T) {
 	}
 }
 
-// An envelope becomes one record per event; what is bad is reported and skipped.
+// An envelope becomes one record per event; bad records and events are reported and
+// skipped.
 func TestIngestSplitsEnvelopes(t *testing.T) {
 	c := fakeKafka(t, "cloudtrail", 1)
 	one, two := strings.TrimSpace(denial(1, "alice")), strings.TrimSpace(denial(2, "alice"))
@@ -242,7 +243,7 @@ func TestIngestFlowsAndEnds(t *testing.T) {
 
 func TestIngestRefused(t *testing.T) {
 	c := fakeKafka(t, "cloudtrail", 1)
-	// A port where nobody listens: it was free a moment ago.
+	// A port without a listener: it was free a moment ago.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -20,13 +20,13 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// askWithin is how long an instance may take to answer: it waits for nothing.
+// askWithin bounds how long an instance may take to answer; its answers wait for nothing.
 const askWithin = 5 * time.Second
 
-// mostAnswer bounds what is read of an answer.
+// mostAnswer bounds how many bytes of an answer are read.
 const mostAnswer = 16 << 20
 
-// instance is a running instance as its HTTP server shows it.
+// instance asks a running instance through its HTTP server.
 type instance struct {
 	app *app
 	url string // flag; "": from http.listen
@@ -67,7 +67,8 @@ func (a *app) healthCommand() *cobra.Command {
 	return c
 }
 
-// healthJSON prints whether an instance is well and, if it is not, the reason, which is the command's error too.
+// healthJSON prints whether an instance is well and, if not, the reason, which is also the
+// command's error.
 func (a *app) healthJSON(err error) error {
 	if _, usage := errors.AsType[*usageError](err); usage {
 		return err // nothing was asked
@@ -85,7 +86,7 @@ func (a *app) healthJSON(err error) error {
 	return errors.Join(a.jsonLine(found), err)
 }
 
-// logLevels are the levels that an instance can be told.
+// logLevels are the levels that an instance accepts.
 var logLevels = []string{"debug", "info", "warn", "error"}
 
 func (a *app) logLevelCommand() *cobra.Command {
@@ -192,7 +193,8 @@ func printStatus(out flusher, s *consumer.Status) error {
 	return out.Flush()
 }
 
-// ask sends one request and returns the answer; whatever is not 200 is an error that says what the instance says.
+// ask sends one request and returns the answer; a status other than 200 is an error with
+// the text of the answer.
 func (i *instance) ask(ctx context.Context, method, path string) ([]byte, error) {
 	base, err := i.base()
 	if err != nil {
@@ -207,7 +209,7 @@ func (i *instance) ask(ctx context.Context, method, path string) ([]byte, error)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // what is asked for is said below
+			err = e.Err // the error below names the URL
 		}
 		return nil, fmt.Errorf("no instance answers at %s: %w; does it run, and is that its http.listen?", base, err)
 	}

@@ -14,7 +14,7 @@ import (
 	"trailhound/rules"
 )
 
-// The schema that editors read is that of this build.
+// The schema for editors is that of this build.
 func TestConfigSchemaFile(t *testing.T) {
 	const file = "../../config/schema.json"
 	schema, err := configSchema(rules.Builtin())
@@ -31,7 +31,7 @@ func TestConfigSchemaFile(t *testing.T) {
 	}
 }
 
-// A running instance is asked for its health, its status and its log level, and changes the last.
+// A running instance tells its health, its status and its log level, and changes the last.
 func TestInstance(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 2)
@@ -74,7 +74,7 @@ func TestInstance(t *testing.T) {
 			s.send(0, strings.TrimSpace(denial(10+n, "bob")))
 		}
 		s.await("the alert in the log", func() bool { return p.stderr.has(`"event":"alert"`) })
-		// What a log line of an alert tells is committed, and counted.
+		// The alert of a log line is committed, and counted.
 		p.wantMetrics("trailhound_ready 1\n", `trailhound_log_messages_total{level="info"} `, "trailhound_store_disk_bytes ",
 			`trailhound_alert_record_delay_seconds_count{rule="access_denied"} 1`+"\n")
 		if got := ask("log-level", "loud"); got.code != 2 || !strings.Contains(got.stderr, `unknown level "loud"; there are debug, info, warn and error`) {
@@ -83,7 +83,8 @@ func TestInstance(t *testing.T) {
 	})
 }
 
-// What is asked tells what is wrong, in one line, and its exit code is what a container check needs.
+// An instance that cannot be asked gives one line with the cause, and the exit code that a
+// container check needs.
 func TestInstanceOutOfReach(t *testing.T) {
 	notReady := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "shard 3 is not ready: its state is being restored\x1b[2J", http.StatusServiceUnavailable)
@@ -122,7 +123,8 @@ func TestInstanceOutOfReach(t *testing.T) {
 	}
 }
 
-// The group is told by Kafka, also when no instance answers: who works on what, what has no owner, and how far it is.
+// Kafka tells the state of the group, even when no instance answers: the owners, the
+// partitions and shards without one, and the progress.
 func TestStatusOfGroup(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 3)

@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-// jsonLine prints a value as one line of JSON; on a terminal without what it might act on.
+// jsonLine prints a value as one line of JSON; on a terminal without bytes that the
+// terminal would act on.
 func (a *app) jsonLine(v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// decoded is the one line of JSON that a command printed.
+// decoded decodes the only line of JSON that a command printed.
 func decoded[T any](t *testing.T, r result) (v T) {
 	t.Helper()
 	if len(lines(r.stdout)) != 1 {
@@ -28,7 +28,8 @@ func TestVersionJSON(t *testing.T) {
 	}
 }
 
-// What is wrong with an instance is an object and the command's error; a wrong command line is an error alone.
+// An instance that is not well gives an object and the command's error; a wrong command
+// line gives an error alone.
 func TestHealthJSON(t *testing.T) {
 	code := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "debug", code) }))
@@ -57,7 +58,7 @@ func TestHealthJSON(t *testing.T) {
 	}
 }
 
-// topics check --json names each problem, and topics create --json what it has done.
+// topics check --json lists each problem, and topics create --json each change.
 func TestTopicsJSON(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 0)
 	r := s.command("", "topics", "check", "--json")
@@ -79,7 +80,7 @@ func TestTopicsJSON(t *testing.T) {
 	}
 }
 
-// state seed and state rewind tell programs what they have done.
+// state seed and state rewind report their outcome as JSON.
 func TestStateJSON(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	got := decoded[seeded](t, s.command(denial(1, "alice")+"junk\n", "state", "seed", "--json", "-"))

@@ -17,8 +17,9 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// kafkaClient returns a client of the configured cluster. Nothing is dialled before its first request; the caller
-// closes it. What goes wrong with files that are replaced later is told to the log of ctx (zerolog's WithContext).
+// kafkaClient returns a client of the configured cluster. Nothing is dialled before its
+// first request; the caller closes it. Errors of files that are replaced later go to the
+// log of ctx (zerolog's WithContext).
 func (s *settings) kafkaClient(ctx context.Context) (*wire.Client, error) {
 	security, err := tlsConfig(s.Kafka.TLS, zerolog.Ctx(ctx))
 	if err != nil {
@@ -30,8 +31,8 @@ func (s *settings) kafkaClient(ctx context.Context) (*wire.Client, error) {
 	return client, nil
 }
 
-// mechanism returns nil for connections without authentication. The mechanisms are franz-go's: kafka-go has plain
-// only, unless a module for SCRAM is added.
+// mechanism returns the SASL mechanism, or nil for connections without authentication. The
+// mechanisms are franz-go's: kafka-go has plain only, unless a module for SCRAM is added.
 func mechanism(s config.SASL) kafkasasl.Mechanism {
 	switch s.Mechanism {
 	case "plain":
@@ -62,7 +63,8 @@ func password(s config.SASL) (string, error) {
 	return fileOr("kafka.sasl.password_file", s.PasswordFile, s.Password)
 }
 
-// fileOr returns what stands in the file that the key names; without a file, value.
+// fileOr returns the content of the file that the key names, without its line end; if no
+// file is named, value.
 func fileOr(key, file, value string) (string, error) {
 	if file == "" {
 		return value, nil
@@ -97,7 +99,8 @@ type conversation struct {
 	mechanism string
 }
 
-// Next answers the broker's challenge. A broker that does not like a token says why in a challenge (RFC 7628, 3.2.2).
+// Next answers the broker's challenge. A broker that refuses a token gives the reason in a
+// challenge (RFC 7628, 3.2.2).
 func (c conversation) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
 	if c.mechanism == "OAUTHBEARER" && len(challenge) > 0 {
 		return false, nil, fmt.Errorf("it says of the token %.200q", challenge)

@@ -19,7 +19,7 @@ import (
 // patience bounds every wait: a slow machine needs it, a healthy run does not come near it.
 const patience = 90 * time.Second
 
-// await polls a condition, which is how one waits for a broker or another process.
+// await polls a condition: a broker or another process gives no signal to wait for.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -71,7 +71,8 @@ func setBrokers(brokers []string) string { return "kafka.brokers=" + strings.Joi
 // uniqueName returns a name that no other test uses; Kafka takes it for a topic, and trailhound for an app.
 func uniqueName() string { return "test-cmd-" + strings.ToLower(rand.Text()[:12]) }
 
-// kafkaClient returns a client of other make than the program's own, which ends with the test.
+// kafkaClient returns a client of another library than the program's own, which ends with
+// the test.
 func kafkaClient(t testing.TB, brokers []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...)}, opts...)...)

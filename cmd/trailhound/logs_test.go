@@ -18,7 +18,8 @@ import (
 // logLine is one place in the source that logs.
 type logLine struct{ event, level, message string }
 
-// Every line of the log has an event, by which tools find it, and the page that lists them is that of the source.
+// Every line of the log has an event, by which tools find it, and the page that lists them
+// matches the source.
 func TestLogReference(t *testing.T) {
 	const page = "../../deploy/logs.md"
 	const begin, end = "<!-- events -->\n", "<!-- /events -->"
@@ -63,7 +64,7 @@ func TestLogReference(t *testing.T) {
 	}
 }
 
-// logLines returns what a file logs: the calls of zerolog's Msg.
+// logLines returns the log lines of a file: the calls of zerolog's Msg.
 func logLines(t *testing.T, path string) (lines []logLine) {
 	t.Helper()
 	files := token.NewFileSet()
@@ -93,7 +94,7 @@ func logLines(t *testing.T, path string) (lines []logLine) {
 	return lines
 }
 
-// describe follows the chain of calls before Msg back to where the line began.
+// describe follows the chain of calls before Msg back to the start of the log line.
 func describe(file *ast.File, call *ast.CallExpr) (event, level string) {
 	var on ast.Expr = call
 	for {
@@ -126,7 +127,7 @@ func describe(file *ast.File, call *ast.CallExpr) (event, level string) {
 	}
 }
 
-// assigned returns the calls whose results are put into a variable, but those that go on with it.
+// assigned returns the calls with results that define a variable.
 func assigned(file *ast.File, name string) (calls []*ast.CallExpr) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		a, ok := n.(*ast.AssignStmt)
@@ -144,7 +145,7 @@ func assigned(file *ast.File, name string) (calls []*ast.CallExpr) {
 	return calls
 }
 
-// method returns the name of a method that is called, and on what.
+// method returns the name of the method that is called, and its receiver.
 func method(call *ast.CallExpr) (string, ast.Expr) {
 	if f, ok := call.Fun.(*ast.SelectorExpr); ok {
 		return f.Sel.Name, f.X

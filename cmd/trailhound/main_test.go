@@ -7,8 +7,9 @@ import (
 	"trailhound/rules"
 )
 
-// asProgram, in the environment, makes the test binary the program itself: the tests start it as real processes, which
-// are kill -9ed, and which have the race detector when the tests have it.
+// asProgram, in the environment, makes the test binary the program itself. The tests start
+// it as real processes: to kill them with -9, and with the race detector where the tests
+// have it.
 const asProgram = "TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -19,7 +20,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// twoRules are the rules whose results the tests compare; rules/README.md tells to add others to the list of this build.
+// twoRules are the rules with results that the tests compare; rules/README.md tells to add
+// others to the list of this build.
 func twoRules() []rules.Spec {
 	return []rules.Spec{
 		{ID: rules.AccessDeniedID, New: func() rules.Rule { return rules.NewAccessDenied() }},

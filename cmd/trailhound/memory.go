@@ -16,12 +16,12 @@ import (
 	"trailhound/rules/cloudtrail"
 )
 
-// heapPercent is how much of the memory that its cgroup has is the process's memory limit: the rest is for what Go does
-// not count, and for what comes while the garbage is being collected.
+// heapPercent is the share of its cgroup's memory that Go's memory limit gets: the rest is
+// for memory that Go does not count, and for allocations during a garbage collection.
 const heapPercent = 90
 
-// boundMemory makes the memory limit of the process's cgroup that of Go, unless GOMEMLIMIT is smaller. The collector knows
-// of no cgroup, and would let garbage grow into it.
+// boundMemory sets Go's memory limit to [heapPercent] of the cgroup's, unless GOMEMLIMIT is
+// smaller. The collector knows of no cgroup, and would let garbage grow beyond its limit.
 func boundMemory() {
 	limit := cgroupMemory(os.DirFS("/"))
 	if limit = limit / 100 * heapPercent; limit > 0 && limit < debug.SetMemoryLimit(-1) {
@@ -38,8 +38,8 @@ func memoryLimit() int64 {
 	return limit
 }
 
-// cgroupMemory returns how many bytes the cgroup of the process may take, of either version (cgroups(7)); 0: any number,
-// or it is not known.
+// cgroupMemory returns the memory limit of the process's cgroup in bytes, in either version
+// (cgroups(7)); 0: it is unlimited or unknown.
 func cgroupMemory(root fs.FS) (least int64) {
 	groups, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
@@ -76,15 +76,15 @@ func memoryIn(root fs.FS, name string) int64 {
 		return 0
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil || n >= 1<<60 { // "max", and how version 1 says it
+	if err != nil || n >= 1<<60 { // "max", and a huge number in version 1
 		return 0
 	}
 	return n
 }
 
-// shareMemory divides the process's memory limit. How much of a record is held at a time follows from it, unless
-// limits.max_unpacked is configured; how much a record unpacks to in all does not: a file with many events in it is read
-// event by event.
+// shareMemory divides the process's memory limit. The part of a record that is held at a
+// time follows from it, unless limits.max_unpacked is configured. It does not bound the
+// unpacked size of a record: a file with many events in it is read event by event.
 func (s *settings) shareMemory() {
 	limit := memoryLimit()
 	if s.held = int64(s.Limits.MaxUnpacked); !s.unpackedIsSet() {
@@ -100,10 +100,11 @@ func (s *settings) decoder() cloudtrail.Decoder {
 	return cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
 }
 
-// mostHeld is the MaxHeld of decoders.
+// mostHeld returns the MaxHeld of decoders, in bytes.
 func (s *settings) mostHeld() int64 { return min(s.held, cloudtrail.DefaultMaxHeld) }
 
-// tightMemory says that a record may take more memory than the process has; "" if it may not.
+// tightMemory returns a warning if a record may take more memory than the process has; else
+// "".
 func (s *settings) tightMemory() string {
 	limit := memoryLimit()
 	if limit == 0 || s.held <= wire.MostUnpacked(limit) {

@@ -28,9 +28,10 @@ func (e eventWith) write(w *gzip.Writer) (err error) {
 	return cmp.Or(err, fail)
 }
 
-// Strings of an event that rules look up were copied again and again, large ones in a row were held beside one another,
-// and thousands of batches of a few bytes each had the memory of full ones: files ended the process by which no record
-// of the service would.
+// Files are read within the memory of a service. Earlier a file could end the process where
+// no record would: strings that rules look up were copied again and again, large events in
+// a row were held at once, and thousands of batches of a few bytes each had the memory of
+// full ones.
 func TestMemoryFiles(t *testing.T) {
 	if underRace {
 		t.Skip("the race detector multiplies memory")

@@ -44,8 +44,8 @@ func resident(pid int) int {
 	return pages * os.Getpagesize() / mib
 }
 
-// watched starts a process in a container, as far as memory goes: it is killed as soon as it has more. The peak is read
-// when the process has ended, or in between.
+// watched starts a process with the memory of a container: it is killed as soon as it has
+// more. The peak may be read in between and after the end.
 func (s *site) watched(most int, args ...string) (p *program, peak *atomic.Int64) {
 	s.Helper()
 	s.env = []string{goLimit}
@@ -112,8 +112,9 @@ func nestedBomb(t *testing.T, blanks int, event string) []byte {
 	})
 }
 
-// Whatever anybody writes to the input, a process with the chart's limits is never killed: what unpacks beyond measure
-// becomes a dead letter, and the events around it are evaluated.
+// A process with the chart's limits is never killed for memory, for any input: a record
+// that unpacks beyond the limits becomes a dead letter, and the events around it are
+// evaluated.
 func TestMemoryBombs(t *testing.T) {
 	if underRace {
 		t.Skip("the race detector multiplies memory")
@@ -148,7 +149,8 @@ func TestMemoryBombs(t *testing.T) {
 			}
 		}, 64 * 24, "[]"},
 		"files of CloudTrail": {2, func(s *site) {
-			// Read event by event, each may be larger than all that is held of a record at a time.
+			// Read event by event, each may be larger than the part of a record that is
+			// held at a time.
 			event := append([]byte(denial(1, "file")), ',')
 			for p := range int32(2) {
 				s.sendBatch(p, compress.None, gzipped(s.T, func(w *gzip.Writer) error {
@@ -196,7 +198,8 @@ func TestMemoryBombs(t *testing.T) {
 	}
 }
 
-// A record that has ended the process twice is not unpacked a third time: it becomes a dead letter, and the stream goes on.
+// A record that has ended the process twice is not unpacked a third time: it becomes a dead
+// letter, and the stream goes on.
 func TestMemoryEndsTheProcess(t *testing.T) {
 	if underRace {
 		t.Skip("the race detector multiplies memory")
@@ -206,7 +209,7 @@ func TestMemoryEndsTheProcess(t *testing.T) {
 	s.sendBatch(0, compress.None, quotedBomb(t, 110*mib, "A"))
 	s.send(0, denial(2, "behind"))
 	args := []string{"run", "--set", "http.listen=127.0.0.1:0", "--set", "limits.max_unpacked=256MiB"}
-	const small = 200 // MiB, which the record does not fit
+	const small = 200 // MiB, too small for the record
 	for start := range 2 {
 		p, _ := s.watched(small, args...)
 		p.expectEnd()
@@ -228,7 +231,7 @@ func TestMemoryEndsTheProcess(t *testing.T) {
 	}
 }
 
-// The limit of a cgroup is found wherever it stands, of either version.
+// The limit of a cgroup is found in the group or above it, in either version.
 func TestCgroupMemory(t *testing.T) {
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 	for name, c := range map[string]struct {

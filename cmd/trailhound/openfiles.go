@@ -10,22 +10,24 @@ import (
 	"trailhound/state"
 )
 
-// What an instance opens files for, beside the state and the HTTP server: at most so many connections to brokers for
-// each input partition and for each shard, and what the process and Pebble's compactions have open.
+// Files that an instance opens beside those of the state and the HTTP server: connections
+// to brokers for each input partition and each shard, at most, and the files of the process
+// and of Pebble's compactions.
 const (
 	filesOfPartition = 2
 	filesOfShard     = 4
 	filesOfProcess   = 128
 )
 
-// neededFiles is how many open files an instance may need that is alone with all partitions and shards.
+// neededFiles returns how many open files an instance may need when it owns all partitions
+// and shards.
 func neededFiles(partitions, shards int) int {
 	return filesOfProcess + admin.MaxConnections + state.MaxOpenFiles + filesOfPartition*partitions + filesOfShard*shards
 }
 
-// warnOfFewFiles warns when the limit of open files is below what the instance may need: beyond it connections fail,
-// and the state ends the process. Go raises the soft limit to the hard one when a process starts.
-// https://pkg.go.dev/os#section-documentation
+// warnOfFewFiles warns when the limit of open files is below the instance's need: beyond the
+// limit connections fail, and the state ends the process. Go raises the soft limit to the
+// hard one when a process starts. https://pkg.go.dev/os#section-documentation
 func (s *settings) warnOfFewFiles(ctx context.Context, client *wire.Client, log zerolog.Logger) {
 	limit, ok := openFilesLimit()
 	if !ok {
@@ -33,7 +35,7 @@ func (s *settings) warnOfFewFiles(ctx context.Context, client *wire.Client, log 
 	}
 	topics, err := client.Topics(ctx, s.Topics.Input...)
 	if err != nil {
-		return // a guess is not worth a failure: the service will ask again, and say so
+		return // a warning is not worth a failure: the service asks again, and reports the error
 	}
 	partitions := 0
 	for _, t := range topics {

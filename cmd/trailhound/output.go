@@ -13,13 +13,14 @@ import (
 	"unicode/utf8"
 )
 
-// errNoReader ends a command quietly: whoever read its results has gone, as head does.
+// errNoReader ends a command quietly when the reader of its results has closed the pipe, as
+// head does.
 var errNoReader = errors.New("nobody reads the results any more")
 
-// results is stdout. It tells a closed pipe apart from one of another stream.
+// results is stdout. It tells a closed pipe of stdout apart from that of another stream.
 type results struct {
 	w    io.Writer
-	gone atomic.Bool // the reader
+	gone atomic.Bool // the reader has closed the pipe
 }
 
 func (r *results) Write(p []byte) (int, error) {
@@ -34,14 +35,15 @@ func (r *results) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// noReader tells whether a command failed because its results are not read any more, however that came out: whatever
-// reads the input may have been interrupted by it first.
+// noReader tells whether a command failed because its results have no reader any more. The
+// error may be another one: the closed pipe may have interrupted the reading of the input
+// first.
 func (a *app) noReader(err error) bool {
 	r, ok := a.stdout.(*results)
 	return errors.Is(err, errNoReader) || err != nil && ok && r.gone.Load()
 }
 
-// counted is a number of things: 1 record, 2 records.
+// counted returns a number with its noun: 1 record, 2 records.
 func counted[N int | int64](n N, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -49,8 +51,9 @@ func counted[N int | int64](n N, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// printable returns s with everything that a terminal might act on, or that would hide or reorder text, written
-// as an escape: control characters, bytes that are not UTF-8, and Unicode's invisible and directional characters.
+// printable returns s with control characters, bytes that are not UTF-8, and Unicode's
+// invisible and directional characters as escapes: a terminal might act on them, and they
+// could hide or reorder text.
 func printable(s string) string {
 	if clean(s) {
 		return s
@@ -71,11 +74,12 @@ func printable(s string) string {
 	return b.String()
 }
 
-// shownBytes is how much of one value people are shown: more than any ARN, and far less than the hundreds of
-// kilobytes that an event may hold.
+// shownBytes bounds one value as people see it: more than any ARN, and far less than the
+// hundreds of kilobytes that an event may hold.
 const shownBytes = 512
 
-// brief is printable for a value of any length: what follows its first shownBytes is left out, and … says so.
+// brief is printable for a value of any length: bytes beyond the first shownBytes are left
+// out, and … says so.
 func brief(s string) string { return briefly(s, shownBytes) }
 
 func briefly(s string, most int) string {
@@ -88,8 +92,8 @@ func briefly(s string, most int) string {
 	return printable(s[:most]) + "…"
 }
 
-// printableJSON appends a JSON text to dst with the same characters escaped as JSON escapes them: it stays the same
-// value. Outside of strings, JSON has none of them.
+// printableJSON appends a JSON text to dst with the characters that [printable] escapes in
+// JSON's escapes: its value stays the same. Outside of strings, JSON has none of them.
 func printableJSON(dst, text []byte) []byte {
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)

@@ -57,7 +57,8 @@ func TestPrintableJSON(t *testing.T) {
 	}
 }
 
-// Nothing that is not shown gets through, whatever it is a part of, and no more of a long value than a person reads.
+// Characters that are not shown never get through, and no more of a long value than a
+// person reads.
 func FuzzPrintable(f *testing.F) {
 	for _, s := range []string{"", "plain", "\x1b[2J", "\u202e\u200b", "\xff\xc3", "\U000e0041", strings.Repeat("字", 300), strings.Repeat("x", shownBytes-1) + "\xe5\xad\x97"} {
 		f.Add(s)
@@ -70,7 +71,7 @@ func FuzzPrintable(f *testing.F) {
 				}
 			}
 		}
-		// The longest escape of a byte takes four, and of a rune of three bytes six.
+		// The longest escape of a byte takes four bytes, and of a rune of three bytes six.
 		if out := brief(s); len(out) > 4*shownBytes+len("…") {
 			t.Fatalf("brief of %d bytes has %d; want at most %d", len(s), len(out), 4*shownBytes)
 		}

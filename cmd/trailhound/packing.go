@@ -12,7 +12,7 @@ import (
 	"trailhound/rules/cloudtrail"
 )
 
-// packing is how a stream is compressed.
+// packing is the compression of a stream.
 type packing int
 
 const (
@@ -22,12 +22,13 @@ const (
 	packedByBzip2
 )
 
-// maxZstdWindow bounds the memory that a zstd file may ask for, which is as far as it refers back. zstd -20 needs it
-// all; what needs more was packed with --long or --ultra.
+// maxZstdWindow bounds the window of a zstd file, which is held in memory. zstd -20 needs
+// all of it; only --long or --ultra make larger ones.
 const maxZstdWindow = 32 << 20
 
-// packingOf looks at how the stream begins: behind padding for gzip, and behind skippable frames for zstd. It waits for
-// no more bytes than it takes to tell: the stream may be one that comes line by line.
+// packingOf tells the packing by the first bytes of the stream: behind padding for gzip,
+// and also by skippable frames for zstd. It waits for no more bytes than it needs: a stream
+// may come line by line.
 func packingOf(b *bufio.Reader) packing {
 	switch {
 	case beginsZstd(b):
@@ -50,7 +51,7 @@ func begins(b *bufio.Reader, magic string) bool {
 	return true
 }
 
-// beginsGzip looks as far ahead as it takes, and as the buffer reaches.
+// beginsGzip looks behind padding, as far as needed and as the buffer reaches.
 func beginsGzip(b *bufio.Reader) bool {
 	for n := 2; ; n *= 2 {
 		ahead, err := b.Peek(min(n, b.Size()))
@@ -60,7 +61,8 @@ func beginsGzip(b *bufio.Reader) bool {
 	}
 }
 
-// beginsZstd finds the magic number of a frame, or of a skippable one (RFC 8878, 3.1).
+// beginsZstd tells whether the stream begins with the magic number of a frame, or of a
+// skippable one (RFC 8878, 3.1).
 func beginsZstd(b *bufio.Reader) bool {
 	if begins(b, "\x28\xb5\x2f\xfd") {
 		return true
@@ -69,20 +71,20 @@ func beginsZstd(b *bufio.Reader) bool {
 	return err == nil && head[0]&0xf0 == 0x50 && begins(b, string(head)+"\x2a\x4d\x18")
 }
 
-// beginsBzip2 finds the header and the first block's magic number, or that of an empty stream's end: BZh alone could
-// be text.
+// beginsBzip2 tells whether the stream begins with a header and the first block's magic
+// number, or that of an empty stream's end: BZh alone could be text.
 func beginsBzip2(b *bufio.Reader) bool {
 	if !begins(b, "BZh") {
 		return false
 	}
-	head, _ := b.Peek(4) // what is shorter is told by what is there
+	head, _ := b.Peek(4) // a shorter stream fails the next comparison
 	return begins(b, string(head)+"\x31\x41\x59\x26\x53\x59") || begins(b, string(head)+"\x17\x72\x45\x38\x50\x90")
 }
 
-// layer unpacks one packing of a file, and is kept for the next file.
+// layer unpacks one packing of a file, and is used again for the next file.
 type layer struct {
 	gzip cloudtrail.GzipReader
-	zstd *zstd.Decoder // nil: none was needed
+	zstd *zstd.Decoder // nil: not needed yet
 }
 
 func (l *layer) open(p packing, b *bufio.Reader) (io.Reader, error) {
@@ -98,7 +100,8 @@ func (l *layer) open(p packing, b *bufio.Reader) (io.Reader, error) {
 func (l *layer) openZstd(b *bufio.Reader) (io.Reader, error) {
 	var err error
 	if l.zstd == nil {
-		// With one decoder it starts no goroutines, so that it need not be closed.
+		// With a concurrency of one the decoder starts no goroutines, and need not be
+		// closed.
 		l.zstd, err = zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxZstdWindow))
 	} else {
 		err = l.zstd.Reset(b)
@@ -106,7 +109,7 @@ func (l *layer) openZstd(b *bufio.Reader) (io.Reader, error) {
 	return zstdReader{l.zstd}, err
 }
 
-// zstdReader says what can be done about a window that is too large.
+// zstdReader adds the remedy to the error of a window that is too large.
 type zstdReader struct{ *zstd.Decoder }
 
 func (z zstdReader) Read(p []byte) (int, error) {
@@ -117,8 +120,8 @@ func (z zstdReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// notRead are formats that are told by their first bytes and not read, with the way out. JSON and text begin in no
-// such way.
+// notRead lists the formats that are refused, by their first bytes, with the remedy. JSON
+// and text do not begin with any of these.
 var notRead = []struct{ magic, what string }{
 	{"PK\x03\x04", "it is a zip archive in a stream or inside of another file, which is not read; write it to a file of its own, or unpack it first"},
 	{"PK\x05\x06", "it is an empty zip archive"},
@@ -139,7 +142,8 @@ const (
 	tarMagicAt = 257
 )
 
-// unreadable is why the stream is not read; "": it may be. For tar it looks no further than the buffer was filled.
+// unreadable returns the reason why the stream is not read; "" if it may be. It finds a tar
+// archive only if the buffer holds enough already.
 func unreadable(b *bufio.Reader) string {
 	for _, f := range notRead {
 		if begins(b, f.magic) {

@@ -78,7 +78,8 @@ func writeFile(t *testing.T, name string, data []byte) {
 	}
 }
 
-// What a file is packed in is told by its content, whatever its name and however it comes.
+// The packing of a file is told by its content, under any name, as a file and through a
+// pipe.
 func TestPackings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	event := []byte(denial(1, "alice"))
@@ -105,7 +106,8 @@ func TestPackings(t *testing.T) {
 	}
 }
 
-// What is good in a damaged file is read, and the rest named; what is not read at all is named with the way out.
+// The good events of a damaged file are read, and the damage is reported; a format that is
+// not read is reported with the remedy.
 func TestPackingsDamaged(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var events strings.Builder
@@ -153,8 +155,8 @@ func TestPackingsDamaged(t *testing.T) {
 	}
 }
 
-// The files in an archive are read as those below a directory are: by name, in the order of the times in them. An alert
-// names them so that explain finds them again.
+// The files in an archive are read as those below a directory: by name, in the order of the
+// times in their names. An alert names such a file so that explain finds it again.
 func TestArchiveMembers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const early, late = "x/1_CloudTrail_eu-west-1_20260301T0900Z_zz.json.gz", "x/1_CloudTrail_eu-west-1_20260301T1000Z_aa.json.gz"
@@ -186,7 +188,7 @@ func TestArchiveMembers(t *testing.T) {
 	}
 }
 
-// A directory that says it is small and is not takes no more memory than the limit.
+// An archive with an understated directory takes no more memory than the limit.
 func TestArchiveDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var b bytes.Buffer
@@ -207,8 +209,8 @@ func TestArchiveDirectory(t *testing.T) {
 	}
 }
 
-// Links to directories are followed, each directory once, under its own name where it has one; what is passed over is
-// said.
+// Links to directories are followed, each directory once, under its own name where it has
+// one; links that are passed over are reported.
 func TestLinkedDirectories(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"logs/z/a", "logs/z/sub/b", "other/c", "third/d"} {

@@ -2,8 +2,8 @@ package main
 
 import "trailhound/rules/play"
 
-// playOptions are those of a player with the rules and shards of the settings, for events of the past. Callbacks are
-// left to the caller.
+// playOptions returns the options of a player with the rules and shards of the settings,
+// for events of the past. The caller sets the callbacks.
 func (s *settings) playOptions() (play.Options, error) {
 	limits := s.pastLimits()
 	engine, err := s.engine(limits)

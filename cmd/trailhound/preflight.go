@@ -13,7 +13,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// The brokers' settings that a configuration may not go with.
+// Settings of the brokers that may contradict the configuration.
 const (
 	maxTransaction = "transaction.max.timeout.ms"
 	leastSession   = "group.min.session.timeout.ms"
@@ -21,9 +21,10 @@ const (
 	groupSize      = "group.max.size"
 )
 
-// preflight returns what a running service would meet later, again and again: brokers without transactions, or whose
-// limits do not go with the configuration. Brokers that do not tell their settings are taken to go with it: they refuse
-// the service when it comes to that.
+// preflight returns errors that a running service would meet later, again and again:
+// brokers without transactions, or with limits that contradict the configuration. Limits
+// that brokers do not tell are taken to fit: brokers refuse the service later if they do
+// not.
 func (s *settings) preflight(ctx context.Context, client *wire.Client) error {
 	if err := client.Supported(); err != nil {
 		return err
@@ -39,7 +40,7 @@ func (s *settings) preflight(ctx context.Context, client *wire.Client) error {
 	}
 	limits, err := topic.BrokerSettings(ctx, client, infos, maxTransaction, leastSession, mostSession, groupSize)
 	if err != nil {
-		return ctx.Err() // this account may not ask, and need not
+		return ctx.Err() // this account may lack the right to ask, which run does not need
 	}
 	return s.within(limits)
 }

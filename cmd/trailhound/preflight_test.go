@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// What a service would meet again and again while it runs, start and topics check say in
-// one sentence.
+// Obstacles that a service would meet again and again while it runs are reported in one
+// sentence, by its start and by topics check.
 func TestPreflight(t *testing.T) {
 	for name, c := range map[string]struct {
 		configs map[string]string

@@ -19,7 +19,8 @@ import (
 	"trailhound/rules"
 )
 
-// deed is one event of a stream whose right answer is known: a denial if who is set, else the use of a role.
+// deed is one event of a stream with a known right answer: the denial of a principal, or else
+// the use of a role.
 type deed struct {
 	id, who, role, ip string
 	at                time.Time
@@ -38,9 +39,10 @@ func (d *deed) line() string {
 		d.id, at, name, code, d.ip, arn, role)
 }
 
-// deeds returns n events over 120 keys. One in ten comes twice, most come behind a newer one, and some by more than the
-// window of an hour. 20,000 of them span less than a day: a backlog's partitions are not read at the same pace, and
-// within events.duplicates_within that cannot matter.
+// deeds returns n events over 120 keys. One in ten comes twice, most come behind a newer
+// event, and some by more than the window of an hour. 20,000 events span less than a day:
+// the partitions of a backlog are not read at the same pace, which must not matter within
+// events.duplicates_within.
 func deeds(seed uint64, n int) []deed {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -65,7 +67,8 @@ func deeds(seed uint64, n int) []deed {
 	return all
 }
 
-// answer is what the two rules say in plain words about events in this order: "rule eventID" of each alert, sorted.
+// answer returns the alerts that the two rules must give for events in this order: "rule
+// eventID" of each alert, sorted.
 func answer(all []deed) []string {
 	var alerts []string
 	seen := map[string]bool{}
@@ -97,8 +100,8 @@ func answer(all []deed) []string {
 	return alerts
 }
 
-// windowFor gives the place of an event's window of an hour: the newest that holds the event, else the next
-// one, if all of its events still lie within an hour of this one, else a new one.
+// windowFor returns the hour-long window of an event: the newest that holds the event, else
+// the next one, if all events of that still lie within an hour of this one, else a new one.
 func windowFor(all [][]time.Time, at time.Time) (windows [][]time.Time, i int) {
 	for i := len(all) - 1; i >= 0; i-- {
 		if !at.Before(all[i][0]) && at.Before(all[i][0].Add(time.Hour)) {
@@ -146,7 +149,7 @@ func (s *site) wantAnswer(all []deed) {
 	s.Errorf("%d alerts; want %d. Missing (-) and too many (+): %v", len(got), len(want), counts)
 }
 
-// fleet is the instances of a site, each a process with a state directory of its own.
+// fleet holds the instances of a site, each a process with a state directory of its own.
 type fleet struct {
 	*site
 	instances []*program
@@ -171,13 +174,14 @@ func (f *fleet) crash(i int) {
 	f.startInstance(i)
 }
 
-// joined returns a condition: the instance has been given something to do.
+// joined returns a condition: the instance has got an assignment.
 func (f *fleet) joined(i int) func() bool {
 	return func() bool { return f.instances[i].stderr.has(`"message":"assignment"`) }
 }
 
-// drain is site's, without the patience that a shard has with a position that only repeats have moved: the shard
-// commits it together with its next change (PROTOCOL D8), so each shard is given one.
+// drain waits as site's does, without the delay of a position that only repeats have moved:
+// the shard commits it together with its next change (PROTOCOL D8), so each shard gets one
+// change.
 func (f *fleet) drain() {
 	f.Helper()
 	group := consumergroup.Member{Client: f.client, Group: f.app.ID}
@@ -198,7 +202,8 @@ func (f *fleet) drain() {
 	f.site.drain()
 }
 
-// Real processes and 20,000 events: each alert exactly once, with any number of instances, whatever happens to them.
+// Real processes and 20,000 events: each alert exactly once, with any number of instances,
+// across kills and lost disks.
 func TestProcesses(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		for i, tt := range []struct {
@@ -262,7 +267,7 @@ func TestSignals(t *testing.T) {
 				s.ingest(all)
 				p := s.start("run")
 				s.drain()
-				p.signal(syscall.SIGHUP) // it used to end the service without a commit
+				p.signal(syscall.SIGHUP) // which used to end the service without a commit
 				more := deeds(2, 100)
 				s.ingest(more)
 				s.drain()
@@ -282,7 +287,8 @@ func TestSignals(t *testing.T) {
 	})
 }
 
-// A service that waits for its brokers at the end does so for a while; a second signal ends it at once.
+// A service that stops while its brokers are silent waits for a while; a second signal ends
+// it at once.
 func TestSecondSignal(t *testing.T) {
 	c := fakeCluster(t)
 	s := newSite(t, c.ListenAddrs(), 1)
@@ -308,7 +314,7 @@ func TestSecondSignal(t *testing.T) {
 	s.await("the service to say that it stops", func() bool { return p.stderr.has(`a second signal ends it at once`) })
 	begun := time.Now()
 	await(t, "the service to end", func() bool {
-		p.signal(syscall.SIGTERM) // again, because the handler of the first is taken away only while it is being handled
+		p.signal(syscall.SIGTERM) // again: the handler of the first signal is removed only while that is handled
 		return p.over()
 	})
 	if took := time.Since(begun); took > 2*time.Second || p.state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {

@@ -16,11 +16,13 @@ import (
 )
 
 const (
-	// batchBytes is the size from which on a batch is not filled further; a topic may allow less.
+	// batchBytes is the size from which a batch takes no more records; a topic may allow
+	// less.
 	batchBytes = 512 << 10
-	// pendingBytes is how much waits for the request that is under way, over all partitions.
+	// pendingBytes bounds the records that wait behind the request under way, over all
+	// partitions.
 	pendingBytes = 8 << 20
-	// deliveryTimeout is how long one batch is sent again before the command gives up.
+	// deliveryTimeout bounds how long one batch is sent again before the command gives up.
 	deliveryTimeout = 2 * time.Minute
 	retryPause      = 100 * time.Millisecond
 	maxRetryPause   = 2 * time.Second
@@ -28,7 +30,7 @@ const (
 	reasonTooLarge rules.Reason = "too_large_for_topic"
 )
 
-// tooLargeError says that a topic cannot take an event.
+// tooLargeError is the error of an event that is too large for a topic.
 type tooLargeError struct {
 	topic      string
 	size, most int
@@ -38,9 +40,9 @@ func (e *tooLargeError) Error() string {
 	return fmt.Sprintf("the event makes a record of %d bytes, and topic %s takes %d (max.message.bytes)", e.size, e.topic, e.most)
 }
 
-// producer writes records to one topic. While one request is under way, the next batches fill; there is never a
-// second request for a partition, and a batch that failed is sent again before anything else, so the order in each
-// partition is that of add.
+// producer writes records to one topic. While one request is under way, the next batches
+// fill. A partition never has a second request in flight, and a failed batch is sent again
+// before anything else, so each partition has the order of add.
 type producer struct {
 	client  *wire.Client
 	topic   string
@@ -55,7 +57,7 @@ type producer struct {
 	ended  chan struct{}
 
 	mu      sync.Mutex
-	changed sync.Cond    // of what follows
+	changed sync.Cond    // of the fields below
 	filling []wire.Batch // by partition
 	bytes   int          // in filling
 	count   int64        // records acknowledged
@@ -96,7 +98,7 @@ func newProducer(ctx context.Context, client *wire.Client, name string, s *setti
 	return p, nil
 }
 
-// add takes one record, all of which it copies; a nil key is none. It waits while too much is pending. A
+// add takes a copy of one record; a nil key is none. It waits while too much is pending. A
 // *tooLargeError concerns this record alone; after any other error nothing more is written.
 func (p *producer) add(key, value []byte, headers ...wire.Header) error {
 	p.mu.Lock()
@@ -123,7 +125,8 @@ func (p *producer) add(key, value []byte, headers ...wire.Header) error {
 	}
 }
 
-// partition returns the partition for a key. Without one it stays the same until its batch is full or on its way.
+// partition returns the partition for a key. Records without a key stay with one partition
+// until its batch is full or is being sent.
 func (p *producer) partition(key []byte) int {
 	if key == nil {
 		return p.keyless
@@ -141,7 +144,7 @@ func (p *producer) turn() bool {
 	return true
 }
 
-// close waits until everything is written or has failed, and returns the error of that.
+// close waits until all records are acknowledged or have failed, and returns the error.
 func (p *producer) close() error {
 	p.mu.Lock()
 	p.closed = true
@@ -159,7 +162,8 @@ func (p *producer) written() int64 {
 	return p.count
 }
 
-// run sends what has been added, one request after the other, until the producer is closed or a request fails.
+// run sends the added records, one request after the other, until the producer is closed or
+// a request fails.
 func (p *producer) run(ctx context.Context) {
 	defer close(p.ended)
 	for p.take() {
@@ -175,7 +179,8 @@ func (p *producer) run(ctx context.Context) {
 	}
 }
 
-// take waits for records and moves them to sending; false: the producer is closed and there are none.
+// take waits for records and moves them to sending; false: the producer is closed and has
+// none left.
 func (p *producer) take() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,7 +197,8 @@ func (p *producer) take() bool {
 	return true
 }
 
-// send writes the batches of sending, each until it is acknowledged, and returns the number of records that are.
+// send writes the batches of sending, each until it is acknowledged, and returns the number
+// of records acknowledged.
 func (p *producer) send(ctx context.Context) (count int64, err error) {
 	parts, err := p.encode()
 	if err != nil {
@@ -226,7 +232,7 @@ func (p *producer) send(ctx context.Context) (count int64, err error) {
 	}
 }
 
-// encode makes the parts of one request of the batches that are not empty.
+// encode encodes the batches that are not empty as the parts of one request.
 func (p *producer) encode() ([]wire.Part, error) {
 	var parts []wire.Part
 	for n := range p.sending {
@@ -243,7 +249,8 @@ func (p *producer) encode() ([]wire.Part, error) {
 	return parts, nil
 }
 
-// passing tells an error that may pass, or an unknown outcome, from a broker's refusal.
+// passing tells an error that may pass, or an unknown outcome, from a broker's refusal for
+// good.
 func passing(err error) bool {
 	code, refused := errors.AsType[kafka.Error](err)
 	return !refused || code.Temporary()

@@ -9,15 +9,15 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// console is stderr while a command works: lines of text, and below them a progress bar if it is a terminal. It is
-// safe for concurrent use.
+// console is stderr while a command works: lines of text, with a progress bar below them on
+// a terminal. It is safe for concurrent use.
 type console struct {
 	mu  sync.Mutex
 	w   io.Writer
 	bar *progressbar.ProgressBar // nil: no bar
 }
 
-// newConsole returns the console of a command that has total bytes to read; -1: nobody knows.
+// newConsole returns the console of a command that has total bytes to read; -1: unknown.
 func (a *app) newConsole(what string, total int64) *console {
 	return a.consoleOf(what, total, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
 }
@@ -46,11 +46,11 @@ func (c *console) advance(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.bar != nil {
-		_ = c.bar.Add(n) // a terminal that cannot be drawn on is no reason to stop
+		_ = c.bar.Add(n) // failing to draw is no reason to stop
 	}
 }
 
-// printf writes one line above the bar; everything in it is made printable.
+// printf writes one line above the bar, made printable.
 func (c *console) printf(format string, args ...any) {
 	c.above(func() { fmt.Fprintln(c.w, printable(fmt.Sprintf(format, args...))) })
 }

@@ -15,12 +15,13 @@ import (
 )
 
 const (
-	splitBytes   = 256 << 10                    // of records in a batch, from which it is full
+	splitBytes   = 256 << 10                    // bytes of records with which a batch is full
 	splitRecords = 2048                         // most in a batch
 	batchesAhead = windowBytes / 2 / splitBytes // of one file: that many fill its half of the window
 )
 
-// fileReader reads records out of files. It reads several files at once, and hands on what they hold in their order.
+// fileReader reads records out of files. It reads several files at once, and hands on their
+// records in the order of the files.
 type fileReader struct {
 	stdin     io.Reader
 	console   *console
@@ -28,9 +29,10 @@ type fileReader struct {
 	tally     *tally
 }
 
-// each calls yield for every record of the files. A record's source is the file's name, partition 0 and the number of
-// the record in the file, from 0; the elements of a list are records. What cannot be unpacked ends its file as a bad
-// record; an error of the disk or of yield ends it all.
+// each calls yield for every record of the files. A record's source is the file's name,
+// partition 0 and the number of the record in the file, from 0; the elements of a list are
+// records. An error of unpacking ends its file as a bad record; an error of the disk or of
+// yield ends the reading.
 func (r *fileReader) each(ctx context.Context, files []inputFile, yield func(at state.Source, record []byte) error) error {
 	return r.batches(ctx, files, func(b *play.Batch) error {
 		for i := range b.Records {
@@ -47,8 +49,8 @@ func (r *fileReader) each(ctx context.Context, files []inputFile, yield func(at 
 	})
 }
 
-// batches is each for batches of records. They are told from the outside when they are done with: that is when the end
-// of a file counts, and when the next ones may be read.
+// batches is each for batches of records. The caller calls Done on a batch that it has
+// processed: only then the end of its file is counted, and its share of the window is free.
 func (r *fileReader) batches(ctx context.Context, files []inputFile, yield func(*play.Batch) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,7 +63,8 @@ func (r *fileReader) batches(ctx context.Context, files []inputFile, yield func(
 	return context.Cause(ctx)
 }
 
-// begin begins to read the files, as many at once as there are processors. It gives them in their order.
+// begin starts to read the files, as many at once as there are processors. It sends them in
+// their order.
 func (r *fileReader) begin(ctx context.Context, files []inputFile) <-chan *openFile {
 	begun := make(chan *openFile, runtime.GOMAXPROCS(0)-1)
 	w, buffers := newWindow(ctx), &buffers{}
@@ -80,8 +83,8 @@ func (r *fileReader) begin(ctx context.Context, files []inputFile) <-chan *openF
 	return begun
 }
 
-// unarchived gives the files, and in the place of a zip archive the files in it. An archive that cannot be read stays
-// what it is; reading it says why.
+// unarchived gives the files, with the members of a zip archive in its place. An archive
+// that cannot be read keeps its place; its reader reports the error.
 func (r *fileReader) unarchived(ctx context.Context, files []inputFile) iter.Seq[inputFile] {
 	return func(yield func(inputFile) bool) {
 		for _, file := range files {
@@ -108,9 +111,9 @@ type openFile struct {
 	share   share
 	buffers *buffers
 	records cloudtrail.Splitter
-	batch   *fileBatch      // being filled; nil: nothing is to be handed on
+	batch   *fileBatch      // being filled; nil: empty
 	full    chan *fileBatch // closed at the file's end
-	err     error           // what ended it before; to be read once full is closed
+	err     error           // the reason of an early end; to be read once full is closed
 	given   int64           // bytes of the file in the batches given so far
 }
 
@@ -188,20 +191,20 @@ func (f *openFile) open() (io.ReadCloser, error) {
 	return file, nil
 }
 
-// advance moves the bar by bytes that were read, for a member of an archive when its archive is.
+// advance moves the bar by bytes read. The archive counts those of its members.
 func (f *openFile) advance(n int) {
 	if f.member == nil {
 		f.reader.console.advance(n)
 	}
 }
 
-// passedOver tells of a record that was not read, behind those before it.
+// passedOver reports a record that was left out, after the records before it.
 func (f *openFile) passedOver(ctx context.Context, at state.Source, why error) error {
 	r := f.reader
 	return f.give(ctx, func() { r.tally.bad(r.console, at, -1, cloudtrail.ReasonUnpackedTooLarge, why.Error()) })
 }
 
-// add puts a record into the batch, and hands on batches that are full.
+// add puts a record into the batch, and hands on a full batch.
 func (f *openFile) add(ctx context.Context, at state.Source, record []byte) error {
 	if len(record) > splitBytes {
 		return f.addLarge(ctx, at, record)
@@ -224,7 +227,8 @@ func (f *openFile) filling() *fileBatch {
 	return f.batch
 }
 
-// addLarge ends the batch with the record, and hands on the memory that it was read into.
+// addLarge ends the batch with the record, which keeps the splitter's buffer; the splitter
+// gets another.
 func (f *openFile) addLarge(ctx context.Context, at state.Source, record []byte) error {
 	b := f.filling()
 	b.Records = append(b.Records, play.Record{At: at, Value: record})
@@ -232,7 +236,7 @@ func (f *openFile) addLarge(ctx context.Context, at state.Source, record []byte)
 	return f.flush(ctx)
 }
 
-// flush hands on the batch, if there is something in it.
+// flush hands on the batch unless it is empty.
 func (f *openFile) flush(ctx context.Context) error {
 	if f.batch == nil {
 		return nil
@@ -240,7 +244,8 @@ func (f *openFile) flush(ctx context.Context) error {
 	return f.give(ctx, func() {})
 }
 
-// end hands on what is left, and ends the file because of err. What lies in the file itself is told behind it.
+// end hands on the last batch and ends the file because of err. An error of the file itself
+// is reported after its records.
 func (f *openFile) end(ctx context.Context, at state.Source, err error) error {
 	reason, bad := badFile(err)
 	if !bad && err != io.EOF {
@@ -255,8 +260,8 @@ func (f *openFile) end(ctx context.Context, at state.Source, err error) error {
 	})
 }
 
-// give hands on the batch. then is called when it is done with. A batch of a few bytes has as much memory as a full
-// one, and counts as one.
+// give hands on the batch; then runs once the batch is processed. A batch of a few bytes
+// has as much memory as a full one, and counts as one.
 func (f *openFile) give(ctx context.Context, then func()) error {
 	b, bytes := f.filling(), f.records.Offset()-f.given
 	f.given += bytes

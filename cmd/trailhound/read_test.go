@@ -28,8 +28,8 @@ func withProcessors(n int, fn func()) {
 	fn()
 }
 
-// anyFile draws what is in a file: events, documents of them and what is no event, a large record among them or not,
-// plain or gzip, whole or cut off.
+// anyFile draws the content of a file: events, documents of events and records without
+// events, with or without a large record, plain or gzip, whole or cut off.
 func anyFile(t *rapid.T, n int) []byte {
 	var b bytes.Buffer
 	for i := range rapid.IntRange(0, 30).Draw(t, "records") {
@@ -56,7 +56,8 @@ func gzipOf(data []byte) []byte {
 	return zip(&t, data)
 }
 
-// What detect prints does not depend on how many files are read, and how many records are decoded, at once.
+// The output of detect does not depend on how many files are read, and how many records are
+// decoded, at once.
 func TestDetectProcessors(t *testing.T) {
 	for seed := range 6 {
 		dir := t.TempDir()
@@ -70,7 +71,7 @@ func TestDetectProcessors(t *testing.T) {
 	}
 }
 
-// The same for real events, in all the files there are.
+// The same for all files of real events.
 func TestDetectProcessorsRealData(t *testing.T) {
 	sameOnAnyMachine(t, realData, "--set", "rules.access_denied.denied_family=true")
 }
@@ -136,7 +137,7 @@ func TestEachRecord(t *testing.T) {
 	})
 }
 
-// A file that cannot be read ends it all, but not before all that comes before it.
+// A file that cannot be read ends the reading, but only after all files before it.
 func TestEachMissingFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"a", "c"} {
@@ -155,8 +156,8 @@ func TestEachMissingFile(t *testing.T) {
 	}
 }
 
-// A reader that nobody waits for reads so far ahead and no further, and lets go of what it holds for a record that
-// is larger when its turn comes.
+// The reader of a later file stops at the limit of the window, and frees its bytes for a
+// record that is larger when its turn comes.
 func TestWindow(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const large = windowBytes + 1<<20

@@ -34,7 +34,7 @@ type replayFlags struct {
 	diffAll bool
 }
 
-// alertsTopic, as the value of --diff, stands for the alerts topic. Help shows it.
+// alertsTopic, as the value of --diff, stands for the alerts topic. Help shows this value.
 const alertsTopic = "alerts topic"
 
 func (a *app) replayCommand() *cobra.Command {
@@ -96,7 +96,7 @@ func (a *app) replayCommand() *cobra.Command {
 	return c
 }
 
-// arguments takes the one argument that there may be: the file of --diff FILE.
+// arguments takes the only argument allowed: the file of --diff FILE.
 func (f *replayFlags) arguments(args []string) error {
 	if f.diff == alertsTopic && len(args) == 1 {
 		f.diff, args = args[0], nil
@@ -113,7 +113,7 @@ func (f *replayFlags) arguments(args []string) error {
 	return nil
 }
 
-// check returns the range and the run-up that are asked for.
+// check returns the range and the warm-up that the flags give.
 func (f *replayFlags) check(s *settings, now time.Time) (b replay.Bounds, warm time.Duration, err error) {
 	if len(f.inputs) == 0 {
 		f.inputs = s.Topics.Input
@@ -143,7 +143,7 @@ func (f *replayFlags) check(s *settings, now time.Time) (b replay.Bounds, warm t
 	return b, warm, cmp.Or(f.checkState(s), f.checkFiles())
 }
 
-// checkFiles refuses files that are not there, before all the work. None is opened: it may be a pipe.
+// checkFiles refuses missing files before the replay. It opens none, which may be a pipe.
 func (f *replayFlags) checkFiles() error {
 	if f.against != "" && f.against != "-" {
 		info, err := os.Stat(f.against)
@@ -172,7 +172,8 @@ func (s *settings) ownTopics() []string {
 	return append([]string{app.WorkTopic(), app.StateTopic(), app.Alerts, app.DeadLetter}, app.Inputs...)
 }
 
-// checkState refuses a directory that has something in it, and that of the service, which may be about to use it.
+// checkState refuses a directory that is not empty, and the service's own, which the
+// service may be about to use.
 func (f *replayFlags) checkState(s *settings) error {
 	if f.stateDir == "" {
 		return nil
@@ -195,7 +196,7 @@ func (f *replayFlags) checkState(s *settings) error {
 	return nil
 }
 
-// replay resolves the ranges, and evaluates what they hold.
+// replay resolves the ranges, and evaluates their records.
 func (a *app) replay(ctx context.Context, client *wire.Client, s *settings, f *replayFlags, b replay.Bounds, warm time.Duration) error {
 	ranges, err := a.inputRanges(ctx, client, f.inputs, b)
 	if err != nil {

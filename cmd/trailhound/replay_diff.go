@@ -20,21 +20,22 @@ import (
 	"trailhound/rules/play"
 )
 
-// errDifferent ends a comparison that found something; what it found is printed.
+// errDifferent ends a comparison that found a difference; the difference is printed before.
 var errDifferent = errors.New("the alerts differ")
 
-// alertDiff compares the alerts of a replay with those that there are.
+// alertDiff compares the alerts of a replay with the existing ones: those of the alerts
+// topic or of a file.
 type alertDiff struct {
-	file     io.ReadCloser // with a JSON line for each alert; nil: the alerts topic has them
+	file     io.ReadCloser // JSON lines of existing alerts; nil: the alerts topic holds them
 	seed     maphash.Seed
 	rows     map[ruleKey]*diffRow
 	alerts   map[string]*diffAlert // of the replay, by id
-	vanished map[string]bool       // ids of alerts that there are and the replay did not make
-	shown    map[string]shownDiff  // by id, what people are shown of an alert that is new or has vanished
-	outside  int                   // alerts that belong to other records
+	vanished map[string]bool       // ids of existing alerts that the replay did not make
+	shown    map[string]shownDiff  // of new and vanished alerts, by id
+	outside  int                   // alerts of records outside of the range
 }
 
-// shownDiff is what people are shown of an alert; of its title, as much as they read.
+// shownDiff holds the fields of an alert that people see, with a long title cut.
 type shownDiff struct {
 	Title string    `json:"title"`
 	Time  time.Time `json:"event_time"`
@@ -44,11 +45,11 @@ type shownDiff struct {
 type diffAlert struct {
 	row  *diffRow
 	sum  uint64
-	kept bool // it is there
-	same bool // as it is there
+	kept bool // an existing alert has this id
+	same bool // and the same content
 }
 
-// comparedAlert is what is compared of an alert.
+// comparedAlert holds the fields of an alert that a comparison needs.
 type comparedAlert struct {
 	ID     string `json:"id"`
 	RuleID string `json:"rule_id"`
@@ -59,7 +60,7 @@ type comparedAlert struct {
 		Partition int32  `json:"partition"`
 		Offset    int64  `json:"offset"`
 	} `json:"source"`
-	sum uint64 // of all but the parameters of the rule, which a comparison may be about
+	sum uint64 // of all members but the rule's parameters, which a comparison may be about
 }
 
 func (r *replaying) newDiff(ctx context.Context) (*alertDiff, error) {
@@ -80,7 +81,7 @@ func (r *replaying) newDiff(ctx context.Context) (*alertDiff, error) {
 	return d, nil
 }
 
-// alertRanges are all that the alerts topic holds.
+// alertRanges returns the ranges of all alerts in the alerts topic.
 func (r *replaying) alertRanges(ctx context.Context) ([]replay.Range, error) {
 	ranges, err := replay.Resolve(ctx, r.client, []string{r.Topics.Alerts}, replay.Bounds{})
 	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
@@ -95,7 +96,7 @@ func (d *alertDiff) close() {
 	}
 }
 
-// read reads what is compared of an alert.
+// read reads the compared fields of an alert.
 func (d *alertDiff) read(payload []byte) (a comparedAlert, err error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(payload, &members); err != nil {
@@ -126,7 +127,7 @@ func (d *alertDiff) row(a *comparedAlert) *diffRow {
 	return d.rows[k]
 }
 
-// replayed takes an alert of the replay.
+// replayed adds an alert of the replay.
 func (d *alertDiff) replayed(payload []byte) error {
 	a, err := d.read(payload)
 	if err == nil {
@@ -143,7 +144,7 @@ func (d *alertDiff) show(a *comparedAlert) {
 	d.shown[a.ID] = a.shownDiff
 }
 
-// existing takes an alert that there is.
+// existing adds an existing alert.
 func (d *alertDiff) existing(r *replaying, payload []byte) error {
 	a, err := d.read(payload)
 	if err != nil {
@@ -165,7 +166,7 @@ func (d *alertDiff) existing(r *replaying, payload []byte) error {
 	return nil
 }
 
-// compare reads the alerts that there are, and prints what differs.
+// compare reads the existing alerts, and prints the differences.
 func (r *replaying) compare(ctx context.Context) error {
 	read := r.existingTopic
 	if r.diff.file != nil {
@@ -182,7 +183,7 @@ func (r *replaying) compare(ctx context.Context) error {
 	if n := result.Total; r.diff.file == nil && n.New > 0 && n.Kept == 0 && n.Vanished == 0 {
 		fmt.Fprintf(r.stderr, "topic %s has no alert of the range: if they went to another topic then, compare with that one: --set topics.alerts=NAME\n", r.Topics.Alerts)
 	}
-	if err := show(r.app, r.flags.diffAll); err != nil && !errors.Is(err, errNoReader) { // the exit status counts all the same
+	if err := show(r.app, r.flags.diffAll); err != nil && !errors.Is(err, errNoReader) { // the exit code counts even without a reader
 		return err
 	}
 	if result.differs() {
@@ -261,14 +262,14 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 	return nil
 }
 
-// behind returns how many records the service has yet to read of the ranges, or to evaluate of its work topic, which
-// may be of the ranges too.
+// behind returns how many records the service has yet to read from the ranges, or to
+// evaluate from its work topic, where records of the ranges may wait.
 func (r *replaying) behind(ctx context.Context) (int64, error) {
 	inputs, err := r.unread(ctx, r.ranges)
 	if err != nil {
 		return 0, err
 	}
-	// Afterwards: what is read of the inputs is in the work topic.
+	// After the inputs: their records read until then are in the work topic.
 	ranges, err := replay.Resolve(ctx, r.client, []string{r.topology().WorkTopic()}, replay.Bounds{})
 	if err != nil {
 		return 0, err
@@ -277,7 +278,7 @@ func (r *replaying) behind(ctx context.Context) (int64, error) {
 	return inputs + work, err
 }
 
-// unread is how much of ranges lies behind what the service's group has committed.
+// unread returns how many offsets of ranges lie behind the service's committed offsets.
 func (r *replaying) unread(ctx context.Context, ranges []replay.Range) (n int64, err error) {
 	member := kafkagroup.Member{Client: r.client, Group: r.AppID}
 	partitions, committed := map[string][]int32{}, map[string]map[int32]kafkagroup.Offset{} // by topic
@@ -297,7 +298,7 @@ func (r *replaying) unread(ctx context.Context, ranges []replay.Range) (n int64,
 	return n, nil
 }
 
-// result sorts out what the alerts have come to.
+// result sorts the alerts by outcome into rows for each rule and key.
 func (d *alertDiff) result(ranges []replay.Range) *diffResult {
 	for _, id := range slices.Sorted(maps.Keys(d.alerts)) {
 		switch a := d.alerts[id]; {

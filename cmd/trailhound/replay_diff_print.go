@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// diffResult is what a comparison has found.
+// diffResult is the outcome of a comparison.
 type diffResult struct {
 	Total  diffCounts  `json:"total"`
 	Rules  []*diffRow  `json:"rules"`
-	Keys   []*diffRow  `json:"keys"` // those that differ most first
+	Keys   []*diffRow  `json:"keys"` // sorted by differences, most first
 	Ranges []diffRange `json:"ranges"`
 
-	Alerts map[string]shownDiff `json:"alerts,omitempty"` // those that are new or have vanished, by id
+	Alerts map[string]shownDiff `json:"alerts,omitempty"` // new and vanished ones, by id
 }
 
-// diffCounts counts alerts by what became of them.
+// diffCounts counts alerts by outcome.
 type diffCounts struct {
 	New      int `json:"new"`
 	Vanished int `json:"vanished"`
 	Kept     int `json:"kept"`
-	Changed  int `json:"changed"` // of those kept: they say something else
+	Changed  int `json:"changed"` // of those kept: with other content
 }
 
 // diffRow is the alerts of one rule, or of one key of it.
@@ -35,7 +35,7 @@ type diffRow struct {
 	ChangedIDs  []string `json:"changed_ids,omitempty"`
 }
 
-// diffRange is what was replayed of one partition.
+// diffRange is the replayed range of one partition.
 type diffRange struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -43,7 +43,7 @@ type diffRange struct {
 	To        int64  `json:"to"` // exclusive
 }
 
-// count counts the alerts that are listed.
+// count sets the counts from the lists of ids.
 func (r *diffRow) count() {
 	r.New, r.Vanished, r.Changed = len(r.NewIDs), len(r.VanishedIDs), len(r.ChangedIDs)
 }
@@ -55,7 +55,7 @@ func (c *diffCounts) addRow(r *diffRow) {
 	c.Changed += r.Changed
 }
 
-// differences is how many alerts are not as they were.
+// differences returns how many alerts are new, vanished or changed.
 func (c *diffCounts) differences() int { return c.New + c.Vanished + c.Changed }
 
 func (r *diffResult) differs() bool { return r.Total.differences() > 0 }
@@ -65,10 +65,10 @@ func compareRows(x, y *diffRow) int {
 		cmp.Compare(x.Rule, y.Rule), cmp.Compare(x.Key, y.Key))
 }
 
-// diffRows is how many keys a table shows, unless it is to show all.
+// diffRows bounds how many keys a table shows without --all.
 const diffRows = 20
 
-// table prints the rules, and the keys whose alerts differ most; all prints every key.
+// table prints the rules, and the keys with the most differences; all prints every key.
 func (r *diffResult) table(a *app, all bool) error {
 	w := a.columns(a.stdout)
 	line := func(c diffCounts, what string) {
@@ -128,5 +128,5 @@ func (r *diffResult) titles(w io.Writer, rows []*diffRow, all bool) {
 	}
 }
 
-// json prints everything as one line of JSON, whatever all says.
+// json prints the whole result as one line of JSON, with or without --all.
 func (r *diffResult) json(a *app, _ bool) error { return a.jsonLine(r) }

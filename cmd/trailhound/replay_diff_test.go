@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// diffSite is a site whose service has evaluated the denials of two principals.
+// diffSite returns a site after its service has evaluated the denials of two principals.
 func diffSite(t *testing.T, brokers []string) *site {
 	s := newSite(t, brokers, 1)
 	s.send(0, denialsOf(0, 20, "alice")...)
@@ -24,7 +24,8 @@ func diffSite(t *testing.T, brokers []string) *site {
 	return s
 }
 
-// The comparison tells what other parameters would change, by rule and key, and as an exit status.
+// The comparison tells the effect of other parameters, by rule and key, and by its exit
+// code.
 func TestReplayDiff(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := diffSite(t, brokers)
@@ -32,7 +33,7 @@ func TestReplayDiff(t *testing.T) {
 		if want := "NEW  VANISHED  KEPT  CHANGED  RULE\n0    0         2     0        access_denied\n0    0         2     0        total\n"; same.stdout != want {
 			t.Errorf("replay --diff prints\n%s\nwant\n%s", same.stdout, want)
 		}
-		// A parameter that changes no more than how alerts describe the rule.
+		// A parameter that changes only the description of the rule in alerts.
 		if r := s.command("", "--set", "rules.access_denied.window=2h", "replay", "--diff"); r.code != exitDone || r.stdout != same.stdout {
 			t.Errorf("replay --diff with another window = %d with\n%s\nwant 0 and no difference", r.code, r.stdout)
 		}
@@ -103,8 +104,8 @@ func TestReplayDiffFile(t *testing.T) {
 	}
 }
 
-// What makes a comparison say more than is true is said: alerts that are deleted, and those that the service has yet
-// to make.
+// Caveats of a comparison are reported: alerts that were deleted, and alerts that the
+// service has yet to make.
 func TestReplayDiffCaveats(t *testing.T) {
 	s := diffSite(t, fakeCluster(t).ListenAddrs())
 	s.send(0, denialsOf(27, 3, "bob")...) // bob's tenth denial is among them

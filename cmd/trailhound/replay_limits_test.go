@@ -12,7 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A range can have offsets and still no record, when a transaction was aborted: that is no answer, and no file.
+// A range can have offsets and still no record, when a transaction was aborted: the replay
+// fails, and writes no file.
 func TestReplayOfAborted(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
@@ -36,7 +37,8 @@ func TestReplayOfAborted(t *testing.T) {
 	})
 }
 
-// Whoever asks for the wrong time is told which there are; a topic that is missing, by its key and with the way out.
+// A replay of an empty range names the timestamps that the topics hold; one of a missing
+// topic names its key and the remedy.
 func TestReplayRefuses(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 2)
 	s.wantRefused(exitFailed, []string{"its partitions hold no record at all"}, "", "replay")
@@ -55,7 +57,8 @@ func TestReplayRefuses(t *testing.T) {
 	}
 }
 
-// A file that was there keeps its mode, and a link goes on to lead to it: /dev/stdout is one, and not to be replaced.
+// An existing file keeps its mode, and a link still leads to its file: /dev/stdout is a
+// link, and must not be replaced.
 func TestReplayOutKeepsFiles(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial)
 	s.send(0, denial(1, "alice"))
@@ -80,8 +83,9 @@ func TestReplayOutKeepsFiles(t *testing.T) {
 	s.wantRefused(exitUsage, []string{"it is not a file"}, "", "replay", "--out", link)
 }
 
-// Alerts shed to the limit of the topic that they go to, as those of the service do. A replay into a topic that takes
-// less than limits.max_alert_bytes ended at the first large alert.
+// Alerts shed content to fit the limit of their topic, as those of the service do. A
+// replay into a topic with a limit below limits.max_alert_bytes ended at the first large
+// alert.
 func TestReplayAlertTooLarge(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial)
 	s.send(0, strings.Replace(denial(1, "alice"), "{", `{"additionalEventData":"`+strings.Repeat("x", 10_000)+`",`, 1))
@@ -94,12 +98,13 @@ func TestReplayAlertTooLarge(t *testing.T) {
 	s.wantRefused(exitFailed, []string{"alert_too_large", "left out 1"}, "", "--set", eachDenial, "replay", "--strict", "--topic", none)
 }
 
-// closedPipe is the stdout of a reader that has gone.
+// closedPipe is a stdout after its reader has closed the pipe.
 type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// The exit status is an answer of its own: it counts for those too who read the head of the table alone.
+// The exit code is an answer of its own: it also counts for a reader of only the head of
+// the table.
 func TestReplayDiffExitStatus(t *testing.T) {
 	s := diffSite(t, fakeCluster(t).ListenAddrs())
 	for want, threshold := range map[int]int{exitDone: 10, exitDifferent: 5} {
@@ -111,7 +116,8 @@ func TestReplayDiffExitStatus(t *testing.T) {
 	}
 }
 
-// What the service has yet to do matters if it is of the range, and a service that is not there is worth a word.
+// The records that the service has yet to evaluate matter only if they are of the range,
+// and a service that does not exist is reported.
 func TestReplayDiffBehind(t *testing.T) {
 	s := diffSite(t, fakeCluster(t).ListenAddrs())
 	s.send(0, denialsOf(27, 3, "bob")...)

@@ -13,9 +13,10 @@ import (
 	"trailhound/rules"
 )
 
-// replayOut is where the alerts of a replay go: to a file, a topic, or else, if nothing is compared, to stdout.
+// replayOut writes the alerts of a replay: to a file, a topic, or otherwise, unless alerts
+// are compared, to stdout.
 type replayOut struct {
-	lines    *alertWriter // nil: none are written
+	lines    *alertWriter // nil: no lines are written
 	file     *os.File     // temporary, beside path; nil: none
 	path     string
 	producer *producer // nil: none
@@ -41,7 +42,7 @@ func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
 	return o, nil
 }
 
-// outError names the directory, or the file that was asked for, and not the temporary one.
+// outError names the directory, or the file of --out, instead of the temporary file.
 func outError(path string, err error) error {
 	if dir := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) {
 		return usagef("--out %s: there is no directory %s", printable(path), printable(dir))
@@ -57,7 +58,8 @@ func outError(path string, err error) error {
 	return err
 }
 
-// create makes the temporary file. Where there is a file already, its mode stays; of a link, so does the link.
+// create makes the temporary file, with the mode of an existing file. If path is a link, it
+// writes beside the target and the link stays.
 func (o *replayOut) create() error {
 	if target, err := filepath.EvalSymlinks(o.path); err == nil {
 		o.path = target
@@ -93,7 +95,7 @@ func (o *replayOut) write(alert *rules.Alert) error {
 	return o.lines.write(alert)
 }
 
-// flush writes out what is buffered.
+// flush writes out the buffered lines.
 func (o *replayOut) flush() error {
 	if o.lines == nil {
 		return nil
@@ -101,7 +103,8 @@ func (o *replayOut) flush() error {
 	return o.lines.w.Flush()
 }
 
-// end writes the rest and, unless failed, makes the file appear; else it leaves none.
+// end writes the rest and renames the temporary file to path; after a failure it removes
+// the file.
 func (o *replayOut) end(failed error) error {
 	err := cmp.Or(failed, o.flush())
 	if o.producer != nil {

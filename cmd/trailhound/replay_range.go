@@ -13,7 +13,7 @@ import (
 	"trailhound/consumer/replay"
 )
 
-// bounds returns the range that the flags ask for.
+// bounds returns the range that the flags give.
 func (f *replayFlags) bounds(now time.Time) (b replay.Bounds, err error) {
 	b.Partitions = f.partitions
 	if f.offsets != "" {
@@ -22,7 +22,7 @@ func (f *replayFlags) bounds(now time.Time) (b replay.Bounds, err error) {
 	if b.From, err = rangeTime("--from", f.from, now); err != nil {
 		return b, err
 	}
-	if f.to != "now" { // the end of the topic, whatever its clock says
+	if f.to != "now" { // the end of the topic, independent of clocks
 		if b.To, err = rangeTime("--to", f.to, now); err != nil {
 			return b, err
 		}
@@ -55,7 +55,7 @@ func (f *replayFlags) byOffset(b *replay.Bounds) error {
 	return nil
 }
 
-// timeFormats are those that a bound may have; a date is its first moment in UTC.
+// timeFormats are the formats of a bound; a date is its first moment in UTC.
 var timeFormats = []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00", time.DateOnly}
 
 // rangeTime reads the value of a flag; "" is the zero time.
@@ -77,7 +77,8 @@ func rangeTime(flag, text string, now time.Time) (time.Time, error) {
 	return time.Time{}, usagef("%s %s: a time is wanted, as in 2026-03-01T00:00Z, 2026-03-01, 24h (ago) or now", flag, text)
 }
 
-// inputRanges resolves a range of inputs, and tells what is missing of it; it is an error if nothing is left.
+// inputRanges resolves a range of inputs, and reports its trimmed part; an empty range is
+// an error.
 func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []string, b replay.Bounds) ([]replay.Range, error) {
 	ranges, err := replay.Resolve(ctx, client, inputs, b)
 	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
@@ -93,7 +94,7 @@ func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []str
 	return ranges, nil
 }
 
-// tellTrimmed tells what is missing of ranges.
+// tellTrimmed reports the parts of ranges that the topics hold no more.
 func (a *app) tellTrimmed(ranges []replay.Range) {
 	for i := range ranges {
 		if r := &ranges[i]; r.Trimmed != "" {
@@ -102,8 +103,8 @@ func (a *app) tellTrimmed(ranges []replay.Range) {
 	}
 }
 
-// emptyRange is the error of a range without a record. Most often somebody took the times for those of events; what
-// there is tells where to look instead.
+// emptyRange is the error of a range without a record. Most often --from and --to were
+// meant as times of events; the error names the timestamps that the topics hold.
 func emptyRange(ctx context.Context, client *wire.Client, ranges []replay.Range) error {
 	first, last, found, err := replay.Span(ctx, client, ranges)
 	switch {
@@ -118,7 +119,7 @@ func emptyRange(ctx context.Context, client *wire.Client, ranges []replay.Range)
 		first.Format(time.RFC3339), last.Format(time.RFC3339))
 }
 
-// offsetsOf is the number of offsets in the ranges.
+// offsetsOf returns the number of offsets in the ranges.
 func offsetsOf(ranges []replay.Range) (n int64) {
 	for i := range ranges {
 		if r := &ranges[i]; !r.Empty() {
@@ -128,7 +129,7 @@ func offsetsOf(ranges []replay.Range) (n int64) {
 	return n
 }
 
-// partitionsOf is the number of ranges that are not empty.
+// partitionsOf returns the number of ranges that are not empty.
 func partitionsOf(ranges []replay.Range) (n int) {
 	for i := range ranges {
 		if !ranges[i].Empty() {

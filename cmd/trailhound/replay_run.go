@@ -23,19 +23,19 @@ type replaying struct {
 	flags  *replayFlags
 	client *wire.Client
 	ranges []replay.Range
-	read   []replay.Range // ranges, and the run-up before each
+	read   []replay.Range // ranges with the warm-up before each
 
 	console *console
 	tally   *tally
-	first   time.Time // timestamp of the records of the ranges
+	first   time.Time // timestamps of the records of the ranges
 	last    time.Time
 	count   int64 // records of the ranges
-	runUp   int64 // records before them
+	runUp   int64 // records of the warm-up
 	out     *replayOut
 	diff    *alertDiff // nil: nothing is compared
 }
 
-// ruleKey is what alerts are told apart by for people.
+// ruleKey groups alerts as people tell them apart.
 type ruleKey struct{ rule, key string }
 
 func (r *replaying) run(ctx context.Context) (err error) {
@@ -71,7 +71,8 @@ func (r *replaying) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// play evaluates the records. Events ahead of the clock are refused as run refuses them, where events.max_ahead is given.
+// play evaluates the records. Events ahead of the clock are refused as run refuses them, if
+// --set gives events.max_ahead.
 func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts, err error) {
 	o, err := r.playOptions()
 	if err != nil {
@@ -109,8 +110,9 @@ func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts
 	return player.Counts(), err
 }
 
-// mostAlert is how large an alert may be in the topic that it goes to, as run has it: that of --topic, else the
-// alerts topic. 0: the topic is not there, or this account may not ask, and limits.max_alert_bytes alone holds.
+// mostAlert returns the size limit of the topic that an alert goes to, as run applies it:
+// that of --topic, else the alerts topic. 0: the topic does not exist, or this account may
+// not ask, and limits.max_alert_bytes alone holds.
 func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 	if r.out.producer != nil {
 		return consumer.AlertBytes(r.out.producer.most), nil
@@ -126,7 +128,7 @@ func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 	return consumer.AlertBytes(info.MaxMessageBytes()), nil
 }
 
-// note takes down the span of the records, and counts those of the run-up.
+// note records the span of the timestamps, and counts the records of the warm-up.
 func (r *replaying) note(b *play.Batch) {
 	for i := range b.Records {
 		rec := &b.Records[i]
@@ -147,7 +149,7 @@ func (r *replaying) note(b *play.Batch) {
 	}
 }
 
-// inRange says whether an event belongs to the ranges, and not to the run-up.
+// inRange tells an event of the ranges from one of the warm-up.
 func (r *replaying) inRange(at state.Source) bool {
 	return within(r.ranges, at.Topic, at.Partition, at.Offset)
 }
@@ -173,7 +175,7 @@ func (r *replaying) rejected(at state.Source, index int, reason rules.Reason, de
 	r.tally.bad(r.console, at, index, reason, detail)
 }
 
-// summary returns for people what was replayed, and what came of it.
+// summary reports the replay to people: its counts and outcomes.
 func (r *replaying) summary(counts play.Counts, took time.Duration) string {
 	var b strings.Builder
 	r.tally.reported.more(&b)
@@ -190,7 +192,7 @@ func (r *replaying) summary(counts play.Counts, took time.Duration) string {
 	return b.String()
 }
 
-// consoleLog is the console as the writer of a log.
+// consoleLog writes log lines to the console.
 type consoleLog struct{ *console }
 
 // Write writes one line above the bar.

@@ -46,12 +46,13 @@ var recordTime = time.Now().UTC().Add(-2 * time.Hour).Truncate(time.Minute)
 // minute is so many minutes after recordTime, as flags and summaries have it.
 func minute(n int) string { return recordTime.Add(time.Duration(n) * time.Minute).Format(time.RFC3339) }
 
-// A replay of one partition gives the alerts of the service, byte for byte and each time, while the service works; it
-// leaves nothing behind.
+// A replay of one partition gives the alerts of the service, byte for byte and each time,
+// while the service works; it leaves nothing behind.
 func TestReplayFindsWhatRunFinds(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		for _, set := range [][]string{nil, {"rules.access_denied.denied_family=true", "rules.access_denied.threshold=3"}} {
-			// With the service's own limits on late and early events, which replay has only when told.
+			// With the service's own limits on late and early events, which replay has only
+			// with --set.
 			set = append(set, "events.max_lateness=168h", "events.max_ahead=1h")
 			s := newSite(t, brokers, 1, set...)
 			s.must("", "ingest", realData)
@@ -91,7 +92,7 @@ func TestReplayFindsWhatRunFinds(t *testing.T) {
 	})
 }
 
-// withoutWork leaves the work topic out of what topicEnds gives.
+// withoutWork drops the work topic from the text of topicEnds.
 func withoutWork(ends string) string {
 	return strings.Join(slices.DeleteFunc(strings.Split(ends, "\n"), func(line string) bool { return strings.Contains(line, ".work ") }), "\n")
 }
@@ -116,7 +117,8 @@ func TestReplayKeyedByTheRulesKey(t *testing.T) {
 		s := newSite(t, brokers, 3, "rules.access_denied.threshold=4")
 		for p := range int32(3) {
 			for n := range 30 {
-				// The clocks of the producers go differently, and so the partitions are not merged as they were read.
+				// The clocks of the producers differ, so the partitions are not merged as
+				// they were read.
 				s.sendAt(p, recordTime.Add(time.Duration(1000-n*int(p))*time.Second), denial(n, fmt.Sprintf("user-%d-%d", p, n%5)))
 			}
 		}
@@ -130,8 +132,9 @@ func TestReplayKeyedByTheRulesKey(t *testing.T) {
 	})
 }
 
-// What can differ otherwise: the service evaluates in the order in which records arrive, and a replay in that of their
-// timestamps. Of events of one key in two partitions, another one completes the window.
+// The caveat of several partitions: the service evaluates records in the order in which
+// they arrive, and a replay in that of their timestamps. With events of one key in two
+// partitions, another event completes the window.
 func TestReplayOfInterleavedPartitions(t *testing.T) {
 	const threshold = "rules.access_denied.threshold=3"
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 2, threshold)
@@ -161,7 +164,7 @@ func TestReplayOfInterleavedPartitions(t *testing.T) {
 	}
 }
 
-// Nor does a replay know of late events, unless it is told to.
+// A replay counts late events, unless a limit is given.
 func TestReplayOfLateEvents(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial, "shards=1")
 	set := []string{"--set", eachDenial, "--set", "shards=1"}
@@ -181,7 +184,8 @@ func TestReplayOfLateEvents(t *testing.T) {
 	}
 }
 
-// A range is given by time or by offsets; the run-up counts, and its own alerts are not shown.
+// A range is given by time or by offsets; the warm-up counts, and its own alerts are not
+// shown.
 func TestReplayRange(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 2)
@@ -190,7 +194,7 @@ func TestReplayRange(t *testing.T) {
 		}
 		for _, c := range []struct {
 			args   []string
-			alerts string // events that complete one
+			alerts string // events that complete an alert
 			says   string
 		}{
 			{nil, "id-9 id-19 id-29 id-39", "partitions 1, records 40, events 40, matches 40\n"},
@@ -200,7 +204,7 @@ func TestReplayRange(t *testing.T) {
 			{[]string{"--partition", "1", "--offsets", "20..30"}, "id-29", "records 10"},
 			{[]string{"--partition", "1", "--offsets", "25.."}, "id-34", "records 15"},
 			{[]string{"--partition", "1", "--offsets", "..12"}, "id-9", "records 12"},
-			// The run-up holds five of the ten denials.
+			// The warm-up holds five of the ten denials.
 			{[]string{"--from", minute(25), "--to", minute(35), "--warm", "5m"}, "id-29", "records 15, events 15, matches 15, of which records 5 are before the range"},
 			{[]string{"--partition", "1", "--offsets", "25..35", "--warm", "5m"}, "id-29", "of which records 5 "},
 			{[]string{"--from", minute(25), "--to", minute(27), "--warm", "1d"}, "", "of which records 25 "},
@@ -233,7 +237,8 @@ func TestReplayRange(t *testing.T) {
 	})
 }
 
-// Alerts go to a file that appears when all is done, or to a topic with the keys and headers of the service's.
+// Alerts go to a file that appears at the end, or to a topic with the keys and headers of
+// the service's alerts.
 func TestReplayOutputs(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1, eachDenial)
@@ -264,14 +269,14 @@ func TestReplayOutputs(t *testing.T) {
 		if r := s.command("", "replay", "--topic", "no-such-topic"); r.code != exitFailed || !strings.Contains(r.stderr, "topic no-such-topic does not exist") {
 			t.Errorf("replay --topic = %d with %q; want 1 and that it does not exist", r.code, r.stderr)
 		}
-		// What failed leaves what was there.
+		// A failed replay leaves an existing file as it was.
 		if r := s.command("", "replay", "--strict", "--out", filepath.Join(s.dir, "no", "such")); r.code != exitUsage || !strings.Contains(r.stderr, "there is no directory "+filepath.Join(s.dir, "no")) {
 			t.Errorf("replay --out = %d with %q; want 2", r.code, r.stderr)
 		}
 	})
 }
 
-// An interrupted replay says so, and leaves neither half a file nor anything else.
+// An interrupted replay says so, and leaves no partial file behind.
 func TestReplayInterrupted(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial)
 	s.send(0, denialsOf(0, 100, "alice")...)
@@ -288,7 +293,7 @@ func TestReplayInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ranges[0].To += 1000 // what never comes is waited for
+	ranges[0].To += 1000 // the replay waits for records that never come
 	r := replaying{app: a, settings: settings, flags: &replayFlags{out: file}, client: s.client, ranges: ranges, read: ranges}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

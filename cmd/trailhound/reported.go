@@ -11,20 +11,21 @@ import (
 )
 
 const (
-	// linesPerFile is how many bad records of one file are reported for one reason.
+	// linesPerFile bounds the bad records reported for one reason in one file.
 	linesPerFile = 5
-	// linesPerReason is how many are reported for one reason over all files: a directory may hold thousands of files
-	// that are no CloudTrail, each with thousands of lines.
+	// linesPerReason bounds the records reported for one reason over all files: a directory
+	// may hold thousands of files that are no CloudTrail, each with thousands of lines.
 	linesPerReason = 50
 )
 
-// reported limits the lines on bad records, and counts those that are left out. Its memory is bounded by the lines.
+// reported limits the lines on bad records, and counts the records left out. The number of
+// lines bounds its memory.
 type reported struct {
 	all    bool                 // nothing is left out
 	lines  map[rules.Reason]int // printed, over all files
 	files  []*fileLines         // of which a line was printed
 	latest map[fileReason]*fileLines
-	rest   []*restLines // of files that came when linesPerReason was reached, by reason
+	rest   []*restLines // of files begun after linesPerReason was reached, by reason
 }
 
 type fileReason struct {
@@ -38,12 +39,12 @@ type fileLines struct {
 	count int64
 }
 
-// restLines are the bad records with one reason in files of which none is reported.
+// restLines counts the bad records with one reason in files without any line.
 type restLines struct {
 	reason rules.Reason
 	count  int64
 	files  int64
-	last   string // the file of the last one
+	last   string // the file of the last such record
 }
 
 // reportAllFlag adds the flag that sets all.
@@ -89,7 +90,7 @@ func (r *reported) passOver(k fileReason) {
 	}
 }
 
-// more adds a line for each file and reason of which records were left out.
+// more adds a line for each file and reason with records left out.
 func (r *reported) more(b *strings.Builder) {
 	for _, f := range r.files {
 		if f.count > linesPerFile {

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// Bad records do not flood the terminal: five lines for each file and reason, and no more than fifty for a reason over
-// all the files of a directory. How many are left out is told, and they count.
+// Bad records do not flood the terminal: five lines for each file and reason, and no more
+// than fifty for a reason over all the files of a directory. The others are counted and
+// reported as a number.
 func TestReportedLines(t *testing.T) {
 	t.Chdir(t.TempDir())
 	junk := strings.Repeat("junk\n", 464)
@@ -40,7 +41,7 @@ func TestReportedLines(t *testing.T) {
 	}
 }
 
-// moreLines are those on the files of which some records are reported.
+// moreLines returns the lines on files with some records reported.
 func moreLines(files int) []string {
 	var want []string
 	for n := range files {

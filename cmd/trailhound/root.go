@@ -56,8 +56,8 @@ func (a *app) root() *cobra.Command {
 	return a.versioned(group(root))
 }
 
-// versioned gives a command the flag --version. Cobra has one, but a text of our own for it is
-// a template, which keeps all methods of all types in the program.
+// versioned gives a command the flag --version. Cobra's own flag takes its text only as a
+// template, and templates make the linker keep all methods of all types.
 func (a *app) versioned(c *cobra.Command) *cobra.Command {
 	asked := c.Flags().BoolP("version", "v", false, "print the version")
 	run := c.RunE
@@ -71,8 +71,8 @@ func (a *app) versioned(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// group makes a command that only holds others: alone it shows its help as an error, and a mistyped command below
-// it is an error that names the nearest one.
+// group makes a command that only holds others: alone it prints its help as an error, and
+// for a mistyped command below it names the nearest one.
 func group(c *cobra.Command) *cobra.Command {
 	c.Args = cobra.ArbitraryArgs
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -101,10 +101,11 @@ func unknownCommand(c *cobra.Command, name string) error {
 	return usagef("unknown command %q; %s has %s", name, c.CommandPath(), strings.Join(names, ", "))
 }
 
-// wantedOf tells people what a flag takes, by the type of its value.
+// wantedOf describes to people the values that a flag takes, by its type.
 var wantedOf = map[string]string{"bool": "true or false", "int": "a whole number", "int32Slice": "a whole number"}
 
-// flagError says what is wrong with a flag in one sentence, and which flag was probably meant.
+// flagError describes an error of a flag in one sentence, with the flag that was probably
+// meant.
 func flagError(c *cobra.Command, err error) error {
 	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok && wantedOf[bad.GetFlag().Value.Type()] != "" {
 		return usagef("--%s %s: %s is wanted; see %s --help", bad.GetFlag().Name, bad.GetValue(), wantedOf[bad.GetFlag().Value.Type()], c.CommandPath())
@@ -127,8 +128,8 @@ func flagError(c *cobra.Command, err error) error {
 	return usagef("%s; see %s --help", err, c.CommandPath())
 }
 
-// keyOf returns the key of the configuration that a flag was mistaken for: --shards and --app-id are shards and app_id,
-// --kafka-brokers is kafka.brokers, and so is --brokers.
+// keyOf returns the key of the configuration that a flag was mistaken for: --shards and
+// --app-id are shards and app_id, --kafka-brokers and --brokers are kafka.brokers.
 func keyOf(flag string) string {
 	name := strings.ReplaceAll(flag, "-", "_")
 	last := ""
@@ -143,9 +144,9 @@ func keyOf(flag string) string {
 	return last
 }
 
-// configKeys are the keys of the configuration, those of the rules too.
+// configKeys returns the keys of the configuration, including those of the rules.
 func configKeys() []string {
-	s, err := (&app{}).settings() // the defaults, which are right
+	s, err := (&app{}).settings() // the defaults, which are valid
 	if err != nil {
 		return nil
 	}
@@ -160,7 +161,7 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// oneArg wants exactly one argument, named what.
+// oneArg wants exactly one argument, which the error calls by the given noun.
 func oneArg(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
@@ -170,5 +171,5 @@ func oneArg(what string) cobra.PositionalArgs {
 	}
 }
 
-// name is the command as it is typed behind the program's name.
+// name returns the command as it is typed after the program's name.
 func name(c *cobra.Command) string { return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ") }

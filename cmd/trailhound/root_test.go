@@ -8,7 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Every command says what it does and refuses what it does not know, in one sentence and with code 2.
+// Every command describes itself and refuses unknown flags, in one sentence and with code
+// 2.
 func TestEveryCommand(t *testing.T) {
 	var visit func(c *cobra.Command, path []string)
 	visit = func(c *cobra.Command, path []string) {
@@ -40,7 +41,7 @@ func TestCompletion(t *testing.T) {
 			t.Errorf("completion %s = %d, %.100q, %q; want 0 and a script", shell, r.code, r.stdout, r.stderr)
 		}
 	}
-	// What the scripts call to complete.
+	// The command that the scripts call to complete.
 	for want, args := range map[string][]string{
 		"rules.access_denied.threshold=": {"run", "--set", "rules.access_denied.thr"}, "rules.access_denied=": {"run", "--set", "rules"},
 		"start=latest\n": {"run", "--set", "start="}, "accept_loss=true\n": {"run", "--set", "accept_loss="},
@@ -64,7 +65,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// A value that a flag does not take is told in words, not in those of a parser.
+// The error of a value that a flag refuses is in words, not in those of a parser.
 func TestFlagValues(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--partition x: a whole number is wanted":          {"replay", "--partition", "x"},
@@ -77,7 +78,7 @@ func TestFlagValues(t *testing.T) {
 	}
 }
 
-// The environment's last word counts, as for any program.
+// The last value of a variable in the environment counts, as for any program.
 func TestGetenv(t *testing.T) {
 	a := &app{environment: []string{"A=1", "AB=2", "A=3", "C"}}
 	for name, want := range map[string]string{"A": "3", "AB": "2", "C": "", "D": ""} {

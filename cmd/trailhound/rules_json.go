@@ -14,7 +14,7 @@ type shownRule struct {
 	Parameters  []shownParameter `json:"parameters"`
 }
 
-// shownParameter has its values as the configuration has them.
+// shownParameter is a parameter with its values in the form of the configuration.
 type shownParameter struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"`

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A start with other rules or parameters says which, from what and to what: once, however many shards there are, and not
-// again at the next start.
+// A start with other rules or parameters reports each change, with the old and the new
+// value: once, for any number of shards, and not again at the next start.
 func TestRulesChanged(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	changes := func(args ...string) []string {

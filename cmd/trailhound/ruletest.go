@@ -54,8 +54,8 @@ type ruleTests struct {
 	broken, fileRuns int
 }
 
-// ruleSuite is what test files are run with: the defaults of the configuration, so that a test means the same
-// everywhere.
+// ruleSuite runs test files with the defaults of the configuration, so that a test means
+// the same everywhere.
 func ruleSuite() *ruletest.Suite {
 	c := config.Default()
 	return &ruletest.Suite{
@@ -98,7 +98,7 @@ func (t *ruleTests) execute(ctx context.Context, args []string) (err error) {
 	return t.verdict()
 }
 
-// verdict is the error that the whole run comes to.
+// verdict returns the error of the whole run.
 func (t *ruleTests) verdict() error {
 	var parts []string
 	if t.failed > 0 {
@@ -116,7 +116,8 @@ func (t *ruleTests) verdict() error {
 	return nil
 }
 
-// file runs the tests of one file and reports them as go test does. One that was found, and not named, may be none.
+// file runs the tests of one file and reports them as go test does. A file that was found,
+// and not named, may hold no tests.
 func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string, named bool) error {
 	begun := time.Now()
 	f, err := suite.Load(path)
@@ -194,7 +195,7 @@ func (t *ruleTests) test(ctx context.Context, path string, test *ruletest.Test) 
 	return false, t.lines("    ", failure.Lines())
 }
 
-// line writes one line: what is in a test file or an event reaches a terminal escaped.
+// line writes one line, with texts of test files and events escaped.
 func (t *ruleTests) line(format string, args ...any) error {
 	for i, arg := range args {
 		if text, ok := arg.(string); ok {
@@ -214,7 +215,8 @@ func (t *ruleTests) lines(indent string, lines []string) error {
 	return nil
 }
 
-// ruleTestFiles lists the files of tests: those named, whatever their names, and those below directories that are.
+// ruleTestFiles lists the test files: each file in args, under any name, and the
+// *_test.yaml and *_test.yml below each directory in args.
 func ruleTestFiles(args []string) ([]string, error) {
 	if len(args) == 0 {
 		args = []string{"."}

@@ -8,7 +8,7 @@ type tested struct {
 	Line    int      `json:"line"` // 0: of a file
 	Test    string   `json:"test"`
 	Result  string   `json:"result"`  // pass, fail or mistakes
-	Details []string `json:"details"` // lines of text: what failed, or each mistake
+	Details []string `json:"details"` // lines of text: the failure, or each mistake
 }
 
 func testedRule(path string, test *ruletest.Test, failure *ruletest.Failure) tested {

@@ -38,14 +38,14 @@ func (a *app) runCommand() *cobra.Command {
 			if acceptChange {
 				a.set = append(a.set, "accept_change=true")
 			}
-			signal.Ignore(syscall.SIGHUP) // a service has no terminal to lose, and nothing that it reads again at a signal
+			signal.Ignore(syscall.SIGHUP) // a service needs no terminal, and reloads nothing at a signal
 			s, err := a.settings()
 			if err != nil {
 				return err
 			}
 			err = a.serve(c.Context(), s)
 			if c.Context().Err() != nil && errors.Is(err, context.Canceled) {
-				return nil // asked to end before it had begun
+				return nil // asked to end before its start
 			}
 			return err
 		},
@@ -55,7 +55,8 @@ func (a *app) runCommand() *cobra.Command {
 	return c
 }
 
-// serve opens everything, runs the service and its HTTP server, and closes everything.
+// serve opens the client, the state and the topics, runs the service and its HTTP server,
+// and closes all of them.
 func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	log, bar, err := a.serviceLog(s)
 	if err != nil {
@@ -86,7 +87,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	}
 	closed := endWhenStuck(ctx, store, log)
 	defer func() {
-		if failed := store.Close(); err == nil || !errors.Is(failed, state.ErrStalled) { // said already
+		if failed := store.Close(); err == nil || !errors.Is(failed, state.ErrStalled) { // logged already
 			err = errors.Join(err, failed)
 		}
 		closed()
@@ -128,13 +129,13 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 	return nil
 }
 
-// garbagePercent is how much garbage the heap takes before it is collected, in percent
-// of what is alive. Nearly all of that is a few large buffers without pointers, which
-// cost the collector next to nothing: a tenth instead of all of it saved nearly a third
-// of the memory, and a sixth spares it some of its rounds.
+// garbagePercent is the garbage that triggers a collection, in percent of the live heap.
+// Nearly all of that heap is a few large buffers without pointers, which cost the collector
+// next to nothing: 10 instead of 100 saved nearly a third of the memory, and 16 spares some
+// rounds.
 const garbagePercent = 16
 
-// collectOften sets garbagePercent, unless the environment says otherwise.
+// collectOften sets garbagePercent, unless the environment has GOGC.
 func (a *app) collectOften() {
 	if a.getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
@@ -165,23 +166,23 @@ func (s *settings) openState(log zerolog.Logger) (*state.Store, error) {
 	return nil, fmt.Errorf("state_dir: %w", err)
 }
 
-// endWithin is what a run has to end in after its local state has failed. Who
-// waits for a full disk does so with locks held.
+// endWithin bounds the end of a run after its local state has failed. A write that waits
+// for a full disk holds locks.
 const endWithin = 10 * time.Second
 
-// endNow ends the process as a kill would, which loses nothing: the changelog has
-// everything.
+// endNow ends the process as a kill would. The changelog has all state, so nothing is lost.
 func endNow(log zerolog.Logger, err error) {
 	log.Error().Str("event", "state_failed").Msg(err.Error())
-	os.Exit(exitFailed) //nolint:forbidigo // what holds the database's locks can neither go on nor return
+	os.Exit(exitFailed) //nolint:forbidigo // a goroutine that holds the database's locks can neither go on nor return
 }
 
-// stopWithin is what a run has to end in after it was asked to: within the minute that
+// stopWithin bounds the end of a run after it was asked to stop: within the minute that
 // systemd and Kubernetes give it, and longer than its own time-outs take together.
 const stopWithin = 45 * time.Second
 
 // endWhenStuck ends the process when the local state has failed, or ctx has ended, and the
-// run does not come to its end. The caller calls what it returns when the state is closed.
+// run does not end in time. The caller calls the returned function once the state is
+// closed.
 func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) func() {
 	done := make(chan struct{})
 	within := func(limit time.Duration, why func() error) {
@@ -210,8 +211,8 @@ func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) f
 	return func() { close(done) }
 }
 
-// announceStop logs that ctx has ended, which is when the service begins to stop. The caller calls what it returns
-// when the service has ended.
+// announceStop logs that ctx has ended, at which the service begins to stop. The caller
+// calls the returned function once the service has ended.
 func announceStop(ctx context.Context, log zerolog.Logger) func() {
 	working, end := context.WithCancel(ctx)
 	var waiting sync.WaitGroup
@@ -227,7 +228,8 @@ func announceStop(ctx context.Context, log zerolog.Logger) func() {
 	}
 }
 
-// listen starts the HTTP server, if there is to be one, and returns what stops it.
+// listen starts the HTTP server, if one is configured, and returns the function that stops
+// it.
 func (a *app) listen(s *settings, server *admin.Server, log zerolog.Logger) (stop func() error, err error) {
 	if s.HTTP.Listen == "" {
 		return func() error { return nil }, nil
@@ -237,7 +239,7 @@ func (a *app) listen(s *settings, server *admin.Server, log zerolog.Logger) (sto
 		return nil, fmt.Errorf("http.listen %s: %w; choose another address, or an empty one for no server", s.HTTP.Listen, err)
 	}
 	server.Name, _, _ = net.SplitHostPort(s.HTTP.Listen)
-	// The server outlasts the run, so that probes still answer while it ends.
+	// The server outlasts the run, so that probes are answered while it ends.
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	var failed error

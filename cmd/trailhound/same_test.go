@@ -10,10 +10,12 @@ import (
 	"testing"
 )
 
-// positions matches where an event stood: the only part of an alert that tells a file from a topic.
+// positions matches the places of events: the only part of an alert that differs between a
+// file and a topic.
 var positions = regexp.MustCompile(`"topic":"[^"]*","partition":\d+,"offset":\d+,"index":\d+`)
 
-// The service finds in a topic exactly what detect finds in the file, and says it in the same bytes.
+// The service makes the same alerts from a topic as detect from the file, byte for byte but
+// for the positions.
 func TestRunFindsWhatDetectFinds(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		type twin struct {
@@ -22,11 +24,12 @@ func TestRunFindsWhatDetectFinds(t *testing.T) {
 			detect  result
 			service *program
 		}
-		var twins []twin // all at work at once: most of the time of each is waiting
+		var twins []twin // all at work at once: each mostly waits
 		for _, file := range []string{"invictus_aws_dataset", "stratus_red_team_detonation", "otrf_ec2_proxy_s3_exfiltration"} {
 			for _, family := range []bool{false, true} {
 				path := filepath.Join(realData, file+".jsonl.gz")
-				// With the service's own limit on late events, which detect has only when told.
+				// With the service's own limit on late events, which detect has only with
+				// --set.
 				set := []string{fmt.Sprintf("rules.access_denied.denied_family=%t", family), "events.max_lateness=168h"}
 				s := newSite(t, brokers, 1, set...)
 				s.must("", "ingest", path)
@@ -98,7 +101,7 @@ func (s *site) sameAlerts(want []string) {
 	}
 }
 
-// sameDeadLetters compares the dead letters with what detect has reported as FILE:RECORD:REASON.
+// sameDeadLetters compares the dead letters with detect's reports, FILE:RECORD:REASON.
 func (s *site) sameDeadLetters(stderr string) {
 	s.Helper()
 	var want, got []string
@@ -119,8 +122,8 @@ func (s *site) sameDeadLetters(stderr string) {
 	}
 }
 
-// Without a limit on late events, one of last month completes the window that it belongs to, in a topic as in a file:
-// nothing that it may need is swept away.
+// Without a limit on late events, an event of last month completes its window, in a topic
+// as in a file: no value that a late event may need is swept away.
 func TestRunWithoutLatenessLimit(t *testing.T) {
 	set := []string{"events.max_lateness=0", "shards=1"}
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, set...)

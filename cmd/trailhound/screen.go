@@ -13,19 +13,20 @@ import (
 )
 
 const (
-	// leastWidth is the narrowest terminal that text is wrapped for.
+	// leastWidth is the narrowest terminal for which text is wrapped.
 	leastWidth = 20
-	// leastColumn is how wide the last column of a table must be to be wrapped within itself.
+	// leastColumn is the least width at which the last column of a table is wrapped within
+	// itself.
 	leastColumn = 20
-	// columnGap is what stands between two columns.
+	// columnGap is the number of blanks between two columns.
 	columnGap = 2
-	// The lines below the first one of an alert, or of a dead letter, are indented by nine. What is wrapped is indented
-	// by more, so that text of an event cannot pass for a line of its own.
+	// alertHang indents wrapped text of an alert or a dead letter. Their own lines below
+	// the first are indented by nine, so that text of an event cannot pass for one of them.
 	alertHang = 11
 	noteHang  = 2
 )
 
-// width is how many columns results are shown in; 0: they are not wrapped.
+// width returns the columns of the terminal that results go to; 0: they are not wrapped.
 func (a *app) width() int { return widthOf(a.screen) }
 
 func widthOf(screen *os.File) int {
@@ -39,7 +40,7 @@ func widthOf(screen *os.File) int {
 	return n
 }
 
-// screenOf is the terminal that a stream is; nil: it is none.
+// screenOf returns the stream if it is a terminal; else nil.
 func screenOf(stream any) *os.File {
 	if !isTerminal(stream) {
 		return nil
@@ -60,7 +61,7 @@ var severityColours = map[string]string{
 	string(rules.SeverityLow): "36", string(rules.SeverityMedium): "33", string(rules.SeverityHigh): "31", string(rules.SeverityCritical): "1;31",
 }
 
-// coloured gives the word that text begins with the colour of a severity.
+// coloured gives the first word of text the colour of a severity.
 func (a *app) coloured(severity, text string) string {
 	colour := severityColours[severity]
 	if colour == "" || !a.colours() || len(text) < len(severity) {
@@ -69,19 +70,20 @@ func (a *app) coloured(severity, text string) string {
 	return "\x1b[" + colour + "m" + text[:len(severity)] + "\x1b[0m" + text[len(severity):]
 }
 
-// printText writes lines for people, all of which are printable, wrapped for the terminal.
+// printText writes printable lines for people, wrapped for the terminal.
 func (a *app) printText(w io.Writer, text string, hang int) error {
 	_, err := io.WriteString(w, wrapText(text, a.width(), hang))
 	return err
 }
 
-// tell writes lines for people to stderr, all of which are printable, wrapped for its terminal.
+// tell writes printable lines for people to stderr, wrapped for its terminal.
 func (a *app) tell(text string) {
-	_, _ = io.WriteString(a.stderr, wrapText(text, widthOf(screenOf(a.stderr)), noteHang)) // there is nowhere else to say it
+	_, _ = io.WriteString(a.stderr, wrapText(text, widthOf(screenOf(a.stderr)), noteHang)) // there is nowhere else to report the error
 }
 
-// wrapText breaks lines that are wider than width at blanks; 0: none. What is wrapped is indented by hang at least, and
-// by more than its line. A word that is wider than the terminal stays whole, so that it can be copied.
+// wrapText breaks lines that are wider than width at blanks; a width of 0 breaks none. The
+// wrapped part is indented by at least hang, and by more than its line. A word that is
+// wider than the terminal stays whole, so that it can be copied.
 func wrapText(text string, width, hang int) string {
 	if width == 0 {
 		return text
@@ -110,7 +112,7 @@ func wrapLine(b *strings.Builder, line string, width, hang int) {
 	}
 	hang = min(hang, width/2)
 	b.WriteString(line[:indent])
-	at, begins := indent, true // of the line that is being written
+	at, begins := indent, true // of the current line
 	for rest != "" {
 		gap := len(rest) - len(strings.TrimLeft(rest, " "))
 		word, _, _ := strings.Cut(rest[gap:], " ")
@@ -129,8 +131,8 @@ func wrapLine(b *strings.Builder, line string, width, hang int) {
 	}
 }
 
-// textWidth is how many columns a text takes at most. From Hangul on, which is where wide characters begin, each
-// character counts as two.
+// textWidth returns how many columns a text takes at most. Characters from Hangul on, where
+// wide ones begin, count as two.
 func textWidth(text string) (n int) {
 	for _, r := range text {
 		if n++; r >= 0x1100 {
@@ -140,14 +142,15 @@ func textWidth(text string) (n int) {
 	return n
 }
 
-// flusher is a writer that lays out what it was given when it is flushed.
+// flusher is a writer that lays out its text when it is flushed.
 type flusher interface {
 	io.Writer
 	Flush() error
 }
 
-// columns returns what lays out lines whose cells end in tabs, as a tabwriter does; a table that is too wide for the
-// terminal is wrapped within its last column, or has what does not fit below each row.
+// columns returns a writer that lays out lines with cells that end in tabs, as a tabwriter
+// does. A table that is too wide for the terminal is wrapped within its last column, or the
+// cells that do not fit follow below each row.
 func (a *app) columns(w io.Writer) flusher {
 	if width := a.width(); width > 0 {
 		return &columns{w: w, width: width}
@@ -209,7 +212,8 @@ func (c *columns) table(b *strings.Builder, rows [][]string) {
 	}
 }
 
-// narrowTable keeps the columns that fit beside each other; the cells of the others follow below, indented.
+// narrowTable keeps the columns that fit side by side; the cells of the others follow
+// below, indented.
 func (c *columns) narrowTable(b *strings.Builder, rows [][]string, widths []int) {
 	fit, at := 0, 0
 	for fit < len(widths)-1 && (fit == 0 || at+widths[fit] <= c.width) {

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Wrapped text is the text, in lines that fit; what is wrapped can be told from every line of the text by its indent,
-// so that an event cannot make up a line of an alert.
+// Wrapped text keeps its words, in lines that fit. The indent tells the rest of a wrapped
+// line from every line of the text, so that an event cannot forge a line of an alert.
 func TestWrapText(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		width := rapid.IntRange(leastWidth, 100).Draw(t, "width")
@@ -72,7 +72,8 @@ func TestColumns(t *testing.T) {
 	}
 }
 
-// On narrow terminals no line is wider, but for a word that is; colours are for terminals that have them.
+// On narrow terminals no line is wider than the terminal, except a single word; colours are
+// for terminals that have them.
 func TestNarrowTerminals(t *testing.T) {
 	sample := "sample/cloudtrail.jsonl"
 	for _, columns := range []uint16{60, 40} {

@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// result is what one command line came to.
+// result is the output of one command line, and its exit code.
 type result struct {
 	stdout, stderr string
 	code           int
@@ -27,9 +27,9 @@ func command(ctx context.Context, stdin string, environment []string, args ...st
 	return result{stdout.String(), stderr.String(), code}
 }
 
-// A script is a description, files ("-- NAME --"), and at last "-- commands --": lines "$ [NAME=VALUE…] trailhound
-// ARGS… [< FILE]", each with what it prints. Results have the prefix "| ", stderr "! ", and "= CODE" is an exit code
-// other than 0.
+// A script is a description, files ("-- NAME --"), and at last "-- commands --": lines "$
+// [NAME=VALUE…] trailhound ARGS… [< FILE]", each with its output. Results have the prefix
+// "| ", stderr "! ", and "= CODE" is an exit code other than 0.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/script/*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -82,7 +82,8 @@ func writeFiles(t *testing.T, text string) {
 	}
 }
 
-// changing matches what differs from run to run, testTime what does in the results of rules test.
+// changing matches text that differs from run to run; testTime does so in the results of
+// rules test.
 var (
 	changing = regexp.MustCompile(`took \S+, \d+ events/s`)
 	testTime = regexp.MustCompile(`(?m)\t\d+\.\d{3}s$`)

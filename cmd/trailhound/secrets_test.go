@@ -39,8 +39,8 @@ func holdsSecret(text string) bool {
 	return strings.Contains(text, plantedSecret) || strings.Contains(text, plantedInEvent)
 }
 
-// What is printed of a configuration, right or wrong, never shows a secret that is in it, not even one that stands
-// where no secret belongs.
+// The commands never print a secret of a configuration, right or wrong, not even one in the
+// wrong place.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	for name, way := range secretWays(t) {
 		t.Run(name, func(t *testing.T) {
@@ -89,8 +89,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 }
 
-// Nothing that a service says (log, metrics, status, profiles, the dump of a crash) holds the password, or what is in
-// an event.
+// No output of a service (log, metrics, status, profiles, the dump of a crash) holds the
+// password, or content of an event.
 func TestSecretsAreNotTold(t *testing.T) {
 	const user = "trail"
 	cluster := fakeCluster(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", user, plantedSecret), kfake.SeedTopics(1, "in"))

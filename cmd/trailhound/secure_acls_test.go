@@ -15,10 +15,11 @@ import (
 	"trailhound/consumer/kafka/topic"
 )
 
-// Every ACL of acls.txt is needed: with Describe in its place, or nothing where that is no less, what it is for
-// fails with a sentence that names the operation and the resource; and with all of them, it succeeds.
+// Every ACL of acls.txt is needed: without it, or with Describe in its place if it implies
+// Describe, its purpose fails with a sentence that names the operation and the resource;
+// with all of them, it succeeds.
 func TestACLs(t *testing.T) {
-	c := newSecureCluster(t) // not beside the tests that look at how the broker is treated
+	c := newSecureCluster(t) // not beside the tests that count the broker's refusals
 	shared := c.lived(t)
 	for purpose, app := range map[string]*topic.App{
 		"run": nil, "topics-create": nil, "topics-alter": nil, "state-seed": nil,
@@ -38,7 +39,8 @@ func TestACLs(t *testing.T) {
 	}
 }
 
-// tryACLs does what the ACLs are for, with all of them but one; lacking is -1: with all.
+// tryACLs runs the command of a purpose with all of its ACLs but one; lacking is -1: with
+// all.
 func (c *secureCluster) tryACLs(t *testing.T, purpose string, shared *topic.App, acls []acl, lacking int) {
 	user := uniqueName()
 	app := c.app(user)
@@ -83,7 +85,7 @@ func (c *secureCluster) tryACLs(t *testing.T, purpose string, shared *topic.App,
 	}
 }
 
-// shrink gives topics a limit of their records that topics create --alter raises.
+// shrink gives topics a size limit that topics create --alter raises.
 func (c *secureCluster) shrink(t *testing.T, topics ...string) {
 	t.Helper()
 	req, limit := kmsg.NewPtrIncrementalAlterConfigsRequest(), "2000"
@@ -104,12 +106,12 @@ func (c *secureCluster) shrink(t *testing.T, topics ...string) {
 	}
 }
 
-// containsDescribe says whether Kafka takes Describe as given with the operation.
+// containsDescribe says whether the operation implies Describe in Kafka.
 func (a acl) containsDescribe() bool {
 	return a.operation == "Read" || a.operation == "Write" || a.operation == "Delete"
 }
 
-// named says whether a line of the text says that this right is lacking.
+// named says whether a line of the text reports this right as missing.
 func (a acl) named(text string) bool {
 	name := strings.TrimSuffix(a.name, "*")
 	return slices.ContainsFunc(lines(text), func(line string) bool {
@@ -118,7 +120,7 @@ func (a acl) named(text string) bool {
 	})
 }
 
-// lived returns an app that has read an alert's worth of input, and something that is none.
+// lived returns an app that has read input for an alert, and a record that is no event.
 func (c *secureCluster) lived(t *testing.T) topic.App {
 	app := c.app(uniqueName())
 	admin := c.site(t, app, "admin")
@@ -180,7 +182,7 @@ func (s *site) commandFor(purpose string, admin *site) []string {
 	return nil
 }
 
-// doAllowed does what the user has all rights for.
+// doAllowed runs the command of a purpose for a user with all its rights.
 func (s *site) doAllowed(purpose string, admin *site) {
 	s.Helper()
 	if purpose != "run" {
@@ -194,7 +196,8 @@ func (s *site) doAllowed(purpose string, admin *site) {
 	}
 }
 
-// runDenied runs the service until it says what it lacks; it ends with 1 or goes on trying.
+// runDenied runs the service until it reports the missing right; it ends with 1 or goes on
+// trying.
 func (s *site) runDenied(a acl) {
 	s.Helper()
 	if err := s.admin.ProduceSync(s.Context(), &kgo.Record{Topic: s.app.Inputs[0], Value: []byte("junk")}).FirstErr(); err != nil {
@@ -217,7 +220,7 @@ func (s *site) runDenied(a acl) {
 	}
 }
 
-// The commands of deploy/security.md for run are those of acls.txt.
+// The commands of deploy/security.md for run grant the rights of acls.txt.
 func TestACLCommands(t *testing.T) {
 	text, err := os.ReadFile("../../deploy/security.md")
 	if err != nil {

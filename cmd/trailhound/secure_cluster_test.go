@@ -43,7 +43,7 @@ func newSecureCluster(t *testing.T) *secureCluster {
 	return c
 }
 
-// file returns what stands in a file of the cluster's directory.
+// file returns the content of a file in the cluster's directory.
 func (c *secureCluster) file(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(c.dir, name))
@@ -142,7 +142,7 @@ func (a acl) kafka(t *testing.T) (resource kmsg.ACLResourceType, operation kmsg.
 	return resource, operation, a.name, kmsg.ACLResourcePatternTypeLiteral
 }
 
-// grant gives a user rights. They hold for logins that come after it, if the account is made after it.
+// grant gives a user rights. They hold for later logins, if the account is made after them.
 func (c *secureCluster) grant(t *testing.T, user string, acls ...acl) {
 	t.Helper()
 	req := kmsg.NewPtrCreateACLsRequest()
@@ -182,12 +182,14 @@ func (c *secureCluster) revoke(t *testing.T, user string, a acl) {
 	}
 }
 
-// app names an app with two shards; make creates its topics with the rights of the administrator.
+// app names an app with two shards; its topics are created with the rights of the
+// administrator.
 func (c *secureCluster) app(id string) topic.App {
 	return topic.App{ID: id, Shards: 2, Inputs: []string{id + "-in"}, Alerts: id + "-alerts", DeadLetter: id + "-dead"}
 }
 
-// site returns the site of an app for a user of the cluster, whose password is "secret" followed by the name.
+// site returns the site of an app for a user of the cluster with the password "secret"
+// followed by the name.
 func (c *secureCluster) site(t *testing.T, app topic.App, user string) *site {
 	t.Helper()
 	password := "secret " + user
@@ -214,7 +216,7 @@ http: {listen: ""}
 	return s
 }
 
-// replaceFile writes a file in one piece, as those do who replace secrets under a service.
+// replaceFile writes a file in one piece, as tools that replace secrets under a service do.
 func replaceFile(t *testing.T, file, text string) {
 	t.Helper()
 	part := file + ".part"

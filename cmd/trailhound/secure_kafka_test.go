@@ -29,8 +29,9 @@ func (c *secureCluster) tenant(t *testing.T, purposes ...string) (s, admin *site
 	return c.site(t, app, user), admin
 }
 
-// A whole pipeline of an account with no rights but those of acls.txt, on a broker that ends every session after
-// a few seconds: two instances, one of which is killed, give every alert exactly once, and no request is cut.
+// A whole pipeline with an account that has only the rights of acls.txt, on a broker that
+// ends every session after a few seconds: two instances, one of which is killed, give every
+// alert exactly once, and no request is cut.
 func TestSecurePipeline(t *testing.T) {
 	c := newSecureCluster(t)
 	t.Parallel()
@@ -77,7 +78,7 @@ func TestSecurePipeline(t *testing.T) {
 	}
 }
 
-// Every way to authenticate, as the broker sees it: each may write what that very account may write.
+// Each way to authenticate gives the rights of its account at the broker.
 func TestSecureMechanisms(t *testing.T) {
 	c := newSecureCluster(t)
 	s, _ := c.tenant(t)
@@ -113,7 +114,7 @@ func unsignedToken(subject string, life time.Duration) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "."
 }
 
-// What a real broker does not take: one line that says what, and what to look at.
+// A refusal of a real broker gives one line, with the cause and the remedy.
 func TestSecureRefusals(t *testing.T) {
 	c := newSecureCluster(t)
 	s, _ := c.tenant(t)
@@ -159,7 +160,8 @@ func TestSecureRefusals(t *testing.T) {
 	}
 }
 
-// A token for MSK gets to the broker as OAUTHBEARER has it. This one is no MSK, and refuses it.
+// A token for MSK reaches the broker in the form of OAUTHBEARER. This broker is no MSK, and
+// refuses the token.
 func TestSecureMSKToken(t *testing.T) {
 	c := newSecureCluster(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
@@ -173,8 +175,8 @@ func TestSecureMSKToken(t *testing.T) {
 	}
 }
 
-// The password is changed under a service: it says so, waits without pestering the broker, and goes on with the new
-// one, with each alert once.
+// The password is changed under a service: it says so, waits without pestering the broker,
+// and goes on with the new one, with each alert once.
 func TestSecurePasswordChanged(t *testing.T) {
 	c := newSecureCluster(t)
 	t.Parallel()
@@ -212,7 +214,8 @@ func TestSecurePasswordChanged(t *testing.T) {
 	}
 }
 
-// A right is taken away from a service: it says which, and goes on when it is given back.
+// A right is revoked under a service: it names the right, and goes on when the right is
+// given back.
 func TestSecureRightTakenAway(t *testing.T) {
 	c := newSecureCluster(t)
 	t.Parallel()

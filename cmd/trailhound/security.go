@@ -16,8 +16,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// unreachable says why no broker answers, and what to look at. A broker that is spoken to with TLS where it wants none
-// or without where it wants it, often just hangs up or keeps silent.
+// unreachable gives the cause why no broker answers, and the remedy. A broker that expects
+// TLS and gets none, or the reverse, often just hangs up or stays silent.
 func (s *settings) unreachable(err error) error {
 	if missing, ok := errors.AsType[*wire.CredentialError](err); ok {
 		return missing
@@ -30,7 +30,7 @@ func (s *settings) unreachable(err error) error {
 		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", duration.Format(s.Kafka.RequestTimeout))
 	}
 	if other, ok := errors.AsType[*wire.ForeignError](err); ok {
-		err = other // that nothing was sent to it goes without saying
+		err = other // without the outer error: a foreign answer implies that no request was sent
 	}
 	return fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; %s", strings.Join(s.Kafka.Brokers, ", "), err, remedy)
 }
@@ -62,7 +62,7 @@ func (s *settings) remedy(err error) string {
 	return remedy
 }
 
-// refusedRemedy is for a broker that does not take who we say we are.
+// refusedRemedy is the remedy where a broker refuses the credentials.
 func (s *settings) refusedRemedy(err *wire.AuthenticationError) string {
 	switch {
 	case err.Offered != nil:
@@ -79,7 +79,7 @@ func (s *settings) refusedRemedy(err *wire.AuthenticationError) string {
 	return "check kafka.sasl.username and the password"
 }
 
-// tlsRemedy returns "" if TLS is not what stands in the way.
+// tlsRemedy returns the remedy of an error of TLS, or "" if err is another.
 func (s *settings) tlsRemedy(err error) string {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return "the certificate of the broker, or of the authority in kafka.tls.ca_file, is not valid now: renew it, or set this machine's clock"
@@ -93,8 +93,8 @@ func (s *settings) tlsRemedy(err error) string {
 	return ""
 }
 
-// alertRemedy is for a broker that ends the TLS handshake, which it does when it does not like our certificate. It
-// seldom says why.
+// alertRemedy is the remedy where a broker ends the TLS handshake, as for a client
+// certificate that it refuses. Brokers seldom give the reason.
 func (s *settings) alertRemedy() string {
 	t := s.Kafka.TLS
 	if t.CertFile == "" {

@@ -33,7 +33,8 @@ func authority(t *testing.T) string {
 	return dir
 }
 
-// mutual is the TLS of a broker that asks for a certificate of the authority that signs its own, in dir.
+// mutual returns the TLS configuration of a broker that asks for a client certificate
+// signed by the authority in dir, as its own is.
 func mutual(t *testing.T, dir string) *tls.Config {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key"))
@@ -49,8 +50,9 @@ func mutual(t *testing.T, dir string) *tls.Config {
 	return c
 }
 
-// Certificates of both sides, and the authority, are replaced under a client that runs: its next connections show the
-// new ones. Files that are half written change nothing, and the log says so once.
+// Certificates of both sides, and the authority, are replaced under a running client: its
+// next connections show the new ones. Half-written files change nothing, and the log
+// reports them once.
 func TestTLSRotation(t *testing.T) {
 	first, second := authority(t), authority(t)
 	var serving atomic.Pointer[tls.Config]
@@ -128,7 +130,8 @@ func TestTLSRotation(t *testing.T) {
 	}
 }
 
-// A broker that wants a client certificate, and does not like what it is shown: one line that says what to do.
+// A broker that asks for a client certificate and refuses the one it gets gives one line
+// with the remedy.
 func TestClientCertificateRefused(t *testing.T) {
 	dir, stranger := authority(t), authority(t)
 	old := filepath.Join(dir, "old")
@@ -157,7 +160,7 @@ func TestClientCertificateRefused(t *testing.T) {
 	}
 }
 
-// firstMessage is what a broker is sent first.
+// firstMessage returns the client's first message of the authentication.
 func firstMessage(t *testing.T, s config.SASL) (string, error) {
 	t.Helper()
 	m := mechanism(s)
@@ -168,7 +171,7 @@ func firstMessage(t *testing.T, s config.SASL) (string, error) {
 	return string(first), err
 }
 
-// The token of a file is that which stands there at each authentication, and extensions go with it.
+// The token file is read at each authentication, and the token is sent with the extensions.
 func TestTokenFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	s := config.SASL{Mechanism: "oauthbearer", TokenFile: file, OAuth: config.OAuth{Extensions: []string{"logicalCluster=lkc-1", "identityPoolId=p=2"}}}
@@ -190,8 +193,8 @@ func TestTokenFile(t *testing.T) {
 	}
 }
 
-// The token endpoint is asked with what RFC 6749 wants, once for all connections until the token ends, and its refusal
-// is one line.
+// The token endpoint gets the request of RFC 6749, once for all connections until the token
+// ends, and its refusal is one line.
 func TestTokenEndpoint(t *testing.T) {
 	var asked atomic.Int64
 	life := "3600"
@@ -237,7 +240,7 @@ func TestTokenEndpoint(t *testing.T) {
 	}
 }
 
-// The token for MSK is AWS's own: a signed URL that says who asks to connect, and holds no secret.
+// The token for MSK is AWS's own: a signed URL that names the caller and holds no secret.
 func TestMSKToken(t *testing.T) {
 	s := config.SASL{Mechanism: "aws-msk-iam", AWSRegion: "eu-west-1"}
 	for key, value := range map[string]string{

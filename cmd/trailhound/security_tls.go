@@ -14,7 +14,8 @@ import (
 	"trailhound/config"
 )
 
-// tlsConfig returns what makes the TLS configuration of each connection; nil: connections without TLS.
+// tlsConfig returns the function that makes the TLS configuration of each connection; nil:
+// connections without TLS.
 func tlsConfig(t config.TLS, log *zerolog.Logger) (func() (*tls.Config, error), error) {
 	if !t.Enabled {
 		return nil, nil
@@ -26,19 +27,20 @@ func tlsConfig(t config.TLS, log *zerolog.Logger) (func() (*tls.Config, error), 
 	return f.config, nil
 }
 
-// tlsFiles are files of certificates that somebody may replace at any time, as those do who renew certificates: they
-// are read for each connection, of which there are few.
+// tlsFiles are certificate files that a renewal may replace at any time. They are read for
+// each connection: connections are few.
 type tlsFiles struct {
 	config.TLS
 	log *zerolog.Logger
 
 	mu   sync.Mutex
-	good *tls.Config // of the last files that made sense
-	told string      // the last error that was logged since
+	good *tls.Config // of the last valid files
+	told string      // the last error that was logged since good
 }
 
-// config returns the configuration for a new connection. Files that make no sense, since they are just being written,
-// change nothing, and the log has the reason; only at first is that an error.
+// config returns the configuration for a new connection. Invalid files, such as
+// half-written ones, leave the last configuration in use, and the log has the reason; they
+// are an error only for the first call.
 func (f *tlsFiles) config() (*tls.Config, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,15 +76,17 @@ func (f *tlsFiles) read() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("kafka.tls.cert_file and kafka.tls.key_file: %w", err)
 		}
-		// Brokers name the authorities whose certificates they take, and Go shows them none of another one: then
-		// they would say that a certificate is missing, instead of what they have against this one.
+		// Brokers name the authorities that they accept, and Go by default sends no
+		// certificate of another one: brokers would then report a missing certificate, and
+		// not the reason why they refuse this one.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	return c, nil
 }
 
-// authorities reads all certificates of a PEM file. Half a file is refused, even if half of it makes sense: it would
-// do until a broker shows a certificate that the other half has signed.
+// authorities reads all certificates of a PEM file. A file that ends in the middle is
+// refused even if its first half is valid: that would do until a broker shows a certificate
+// signed by an authority of the other half.
 func authorities(name string, text []byte) (*x509.CertPool, error) {
 	pool, n := x509.NewCertPool(), 0
 	rest := text

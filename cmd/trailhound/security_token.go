@@ -16,7 +16,7 @@ import (
 	"trailhound/config"
 )
 
-// oauthAuth returns what gives the token for each authentication.
+// oauthAuth returns the function that gives the token for each authentication.
 func oauthAuth(s config.SASL) func(context.Context) (oauth.Auth, error) {
 	fetch := tokenOf(s)
 	extensions := make(map[string]string, len(s.OAuth.Extensions))
@@ -47,11 +47,12 @@ func tokenOf(s config.SASL) func(context.Context) (string, error) {
 	}
 }
 
-// Tokens are fetched anew this long before their end, or after half of their life if that is shorter: a broker ends
-// the session with the token, and its clock may be ahead.
+// tokenMargin is how long before their end tokens are fetched anew, or after half of their
+// life if that is shorter: a broker ends the session with the token, and its clock may be
+// ahead.
 const tokenMargin = 5 * time.Minute
 
-// tokens keeps a token that is good for several connections: they are opened together, and whoever gives tokens
+// tokens keeps a token for several connections: they are opened together, and the issuer
 // should not be asked once for each.
 type tokens struct {
 	fetch func(context.Context) (token string, end time.Time, err error) // a zero end: unknown
@@ -88,7 +89,7 @@ func grantedToken(ctx context.Context, o config.OAuth) (string, time.Time, error
 	c := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: password, TokenURL: o.TokenURL, Scopes: o.Scopes}
 	token, err := c.Token(ctx)
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		// Its own words hold the whole body, which can be a page.
+		// The error's own text holds the whole body, which can be a page.
 		why := refused.Response.Status
 		if refused.ErrorCode != "" {
 			why += ", " + refused.ErrorCode

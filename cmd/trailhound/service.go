@@ -20,7 +20,7 @@ import (
 	"trailhound/state"
 )
 
-// topology is the app's topics as the configuration has them.
+// topology returns the app's topics as configured.
 func (s *settings) topology() topic.App {
 	return topic.App{
 		ID: s.AppID, Shards: s.Shards, Inputs: s.Topics.Input, Alerts: s.Topics.Alerts, DeadLetter: s.Topics.DeadLetter,
@@ -44,15 +44,15 @@ func (s *settings) service(client *wire.Client, store *state.Store, metrics *adm
 	}, nil
 }
 
-// codec is the compression of everything that is produced.
+// codec is the compression of all records produced.
 func (s *settings) codec() compress.Compression {
 	return map[string]compress.Compression{
 		"none": compress.None, "gzip": compress.Gzip, "snappy": compress.Snappy, "lz4": compress.Lz4, "zstd": compress.Zstd,
 	}[s.Kafka.Compression]
 }
 
-// checkTopics refuses topics that are wrong, and those that are missing if they are not to be created. It comes before
-// the local state is opened: a mistyped name should leave nothing behind.
+// checkTopics refuses wrong topics, and missing ones unless run is to create them. It runs
+// before the local state is opened: a mistyped name should leave nothing behind.
 func (s *settings) checkTopics(ctx context.Context, client *wire.Client) error {
 	app := s.topology()
 	problems, err := topic.Check(ctx, client, app)
@@ -64,8 +64,8 @@ func (s *settings) checkTopics(ctx context.Context, client *wire.Client) error {
 	}))
 }
 
-// settleTopics creates the topics that are missing, if it may and verify, unless it is nil, finds nothing that the state
-// refuses.
+// settleTopics creates missing topics, if topics.create allows that and verify, unless nil,
+// finds nothing that the state refuses.
 func (s *settings) settleTopics(ctx context.Context, client *wire.Client, verify func(context.Context) error, log zerolog.Logger) error {
 	if verify != nil {
 		if err := verify(ctx); err != nil {
@@ -85,7 +85,7 @@ func (s *settings) settleTopics(ctx context.Context, client *wire.Client, verify
 	return s.checkTopics(ctx, client)
 }
 
-// problemsError is nil without problems, and otherwise says each in a line of its own.
+// problemsError returns an error with a line for each problem; nil without problems.
 func problemsError(problems []topic.Problem) error {
 	if len(problems) == 0 {
 		return nil
@@ -97,8 +97,8 @@ func problemsError(problems []topic.Problem) error {
 	return fmt.Errorf("%s", strings.Join(lines, "\n"))
 }
 
-// serviceLog returns the log of a service, on stderr, and the bar below it that shows restores if that is a terminal;
-// nil: it is none.
+// serviceLog returns the log of a service on stderr and, on a terminal, the bar below the
+// log that shows restores; else a nil bar.
 func (a *app) serviceLog(s *settings) (zerolog.Logger, *restoreBar, error) {
 	if !a.stderrTerminal {
 		log, err := a.logger(s)
@@ -119,7 +119,7 @@ func (a *app) logTo(out io.Writer, s *settings) (zerolog.Logger, error) {
 	}
 	if s.Log.Format == "text" || s.Log.Format == "auto" && a.stderrTerminal {
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !a.stderrTerminal || a.getenv("NO_COLOR") != "",
-			FieldsExclude: []string{"event"}, // the message says it, to people
+			FieldsExclude: []string{"event"}, // people read the message
 		}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger(), nil
@@ -134,7 +134,7 @@ func (b *restoreBar) Write(line []byte) (n int, err error) {
 	return n, err
 }
 
-// restoring draws the bar anew, and takes it away when no shard is left.
+// restoring draws the bar anew, and removes it when no shard is left to restore.
 func (b *restoreBar) restoring(r changelog.Restoration) {
 	if r.Shards == 0 {
 		b.close()
@@ -151,7 +151,7 @@ func (b *restoreBar) restoring(r changelog.Restoration) {
 			progressbar.OptionClearOnFinish(),
 		)
 	}
-	b.bar.ChangeMax64(r.Read + r.Left + 1) // never at its end before it is
+	b.bar.ChangeMax64(r.Read + r.Left + 1) // the bar is never full before the last record
 	b.bar.Describe(fmt.Sprintf("restoring state, shards left: %d", r.Shards))
-	_ = b.bar.Set64(r.Read) // a terminal that cannot be drawn on is no reason to stop
+	_ = b.bar.Set64(r.Read) // failing to draw is no reason to stop
 }

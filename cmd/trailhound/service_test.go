@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// url is where the HTTP server of a service is; "": it has not said so yet.
+// url returns the address of a service's HTTP server; "" until the log has it.
 func (p *program) url() string {
 	m := regexp.MustCompile(`"address":"([^"]+)"`).FindStringSubmatch(p.stderr.String())
 	if m == nil {
@@ -23,7 +23,7 @@ func (p *program) url() string {
 	return "http://" + m[1]
 }
 
-// get asks the HTTP server of a service, 0: it does not answer.
+// get asks the HTTP server of a service; 0: no answer.
 func (p *program) get(path string) (code int, body string) {
 	p.Helper()
 	url := p.url()
@@ -43,7 +43,7 @@ func (p *program) get(path string) (code int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// Probes and metrics tell the truth from the start of a service to its end.
+// Probes and metrics are right from the start of a service to its end.
 func TestHTTP(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 2)
@@ -57,7 +57,7 @@ func TestHTTP(t *testing.T) {
 				t.Errorf("GET %s = %d %q; want %d %q", path, code, body, want.code, want.body)
 			}
 		}
-		// Before the first event: increase() of Prometheus needs it.
+		// Before the first event: increase() of Prometheus needs the zero.
 		p.wantMetrics(
 			`trailhound_alerts_total{rule="access_denied"} 0`, `trailhound_alerts_total{rule="assume_role_unique_ip"} 0`,
 			`trailhound_matches_total{rule="access_denied"} 0`, `trailhound_evaluations_total{rule="assume_role_unique_ip",verdict="rejected"} 0`,
@@ -84,8 +84,8 @@ func TestHTTP(t *testing.T) {
 	})
 }
 
-// wantMetrics waits until a service's metrics have lines that begin so. An instance counts what it has committed a
-// moment after the broker shows it, so that who looks once looks too early on a busy machine.
+// wantMetrics waits until a service's metrics have lines with these beginnings. An instance
+// counts a commit a moment after the broker shows it, so a single look may come too early.
 func (p *program) wantMetrics(lines ...string) {
 	p.Helper()
 	var metrics, missing string
@@ -106,7 +106,7 @@ func (p *program) wantMetrics(lines ...string) {
 	})
 }
 
-// logs checks that what a service writes through a pipe is one JSON object a line.
+// logs checks that the log of a service through a pipe is one JSON object a line.
 func (p *program) logs() {
 	p.Helper()
 	for _, line := range lines(p.stderr.String()) {
@@ -123,7 +123,7 @@ func (p *program) logs() {
 	}
 }
 
-// A service without its group lives and is not ready, and says why.
+// A service without its group is live and not ready, and gives the reason.
 func TestHTTPNotReady(t *testing.T) {
 	c := fakeCluster(t)
 	s := newSite(t, c.ListenAddrs(), 1)

@@ -13,8 +13,8 @@ import (
 	"trailhound/state"
 )
 
-// builtin lists the rules of this build. The tests hold it at two, so that one more in rules.Builtin changes nothing that
-// they compare.
+// builtin lists the rules of this build. The tests limit it to two, so that a new rule in
+// rules.Builtin leaves their expectations alone.
 var builtin = rules.Builtin
 
 // settings is a configuration and the rules that it turns on, with their parameters.
@@ -33,8 +33,8 @@ type knownRule struct {
 	options *rules.Options
 }
 
-// settings settles the configuration and checks everything in it, parameters of rules included. Each call makes
-// new rules: what an earlier one returned never changes.
+// settings settles the configuration and checks all of it, including parameters of rules.
+// Each call makes new rules: those of earlier calls never change.
 func (a *app) settings() (*settings, error) {
 	s := &settings{}
 	in := config.Input{Environment: a.environment, Set: a.set}
@@ -78,8 +78,8 @@ func (s *settings) checkRules() (problems config.Problems) {
 	return problems
 }
 
-// given returns where the parameter of the rule at path was given, else another key that the sentence names, else the
-// rule; the zero origin if nothing of that was.
+// given returns the place of the parameter of the rule at path, else of another key that
+// the error names, else of the rule; the zero origin if none of them is given.
 func (s *settings) given(path string, wrong *rules.ParameterError) config.Origin {
 	keys := []string{path + "." + wrong.Parameter}
 	for word := range strings.FieldsSeq(wrong.Err.Error()) {
@@ -93,7 +93,7 @@ func (s *settings) given(path string, wrong *rules.ParameterError) config.Origin
 	return config.Origin{}
 }
 
-// engine returns an engine of the rules that are on.
+// engine returns an engine with the rules that are on.
 func (s *settings) engine(limits rules.Limits) (*rules.Engine, error) {
 	engine, err := rules.NewEngine(s.active, limits)
 	if err != nil {
@@ -113,8 +113,8 @@ func (s *settings) limits() rules.Limits {
 	}
 }
 
-// pastLimits are the limits for events of the past, as detect and replay read them: late and early events count,
-// unless this command line says otherwise.
+// pastLimits are the limits for events of the past, as detect and replay read them: late
+// and early events count, unless --set gives a limit.
 func (s *settings) pastLimits() rules.Limits {
 	limits := s.limits()
 	if s.Origin("events.max_lateness").Source != config.FromFlag {
@@ -126,14 +126,15 @@ func (s *settings) pastLimits() rules.Limits {
 	return limits
 }
 
-// stateOptions are the options of a state for events within the limits; where it is kept is left to the caller.
+// stateOptions are the options of a state for events within the limits; the caller sets its
+// place.
 func (s *settings) stateOptions(limits rules.Limits) state.Options {
 	o := state.Options{
 		CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
 		MaxLateness: limits.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
 	}
 	if limits.MaxLateness == 0 {
-		// Without a limit any event may still be counted in any window, so no value may leave.
+		// Without a limit any window may still count an event, so no value may expire.
 		o.MaxLateness = math.MaxInt64
 	}
 	return o

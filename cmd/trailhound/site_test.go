@@ -83,7 +83,7 @@ func (s *site) command(stdin string, args ...string) result {
 	return command(s.Context(), stdin, nil, append([]string{"--config", s.config}, args...)...)
 }
 
-// must is command for one that cannot fail.
+// must is command for one that must not fail.
 func (s *site) must(stdin string, args ...string) result {
 	s.Helper()
 	r := s.command(stdin, args...)
@@ -116,7 +116,7 @@ func (s *site) alerts() []string {
 	return out
 }
 
-// grown returns a condition: something more has been committed to the topic.
+// grown returns a condition: records have been committed to the topic since.
 func (s *site) grown(name string) func() bool {
 	sum := func() (n int64) {
 		ends, err := endOffsets(s, s.admin, name, true)
@@ -132,7 +132,7 @@ func (s *site) grown(name string) func() bool {
 	return func() bool { return sum() > before }
 }
 
-// await is await as long as nothing that should run has ended.
+// await is await that fails as soon as a running program has ended.
 func (s *site) await(what string, ok func() bool) {
 	s.Helper()
 	await(s, what, func() bool {
@@ -145,8 +145,8 @@ func (s *site) await(what string, ok func() bool) {
 	})
 }
 
-// drain waits until all input has had its effect, and until that can be read: a committed transaction shows only once
-// its end is marked in each partition.
+// drain waits until all input is evaluated, and until its results can be read: a committed
+// transaction shows only once its end is marked in each partition.
 func (s *site) drain() {
 	s.Helper()
 	s.await("the app to read its input", func() bool {
@@ -162,7 +162,7 @@ func (s *site) drain() {
 	}
 }
 
-// output is what a program writes while a test looks on.
+// output collects a program's output while a test reads it.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -213,7 +213,8 @@ func (s *site) start(args ...string) *program {
 	return s.startUnder(nil, args...)
 }
 
-// startUnder begins a process with the command line, started by another program as its last arguments.
+// startUnder begins a process with the command line as the last arguments of another
+// program, which starts it.
 func (s *site) startUnder(starter []string, args ...string) *program {
 	s.Helper()
 	p := s.program(args)
@@ -264,7 +265,7 @@ func (p *program) over() bool {
 	}
 }
 
-// expectEnd says that the program may end from now on.
+// expectEnd lets the program end from now on.
 func (p *program) expectEnd() {
 	p.running = slices.DeleteFunc(p.running, func(q *program) bool { return p == q })
 }
@@ -308,14 +309,14 @@ func (p *program) kill() {
 	p.wait()
 }
 
-// schema is the published form of an alert.
+// schema is the published schema of an alert.
 var schema = sync.OnceValue(func() *jsonschema.Schema {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
 	return c.MustCompile("../../deploy/alert.schema.json")
 })
 
-// checkAlert checks that an alert is one line in the published form.
+// checkAlert checks that an alert is one line that matches the schema.
 func checkAlert(t testing.TB, alert string) {
 	t.Helper()
 	value, err := jsonschema.UnmarshalJSON(strings.NewReader(alert))

@@ -11,7 +11,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// rewound is what was asked of the instances.
+// rewound is the request to the instances, as JSON.
 type rewound struct {
 	App    string    `json:"app_id"`
 	To     time.Time `json:"to"`

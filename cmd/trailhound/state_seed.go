@@ -28,7 +28,7 @@ type seedFlags struct {
 	asJSON     bool
 }
 
-// seeded is what a seed has read, and written.
+// seeded is the outcome of a seed: the records read and the state written.
 type seeded struct {
 	App     string                 `json:"app_id"`
 	Shards  int                    `json:"shards"`
@@ -124,7 +124,8 @@ func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
 	})
 }
 
-// run keeps both states in a directory of its own: a month of history may be larger than memory.
+// run keeps both states in a temporary directory: a month of history may be larger than
+// memory.
 func (d *seeding) run(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "trailhound-seed-")
 	if err != nil {
@@ -177,7 +178,8 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	return err
 }
 
-// options are those of the player. A range of the inputs is evaluated as run would have evaluated it.
+// options returns the options of the player. A range of the inputs is evaluated as run
+// would have evaluated it.
 func (d *seeding) options() (play.Options, error) {
 	o, err := d.playOptions()
 	if err != nil {
@@ -221,7 +223,7 @@ func (d *seeding) play(ctx context.Context, player *play.Player) error {
 	return player.Run(ctx, reader.Run)
 }
 
-// summary is that of detect or of replay; alerts of the past are counted and sent to nobody.
+// summary is that of detect or of replay; alerts of the past are counted and not sent.
 func (d *seeding) summary(counts play.Counts, took time.Duration) string {
 	var b strings.Builder
 	d.tally.reported.more(&b)

@@ -47,7 +47,8 @@ func (s *site) alerted() []string {
 	return got
 }
 
-// wantAlerted runs the service until it has read its input, and compares all alerts there are.
+// wantAlerted runs the service until it has read its input, and compares all alerts of the
+// app.
 func (s *site) wantAlerted(want []string, args ...string) {
 	s.Helper()
 	p := s.call(append([]string{"run", "--set", "leave_on_stop=true"}, args...)...)
@@ -71,7 +72,8 @@ func (s *site) wantRefused(code int, words []string, stdin string, args ...strin
 	}
 }
 
-// half is a stream cut in two, and what the second part alone has to alert after the first one.
+// half returns a stream cut in two, and the alerts that the second part must add after the
+// first.
 func half(n int) (before, after []deed, want []string) {
 	all := deeds(7, n)
 	before, after = all[:n/2], all[n/2:]
@@ -80,8 +82,8 @@ func half(n int) (before, after []deed, want []string) {
 	return before, after, want
 }
 
-// After a seed the service goes on as if it had read the history itself: what it would alert it alerts, what the
-// history has taught it does not.
+// After a seed the service goes on as if it had read the history itself: it makes the
+// alerts that the history leads to, and none that the history has taught it to leave out.
 func TestSeedThenRun(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		before, after, want := half(3000)
@@ -109,12 +111,13 @@ func TestSeedThenRun(t *testing.T) {
 	})
 }
 
-// A seed of the inputs whose last step is lost, the group's offsets, costs a second reading and nothing else.
+// A seed of the inputs that loses its last step, the group's offsets, costs a second
+// reading and nothing else.
 func TestSeedWithoutOffsets(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 2)
 		all := denials(20)
-		set := []string{"--set", "events.duplicates_within=0"} // it must not be the events' ids that save us
+		set := []string{"--set", "events.duplicates_within=0"} // or the events' ids would hide the second reading
 		s.ingest(all[:9])
 		s.must("", append(set, "state", "seed", "--inputs")...)
 		forget := kmsg.NewPtrDeleteGroupsRequest()
@@ -139,7 +142,8 @@ func TestSeedRunning(t *testing.T) {
 	}
 }
 
-// With --replace a stopped app forgets what it knew, and what it has still to do is done with the new state.
+// With --replace the state of a stopped app is replaced, and its remaining input is
+// evaluated with the new state.
 func TestSeedReplace(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -153,7 +157,8 @@ func TestSeedReplace(t *testing.T) {
 		s.ingest([]deed{use("d", "192.0.2.1"), use("e", "192.0.2.3")})
 		s.wantAlerted([]string{"assume_role_unique_ip b", "assume_role_unique_ip d"})
 
-		// A range of the inputs: what comes behind it is evaluated once more, with the new state.
+		// A range of the inputs: the records behind it are evaluated once more, with the
+		// new state.
 		s.must("", "state", "seed", "--replace", "--inputs")
 		s.ingest([]deed{use("f", "192.0.2.3"), use("g", "192.0.2.1")})
 		s.wantAlerted([]string{"assume_role_unique_ip b", "assume_role_unique_ip d", "assume_role_unique_ip f"})
@@ -170,7 +175,8 @@ func TestSeedStartLatest(t *testing.T) {
 	s.wantAlerted(want, "--set", "start=latest")
 }
 
-// A seed that ends in the middle leaves an app that nobody runs, and that another seed makes whole.
+// A seed that ends in the middle leaves an app that run refuses, and that another seed
+// completes.
 func TestSeedInterrupted(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
@@ -199,7 +205,8 @@ func TestSeedInterrupted(t *testing.T) {
 	})
 }
 
-// An instance that takes the shards while the history is played has them: the seed ends, and has changed nothing.
+// An instance that takes the shards while the history is played keeps them: the seed fails,
+// and has changed nothing.
 func TestSeedOvertaken(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
@@ -218,7 +225,8 @@ func TestSeedOvertaken(t *testing.T) {
 	})
 }
 
-// A seed that begins while another writes, and goes on when that has come to its end, leaves nothing of it.
+// A seed that begins while another writes, and goes on when that has ended, leaves nothing
+// of the other.
 func TestSeedTwice(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	use := deed{id: "a", role: "arn:aws:iam::111122223333:role/r", ip: "192.0.2.2", at: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
@@ -244,7 +252,8 @@ func TestSeedTwice(t *testing.T) {
 	s.wantAlerted(nil) // the first seed's address would make this one unknown
 }
 
-// seeder returns a seed of the site, and what has each shard remember that a role was used from 203.0.113.1.
+// seeder returns a seed of the site, and shards with a state in which the role was used
+// from 203.0.113.1.
 func (s *site) seeder(role string, replace bool) (*seed.Seeder, func(n int) (*state.Shard, error)) {
 	s.Helper()
 	settings, err := (&app{configFile: s.config}).settings()
@@ -286,7 +295,7 @@ func (s *site) seeder(role string, replace bool) (*seed.Seeder, func(n int) (*st
 	}, built.Shard
 }
 
-// begun is seeder for a seed of which the first step is done.
+// begun returns seeder's seed with its first step done.
 func (s *site) begun(role string, replace bool) (*seed.Seeder, func(n int) (*state.Shard, error)) {
 	s.Helper()
 	seeder, built := s.seeder(role, replace)
@@ -296,7 +305,7 @@ func (s *site) begun(role string, replace bool) (*seed.Seeder, func(n int) (*sta
 	return seeder, built
 }
 
-// What is wrong is said before anything is done.
+// Mistakes are reported before any change.
 func TestSeedErrors(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	s.wantRefused(exitUsage, []string{"not both"}, "", "state", "seed", "--inputs", "x.jsonl")
@@ -304,7 +313,8 @@ func TestSeedErrors(t *testing.T) {
 	s.wantRefused(exitUsage, []string{"a command is missing"}, "", "state")
 	s.wantRefused(exitUsage, []string{"no-such-file"}, "", "state", "seed", filepath.Join(s.dir, "no-such-file"))
 	s.wantRefused(exitFailed, []string{"range is empty"}, "", "state", "seed", "--inputs")
-	// Nor does it make the topics of an app with another name, which may be a typing mistake.
+	// A refused seed does not create topics for another app name, which may be a typing
+	// mistake.
 	other := s.app.ID + "-typo"
 	s.wantRefused(exitFailed, []string{"range is empty"}, "", "--set", "app_id="+other, "state", "seed", "--inputs")
 	if found, err := s.client.Topics(t.Context(), other+".work"); err != nil || !errors.Is(found[other+".work"].Err, kafka.UnknownTopicOrPartition) {
@@ -313,6 +323,6 @@ func TestSeedErrors(t *testing.T) {
 	s.wantRefused(exitFailed, []string{"topics.input: topic no-such does not exist"}, "", "--set", "topics.input=no-such", "state", "seed", "--inputs")
 	s.wantRefused(exitFailed, []string{"nothing that a rule looks for"}, "{}\n", "state", "seed", "-")
 	s.wantRefused(exitFailed, []string{"shards is 3"}, "", "state", "seed", "--set", "shards=3", s.history(deeds(1, 10)))
-	// None of it has made the app one that is not new.
+	// After all refusals the app is still new.
 	s.must("", "state", "seed", s.history(deeds(1, 100)))
 }

@@ -16,7 +16,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// groupStatus is who works on what, as Kafka knows it: no instance is asked. Its JSON only grows.
+// groupStatus is the group's assignment as Kafka knows it: no instance is asked. Its JSON
+// only grows.
 type groupStatus struct {
 	App       string          `json:"app_id"`
 	State     string          `json:"group_state"` // Kafka's name
@@ -34,10 +35,10 @@ type groupInstance struct {
 	Inputs   map[string][]int32 `json:"inputs"` // partitions, by topic
 }
 
-// owned is how far one partition is, and who works on it.
+// owned is the progress of one partition, and its owner.
 type owned struct {
-	Owner string `json:"owner,omitempty"` // instance_id; "": nobody
-	Next  int64  `json:"next_offset"`     // that was committed; -1: none
+	Owner string `json:"owner,omitempty"` // instance_id; "": none
+	Next  int64  `json:"next_offset"`     // committed; -1: none
 	Lag   int64  `json:"lag_records"`
 }
 
@@ -63,7 +64,7 @@ func (a *app) showGroup(ctx context.Context, s *settings, client *wire.Client, a
 	return a.printGroup(g)
 }
 
-// group asks Kafka for the group, and for the offsets that it has committed.
+// group asks Kafka for the members of the group and its committed offsets.
 func (s *settings) group(ctx context.Context, client *wire.Client) (*groupStatus, error) {
 	app := s.topology()
 	member := kafkagroup.Member{Client: client, Group: app.ID}
@@ -92,7 +93,7 @@ func (s *settings) group(ctx context.Context, client *wire.Client) (*groupStatus
 		}
 		g.Instances = append(g.Instances, in)
 	}
-	// The inputs first: what is committed of them is in the work topic.
+	// The inputs first: the records committed of them are in the work topic.
 	for _, topic := range app.Inputs {
 		lags, err := topicLags(ctx, client, s, "topics.input", topic)
 		if err != nil {
@@ -120,7 +121,7 @@ func topicLags(ctx context.Context, client *wire.Client, s *settings, key, topic
 	return lags, noTopic(err, key, topic)
 }
 
-// orphans names what no instance works on; "": there is nothing.
+// orphans names the shards and partitions without an owner; "" if each has one.
 func (g *groupStatus) orphans() string {
 	var shards []int32
 	inputs := map[string][]int32{}

@@ -13,17 +13,17 @@ import (
 	"trailhound/state"
 )
 
-// tally counts what became of the input of one command.
+// tally counts the input of one command by outcome.
 type tally struct {
 	files, records, events int64
 
 	alerts     map[string]int64            // by rule
-	unheeded   map[rules.VerdictKind]int64 // duplicates and what was suppressed
-	badReasons map[rules.Reason]int64      // what the service would send to the dead-letter topic
+	unheeded   map[rules.VerdictKind]int64 // duplicates and suppressed events
+	badReasons map[rules.Reason]int64      // records and events that the service would send to the dead-letter topic
 	reported   reported                    // of badReasons, those with a line of their own
 	keys       map[ruleKey]int64           // alerts, of at most maxKeys
 	keysLeft   bool                        // there were more keys
-	skipped    map[rules.Reason]int64      // what holds no event, and what a rule has no key for
+	skipped    map[rules.Reason]int64      // records without events, and events without a key for the rule
 }
 
 func newTally() *tally {
@@ -33,7 +33,7 @@ func newTally() *tally {
 	}
 }
 
-// played takes over what a player has counted.
+// played takes over the counts of a player.
 func (t *tally) played(c play.Counts) {
 	t.records, t.events = c.Records, c.Events
 	for _, kind := range []rules.VerdictKind{rules.VerdictDuplicate, rules.VerdictSuppressed} {
@@ -54,8 +54,9 @@ func (t *tally) alert(a *rules.Alert) {
 	}
 }
 
-// bad counts a record or an event in it that came to nothing, and says so on the console unless the reason is one
-// to skip or has been reported often enough. index is -1 for a whole record.
+// bad counts a record, or an event in it, that could not be evaluated, and reports it on
+// the console unless the reason is one to skip or has been reported often enough. index is
+// -1 for a whole record.
 func (t *tally) bad(c *console, at state.Source, index int, reason rules.Reason, detail string) {
 	if rules.Skip(reason) {
 		t.skipped[reason]++
@@ -72,7 +73,7 @@ func (t *tally) bad(c *console, at state.Source, index int, reason rules.Reason,
 	c.printf("%s:%d:%s: %s", at.Topic, at.Offset, reason, detail)
 }
 
-// badTotal is how many records or events were bad.
+// badTotal returns how many records or events were bad.
 func (t *tally) badTotal() int64 {
 	var sum int64
 	for _, n := range t.badReasons {
@@ -95,7 +96,7 @@ func (t *tally) summary(took time.Duration, more ...string) string {
 	return b.String()
 }
 
-// outcome adds what became of the events, and how fast.
+// outcome adds the outcomes of the events, and their rate.
 func (t *tally) outcome(b *strings.Builder, took time.Duration) {
 	line(b, "alerts", t.alerts)
 	line(b, "not evaluated again", t.unheeded)
@@ -121,7 +122,7 @@ func line[K ~string](b *strings.Builder, what string, counts map[K]int64) {
 }
 
 const (
-	// topKeys is how many keys a summary names.
+	// topKeys bounds how many keys a summary names.
 	topKeys = 5
 	// maxKeys bounds the memory for the keys of alerts, which an event chooses.
 	maxKeys = 20_000

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo-terminal and all that was written to it.
+// terminal is a pseudo-terminal that keeps all that is written to it.
 type terminal struct {
-	side *os.File // what the program gets
+	side *os.File // the program's
 	read chan string
 }
 
@@ -25,7 +25,7 @@ func newTerminal(t *testing.T) *terminal {
 	return terminalOf(t, 80)
 }
 
-// terminalOf is a terminal of so many columns.
+// terminalOf returns a terminal of so many columns.
 func terminalOf(t *testing.T, columns uint16) *terminal {
 	t.Helper()
 	orSkip := func(err error) {
@@ -56,13 +56,14 @@ func terminalOf(t *testing.T, columns uint16) *terminal {
 	return term
 }
 
-// text closes the program's side and returns what was written.
+// text closes the program's side and returns the text written to it.
 func (t *terminal) text() string {
 	t.side.Close()
 	return strings.ReplaceAll(<-t.read, "\r\n", "\n")
 }
 
-// What an event or a file's name holds never reaches a terminal as it is; through a pipe an alert is exact.
+// Text of an event or a file's name never reaches a terminal raw; through a pipe an alert
+// is exact.
 func TestHostileTextOnTerminal(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const attack = "\x1b]0;owned\x07\u009b2J\u202eevil"

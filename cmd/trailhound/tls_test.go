@@ -21,7 +21,8 @@ import (
 	"trailhound/config"
 )
 
-// selfSigned returns a certificate for 127.0.0.1 and the file of the authority that signed it, which is itself.
+// selfSigned returns a certificate for 127.0.0.1, and its file, which is also that of the
+// authority.
 func selfSigned(t *testing.T) (certificate tls.Certificate, caFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

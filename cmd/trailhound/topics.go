@@ -42,7 +42,7 @@ func (a *app) topicsCheckCommand() *cobra.Command {
 	return c
 }
 
-// printTopics writes what topics check has found, but for problems, which are its error.
+// printTopics writes the findings of topics check; problems are left to its error.
 func (a *app) printTopics(found *checkedTopics) error {
 	for _, w := range found.Warnings {
 		fmt.Fprintln(a.stderr, "warning: "+w)
@@ -57,7 +57,8 @@ func (a *app) printTopics(found *checkedTopics) error {
 	return err
 }
 
-// retentionWarnings tells of inputs that keep records longer than the brokers keep the group's offsets.
+// retentionWarnings warns of inputs that keep records longer than the brokers keep the
+// group's offsets.
 func (s *settings) retentionWarnings(ctx context.Context, client *wire.Client) ([]string, error) {
 	infos, err := topic.Describe(ctx, client, s.Topics.Input...)
 	if err != nil {
@@ -102,8 +103,9 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 	return c
 }
 
-// createTopics creates what is missing of app, brings the settings of topics that are there to what the service needs
-// if alter is given, and returns what stays wrong. What it has done by then is in done.
+// createTopics creates the missing topics of app, with alter changes the settings of
+// existing ones to those that the service needs, and returns the problems left. The changes
+// made until then are in done.
 func (s *settings) createTopics(ctx context.Context, client *wire.Client, app topic.App, alter bool, done *settledTopics) error {
 	purpose := "topics-create"
 	if alter {
@@ -142,7 +144,8 @@ func (a *app) printSettled(done *settledTopics) error {
 	return nil
 }
 
-// checkExisting refuses topics that are there and wrong. Brokers may show what was before a change for so long.
+// checkExisting refuses existing topics with wrong settings. Brokers may show the settings
+// from before a change for as long as within.
 func (s *settings) checkExisting(ctx context.Context, client *wire.Client, within time.Duration) error {
 	wait := wire.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
 	for began := time.Now(); ; {
@@ -157,10 +160,10 @@ func (s *settings) checkExisting(ctx context.Context, client *wire.Client, withi
 	}
 }
 
-// settlesWithin is more than it takes for a change to be known to all brokers.
+// settlesWithin is longer than a change takes to reach all brokers.
 const settlesWithin = 2 * time.Second
 
-// reducedNotes tells what the output topics do not take.
+// reducedNotes tells which output topics are too small for the largest alerts or dead letters.
 func (s *settings) reducedNotes(ctx context.Context, client *wire.Client) ([]string, error) {
 	infos, err := topic.Describe(ctx, client, s.topology().Topics()...)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// checkedTopics is what topics check has to say, as JSON.
+// checkedTopics is the outcome of topics check, as JSON.
 type checkedTopics struct {
 	OK       bool           `json:"ok"`
 	Problems []topicProblem `json:"problems"`
@@ -18,13 +18,13 @@ type checkedTopics struct {
 }
 
 type topicProblem struct {
-	Topic   string `json:"topic"` // "": it is one of the brokers, or of the configuration
+	Topic   string `json:"topic"` // "" for a problem of the brokers, or of the configuration
 	What    string `json:"what"`
 	Remedy  string `json:"remedy"`
 	Missing bool   `json:"missing"`
 }
 
-// settledTopics is what topics create has done, as JSON.
+// settledTopics is the outcome of topics create, as JSON.
 type settledTopics struct {
 	Created []string       `json:"created"`
 	Changed []changedTopic `json:"changed"`
@@ -37,8 +37,9 @@ type changedTopic struct {
 	Value   string `json:"value"`
 }
 
-// findTopicProblems compares the topics and the brokers with what the service needs. The error says what is wrong; where it
-// is not in the problems too, the check could not be made.
+// findTopicProblems compares the topics and the brokers with the needs of the service. With
+// a nil result the error means that the check could not be made; else it describes the
+// problems.
 func (s *settings) findTopicProblems(ctx context.Context, client *wire.Client) (*checkedTopics, error) {
 	out := &checkedTopics{Problems: []topicProblem{}, Warnings: []string{}, Notes: []string{}}
 	problems, err := topic.Check(ctx, client, s.topology())

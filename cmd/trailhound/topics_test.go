@@ -13,7 +13,8 @@ import (
 	"trailhound/consumer/kafka/topic"
 )
 
-// Create makes what is missing, once; check says what is missing or wrong, a line each.
+// Create makes the missing topics, once; check reports each missing or wrong topic in a
+// line.
 func TestTopics(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 0)
@@ -63,7 +64,8 @@ func TestTopics(t *testing.T) {
 	})
 }
 
-// run creates nothing as long as something else is wrong, and nothing at all when it may not.
+// run creates no topic as long as another thing is wrong, and never with
+// topics.create=false.
 func TestRunSettlesTopics(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 0)
 	existing := func() []string {
@@ -93,8 +95,8 @@ func TestRunSettlesTopics(t *testing.T) {
 	}
 }
 
-// Topics with Kafka's defaults, as platform teams hand them out, are taken for alerts and
-// dead letters, which is said; those of the protocol are not, and --alter mends all.
+// Topics with Kafka's defaults, as platform teams hand them out, are accepted for alerts
+// and dead letters, with a note; those of the protocol are refused, and --alter mends all.
 func TestTopicsAlter(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 0)
@@ -128,8 +130,9 @@ func TestTopicsAlter(t *testing.T) {
 	})
 }
 
-// Default topics under the names of the work and the state topic are refused, the command
-// that mends them is named, and it does, but for the number of partitions.
+// Default topics under the names of the work and the state topic are refused. The error
+// names the command that mends them, and that command mends all but the number of
+// partitions.
 func TestTopicsAlterOwn(t *testing.T) {
 	cluster := fakeCluster(t)
 	s := newSite(t, cluster.ListenAddrs(), 0)

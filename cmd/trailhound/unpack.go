@@ -10,14 +10,15 @@ import (
 	"trailhound/rules/cloudtrail"
 )
 
-// maxWrappings is how many times a whole file may be packed over and over, as gzip of gzip: delivery services add
-// their own around what they are given.
+// maxWrappings bounds how many times a whole file may be packed over and over, as gzip of
+// gzip: delivery services add a packing of their own.
 const maxWrappings = 3
 
-// reasonCannotUnpack is that of files in another packing than gzip, which records may have too.
+// reasonCannotUnpack is the reason of a file that cannot be unpacked, unless its outermost
+// packing is gzip: records may be gzip too, and have a reason for it.
 const reasonCannotUnpack rules.Reason = "cannot_unpack"
 
-// badFile tells errors that lie in what the file holds from those of reading it.
+// badFile tells errors in the content of a file from those of reading it.
 func badFile(err error) (rules.Reason, bool) {
 	if unpack, ok := errors.AsType[*unpackError](err); ok {
 		return unpack.reason, true
@@ -25,7 +26,7 @@ func badFile(err error) (rules.Reason, bool) {
 	return "", false
 }
 
-// rawReader counts the bytes that come from outside, and keeps the error that came with them.
+// rawReader counts the bytes of the file or stream, and keeps its read error.
 type rawReader struct {
 	r       io.Reader
 	advance func(n int)
@@ -41,7 +42,7 @@ func (r *rawReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unpacked reads raw, and unpacks it if it begins as one of the packings does.
+// unpacked reads raw, and unpacks it if it begins with the magic number of a packing.
 type unpacked struct {
 	raw    rawReader
 	r      io.Reader    // nil: not begun
@@ -99,7 +100,7 @@ func (u *unpacked) buffered(n int, r io.Reader) *bufio.Reader {
 	return u.buffers[n]
 }
 
-// explain marks an error that is not the file's but the packing's.
+// explain marks an error of the packing; one of reading the file stays as it is.
 func (u *unpacked) explain(err error) error {
 	if err == nil || err == io.EOF || u.raw.err != nil {
 		return err
@@ -107,7 +108,7 @@ func (u *unpacked) explain(err error) error {
 	return &unpackError{u.reason, err}
 }
 
-// unpackError says that a file cannot be unpacked.
+// unpackError is the error of a file that cannot be unpacked.
 type unpackError struct {
 	reason rules.Reason
 	err    error

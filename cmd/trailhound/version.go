@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// release is the version of this build, set by the linker (-X main.release=v1.2.3); without it the module's version
-// counts.
+// release is the version of this build, set by the linker (-X main.release=v1.2.3); without
+// it the module's version is taken.
 var release string
 
-// build is what version prints as JSON.
+// build is the output of version, as JSON.
 type build struct {
 	Version  string `json:"version"`
 	Go       string `json:"go"`
@@ -47,10 +47,10 @@ func version() string {
 	return versionOf(release, info)
 }
 
-// shownCommit is how much of a commit a version names, as git does.
+// shownCommit is the length of a commit in a version, as in git.
 const shownCommit = 7
 
-// versionOf is the version of a build with this release and information.
+// versionOf returns the version of a build with this release and information.
 func versionOf(release string, info *debug.BuildInfo) string {
 	if release != "" && release != "devel" {
 		return release
@@ -66,8 +66,8 @@ func versionOf(release string, info *debug.BuildInfo) string {
 	}
 	tag := strings.TrimSuffix(info.Main.Version, "+dirty")
 	switch {
-	// A build of a commit without a tag has a version that Go makes of it: v0.0.0-20260301100000-0123456789ab.
-	// https://go.dev/ref/mod#pseudo-versions
+	// Go gives a build of a commit without a tag a version such as
+	// v0.0.0-20260301100000-0123456789ab. https://go.dev/ref/mod#pseudo-versions
 	case tag != "" && tag != "(devel)" && (len(revision) < 12 || !strings.HasSuffix(tag, revision[:12])):
 		return tag + changed
 	case revision != "":
@@ -76,7 +76,7 @@ func versionOf(release string, info *debug.BuildInfo) string {
 	return "devel"
 }
 
-// versionLine is the version, the Go version and the platform.
+// versionLine returns the version, the Go version and the platform.
 func versionLine() string {
 	return fmt.Sprintf("trailhound %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -37,7 +37,7 @@ func TestVersionOf(t *testing.T) {
 	}
 }
 
-// --version and -v print what the command version does.
+// --version and -v print the output of the command version.
 func TestVersionFlag(t *testing.T) {
 	want := command(t.Context(), "", nil, "version")
 	for _, flag := range []string{"--version", "-v"} {

@@ -6,17 +6,17 @@ import (
 	"sync"
 )
 
-// Files are read ahead by half of the window for the file whose turn it is, and the other half for all that come
-// after it together.
+// windowBytes bounds the bytes read ahead: half of them of the current file, and half of
+// all files after it together.
 const windowBytes = 32 << 20
 
-// window bounds what is held of files that are read ahead. Their buffers may be larger, by a factor of two for a
-// large record: it is the bytes in them that count.
+// window bounds the bytes that are held of files read ahead. It counts the bytes and not
+// their buffers, which a large record makes up to twice as large.
 type window struct {
 	mu    sync.Mutex
 	moved *sync.Cond
 	ctx   context.Context
-	later int64 // bytes held of files whose turn has not come
+	later int64 // bytes held of files behind the current one
 }
 
 func newWindow(ctx context.Context) *window {
@@ -33,13 +33,14 @@ func newWindow(ctx context.Context) *window {
 // share is the part of the window that one file has.
 type share struct {
 	window *window
-	turn   bool  // nothing of the files before it is left to read
+	turn   bool  // this is the current file: all before it are read
 	held   int64 // bytes
-	given  int   // batches that are not done with
+	given  int   // batches handed on and not done yet
 }
 
-// take waits until n bytes more may be held. The file whose turn it is may always go on when nothing of it is on its
-// way: only so can a record come to its end that is larger than the window.
+// take waits until n bytes more may be held. The current file may always go on while none
+// of its batches is under way: else a record larger than the window could never be
+// completed.
 func (s *share) take(n int64) error {
 	w := s.window
 	w.mu.Lock()
@@ -65,7 +66,7 @@ func (s *share) hold(n int64) {
 	}
 }
 
-// enter says that it is the file's turn.
+// enter makes the file the current one.
 func (s *share) enter() {
 	w := s.window
 	w.mu.Lock()
@@ -75,14 +76,14 @@ func (s *share) enter() {
 	w.moved.Broadcast()
 }
 
-// hand says that a batch is on its way.
+// hand counts a batch that is handed on.
 func (s *share) hand() {
 	s.window.mu.Lock()
 	defer s.window.mu.Unlock()
 	s.given++
 }
 
-// release ends the way of so many batches, and gives back n bytes.
+// release takes back batches that are done, and n bytes.
 func (s *share) release(batches int, n int64) {
 	w := s.window
 	w.mu.Lock()
@@ -92,7 +93,7 @@ func (s *share) release(batches int, n int64) {
 	w.moved.Broadcast()
 }
 
-// reader returns a Reader that takes what it reads.
+// reader returns a Reader that takes the bytes it reads from the share.
 func (s *share) reader(r io.Reader) io.Reader { return &shareReader{s, r} }
 
 type shareReader struct {

@@ -1,7 +1,7 @@
 // Package admin lets people and programs look into a running instance: the
-// metrics, and an HTTP server with probes, metrics and the state of things.
+// metrics, and an HTTP server with probes, metrics and status.
 //
-// Its one guarantee: looking costs the pipeline nothing but the counting, and
+// Its one guarantee: a reader costs the pipeline nothing but the counting, and
 // a restore of any length never makes /livez fail.
 package admin
 
@@ -35,18 +35,18 @@ import (
 // they write or read: MaxConnections, some seconds a request, a tenth of a processor.
 type Server struct {
 	Metrics *Metrics
-	// Ready returns nil, or a sentence that says what is still missing.
+	// Ready returns nil, or a sentence that names the part that is still missing.
 	Ready func() error
-	// Status returns what encoding/json makes /status of; nil: there is none.
+	// Status returns the value that /status shows as JSON; nil: there is no /status.
 	Status func() any
-	// Level is shown and changed by /loglevel; nil: there is none.
+	// Level is shown and changed by /loglevel; nil: there is no /loglevel.
 	Level *LogLevel
 	// Pprof serves the profiles of the Go runtime too.
 	Pprof bool
-	// Name is the host's own name in the address that is listened at, which requests that
-	// change something may be sent to, as to localhost and to addresses; "": there is none.
+	// Name is the host name in the listen address. Requests that change something may be
+	// sent to it, as to localhost and to IP addresses; "": there is none.
 	Name string
-	// Log gets what goes wrong with connections. Its zero value is silent.
+	// Log gets the errors of connections. Its zero value is silent.
 	Log zerolog.Logger
 }
 
@@ -114,7 +114,7 @@ func (s *Server) handler() http.Handler {
 	return mux
 }
 
-// errorLog is what net/http writes its errors to.
+// errorLog takes the errors of net/http into the one log.
 type errorLog struct{ log zerolog.Logger }
 
 // Write logs one error.

@@ -92,8 +92,8 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// Readiness follows the instance and names what is missing; liveness does not
-// care, so that a long restore is not killed. FAILURES 10.
+// Readiness follows the instance and names the missing part; liveness does not depend on
+// it, so that an instance is not killed in a long restore. FAILURES 10.
 func TestServerReadiness(t *testing.T) {
 	var missing atomic.Pointer[error]
 	url, _ := serve(t, func() error {
@@ -186,7 +186,8 @@ func TestServerListenerBreaks(t *testing.T) {
 	}
 }
 
-// Profiles tell a lot about a process, and cost it something: nobody gets them unasked.
+// Profiles tell a lot about a process, and cost it something: they are served only where
+// they are switched on.
 func TestProfilesOnlyWhenSwitchedOn(t *testing.T) {
 	ready := func() error { return nil }
 	for on, want := range map[bool]int{false: http.StatusNotFound, true: http.StatusOK} {

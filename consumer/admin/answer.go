@@ -11,14 +11,14 @@ import (
 
 const (
 	answerWithin = 5 * time.Second // a request waits so long for an answer that is being made
-	answerRest   = 9               // times as long as an answer took, none is made anew
+	answerRest   = 9               // pause before the next answer, in times that the last one took
 
 	mostProfileSeconds = 60 // of a profile or a trace
 )
 
-// answer is one answer of the server, as all who ask in its time get it.
+// answer is one answer of the server, shared by all requests until it is stale.
 type answer struct {
-	made   chan struct{} // closed when what follows is there
+	made   chan struct{} // closed when the fields below are set
 	status int
 	header http.Header
 	body   bytes.Buffer
@@ -34,9 +34,9 @@ func (a *answer) WriteHeader(status int) { a.status = status }
 // Write is of http.ResponseWriter.
 func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
 
-// answers makes the answers of a handler that looks at everything, one at a time, and
-// hands each to all who ask until another one may be made: no number of readers takes
-// more than a tenth of a processor, and slow ones have no copies of their own.
+// answers bounds the cost of a handler that looks at everything: it makes one answer at a
+// time and shares it among all requests until it is stale. No number of readers takes more
+// than a tenth of a processor, and slow readers have no copies of their own.
 type answers struct {
 	handler http.Handler // its answer depends on nothing in the request
 
@@ -103,8 +103,8 @@ func (s *answers) fill(a *answer) {
 	s.handler.ServeHTTP(a, &http.Request{Method: http.MethodGet, Header: http.Header{}})
 }
 
-// oneProfile returns a wrapper of the handlers of net/http/pprof: of all that it wraps,
-// one request is served at a time, for mostProfileSeconds at the most.
+// oneProfile returns a wrapper for the handlers of net/http/pprof. All that it wraps serve
+// one request at a time together, for mostProfileSeconds at the most.
 func oneProfile() func(http.HandlerFunc) http.HandlerFunc {
 	place := make(chan struct{}, 1)
 	return func(profile http.HandlerFunc) http.HandlerFunc {

@@ -19,8 +19,8 @@ func ask(h http.Handler, method, target string) *httptest.ResponseRecorder {
 	return w
 }
 
-// A hundred readers cost a tenth of a processor, and each gets a whole answer that is
-// not older than the making of a few.
+// A hundred readers cost a tenth of a processor, and each gets a complete answer, no older
+// than ten times the time that it takes to make one.
 func TestAnswersAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const takes = 20 * time.Millisecond

@@ -11,14 +11,15 @@ import (
 	"trailhound/state"
 )
 
-// Instance is what Metrics asks when somebody looks. A nil function is not asked.
+// Instance is the source of the figures that Metrics collects at each scrape. A nil
+// function is not asked.
 type Instance struct {
 	Ready func() error                // as of Server
 	Store func() (state.Stats, error) // of the local state
 }
 
-// Watch adds what an instance tells when it is asked: whether it is ready, and what
-// its local state holds. It is called once.
+// Watch adds the figures that are collected at each scrape: whether the instance is ready,
+// and the size of its local state. Watch is called once.
 func (m *Metrics) Watch(in Instance) { m.registry.MustRegister(newInstanceMetrics(in)) }
 
 // instanceMetrics collects from an Instance.
@@ -78,13 +79,13 @@ func (c *instanceMetrics) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// storeWithin is how long a look at the metrics waits for the local state.
+// storeWithin is how long a scrape waits for the local state.
 const storeWithin = 2 * time.Second
 
 var errLate = errors.New("the local state does not answer")
 
 // stats asks the local state one question at a time, with a time limit: on a disk that does
-// not answer, those who ask would otherwise be more and more.
+// not answer, each scrape would otherwise leave one more goroutine behind.
 type stats struct {
 	mu      sync.Mutex
 	pending chan storeAnswer // nil: nothing is asked

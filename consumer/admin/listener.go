@@ -24,12 +24,12 @@ const (
 	mostAcceptPause  = time.Second
 )
 
-// limitedListener holds at most so many connections open. A connection beyond them is
-// accepted all the same, and another one is closed for it: of the address that holds the
-// most, the one that has been waiting for a request the longest. So one address that
-// opens thousands takes places from itself alone, and the probe of a kubelet always
-// finds one; a listener that waits for a free place, as netutil.LimitListener does,
-// would keep that probe out for as long as the others stay.
+// limitedListener bounds the number of open connections. A connection beyond the bound is
+// accepted all the same, and another one is closed for it: of the address with the most
+// connections, the one that has waited for a request the longest. So an address that opens
+// thousands takes places from itself alone, and the probe of a kubelet always finds one. A
+// listener that waits for a free place, as netutil.LimitListener does, would keep the probe
+// out for as long as the others stay.
 type limitedListener struct {
 	net.Listener
 	most   int
@@ -43,7 +43,7 @@ type limitedListener struct {
 	held  map[netip.Addr]int // connections by address
 }
 
-// limitedConn is a connection of a limitedListener, whose mu guards turn and busy.
+// limitedConn is a connection of a limitedListener; the listener's mu guards turn and busy.
 type limitedConn struct {
 	net.Conn
 	of   *limitedListener
@@ -124,7 +124,7 @@ func (l *limitedListener) makeRoom(n int) {
 		if tcp, ok := c.Conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // an answer that is not read is not kept by the system either
 		}
-		_ = c.Conn.Close() // nobody waits for its end
+		_ = c.Conn.Close() // no request waits for its end
 	}
 }
 
@@ -194,8 +194,8 @@ func (c *limitedConn) CloseWrite() error {
 	return nil
 }
 
-// origin is the address that a connection is counted for: of IPv6 its network, of which
-// a host has all addresses (RFC 6177).
+// origin returns the address that a connection is counted for: of IPv6 its /64 network, as
+// a host may use any address in that (RFC 6177).
 func origin(a net.Addr) netip.Addr {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {

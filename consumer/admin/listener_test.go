@@ -32,7 +32,8 @@ func (c *fakeConn) RemoteAddr() net.Addr {
 
 func (c *fakeConn) Close() error { c.closed = true; return nil }
 
-// The connection that gives way is the one that is missed least.
+// The connection that gives way is of the address with the most, idle before busy, the oldest
+// first.
 func TestConnectionsGiveWay(t *testing.T) {
 	const a, b, c = "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"
 	for name, tt := range map[string]struct {
@@ -76,7 +77,7 @@ func TestConnectionsGiveWay(t *testing.T) {
 	}
 }
 
-// What is closed leaves its place, once, however often that is said.
+// A closed connection frees its place once, however often its end is reported.
 func TestConnectionsLeave(t *testing.T) {
 	l := newLimitedListener(nil, 2, zerolog.Nop())
 	first := l.add(&fakeConn{from: "192.0.2.1:1"})
@@ -111,8 +112,8 @@ func (l *poorListener) Accept() (net.Conn, error) {
 
 func (l *poorListener) Close() error { l.closed.Store(true); return nil }
 
-// Without open files the server waits, says so once, and lets go of what only waits for
-// requests. net/http writes a line for each try to stderr, which is no JSON.
+// Without free file descriptors the server waits, logs that once, and closes connections
+// that only wait for requests. net/http writes a line for each try to stderr, which is no JSON.
 func TestAcceptWithoutFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

@@ -8,13 +8,12 @@ import (
 	"strings"
 )
 
-// The addresses of this host that a request from another one does not have. The rest of
-// 127.0.0.0/8 is not among them: a sidecar of Istio hands on from 127.0.0.6 what has
-// come from a network.
+// The source addresses of requests from this host alone. The rest of 127.0.0.0/8 is not
+// among them: a sidecar of Istio forwards requests of a network from 127.0.0.6.
 var loopback4, loopback6 = netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
 
-// fromHere serves what changes something to programs on this host alone: /metrics and
-// the probes may be open to a network.
+// fromHere serves a handler that changes something to programs on this host alone: /metrics
+// and the probes may be open to a network.
 func (s *Server) fromHere(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.local(r); err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// What changes something is for programs on this host. Not for a page in a browser of
-// this host, whose name resolves to 127.0.0.1 by then, and not for what a sidecar hands
-// on from a network.
+// Requests that change something are for programs on this host. They are refused to a page
+// in a browser of this host (DNS rebinding: its name resolves to 127.0.0.1 by then), and to
+// a sidecar that forwards them from a network.
 func TestChangesFromHereOnly(t *testing.T) {
 	m := NewMetrics("")
 	for _, tt := range []struct {
@@ -61,7 +61,7 @@ func TestChangesFromHereOnly(t *testing.T) {
 		if w.Code != tt.want || level.Get() != want {
 			t.Errorf("PUT /loglevel from %s to %q with %q = %d %q, level %s; want %d, level %s", tt.from, tt.host, tt.header, w.Code, w.Body, level.Get(), tt.want, want)
 		}
-		// To look at it takes nothing.
+		// Reading the level is open to all.
 		r.Method = http.MethodGet
 		w = httptest.NewRecorder()
 		h.ServeHTTP(w, r)

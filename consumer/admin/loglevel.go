@@ -9,7 +9,7 @@ import (
 )
 
 // LogLevel is the least level that is logged, which may change while the program
-// runs, and counts what is logged. As a hook of a logger it is the logger's level.
+// runs, and counts the lines logged. As a hook of a logger it is the logger's level.
 type LogLevel struct {
 	metrics *Metrics
 	least   atomic.Int32

@@ -116,7 +116,7 @@ type Known struct {
 	Rules, Verdicts, DeadLetters, Skipped []string
 }
 
-// Expect makes the series of what has not happened yet, with 0: increase() and rate() of
+// Expect makes the known series with 0 before their first event: increase() and rate() of
 // Prometheus see the first alert or dead letter only as the difference to an earlier
 // sample. https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
 func (m *Metrics) Expect(k Known) {
@@ -189,8 +189,8 @@ func (i *Input) Read(next, end int64, n int) {
 // SetLag notes how many records of the partition are left to read.
 func (i *Input) SetLag(left int64) { i.lag.Set(float64(left)) }
 
-// Close takes the gauges of a partition away that this instance has stopped
-// reading: the lag is another instance's to tell. The counters stay.
+// Close deletes the gauges of a partition that this instance has stopped
+// reading: the next owner reports its lag. The counters stay.
 func (i *Input) Close() {
 	i.all.inputLag.DeleteLabelValues(i.topic, i.partition)
 	i.all.inputWaiting.DeleteLabelValues(i.topic, i.partition)
@@ -221,7 +221,7 @@ func (i *Input) Skipped(reason string) { i.all.skipped.WithLabelValues(reason).I
 // DeadLetter counts a record or event given up.
 func (i *Input) DeadLetter(reason string) { i.all.deadLetters.WithLabelValues(reason).Inc() }
 
-// Resent returns what counts produce requests to topic that are sent again.
+// Resent returns the function that counts produce requests to topic that are sent again.
 func (m *Metrics) Resent(topic string) func() { return m.resent.WithLabelValues(topic).Inc }
 
 // Rebalanced counts an assignment.
@@ -237,7 +237,7 @@ func (m *Metrics) Stalled(parts map[string]int) {
 	}
 }
 
-// Part holds what fails in one part of the pipeline and is tried again: "group",
+// Part counts the failures of one part of the pipeline that are tried again: "group",
 // "input", "output" or "shard".
 type Part struct{ Failures, Suppressed prometheus.Counter }
 
@@ -246,8 +246,8 @@ func (m *Metrics) Part(name string) *Part {
 	return &Part{Failures: m.failures.WithLabelValues(name), Suppressed: m.suppressed}
 }
 
-// Suppressed returns what counts lines that are not logged because the same had been
-// said before.
+// Suppressed returns the function that counts lines left out of the log because the same
+// line had been logged before.
 func (m *Metrics) Suppressed() func() { return m.suppressed.Inc }
 
 // Shard holds the metrics of one shard. It is for one goroutine.
@@ -286,9 +286,9 @@ func (m *Metrics) Shard(n int) *Shard {
 	}
 }
 
-// Close takes the gauges of a shard away that this instance has let go: its lag
-// and its restore are another instance's to tell. It is not ready any more, and
-// the counters stay.
+// Close deletes the gauges of a shard that this instance has let go: the next owner
+// reports its lag and its restore. The shard is not ready here any more, and the
+// counters stay.
 func (s *Shard) Close() {
 	s.SetReady(false)
 	s.all.workLag.DeleteLabelValues(s.number)
@@ -315,13 +315,13 @@ func (s *Shard) Restored() {
 
 // maxVerdicts bounds the pairs of rule and verdict that a shard counts apart. The
 // rules of one build have far fewer; more can only come out of a work topic that
-// somebody else writes to.
+// a foreign producer writes to.
 const maxVerdicts = 1000
 
-// otherRule is the label of what is beyond maxVerdicts.
+// otherRule is the rule label of the pairs beyond maxVerdicts.
 const otherRule = "other"
 
-// Verdict counts what came of one evaluation. The rule may be one that this
+// Verdict counts the outcome of one evaluation. The rule may be one that this
 // build does not know.
 func (s *Shard) Verdict(rule, verdict string) {
 	key := [2]string{rule, verdict}

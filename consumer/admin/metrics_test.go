@@ -65,7 +65,7 @@ func used() (*Metrics, *Input, *Shard) {
 	return m, in, s
 }
 
-// exposition is what /metrics shows of the pipeline, a line a string.
+// exposition returns the lines of /metrics about the pipeline.
 func exposition(t *testing.T, m *Metrics) []string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -82,7 +82,8 @@ func exposition(t *testing.T, m *Metrics) []string {
 	return lines
 }
 
-// Names, types, labels and help texts are what dashboards and alerts rely on.
+// Names, types, labels and help texts do not change by accident: dashboards and alerts
+// rely on them.
 func TestMetricsReference(t *testing.T) {
 	m, _, _ := used()
 	got := strings.Join(exposition(t, m), "\n") + "\n"
@@ -102,8 +103,8 @@ func TestMetricsReference(t *testing.T) {
 	}
 }
 
-// Whatever Metrics holds shows up, once and with a help text: none was forgotten
-// when it was registered.
+// Every field of Metrics shows up, once and with a help text: none was left out of the
+// registry.
 func TestMetricsAreAllRegistered(t *testing.T) {
 	m, _, _ := used()
 	help := make(map[string]int)
@@ -117,8 +118,8 @@ func TestMetricsAreAllRegistered(t *testing.T) {
 			t.Errorf("%s is shown %d times; want once", name, n)
 		}
 	}
-	// The registry stands for build_info. An instance has its state and as many figures of the store
-	// as state.Stats, whose Shards have two.
+	// The field registry stands for build_info. An Instance adds its readiness and a figure for
+	// each field of state.Stats; the field Shards has two.
 	want := reflect.TypeFor[Metrics]().NumField() + 1 + reflect.TypeFor[state.Stats]().NumField() - 1 + reflect.TypeFor[state.ShardStats]().NumField()
 	if len(help) != want {
 		t.Errorf("%d metrics have a help text; want the %d of Metrics", len(help), want)
@@ -196,8 +197,8 @@ func TestMetricsValues(t *testing.T) {
 	}
 }
 
-// What another instance has taken over is its own to tell: a gauge that stays
-// would be added to it.
+// The gauges of a partition or shard that was handed over are deleted: the new owner reports
+// them, and a sum over instances would count a stale one too.
 func TestMetricsOfWhatWasLetGo(t *testing.T) {
 	m, in, s := used()
 	s.Restoring(9)
@@ -221,8 +222,8 @@ func TestMetricsOfWhatWasLetGo(t *testing.T) {
 	}
 }
 
-// Rule ids come out of the work topic. Whatever is in it, the number of series
-// stays bounded and nothing panics.
+// Rule ids come out of the work topic and may be anything: the number of series stays
+// bounded and nothing panics.
 func TestMetricsHostileRules(t *testing.T) {
 	m := NewMetrics("")
 	s := m.Shard(0)
@@ -277,8 +278,8 @@ func TestMetricsOfAFailedStore(t *testing.T) {
 	}
 }
 
-// What has not happened yet has a series, of 0: increase() of Prometheus would not see
-// the first alert of a rule, nor the first dead letter of a reason.
+// Series begin at 0, before their first event: increase() of Prometheus would not see the
+// first alert of a rule otherwise, nor the first dead letter of a reason.
 func TestMetricsFromTheStart(t *testing.T) {
 	m := NewMetrics("")
 	m.LogLevel(zerolog.InfoLevel)

@@ -13,8 +13,8 @@ import (
 	"trailhound/state"
 )
 
-// A local state whose disk does not answer held up /metrics, for as long as that lasted, and
-// each scrape left a goroutine behind. It is left out after a while, and asked once.
+// A local state on a disk that does not answer held up /metrics for as long as that lasted,
+// and each scrape left a goroutine behind. The state is left out after a while, and asked once.
 func TestStoreThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("test")

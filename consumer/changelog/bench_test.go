@@ -147,8 +147,8 @@ func ref() state.Ref {
 	return state.Ref{ID: fmt.Sprint("event-", n), Time: start, Source: state.Source{Topic: "t", Offset: n}}
 }
 
-// add commits one more count under each name, as the detector does, but for the
-// local copy. It returns what applies it there.
+// add commits one more count under each name, as the detector does, and returns the function
+// that applies the counts to the local copy.
 func (o *owner) add(names ...string) (apply func(), err error) {
 	tx := o.shard.Begin()
 	for _, name := range names {
@@ -236,7 +236,7 @@ func (o *owner) want(name string, n int64) {
 	}
 }
 
-// put writes a record outside of any transaction, as nobody should.
+// put writes a record outside of any transaction, as no owner does.
 func (b *bench) put(key, value []byte) {
 	b.Helper()
 	cl := kafkatest.Client(b, b.brokers, kgo.DefaultProduceTopic(b.topic))
@@ -245,12 +245,12 @@ func (b *bench) put(key, value []byte) {
 	}
 }
 
-// unreadable is a record that a restore stops at: who reads it can be told from
-// who does not.
+// unreadable writes a record that a restore stops at: it tells the owners that read it from
+// those that do not.
 func (b *bench) unreadable() { b.Helper(); b.put([]byte("c\x00\x00\x00"), []byte{99}) }
 
-// leaveOpen begins a transaction of another client and writes changes of its
-// own in it. It returns what ends it.
+// leaveOpen begins a transaction of another client, writes changes of its own in it, and
+// returns the function that ends it.
 func (b *bench) leaveOpen(id string, names ...string) (end func(commit bool) error) {
 	b.Helper()
 	cl := kafkatest.Client(b, b.brokers, kgo.TransactionalID(id), kgo.DefaultProduceTopic(b.topic), kgo.TransactionTimeout(time.Minute))

@@ -6,8 +6,8 @@
 // every transaction that any earlier owner has committed, and no earlier owner
 // can commit another.
 //
-// Types: [Changelog] is the partition of one shard; [Identity] is what an app's
-// members must agree on.
+// Types: [Changelog] is the partition of one shard; [Identity] is the configuration
+// that an app's members must agree on.
 package changelog
 
 import (
@@ -38,7 +38,7 @@ const (
 // say why, rather than go on with state that is not the truth.
 type StopError struct {
 	Sentence string
-	Newer    bool // a newer build has written what was found: another instance may well go on
+	Newer    bool // a newer build has written the records: another instance may well go on
 }
 
 func (e *StopError) Error() string { return e.Sentence }
@@ -59,15 +59,15 @@ type Changelog struct {
 	Partition int32
 	Shard     *state.Shard
 	Producer  *txn.Producer
-	Owner     string // who claims, for people who read the changelog
+	Owner     string // name of the claiming instance, for people reading the changelog
 	Accept    Accept // Loss: a log that was cut back
 	Log       zerolog.Logger
 
 	// TombstoneLife is the topic's delete.retention.ms. A local copy, or a
 	// restore, older than half of it may have missed tombstones (PROTOCOL D9).
 	TombstoneLife time.Duration
-	// StableWithin bounds how long a restore waits for the end of a transaction
-	// of somebody else that holds the stable offset back.
+	// StableWithin bounds how long a restore waits for the end of another producer's
+	// transaction that holds the last stable offset back.
 	StableWithin time.Duration
 	// Progress is told the next offset and the claim's, after each load.
 	Progress func(next, claim int64)
@@ -175,8 +175,8 @@ func (c *Changelog) restore(ctx context.Context, claim int64) error {
 	if err := c.follow(ctx, claim); err != nil {
 		return err
 	}
-	// In this order: between the two the copy is complete, and marked so twice
-	// rather than not at all.
+	// In this order: a crash between the two leaves a complete copy with both marks
+	// rather than with neither.
 	if err := c.Shard.MarkCaughtUp(c.Now()); err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (c *Changelog) follow(ctx context.Context, claim int64) error {
 			if c.Now().Sub(heard) > c.StableWithin {
 				return c.stuck(next, claim, stable)
 			}
-			turn = math.MaxInt64 // it waits for somebody: first come those who need not
+			turn = math.MaxInt64 // stuck behind an open transaction: shards with records to read go first
 		} else {
 			heard = c.Now()
 			c.Progress(got, claim)
@@ -214,8 +214,8 @@ func (c *Changelog) follow(ctx context.Context, claim int64) error {
 	return nil
 }
 
-// round fetches and loads what comes next, and returns the offset behind it and
-// the last stable one.
+// round fetches and loads the next records, and returns the last stable offset and the
+// next one to fetch.
 func (c *Changelog) round(ctx context.Context, shared *Restores, turn int64) (stable, next int64, err error) {
 	if since, ok := c.Shard.Restoring(); ok && c.expired(since) {
 		if err := c.Shard.Wipe(); err != nil {
@@ -264,7 +264,7 @@ func (c *Changelog) fetch(ctx context.Context, at int64, wait time.Duration, f *
 }
 
 // outOfRange tells a copy from before a deletion of records (wiped, restored
-// anew) from a changelog whose beginning is gone (nothing can be rebuilt).
+// anew) from a changelog without its beginning (nothing can be rebuilt).
 func (c *Changelog) outOfRange(ctx context.Context, at int64, cause error) error {
 	if at > 0 {
 		if err := c.Shard.Wipe(); err != nil {
@@ -292,8 +292,8 @@ func (c *Changelog) load(f *wire.Fetched) error {
 	return nil
 }
 
-// unreadable is the StopError of a record that this build cannot read; nil: err is none of
-// that.
+// unreadable is the StopError of a record that this build cannot read; nil: err has
+// another cause.
 func unreadable(topic string, partition int32, err error) error {
 	switch {
 	case errors.Is(err, state.ErrFormat):

@@ -15,8 +15,7 @@ func (o *owner) reads() (last func() int64) {
 	return func() int64 { return read }
 }
 
-// With a local copy only what has been written since is read; without one,
-// everything.
+// With a local copy only the records written since are read; without one, all of them.
 func TestTakeReadsTheDeltaOnly(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		b := newBench(t, brokers, nil)
@@ -36,14 +35,14 @@ func TestTakeReadsTheDeltaOnly(t *testing.T) {
 		delta := warm.reads()
 		warm.take()
 		warm.want("n", 1)
-		// What other has claimed and written, the claim of warm, and their commits.
+		// The records and the claim of other, the claim of warm, and their commits.
 		if delta() < 2 || delta() > 12 {
 			t.Errorf("a restore with a copy has read %d offsets of %d; want only what came since", delta(), all())
 		}
 	})
 }
 
-// A record that nobody can read, in a batch that is whole: no repetition mends it.
+// An unreadable record in an intact batch is a stop: no repetition mends it.
 func TestTakeForeignRecord(t *testing.T) {
 	b := newBench(t, kafkatest.Fake(t, 1).ListenAddrs(), nil)
 	b.put([]byte("c\x00\x00\x00"), []byte{1})

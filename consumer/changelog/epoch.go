@@ -7,13 +7,13 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// LearnEpoch reads back in which leader epoch the record before the position of the
-// local copy was written: the broker does not tell the owner that writes it. The copy knows
-// the epoch of an earlier place otherwise, and once the leader has moved the next Take cannot
-// tell the owner's records behind that place from those of a log that was cut back. An owner
-// therefore asks every few seconds, and before the shard is handed back. An error leaves the
-// known epoch as it is; asking again is harmless. Only an owner may ask: after another one has
-// written, the record before the position may be the other's.
+// LearnEpoch reads back the leader epoch of the record before the position of the local
+// copy: the broker does not tell it to the owner that writes the record. Without LearnEpoch
+// the copy knows the epoch of an earlier offset only, and once the leader has moved, the next
+// Take cannot tell the owner's records behind that offset from those of a log that was cut
+// back. An owner therefore calls it every few seconds, and before the shard is handed back. An
+// error leaves the known epoch as it is; a repetition is harmless. Only an owner may call it:
+// after another one has written, the record before the position may be the other's.
 func (c *Changelog) LearnEpoch(ctx context.Context) error {
 	at := c.Shard.Position()
 	if at.EpochTo == at.Changelog {
@@ -28,13 +28,13 @@ func (c *Changelog) LearnEpoch(ctx context.Context) error {
 
 // cutBack compares the local copy with the log that the claim has been committed to, by the
 // leader epoch that the copy knows of (PROTOCOL R8, KIP-320). An offset alone does not tell:
-// others may have written in the place of what was lost, up to the copy's position and beyond.
+// new records may stand in the place of the lost ones, up to the copy's position and beyond.
 //
 // A log without the records that the copy was made of is a loss of committed state, and a
-// StopError unless the loss is accepted. A loss that is not certain makes the copy unusable,
-// for the reason why: the copy may be of another topic (not own), or its epoch ends between
-// the place up to which it was read back and the position, so that either the leader has
-// moved in the last seconds before the copy's end, or the log was cut back to there.
+// StopError unless the loss is accepted. If the loss is not certain, the copy is unusable,
+// and why is the reason. Either the copy may be of another topic (not own); or its epoch ends
+// between EpochTo and the position: then the leader has moved in the last seconds before the
+// copy's end, or the log was cut back to there.
 func (c *Changelog) cutBack(ctx context.Context, claim int64, own bool) (why string, err error) {
 	at := c.Shard.Position()
 	gone := &wire.DivergedError{Topic: c.Topic, Partition: c.Partition, Offset: at.EpochTo, Epoch: at.Epoch}

@@ -18,14 +18,14 @@ import (
 )
 
 // A changelog that lost its end rolled the state back without a word: the copy that still
-// held what was lost was wiped, and events whose alerts had been committed were evaluated
-// and alerted again. What the copy was read back to in a leader epoch is certain, and its
-// loss is a stop with both ranges. Where the epoch ends behind that, the leader may as well
-// have moved, and a copy that does not say of which topic it is may be of another one:
-// those are made again, with a line in the log. PROTOCOL R8.
+// held the lost records was wiped, and events with committed alerts were evaluated and
+// alerted again. Up to the offset that the leader epoch was read back for, a loss is certain
+// and is a stop with both ranges. If the epoch ends behind it, the leader may as well
+// have moved; and a copy without a topic id may be of another topic. Both kinds of copy are
+// made again, with a line in the log. PROTOCOL R8.
 func TestTakeOfALogThatWasCutBack(t *testing.T) {
 	for name, c := range map[string]struct {
-		epoch, end func(known, at int64) int64 // what the leader answers
+		epoch, end func(known, at int64) int64 // the leader's answer
 		ahead      bool                        // of the log
 		anonymous  bool
 		stop       []string // words; nil: none
@@ -113,8 +113,9 @@ func answerEpoch(cluster *kfake.Cluster, topic string, epoch int32, end int64) {
 	})
 }
 
-// A leader that has never heard of the epoch was taken for one whose log was cut back, and
-// the copy was wiped. It is behind: the shard is taken again until another one answers.
+// A leader that does not know the copy's epoch was taken for one with a log that was cut
+// back, and the copy was wiped. That leader is behind: the shard is taken again until
+// another leader answers.
 func TestTakeAtALeaderThatIsBehind(t *testing.T) {
 	cluster := kafkatest.Fake(t, 1)
 	b := newBench(t, cluster.ListenAddrs(), nil)

@@ -10,8 +10,8 @@ import (
 )
 
 // A restore of 1.3 million rows took 5 GB, for it went to memory first (goka issue
-// 212). Here a shard has one fetch in memory at a time, and what the database has
-// still to write: a few memtables of 16 MiB. The rest is on disk or with the broker.
+// 212). Here a shard has one fetch in memory at a time, and a few memtables of 16 MiB
+// that Pebble has still to flush. The rest is on disk or with the broker.
 func TestFailure10RestoreInBoundedMemory(t *testing.T) {
 	if race.Enabled {
 		t.Skip("under the race detector memory says nothing")
@@ -49,7 +49,7 @@ func TestFailure10RestoreInBoundedMemory(t *testing.T) {
 	})
 }
 
-// ownerIn is an owner whose copy is on a disk and not in memory.
+// ownerIn returns an owner with its local copy on disk and not in memory.
 func (b *bench) ownerIn(name, dir string) *owner {
 	b.Helper()
 	o := b.owner(name)

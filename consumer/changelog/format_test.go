@@ -30,8 +30,8 @@ func meaning(s formattest.Sample) (string, error) {
 	return fmt.Sprintf("%+v", *id), nil
 }
 
-// A newer identity is refused whatever else is in it, and a local copy that has one
-// is left to the build that wrote it.
+// An identity of a newer format is refused by its version alone, and a local copy that has
+// one is left to the build that wrote it.
 func TestNewerIdentity(t *testing.T) {
 	h := shard(t)
 	put(t, h, []byte(`{"format":2,"shards":"eight"}`), 5)

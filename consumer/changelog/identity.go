@@ -16,15 +16,15 @@ const identityName = "identity"
 // identityFormat is the version of the identity record itself.
 const identityFormat = 1
 
-// Topic is a topic by name and by the id that a topic made again does not share.
+// Topic is a topic by name and id: a topic that is made again has another id.
 type Topic struct {
 	Name string
 	ID   [16]byte
 }
 
-// Identity is what all members of an app must agree on. It travels in the
-// changelog, so that a member with another configuration finds out before it
-// evaluates anything (PROTOCOL D10).
+// Identity is the configuration that all members of an app must agree on. It is stored in
+// the changelog, so that a member with another one finds out before it evaluates anything
+// (PROTOCOL D10).
 type Identity struct {
 	App        string
 	Shards     int
@@ -108,15 +108,15 @@ func readIdentity(h *state.Shard) (*Identity, error) {
 	return decodeIdentity(b)
 }
 
-// Accept is what the operator has allowed to differ for this run.
+// Accept holds the differences that the operator allows in this run.
 type Accept struct {
 	Change bool // other topics for input, alerts and dead letters (--accept-change)
-	Loss   bool // a work topic or a changelog that was made again, and what was in it (--accept-loss)
+	Loss   bool // a work topic or a changelog that was made again, and the loss of its records (--accept-loss)
 }
 
-// Agreement is what follows from comparing identities.
+// Agreement is the outcome of comparing identities.
 type Agreement struct {
-	Write   bool // the identity record is new, or something in it has changed: it has to be written
+	Write   bool // the identity record is new or has changed, and has to be written
 	NewWork bool // the work topic was made again: its offsets start over
 }
 
@@ -135,7 +135,7 @@ func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
 	}
 	if old == nil {
 		// The first transaction of an app writes the identity, so only a changelog
-		// whose beginning is gone has a position and no identity.
+		// that lost its beginning has a position and no identity.
 		if at := h.Position().Work; at >= 0 && !accept.Loss {
 			return Agreement{}, stop("the changelog %s stands at work offset %d, but its beginning is missing: it was deleted and made again while the app was running; start a new app_id, restore the topic from a backup, or start once with --accept-loss to go on with what is left of the state", own.State.Name, at)
 		}
@@ -144,8 +144,8 @@ func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
 	return compare(old, own, accept)
 }
 
-// compare says what follows from the differences between the identity that is stored and
-// the member's own.
+// compare returns the Agreement of the stored identity with the member's own, or a StopError
+// that names the first difference that was not accepted.
 func compare(old, own *Identity, accept Accept) (Agreement, error) {
 	switch {
 	case old.App != own.App:

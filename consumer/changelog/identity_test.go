@@ -87,7 +87,7 @@ func TestAgree(t *testing.T) {
 	t.Run("new app", func(t *testing.T) {
 		checkAgree(t, shard(t), sampleIdentity(), Accept{}, Agreement{Write: true}, nil)
 	})
-	// The first transaction writes the identity: a position without one is what is
+	// The first transaction writes the identity: a position without an identity is
 	// left of a changelog that lost its beginning. FAILURES 9.
 	t.Run("state without identity", func(t *testing.T) {
 		h := shard(t)
@@ -129,7 +129,7 @@ func checkAgree(t *testing.T, h *state.Shard, own *Identity, accept Accept, want
 	}
 }
 
-// What was agreed on is what the next member compares with.
+// The identity that was agreed on is the one that the next member compares with.
 func TestAgreeRemembers(t *testing.T) {
 	h, own := shard(t), sampleIdentity()
 	put(t, h, sampleIdentity().Encode(), 7)
@@ -185,8 +185,7 @@ func FuzzIdentityRoundTrip(f *testing.F) {
 	})
 }
 
-// Whatever stands in the record, the answer is an identity or a reason to stop:
-// there is no third that would be repeated for ever.
+// Any record decodes to an identity or a StopError: another error would be retried for ever.
 func FuzzDecodeIdentity(f *testing.F) {
 	f.Add(sampleIdentity().Encode())
 	f.Add([]byte(`{"format":1}`))

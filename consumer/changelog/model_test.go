@@ -13,9 +13,8 @@ import (
 )
 
 // Owners take the shard from each other, crash between commit and apply, leave
-// transactions open, lose their disks and are away for days. Whoever has taken it
-// last has what was committed, all of it and nothing else, and nobody else can
-// commit.
+// transactions open, lose their disks and are away for days. The last owner has all
+// committed changes and no others, and no other owner can commit.
 func TestTakeModel(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1).ListenAddrs()
 	names := []string{"a", "b", "c"}
@@ -23,7 +22,7 @@ func TestTakeModel(t *testing.T) {
 		b := newBench(t, brokers, nil)
 		owners := []*owner{b.owner("one"), b.owner("two"), b.owner("three")}
 		ready := make(map[*owner]bool) // has taken the shard since its last failure
-		var last *owner                // who has taken it last
+		var last *owner                // to take the shard
 		committed := make(map[string]int64)
 		zombies := 0
 
@@ -74,7 +73,7 @@ func TestTakeModel(t *testing.T) {
 					rt.Skip("enough of them")
 				}
 				b.leaveOpen(b.id, "ghost")
-				last = nil // it has fenced everybody
+				last = nil // the open transaction has fenced all owners
 			},
 			"abort somebody's transaction": func(rt *rapid.T) {
 				if zombies++; zombies > 3 {

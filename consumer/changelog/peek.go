@@ -10,8 +10,8 @@ import (
 	"trailhound/state"
 )
 
-// Peek reads a changelog partition as it stands, without a claim: what is in it may be
-// behind what its owner has committed meanwhile. It touches nothing.
+// Peek reads a changelog partition as it stands, without a claim: its owner may commit more
+// meanwhile. Peek writes nothing.
 type Peek struct {
 	Client    *wire.Client
 	Topic     string
@@ -52,7 +52,7 @@ func (p Peek) Each(ctx context.Context, from, to int64, each func(*wire.Record) 
 	return nil
 }
 
-// orStuck is err, or what a fetch without one and without records amounts to.
+// orStuck is err, or the error for a fetch that succeeds without records.
 func orStuck(err error) error {
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (p Peek) records(f *wire.Fetched, to int64, each func(*wire.Record) error) 
 	return fmt.Errorf("read changelog %s partition %d: %w", p.Topic, p.Partition, err)
 }
 
-// Found is what a shard says about its app.
+// Found holds a shard's records about its app.
 type Found struct {
 	identity, seeding []byte // records; nil: none
 }
@@ -85,9 +85,9 @@ type Found struct {
 // Empty says that the shard says nothing: as far as it knows, the app is new.
 func (f *Found) Empty() bool { return f.identity == nil && f.seeding == nil }
 
-// Local returns what the local copy of a changelog partition says, and the next offset to
-// read behind it. Not ok: the copy is of no use for that, and the partition has to be read
-// from its start.
+// Local returns the records about the app in the local copy of a changelog partition, and the
+// next offset to read behind them. Not ok: the copy is of no use for that, and the partition
+// has to be read from its start.
 func Local(h *state.Shard, topicID [16]byte) (found Found, next int64, ok bool) {
 	id, err := readIdentity(h)
 	if err != nil || id == nil || id.State.ID != topicID {
@@ -100,7 +100,7 @@ func Local(h *state.Shard, topicID [16]byte) (found Found, next int64, ok bool) 
 	return Found{identity: id.Encode()}, h.Position().Changelog, true
 }
 
-// Read adds what the records from one offset to another say.
+// Read adds the records about the app from one offset to another, exclusive.
 func (f *Found) Read(ctx context.Context, p Peek, from, to int64) error {
 	return p.Each(ctx, from, to, func(r *wire.Record) error {
 		for name, record := range map[string]*[]byte{identityName: &f.identity, seedingName: &f.seeding} {
@@ -119,9 +119,9 @@ func (f *Found) Read(ctx context.Context, p Peek, from, to int64) error {
 	})
 }
 
-// Agree compares what was found with the member's own identity, as the function Agree
-// does once the shard is taken, which has the last word: another member may have written
-// since. A nil error also means that the app is new.
+// Agree compares the identity found with the member's own. The function Agree, called once
+// the shard is taken, has the last word: another member may have written since. A nil error
+// also means that the app is new.
 func (f *Found) Agree(own *Identity, accept Accept) error {
 	if f.seeding != nil {
 		return stopSeeding(own)

@@ -38,7 +38,7 @@ func BenchmarkRestore(b *testing.B) {
 			m := newMany(b, brokers, shards)
 			m.fill(keys)
 			runtime.GC()
-			runtime.GC() // what pools hold survives the first one
+			runtime.GC() // objects in pools survive the first one
 			peak := watchHeap(b)
 			b.ResetTimer()
 			for range b.N {
@@ -50,8 +50,8 @@ func BenchmarkRestore(b *testing.B) {
 	}
 }
 
-// watchHeap samples what the heap holds until the function it returns is called,
-// which returns the most that came on top of what was there before.
+// watchHeap samples the size of the heap until the returned function is called, which
+// returns the greatest growth since the start, in bytes.
 func watchHeap(b *testing.B) (peak func() uint64) {
 	var most atomic.Uint64
 	var before runtime.MemStats

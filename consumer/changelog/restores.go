@@ -14,17 +14,16 @@ import (
 // reportEvery is how often a restore is reported while it goes on.
 const reportEvery = 5 * time.Second
 
-// maxRounds bounds the loads at work at a time. Each holds a fetch, what it
-// unpacks to and a batch for Pebble, tens of MiB in all; more of them than there
-// are processors to load with would cost memory and win nothing.
+// maxRounds bounds the loads at work at a time. Each holds a fetch, its unpacked
+// records and a batch for Pebble, tens of MiB in all; more of them than processors
+// would cost memory and win nothing.
 const maxRounds = 8
 
-// Restores is what the restores of one instance share: a bound on their memory,
-// and what there is to tell of them. Its fields are set before the first use and
-// not changed after.
+// Restores is shared by the restores of one instance: it bounds their memory and
+// reports their progress. Its fields are set before the first use and not changed after.
 type Restores struct {
-	// Report is told how it goes, every few seconds while shards are being
-	// restored, and then once with no shards left. nil: nobody is.
+	// Report is called every few seconds while shards are being restored, and once more
+	// when no shard is left. nil: no reports.
 	Report func(Restoration)
 	// Every is the time between reports; 0: 5 s.
 	Every time.Duration
@@ -57,8 +56,7 @@ func (r Restoration) Rate() float64 {
 	return float64(r.Read) / r.Took.Seconds()
 }
 
-// Remaining tells how long it will take from now on at the rate so far; not ok:
-// nobody knows.
+// Remaining returns the time left at the rate so far; not ok: there is no rate yet.
 func (r Restoration) Remaining() (d time.Duration, ok bool) {
 	seconds := float64(r.Left) / r.Rate()
 	if r.Read == 0 || seconds > math.MaxInt32 {
@@ -73,9 +71,9 @@ type round struct {
 	got  chan *wire.Fetched
 }
 
-// buffer waits for a buffer to fetch into. Of those who wait, the one with the
-// least left to read comes first: a shard with a local copy is ready at once,
-// whatever the others have still before them.
+// buffer waits for a buffer to fetch into. The restore with the least left to read
+// comes first: a shard with a local copy is ready at once, however much the others
+// have still to read.
 func (r *Restores) buffer(ctx context.Context, left int64) (*wire.Fetched, error) {
 	r.mu.Lock()
 	if n := len(r.free); n > 0 {
@@ -107,14 +105,14 @@ func (r *Restores) buffer(ctx context.Context, left int64) (*wire.Fetched, error
 	return nil, ctx.Err()
 }
 
-// busy says whether somebody waits for a buffer.
+// busy says whether a restore waits for a buffer.
 func (r *Restores) busy() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.waiting) > 0
 }
 
-// give gives a buffer to whoever is next.
+// give hands a buffer to the next restore that waits, or keeps it.
 func (r *Restores) give(f *wire.Fetched) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,8 +135,8 @@ func (r *Restores) release(f *wire.Fetched) {
 	w.got <- f
 }
 
-// advance notes what a partition has still to read, and that read of it have
-// just been.
+// advance notes the number of offsets that a partition has still to read, and the number
+// just read.
 func (r *Restores) advance(partition int32, left, read int64) {
 	r.note(func() {
 		r.left[partition] = max(left, 0)
@@ -149,8 +147,8 @@ func (r *Restores) advance(partition int32, left, read int64) {
 	})
 }
 
-// Total returns how many changelog offsets all restores have read so far that were not their
-// last ones.
+// Total returns how many changelog offsets all restores have read so far, without the last
+// round of each.
 func (r *Restores) Total() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

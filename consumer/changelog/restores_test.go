@@ -29,8 +29,8 @@ func takeAllBuffers(t *testing.T, r *Restores) (all []*wire.Fetched) {
 	}
 }
 
-// The buffers are few, and of those who wait the one with the least left to read
-// is next: shards with a local copy do not wait for those without.
+// The buffers are few, and the waiting restore with the least left to read is next:
+// shards with a local copy do not wait for those without.
 func TestRestoresLetTheShortestGoFirst(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		var r Restores
@@ -74,8 +74,8 @@ func TestRestoresLetTheShortestGoFirst(t *testing.T) {
 	})
 }
 
-// Restores report what is left in all, at what rate, and when it will have ended,
-// every few seconds and no more often; a short one is not worth a word.
+// Restores report the offsets left in all, the rate and the time left, every few seconds
+// and no more often; a short restore is not reported.
 func TestRestoresReport(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		var got []Restoration

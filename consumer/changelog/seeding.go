@@ -5,8 +5,8 @@ import "trailhound/state"
 // seedingName is the name under which a shard's state holds the mark of a seed.
 const seedingName = "seeding"
 
-// MarkSeeding says in the transaction that what the shard holds from here on is only
-// a part of a state, which nobody must go on with.
+// MarkSeeding marks the shard in the transaction: from here on its state is incomplete, and
+// no instance may go on with it.
 func MarkSeeding(tx *state.Tx, by string) { tx.PutMeta(seedingName, []byte(by)) }
 
 // EndSeeding takes the mark away.

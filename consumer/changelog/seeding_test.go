@@ -2,7 +2,7 @@ package changelog
 
 import "testing"
 
-// A shard of a seed that has not come to its end is nobody's, whatever was accepted.
+// A shard of an unfinished seed is refused, even with all that --accept-* allows.
 func TestAgreeWhileSeeding(t *testing.T) {
 	h, own := shard(t), sampleIdentity()
 	for _, had := range []bool{false, true} {

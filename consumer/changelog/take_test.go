@@ -48,14 +48,14 @@ func TestTakeEmpty(t *testing.T) {
 }
 
 // The leader moves while a shard is owned, and the next transaction goes to the new one:
-// the copy is in a leader epoch that nobody told its owner. Unless it is asked for, the
-// end of the epoch before would look like that of a log that was cut back.
+// the copy is in a leader epoch that no broker told the owner. Unless the owner asks for
+// it, the end of the epoch before would look like that of a log that was cut back.
 func TestTakeAfterTheLeaderMoved(t *testing.T) {
 	cluster := kafkatest.Fake(t, 3)
 	b := newBench(t, cluster.ListenAddrs(), nil)
 	warm := b.owner("warm")
 	warm.take()
-	b.unreadable() // below the position of the next write: who reads it has wiped the copy
+	b.unreadable() // below the position of the next write: only an owner that has wiped its copy reads it
 	warm.write("n")
 	for moved := range int32(2) {
 		if err := cluster.MoveTopicPartition(b.topic, 0, (cluster.LeaderFor(b.topic, 0)+1)%3); err != nil {
@@ -74,8 +74,8 @@ func TestTakeAfterTheLeaderMoved(t *testing.T) {
 	warm.want("n", 3)
 }
 
-// A copy that is there is continued, not read anew; one that is gone is read
-// from the beginning; both come to the same.
+// A local copy is continued, not read anew; without one the changelog is read
+// from its start; both give the same state.
 func TestTakeReadsWhatIsMissing(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		b := newBench(t, brokers, nil)
@@ -124,8 +124,8 @@ func TestTakeAfterWipe(t *testing.T) {
 	})
 }
 
-// The owner before this one was in the middle of a transaction: Take aborts it,
-// and whatever that owner still does with it comes to nothing. PROTOCOL D1, D5.
+// The owner before this one was in the middle of a transaction: Take aborts the
+// transaction, and that owner can neither commit nor extend it. PROTOCOL D1, D5.
 func TestTakeFromZombie(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		b := newBench(t, brokers, nil)
@@ -149,7 +149,7 @@ func TestTakeFromZombie(t *testing.T) {
 	})
 }
 
-// Aborted records are in the log, and nobody may see them; nor does a control
+// Aborted records are in the log and must not reach a restored state; nor does a control
 // record as the last one keep a restore waiting. FAILURES 8.
 func TestTakeSkipsAborted(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
@@ -174,8 +174,9 @@ func TestTakeSkipsAborted(t *testing.T) {
 	})
 }
 
-// Somebody else's open transaction holds the stable offset back. Take waits as
-// long as it may, then names the tool that finds it; when it has ended, all is well.
+// An open transaction of another producer holds the last stable offset back. Take waits as
+// long as StableWithin, then names the tool that finds the transaction; once that has ended,
+// Take succeeds.
 func TestTakeWaitsForStableOffset(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		b := newBench(t, brokers, nil)
@@ -261,8 +262,8 @@ func (o *owner) identify() {
 	apply()
 }
 
-// A copy may be as old as half of delete.retention.ms and no older: what was
-// deleted since may have left no trace in the changelog. PROTOCOL D9, FAILURES 21.
+// A copy may be as old as half of delete.retention.ms and no older: the tombstones of keys
+// deleted since may be compacted away. PROTOCOL D9, FAILURES 21.
 func TestTakeOldCopy(t *testing.T) {
 	for name, c := range map[string]struct {
 		age  time.Duration
@@ -292,8 +293,8 @@ func TestTakeOldCopy(t *testing.T) {
 	}
 }
 
-// The deleted key does come back if an old copy is continued: this is what the
-// rule is for.
+// The deleted key does come back if an old copy is continued: this is the reason for the
+// bound on a copy's age.
 func TestTakeOldCopyForgetsDeletedKeys(t *testing.T) {
 	b := newBench(t, kafkatest.Fake(t, 1).ListenAddrs(), nil)
 	old, n := b.owner("old"), b.owner("n")
@@ -317,7 +318,7 @@ func TestTakeOldCopyForgetsDeletedKeys(t *testing.T) {
 	old.want("kept", 9)
 }
 
-// A restore that is as slow as that starts over instead of going on.
+// A restore that takes half of delete.retention.ms starts over instead of going on.
 func TestTakeSlowRestore(t *testing.T) {
 	b := newBench(t, kafkatest.Fake(t, 1).ListenAddrs(), bigMessages)
 	a := b.owner("a")
@@ -457,8 +458,8 @@ func TestTakeUnknownFormat(t *testing.T) {
 	}
 }
 
-// The beginning of the changelog is gone, so that nothing can be rebuilt; a copy
-// that reaches back before it is thrown away, one from behind it is as good as ever.
+// The beginning of the changelog is deleted, so that no copy can be rebuilt. A copy with a
+// position below the new start is wiped; one at or behind the start is continued.
 func TestTakeTrimmed(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		b := newBench(t, brokers, nil)
@@ -478,8 +479,8 @@ func TestTakeTrimmed(t *testing.T) {
 	})
 }
 
-// A batch whose checksum is right and whose records are not: nothing of it is
-// taken, and the next take does not go on behind it. FAILURES 3.
+// Nothing is taken of a batch with a right checksum and malformed records, and the next take
+// does not go on behind that batch. FAILURES 3.
 func TestTakeMalformedRecord(t *testing.T) {
 	b := newBench(t, kafkatest.Fake(t, 1).ListenAddrs(), nil) // Kafka itself would refuse it
 	a := b.owner("a")

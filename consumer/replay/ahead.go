@@ -6,9 +6,9 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// readAhead is records of a large batch in memory of their own. A batch that others may wait
-// for is open only while some of its records are copied: all streams have a record at hand at
-// the same time, and each could have such a batch. The zero value is empty.
+// readAhead holds copies of the next records of a large batch. A batch in memory that other
+// streams may wait for is open only while some of its records are copied: all streams have a
+// record at hand at the same time, and each could have such a batch. The zero value is empty.
 type readAhead struct {
 	records []wire.Record // without keys and headers
 	data    []byte
@@ -69,7 +69,7 @@ func (s *stream) readAhead() {
 	}
 	s.cursor.Close()
 	s.now.Skip(next)
-	s.cursor = s.now.Cursor() // what ended the old one ends it too, at the same place
+	s.cursor = s.now.Cursor() // damage ends it at the same place as the old one
 }
 
 // whole returns the record at hand with its value.

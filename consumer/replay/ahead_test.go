@@ -16,8 +16,8 @@ import (
 )
 
 // All partitions have a record at hand at the same time, and none may keep a large batch open for it. The order is that of
-// the timestamps, and what takes part of the process's memory in turns comes whole: batches that are read in pieces, a
-// record that is larger than what a partition may hold, and one that is larger than any may be, which is left out.
+// the timestamps. Batches that take turns in the process's memory are complete: those read in pieces, and those with a
+// record larger than a partition's share of the memory. A record larger than wire.MostUnpacked is left out.
 func TestReaderOfLargeBatches(t *testing.T) {
 	const partitions, batches, each = 5, 3, 24
 	brokers := kafkatest.Brokers(t)

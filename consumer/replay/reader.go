@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	batchBytes   = 256 << 10 // of records in a batch; a record that is larger is alone in memory of its own
+	batchBytes   = 256 << 10 // of records in a batch; a larger record has memory of its own
 	batchRecords = 4096      // most in a batch
 )
 
@@ -25,13 +25,12 @@ type Reader struct {
 	Ranges []Range
 	Log    zerolog.Logger
 
-	// AcceptLoss goes on behind record batches that are damaged. Those that were
-	// written as they are, and still cannot be read, are always left out, as the
-	// service does; both are logged.
+	// AcceptLoss goes on behind damaged record batches. Intact batches that cannot
+	// be read are always left out, as the service does. Both are logged.
 	AcceptLoss bool
 
-	// Advance, unless nil, is told of offsets that are read, as a count. In the end
-	// it was told of all of the ranges. It is called by Run alone.
+	// Advance, unless nil, is called by Run with the number of offsets just read. In
+	// the end the calls add up to all offsets of the ranges.
 	Advance func(offsets int64)
 
 	batch *batch // being filled; nil: none is
@@ -40,7 +39,7 @@ type Reader struct {
 	add   func(*play.Batch) error
 }
 
-// batch is records in memory of its own.
+// batch is a play.Batch with memory of its own for the values.
 type batch struct {
 	play.Batch
 	data []byte
@@ -49,8 +48,8 @@ type batch struct {
 // Run gives the records of all ranges to add in one sequence: at each step, of the
 // next records of the ranges, the one with the least timestamp, or of those the one
 // of the least topic and partition. It returns the first error: of a fetch, of add,
-// or why ctx ended. Memory is bounded by what the receiver holds, two fetches for
-// each range and one batch; batches may be given back, by Done, from any goroutine.
+// or the cause of ctx. Memory is bounded by the batches not given back, two fetches
+// for each range and one batch; batches may be given back, by Done, from any goroutine.
 func (r *Reader) Run(ctx context.Context, add func(*play.Batch) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	r.add, r.batch, r.free = add, nil, make(chan *batch, 64)
@@ -92,7 +91,8 @@ func (r *Reader) Run(ctx context.Context, add func(*play.Batch) error) error {
 	return r.flush()
 }
 
-// fetchBytes is what is asked for at a time, of each partition.
+// fetchBytes is the size of one fetch of a partition, so that all buffers stay within
+// fetchMemory.
 func (r *Reader) fetchBytes() int {
 	return min(max(fetchMemory/(fetchAhead*max(len(r.Ranges), 1)), leastFetch), mostFetch)
 }
@@ -229,5 +229,5 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("%v; let a replica that is whole become leader, or go on without offsets %d to %d with --accept-loss", e.Corrupt, e.Corrupt.Offset, e.Corrupt.Next-1)
 }
 
-// Unwrap returns what is wrong with the batch.
+// Unwrap returns the *wire.CorruptError of the batch.
 func (e *DamageError) Unwrap() error { return e.Corrupt }

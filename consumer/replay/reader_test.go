@@ -25,8 +25,8 @@ import (
 	"trailhound/rules/play"
 )
 
-// read returns what a Reader gives, a line for each record. Batches are given back at once, so that memory that is
-// used again too early shows.
+// read returns a line for each record of a Reader. Batches are given back at once, so that memory that is used again too
+// early shows.
 func read(ctx context.Context, r *replay.Reader) (got []string, err error) {
 	err = r.Run(ctx, func(b *play.Batch) error {
 		size := 0
@@ -65,7 +65,7 @@ func all(t *testing.T, c *wire.Client, topics ...string) []replay.Range {
 }
 
 // The order is that of a plain model: at each step the head with the least timestamp, of those the least topic and
-// partition. What is larger than a batch, null, compressed or written by a transaction makes no difference.
+// partition. Values larger than a batch, null, compressed or written by a transaction make no difference.
 func TestReaderMerges(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		names := []string{kafkatest.Topic(t, brokers, 3, nil), kafkatest.Topic(t, brokers, 3, nil)}
@@ -232,7 +232,7 @@ func (b breaker) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// What passes, as a connection that breaks and damage on the way, is fetched again.
+// Passing errors are fetched again: a connection that breaks, and damage on the way.
 func TestReaderRepeats(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1).ListenAddrs()
 	name := kafkatest.Topic(t, brokers, 1, nil)
@@ -255,8 +255,8 @@ func TestReaderRepeats(t *testing.T) {
 	}
 }
 
-// A batch that was written so that nobody can read it is left out without being asked, as the service does: else one
-// hostile producer could stop every replay.
+// A batch that was written unreadable is left out even without AcceptLoss, as the service does: else one hostile producer
+// could stop every replay.
 func TestReaderUnreadable(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1).ListenAddrs()
 	name := kafkatest.Topic(t, brokers, 1, nil)
@@ -282,7 +282,7 @@ func TestReaderUnreadable(t *testing.T) {
 	}
 }
 
-// What was resolved is gone, or another topic has the name, when it is read.
+// The records of a resolved range are deleted before they are read, or another topic has the name by then.
 func TestReaderGone(t *testing.T) {
 	brokers := kafkatest.Brokers(t)
 	name := kafkatest.Topic(t, brokers, 1, nil)
@@ -312,7 +312,7 @@ func TestReaderEnds(t *testing.T) {
 	if err := r.Run(t.Context(), func(*play.Batch) error { return full }); !errors.Is(err, full) {
 		t.Errorf("Run = %v; want the receiver's error", err)
 	}
-	r.Ranges[0].To = 1000 // it waits for what never comes
+	r.Ranges[0].To = 1000 // records that never come
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := read(ctx, r); !errors.Is(err, context.DeadlineExceeded) {

@@ -1,9 +1,9 @@
 // Package replay reads ranges of topics again, outside of any consumer group: it
 // leaves nothing behind in the cluster.
 //
-// [Resolve] turns what somebody asks for, by time or by offsets, into a [Range] of
-// offsets for each partition; a [Reader] merges the records of all ranges into one
-// sequence for a [trailhound/rules/play.Player].
+// [Resolve] turns [Bounds], of time or of offsets, into a [Range] of offsets for each
+// partition; a [Reader] merges the records of all ranges into one sequence for a
+// [trailhound/rules/play.Player].
 //
 // Its one guarantee: the same ranges give the same records in the same order, each
 // time, as long as the topics still hold them.
@@ -29,24 +29,24 @@ type Range struct {
 	Partition int32
 	From, To  int64 // offsets; To is the first one that is not read
 
-	// Trimmed says what of the range that was asked for is not there, as a sentence;
+	// Trimmed is a sentence about the part of the requested range that is not there;
 	// "": nothing is known to be missing.
 	Trimmed string
 
-	start, end int64 // offsets of what the partition held when the range was resolved
+	start, end int64 // offsets that could be read when the range was resolved
 }
 
 // Empty says whether there is nothing to read.
 func (r *Range) Empty() bool { return r.From >= r.To }
 
-// Bounds are what somebody asks for, of each partition. The zero value is all that
-// a read-committed reader can read at present.
+// Bounds are the bounds of the range that is wanted of each partition. The zero value is
+// all that a read-committed reader can read at present.
 type Bounds struct {
 	Partitions []int32 // none: all
 
 	// From and To bound the timestamps of Kafka records, To exclusively; zero: no
 	// bound. A range goes from the first record at From or later to the one before
-	// the first at To or later, whatever the times between them.
+	// the first at To or later; the times between them do not matter.
 	From, To time.Time
 
 	ByOffset             bool  // the offsets count, not the times
@@ -60,8 +60,8 @@ func (e *NoTopicError) Error() string { return fmt.Sprintf("topic %s does not ex
 
 // Resolve looks up the offsets of the ranges, by topic as they are given, then by
 // partition; a topic or a partition that is given twice counts once. Ranges are
-// clipped to what the topics hold; those that hold nothing of what was asked for are
-// Empty. A topic, as a *NoTopicError, or a partition that does not exist is an error.
+// clipped to the offsets that the topics hold; those with no such offset are Empty. A
+// topic, as a *NoTopicError, or a partition that does not exist is an error.
 func Resolve(ctx context.Context, c *wire.Client, topics []string, b Bounds) ([]Range, error) {
 	infos, err := c.Topics(ctx, topics...)
 	if err != nil {
@@ -160,7 +160,8 @@ func (r *Range) beginsAfter(t time.Time) string {
 	return fmt.Sprintf("topic %s partition %d begins at offset %d, after %s", r.Topic, r.Partition, r.start, t.UTC().Format(time.RFC3339))
 }
 
-// offsetAt is topic.OffsetAt within what was readable when end was asked for: end, when there is no such record.
+// offsetAt is topic.OffsetAt, but at most end, the end of the readable offsets when the
+// range was resolved; end, when there is no such record.
 func offsetAt(ctx context.Context, c *wire.Client, r *Range, t time.Time, end int64) (int64, error) {
 	offset, err := topic.OffsetAt(ctx, c, r.Topic, r.Partition, t)
 	if offset < 0 || offset > end {

@@ -68,7 +68,7 @@ func TestResolve(t *testing.T) {
 			name    string
 			bounds  replay.Bounds
 			want    string // ranges of the two partitions
-			trimmed string // part of what is said about partition 0
+			trimmed string // part of Trimmed of partition 0
 		}{
 			{"all that can be read", replay.Bounds{}, "2-10 0-1", ""},
 			{"by time", replay.Bounds{From: minute(4), To: minute(6)}, "4-6 0-1", ""},
@@ -115,7 +115,7 @@ func TestResolve(t *testing.T) {
 				t.Errorf("Resolve = %v; want an error with %q", err, want)
 			}
 		}
-		// Whatever the range, what there is instead.
+		// Span does not depend on the range: it says where the records are instead.
 		ranges, err := replay.Resolve(t.Context(), c, []string{name}, replay.Bounds{To: minute(-60)})
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func TestResolve(t *testing.T) {
 	})
 }
 
-// A record without a timestamp is a record, and no bound of the times that there are.
+// A record without a timestamp counts as found, and bounds no time.
 func TestSpanWithoutTimestamps(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		name := kafkatest.Topic(t, brokers, 2, nil)
@@ -181,7 +181,7 @@ func TestWarmUp(t *testing.T) {
 				t.Errorf("WarmUp(%+v) = %s; want %s", bounds, got, want)
 			}
 		}
-		// A run-up that was deleted is worth a word, since alerts hang on it.
+		// A deleted run-up is reported in Trimmed, since alerts depend on it.
 		if err := c.DeleteRecords(t.Context(), name, 0, 4); err != nil {
 			t.Fatal(err)
 		}

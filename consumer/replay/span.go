@@ -9,13 +9,13 @@ import (
 )
 
 // spanOffsets is how many offsets at either end of a partition are looked at: some of
-// them may be those of control records, or of what was aborted.
+// them may be those of control records, or of aborted ones.
 const spanOffsets = 100
 
-// Span returns the least and the greatest timestamp of records at the beginning and
-// at the end of the ranges' partitions, whatever the ranges; the zero time if none
-// has one. Without found there are no records. It is for people whose range is empty,
-// and reads no more than that.
+// Span returns the least and the greatest timestamp of the records at both ends of the
+// ranges' partitions, for a message about an empty range; From and To do not matter. The
+// times are zero if no record has one. Not found: there are no records. Span reads
+// spanOffsets at each end and no more.
 func Span(ctx context.Context, c *wire.Client, ranges []Range) (first, last time.Time, found bool, err error) {
 	r := Reader{Client: c, AcceptLoss: true}
 	for _, g := range ranges {

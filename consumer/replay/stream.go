@@ -15,7 +15,7 @@ const (
 	fetchWait   = time.Second
 	fetchAhead  = 2         // buffers that travel between a stream and its reader
 	fetchMemory = 8 << 20   // for the buffers of all streams, if leastFetch allows it
-	leastFetch  = 128 << 10 // below this the requests begin to cost more than what they bring
+	leastFetch  = 128 << 10 // below this the requests begin to cost more than their records
 	mostFetch   = 1 << 20
 
 	damagedTries = 5               // the damage may have been on the way
@@ -32,12 +32,12 @@ type stream struct {
 	bytes  int // of record batches in one fetch
 
 	cancel context.CancelFunc
-	full   chan *wire.Fetched // closed when nothing follows
+	full   chan *wire.Fetched // closed behind the last fetch
 	empty  chan *wire.Fetched
 	err    error // why full was closed; read after that
 
 	at     int64         // everything below it is read
-	now    *wire.Fetched // what cursor goes through; nil: nothing
+	now    *wire.Fetched // the fetch that cursor reads; nil: none
 	cursor wire.Cursor
 	ahead  readAhead    // of a large batch
 	record *wire.Record // at hand: of cursor, or of ahead
@@ -66,7 +66,7 @@ func (s *stream) stop() {
 		s.cursor.Close()
 		s.now = nil
 	}
-	for range s.full { // what was fetched is of no use
+	for range s.full { // the fetches left over are of no use
 	}
 }
 
@@ -145,7 +145,7 @@ func (s *stream) leaveOut(ctx context.Context, err error) error {
 	return nil
 }
 
-// explain says what an error of a fetch means for the range.
+// explain adds the cause to an error of a fetch, if the range has changed under the reader.
 func (s *stream) explain(err error) error {
 	err = fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
 	switch {

@@ -1,38 +1,37 @@
 // Package seed gives an app a state that was built from history, before the app
 // runs for the first time or while it stands still.
 //
-// A [Seeder] has two steps: Begin refuses what cannot be seeded, before anybody
-// waits for a long history to be played; Finish writes the state that came of it
-// into the changelog.
+// A [Seeder] has two steps: Begin refuses an app that cannot be seeded, before a long
+// history is played; Finish writes the resulting state into the changelog.
 //
 // Its one guarantee: an instance of the service finds either the state as it was
 // before or all of the new one, whenever the seed ends, and never a part.
 //
-// The steps of Finish, and what holds if it ends after each of them:
+// The steps of Finish, and the state of the app if it ends after each of them:
 //
-//  1. Each shard is taken as an instance takes it (changelog.Take): who had it is
-//     fenced and can commit nothing any more. The state is as before.
+//  1. Each shard is taken as an instance takes it (changelog.Take): the former owner
+//     is fenced and can commit nothing any more. The state is as before.
 //  2. Each shard gets a mark, in a transaction of the shard's own id, so that this
 //     fails if an instance has taken the shard since. An instance that finds a mark
 //     stops with a sentence and has written nothing but its claim (changelog.Agree).
-//     The state is as before, but nobody goes on with it; a seed may start again. Then
-//     each shard is taken once more: another seed, which step 1 does not fence, may
+//     The state is as before, but no instance goes on with it; a seed may start again.
+//     Then each shard is taken once more: another seed, which step 1 does not fence, may
 //     have written up to now. It has lost the id of step 3 before the first mark.
-//  3. The difference between what the shard remembers and what it shall remember is
+//  3. The difference between the old records of the shard and the new ones is
 //     written, in as many transactions as it takes. They are those of one more
 //     transactional id, <app>.seed, which no instance fences: an instance that takes
 //     a marked shard does no harm, and does not end the seed. Another seed does: it
-//     begins with a session of that id. Where the shards stand (work offsets,
-//     sources, identity) is not touched, so that a seed that starts again finds it.
-//  4. One transaction over all shards writes where they stand, and takes the marks
+//     begins with a session of that id. The shards' positions (work offsets,
+//     sources, identity) are not touched, so that a seed that starts again finds them.
+//  4. One transaction over all shards writes their positions, and takes the marks
 //     away: the new state is there, in all shards at once.
 //  5. After a range of the inputs, the group's offsets are set to its end. Before
-//     that, what is in the range is read once more and evaluated not at all: it is
-//     not newer than the sources of step 4.
+//     that, the records of the range are read once more and none is evaluated: they
+//     are not newer than the sources of step 4.
 //
-// A router is not fenced by any of this, as it never is: one that an instance left
-// behind, neither running nor quite dead, could still write to the work topic.
-// Replacing a state therefore takes that all instances have ended.
+// None of this fences routers, as nothing ever does: the router of an instance that is
+// neither running nor quite dead could still write to the work topic. Replacing a state
+// therefore requires that all instances have ended.
 package seed
 
 import (
@@ -58,21 +57,21 @@ import (
 type Seeder struct {
 	Client *wire.Client
 	App    topic.App
-	Owner  string // who claims and marks, for people who read the changelog
+	Owner  string // name in claims and marks, for people reading the changelog
 
 	// Replace allows that the app has a state already.
 	Replace bool
-	// Ranges is the history, if it is of the app's own inputs, of all their partitions:
-	// the app goes on exactly behind them. nil: it is from elsewhere, and the app
-	// reads its inputs from where it stands, or would begin.
+	// Ranges are those of the history, if that was read from all partitions of the app's
+	// own inputs: the app goes on exactly behind them. nil: the history is from elsewhere,
+	// and the app reads its inputs from its committed offsets, or as a new app would.
 	Ranges []replay.Range
-	// StartLatest is where a new app starts to read, as for the service. It counts
-	// without Ranges.
+	// StartLatest lets a new app read its inputs from their ends, as for the service. It
+	// counts only without Ranges.
 	StartLatest bool
 	// Fingerprint is that of the engine that played the history.
 	Fingerprint []byte
 
-	Scratch            *state.Store // for copies of what the shards hold; empty
+	Scratch            *state.Store // for copies of the shards; empty
 	Codec              compress.Compression
 	TransactionTimeout time.Duration
 	RequestTimeout     time.Duration
@@ -90,14 +89,14 @@ type shard struct {
 	seeding bool // an earlier seed has not come to its end
 }
 
-// Written says what a seed has written.
+// Written counts the records that a seed has written.
 type Written struct {
 	Records, Removed int64 // records of the changelog: values that are new or others, and those that are gone
 	Bytes            int64
 }
 
-// stableWithin is as for the service: how long a restore waits for somebody's open
-// transaction beyond the time after which the broker itself must have ended it.
+// stableWithin is as for the service: how long a restore waits for an open transaction
+// beyond the time after which the broker itself must have ended it.
 const stableWithin = 30 * time.Second
 
 // Begin refuses an app that runs, or that has a state unless that may be replaced. It
@@ -132,7 +131,7 @@ func (s *Seeder) standsStill(ctx context.Context) error {
 	return err
 }
 
-// fresh says whether nobody has ever written to the changelog.
+// fresh says whether the changelog has never been written to.
 func (s *Seeder) fresh(ctx context.Context) (bool, error) {
 	for n := range s.App.Shards {
 		if _, end, err := topic.Bounds(ctx, s.Client, s.App.StateTopic(), int32(n)); err != nil || end > 0 {

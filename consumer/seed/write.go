@@ -18,7 +18,7 @@ import (
 // batchBytes is how much one transaction holds.
 const batchBytes = 4 << 20
 
-// Finish makes the state of the shards that built gives that of the app. On an error
+// Finish replaces the app's state by that of the shards that built returns. On an error
 // the app has the state that it had, unless the error says otherwise, and a seed may
 // start again. The end of ctx counts as long as nothing has been written.
 func (s *Seeder) Finish(ctx context.Context, built func(n int) (*state.Shard, error)) (Written, error) {
@@ -43,7 +43,7 @@ func (s *Seeder) Finish(ctx context.Context, built func(n int) (*state.Shard, er
 	if ctx.Err() != nil {
 		return w.Written, context.Cause(ctx)
 	}
-	// From here on an end of ctx would leave an app that nobody can run. Each step that
+	// From here on an end of ctx would leave an app that no instance can run. Each step that
 	// follows has a time-out of its own.
 	ctx = context.WithoutCancel(ctx)
 	for _, h := range s.shards {
@@ -68,7 +68,7 @@ func (s *Seeder) Finish(ctx context.Context, built func(n int) (*state.Shard, er
 	return w.Written, nil
 }
 
-// interrupted says what follows from an error behind the marks.
+// interrupted adds the way out to an error behind the marks.
 func interrupted(err error) error {
 	if errors.Is(err, txn.ErrFenced) {
 		err = fmt.Errorf("another seed of the app has begun: %w", err)
@@ -76,12 +76,12 @@ func interrupted(err error) error {
 	return fmt.Errorf("%w; the state is incomplete, and run refuses it until trailhound state seed is started again and comes to its end", err)
 }
 
-// mark makes the shard one that nobody goes on with.
+// mark makes each instance refuse the shard.
 func (s *Seeder) mark(ctx context.Context, h *shard) error {
 	tx := h.old.Begin()
 	defer tx.Discard()
-	// Never the same mark twice: one that is there already would not be written, and so not
-	// be refused when the shard is another's.
+	// Each mark is unique: an equal one would be no change, and with no record to write
+	// the loss of the shard to another owner would not be noticed.
 	changelog.MarkSeeding(tx, fmt.Sprintf("%s %s", s.Owner, time.Now().UTC().Format(time.RFC3339Nano)))
 	for c := range tx.Changes() {
 		h.log.Producer.Add(s.to(h), time.Now().UnixMilli(), c.Key, c.Value)
@@ -113,7 +113,7 @@ type writer struct {
 	producer *txn.Producer
 }
 
-// shard writes what the shard shall remember, and removes what else it does.
+// shard writes the new records of a shard, and removes all others.
 func (w *writer) shard(ctx context.Context, h *shard, built func(int) (*state.Shard, error)) error {
 	fresh, err := built(h.number)
 	if err != nil {
@@ -140,8 +140,8 @@ func (w *writer) shard(ctx context.Context, h *shard, built func(int) (*state.Sh
 	return err
 }
 
-// differences gives what turns the records of was into those of is; both are sorted
-// by key.
+// differences gives the changes that turn the records of was into those of is; both are
+// sorted by key.
 func differences(was, is iter.Seq2[state.Change, error]) iter.Seq2[state.Change, error] {
 	return func(yield func(state.Change, error) bool) {
 		old, stopOld := newCursor(was)
@@ -188,7 +188,7 @@ func newCursor(records iter.Seq2[state.Change, error]) (c *cursor, stop func()) 
 
 func (c *cursor) advance() { c.Change, c.err, c.more = c.next() }
 
-// compare orders two records by key; what has ended comes last.
+// compare orders two records by key; a sequence that has ended comes last.
 func (c *cursor) compare(d *cursor) int {
 	switch {
 	case !c.more:
@@ -199,7 +199,7 @@ func (c *cursor) compare(d *cursor) int {
 	return bytes.Compare(c.Key, d.Key)
 }
 
-// end writes where the shards stand and takes the marks away, in one transaction.
+// end writes the shards' positions and takes the marks away, in one transaction.
 func (w *writer) end(ctx context.Context, built func(int) (*state.Shard, error)) error {
 	ends, err := w.ends(ctx)
 	if err != nil {
@@ -258,9 +258,9 @@ func (w *writer) addChanges(h *shard, tx *state.Tx) {
 	}
 }
 
-// workOffset is where the shard goes on in its work, and the leader epoch of what lies before
-// that offset; -1: not known. What waits there goes on to wait, unless the inputs are read
-// again behind the history: then all of it comes once more.
+// workOffset returns the offset at which the shard goes on in its work partition, and the
+// leader epoch of the record before it; -1: not known. Work records that wait are kept. If the
+// app goes on behind Ranges they are skipped: their events are in the history, or come again.
 func (w *writer) workOffset(ctx context.Context, h *shard) (offset int64, epoch int32, err error) {
 	if w.Ranges == nil {
 		at := h.old.Position()

@@ -27,7 +27,7 @@ func sorted(m map[string]string, failed error) iter.Seq2[state.Change, error] {
 	}
 }
 
-// What is written over what was makes it what it shall be, and nothing is written in vain.
+// The differences, written over the old records, give the new ones, and none is in vain.
 func TestDifferences(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		records := rapid.MapOfN(rapid.StringMatching(`[a-f]{1,2}`), rapid.StringMatching(`[xy]`), 0, 12)

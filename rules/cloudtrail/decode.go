@@ -9,10 +9,9 @@ import (
 	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
-// A Turn is taken for what is large, by one goroutine at a time.
+// A Turn is a lock for the memory of large records, held by one goroutine at a time.
 type Turn interface {
-	// Lock waits for the turn. False: it was not taken, because what the goroutine does is
-	// over.
+	// Lock waits for the turn. False: it was not taken, because the goroutine is to stop.
 	Lock() bool
 	// Unlock gives up a turn that was taken.
 	Unlock()
@@ -24,7 +23,7 @@ const DefaultMaxUnpacked = 256 << 20
 
 // DefaultMaxHeld is how many unpacked bytes a Decoder holds at a time unless it says
 // otherwise, and how large a record of a Splitter may be: 64 MiB. CloudTrail's own events
-// have at most 1 MiB, what CloudWatch Logs and SNS put around several of them 6 MiB.
+// have at most 1 MiB, an envelope of CloudWatch Logs or SNS around several of them 6 MiB.
 const DefaultMaxHeld = 64 << 20
 
 const (
@@ -36,20 +35,21 @@ const (
 	// gzip full of newlines and junk would keep its reader busy for minutes.
 	maxErrors = 10_000
 
-	// eventShares is into how many parts MaxHeld is divided, of which an event has one,
-	// and leastEvent how large an event may be in any case: CloudTrail's own have no more.
+	// eventShares is the number of parts of MaxHeld, of which an event may take one, and
+	// leastEvent the size that an event may have in any case: CloudTrail's own have no
+	// more.
 	eventShares = 32
 	leastEvent  = 1 << 20
 
-	// lookupLayers is how many strings may lie in one another in what rules look up of an
-	// event: userIdentity, sessionContext, sessionIssuer and arn.
+	// lookupLayers is how many strings may lie in one another around a string of an event
+	// that rules look up: userIdentity, sessionContext, sessionIssuer and arn.
 	lookupLayers = 4
 
-	// measuredText is from which size on a string's unpacked size is counted before room
-	// is made for it: growing a buffer takes more than it ends up with.
+	// measuredText is the size from which on a string's unpacked size is counted before
+	// room is made for it: a growing buffer takes more memory than its final size.
 	measuredText = 16 << 10
 
-	// scratchPerPlace is how much Scratch makes room for one more place to be remembered.
+	// scratchPerPlace is the size of Scratch for each place that is remembered.
 	scratchPerPlace = 256
 )
 
@@ -60,42 +60,42 @@ const DefaultScratch = 512 << 10
 // is not safe for concurrent use, nor may a callback use the Decoder that
 // calls it.
 type Decoder struct {
-	// MaxUnpacked bounds how many bytes the gzip in a record unpacks to. What exceeds it
-	// is not read; the events before it are. 0 means DefaultMaxUnpacked.
+	// MaxUnpacked bounds how many bytes the gzip in a record unpacks to. Bytes beyond it
+	// are not read; the events before them are. 0 means DefaultMaxUnpacked.
 	MaxUnpacked int64
 
 	// MaxHeld bounds how many unpacked bytes are held at a time: one value in gzip, with
-	// the strings and the base64 in it that lie in one another and what is copied of the
-	// strings of one event. A value that takes more is passed over. 0 means
-	// DefaultMaxHeld. More than MaxUnpacked it never is. An event, packed or not, has a 32nd
-	// of it, and 1 MiB at least: its strings are copied when rules look them up, once for
-	// each string that they lie in, and the event itself until it is evaluated. A larger one
-	// is rejected as ReasonEventTooLarge.
+	// the strings and the base64 in it that lie in one another and the copied strings of
+	// one event. A value that takes more is passed over. 0 means DefaultMaxHeld. More than
+	// MaxUnpacked it never is. An event, packed or not, has a 32nd of it, and 1 MiB at
+	// least: its strings are copied when rules look them up, once for each string that they
+	// lie in, and the event itself until it is evaluated. A larger one is rejected as
+	// ReasonEventTooLarge.
 	MaxHeld int64
 
-	// Scratch is how many bytes of buffers, over all that lies in one another, the
-	// Decoder keeps between records and uses without the Turn. Besides, it remembers how
-	// events look, in as much again at most: 55 KiB or, from 512 KiB on, 430. To be set
-	// before the first record; 0 means DefaultScratch.
+	// Scratch is how many bytes of buffers, for all layers together, the Decoder keeps
+	// between records and uses without the Turn. Besides, its predictor takes as much again
+	// at most: 55 KiB or, from 512 KiB on, 430. To be set before the first record; 0 means
+	// DefaultScratch.
 	Scratch int
 
-	// Turn, if it is not nil, is locked before a record takes more memory than Scratch,
-	// and unlocked at the end of that record, when the memory is given back; callbacks
-	// in between are called with it locked. So Decoders that share it hold one such
-	// record at a time between them. Lock and Unlock are called by the goroutine that
-	// calls Decode. Where Lock reports false, Decode returns in the midst of the record.
+	// Turn, if it is not nil, is locked before a record takes more memory than Scratch, and
+	// unlocked at the end of that record, when the memory is given back; callbacks in
+	// between are called with it locked. So Decoders that share it hold one such record at
+	// a time between them. Lock and Unlock are called by the goroutine that calls Decode.
+	// If Lock gives false, Decode returns in the midst of the record.
 	Turn Turn
 
-	// Progress, if it is not nil, is called once in a while as gzip is unpacked, be there
-	// events in it or not: 256 MiB take seconds of a busy processor.
+	// Progress, if it is not nil, is called once in a while as gzip is unpacked, also
+	// without events: 256 MiB take seconds of a busy processor.
 	Progress func()
 
 	scan    jsonscan.Scanner
 	clock   clock
 	event   Event
 	text    []byte                   // strings of the event that could not be taken as they stand
-	layers  [maxEnvelopes][]byte     // what each envelope was unpacked to, or a window of that
-	sources [maxEnvelopes + 1]source // of the record, and of what each envelope was unpacked to
+	layers  [maxEnvelopes][]byte     // the unpacked bytes of each envelope, or a window of them
+	sources [maxEnvelopes + 1]source // of the record, and of the content of each envelope
 
 	// Of the record at hand:
 	yield     func(*Event, error) bool
@@ -120,9 +120,9 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 	decoders.Put(d)
 }
 
-// Decode calls yield for each event in the record, in order, until yield
-// returns false. What is not an event is yielded as a *DecodeError with a nil
-// Event; the events around it are yielded all the same.
+// Decode calls yield for each event in the record, in order, until yield returns false. A
+// value that is not an event is yielded as a *DecodeError with a nil Event; the events
+// around it are yielded all the same.
 //
 // A record is any number of JSON values with or without white space between
 // them, or gzip of that, or lines of base64 of gzip of that. A value is an
@@ -130,19 +130,17 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 // event, a CloudWatch Logs subscription message, an SNS or SQS message, or a
 // string that holds a record in its turn.
 //
-// JSON is read as encoding/json reads it into map[string]any: names are
-// compared byte for byte, of equal names the last one counts, null and values
-// of a wrong type are as good as absent, and what is not UTF-8 is replaced by
-// U+FFFD. Nothing is yielded from a value before all of it is known to be
-// valid. A list at the top of a record, or of what is packed in it, is read element by
-// element: [… and {"Records":[… or {"Events":[…, if the name is the object's first member,
-// without escapes, and the array has elements. Of the other members of such an object
-// only arrays of the same name are read.
+// JSON is read as encoding/json reads it into map[string]any: names are compared byte for
+// byte, of equal names the last one counts, null and values of a wrong type are as good as
+// absent, and bytes that are not UTF-8 are replaced by U+FFFD. Nothing is yielded from a
+// value before all of it is known to be valid. A list at the top of a record, or of the
+// content of an envelope, is read element by element: [… and {"Records":[… or {"Events":[…,
+// if the name is the object's first member, without escapes, and the array has elements. Of
+// the other members of such an object only arrays of the same name are read.
 //
-// Behind a value that is not JSON, reading goes on at the next line: the
-// line behind the one in which that value began or, if it is nested too deeply,
-// in which it became so. The events before the damage of a list or of a gzip file are
-// yielded.
+// Behind a value that is not JSON, reading goes on at the next line: the line behind the
+// one in which that value began or, if it is nested too deeply, in which the depth was
+// exceeded. The events before the damage of a list or of a gzip file are yielded.
 func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
 	d.yield, d.index, d.fails, d.note = yield, 0, 0, nil
 	d.spent, d.held, d.inflating, d.exhausted, d.stopped = 0, 0, 0, false, false
@@ -174,8 +172,8 @@ func gap(b []byte, i int) int {
 	}
 }
 
-// finish yields the error that is still held. If it is the only thing that the
-// record came to, it concerns the record as a whole.
+// finish yields the error that is still held. If the record had no other outcome, the error
+// concerns the record as a whole.
 func (d *Decoder) finish() {
 	if d.note != nil && d.index == 1 {
 		d.note.Index = -1
@@ -202,8 +200,8 @@ func (d *Decoder) rest() {
 	}
 }
 
-// stream reads the values of one record, or of one string inside one, or the gzip that
-// it is. It returns false to stop, as all the methods below do.
+// stream reads the values of one record, or of one string inside one, in gzip or plain. It
+// returns false to stop, as all the methods below do.
 func (d *Decoder) stream(b []byte, depth int) bool {
 	if len(b) > 1 && (b[0] == 0x1f || gzipPadding(b[0])) {
 		if zipped, _ := BeginsGzip(b[:min(len(b), gzipPaddingSeen)]); zipped {
@@ -216,8 +214,8 @@ func (d *Decoder) stream(b []byte, depth int) bool {
 	return d.values(d.source(depth, b, nil), depth)
 }
 
-// source begins to read what lies in depth envelopes: b or, with from, what comes from
-// there through the window b.
+// source begins to read the content of depth envelopes: b or, with from, the bytes that
+// from gives through the window b.
 func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
 	s := &d.sources[depth]
 	s.scan, s.note, s.most = &d.scan, true, 0
@@ -229,7 +227,7 @@ func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
 	return s
 }
 
-// values reads what a source finds.
+// values reads the pieces that a source finds.
 func (d *Decoder) values(s *source, depth int) bool {
 	for before := d.index; ; {
 		p, more := s.piece(), true

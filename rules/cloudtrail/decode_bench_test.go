@@ -19,7 +19,7 @@ func BenchmarkDecode(b *testing.B) {
 		}
 		return true
 	}
-	d.Decode(events[0], yield) // allocates what it keeps
+	d.Decode(events[0], yield) // allocates the memory that it keeps
 	i := 0
 	for b.Loop() {
 		d.Decode(events[i%len(events)], yield)
@@ -44,7 +44,7 @@ func BenchmarkDecodeList(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.SetBytes(int64(len(event)))
-	d.Decode(event, yield) // allocates what it keeps
+	d.Decode(event, yield) // allocates the memory that it keeps
 	for b.Loop() {
 		d.Decode(event, yield)
 	}
@@ -89,7 +89,7 @@ func BenchmarkDecodeRecords(b *testing.B) {
 		events++
 		return true
 	}
-	d.Decode(record, yield) // allocates what it keeps
+	d.Decode(record, yield) // allocates the memory that it keeps
 	events = 0
 	for b.Loop() {
 		d.Decode(record, yield)

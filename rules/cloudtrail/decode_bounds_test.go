@@ -28,10 +28,10 @@ func nested(size, n int) string {
 	return wrapped(wrapped(repeat("x", size), 1), n)
 }
 
-// What a record unpacks to is held once, and nothing else: no copies left over
-// from growing, no layers beside it, and of a bomb nothing at all. An attacker
-// writes a string into a string as easily as gzip into gzip, and each layer may
-// be as large as the one around it.
+// The unpacked bytes of a record are held once, and nothing else: no copies left over from
+// growing, no layers beside it, and of a bomb nothing at all. An attacker writes a string
+// into a string as easily as gzip into gzip, and each layer may be as large as the one
+// around it.
 func TestDecodeMemory(t *testing.T) {
 	const kib, mib = 1 << 10, 1 << 20
 	const limit = 32 * mib
@@ -85,7 +85,7 @@ func TestDecodeMemory(t *testing.T) {
 	}
 }
 
-// However a large record is packed, it gives the events that it holds.
+// A large record gives its events in every packing.
 func TestDecodeLarge(t *testing.T) {
 	var text strings.Builder
 	var want []string
@@ -127,8 +127,7 @@ func (m *mutexTurn) Lock() bool {
 	return true
 }
 
-// Decoders that share a turn hold one large record at a time; small ones wait
-// for nobody.
+// Decoders that share a turn hold one large record at a time; small ones do not wait.
 func TestDecodeTurn(t *testing.T) {
 	var turn mutexTurn
 	large, small := []byte(zipped(bare(repeat("x", 2*DefaultScratch)))), []byte(zipped(bare("small")))
@@ -216,7 +215,7 @@ func (c *counted) Lock() bool {
 }
 
 // A record of 4 KB was enough for eight buffers of 4 MiB, kept for ever by the decoder of
-// each partition: none of them was large enough by itself to be given back.
+// each partition: none of the buffers was large enough by itself to be given back.
 func TestDecodeKeepsScratch(t *testing.T) {
 	const kib = 1 << 10
 	text := repeat(" ", 100*kib) + bare("a")
@@ -265,8 +264,8 @@ func TestDecodeKeepsScratch(t *testing.T) {
 	}
 }
 
-// The memory of what events look like is filled by names, and bounded by Scratch: a
-// thousand decoders have one each.
+// The predictor's memory of events is filled by names, and bounded by Scratch: a thousand
+// decoders have one each.
 func TestDecodeKeepsPlaces(t *testing.T) {
 	for scratch, most := range map[int]int{32 << 10: 54 << 10, 128 << 10: 100 << 10, 0: 430 << 10} {
 		d := Decoder{Scratch: scratch}
@@ -277,7 +276,6 @@ func TestDecodeKeepsPlaces(t *testing.T) {
 	}
 }
 
-// manyNames is an event with n members of different names.
 func manyNames(n int) string {
 	var b strings.Builder
 	b.WriteString("{")

@@ -39,8 +39,7 @@ func lines(tb testing.TB, path string) [][]byte {
 	return bytes.Split(bytes.TrimSpace(content(tb, path)), []byte("\n"))
 }
 
-// TestDecodeCorpus reads real CloudTrail, and holds what comes out against the
-// reference.
+// TestDecodeCorpus reads real CloudTrail, and holds the outcomes against the reference.
 func TestDecodeCorpus(t *testing.T) {
 	for _, c := range []struct {
 		file                    string

@@ -11,17 +11,16 @@ import (
 // the line behind the one where the value began, often still inside it: most
 // bad values are a line cut off, with good lines behind it.
 //
-// Going back must not cost a pass for every line. A container inside the bad
-// value which the scan saw close will be found to be good; one that was open
-// when the scan failed will fail at the same place, since that place lies in
-// the same innermost container as before. So it is enough to remember which
-// ones were open, and no byte is read more than three times.
+// Going back must not cost a pass for every line. A container inside the bad value which
+// the scan saw close will be found to be good; one that was open when the scan failed will
+// fail at the same place, since that place lies in the same innermost container as before.
+// So it is enough to remember the open ones, and no byte is read more than three times.
 //
 // Offsets are counted from the start of the input, not of a buffer.
 type damage struct {
-	at   int64   // offset of the byte that cannot be
-	cut  bool    // that is the end of the input
-	deep bool    // it is its depth that cannot be
+	at   int64   // offset of the first byte that is wrong
+	cut  bool    // the input ends there
+	deep bool    // the depth is too large there
 	open []int64 // where the containers open at that point begin, ascending
 }
 
@@ -39,7 +38,7 @@ func (g *damage) covers(i int64) bool {
 func (g *damage) assess(b []byte, i int, base int64, s *jsonscan.Scanner) {
 	g.at, g.cut, g.deep, g.open = base+int64(s.At), s.At == len(b) && !s.TooDeep, s.TooDeep, nil
 	if s.TooDeep {
-		return // resume leaves the value behind altogether
+		return // reading goes on behind that place: see last
 	}
 	for ; i < s.At; i++ {
 		switch b[i] {
@@ -55,8 +54,8 @@ func (g *damage) assess(b []byte, i int, base int64, s *jsonscan.Scanner) {
 	}
 }
 
-// last returns where in b the part of the bad value ends that is not read
-// again: reading goes on in the line behind it. The value begins at b[i].
+// last returns the offset in b of the last part of the bad value that is not read again:
+// reading goes on in the line behind it. The value begins at b[i].
 func (g *damage) last(i int, base int64) int {
 	if g.deep {
 		return int(g.at - base)
@@ -64,7 +63,8 @@ func (g *damage) last(i int, base int64) int {
 	return i
 }
 
-// describe says what is wrong with the value at b[i]. base is the offset of b[0].
+// describe gives the reason and the text of the error in the value at b[i]. base is the
+// offset of b[0].
 func (g *damage) describe(b []byte, i int, base int64) (Reason, string) {
 	begins := base + int64(i)
 	switch {
@@ -78,8 +78,7 @@ func (g *damage) describe(b []byte, i int, base int64) (Reason, string) {
 	return ReasonNotJSON, fmt.Sprintf("unexpected %q at byte %d, in the value that begins at byte %d", b[g.at-base], g.at, begins)
 }
 
-// unexpectedInList and listCutOff are describe for what stands between the elements of a
-// list.
+// unexpectedInList and listCutOff are describe for damage between the elements of a list.
 func unexpectedInList(c byte, at, begins int64) string {
 	return fmt.Sprintf("unexpected %q at byte %d, in the list that begins at byte %d", c, at, begins)
 }

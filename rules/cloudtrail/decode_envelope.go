@@ -57,12 +57,12 @@ func (d *Decoder) envelope(b []byte, depth int) bool {
 	return d.message(b, depth)
 }
 
-// detail reads an EventBridge event. PutEvents takes any detail and detail-type from
-// any account that may write to the bus, but no source that begins with aws.:
+// detail reads an EventBridge event. PutEvents takes any detail and detail-type from any
+// account that may write to the bus, but no source that begins with aws.:
 // https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html.
-// So the source alone tells who sent it: an event in a detail of another source is
-// refused, whatever its detail-type. A pipeline may leave the source out; CloudTrail's
-// own events have one.
+// So the source alone identifies the sender: an event in a detail of another source is
+// refused, with any detail-type. A pipeline may leave the source out; CloudTrail's own
+// events have one.
 func (d *Decoder) detail(b []byte, depth int) bool {
 	detail := d.whole(b, fieldDetail, '{')
 	if detail == nil {

@@ -9,8 +9,8 @@ import (
 	"trailhound/state"
 )
 
-// isEvent reports whether the object just scanned is an event. Being one
-// counts for more than any name of an envelope in it.
+// isEvent reports whether the object just scanned is an event. The members of an event take
+// precedence over any name of an envelope in it.
 func (d *Decoder) isEvent() bool {
 	return d.has(fieldVersion) || d.has(fieldName) && d.has(fieldSource)
 }
@@ -81,10 +81,10 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	return more
 }
 
-// reserve makes room for those strings of the event just scanned, of size bytes,
-// that cannot be taken as they stand, if they may be large; false: they exceed the
-// limit, together with what the event lies in, or the turn was refused. Whether there is
-// such a string at all, the scan says with too much caution: nothing may depend on that.
+// reserve makes room for those strings of the event just scanned, of size bytes, that
+// cannot be taken as they stand, if they may be large; false: they exceed the limit,
+// together with the layers around the event, or the turn was refused. Whether there is such
+// a string at all, the scan says with too much caution: nothing may depend on that.
 func (d *Decoder) reserve(b []byte, size int) bool {
 	if size <= measuredText || !d.scan.Escaped {
 		return true
@@ -136,7 +136,7 @@ func (d *Decoder) string(b []byte, f field) string {
 	return s
 }
 
-// decoded returns the string whose raw form is raw: raw itself or part of d.text.
+// decoded returns the string with the raw form raw: raw itself or part of d.text.
 func (d *Decoder) decoded(raw string) string {
 	b := unsafe.Slice(unsafe.StringData(raw), len(raw))
 	if jsonscan.IsPlain(b) {
@@ -159,7 +159,7 @@ func (d *Decoder) whole(b []byte, f field, kind byte) []byte {
 	return b[s.Start:s.End:s.End]
 }
 
-// clip shortens what a message quotes from an event.
+// clip shortens a quotation from an event in a message.
 func clip(s string) string {
 	const most = 64
 	if len(s) <= most {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// An event that is too large to be looked at is rejected by itself, packed or not: the strings
-// that rules look up in it were copied without a bound, once for each string that they lie in.
+// An event that is too large is rejected by itself, packed or not: the strings that rules
+// look up in it were copied without a bound, once for each string that they lie in.
 func TestDecodeEventTooLarge(t *testing.T) {
 	const mib = 1 << 20
 	large := func(size int) string {
@@ -22,7 +22,7 @@ func TestDecodeEventTooLarge(t *testing.T) {
 		{0, 2 * mib, "[a 1 event_too_large b]"},
 		{128 * mib, 4*mib - 200, "[a large b]"},
 		{128 * mib, 4 * mib, "[a 1 event_too_large b]"},
-		{mib, mib - 200, "[a large b]"}, // as large as those of CloudTrail, however little may be held
+		{mib, mib - 200, "[a large b]"}, // as large as those of CloudTrail, however small MaxHeld is
 		{4 * mib, mib, "[a 1 event_too_large b]"},
 	} {
 		for name, record := range map[string]string{
@@ -43,8 +43,8 @@ func TestDecodeEventTooLarge(t *testing.T) {
 	}
 }
 
-// What is read of an event whose members are strings in strings stays in the turn, and within
-// a few times the event.
+// Strings looked up in an event with members that are strings in strings stay in the turn,
+// and within a few times the event.
 func TestDecodeLookups(t *testing.T) {
 	const kib = 1 << 10
 	var turn counted
@@ -74,7 +74,7 @@ func TestDecodeLookups(t *testing.T) {
 	}
 }
 
-// A name that is not wanted was copied when it had escapes in it, whatever its length.
+// A name that is not wanted was copied when it had escapes in it, at any length.
 func TestLookupPassesOverLongNames(t *testing.T) {
 	e := Event{Raw: []byte(`{"` + repeat(`\n`, 1<<20) + `":1,"\u0061":"b"}`)}
 	var got string
@@ -83,7 +83,6 @@ func TestLookupPassesOverLongNames(t *testing.T) {
 	}
 }
 
-// refused is a turn that is refused.
 type refused struct{ asked int }
 
 func (r *refused) Unlock() {}
@@ -92,8 +91,8 @@ func (r *refused) Lock() bool {
 	return false
 }
 
-// A decoder whose turn is refused stops, wherever in a record it needs it: it holds nothing
-// large, and says nothing of what it has not read.
+// A decoder that is refused its turn stops, at any place in a record: it holds nothing
+// large, and reports nothing of the bytes that it has not read.
 func TestDecodeTurnRefused(t *testing.T) {
 	const kib = 1 << 10
 	text := repeat(" ", 600*kib) + bare("b")

@@ -25,7 +25,7 @@ func seed(f *testing.F) {
 	}
 }
 
-// packed reports whether b may hold what the reference cannot unpack.
+// packed reports whether b may hold gzip or base64, which the reference cannot unpack.
 func packed(b []byte) bool {
 	return bytes.Contains(b, []byte(packedMagic)) || bytes.Contains(b, []byte{0x1f, 0x8b}) || bytes.Contains(b, []byte(`\u001f`))
 }

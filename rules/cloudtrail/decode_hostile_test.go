@@ -52,15 +52,16 @@ const (
 	hostileScratch  = 32 << 10
 )
 
-// hostileMost is how many bytes a record may take while it is read. What is held comes
-// to twice as much while a buffer grows; the rest is what the scanner notes of the depth of
-// brackets, the state of gzip in gzip, errors, and what is looked up in an event of MaxHeld.
+// hostileMost is how many bytes a record may take while it is read. The held bytes take
+// twice as much while a buffer grows; the rest is the scanner's notes on the depth of
+// brackets, the state of gzip in gzip, errors, and the strings looked up in an event of
+// MaxHeld.
 func hostileMost(record int) uint64 {
 	return (3+3*lookupLayers)*hostileHeld + 16*hostileScratch + 9*(64<<10) + 4<<20 + uint64(record)
 }
 
 // FuzzHostile gives a decoder records with envelopes in envelopes, strings in gzip in
-// strings, under a bound of what is live at any time and how long it takes.
+// strings, under a bound of the live memory at any time and of the time it takes.
 func FuzzHostile(f *testing.F) {
 	for i, c := range envelopes {
 		if i%4 == 0 {
@@ -116,8 +117,8 @@ func FuzzHostile(f *testing.F) {
 	})
 }
 
-// deepIdentity is an event whose userIdentity is a string in a string in a string, with a value at
-// its end, and has another member.
+// deepIdentity is an event with a userIdentity that is a string in a string in a string,
+// with a value at its end, and has another member.
 func deepIdentity(value, role string) string {
 	text := value
 	for _, name := range []string{"arn", "sessionIssuer", "sessionContext"} {
@@ -126,7 +127,6 @@ func deepIdentity(value, role string) string {
 	return `{"userIdentity":` + wrapped(text, 1) + `,"requestParameters":` + wrapped(`{"roleArn":`+wrapped(role, 1)+"}", 1) + "," + bare("a")[1:]
 }
 
-// live returns how many bytes of the heap are in use.
 func live() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -155,7 +155,7 @@ func TestDecodersTogether(t *testing.T) {
 			decoders[i] = Decoder{Turn: &turn, Scratch: scratch}
 			few := records
 			if i >= 2 {
-				few = records[3:4] // what the others keep at most, in less time
+				few = records[3:4] // the most that the others keep, in less time
 			}
 			for _, record := range few {
 				decoders[i].Decode([]byte(record), func(e *Event, _ error) bool {

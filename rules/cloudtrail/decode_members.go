@@ -64,7 +64,7 @@ const (
 	fieldS3
 	fieldS3Key
 
-	// userIdentity, or an object in it that is looked into, where it is a string.
+	// The string in the place of userIdentity, or of an object in it that is looked into.
 	fieldIdentityText
 
 	_ = uint(jsonscan.NumFields - 1 - jsonscan.FirstWhole - iota)
@@ -77,7 +77,6 @@ const (
 	fieldIssuer
 )
 
-// members are the members of events and envelopes.
 var members = jsonscan.Members{
 	Match: match,
 	Inside: [jsonscan.MaxObjects]jsonscan.FieldRange{
@@ -88,7 +87,7 @@ var members = jsonscan.Members{
 	Text: fieldIdentityText,
 }
 
-// match returns which member a name is of the object at that level.
+// match returns the field of a name in the object at that level.
 func match(level int, name []byte) field {
 	switch level {
 	case 1:
@@ -107,8 +106,8 @@ func match(level int, name []byte) field {
 	return none
 }
 
-// matchTop knows the members of events and of envelopes. One table serves both,
-// since what an object is shows only at its end.
+// matchTop knows the members of events and of envelopes. One table serves both, since the
+// kind of an object shows only at its end.
 func matchTop(key []byte) field {
 	switch string(key) {
 	case "eventVersion":

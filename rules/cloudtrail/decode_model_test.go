@@ -59,7 +59,7 @@ var stringValues = []string{
 
 var draw = jsontest.Generator{Names: memberNames, Strings: stringValues}
 
-// drawRecord draws what may come in a record that is not packed.
+// drawRecord draws a record that is not packed, valid or damaged.
 func drawRecord(t *rapid.T) []byte {
 	var b strings.Builder
 	for range rapid.IntRange(0, 4).Draw(t, "values") {

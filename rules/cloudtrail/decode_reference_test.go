@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// summary is one call of Decode's callback.
+// outcome is one call of Decode's callback.
 type outcome struct {
 	Index  int
 	Reason Reason // "": an event
-	Event  string // all that was read of it
+	Event  string // the event's fields, from dump
 }
 
 // outcomes decodes a record.
@@ -38,8 +38,8 @@ func dump(e *Event, requestParameters, raw []byte) string {
 		string(requestParameters), string(raw)})
 }
 
-// reference does what Decode promises in the plainest way, on encoding/json. It
-// knows no gzip and goes over bad input once a line.
+// reference decodes as Decode promises in the plainest way, on encoding/json. It knows no
+// gzip and goes over bad input once a line.
 type reference struct {
 	all  []outcome
 	held bool // the last of them may concern the whole record
@@ -94,7 +94,7 @@ func (r *reference) stream(b []byte, depth int) {
 
 var listStart = regexp.MustCompile(`^(?:\[|\{[ \t\r\n]*("Records"|"Events")[ \t\r\n]*:[ \t\r\n]*\[)[ \t\r\n]*[^] \t\r\n]`)
 
-// firstValue returns the value that b begins with, and what is behind it.
+// firstValue returns the value that b begins with, and the bytes behind it.
 func firstValue(b []byte) (raw, rest []byte, ok bool) {
 	in := json.NewDecoder(bytes.NewReader(b))
 	var m json.RawMessage
@@ -104,14 +104,14 @@ func firstValue(b []byte) (raw, rest []byte, ok bool) {
 	return bytes.TrimSpace(m), b[in.InputOffset():], true
 }
 
-// bad notes what b begins with, and returns the next line.
+// bad notes the damage at the front of b, and returns the next line.
 func (r *reference) bad(b []byte) []byte {
 	r.hold(ReasonNotJSON)
 	_, b, _ = bytes.Cut(b, []byte("\n"))
 	return b
 }
 
-// unexpected leaves a list for what b begins with.
+// unexpected leaves a list for the bytes at the front of b.
 func (r *reference) unexpected(b []byte) []byte {
 	if len(b) > 0 && strings.IndexByte("{[\"-0123456789tfnH\xef", b[0]) < 0 {
 		return r.bad(b)
@@ -120,7 +120,8 @@ func (r *reference) unexpected(b []byte) []byte {
 	return b
 }
 
-// list reads a list whose first element b begins with, and returns what is behind it.
+// list reads a list from its first element, at the front of b, and returns the bytes behind
+// it.
 func (r *reference) list(b []byte, name string, depth int) []byte {
 	blank := func(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
 	begins := func(c string) bool { return strings.HasPrefix(string(b), c) }

@@ -9,7 +9,7 @@ const maxWindow = 64 << 10
 // minWindow is that of a Decoder with next to no Scratch.
 const minWindow = 64
 
-// errStopped ends a source whose decoder was refused the turn.
+// errStopped ends a source after its decoder was refused the turn.
 var errStopped = errors.New("the turn was refused")
 
 // fit makes room for size bytes in the window that s reads through, and makes it small

@@ -20,7 +20,6 @@ func bare(id string) string {
 	return `{"eventVersion":"1.08","eventTime":"2026-03-01T10:00:00Z","eventName":"ListBuckets","eventID":"` + id + `"}`
 }
 
-// zipped returns s as gzip.
 func zipped(s string) string {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -30,7 +29,6 @@ func zipped(s string) string {
 	return b.String()
 }
 
-// base64ed returns s as base64.
 func base64ed(s string) string {
 	return base64.StdEncoding.EncodeToString([]byte(s))
 }
@@ -51,7 +49,7 @@ type recordCase struct {
 	want   []string // IDs of events, and errors as "index reason"
 }
 
-// envelopes has each way in which events are found.
+// envelopes has a record of each form in which Decode finds events.
 var envelopes = []recordCase{
 	{"bare", bare("a"), []string{"a"}},
 	{"bare, spread out", " \r\n{ \"eventTime\" : \"2026-03-01T10:00:00Z\" ,\n\t\"eventVersion\" : \"1.08\" , \"eventID\" : \"a\" } \n", []string{"a"}},
@@ -117,7 +115,7 @@ var envelopes = []recordCase{
 	{"blank", " \n", []string{"-1 empty"}},
 }
 
-// poison has each way in which there is no event to be found.
+// poison has records without events, or with damage.
 var poison = []recordCase{
 	{"junk", "junk", []string{"-1 not_json"}},
 	{"binary", "\x00\x01\x02\xff", []string{"-1 not_json"}},
@@ -188,8 +186,8 @@ var poison = []recordCase{
 	{"gzip, cut off behind an event", zipped(bare("a") + "\n" + bare("b"))[:105], []string{"a", "b", "2 bad_gzip"}},
 	{"gzip, cut off", zipped(bare("a"))[:40], []string{"-1 bad_gzip"}},
 	{"gzip, damaged", zipped(bare("a"))[:60] + "x" + zipped(bare("a"))[61:], []string{"-1 bad_gzip"}},
-	// Members that end well count, whatever stands behind them: a joined or padded file
-	// that was given to a topic lost all its events.
+	// Members that end well count, with any bytes behind them: a joined or padded file that
+	// was given to a topic lost all its events.
 	{"gzip, junk behind", zipped(bare("a")) + "junk", []string{"a", "1 bad_gzip"}},
 	{"gzip, a member that is cut off behind", zipped(bare("a")) + zipped(bare("b"))[:40], []string{"a", "1 bad_gzip"}},
 	{"gzip, members and lines between", "\n" + zipped(bare("a")) + "\r\n" + zipped(bare("b")) + "\n", []string{"a", "b"}},
@@ -275,7 +273,7 @@ func TestDecodeMaxUnpacked(t *testing.T) {
 	} {
 		d := Decoder{MaxUnpacked: c.max}
 		d.Decode([]byte(event), func(*Event, error) bool { return true })
-		for range 2 { // what one record does not use is not the next one's
+		for range 2 { // the limit left by one record is not added to that of the next
 			d.Decode([]byte(record), func(e *Event, err error) bool {
 				if got := brief(e, err); got != c.want {
 					t.Errorf("Decode(event of %d bytes in gzip) with MaxUnpacked %d = %q; want %q", size, c.max, got, c.want)
@@ -286,7 +284,7 @@ func TestDecodeMaxUnpacked(t *testing.T) {
 	}
 }
 
-// TestDecodeBomb shows that what is too large is not unpacked to its end.
+// TestDecodeBomb shows that gzip that is too large is not unpacked to its end.
 func TestDecodeBomb(t *testing.T) {
 	const limit = 1 << 20
 	d := Decoder{MaxUnpacked: limit}

@@ -84,7 +84,7 @@ func TestParseTimeEveryDay(t *testing.T) {
 	}
 }
 
-// TestClock reads each time behind each other one: what was read before must not show.
+// TestClock reads each time behind each other one: the time read before must not show.
 func TestClock(t *testing.T) {
 	var times []string
 	for _, c := range timeCases {

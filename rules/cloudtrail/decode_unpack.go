@@ -26,7 +26,7 @@ func isPacked(b []byte) bool {
 	return len(b) >= len(packedMagic) && string(b[:len(packedMagic)]) == packedMagic
 }
 
-// unquote reads what a string holds. raw has its quotes.
+// unquote reads the content of a string. raw has its quotes.
 func (d *Decoder) unquote(raw []byte, depth int) bool {
 	if depth == maxEnvelopes {
 		return d.tooManyEnvelopes()
@@ -43,7 +43,7 @@ func (d *Decoder) unquote(raw []byte, depth int) bool {
 	return d.layer(depth, size)
 }
 
-// unpack reads what a line of base64 holds.
+// unpack reads the content of a line of base64.
 func (d *Decoder) unpack(line []byte, depth int) bool {
 	if depth == maxEnvelopes {
 		return d.tooManyEnvelopes()
@@ -61,9 +61,9 @@ func (d *Decoder) unpack(line []byte, depth int) bool {
 	return d.layer(depth, size)
 }
 
-// grow empties the layer and makes room for size bytes of a string or of base64
-// in it. It reports false if that is more than may be held, with what it lies in, or if the
-// turn was refused.
+// grow empties the layer and makes room for size bytes of a string or of base64 in it. It
+// reports false if that is more than may be held, with the layers around it, or if the turn
+// was refused.
 func (d *Decoder) grow(depth, size int) bool {
 	if int64(size) > d.maxHeld()-d.held {
 		return false
@@ -130,7 +130,6 @@ func (z *inflater) Read(p []byte) (int, error) {
 	return 0, errInflated
 }
 
-// unzip reads what a gzip file holds.
 func (d *Decoder) unzip(b []byte, depth int) bool {
 	z := inflaters.Get().(*inflater)
 	z.packed.Reset(b)
@@ -141,9 +140,9 @@ func (d *Decoder) unzip(b []byte, depth int) bool {
 	return more
 }
 
-// inflate reads what z unpacks. How much of that has come when is of no account: what
-// was passed is counted. Several gzip files at a time, in one another, are rare, and the
-// state of each takes some 45 KiB.
+// inflate reads the bytes that z unpacks. Bytes count once they are passed, so that it does
+// not matter how much z has unpacked ahead. Several gzip files at a time, in one another,
+// are rare, and the state of each takes some 45 KiB.
 func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
 	if depth == maxEnvelopes {
 		return d.tooManyEnvelopes()
@@ -189,8 +188,8 @@ func (d *Decoder) inflated(s *source, empty bool) bool {
 	return true
 }
 
-// charge counts what was passed of a gzip file; false: the record unpacks to more than
-// it may.
+// charge counts the bytes of a gzip file that were passed; false: the record unpacks to
+// more than it may.
 func (d *Decoder) charge(s *source) bool {
 	at := s.offset()
 	d.spent += at - s.charged

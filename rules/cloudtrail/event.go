@@ -12,8 +12,8 @@ import (
 // another type. Field names and meanings are those of the CloudTrail record
 // contents reference (docs.aws.amazonaws.com, "CloudTrail record contents").
 //
-// An Event that Decode yields is reused: it, its strings and Raw are valid
-// until the callback returns. Use strings.Clone for what must live longer.
+// An Event that Decode yields is reused: it, its strings and Raw are valid until the
+// callback returns. Use strings.Clone for a string that must live longer.
 type Event struct {
 	ID           string // eventID; eventId where eventID is absent
 	Name         string // eventName
@@ -81,11 +81,11 @@ func (e *Event) RequestParameter(name string) string {
 	return s
 }
 
-// Lookup returns the string at the end of path, a list of member names from the
-// event inwards; an element of an array is named by its index. It reports false
-// if there is no such value or it is not a string. A string on the way that holds
-// an object or array is read like what it holds. Each call reads the event anew:
-// what many rules need belongs into a field.
+// Lookup returns the string at the end of path, a list of member names from the event
+// inwards; an element of an array is named by its index. It reports false if there is no
+// such value or it is not a string. A string on the way that holds an object or array is
+// read like that object or array. Each call reads the event anew: a value that many rules
+// need belongs into a field.
 //
 //	key, ok := e.Lookup("userIdentity", "accessKeyId")
 //	arn, ok := e.Lookup("resources", "0", "ARN")

@@ -2,8 +2,8 @@ package cloudtrail
 
 import "unsafe"
 
-// Copy returns the event with all that it refers to behind what is in buf, and
-// buf with that. The copy is valid as long as nobody changes those bytes.
+// Copy returns a copy of the event that lies in buf, behind its content, and the longer
+// buf. The copy is valid as long as those bytes do not change.
 func (e *Event) Copy(buf []byte) (Event, []byte) {
 	c := *e
 	for _, s := range c.strings() {
@@ -14,7 +14,6 @@ func (e *Event) Copy(buf []byte) (Event, []byte) {
 	return c, buf
 }
 
-// strings are all strings of the event.
 func (e *Event) strings() [19]*string {
 	return [...]*string{
 		&e.ID, &e.Name, &e.Source, &e.Region, &e.SourceIP, &e.ErrorCode, &e.ErrorMessage, &e.Account, &e.Version, &e.Type, &e.Category,

@@ -2,11 +2,11 @@ package cloudtrail
 
 import "bytes"
 
-// Identifier is the id under which the event is counted and its duplicates are
-// known: its own, or that of the event which it replaces. CloudTrail delivers an
-// event whose data it has completed once more, with another eventID and an addendum
-// of reason UPDATED_DATA that names the first; the other reasons are those of a late
-// first delivery. See "addendum" in
+// Identifier is the id under which the event is counted and its duplicates are known: its
+// own, or that of the event which it replaces. CloudTrail completes the data of some events
+// later and delivers them once more, with another eventID and an addendum of reason
+// UPDATED_DATA that names the first; the other reasons are those of a late first delivery.
+// See "addendum" in
 // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html.
 func (e *Event) Identifier() string {
 	if e.scanned && !e.addendum {

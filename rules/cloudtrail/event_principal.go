@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// Principal names the caller: the first non-empty of the identity's ARN, the ARN
-// of the session's issuer, the IAM Identity Center user on whose behalf the call
-// was made (STORE-ARN/user/USER-ID), the principal id and the invoking service.
-// An anonymous caller is its address. Principal is "" for an event that names no
-// actor: Insights events have no identity, and an account alone may be anybody in
-// it. The kinds of identity are those of
+// Principal names the caller: the first non-empty of the identity's ARN, the ARN of the
+// session's issuer, the IAM Identity Center user that the caller acts on behalf of
+// (STORE-ARN/user/USER-ID), the principal id and the invoking service. An anonymous caller
+// is its address. Principal is "" for an event that names no actor: Insights events have no
+// identity, and an account alone may be any principal in it. The kinds of identity are
+// those of
 // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html.
 func (e *Event) Principal() string {
 	id := &e.Identity
@@ -53,10 +53,10 @@ func (e *Event) PrincipalRole() string {
 	return principal
 }
 
-// PrincipalUser names the person behind the caller, where CloudTrail knows of one: the
-// IAM Identity Center user on whose behalf the call was made, else
-// source-identity/NAME, the source identity that a chain of role sessions was
-// begun with and cannot change. Any other caller is its Principal. See
+// PrincipalUser names the person behind the caller, where CloudTrail knows of one: the IAM
+// Identity Center user that the caller acts on behalf of, else source-identity/NAME, the
+// source identity that a chain of role sessions was begun with and cannot change. Any other
+// caller is its Principal. See
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html.
 func (e *Event) PrincipalUser() string {
 	if user := e.onBehalfOf(); user != "" {
@@ -68,8 +68,8 @@ func (e *Event) PrincipalUser() string {
 	return e.Principal()
 }
 
-// onBehalfOf is the IAM Identity Center user on whose behalf the call was made,
-// "" if there is none. A user id is unique in its identity store.
+// onBehalfOf is the IAM Identity Center user that the caller acts on behalf of, "" if there
+// is none. A user id is unique in its identity store.
 func (e *Event) onBehalfOf() string {
 	user := e.rare("userIdentity", "onBehalfOf", "userId")
 	if user == "" {
@@ -93,9 +93,8 @@ func anonymousName(s string) bool {
 	return strings.EqualFold(s, "ANONYMOUS_PRINCIPAL") || strings.EqualFold(s, "anonymous")
 }
 
-// roleOfSession is the ARN of the role whose session arn names, in the same
-// partition, "" if it does not name one:
-// arn:aws:sts::111122223333:assumed-role/NAME/SESSION.
+// roleOfSession is the ARN, in the same partition, of the role of the session that arn
+// names, "" if it does not name one: arn:aws:sts::111122223333:assumed-role/NAME/SESSION.
 func roleOfSession(arn string) string {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "sts" {
@@ -118,9 +117,9 @@ func (e *Event) SourceAddress() string {
 	return a.Unmap().String()
 }
 
-// FromAWSService reports what AWS did by itself: the identity is of type
-// AWSService, or there is no user or role and a service has made the call. A user
-// or role that acts through a service has an ARN, or is acted for. See
+// FromAWSService reports a call that AWS made by itself: the identity is of type
+// AWSService, or there is no user or role and a service has made the call. A user or role
+// that acts through a service has an ARN, or is acted for. See
 // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html.
 func (e *Event) FromAWSService() bool {
 	id := &e.Identity

@@ -2,8 +2,8 @@ package cloudtrail
 
 import "strings"
 
-// AssumedRole returns the ARN of the role that a call of STS is about, read from where calls
-// of its name have it; "" if it cannot be read. See
+// AssumedRole returns the ARN of the role that a call of STS is about, read from the member
+// in which calls of its name have it; "" if it cannot be read. See
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/cloudtrail-integration.html.
 func (e *Event) AssumedRole() string {
 	switch e.Name {

@@ -129,7 +129,7 @@ func TestEventLookupScalar(t *testing.T) {
 	}
 }
 
-// TestEventLookupDamaged looks into what never went through Decode.
+// TestEventLookupDamaged looks into bytes that never went through Decode.
 func TestEventLookupDamaged(t *testing.T) {
 	whole := `{"a":{"b":["x",{"c":"y"}]}}`
 	for n := range whole {

@@ -21,7 +21,7 @@ type GzipReader struct {
 	whole int64 // of them, those of members that are complete
 }
 
-// GzipSource is what a GzipReader reads: never more of it than it has used.
+// GzipSource is the input of a GzipReader, which reads no more of it than it uses.
 type GzipSource interface {
 	io.Reader
 	io.ByteScanner
@@ -34,8 +34,8 @@ func (g *GzipReader) Reset(src GzipSource) error {
 	return g.broken
 }
 
-// Read implements io.Reader. An error but for io.EOF tells what stands in the way of
-// unpacking the file to its end; all that was given before it lies before the damage.
+// Read implements io.Reader. An error but for io.EOF tells the damage because of which the
+// file cannot be unpacked to its end; all bytes given before it lie before the damage.
 func (g *GzipReader) Read(p []byte) (int, error) {
 	for g.broken == nil {
 		n, err := g.zip.Read(p)
@@ -55,8 +55,8 @@ func (g *GzipReader) Read(p []byte) (int, error) {
 	return 0, g.broken
 }
 
-// Whole is how many of the bytes that were given are of members whose end was reached
-// and whose checksum is right.
+// Whole is how many of the bytes that were given are of members read to their end with a
+// right checksum.
 func (g *GzipReader) Whole() int64 { return g.whole }
 
 // next goes on with the next member; io.EOF: there is none.
@@ -88,7 +88,7 @@ func (g *GzipReader) member() error {
 	return nil
 }
 
-// gzipPaddingSeen is behind how many bytes of padding a Decoder still looks for gzip.
+// gzipPaddingSeen is the most padding behind which a Decoder still looks for gzip.
 const gzipPaddingSeen = 64 << 10
 
 func gzipPadding(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == 0 }

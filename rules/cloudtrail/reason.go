@@ -2,9 +2,9 @@ package cloudtrail
 
 import "fmt"
 
-// Reason says in one word why a record, an event or the evaluation of one came to
-// nothing; package rules has more of them. It is the value of a metric label and of a dead letter's header, so
-// the words are part of the program's interface.
+// Reason says in one word why a record or an event is refused, or an evaluation is dropped;
+// package rules has more reasons. A Reason is the value of a metric label and of a dead
+// letter's header, so the words are part of the program's interface.
 type Reason string
 
 // Reasons of Decode that send the record to the dead-letter topic.
@@ -13,7 +13,7 @@ const (
 	ReasonCutOff           Reason = "cut_off"            // the record ends inside a value
 	ReasonTooDeep          Reason = "too_deep"           // JSON nested more than 10,000 deep, or envelopes more than 8 deep
 	ReasonUnknownShape     Reason = "unknown_shape"      // JSON, but neither an event nor an envelope of events
-	ReasonForeignSource    Reason = "foreign_source"     // an event in an EventBridge event whose source is not one of AWS
+	ReasonForeignSource    Reason = "foreign_source"     // an event in an EventBridge event with a source that is not one of AWS
 	ReasonNoEventTime      Reason = "no_event_time"      // an event without eventTime
 	ReasonBadEventTime     Reason = "bad_event_time"     // eventTime is neither RFC 3339 nor a timestamp of SQL, or not between 1970 and 2262
 	ReasonBadGzip          Reason = "bad_gzip"           // gzip, or base64 of gzip, that does not unpack
@@ -32,7 +32,7 @@ const (
 	ReasonControlMessage Reason = "control_message" // CloudWatch Logs or SNS checking or confirming a subscription
 )
 
-// DecodeError says what is wrong with a record or with one event in it.
+// DecodeError says why a record, or one event in it, is refused.
 type DecodeError struct {
 	Index  int    // of the event in the record, counted from 0; -1: the whole record
 	Reason Reason // for metrics and headers

@@ -13,11 +13,11 @@ import (
 // space. The elements of a list, [… or {"Records":[…, are records of their own. It
 // holds one record in memory and no more of the file than its buffer.
 //
-// Decode yields for the records, taken together, the events that it would yield
-// for the file as a whole: what is not JSON comes as a record of its own, its line up
-// to the damage, for which Decode yields the error, and the next record
-// begins in the next line. A line of base64 of gzip is a record too. A file
-// that is gzip itself must be unpacked by the caller.
+// Decode yields for the records, taken together, the events that it would yield for the
+// file as a whole: text that is not JSON comes as a record of its own, its line up to the
+// damage, for which Decode yields the error, and the next record begins in the next line. A
+// line of base64 of gzip is a record too. A file that is gzip itself must be unpacked by
+// the caller.
 type Splitter struct {
 	Reader io.Reader
 
@@ -83,10 +83,10 @@ func (s *Splitter) begin() {
 	s.src.begin(s.src.buf, s.Reader)
 }
 
-// Swap gives the caller the memory that the last record lies in, which is then
-// valid beyond the next call of Next: for a large record that is cheaper than a
-// copy. The Splitter goes on in buf, whose content does not count; with nil, in
-// memory of its own. Before the first Next it gives nil.
+// Swap gives the caller the memory that the last record lies in, which is then valid beyond
+// the next call of Next: for a large record that is cheaper than a copy. The Splitter goes
+// on in buf, ignoring its content; with nil, in memory of its own. Before the first Next it
+// gives nil.
 func (s *Splitter) Swap(buf []byte) []byte {
 	old := s.src.buf
 	s.src.base += int64(s.src.next)
@@ -95,6 +95,6 @@ func (s *Splitter) Swap(buf []byte) []byte {
 	return old
 }
 
-// Offset returns how many bytes of the file are behind Next: the records that
-// it has returned, and what lay between them.
+// Offset returns how many bytes of the file are behind Next: the records that it has
+// returned, and the bytes between them.
 func (s *Splitter) Offset() int64 { return s.src.offset() }

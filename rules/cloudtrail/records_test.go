@@ -83,7 +83,7 @@ func TestSplitterAcrossBuffers(t *testing.T) {
 	}
 }
 
-// What is too large is passed over, wherever it ends.
+// A value that is too large is passed over, at any end.
 func TestSplitterLimit(t *testing.T) {
 	const limit = 1000
 	long := `"` + repeat("a", limit-1) + `"`

@@ -7,18 +7,18 @@ import (
 	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
-// source finds the JSON values of an input that is in memory or read as a stream. It is
-// the one mechanism of [Decoder] and [Splitter], and what it finds does not depend on
+// source finds the JSON values of an input that is in memory or read as a stream. It is the
+// one mechanism of [Decoder] and [Splitter], and the values that it finds do not depend on
 // how much of the input it has in memory at a time.
 //
 // A list at the top of the input, [… or {"Records":[… or {"Events":[…, is not found as a
-// value but as its elements, each as soon as it is known to be valid: so a file of any
-// size takes the memory of one event. What stands behind the array in an object like
-// that is checked and passed over, but for further arrays of the same name.
+// value but as its elements, each as soon as it is known to be valid: so a file of any size
+// takes the memory of one event. The bytes behind the array in an object like that are
+// checked and passed over, but for further arrays of the same name.
 type source struct {
 	from  io.Reader // nil: buf is all there is
 	owner *Decoder  // the decoder that pays for buf; nil: a Splitter
-	depth int       // whose layer buf is
+	depth int       // of the layer that buf is
 	most  int64     // bytes of a value; 0: any number
 	scan  *jsonscan.Scanner
 	note  bool // members of values are noted
@@ -42,7 +42,7 @@ type source struct {
 	detail string
 }
 
-// spot is where in a list, or outside of one, the next piece stands.
+// spot is the place in a list, or outside of one, of the next piece.
 type spot uint8
 
 const (
@@ -58,38 +58,38 @@ const (
 // behind is the spot behind a value.
 var behind = [...]spot{atTop: atTop, atElement: behindElement, atName: atColon, atMember: behindArray}
 
-// pieceKind is what a source has found.
+// pieceKind says which kind of piece a source has found.
 type pieceKind uint8
 
 const (
-	pieceEnd    pieceKind = iota // the end, or what stands in the way of reading on: source.err
+	pieceEnd    pieceKind = iota // the end, or the error that prevents reading on: source.err
 	pieceValue                   // a valid value; the scanner has just passed it
 	piecePacked                  // a line of base64 of gzip
-	pieceBad                     // what is not JSON; reading goes on at another line
+	pieceBad                     // bytes that are not JSON; reading goes on at another line
 	pieceLarge                   // a value of more bytes than may be held; reading goes on behind it
 )
 
 // piece is part of a source's buffer.
 type piece struct {
 	kind       pieceKind
-	start, end int // of pieceBad: as much as shows the damage; of pieceLarge: both where it begins
+	start, end int // of pieceBad: the bytes that show the damage; of pieceLarge: both the value's start
 }
 
-// listNames are the names that make a list of an object whose first member has one of
+// listNames are the names of lists: an object is a list if its first member has one of
 // them, and a value that is an array with elements.
 var listNames = [...]string{`"Records"`, `"Events"`}
 
 const (
-	// eagerRescan is up to which size an incomplete value is scanned anew after
-	// each read. Beyond it the next scan waits until the value's bytes have
-	// doubled, so that it costs no more than a few passes however it trickles in.
+	// eagerRescan is the size up to which an incomplete value is scanned anew after each
+	// read. Beyond it the next scan waits until the value's bytes have doubled, so that it
+	// costs no more than a few passes however it trickles in.
 	eagerRescan = 16 << 10
 
 	// maxEmptyReads is how often from may return nothing and no error, as for bufio.
 	maxEmptyReads = 100
 )
 
-// begin makes b the input, or with from what is to be read into b.
+// begin makes b the input or, with from, the bytes of from, which are read into b.
 func (s *source) begin(b []byte, from io.Reader) {
 	s.buf, s.from, s.err = b, from, nil
 	if from == nil {
@@ -184,7 +184,7 @@ func (s *source) find() (piece, bool) {
 	}
 }
 
-// top finds what stands at i outside of lists.
+// top finds the piece at i outside of lists.
 func (s *source) top(i int) (piece, bool) {
 	rest := s.buf[i:]
 	if len(rest) > 2 && rest[0] == '{' && rest[1] == '"' && rest[2] != listNames[0][1] && rest[2] != listNames[1][1] {
@@ -208,7 +208,6 @@ func (s *source) top(i int) (piece, bool) {
 	return piece{}, true
 }
 
-// value finds the value that begins at i.
 func (s *source) value(i int) (piece, bool) {
 	b := s.buf
 	if !s.hurt.covers(s.base + int64(i)) {
@@ -243,7 +242,6 @@ func isNumber(c byte) bool {
 	return c == '-' || '0' <= c && c <= '9'
 }
 
-// packed finds the line of base64 that begins at i.
 func (s *source) packed(i int) (piece, bool) {
 	end := lineEnd(s.buf, i)
 	switch {
@@ -257,7 +255,7 @@ func (s *source) packed(i int) (piece, bool) {
 	return piece{kind: piecePacked, start: i, end: end}, true
 }
 
-// more says that what begins at i needs more of the input, unless it is too large already.
+// more says that the value at i needs more of the input, unless it is too large already.
 func (s *source) more(i int) (piece, bool) {
 	if s.tooLarge(len(s.buf) - i) {
 		return s.large(i), true
@@ -278,7 +276,7 @@ func (s *source) leaveLine(i int) {
 	s.next, s.in, s.pass = i, atTop, passing{line: true}
 }
 
-// fill reads on behind what is in the buffer, and makes room for it.
+// fill reads on behind the bytes in the buffer, and makes room for more.
 func (s *source) fill() {
 	if s.next > 0 {
 		s.base += int64(s.next)

@@ -6,8 +6,8 @@ import (
 	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
-// opens returns where the first element of the list that begins at i is, and the list's
-// name; 0: none begins there. Not sure: it takes more of the input to tell.
+// opens returns the place of the first element of the list that begins at i, and the list's
+// name; 0: no list begins there. Not sure: more of the input is needed to tell.
 func (s *source) opens(i int) (name string, first int, sure bool) {
 	b := s.buf
 	if b[i] != '{' {
@@ -32,7 +32,7 @@ func (s *source) opens(i int) (name string, first int, sure bool) {
 	return "", 0, true
 }
 
-// elements returns where the first element of the array at i is; 0: there is no array,
+// elements returns the place of the first element of the array at i; 0: there is no array,
 // or none with elements.
 func (s *source) elements(i int) (first int, sure bool) {
 	if s.buf[i] != '[' {
@@ -61,8 +61,8 @@ func (s *source) delimiter(i int, closing byte, comma, closed spot) piece {
 	return piece{}
 }
 
-// unexpected leaves the list for b[i], which cannot be there. What may begin a value is
-// read as one: the list before it may have been cut off.
+// unexpected leaves the list for b[i], which cannot be there. A byte that may begin a value
+// is read as one: the list before it may have been cut off.
 func (s *source) unexpected(i int) piece {
 	c := s.buf[i]
 	p := piece{kind: pieceBad, start: i, end: i + 1}

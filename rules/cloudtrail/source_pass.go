@@ -2,7 +2,7 @@ package cloudtrail
 
 import "trailhound/rules/cloudtrail/internal/jsonscan"
 
-// passing is what a source passes over without holding it.
+// passing is the part of the input that a source passes over without holding it.
 type passing struct {
 	line  bool // the rest of a line
 	value bool // a value
@@ -16,7 +16,7 @@ type passing struct {
 	depth   int  // open containers
 }
 
-// over passes over what is in the buffer; false if it goes on behind.
+// over passes over the bytes in the buffer; false if the part goes on behind them.
 func (p *passing) over(s *source) bool {
 	switch {
 	case p.line:

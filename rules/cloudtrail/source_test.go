@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// details decodes a record and returns all that is told of it, and how often the turn was taken.
+// details decodes a record and returns its outcomes, and how often the turn was taken.
 func details(d *Decoder, record []byte) []string {
 	var all []string
 	d.Decode(record, func(e *Event, err error) bool {
@@ -24,8 +24,8 @@ func details(d *Decoder, record []byte) []string {
 	return all
 }
 
-// A decoder tells the same of a record however little of it is in memory at a time: what
-// lies in gzip is read through windows of any size.
+// A decoder tells the same of a record for any part of it in memory at a time: the content
+// of gzip is read through windows of any size.
 func TestDecodeWindows(t *testing.T) {
 	whole, tiny, odd := Decoder{Scratch: 64 << 20}, Decoder{Scratch: 1}, Decoder{Scratch: 3000}
 	rapid.Check(t, func(t *rapid.T) {
@@ -91,7 +91,7 @@ func drawPacked(t *rapid.T) []byte {
 	return packed
 }
 
-// What is in gzip is what it is outside, once unpacked.
+// A record in gzip gives the same outcomes as the record outside.
 func TestDecodeInGzip(t *testing.T) {
 	plain, tiny := Decoder{}, Decoder{Scratch: 1}
 	rapid.Check(t, func(t *rapid.T) {

@@ -29,11 +29,11 @@ type task struct {
 	batch *Batch
 	size  int64
 	turn  chan struct{} // closed when the batch is the next to be evaluated
-	pages chan *page    // what came of it; closed at its end
+	pages chan *page    // the results of decoding; closed at its end
 }
 
-// pagesAhead is how many pages of one batch wait for evaluation: a record may
-// unpack to any size, and what came of it shall not pile up.
+// pagesAhead is how many pages of one batch wait for evaluation: a record may unpack to any
+// size, and its events shall not pile up.
 const pagesAhead = 2
 
 func newLine(ctx context.Context, o *Options) *line {
@@ -109,7 +109,6 @@ func (l *line) decode() {
 	}
 }
 
-// worker decodes and matches.
 type worker struct {
 	line    *line
 	decoder cloudtrail.Decoder
@@ -157,7 +156,7 @@ func (w *worker) batch(t *task) bool {
 	return true
 }
 
-// event notes what the evaluation has to know of an event, if anything.
+// event notes the parts of an event that its evaluation needs, if any.
 func (w *worker) event(ev *rules.Event, err error) bool {
 	if err != nil {
 		bad, ok := errors.AsType[*cloudtrail.DecodeError](err)

@@ -11,15 +11,15 @@ const (
 	pageItems = 1024
 )
 
-// page is what came of a part of a batch.
+// page is the decoded and matched events of a part of a batch.
 type page struct {
 	records, events int64
 	items           []item
 	matches         []rules.Match
-	text            []byte // what events and matches refer to
+	text            []byte // the bytes to which events and matches refer
 }
 
-// item is an event with matches or, without matches, something rejected.
+// item is an event with matches or, without matches, a rejection.
 type item struct {
 	event    rules.Event
 	from, to int // of its matches in the page
@@ -38,7 +38,7 @@ const keepPage = 4 * pageBytes
 
 func (l *line) newPage() *page { return l.pages.Get().(*page) }
 
-// give takes back a page. What it held was evaluated.
+// give takes back a page after its items were evaluated.
 func (l *line) give(p *page) {
 	if cap(p.text) > keepPage {
 		p.text = nil
@@ -55,7 +55,6 @@ func (p *page) reject(at state.Source, index int, reason rules.Reason, detail st
 	p.items = append(p.items, item{rejected: rejection{at, index, reason, detail}})
 }
 
-// match copies the event and its matches.
 func (p *page) match(ev *rules.Event, matches []rules.Match) {
 	it := item{from: len(p.matches)}
 	it.event, p.text = ev.Copy(p.text)

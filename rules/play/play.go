@@ -1,16 +1,16 @@
 // Package play runs the rules over records that are at hand, such as files or
 // a range of a topic, with a state of its own, in memory unless it is given a directory.
 //
-// A [Player] takes batches of records from one producer, in the order that
-// counts. Several goroutines decode and match them ahead of time; one, the
-// caller of [Player.Run], evaluates what matched, in that order.
+// A [Player] takes batches of records from one producer, in the order that counts. Several
+// goroutines decode and match them ahead of time; one, the caller of [Player.Run],
+// evaluates the matches, in that order.
 //
 //	producer ──Batch──► decoders ──matched events──► evaluation ──► callbacks
 //	                    any order                     exact order
 //
-// Its one guarantee: the callbacks get what they would get if one record after
-// the other was decoded and evaluated, in the same order, whatever the batches
-// and however many decoders there are.
+// Its one guarantee: the callbacks get the same calls as if one record after the other was
+// decoded and evaluated, in the same order, for any cut into batches and any number of
+// decoders.
 package play
 
 import (
@@ -32,9 +32,9 @@ import (
 // unless Options say otherwise: 64 MiB.
 const DefaultMaxAhead = 64 << 20
 
-// Options are what a Player works with. The callbacks are called by Run alone,
-// one at a time; what they are given is valid until they return. An error of
-// theirs ends Run, which returns it as it is.
+// Options are the settings of a Player. The callbacks are called by Run alone, one at a
+// time; their arguments are valid until they return. An error of theirs ends Run, which
+// returns it as it is.
 type Options struct {
 	Engine      *rules.Engine
 	State       state.Options // without a Dir it is kept in memory; FS is the player's own
@@ -48,32 +48,31 @@ type Options struct {
 	// see rules.Engine.Ahead. Zero: the timestamps alone.
 	Now time.Time
 
-	// Alert is given each alert, with the event that completed it. Whether it
-	// is shown is the caller's affair: what an event does to the state, it has
-	// done.
+	// Alert is given each alert, with the event that completed it. Whether it is shown is
+	// the caller's affair: the event has changed the state already.
 	Alert func(*rules.Event, *rules.Alert) error
 
-	// Rejected is told of each record (index -1) and each event that came to
-	// nothing. The source's own Index says nothing.
+	// Rejected is told of each record (index -1) and each event that is refused. The
+	// source's own Index says nothing.
 	Rejected func(at state.Source, index int, reason rules.Reason, detail string)
 
-	// Idle is called before more records are waited for: everything given so
-	// far is evaluated. nil: nobody wants to know.
+	// Idle is called before more records are waited for: everything given so far is
+	// evaluated. nil: no call.
 	Idle func() error
 }
 
-// Record is what an event is decoded from, as cloudtrail.Decode takes it.
+// Record is one record to be decoded, as cloudtrail.Decode takes it.
 type Record struct {
 	At    state.Source // without an Index
 	Time  time.Time    // timestamp of a Kafka record; zero: none
 	Value []byte
 }
 
-// Batch is records one behind the other, best some hundred KiB of them. It is
-// the Player's from the moment that it is given until Done is called, and so are
-// the bytes of its records. Run calls Done in the order of the batches, when all
-// that comes of the records was told to the callbacks; never for batches that an
-// error leaves unfinished. A batch without records is in order. nil: no Done.
+// Batch is records one behind the other, best some hundred KiB of them. It is the Player's
+// from the moment that it is given until Done is called, and so are the bytes of its
+// records. Run calls Done in the order of the batches, after all callbacks for its records;
+// never for batches that an error leaves unfinished. A batch without records is in order.
+// nil: no Done.
 type Batch struct {
 	Records []Record
 	Done    func()
@@ -87,7 +86,7 @@ func (b *Batch) bytes() (sum int64) {
 	return sum
 }
 
-// Counts is what a Player has evaluated.
+// Counts is how many records, events and matches a Player has evaluated.
 type Counts struct {
 	Records, Events, Matches int64
 
@@ -104,7 +103,8 @@ type Player struct {
 	mine    []rules.Match
 }
 
-// New returns a Player with an empty state, or with what State.Dir has. The caller closes it.
+// New returns a Player with an empty state, or with the state in State.Dir. The caller
+// closes it.
 func New(o Options) (*Player, error) {
 	if o.Decoders <= 0 {
 		o.Decoders = runtime.GOMAXPROCS(0)
@@ -129,11 +129,11 @@ func New(o Options) (*Player, error) {
 	return p, nil
 }
 
-// Counts tells what was evaluated so far, by all calls of Run. Callbacks may ask.
+// Counts gives the counts so far, of all calls of Run. Callbacks may ask.
 func (p *Player) Counts() Counts { return p.counts }
 
-// Shard returns what one shard has come to remember; the caller may read it until the
-// next Run, or Close.
+// Shard returns one shard with the state so far; the caller may read it until the next Run,
+// or Close.
 func (p *Player) Shard(n int) (*state.Shard, error) {
 	if err := p.shards[n].commit(); err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func (p *Player) Shard(n int) (*state.Shard, error) {
 	return p.shards[n].Shard, nil
 }
 
-// Close ends what is open, and lets go of the state.
+// Close commits open transactions, and lets go of the state.
 func (p *Player) Close() error {
 	var failed error
 	for n := range p.shards {

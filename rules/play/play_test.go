@@ -36,10 +36,10 @@ func engine(t fataler) *rules.Engine {
 	return e
 }
 
-// fataler is what *testing.T and *rapid.T share.
+// fataler is the part of *testing.T and *rapid.T that helpers use.
 type fataler interface{ Fatalf(string, ...any) }
 
-// told is what the callbacks were told, in order.
+// told is the calls of the callbacks, in order.
 type told []string
 
 func (w *told) alert(_ *rules.Event, a *rules.Alert) error {
@@ -51,7 +51,8 @@ func (w *told) rejected(at state.Source, index int, reason rules.Reason, detail 
 	*w = append(*w, fmt.Sprintf("%s %d %d %d %s %s", at.Topic, at.Partition, at.Offset, index, reason, detail))
 }
 
-// oneByOne is what a Player must tell: one record after the other is decoded, matched and evaluated.
+// oneByOne gives the calls that a Player must make: one record after the other is decoded,
+// matched and evaluated.
 func oneByOne(t fataler, records []Record) (w told, counts Counts) {
 	store, err := state.Open(state.Options{Dir: "reference", FS: vfs.NewMem()})
 	if err != nil {
@@ -112,7 +113,8 @@ func oneByOne(t fataler, records []Record) (w told, counts Counts) {
 	return w, counts
 }
 
-// play is what a Player tells of the same records, in batches of the sizes that cut returns.
+// play gives a Player's calls for the same records, in batches of the sizes that cut
+// returns.
 func play(t fataler, o Options, records []Record, cut func(most int) int) (w told, counts Counts) {
 	o.Engine, o.Shards, o.Alert, o.Rejected = engine(t), shards, w.alert, w.rejected
 	p, err := New(o)
@@ -178,8 +180,8 @@ func packed(text string) string {
 	return b.String()
 }
 
-// anyRecord draws what a record may be: events for both rules, for one and for none, documents of them, what is
-// packed, and what is wrong.
+// anyRecord draws a record of any kind: events for both rules, for one and for none,
+// documents of them, packed ones, and invalid ones.
 func anyRecord(t *rapid.T, n int) []byte {
 	who := rapid.SampledFrom([]string{"alice", "bob", "carol"}).Draw(t, "who")
 	one := event(n/2, rapid.SampledFrom([]string{"AssumeRole", "GetObject"}).Draw(t, "name"),
@@ -193,7 +195,8 @@ func anyRecord(t *rapid.T, n int) []byte {
 	}).Draw(t, "record"))
 }
 
-// However the records are batched and however many decode them, what comes out is what one after the other gives.
+// For any cut into batches and any number of decoders, the results are those of one record
+// after the other.
 func TestPlayerIsSequential(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var records []Record
@@ -257,8 +260,9 @@ func split(t *testing.T, file string) (records [][]byte) {
 	}
 }
 
-// Records that unpack to more than a decoder may hold beside others, with more matches than wait for evaluation: they
-// come to their turn one after the other, and decoders that wait for theirs hold nobody up.
+// Records that unpack to more than a decoder may hold beside others, with more matches than
+// wait for evaluation: they come to their turn one after the other, and decoders that wait
+// for theirs do not hold others up.
 func TestPlayerLargeRecords(t *testing.T) {
 	var records []Record
 	for n := range 5 {

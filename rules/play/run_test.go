@@ -40,7 +40,6 @@ func newPlayer(t *testing.T, o Options) *Player {
 	return p
 }
 
-// forever adds batches until add fails.
 func forever(_ context.Context, add func(*Batch) error) error {
 	for n := 0; ; n += 20 {
 		if err := add(denials(n, 10)); err != nil {
@@ -49,7 +48,7 @@ func forever(_ context.Context, add func(*Batch) error) error {
 	}
 }
 
-// An error of a callback ends the run, and is what the run returns; the producer hears of it.
+// An error of a callback ends the run, which returns it; the producer hears of it.
 func TestRunCallbackError(t *testing.T) {
 	enough := errors.New("enough")
 	alerts := 0
@@ -75,7 +74,7 @@ func TestRunInterrupted(t *testing.T) {
 	}
 }
 
-// What was added before the producer failed is evaluated.
+// Batches that were added before the producer failed are evaluated.
 func TestRunProducerError(t *testing.T) {
 	broken := errors.New("broken")
 	alerts := 0
@@ -107,7 +106,7 @@ func TestRunAgain(t *testing.T) {
 	}
 }
 
-// Idle is called when all that was given is evaluated.
+// Idle is called when all batches so far are evaluated.
 func TestRunIdle(t *testing.T) {
 	alerts, idle := 0, make(chan int, 100)
 	p := newPlayer(t, Options{
@@ -145,7 +144,7 @@ func TestRunBoundsAhead(t *testing.T) {
 			if err := add(b); err != nil {
 				return err
 			}
-			if now := ahead.Add(size); size < most { // Done may come first: what is counted is never too much
+			if now := ahead.Add(size); size < most { // Done may come first: the count is never too high
 				peak.Store(max(peak.Load(), now))
 			}
 		}

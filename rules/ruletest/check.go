@@ -14,7 +14,7 @@ import (
 	"trailhound/state"
 )
 
-// checker compares what a step has done with what it should have done.
+// checker compares the results of a step with those that the file expects.
 type checker struct {
 	*runner
 	step  *step
@@ -38,7 +38,7 @@ func (c *checker) check() {
 	}
 }
 
-// maxVerdicts is how many verdicts of a step are told to be wrong.
+// maxVerdicts bounds the wrong verdicts of a step that are told.
 const maxVerdicts = 5
 
 func (c *checker) checkVerdicts() {
@@ -211,7 +211,7 @@ func (c *checker) checkExpiry(key string, want wanted[time.Duration], have map[s
 	}
 }
 
-// decodeJSON reads a payload; what is not JSON is given as text.
+// decodeJSON reads a payload; one that is not JSON is given as text.
 func decodeJSON(data []byte) (v any) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()

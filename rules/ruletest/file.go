@@ -28,8 +28,8 @@ type Test struct {
 // defaultStart is when a test begins unless it says otherwise.
 var defaultStart = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 
-// reader makes tests of the nodes of a file, and notes everything that is wrong
-// with them. What it makes is of use only if nothing is.
+// reader makes tests of the nodes of a file, and notes everything that is wrong with them.
+// The tests are of use only if nothing is.
 type reader struct {
 	suite     *Suite
 	path      string
@@ -58,7 +58,7 @@ func (r *reader) decode(node *yaml.Node, targets ...any) bool {
 	return err == nil
 }
 
-// common is what a file says for all its tests, and each test for itself.
+// common are the settings that a file may give for all its tests, and each test for itself.
 type common struct {
 	Parameters *yaml.Node `param:"parameters"`
 	Start      *yaml.Node `param:"start"`
@@ -78,7 +78,7 @@ type fileText struct {
 	Rule  *yaml.Node `param:"rule"`
 	Tests *yaml.Node `param:"tests"`
 
-	start time.Time // what Start says
+	start time.Time // the instant of Start
 }
 
 type testText struct {
@@ -87,7 +87,6 @@ type testText struct {
 	Steps *yaml.Node `param:"steps"`
 }
 
-// file reads the whole file into f.
 func (r *reader) file(root *yaml.Node, f *File) {
 	limits := r.suite.Limits
 	text := fileText{common: common{Events: events{limits.DuplicatesWithin, limits.MaxLateness, limits.MaxAhead}}}
@@ -126,7 +125,7 @@ func (r *reader) spec(root, name *yaml.Node) (rules.Spec, bool) {
 	return rules.Spec{}, false
 }
 
-// list gives the items of a list that must be there.
+// list gives the items of a required list.
 func (r *reader) list(parent, node *yaml.Node, name, of string) []*yaml.Node {
 	switch {
 	case node == nil:
@@ -231,7 +230,7 @@ func (r *reader) event(node *yaml.Node) object {
 	return r.object(node)
 }
 
-// records reads a file of events, whose path counts from the test file's folder.
+// records reads a file of events; name is relative to the test file's folder.
 func (r *reader) records(at *yaml.Node, name string) [][]byte {
 	path := r.beside(name)
 	if records, ok := r.files[path]; ok {
@@ -255,5 +254,4 @@ func (r *reader) beside(name string) string {
 	return filepath.Join(filepath.Dir(r.path), name)
 }
 
-// quoted lists names for a sentence.
 func quoted(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), ", ") }

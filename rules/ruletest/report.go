@@ -16,8 +16,8 @@ const (
 	shownMembers = 20
 )
 
-// Lines is the failure as text, without line ends. It may hold anything that was
-// in an event: a terminal must be given it with control characters escaped.
+// Lines is the failure as text, without line ends. It may hold any text of an event: escape
+// control characters before they reach a terminal.
 func (f *Failure) Lines() []string {
 	out := []string{fmt.Sprintf("step %d, line %d:", f.Step, f.Line)}
 	for _, text := range f.Wrong {
@@ -48,8 +48,8 @@ func appendIndented(out []string, indent, text string) []string {
 	return out
 }
 
-// events tells what came of the step's events; of several that came to the same,
-// one after the other, on one line.
+// events describes the outcomes of the step's events; equal ones, one after the other, on
+// one line.
 func (c *checker) events() []string {
 	var out []string
 	for rest := c.outcomes; len(rest) > 0; {
@@ -85,7 +85,7 @@ func describe(same []outcome) string {
 	return line
 }
 
-// state tells what the rule remembers, key by key.
+// state lists the state of the rule, key by key.
 func (c *checker) state() []string {
 	byKey := map[string][]string{}
 	var keys []string
@@ -119,8 +119,8 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// value is one value on a line. Times count from the test's start, as at does;
-// of events that bring their own, they are those.
+// value is one value on a line. Times count from the test's start, as at does; times of
+// events that bring their own are given as they are.
 func (c *checker) value(v *state.Value) string {
 	since := func(t time.Time) string {
 		if c.step.records != nil {

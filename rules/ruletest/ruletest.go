@@ -1,13 +1,13 @@
-// Package ruletest runs tests of rules that are written as YAML files: events,
-// what must come of them, and what the rule must then remember. README.md of
+// Package ruletest runs tests of rules that are written as YAML files: events, the verdicts
+// and alerts expected of them, and the state expected of the rule then. README.md of
 // package rules describes the format.
 //
 // Nothing is mocked. Each [Test] has the real engine and a real state of its
 // own, in memory, and every event is a transaction of that state.
 //
-// There are only a few types. A [Suite] says what files are run with, a [File]
-// holds the tests of one file, and a [Failure] says where a test went wrong,
-// and shows the state at that point.
+// There are only a few types. A [Suite] has the rules and limits that files are run with, a
+// [File] holds the tests of one file, and a [Failure] says where a test went wrong, and
+// shows the state at that point.
 package ruletest
 
 import (
@@ -25,20 +25,20 @@ import (
 	"trailhound/state"
 )
 
-// Bounds of what a file may ask for: it may come from anywhere.
+// Bounds of a file's demands: it may come from anywhere.
 const (
 	maxFile      = 1 << 20  // bytes of a test file
 	maxEventFile = 16 << 20 // bytes of a file of events, unpacked
 	maxEvents    = 100_000  // events of one test
 	maxAlerts    = 64 << 20 // bytes of the alerts of one step
-	maxNodes     = 500_000  // values of one file, aliases followed, and again what a step or a test has from above
+	maxNodes     = 500_000  // values of one file, aliases followed, and again those that a step or a test has from above
 	maxMembers   = 1000     // of one object
 	maxDepth     = 100      // values inside each other
 	bytesPerNode = 64       // so many bytes of text count as one more value
 	maxProblems  = 50       // told of one file
 )
 
-// Suite is what test files are run with.
+// Suite has the rules, limits and functions that test files are run with.
 type Suite struct {
 	Rules  []rules.Spec  // the rules that a file may name
 	Limits rules.Limits  // the engine's, where a file gives none
@@ -75,8 +75,8 @@ func (s *Suite) Load(path string) (*File, error) {
 	return s.Read(path, data)
 }
 
-// Read is Load of a file whose text is given; path is its name in errors, and
-// where the files that it names are looked for.
+// Read is Load of a file with its text given; path is its name in errors, and the files
+// that it names are relative to path's folder.
 func (s *Suite) Read(path string, data []byte) (*File, error) {
 	root, err := s.Parse(path, data)
 	if err != nil {
@@ -97,9 +97,8 @@ func (s *Suite) Read(path string, data []byte) (*File, error) {
 	return f, nil
 }
 
-// NoRuleError is a file without the key rule: tests of something else, such as
-// promtool's, have names like those of tests of rules. Err says what is wrong with
-// it as a test of a rule.
+// NoRuleError is a file without the key rule: tests of another kind, such as promtool's,
+// have names like those of tests of rules. Err says why it is no test of a rule.
 type NoRuleError struct{ Err error }
 
 // Error is that of Err.

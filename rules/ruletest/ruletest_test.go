@@ -18,7 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// newSuite is what the program runs test files with, and some rules that misbehave.
+// newSuite is the suite with which the program runs test files, and some rules that
+// misbehave.
 func newSuite() *Suite {
 	return &Suite{
 		Rules: []rules.Spec{ // not all that are built in: one more must change nothing here
@@ -72,7 +73,7 @@ func (fills) Evaluate(e *rules.Event, s *state.Scope) *rules.Finding {
 	return nil
 }
 
-// runAll runs the tests of a file, and says what go test would of those that fail.
+// runAll runs the tests of a file, and reports those that fail as go test would.
 func runAll(t *testing.T, path string) (passed int, report string) {
 	t.Helper()
 	f, err := newSuite().Load(path)
@@ -94,7 +95,7 @@ func runAll(t *testing.T, path string) (passed int, report string) {
 	return passed, b.String()
 }
 
-// Each way to fail says what differs, and shows the state at that point.
+// Each way to fail tells the differences, and shows the state at that point.
 func TestFailures(t *testing.T) {
 	passed, got := runAll(t, "testdata/failures.yaml")
 	if passed != 1 {
@@ -125,7 +126,7 @@ func write(t testing.TB, text string) (path string) {
 	return path
 }
 
-// step is a file of one test with one step.
+// oneStep is a file of one test with one step.
 func oneStep(text string) string {
 	return "rule: access_denied\ntests: [{name: a, steps: [\n" + text + "\n]}]"
 }
@@ -214,7 +215,7 @@ func TestManyMistakes(t *testing.T) {
 	}
 }
 
-// A file cannot make more of itself than it is.
+// A file cannot demand much more than its own size.
 func TestBounds(t *testing.T) {
 	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
 	for i := range 9 {
@@ -243,7 +244,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// What a step is compared with is kept in memory until its end.
+// The alerts of a step are kept in memory until its end.
 func TestAlertsAreBounded(t *testing.T) {
 	f, err := newSuite().Load(write(t, "rule: access_denied\nparameters: {threshold: 1}\n"+
 		"tests: [{name: a, steps: [{times: 10000, alerts: 10000, event: {errorCode: AccessDenied, userIdentity: {arn: alice}, a: "+strings.Repeat("x", 1<<19)+"}}]}]"))
@@ -256,8 +257,8 @@ func TestAlertsAreBounded(t *testing.T) {
 	}
 }
 
-// A rule that panics, or meets a limit, fails the test that does not expect it,
-// and nothing of what it wrote stays.
+// A rule that panics, or meets a limit, fails the test that does not expect it, and none of
+// its writes stays.
 func TestContainment(t *testing.T) {
 	_, err := newSuite().Load(filepath.Join(t.TempDir(), "none.yaml"))
 	if _, ok := errors.AsType[*fs.PathError](err); !ok {
@@ -338,7 +339,7 @@ tests:
 	}
 }
 
-// Update writes what alert_file names, and then it is so.
+// Update writes the file that alert_file names, and then the test passes.
 func TestUpdate(t *testing.T) {
 	path := write(t, oneStep("{event: {errorCode: AccessDenied, userIdentity: {arn: alice}}, times: 20, alert_file: alerts.jsonl}"))
 	for _, update := range []bool{true, false} {
@@ -370,7 +371,7 @@ func TestRunIsInterrupted(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, it is either a list of mistakes or tests that run.
+// Any file is either a list of mistakes or tests that run.
 func FuzzLoad(f *testing.F) {
 	const head = "rule: access_denied\nparameters: {threshold: 2, suppress: 1h}\nevent: {errorCode: AccessDenied, userIdentity: {arn: alice}}\ntests:\n- name: a\n  steps:\n"
 	for _, seed := range []string{

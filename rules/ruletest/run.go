@@ -17,13 +17,12 @@ import (
 	"trailhound/state"
 )
 
-// A Failure is the first step of a test after which something was not as it
-// should be.
+// A Failure is the first step of a test with a result that is not the expected one.
 type Failure struct {
 	Step   int      // its number in the test, from 1
 	Line   int      // where it begins
-	Wrong  []string // what differs; an item may have several lines
-	Events []string // what came of each event of the step
+	Wrong  []string // the differences; an item may have several lines
+	Events []string // the outcome of each event of the step
 	State  []string // of the rule, after the step
 }
 
@@ -75,12 +74,12 @@ type runner struct {
 	alertBytes int // in all of them
 }
 
-// outcome is what came of one event.
+// outcome is the result of one event.
 type outcome struct {
 	time    time.Time // zero: there was none
 	key     string
 	verdict string
-	reason  rules.Reason // of what was not evaluated
+	reason  rules.Reason // of an event that was not evaluated
 	detail  string
 }
 

@@ -14,11 +14,11 @@ import (
 	"trailhound/rules"
 )
 
-// step is one step of a test: some events, and what must come of them.
+// step is one step of a test: some events, and the results expected of them.
 type step struct {
 	line int
 
-	// What is fed: records as they stand, or so many events made of one.
+	// The input: records as they stand, or so many events made of one.
 	records  [][]byte
 	event    object
 	absent   []string
@@ -37,7 +37,7 @@ type step struct {
 	states    []stateWant
 }
 
-// stateWant is what a key must have after the step.
+// stateWant is the state that a key must have after the step.
 type stateWant struct {
 	key       string // "": that of the latest event which had one
 	counters  []wanted[int64]
@@ -75,8 +75,8 @@ type stepText struct {
 	Expect    *yaml.Node    `param:"expect"`
 }
 
-// step reads one step. base is what its event has from the file and the test,
-// last the time of the event before it.
+// step reads one step. base has the members of its event that the file and the test give,
+// last is the time of the event before it.
 func (r *reader) step(node *yaml.Node, base object, last time.Duration) *step {
 	text := stepText{Times: 1}
 	s := &step{line: node.Line, at: last, times: 1, recordAt: unset}
@@ -121,7 +121,7 @@ func (r *reader) order(s *step, text string, node *yaml.Node) {
 	}
 }
 
-// target follows an alias to what it names.
+// target follows an alias to the node that it names.
 func target(node *yaml.Node) *yaml.Node {
 	for node.Kind == yaml.AliasNode {
 		node = node.Alias
@@ -129,8 +129,8 @@ func target(node *yaml.Node) *yaml.Node {
 	return node
 }
 
-// under is what a mapping has under a name; nil: nothing. Names may be aliases, as
-// they may for the decoder.
+// under is the value of a name in a mapping; nil: none. Names may be aliases, as they may
+// for the decoder.
 func under(node *yaml.Node, name string) *yaml.Node {
 	node = target(node)
 	for i := 0; i+1 < len(node.Content); i += 2 {
@@ -141,7 +141,7 @@ func under(node *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// source reads what the step feeds: one of event, event_file and raw.
+// source reads the input of the step: one of event, event_file and raw.
 func (r *reader) source(s *step, text *stepText, node *yaml.Node, base object) {
 	s.event = base.merge(r.event(text.Event))
 	if text.EventFile == "" && text.Raw == nil {
@@ -181,7 +181,7 @@ func (r *reader) raw(n *yaml.Node) []byte {
 	return data
 }
 
-// takeAway checks that what is to be absent would be there.
+// takeAway checks that the members to be absent would be there.
 func (r *reader) takeAway(s *step, absent *yaml.Node) {
 	full := made(s, 0, time.Time{}, 0)
 	for i, path := range s.absent {
@@ -205,8 +205,8 @@ func (s *step) count() int { return max(1, len(s.records)) * s.times }
 // lastAt is the time of the step's last event, after the test's start.
 func (s *step) lastAt() time.Duration { return s.at + time.Duration(s.times-1)*s.every }
 
-// made makes the event of one repetition: what the step says, and what every
-// event has that says nothing of it.
+// made makes the event of one repetition: the members that the step gives, and defaults for
+// those that every event has.
 func made(s *step, i int, start time.Time, number int) object {
 	e := object{
 		{"eventVersion", "1.11"},

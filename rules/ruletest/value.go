@@ -120,9 +120,8 @@ func plain(v any) any {
 	return v
 }
 
-// afford counts what nodes come to. Aliases are followed: they may name a value
-// many times over, or one that they stand in. False: it is more than a file may
-// ask for.
+// afford counts the values of nodes. Aliases are followed: they may name a value many times
+// over, or one that they stand in. False: there are more than a file may ask for.
 func (r *reader) afford(nodes ...*yaml.Node) bool {
 	for _, n := range nodes {
 		if n == nil || r.nodesLeft < 0 {

@@ -10,7 +10,7 @@ import (
 	"trailhound/rules"
 )
 
-// verdictNames are the verdicts of the engine, and what happens before it is asked.
+// verdictNames are the verdicts of the engine, and those of events that do not reach it.
 var verdictNames = []string{
 	verdictAny, verdictNoMatch, verdictNoKey, verdictUndecodable,
 	string(rules.VerdictEvaluated), string(rules.VerdictAlerted), string(rules.VerdictSuppressed),
@@ -118,7 +118,7 @@ type stateText struct {
 	Expires  *yaml.Node `param:"expires"`
 }
 
-// states reads what one key must have, or a list of that.
+// states reads the state expected of one key, or a list of such.
 func (r *reader) states(s *step, n *yaml.Node) {
 	if n == nil {
 		return

@@ -1,7 +1,8 @@
 // Package formattest holds a build to the formats that it and others have written. Each
-// format has a file of samples, testdata/format/NAME-VERSION.txt: the bytes, and what a
-// reader makes of them. [Written] fails when an encoder's bytes are not those of its
-// version any more, [Read] when a decoder does not understand some version as before.
+// format has a file of samples, testdata/format/NAME-VERSION.txt: the bytes, and the
+// meaning that a reader gives them. [Written] fails when an encoder's bytes are not those
+// of its version any more, [Read] when a decoder does not understand some version as
+// before.
 //
 // A file is written once, with -update, when its version is new. After that samples may
 // be added, and nothing that stands in it changes: topics hold such bytes.
@@ -27,11 +28,11 @@ type Sample struct {
 	Name  string
 	Key   []byte // "" for a format without
 	Bytes []byte
-	Means string // what a reader makes of it, for people
+	Means string // the meaning that a reader gives the bytes, for people
 }
 
-// Written fails unless the samples, made by this build's encoder, are those in the
-// file of this version. Their meaning is what read makes of them.
+// Written fails unless the samples, made by this build's encoder, are those in the file of
+// this version. The meaning of a new sample comes from read.
 func Written(t *testing.T, format string, version int, samples []Sample, read func(Sample) (string, error)) {
 	t.Helper()
 	file := path(format, version)

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// OutliveReaders makes what is written to a pipe that nobody reads any more an error of
-// the write, and not the end of the program: that would leave its brokers running, as
-// "bench | head" once did. The children get the signal as ever.
+// OutliveReaders lets a write to a pipe without a reader fail with an error, and not end
+// the program: that would leave its brokers running, as "bench | head" once did. The
+// children get the signal as ever.
 func OutliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // Process is a child with a log of its own.
@@ -30,7 +30,8 @@ type Process struct {
 	Err   error         // how it has ended; not to be read before
 }
 
-// Command returns a command line with the environment of the caller, less what he configures for a trailhound of his own.
+// Command returns a command line with the caller's environment, less the variables that
+// configure a trailhound.
 func Command(binary string, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	for _, e := range os.Environ() {
@@ -61,7 +62,7 @@ func Start(cmd *exec.Cmd, log string) (*Process, error) {
 	return p, nil
 }
 
-// Running tells whether it has not ended.
+// Running tells whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
 	case <-p.Done:
@@ -91,7 +92,8 @@ func Get(ctx context.Context, address, path string) (string, error) {
 	return string(text), err
 }
 
-// Ready returns nil if the instance at an address serves all that is assigned to it; else what it says is missing.
+// Ready returns nil if the instance at an address serves all that is assigned to it, else
+// an error with the text of its /readyz.
 func Ready(ctx context.Context, address string) error {
 	text, err := Get(ctx, address, "/readyz")
 	if err != nil && text != "" {

@@ -14,7 +14,7 @@ func TestOutliveReaders(t *testing.T) {
 	const child, outlives = "TRAILHOUND_TEST_CHILD", "reaches its end"
 	if os.Getenv(child) != "" {
 		OutliveReaders()
-		_, _ = io.ReadAll(os.Stdin) // until nobody reads stdout any more
+		_, _ = io.ReadAll(os.Stdin) // until the reader of stdout is gone
 		_, err := fmt.Fprintln(os.Stdout, "a line")
 		fmt.Fprintln(os.Stderr, outlives, err)
 		os.Exit(0)

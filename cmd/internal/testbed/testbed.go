@@ -1,6 +1,6 @@
-// Package testbed is what programs share that look at trailhound from outside: a binary of this checkout, Kafka brokers
-// by deploy/kafka/kafka.sh, processes with a log each, and what a running instance tells over HTTP. It shares no code
-// with the product.
+// Package testbed is shared by the programs that look at trailhound from outside: a binary
+// of this checkout, Kafka brokers by deploy/kafka/kafka.sh, processes with a log each, and
+// the HTTP endpoints of a running instance. It shares no code with the product.
 package testbed
 
 import (
@@ -37,8 +37,8 @@ func FindRoot() (string, error) {
 	}
 }
 
-// MakeDir makes the directory of a run; one that the user names must be empty. Without a name it is a temporary one
-// whose name begins with prefix.
+// MakeDir makes the directory of a run; one that the user names must be empty. Without a
+// name it is a temporary one, which has prefix at the beginning of its name.
 func MakeDir(name, prefix string) (string, error) {
 	if name == "" {
 		return os.MkdirTemp("", prefix)
@@ -56,8 +56,9 @@ func MakeDir(name, prefix string) (string, error) {
 	return filepath.Abs(name)
 }
 
-// Build compiles the product of the checkout at root into dir, as a release is compiled, and returns the binary. With
-// cgo, Pebble takes memory from the C library, whose arenas make the process 20 MB larger.
+// Build compiles the product of the checkout at root into dir, as a release is compiled,
+// and returns the binary. With cgo, Pebble takes memory from the C library, and the arenas
+// of that make the process 20 MB larger.
 func Build(ctx context.Context, root, dir string) (string, error) {
 	binary := filepath.Join(dir, "trailhound")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/trailhound")
@@ -68,8 +69,8 @@ func Build(ctx context.Context, root, dir string) (string, error) {
 	return binary, nil
 }
 
-// Kafka runs the script of the checkout at root, deploy/kafka/kafka.sh, with brokers of that heap (as in "512m"), and
-// returns what it prints.
+// Kafka runs the script of the checkout at root, deploy/kafka/kafka.sh, with brokers of
+// that heap (as in "512m"), and returns its output.
 func Kafka(ctx context.Context, root, heap string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "deploy", "kafka", "kafka.sh"), args...)
 	cmd.Env = append(os.Environ(), "KAFKA_HEAP="+heap)
@@ -110,7 +111,7 @@ func Reserve(n int) ([]net.Listener, error) {
 	return nil, fmt.Errorf("found no %d free ports in a row between %d and %d", n, firstPort, lastPort)
 }
 
-// Sleep waits for d, or until ctx ends, and tells whether it was d.
+// Sleep waits for d, or until ctx ends, and tells whether d has passed.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -122,7 +123,8 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Quantile returns the least value that so many of the values, from 0 to 1, do not exceed. There is at least one value.
+// Quantile returns the least value that a share of the values, from 0 to 1, does not
+// exceed. There must be at least one.
 func Quantile(values []time.Duration, at float64) time.Duration {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[max(0, int(math.Ceil(at*float64(len(sorted))))-1)]

@@ -9,7 +9,7 @@ import (
 	"trailhound/consumer/internal/race"
 )
 
-// bubbles counts those that run, as Bubble needs it.
+// bubbles counts the running bubbles of this process, for Bubble.
 var bubbles struct {
 	sync.Mutex
 	n          int
@@ -20,9 +20,9 @@ var bubbles struct {
 //
 // All timers of a bubble share one context of the race detector, and any goroutine
 // of the bubble may run one of them: two at a time break the detector's tables, and
-// it ends the process (golang/go#78156). Under the race detector there is therefore
-// one processor for as long as there are bubbles. It finds the same races, since it
-// goes by what happens before what and not by what happens at the same time.
+// the detector ends the process (golang/go#78156). Under the race detector there is
+// therefore one processor for as long as there are bubbles. The detector finds the same
+// races: it goes by the happens-before order, not by events at the same time.
 func Bubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	if race.Enabled {

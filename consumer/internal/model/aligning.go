@@ -9,9 +9,9 @@ const (
 )
 
 // aligning is the model of alignment: the routers of partitions with a backlog, on
-// two instances, of which one that is further than max_drift ahead of the slowest
-// waits. An instance knows the positions of its own partitions as they are
-// acknowledged, and those of others as they were committed, some time ago.
+// two instances. A router that is further than max_drift ahead of the slowest one
+// waits. An instance knows the acknowledged positions of its own partitions, and the
+// committed ones of the others, as of some time ago.
 type aligning struct {
 	times  [aligned][]uint8 // event times of each partition's records, which rise
 	home   [aligned]uint8   // the instance that has the partition
@@ -19,9 +19,9 @@ type aligning struct {
 	off    alignRules
 }
 
-// alignFaults are how often what goes wrong may go wrong.
+// alignFaults are how often each fault may happen.
 type alignFaults struct {
-	crashes    uint8 // of an instance, which begins again at what it had committed
+	crashes    uint8 // of an instance, which begins again at its committed positions
 	stalls     uint8 // a partition cannot be read: no leader, an open transaction, no owner
 	recoveries uint8 // it can be read again
 }
@@ -34,8 +34,8 @@ type alignRules struct {
 	takeBack     bool // one that was left out stays so when it moves again
 	skipEnded    bool // one at its end counts as the slowest
 	countNew     bool // one that has published nothing yet does not count
-	acknowledged bool // a router publishes what it has read, not what is acknowledged
-	ownTime      bool // a router takes its own time, too, from what it has published
+	acknowledged bool // a router publishes its read position, not the acknowledged one
+	ownTime      bool // a router takes its own time, too, from its published position
 }
 
 type alignState struct {
@@ -48,7 +48,7 @@ type alignState struct {
 type alignPart struct {
 	read, acked, committed uint8
 	seen                   uint8 // as the other instance knows it
-	reached                uint8 // the most that ever was acknowledged: what shards have of it
+	reached                uint8 // the highest position ever acknowledged: shards have the records below it
 	stuck                  bool
 	leftOut                [instances]bool // by instance
 	excused                [instances]bool // leftOut, as it should be
@@ -94,7 +94,7 @@ func (m *aligning) waits(s *alignState, p int) bool {
 	return false
 }
 
-// next yields what may happen next.
+// next yields the steps that are possible in s.
 func (m *aligning) next(s *alignState, yield func(Step, alignState)) {
 	for p := range s.parts {
 		n := uint8(p)
@@ -150,15 +150,15 @@ func (m *aligning) publish(s alignState, p int, yield func(Step, alignState)) {
 	yield(say("the other instance learns of position %d of partition %d", at, uint8(p)), s)
 }
 
-// moves takes a partition back that an instance sees moving.
+// moves takes back a partition that was left out, once an instance sees it moving.
 func (c *alignPart) moves(m *aligning, i uint8) {
 	c.excused[i] = false
 	c.leftOut[i] = c.leftOut[i] && m.off.takeBack
 }
 
-// giveUp leaves out a partition that has not moved for some time. That it is one
-// that cannot is an assumption about time: what is read is acknowledged, committed
-// and known everywhere long before.
+// giveUp leaves out a partition that has not moved for some time. That such a partition
+// cannot be read is an assumption about time: a record that was read is acknowledged,
+// committed and known everywhere long before.
 func (m *aligning) giveUp(s *alignState, p int, yield func(Step, alignState)) {
 	c := &s.parts[p]
 	for i := range uint8(instances) {
@@ -176,7 +176,7 @@ func (m *aligning) giveUp(s *alignState, p int, yield func(Step, alignState)) {
 	}
 }
 
-// stall makes a partition one that cannot be read, or one that can again.
+// stall makes a partition unreadable, or readable again.
 func (m *aligning) stall(s *alignState, p int, yield func(Step, alignState)) {
 	c := &s.parts[p]
 	t := *s
@@ -211,7 +211,7 @@ func (m *aligning) crash(s *alignState, yield func(Step, alignState)) {
 	}
 }
 
-// wrong: a partition has passed another by more than what is allowed.
+// wrong: a partition has passed another by more than max_drift.
 func (m *aligning) wrong(s *alignState) string {
 	if s.passed {
 		return "a partition hands on a record further ahead of another one than max_drift, and that one is not left out"

@@ -31,9 +31,9 @@ func (m aligning) without(f alignFaults, off alignRules) *aligning {
 	return &m
 }
 
-// No partition that can be read waits for ever, whichever cannot; and none is
-// passed by more than max_drift when a record is handed on, unless it was left out,
-// however old the positions are that others know of it.
+// No readable partition waits for ever, no matter which others cannot be read. No record
+// is handed on more than max_drift ahead of another partition, unless that one was left
+// out, however old its position is as others know it.
 func TestAligning(t *testing.T) {
 	t.Parallel()
 	type f = alignFaults

@@ -6,26 +6,26 @@ const (
 	logRoom   = 26 // entries of the changelog
 	batchRoom = 2  // work records of one transaction
 	openRoom  = 4  // alerts of a transaction that is not ended
-	overdue   = 2  // requests under way that nobody waits for any more
-	mostTakes = 4  // of the shard since something last went wrong: more is a livelock
+	overdue   = 2  // late requests: under way, and their sender waits no more
+	mostTakes = 4  // of the shard since the last fault: more is a livelock
 )
 
 // detecting is the model of the second half: from a work partition to the state
 // and the alerts of its shard. It follows detector.run, changelog.Take,
-// txn.Producer and what a broker of Kafka 2.8 or later makes of their requests.
+// txn.Producer, and the effect of their requests on brokers of Kafka 2.8 or later.
 type detecting struct {
 	work   []uint8 // the source of each work record; one that is not newer than those before is a repeat
 	batch  uint8   // most work records of a transaction
 	faults detectorFaults
 	trims  bool  // owners delete work that is done with
-	public bool  // judge by what can be seen from outside: alerts, and owners that stop or never come to an end
+	public bool  // judge from outside: by alerts, and owners that stop or never come to an end
 	count  bool  // count how often the shard is taken
 	slow   bool  // a restore gets one entry with each fetch, instead of all there is
 	life   uint8 // delete.retention.ms in ticks; 0: no compaction
 	off    detectorRules
 }
 
-// detectorFaults are how often what goes wrong may go wrong.
+// detectorFaults are how often each fault may happen.
 type detectorFaults struct {
 	crashes    uint8 // of an owner
 	losses     uint8 // requests lost, late, refused, or executed with the answer lost
@@ -33,7 +33,7 @@ type detectorFaults struct {
 	leaders    uint8 // the changelog gets another leader, and the old one goes on answering
 	collisions uint8 // InitProducerID, asked again, meets another open transaction
 	timeouts   uint8 // the coordinator aborts a transaction that takes too long
-	remakes    uint8 // the changelog is deleted and made again while nobody runs
+	remakes    uint8 // the changelog is deleted and made again while no owner runs
 	ticks      uint8 // of the clock; one is half of delete.retention.ms
 	cleans     uint8 // runs of the log cleaner
 }
@@ -50,20 +50,20 @@ type detectorRules struct {
 	stateInside      bool // D3: writes the state after the transaction
 	alertsInside     bool // D3: writes alerts before the transaction
 	applyAfter       bool // D3: writes to Pebble before the transaction is committed
-	absolute         bool // D3: writes what a counter grows by, not what it is
+	absolute         bool // D3: writes the increment of a counter, not its value
 	endOnce          bool // D4: sends EndTxn again after an unknown outcome
 	addOnce          bool // D4: sends AddPartitions again after an unknown outcome
 	allAnswered      bool // D4: commits although a produce request has failed
 	confirm          bool // D5: takes the shard back without asking the group
 	workOffset       bool // D1: goes on behind the last batch instead of at the state's work offset
 	positionInLog    bool // D8: writes a position alone to Pebble
-	copyAge          bool // D9: uses a local copy whatever its age
+	copyAge          bool // D9: uses a local copy of any age
 	restoreTime      bool // D9: a restore may take as long as it likes
 	restoreMark      bool // D9: a restore that was interrupted is timed anew
 	positionInside   bool // D10: goes on with a copy that is ahead of the changelog
 	stateTopicID     bool // D10: goes on with a copy of another changelog
 	trimCommitted    bool // deletes work records once they are evaluated
-	lookFirst        bool // looks up what the work log has lost after the restore, not before the claim
+	lookFirst        bool // looks up the losses of the work log after the restore, not before the claim
 	zombiesEnd       bool // an assumption: see tick
 	collideSeldom    bool // an assumption: see initialise
 }
@@ -99,7 +99,7 @@ const (
 	claimed
 	committed
 	aborted
-	plain // outside of any transaction: for those who break D3
+	plain // outside of any transaction: for mutants that break D3
 )
 
 // parts of the cluster that a transaction writes to; a bit each.
@@ -122,7 +122,7 @@ type detectorState struct {
 	alerts    alertsLog
 	workStart uint8 // records below it have been deleted
 	now       uint8
-	takes     uint8 // of the shard since something last went wrong
+	takes     uint8 // of the shard since the last fault
 	lost      bool  // the changelog was emptied after something was committed: owners must stop
 	left      detectorFaults
 	broken    bool // an alert was published that is not the one to come next
@@ -166,11 +166,11 @@ type owner struct {
 	found  workLog
 	tx     transaction
 	copy   localCopy
-	disk   localCopy // what a crash may leave: the copy before its last write
+	disk   localCopy // the copy before its last write, which a crash may bring back
 }
 
-// workLog is what an owner has found out before it takes the shard: where the work
-// log starts, and whether the group knows that some of it was evaluated.
+// workLog is looked up by an owner before it takes the shard: where the work log
+// starts, and whether the group knows that some of it was evaluated.
 type workLog struct {
 	start  uint8
 	worked bool
@@ -184,13 +184,13 @@ const (
 	adding
 	producing
 	ending
-	saving // for those who break D3
+	saving // for mutants that break D3
 	restoring
 	ready
 	halted // with a sentence for the operator
 )
 
-// transaction is what a flush, or a claim, has under way.
+// transaction is the transaction of a flush, or of a claim, that is under way.
 type transaction struct {
 	entry  entry
 	alerts [batchRoom]uint8
@@ -205,7 +205,7 @@ type localCopy struct {
 	at       uint8 // next changelog offset; 0: nothing is there
 	topic    uint8 // id of the changelog
 	caughtUp uint8 // when it was last up to date
-	since    uint8 // 1 + what the restore that is under way is timed from; 0: none is
+	since    uint8 // 1 + the time from which the running restore is timed; 0: none runs
 }
 
 // call is a request of a transaction.

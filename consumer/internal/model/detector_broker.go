@@ -1,6 +1,6 @@
 package model
 
-// answer is what a broker says to a request.
+// answer is a broker's answer to a request.
 type answer uint8
 
 const (
@@ -10,8 +10,8 @@ const (
 	refused        // no transaction to end
 )
 
-// execute is what the cluster does with a request. It trusts the partitions that
-// a producer writes to, as brokers do before KIP-890 (Kafka 4): whatever is safe
+// execute lets the cluster execute a request. The cluster trusts the partitions that a
+// producer writes to, as brokers do before KIP-890 (Kafka 4): a protocol that is safe
 // with these is safe with stricter ones.
 func (m *detecting) execute(s *detectorState, c call) answer {
 	switch c.kind {
@@ -39,7 +39,7 @@ func (m *detecting) execute(s *detectorState, c call) answer {
 	return done
 }
 
-// initProducer opens a session, and fences and aborts whatever is open. The new
+// initProducer opens a session, and fences and aborts an open transaction. The new
 // epoch is for the next call, when the abort has been written out.
 func (m *detecting) initProducer(s *detectorState) answer {
 	t := &s.txn
@@ -148,7 +148,7 @@ func (m *detecting) publish(s *detectorState, alert uint8) {
 }
 
 // fate tells how the transaction of each entry below end has ended, for a leader
-// whose log ends there: committed, aborted, or not yet (nothing).
+// with a log up to there: committed, aborted, or not yet (nothing).
 func (s *detectorState) fate(end uint8) (fates [logRoom]entryKind) {
 	open := nothing
 	for i := int(end) - 1; i >= 0; i-- {
@@ -175,8 +175,8 @@ func stable(fates *[logRoom]entryKind, end uint8) uint8 {
 	return end
 }
 
-// fold is the state that the changelog up to end stands for, whatever the cleaner
-// has removed: that of all transactions whose commit is decided.
+// fold is the state that the changelog stands for up to end, as if the cleaner had
+// removed nothing: that of all transactions with a commit that is decided.
 func (m *detecting) fold(s *detectorState, end uint8) values {
 	fates := s.fate(s.length)
 	decided := s.txn.state == prepareCommit && s.txn.markers&toChangelog != 0

@@ -3,8 +3,8 @@ package model
 import "fmt"
 
 // wrong: an alert that is not the one to come next; alerts and state that do not
-// belong together; a local copy that is not what the changelog says; two owners
-// that take the shard from each other for ever.
+// belong together; a local copy that differs from the changelog; two owners that
+// take the shard from each other for ever.
 func (m *detecting) wrong(s *detectorState) string {
 	switch {
 	case s.broken:
@@ -27,7 +27,7 @@ func (m *detecting) wrong(s *detectorState) string {
 }
 
 // inconsistent: alerts, changelog and local copies that do not belong together.
-// It may take a while until a reader sees what comes of it.
+// A reader may see the consequence only after more steps.
 func (m *detecting) inconsistent(s *detectorState) string {
 	truth := m.fold(s, s.length)
 	if s.txn.markers == 0 && truth.count != s.alerts.seen {
@@ -38,8 +38,8 @@ func (m *detecting) inconsistent(s *detectorState) string {
 		if s.current(o) && o.copy.values != truth {
 			return fmt.Sprintf("owner %d evaluates with %+v, but the changelog says %+v", i, o.copy.values, truth)
 		}
-		// Compaction removes what later entries replace: of a former owner's copy
-		// it tells less than what it was made from.
+		// Compaction removes values that later entries replace, so that a former
+		// owner's copy cannot be compared with the log up to its offset.
 		if want := m.fold(s, o.copy.at); m.life == 0 && o.copy.topic == s.topic && o.copy.values != want {
 			return fmt.Sprintf("the local copy of owner %d stands at offset %d of the changelog with %+v, but the changelog says %+v", i, o.copy.at, o.copy.values, want)
 		}
@@ -55,7 +55,7 @@ func (s *detectorState) current(o *owner) bool {
 	return o.phase == ready || o.phase == adding || o.phase == producing || o.phase == ending
 }
 
-// wrongAfterLoss: somebody goes on although the changelog was emptied.
+// wrongAfterLoss: an owner goes on although the changelog was emptied.
 func (m *detecting) wrongAfterLoss(s *detectorState) string {
 	for i := range s.owners {
 		if o := &s.owners[i]; s.current(o) {

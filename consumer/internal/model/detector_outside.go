@@ -1,6 +1,6 @@
 package model
 
-// outside yields what the world does to the owners.
+// outside yields the steps of brokers, coordinator and group.
 func (m *detecting) outside(s *detectorState, yield yieldDetector) {
 	for _, part := range [...]uint8{toChangelog, toAlerts} {
 		if s.txn.markers&part != 0 {
@@ -56,7 +56,7 @@ func (m *detecting) remake(s detectorState, yield yieldDetector) {
 	yield(say("all owners stop, the changelog is deleted and made again, they start"), s)
 }
 
-// clock yields what happens as days go by.
+// clock yields the steps of time: compaction, and days that go by.
 func (m *detecting) clock(s *detectorState, yield yieldDetector) {
 	if s.left.cleans > 0 {
 		t := *s

@@ -35,9 +35,8 @@ func (m *detecting) stale(s *detectorState, c *localCopy, claim uint8) bool {
 // life (D9).
 func (m *detecting) expired(s *detectorState, since uint8) bool { return m.life > 0 && s.now > since }
 
-// restore loads what a leader has, and ends when the next offset to fetch lies
-// behind the claim (D1). The leader that answers may be an old one, which knows
-// less.
+// restore loads the committed entries of a leader, and ends when the next offset to
+// fetch lies behind the claim (D1). The leader may be an old one, which knows less.
 func (m *detecting) restore(s *detectorState, i uint8, yield yieldDetector) {
 	o := &s.owners[i]
 	if m.expired(s, o.copy.since-1) && !m.off.restoreTime {
@@ -54,7 +53,7 @@ func (m *detecting) restore(s *detectorState, i uint8, yield yieldDetector) {
 	}
 }
 
-// fetch asks a leader whose log ends at end for committed entries.
+// fetch asks a leader with a log up to end for committed entries.
 func (m *detecting) fetch(s detectorState, i, end uint8, whom string, yield yieldDetector) {
 	o := &s.owners[i]
 	fates := s.fate(end)
@@ -115,13 +114,13 @@ func (m *detecting) restored(s *detectorState, i uint8) {
 	o.found = workLog{}
 }
 
-// workLog looks up what is left of the work log. What was deleted or evaluated
-// before an owner claims the shard is in the state that it restores; what others
-// delete or evaluate later, having taken the shard away, may not be.
+// workLog looks up the start of the work log, and whether any of it was evaluated. Work
+// deleted or evaluated before an owner claims the shard is in the state that it restores;
+// work that later owners delete or evaluate may not be.
 func (s *detectorState) workLog() workLog { return workLog{s.workStart, s.alerts.seen > 0} }
 
-// evaluate plays the next work records and begins to commit what follows from
-// them, or, when nothing does, moves the position in memory (D8).
+// evaluate plays the next work records and begins to commit their alerts and state, or,
+// when all are repeats, moves the position in memory (D8).
 func (m *detecting) evaluate(s *detectorState, i uint8, yield yieldDetector) {
 	o := &s.owners[i]
 	v := o.copy.values

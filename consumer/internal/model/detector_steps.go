@@ -3,7 +3,7 @@ package model
 // yieldDetector takes the steps of the detector's world.
 type yieldDetector = func(Step, detectorState)
 
-// next yields what may happen next in the world of a shard's owners.
+// next yields the steps that are possible in the world of a shard's owners.
 func (m *detecting) next(s *detectorState, yield yieldDetector) {
 	for i := range uint8(owners) {
 		o := &s.owners[i]
@@ -38,9 +38,9 @@ func (m *detecting) next(s *detectorState, yield yieldDetector) {
 	m.clock(s, yield)
 }
 
-// initialise asks for a session. The coordinator aborts what is open, asks to wait
-// for that, and is asked again (Producer.Init). Should it meet another open
-// transaction then, that one is aborted too: seldom, and counted.
+// initialise asks for a session. The coordinator aborts an open transaction, asks the
+// owner to wait, and is asked again (Producer.Init). If it meets another open transaction
+// then, that one is aborted too: seldom, and counted.
 func (m *detecting) initialise(s detectorState, i uint8, yield yieldDetector) {
 	o := &s.owners[i]
 	if o.waited && s.busyOwner() && !m.off.collideSeldom {
@@ -99,7 +99,7 @@ func (m *detecting) request(s *detectorState, i uint8, c call, yield yieldDetect
 	}
 }
 
-// fail uses up one loss; what was tried before it does not count as livelock.
+// fail uses up one loss; takes before it do not count as livelock.
 func (s *detectorState) fail() {
 	s.left.losses--
 	s.takes = 0
@@ -114,7 +114,7 @@ func (m *detecting) unknown(s *detectorState, i uint8, c call) {
 	m.lose(s, i)
 }
 
-// answered goes on with what a broker said.
+// answered goes on with a broker's answer.
 func (m *detecting) answered(s *detectorState, i uint8, c call, said answer) {
 	o := &s.owners[i]
 	switch {
@@ -175,7 +175,7 @@ func (m *detecting) apply(s *detectorState, o *owner) {
 	s.takes = 0
 }
 
-// keepDisk remembers what a crash after the next write may leave.
+// keepDisk keeps the copy as it is: a crash after the next write may bring it back.
 func (o *owner) keepDisk(s *detectorState) {
 	o.disk = localCopy{}
 	if s.left.crashes > 0 {
@@ -183,7 +183,7 @@ func (o *owner) keepDisk(s *detectorState) {
 	}
 }
 
-// save is how those who break D3 write the state: after the transaction.
+// save writes the state after the transaction, for mutants that break D3.
 func (m *detecting) save(s detectorState, i uint8, yield yieldDetector) {
 	o := &s.owners[i]
 	o.tx.entry.kind, o.tx.at = plain, s.length
@@ -266,7 +266,7 @@ func (o *owner) travelling() call {
 	return call{}
 }
 
-// keep puts a request among those that nobody waits for; false: there are too many.
+// keep puts a request among the late ones; false: there are too many.
 func (s *detectorState) keep(c call) bool {
 	c.tx.wait, c.tx.at = 0, 0
 	for i := range s.late {
@@ -278,7 +278,7 @@ func (s *detectorState) keep(c call) bool {
 	return false
 }
 
-// arriveLate executes a request that nobody waits for, or loses it.
+// arriveLate executes a late request, or loses it.
 func (m *detecting) arriveLate(s *detectorState, yield yieldDetector) {
 	for i, c := range s.late {
 		if c.kind == noCall {

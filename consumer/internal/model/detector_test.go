@@ -24,17 +24,17 @@ func (m detecting) without(f detectorFaults, off detectorRules) *detecting {
 	return &m
 }
 
-// inside judges by what owners know, too: what becomes of it would be seen only
-// after more steps than there is time for, or, with a position alone in Pebble,
-// never.
+// inside judges by the local copies and the changelog, too: from outside, a breach would
+// be seen only after more steps than there is time for, or, with a position alone in
+// Pebble, never.
 func (m *detecting) inside() *detecting {
 	m.public = false
 	return m
 }
 
 // Readers see the alerts of the sequential evaluation, each once; the changelog
-// and the owner's copy hold the state that belongs to them; and whatever has gone
-// wrong, in the end all work has been evaluated (PROTOCOL D1–D5, D8–D10).
+// and the owner's copy hold the state that belongs to them; and after any faults
+// all work is evaluated in the end (PROTOCOL D1–D5, D8–D10).
 func TestDetector(t *testing.T) {
 	t.Parallel()
 	type f = detectorFaults
@@ -120,15 +120,14 @@ func TestDetectorRules(t *testing.T) {
 	}
 }
 
-// What the argument does not need: AddPartitions may be sent again. (It is not,
-// for one rule is simpler than two.)
+// The argument does not need that AddPartitions is sent once: it may be sent again. (It
+// is not, for one rule is simpler than two.)
 func TestDetectorMayAddAgain(t *testing.T) {
 	t.Parallel()
 	holds(t, twoWorks.without(detectorFaults{losses: 2}, detectorRules{addOnce: true}).inside(), 19_000)
 }
 
-// What the argument takes for granted about time, and what would happen if it were
-// not so.
+// The assumptions of the argument about time: without each of them, a run goes wrong.
 func TestDetectorAssumptions(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -27,20 +27,20 @@ func (s Step) String() string {
 }
 
 // system is a model: a first state, the steps that lead from a state to others,
-// and what must hold. S holds no pointers: to copy a state is to assign it, and
-// two states are the same if they are equal.
+// and the properties that must hold. S holds no pointers: to copy a state is to
+// assign it, and two states are the same if they are equal.
 type system[S comparable] interface {
 	initial() S
 	// next yields every step that is possible in s, with the state it leads to.
 	next(s *S, yield func(Step, S))
-	// wrong says what must never be in any state, and is in s; "": nothing.
+	// wrong names the property of all states that s violates; "": none.
 	wrong(s *S) string
-	// missing says what was not done in a state in which nothing more is
-	// possible; "": nothing.
+	// missing names the work that was not done in a state in which no more
+	// step is possible; "": none.
 	missing(s *S) string
 }
 
-// Result is what an exploration has found.
+// Result is the outcome of an exploration.
 type Result struct {
 	States, Steps, Depth, Ends int    // Ends: states in which nothing more is possible
 	Violation                  string // of the property; "": it holds in every state
@@ -75,7 +75,7 @@ type search[S comparable] struct {
 // explore visits every state of m, up to the first violation. When there is none,
 // it finds out whether a run can go on for ever, which is to come back to a state
 // that it has left. If not, every run ends in one of the ends, where nothing is
-// missing: that is what "eventually" means here.
+// missing: "eventually" means that here.
 func explore[S comparable](m system[S], most int) Result {
 	x := search[S]{m: m, seed: maphash.MakeSeed(), ids: make(map[uint64]uint32)}
 	start := m.initial()
@@ -158,8 +158,8 @@ func (x *search[S]) trace(id uint32) []Step {
 	return steps
 }
 
-// acyclic removes states that nothing leads to until none is left (Kahn); what
-// lies on a cycle is never removed.
+// acyclic removes states that no step leads to until none is left (Kahn); a state on a
+// cycle is never removed.
 func (x *search[S]) acyclic() bool {
 	degree := make([]uint32, len(x.from))
 	for _, to := range x.next {

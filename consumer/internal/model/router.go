@@ -4,7 +4,7 @@ import "fmt"
 
 // Bounds of the router's world. Its scenarios use less of it.
 const (
-	instances    = 2 // of trailhound: the owner of an input partition, and who was or will be
+	instances    = 2 // of trailhound: the owner of an input partition, and its former or next one
 	partitions   = 2 // of the input topic
 	incarnations = 2 // of the input topic: it may be deleted and made again
 	epochs       = 3 // of a partition's leader, each after an election that lost records
@@ -13,7 +13,7 @@ const (
 	deadLetter   = shards     // the lane that leads to the dead-letter topic
 	lanes        = shards + 1 // of an instance
 	laneRoom     = 3          // records that wait in a lane, or travel in a request
-	lateRoom     = 6          // produce requests under way that nobody waits for any more
+	lateRoom     = 6          // late produce requests: under way, and their sender waits no more
 
 	none = 0xff
 )
@@ -32,11 +32,11 @@ type routing struct {
 	faults faults
 	latest bool // begin at the input's end, which grows while the routers work
 	accept bool // the operator accepts each loss that a router stops at (--accept-loss)
-	public bool // judge by what is accepted in the end alone, not by what is committed
+	public bool // judge by the events accepted in the end alone, not by committed offsets
 	off    routerRules
 }
 
-// faults are how often what goes wrong may go wrong.
+// faults are how often each fault may happen.
 type faults struct {
 	crashes    uint8 // of an instance: its memory is gone, its requests still travel
 	losses     uint8 // requests lost, or executed with the answer lost, or overtaken by their time-out
@@ -52,22 +52,22 @@ type faults struct {
 // routerRules are the rules of the protocol that the model leaves out, to see
 // that it notices.
 type routerRules struct {
-	commitAcknowledged bool // R1: commits what was read, not what is acknowledged
+	commitAcknowledged bool // R1: commits the read position, not the acknowledged one
 	commitDeadLetters  bool // R1: does not wait for dead letters
 	commitStart        bool // R1: produces before the start is committed
 	oneInFlight        bool // R2: sends the next request of a lane before the answer to the last
-	dropRepeats        bool // D2: evaluates whatever comes
+	dropRepeats        bool // D2: evaluates repeats too
 	compareTopicID     bool // R3: a source is (partition, offset, index)
 	comparePartition   bool // R3: a source is (topic id, offset, index)
 	compareIndex       bool // R3: a source is (topic id, partition, offset)
-	checkTopicID       bool // R4: goes on at the committed offset in whatever topic has the name
+	checkTopicID       bool // R4: goes on at the committed offset in any topic of the name
 	stopAtLoss         bool // R4: goes on behind records that retention has deleted
 	identity           bool // R6: opens an input before the configuration is checked
 	startOfLog         bool // R7: with no committed offset, begins where the log begins
 	lowestShard        bool // R7: begins where the shard that has come farthest stands
 	stopAtTrimmed      bool // R7: goes on behind records that retention has deleted
 	compareEpoch       bool // R8: a source is (topic id, partition, offset, index)
-	checkOpening       bool // R8: opens at the committed offset, whatever its epoch
+	checkOpening       bool // R8: opens at the committed offset without comparing its epoch
 	checkFetches       bool // R8: goes on at its position when the leader has changed
 	expireAtRest       bool // an assumption: see forget
 	commitGeneration   bool // the group takes commits of former owners, too
@@ -84,14 +84,14 @@ type routerState struct {
 	delayed     lateCommit
 	instances   [instances]instance
 	late        [lateRoom]request                                   // sorted
-	last        [shards][incarnations][partitions]uint8             // what the detectors remember: 1 + the last event accepted; 0: none
+	last        [shards][incarnations][partitions]uint8             // of the detectors: 1 + the last event accepted; 0: none
 	accepted    [shards + 1][incarnations][epochs][partitions]uint8 // of the events that matched, how many were accepted, or are in the dead-letter topic
 	began       [partitions]uint8                                   // the offset at which the first router began; none: no router yet
 	left        faults                                              // that may still happen
 	broken      breach
 }
 
-// epochLog is what leaders have made of a partition's log.
+// epochLog is a partition's log by leader epochs.
 type epochLog struct {
 	epoch uint8          // of its leader
 	of    [offsets]uint8 // the leader epoch in which the record at an offset was written
@@ -108,7 +108,7 @@ type oldLog struct {
 // record before it (R8).
 type offset struct{ topic, at, epoch uint8 }
 
-// lateCommit is an offset commit whose sender has given up waiting.
+// lateCommit is an offset commit under way; its sender has given up waiting.
 type lateCommit struct {
 	instance, partition uint8
 	offset              offset
@@ -133,8 +133,8 @@ const (
 	stopped // with a sentence for the operator
 )
 
-// lane is the way to one partition: what waits, and what has been sent and is not
-// acknowledged. The second request is there for those who break R2.
+// lane leads to one partition: the batch that waits, and the batch sent and not yet
+// acknowledged. The second request is there for mutants that break R2.
 type lane struct {
 	filling parcel
 	sending [2]parcel
@@ -175,7 +175,7 @@ func (m *routing) initial() routerState {
 	return s
 }
 
-// of is what an event number in a parcel stands for.
+// of returns the event that a number in a parcel stands for.
 func (m *routing) of(n uint8) (e event, topic, epoch uint8) {
 	n--
 	version := n / uint8(len(m.events))
@@ -278,7 +278,7 @@ func (m *routing) wrong(s *routerState) string {
 }
 
 // lacks tells whether a lane lacks an event below a position, of those that are
-// still in the log: what an election has lost is never asked for.
+// still in the log: records that an election has lost do not count.
 func (m *routing) lacks(s *routerState, l int, topic uint8, p int, below, newest uint8) bool {
 	for epoch := int(s.log[p].epoch); epoch >= 0; epoch-- {
 		if epoch <= int(newest) && s.accepted[l][topic][epoch][p] < m.matching(s, l, topic, uint8(epoch), p, below) {
@@ -289,7 +289,7 @@ func (m *routing) lacks(s *routerState, l int, topic uint8, p int, below, newest
 	return false
 }
 
-// missing: something of the input was not accepted, and nobody says so.
+// missing: an event of the log was not accepted, and no router has stopped for it.
 func (m *routing) missing(s *routerState) string {
 	for p := range partitions {
 		if s.instances[s.owner[p]].routers[p].phase == stopped {

@@ -89,8 +89,8 @@ func (m *routing) refuses(s *routerState, p uint8, from offset, known bool) stri
 	return ""
 }
 
-// intact is what a leader answers to OffsetForLeaderEpoch: where the records of an
-// epoch, or of earlier ones, end.
+// intact is a leader's answer to OffsetForLeaderEpoch: where the records of an epoch, or
+// of earlier ones, end.
 func (s *routerState) intact(p, epoch uint8) uint8 {
 	at := s.start[p]
 	for at < s.end[p] && s.log[p].of[at] <= epoch {

@@ -1,6 +1,6 @@
 package model
 
-// outside yields what the world does to the routers.
+// outside yields the steps of the input topic and of the group.
 func (m *routing) outside(s *routerState, yield func(Step, routerState)) {
 	for p := range uint8(partitions) {
 		if m.ends[p] == 0 {
@@ -36,9 +36,9 @@ func (m *routing) outside(s *routerState, yield func(Step, routerState)) {
 	}
 }
 
-// elect yields what an unclean election does to a partition's log: its end is lost,
-// and what is written from there on has a higher leader epoch. Or, and that is
-// assumed not to be, a log comes back that an earlier election had cut.
+// elect yields the unclean elections of a partition: the end of the log is lost, and
+// records written from there on have a higher leader epoch. Or, and that is assumed not
+// to happen, a log comes back that an earlier election had cut.
 func (m *routing) elect(s *routerState, p uint8, yield func(Step, routerState)) {
 	if s.log[p].epoch+1 == epochs {
 		return
@@ -65,12 +65,11 @@ func (m *routing) elect(s *routerState, p uint8, yield func(Step, routerState)) 
 	}
 }
 
-// forget yields what becomes of the group's position while no router of a partition
-// runs: it expires (R7), or, without R6, an instance of another configuration comes
-// and leaves one behind before it is refused. A service whose state has nothing of
-// the partition begins anew when its position has expired: that is not modelled. And
-// one thing is assumed: that no dead letter was lost on its way. The state knows
-// nothing of dead letters, only the position does.
+// forget yields the changes of the group's position while no router of a partition
+// runs: the position expires (R7), or, without R6, an instance of another configuration
+// leaves one behind before it is refused. A service without state of the partition begins
+// anew when its position has expired: that is not modelled. One thing is assumed: that no
+// dead letter was lost on its way. The position covers dead letters, the state does not.
 func (m *routing) forget(s routerState, p uint8, yield func(Step, routerState)) {
 	for i := range s.instances {
 		if s.instances[i].routers[p].phase == reading {

@@ -1,6 +1,6 @@
 package model
 
-// next yields what may happen next in the world of routers.
+// next yields the steps that are possible in the world of routers.
 func (m *routing) next(s *routerState, yield func(Step, routerState)) {
 	for i := range uint8(instances) {
 		in := &s.instances[i]
@@ -54,7 +54,7 @@ func (m *routing) read(s routerState, i, p uint8, yield func(Step, routerState))
 	yield(say("instance %d reads offset %d of partition %d and hands it to the lanes", i, r.read-1, p), s)
 }
 
-// send takes what waits in a lane and sends it as one request: lane.run (R2).
+// send sends the events that wait in a lane as one request: lane.run (R2).
 func (m *routing) send(s routerState, i, l uint8, yield func(Step, routerState)) {
 	ln := &s.instances[i].lanes[l]
 	slot := 0
@@ -69,8 +69,8 @@ func (m *routing) send(s routerState, i, l uint8, yield func(Step, routerState))
 	yield(say("instance %d sends what waits for "+laneName(int(l))+", from offset %d of partition %d on", i, e.offset, e.partition), s)
 }
 
-// answer ends the wait for a request, one way or another. What is not
-// acknowledged is sent again, byte for byte: it stays where it is (lane.send, R2).
+// answer ends the wait for a request, one way or another. A request that is not
+// acknowledged stays in its slot and is sent again, byte for byte (lane.send, R2).
 func (m *routing) answer(s *routerState, i, l uint8, slot int, yield func(Step, routerState)) {
 	if s.instances[i].lanes[l].sending[slot].empty() {
 		return
@@ -98,7 +98,7 @@ func (m *routing) answer(s *routerState, i, l uint8, slot int, yield func(Step, 
 }
 
 // commit commits the position of a router to the group, which refuses it if the
-// partition belongs to somebody else by now; or the request travels for so long
+// partition belongs to another instance by now; or the request travels for so long
 // that the instance gives up waiting (Service.commit).
 func (m *routing) commit(s *routerState, i, p uint8, yield func(Step, routerState)) {
 	at := m.position(&s.instances[i], p)
@@ -131,8 +131,8 @@ func (m *routing) commitLate(s routerState, yield func(Step, routerState)) {
 }
 
 // notice ends a router that has learned that the partition is not its own any
-// more, or that the log does not hold what comes next. In the second case it
-// commits how far it has come (Service.routeOnce).
+// more, or that the log does not hold its next record. In the second case the router
+// commits its position (Service.routeOnce).
 func (m *routing) notice(s routerState, i, p uint8, yield func(Step, routerState)) {
 	in := &s.instances[i]
 	r := &in.routers[p]
@@ -166,7 +166,7 @@ func (m *routing) crash(s routerState, i uint8, yield func(Step, routerState)) {
 	yield(say("instance %d crashes", i), s)
 }
 
-// keep puts a request among those that nobody waits for; false: there are too many.
+// keep puts a request among the late ones; false: there are too many.
 func (s *routerState) keep(l uint8, c parcel) bool {
 	add := request{1 + l, c}
 	for i := range s.late {
@@ -189,7 +189,7 @@ func (a request) less(b request) bool {
 	return false
 }
 
-// arriveLate executes a request that nobody waits for, or loses it.
+// arriveLate executes a late request, or loses it.
 func (m *routing) arriveLate(s *routerState, yield func(Step, routerState)) {
 	for i, late := range s.late {
 		if late == (request{}) || i > 0 && late == s.late[i-1] {
@@ -205,10 +205,10 @@ func (m *routing) arriveLate(s *routerState, yield func(Step, routerState)) {
 	}
 }
 
-// append is what a broker does with a request, and what the detector of the shard
-// will make of it: record by record it drops what is not newer than the last
-// source of the same (topic id, partition) (D2, R3). The work log itself need not
-// be kept: detectors read it in order, from its beginning.
+// append executes a request at the broker and lets the detector of the shard evaluate its
+// records: the detector drops each one that is not newer than the last source of the same
+// (topic id, partition) (D2, R3). The work log itself need not be kept: detectors read it
+// in order, from its beginning.
 func (m *routing) append(s *routerState, l uint8, c parcel) {
 	for _, n := range c {
 		if n == 0 {

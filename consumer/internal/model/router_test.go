@@ -27,7 +27,7 @@ var cutRecords = routing{
 	ends:   [partitions]uint8{3, 0},
 }
 
-// Two partitions whose events share the shards and the lanes.
+// Two partitions with events for the same shards and lanes.
 var twoPartitions = routing{
 	events: []event{{0, 0, 0, 0b001}, {0, 1, 0, 0b011}, {1, 0, 0, 0b001}, {1, 1, 0, 0b010}},
 	ends:   [partitions]uint8{2, 2},
@@ -43,7 +43,7 @@ func (m routing) fromLatest(f faults) *routing {
 	return &m
 }
 
-// accepting is a scenario whose operator accepts every loss that a router stops at.
+// accepting is a scenario in which the operator accepts every loss that a router stops at.
 func (m routing) accepting(f faults) *routing {
 	m.faults, m.accept = f, true
 	return &m
@@ -130,7 +130,7 @@ func TestRouterRules(t *testing.T) {
 	}
 }
 
-// What the argument takes for granted, and what would happen if it were not so.
+// The assumptions of the argument: without each of them, a run goes wrong.
 func TestRouterAssumptions(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -144,8 +144,8 @@ func TestRouterAssumptions(t *testing.T) {
 	}
 }
 
-// What the argument does not need: the group may take the commit of a former
-// owner, for that too lies below everything that is not acknowledged.
+// The argument does not need that the group fences commits: that of a former owner, too,
+// lies below all records that are not acknowledged.
 func TestRouterNeedsNoFencing(t *testing.T) {
 	t.Parallel()
 	safe(t, twoRecords.without(faults{rebalances: 1, losses: 1, crashes: 1}, routerRules{commitGeneration: true}), 160_000, mostStates)

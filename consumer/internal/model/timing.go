@@ -8,23 +8,23 @@ const (
 	mostIDs    = 3 // event ids, from 1
 	timingRoom = 2 // old requests under way
 
-	// Distances of event time. What is remembered or kept for longer than the
-	// events of a scenario reach plays no part in it.
+	// Distances of event time. They are short, so that ids and values expire within
+	// the events of a scenario.
 	within   = 2 // events.duplicates_within
 	lateness = 4 // events.max_lateness
 	lifetime = 2 // of a value that a rule keeps
 )
 
 // arrival is one record of the input, which holds one event. A record with an id
-// matches a rule, always under the same key; one without matches nothing, and tells
-// only what time it is.
+// matches a rule, always under the same key; one without an id matches none, and only
+// moves event time on.
 type arrival struct{ partition, time, id uint8 }
 
-// timing is the model of event time: routers of two partitions hand entries and
-// marks (R9) to one shard, which evaluates each id once (D12), refuses late events,
-// and forgets and sweeps what lies behind its horizon. That a work partition keeps its order,
-// and that evaluation is sequential and survives a crash, is what [routing] and
-// [detecting] show; a step of the shard is one entry here.
+// timing is the model of event time: routers of two partitions hand entries and marks (R9)
+// to one shard, which evaluates each id once (D12), refuses late events, forgets ids and
+// sweeps values behind its horizon. [routing] and [detecting] show that a work partition
+// keeps its order, and that evaluation is sequential and survives a crash; a step of the
+// shard is one entry here.
 type timing struct {
 	arrivals []arrival // in the order in which they are written, over all partitions
 	backlog  bool      // all are written before the first router starts
@@ -32,7 +32,7 @@ type timing struct {
 	off      timingRules
 }
 
-// timingFaults are how often what goes wrong may go wrong.
+// timingFaults are how often each fault may happen.
 type timingFaults struct {
 	crashes    uint8 // of an instance
 	losses     uint8 // requests executed with the answer lost, or overtaken by their time-out
@@ -48,7 +48,7 @@ type timingRules struct {
 	everyPartition bool // R9: the horizon leaves out a partition that the shard has not heard of
 	entryRevokes   bool // R9: an entry does not end idleness
 	idleEver       bool // R9: no partition is ever idle for the horizon
-	orderMarks     bool // R9: a mark is taken whatever its source
+	orderMarks     bool // R9: a mark is taken even if its source is not newer
 	behindEntries  bool // R9: an idle mark does not wait for the entries below it
 	marksInside    bool // R9: marks are not part of the shard's transaction
 	idleCommitted  bool // R9: a router says that it is idle before its position is committed
@@ -71,7 +71,7 @@ type timingState struct {
 	routers   [instances][inputs]timeRouter
 	late      [timingRoom]handOver
 	shard     timeShard
-	durable   timeShard // what a restore finds, for those who keep marks out of the transaction
+	durable   timeShard // the state that a restore finds, for mutants that keep marks out of the transaction
 	results   [mostIDs]result
 	left      timingFaults
 	broken    timeBreach
@@ -83,13 +83,13 @@ type timeRouter struct {
 	open      bool
 	read      uint8 // next offset to hand on
 	committed uint8 // offset that it has committed, or opened at
-	newest    uint8 // event time of what it has read
+	newest    uint8 // event time of the records read
 	told      belief
 	sending   handOver
 	marked    uint8 // 1 + the position of its last mark that tells the time
 }
 
-// belief is what a router has told the shard of itself.
+// belief is the last that a router has told the shard of itself.
 type belief uint8
 
 const (
@@ -127,7 +127,7 @@ type timeShard struct {
 	swept   bool           // the value is gone from the store
 }
 
-// result is what has become of an id.
+// result is the outcome of an id.
 type result struct {
 	evaluated, rejected, refused bool
 	bound                        uint8 // copies that were delivered up to here are duplicates
@@ -186,8 +186,8 @@ func (m *timing) at(p, offset uint8) uint8 {
 	return none
 }
 
-// delivered is the newest event time that was written anywhere when a record was:
-// how late its delivery is, whatever the service does.
+// delivered is the newest event time written anywhere up to a record. It tells how late the
+// record's delivery is; the service has no part in that.
 func (m *timing) delivered(n uint8) (newest uint8) {
 	for _, a := range m.arrivals[:n+1] {
 		newest = max(newest, a.time)

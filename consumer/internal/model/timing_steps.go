@@ -2,7 +2,7 @@ package model
 
 type yieldTiming = func(Step, timingState)
 
-// next yields what may happen next in the world of event time.
+// next yields the steps that are possible in the world of event time.
 func (m *timing) next(s *timingState, yield yieldTiming) {
 	for i := range uint8(instances) {
 		for p := range uint8(inputs) {
@@ -95,9 +95,9 @@ func (m *timing) tellTime(s timingState, i, p uint8, yield yieldTiming) {
 	yield(say("instance %d tells the time of partition %d: %d", i, p, r.newest), s)
 }
 
-// tellIdle sends an idle mark at the end of the log. The router itself has committed
-// the position before that, so that whichever router comes next starts behind the mark, and what
-// it sends first revokes it.
+// tellIdle sends an idle mark at the end of the log. The router itself has committed its
+// position before, so that the next router starts behind the mark, and the first entry or
+// mark of that router revokes it.
 func (m *timing) tellIdle(s timingState, i, p uint8, yield yieldTiming) {
 	r := &s.routers[i][p]
 	if r.read != m.end(&s, p) || r.told == atEnd || r.committed < r.read && !m.off.idleCommitted {
@@ -165,7 +165,7 @@ func (m *timing) crash(s timingState, i uint8, yield yieldTiming) {
 	yield(say("instance %d crashes", i), s)
 }
 
-// keep puts a request among those that nobody waits for; false: there are too many.
+// keep puts a request among the late ones; false: there are too many.
 func (s *timingState) keep(h handOver) bool {
 	for i := range s.late {
 		if s.late[i].source == 0 {
@@ -176,7 +176,7 @@ func (s *timingState) keep(h handOver) bool {
 	return h.source == 0
 }
 
-// arriveLate executes a request that nobody waits for, or loses it.
+// arriveLate executes a late request, or loses it.
 func (m *timing) arriveLate(s *timingState, yield yieldTiming) {
 	for i, h := range s.late {
 		if h.source == 0 {
@@ -191,7 +191,7 @@ func (m *timing) arriveLate(s *timingState, yield yieldTiming) {
 	}
 }
 
-// rejectable: what is evaluated next is a first delivery, whose evaluation may fail.
+// rejectable: the record is the first delivery of an event, and its evaluation may fail.
 func (m *timing) rejectable(s *timingState, h handOver) bool {
 	if h.arrival == 0 || s.left.rejects == 0 || h.source <= s.shard.last[h.of] {
 		return false
@@ -200,7 +200,7 @@ func (m *timing) rejectable(s *timingState, h handOver) bool {
 	return !r.evaluated && !r.rejected && !r.refused
 }
 
-// accept is what the shard makes of a work record.
+// accept lets the shard take a work record: an entry or a mark.
 func (m *timing) accept(s *timingState, h handOver, reject bool) {
 	d := &s.shard
 	mark := h.arrival == 0
@@ -344,7 +344,7 @@ func (s *timingState) idleAt(p, offset uint8) bool {
 // marks tells whether a source is that of a mark at an offset.
 func marks(source, offset uint8) bool { return busyAt(offset) <= source && source <= idleAt(offset) }
 
-// outside yields what the world does to the routers and to the shard.
+// outside yields rebalances of the group and restores of the shard.
 func (m *timing) outside(s *timingState, yield yieldTiming) {
 	for p := range uint8(inputs) {
 		if s.left.rebalances > 0 {

@@ -21,7 +21,7 @@ var waking = timing{
 	arrivals: []arrival{{0, 1, 1}, {1, 1, 0}, {1, 2, 0}, {1, 2, 1}, {0, 5, 2}},
 }
 
-// The same, but what wakes it matches.
+// The same, but the waking event matches a rule.
 var wakingMatch = timing{
 	arrivals: []arrival{{0, 1, 1}, {1, 1, 0}, {1, 2, 3}, {1, 2, 1}, {0, 5, 2}},
 }
@@ -36,12 +36,12 @@ var longIdle = timing{
 	arrivals: []arrival{{1, 1, 0}, {0, 1, 1}, {0, 9, 0}, {1, 2, 2}},
 }
 
-// The same, but what comes is a copy of an event that is forgotten by then.
+// The same, but with a copy of an event that is forgotten by then.
 var longIdleCopy = timing{
 	arrivals: []arrival{{1, 1, 0}, {0, 1, 1}, {0, 9, 0}, {1, 2, 1}},
 }
 
-// The same, but what comes is two events of one value's lifetime.
+// The same, but with two events of one value's lifetime.
 var longIdleValue = timing{
 	arrivals: []arrival{{1, 1, 0}, {0, 1, 1}, {0, 9, 0}, {1, 2, 2}, {1, 3, 3}},
 }
@@ -66,10 +66,10 @@ func (m timing) without(f timingFaults, off timingRules) *timing {
 	return &m
 }
 
-// However partitions drift apart, whatever crashes, and whenever a sweep runs: an
-// event that is delivered twice in time is evaluated once, one that is delivered in
-// time is not late, no sweep changes what a rule finds, and a partition at its end
-// does not hold up the horizon (PROTOCOL R9, D12).
+// With any drift between partitions, any crash, and sweeps at any time: an event that
+// is delivered twice in time is evaluated once, one that is delivered in time is not
+// late, no sweep changes the outcome of a rule, and a partition at its end does not hold
+// up the horizon (PROTOCOL R9, D12).
 func TestTiming(t *testing.T) {
 	t.Parallel()
 	type f = timingFaults
@@ -138,7 +138,7 @@ func TestTimingRules(t *testing.T) {
 	}
 }
 
-// What is taken for granted about time, and what would happen if it were not so.
+// The assumption about time: without it, a run goes wrong.
 func TestTimingAssumptions(t *testing.T) {
 	t.Parallel()
 	t.Run("an idle partition is read before days go by", func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"trailhound/consumer/kafka/group"
 )
 
-// A partition that a member cannot work on goes to one that can, whatever balance says, and
-// stays there; one that nobody can work on stays where it is.
+// A partition that a member cannot work on goes to a member that can, without regard to
+// balance, and stays there; a partition that all avoid stays where it is.
 func TestBalanceAvoids(t *testing.T) {
 	partitions := map[string][]int32{"work": {0, 1, 2, 3}, "input": {0, 1}}
 	member := func(id string, shards, inputs []int32, avoid map[string][]int32) group.MemberState {

@@ -6,34 +6,36 @@ import (
 	"slices"
 )
 
-// MemberState is what a leader knows about a member when it shares out partitions.
+// MemberState is the input of Balance about one member, as the leader has read it from its
+// subscription.
 type MemberState struct {
 	ID         string             // member id: the key of Balance's result
 	Instance   string             // group instance id, "" for a dynamic member
 	Topics     []string           // topics the member takes partitions of
-	Generation int32              // that Owned belongs to; the higher one wins where two claim the same
+	Generation int32              // of Owned; of two claims to one partition that of the higher generation wins
 	Owned      map[string][]int32 // partitions at hand
-	Freshness  map[int32]int64    // shard to the changelog offset that comes next in the local state
-	Avoid      map[string][]int32 // partitions that it cannot work on, and another member perhaps can
+	Freshness  map[int32]int64    // next changelog offset of the local state, by shard
+	Avoid      map[string][]int32 // partitions that this member cannot work on, while another perhaps can
 }
 
-// identity is what stays the same when a static member restarts.
+// identity names a member across restarts: the instance id of a static one, else the member
+// id.
 func (s MemberState) identity() string {
 	return cmp.Or(s.Instance, s.ID)
 }
 
-// Balance shares out partitions. The result has an entry for every member, and
-// every partition of a topic that any member takes is in exactly one of them. It
-// depends on nothing but the arguments, and not on the order of members.
+// Balance computes the assignment of all members. The result has an entry for every member,
+// and every partition of a topic that any member takes is in exactly one entry. It depends
+// on the arguments alone, and not on the order of members.
 //
-// A partition of shardTopic goes to the member with the freshest state, a tie to
-// the one that owns it; a partition of any other topic stays with its owner. Both
-// as far as balance allows: among members with the same topics the numbers of
-// shards differ by at most one, and so do the numbers of other partitions taken
-// together. Who has too many keeps what it owns, and of that whatever would be worst off
-// elsewhere; what is left goes to its next best place with room, then to whoever has
-// least. A partition that some members avoid goes to one that does not, whatever balance
-// says; one that all avoid is shared out like any other.
+// A partition of shardTopic goes to the member with the freshest state, a tie to its owner;
+// a partition of any other topic stays with its owner. Both hold as far as balance allows:
+// among members with the same topics the numbers of shards differ by at most one, and so do
+// the numbers of other partitions taken together. A member with too many keeps its own
+// partitions before others, and of either kind those with the greatest lead over the next
+// best member; the rest go to their next best member with room, then to the least loaded
+// one. A partition that some members avoid goes to one of the others without regard to
+// balance; a partition that all avoid is shared out like any other.
 func Balance(members []MemberState, partitions map[string][]int32, shardTopic string) map[string]map[string][]int32 {
 	b := balancer{members: slices.Clone(members), shardTopic: shardTopic, result: make(map[string]map[string][]int32, len(members))}
 	slices.SortFunc(b.members, func(x, y MemberState) int {
@@ -67,7 +69,7 @@ type partition struct {
 	number int32
 }
 
-// owners returns which member owns what.
+// owners maps each partition to the member that owns it.
 func (b *balancer) owners() map[partition]int {
 	owners := make(map[partition]int)
 	for i, m := range b.members {
@@ -94,8 +96,8 @@ func (b *balancer) takers(topic string) []int {
 	return takers
 }
 
-// classes splits the topics into sets that are balanced each for itself: the shard
-// topic, then the others by who takes them. While all members have the same
+// classes splits the topics into sets that are balanced each for itself: the shard topic,
+// then the others by the members that take them. While all members have the same
 // configuration there are two.
 func (b *balancer) classes(partitions map[string][]int32) [][]string {
 	var shards, classes [][]string
@@ -134,9 +136,9 @@ func (b *balancer) place(topics []string, partitions map[string][]int32, owners 
 type claim struct {
 	partition
 	by    []int
-	able  []int // members that do not avoid it, if others do; nil: whoever takes it
-	lead  int64 // by how much the first is ahead of the second
-	stays bool  // the first owns it
+	able  []int // members that do not avoid the partition, if others do; nil: any taker may have it
+	lead  int64 // offsets by which the first is ahead of the second
+	stays bool  // the first owns the partition
 }
 
 func (b *balancer) claim(p partition, takers []int, owners map[partition]int) claim {
@@ -185,7 +187,7 @@ type class struct {
 	takers []int
 	claims []claim
 	load   map[int]int // partitions of this class given to each member
-	floor  int         // what every member gets
+	floor  int         // partitions that every member gets
 	extra  int         // how many members may still get one more
 }
 
@@ -210,9 +212,9 @@ func (c *class) place() {
 	}
 }
 
-// firstChoices gives each member what it has the best claim to, as far as there is
-// room, and returns the rest. Who has most to keep begins: without one of the extra
-// places it would lose some of that.
+// firstChoices gives each member the partitions of which it is the best claimant, as far as
+// there is room, and returns the rest. The member with the most to keep comes first:
+// without one of the extra places it would lose some of its own.
 func (c *class) firstChoices() (left []claim) {
 	first := make(map[int][]claim)
 	for _, p := range c.claims {
@@ -267,8 +269,8 @@ func (c *class) give(i int, p partition) {
 	share[p.topic] = append(share[p.topic], p.number)
 }
 
-// leastLoaded returns of some members the one with the fewest partitions of this class, among
-// those the one with the fewest of all.
+// leastLoaded returns the member with the fewest partitions of this class; a tie goes to
+// the one with the fewest of all classes.
 func (c *class) leastLoaded(among []int) int {
 	return slices.MinFunc(among, func(i, j int) int {
 		return cmp.Or(cmp.Compare(c.load[i], c.load[j]), cmp.Compare(c.total[i], c.total[j]), cmp.Compare(i, j))

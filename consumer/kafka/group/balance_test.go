@@ -89,7 +89,7 @@ func drawPartitions(t *rapid.T) map[string][]int32 {
 	return partitions
 }
 
-// drawMember draws a member that reports whatever it likes.
+// drawMember draws a member with any report, a contradictory one included.
 func drawMember(t *rapid.T, id string, topics []string) MemberState {
 	m := MemberState{
 		ID: id, Topics: topics,
@@ -120,7 +120,7 @@ func drawMembers(t *rapid.T, topics []string, differ bool) []MemberState {
 	return members
 }
 
-// owners turns a result around, and fails when a partition has two owners.
+// ownersIn maps each partition of a result to its member, and fails when it has two.
 func ownersIn(t *rapid.T, result map[string]map[string][]int32) map[partition]string {
 	owners := make(map[partition]string)
 	for id, share := range result {
@@ -207,8 +207,8 @@ func TestBalanceIgnoresOrder(t *testing.T) {
 	})
 }
 
-// settled makes members that report what Balance gave them, with the state of their
-// shards at hand and older copies of some others.
+// settled makes members that report the partitions of a result of Balance, with the state
+// of their shards at hand and older copies of some others.
 func settled(t *rapid.T, members []MemberState, result map[string]map[string][]int32, generation int32) []MemberState {
 	for i := range members {
 		m := &members[i]

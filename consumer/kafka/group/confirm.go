@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Confirm returns the assignment as a heartbeat has confirmed it that was sent
-// after this call (PROTOCOL D5). It waits through rebalances, and for a membership
-// that is lost to come back. Many callers at a time share one heartbeat.
+// Confirm returns the assignment once a heartbeat that was sent after this call has
+// confirmed it (PROTOCOL D5). It waits through rebalances, and for a lost membership to
+// come back. Concurrent callers share one heartbeat.
 func (m *Member) Confirm(ctx context.Context) (Assignment, error) {
 	m.init()
 	m.mu.Lock()

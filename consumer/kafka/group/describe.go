@@ -16,7 +16,7 @@ import (
 // Description is a group as its coordinator knows it.
 type Description struct {
 	State   string            // Kafka's name: Stable, PreparingRebalance, CompletingRebalance, Empty or Dead
-	Members []DescribedMember // by instance, then by member id; dead ones whose session has not ended among them
+	Members []DescribedMember // by instance, then by member id; a dead member is listed until its session ends
 }
 
 // DescribedMember is a member of a group, seen from outside.
@@ -25,14 +25,14 @@ type DescribedMember struct {
 	Instance   string             // group instance id; "" for a dynamic member
 	Client     string             // client id
 	Host       string             // address, as the broker sees it
-	Topics     []string           // that it takes partitions of; nil while the group rebalances
+	Topics     []string           // topics that the member takes partitions of; nil while the group rebalances
 	Partitions map[string][]int32 // assigned, sorted, by topic; nil while the group rebalances
 }
 
 // Describe returns the group as its coordinator knows it. It needs no membership, and
-// repeats itself while the coordinator moves, until ctx ends. A group that is not there
-// is Dead and has no members. A member whose protocol is another one has no topics and
-// no partitions. Errors wrap the broker's kafka.Error.
+// repeats the request while the coordinator moves, until ctx ends. A group that is not
+// there is Dead and has no members. A member of another protocol has no topics and no
+// partitions. Errors wrap the broker's kafka.Error.
 func (m *Member) Describe(ctx context.Context) (Description, error) {
 	var d Description
 	err := m.repeat(ctx, func(ctx context.Context) error {

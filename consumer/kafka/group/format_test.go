@@ -10,8 +10,7 @@ import (
 
 var _ = flag.Bool("update", false, "write the files of new formats")
 
-// Members of two releases tell one another this; the one may be the leader, the other
-// a member.
+// Members of two releases exchange these bytes; either release may have the leader.
 func TestFormatOfSubscriptions(t *testing.T) {
 	var samples []formattest.Sample
 	for _, s := range []struct {
@@ -49,8 +48,8 @@ func meaningOfAssignment(s formattest.Sample) (string, error) {
 	return fmt.Sprintf("partitions %v counts %v", got.partitions, got.counts), err
 }
 
-// What a newer release tells besides is passed over: a lost hint costs the best place
-// of a shard, never the shard.
+// Fields of a newer release are passed over: a lost hint costs the best place of a shard,
+// never the shard.
 func TestNewerUserDataIsPassedOver(t *testing.T) {
 	s := subscription{topics: []string{"t"}, generation: 3, freshness: map[int32]int64{1: 9}, seen: map[string]int32{"t": 4}}
 	more := append(s.userData(), "a field more"...)

@@ -1,17 +1,16 @@
 // Package group is the consumer group client: it decides, together with the
 // other instances, which partitions each instance works on.
 //
-// A Member joins a Kafka consumer group (JoinGroup, SyncGroup, Heartbeat of the
-// classic protocol) and reports what it is given; the member that the broker
-// makes the leader computes the assignment of all with Balance. Members may be
-// static (KIP-345: a group instance id): one that restarts within its session
-// gets its old partitions back and no other member notices. Shards, that is the
-// partitions of one chosen topic, go where their state is freshest.
+// A Member joins a Kafka consumer group (JoinGroup, SyncGroup, Heartbeat of the classic
+// protocol) and reports its assignment; the member that the broker makes the leader
+// computes the assignments of all with Balance. Members may be static (KIP-345: a group
+// instance id): a static member that restarts within its session gets its old partitions
+// back and no other member notices. Shards, that is the partitions of one chosen topic, go
+// to the member with their freshest state.
 //
-// An assignment is a suggestion, nothing more: between two heartbeats a member
-// may be out of date about it. Whoever must not act twice needs a fence of its
-// own (here: the epoch of a transactional id) and asks Confirm before it raises
-// that fence.
+// An assignment is a suggestion, nothing more: between two heartbeats a member's copy may
+// be out of date. A member that must not act twice needs a fence of its own (here: the
+// epoch of a transactional id) and calls Confirm before it raises that fence.
 package group
 
 import (
@@ -26,7 +25,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Assignment is what a member may work on during one generation of the group.
+// Assignment is the share of one member during one generation of the group.
 type Assignment struct {
 	Generation int32
 	MemberID   string             // the broker's name for this member; "" when membership is lost
@@ -44,10 +43,9 @@ const (
 	DefaultRebalanceTimeout = 30 * time.Second
 	DefaultWatchInterval    = 30 * time.Second
 
-	// DefaultHeartbeatInterval is a small part of the session timeout because a
-	// member learns only from its next heartbeat that another has left: until then
-	// what the other did stands still. A heartbeat costs a broker about as much as
-	// an empty fetch.
+	// DefaultHeartbeatInterval is a small part of the session timeout because a member
+	// learns only from its next heartbeat that another has left: until then the partitions
+	// of the other stand still. A heartbeat costs a broker about as much as an empty fetch.
 	DefaultHeartbeatInterval = 300 * time.Millisecond
 )
 
@@ -59,8 +57,8 @@ type Member struct {
 	Instance string   // group.instance.id, unique in the group; "" makes a dynamic member
 	Leave    bool     // a static member, too, leaves the group at the end of Run
 	Topics   []string // topics to share in
-	// Protocols names what this member can work with, the preferred first; empty:
-	// trailhound. Members without one in common are not admitted to a group.
+	// Protocols are the names that this member offers in JoinGroup, the preferred first;
+	// empty: trailhound. A group admits no member that shares none with the others.
 	Protocols []string
 
 	SessionTimeout    time.Duration // without a heartbeat for this long membership is lost; 0: DefaultSessionTimeout
@@ -68,30 +66,30 @@ type Member struct {
 	HeartbeatInterval time.Duration // 0: DefaultHeartbeatInterval, at most a third of SessionTimeout
 	WatchInterval     time.Duration // how often to look for new partitions of Topics; 0: DefaultWatchInterval
 
-	// ShardTopic is the topic whose partitions are placed by the freshness of
-	// their state; those of all others stay where they are and are balanced.
+	// ShardTopic is the topic with partitions placed by the freshness of their state; those
+	// of all other topics stay where they are and are balanced.
 	ShardTopic string
-	// Freshness returns for each shard with local state the changelog offset that
-	// comes next in it. It is called before each join. May be nil.
+	// Freshness returns the next changelog offset of each shard with local state. It is
+	// called before each join. May be nil.
 	Freshness func() map[int32]int64
-	// Avoid returns the partitions that another member should have, if one can: this one
-	// cannot work on them. It is called before each join. May be nil.
+	// Avoid returns the partitions that this member cannot work on: another one should have
+	// them, if one can. It is called before each join. May be nil.
 	Avoid func() map[string][]int32
 
 	// Assigned is called after each rebalance with the new assignment, and with
-	// Assignment{} when membership is lost. It is never called twice at a time and
-	// must return at once: no heartbeat is sent meanwhile. While a rebalance is
-	// under way nothing is called: work goes on with the assignment at hand.
+	// Assignment{} when membership is lost. It is never called concurrently and must return
+	// at once: no heartbeat is sent meanwhile. During a rebalance it is not called: work
+	// goes on with the assignment at hand.
 	Assigned func(Assignment)
 
-	// Tried is told how each attempt to join and each heartbeat went, nil for well, if
-	// it is repeated. It must return at once. May be nil.
+	// Tried is called with the error of each join and heartbeat that is repeated, nil after
+	// a success. It must return at once. May be nil.
 	Tried func(error)
 
 	Log zerolog.Logger
 
 	mu        sync.Mutex
-	changed   chan struct{} // closed and replaced whenever what follows changes
+	changed   chan struct{} // closed and replaced by update
 	current   Assignment
 	held      bool   // current is an assignment of a living membership
 	begun     uint64 // number of the newest heartbeat that was sent
@@ -108,7 +106,7 @@ type Member struct {
 	alive  time.Time        // when the newest request that proved membership was sent
 	counts map[string]int32 // partitions of each topic that current was computed from
 	seen   map[string]int32 // partitions of each topic as this member saw them last
-	plan   plan             // what this member as leader gave out last
+	plan   plan             // shares that this member gave out last, as leader
 	tries  int              // joins since the last one that succeeded
 }
 
@@ -120,7 +118,7 @@ func (m *Member) Current() (Assignment, bool) {
 	return m.current, m.held
 }
 
-// init makes the channels, whichever of Run and Confirm comes first.
+// init makes the channels; Run, Confirm and Rejoin may come in any order.
 func (m *Member) init() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -130,7 +128,7 @@ func (m *Member) init() {
 	}
 }
 
-// update changes the shared state and tells those who wait for that.
+// update changes the shared state and wakes the callers that wait for a change.
 func (m *Member) update(change func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -147,7 +145,7 @@ func (m *Member) nudge() {
 	}
 }
 
-// subscription returns what this member tells the leader when it joins.
+// subscription returns the metadata of this member's JoinGroup, for the leader.
 func (m *Member) subscription() subscription {
 	s := subscription{topics: slices.Sorted(slices.Values(m.Topics)), generation: -1, seen: maps.Clone(m.seen)}
 	if a, ok := m.Current(); ok {

@@ -21,7 +21,7 @@ import (
 // patience is how long a test waits for something that ought to happen.
 const patience = 60 * time.Second
 
-// bench starts members of one group and keeps what they are told.
+// bench starts members of one group and keeps their assignments.
 type bench struct {
 	testing.TB
 	ctx    context.Context
@@ -130,8 +130,8 @@ func (b *bench) until(what string, ok func() bool) {
 	}
 }
 
-// settle waits until the members share out all partitions in one generation, and
-// returns who has what.
+// settle waits until the members share out all partitions in one generation, and returns
+// the owner of each.
 func (b *bench) settle(counts []int, members ...*member) map[partition]*member {
 	b.Helper()
 	total := 0

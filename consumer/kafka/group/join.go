@@ -19,19 +19,19 @@ import (
 const (
 	protocolType = "consumer" // makes Kafka's tools read subscriptions and assignments
 
-	// Protocol is what members speak that have no Protocols of their own. Who has none
-	// in common with the others is no member of the same application.
+	// Protocol is the default of Member.Protocols. A member that has none in common with
+	// the others is of another application.
 	Protocol = "trailhound"
 )
 
-// entry is what one attempt to enter the group has come to.
+// entry is the result of one attempt to enter the group.
 type entry struct {
-	id         string // member id, as far as it got
+	id         string // member id, as far as one was given
 	generation int32
 	share      assignment
-	plan       plan      // what was given out, as leader
+	plan       plan      // the shares given out, as leader
 	sent       time.Time // of the SyncGroup request
-	protocol   string    // that the broker chose; "": it does not say
+	protocol   string    // chosen by the broker; "": it does not tell
 }
 
 // join enters the group, with the heartbeats of the old generation beside it, and
@@ -64,7 +64,8 @@ func (m *Member) join(ctx context.Context) error {
 	return nil
 }
 
-// enter sends JoinGroup and SyncGroup, as leader with everybody's assignment.
+// enter sends JoinGroup and SyncGroup; that of the leader has the assignments of all
+// members.
 func (m *Member) enter(ctx context.Context, id string, s subscription) (entry, error) {
 	// The broker answers either request when all have joined, at the latest after
 	// the longest rebalance timeout in the group.
@@ -103,9 +104,9 @@ func (m *Member) requestProtocols(subscription []byte) (offers []joingroup.Reque
 	return offers
 }
 
-// joinGroup sends JoinGroup. The response names the member id also when the error
-// is MEMBER_ID_REQUIRED (KIP-394: the broker wants a new member to show that it
-// has received its id).
+// joinGroup sends JoinGroup. The response names the member id also with the error
+// MEMBER_ID_REQUIRED (KIP-394: the broker wants a new member to show that it has received
+// its id).
 func (m *Member) joinGroup(ctx context.Context, id string, s subscription) (*joingroup.Response, error) {
 	r, err := roundTrip[*joingroup.Response](ctx, m.Client, &joingroup.Request{
 		GroupID:            m.Group,
@@ -159,8 +160,8 @@ func roundTrip[R protocol.Message](ctx context.Context, c *wire.Client, req prot
 	return res, nil
 }
 
-// plan is what a leader gave out. A static member that is restarted in the midst
-// of a rebalance reports no partitions; this is how the leader knows them still.
+// plan remembers the shares that a leader gave out, for a static member that restarts in
+// the midst of a rebalance and reports no partitions.
 type plan struct {
 	generation int32
 	shares     map[string]map[string][]int32 // by identity: instance id, else member id
@@ -191,8 +192,8 @@ func (m *Member) lead(ctx context.Context, joined *joingroup.Response) ([]syncgr
 	return shares, p, nil
 }
 
-// members reads the subscriptions of all members and lists the topics they name.
-// A member whose subscription cannot be read gets nothing.
+// members reads the subscriptions of all members and lists their topics. A member with an
+// unreadable subscription gets nothing.
 func (m *Member) members(joined *joingroup.Response) (states []MemberState, topics []string) {
 	for _, member := range joined.Members {
 		s, err := decodeSubscription(member.Metadata)
@@ -211,8 +212,8 @@ func (m *Member) members(joined *joingroup.Response) (states []MemberState, topi
 	return states, slices.Compact(topics)
 }
 
-// fill gives members that report an older generation than the plan's what the
-// plan gave them, unless a generation has passed that this member did not lead.
+// fill gives the plan's partitions to members that report an older generation than the
+// plan's, unless a generation has passed that this member did not lead.
 func (p *plan) fill(states []MemberState) {
 	for _, s := range states {
 		if s.Generation > p.generation {

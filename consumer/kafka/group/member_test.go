@@ -76,8 +76,8 @@ func TestShardsFollowFreshness(t *testing.T) {
 	})
 }
 
-// TestStaticMemberRestarts: on Kafka nobody else notices, whatever the new process
-// says about its state.
+// TestStaticMemberRestarts: on Kafka no other member notices, with any state that the new
+// process reports.
 func TestStaticMemberRestarts(t *testing.T) {
 	each(t, 8, 4, func(b *bench) {
 		counts := []int{8, 4}
@@ -241,8 +241,8 @@ func TestOffsets(t *testing.T) {
 	})
 }
 
-// TestForeignMember: somebody joins under our protocol's name with something else
-// in its subscription.
+// TestForeignMember: another application joins under our protocol's name with a
+// subscription of its own.
 func TestForeignMember(t *testing.T) {
 	each(t, 4, 0, func(b *bench) {
 		one := b.start("")
@@ -285,8 +285,8 @@ func TestForeignMember(t *testing.T) {
 	})
 }
 
-// TestToolsReadTheGroup: what kafka-consumer-groups.sh shows comes from
-// DescribeGroups, and is read as ConsumerProtocol.
+// TestToolsReadTheGroup: kafka-consumer-groups.sh shows the fields of DescribeGroups, and
+// reads them as ConsumerProtocol.
 func TestToolsReadTheGroup(t *testing.T) {
 	each(t, 4, 2, func(b *bench) {
 		one := b.start("one")
@@ -332,9 +332,9 @@ func TestConfirm(t *testing.T) {
 	})
 }
 
-// Offsets of a group without members say of each whether its leader epoch is known. What
-// kafka-go's own call commits is epoch 0 for all, and a log that has had leaders since
-// seems to have been cut back below them.
+// Offsets of a group without members say of each whether its leader epoch is known.
+// kafka-go's own call commits epoch 0 for all, and a log that has had leaders since seems
+// to have been cut back below them.
 func TestSetOffsets(t *testing.T) {
 	each(t, 2, 3, func(b *bench) {
 		m := &Member{Client: b.dial(), Group: b.group, Instance: "zero"} // of no account: no instance has joined

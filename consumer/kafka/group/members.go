@@ -2,8 +2,8 @@ package group
 
 import "context"
 
-// Members returns how many members the group has, dead ones whose session has not
-// ended among them; the rest is as for Describe.
+// Members returns the number of the group's members, dead ones included until their session
+// ends; it repeats and fails like Describe.
 func (m *Member) Members(ctx context.Context) (int, error) {
 	d, err := m.Describe(ctx)
 	return len(d.Members), err

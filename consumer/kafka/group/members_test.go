@@ -2,7 +2,7 @@ package group
 
 import "testing"
 
-// Who is no member can ask how many there are, also of a group that nobody has ever joined.
+// A caller that is no member can count the members, also of a group without a join so far.
 func TestMembers(t *testing.T) {
 	each(t, 2, 0, func(b *bench) {
 		one := b.start("one")

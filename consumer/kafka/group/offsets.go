@@ -22,12 +22,12 @@ const requestTimeout = 10 * time.Second
 type Offset struct {
 	At          int64  // offset of the record that comes next; -1: none is committed
 	LeaderEpoch int32  // of the record before it (KIP-320); -1: not known
-	Metadata    string // whatever was committed with it
+	Metadata    string // text that was committed with the offset
 }
 
-// Committed returns what the group has committed for partitions of a topic. It
-// needs no membership, and repeats itself while the coordinator moves, until ctx
-// ends. Errors wrap the broker's kafka.Error.
+// Committed returns the group's committed offsets for partitions of a topic. It needs no
+// membership, and repeats the request while the coordinator moves, until ctx ends. Errors
+// wrap the broker's kafka.Error.
 func (m *Member) Committed(ctx context.Context, topic string, partitions []int32) (map[int32]Offset, error) {
 	if len(partitions) == 0 {
 		return map[int32]Offset{}, nil // an empty list would mean all
@@ -58,7 +58,7 @@ func (m *Member) fetchOffsets(ctx context.Context, topic string, partitions []in
 	switch code := kafka.Error(r.ErrorCode); code {
 	case 0:
 	case kafka.GroupIdNotFound:
-		return offsets, nil // nobody has joined or committed yet
+		return offsets, nil // the group is not there: no join and no commit so far
 	default:
 		return nil, m.denied(code, "")
 	}
@@ -73,11 +73,10 @@ func (m *Member) fetchOffsets(ctx context.Context, topic string, partitions []in
 	return offsets, nil
 }
 
-// Commit commits offsets of a topic in the name of the current generation. It
-// refuses partitions that are not assigned to this member, as the broker refuses a
-// generation that has passed; an assigned partition may be committed also while a
-// rebalance is under way. While the coordinator moves it repeats itself, until ctx
-// ends. Errors wrap the broker's kafka.Error.
+// Commit commits offsets of a topic in the name of the current generation. It refuses
+// partitions that are not assigned to this member, as the broker refuses a past generation;
+// an assigned partition may be committed also during a rebalance. It repeats the request
+// while the coordinator moves, until ctx ends. Errors wrap the broker's kafka.Error.
 func (m *Member) Commit(ctx context.Context, topic string, offsets map[int32]Offset) error {
 	if len(offsets) == 0 {
 		return nil
@@ -87,7 +86,7 @@ func (m *Member) Commit(ctx context.Context, topic string, offsets map[int32]Off
 		return nil
 	}
 	if !transient(err) {
-		m.nudge() // the next heartbeat will tell what has happened
+		m.nudge() // the next heartbeat tells the cause
 	}
 	return fmt.Errorf("commit offsets of %s in group %s: %w", topic, m.Group, err)
 }
@@ -113,10 +112,10 @@ func (o Offset) request(partition int32) offsetcommit.RequestPartition {
 	}
 }
 
-// SetOffsets commits offsets by topic and partition for a group that has no members:
-// while it has some, the broker answers kafka.UnknownMemberId, or
-// kafka.RebalanceInProgress. kafka-go's own call says of each offset that its leader
-// epoch is 0. Errors wrap the broker's kafka.Error.
+// SetOffsets commits offsets by topic and partition for a group without members: while
+// there are some, the broker answers kafka.UnknownMemberId, or kafka.RebalanceInProgress.
+// kafka-go's own call sets the leader epoch of each offset to 0. Errors wrap the broker's
+// kafka.Error.
 func (m *Member) SetOffsets(ctx context.Context, topics map[string]map[int32]Offset) error {
 	var all []offsetcommit.RequestTopic
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
@@ -199,8 +198,8 @@ func passing(err error) bool {
 	return false
 }
 
-// denied says which right is lacking, if err is the refusal of one: to read the group,
-// or the topic, "" in a request without one.
+// denied adds the lacking right to err, if it is an authorisation failure: to read the
+// group, or the topic, "" in a request without one.
 func (m *Member) denied(err error, topic string) error {
 	return wire.Denied(err, wire.Right{Operation: "Read", Resource: "group", Name: m.Group}, wire.Right{Operation: "Read", Resource: "topic", Name: topic})
 }

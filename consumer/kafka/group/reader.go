@@ -2,9 +2,9 @@ package group
 
 import "encoding/binary"
 
-// reader takes apart bytes that another process has written. Once they turn out
-// to be malformed bad is set and everything reads as zero. Lengths are checked
-// against what is left before anything is allocated.
+// reader decodes bytes that another process has written. From the first malformed field on,
+// bad is set and every field reads as zero. Lengths are checked against the bytes left
+// before anything is allocated.
 type reader struct {
 	rest []byte
 	bad  bool
@@ -51,8 +51,8 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
-// length reads the length of a list whose elements take at least size bytes; that
-// of a null list is 0.
+// length reads the length of a list with elements of at least size bytes; a null list has
+// length 0.
 func (r *reader) length(size int) int {
 	n := int(r.int32())
 	if n > len(r.rest)/size {

@@ -18,18 +18,17 @@ var (
 	errAvoids  = errors.New("another member should have some of the partitions")
 	errEnded   = errors.New("the group member has stopped")
 
-	// errForgotten is FENCED_INSTANCE_ID for a member id that never came to anything.
-	// A coordinator that loses its office between JoinGroup and SyncGroup takes back
-	// the id that it has just given out; nobody else uses the instance id.
+	// errForgotten is FENCED_INSTANCE_ID for a member id that never completed a join. A
+	// coordinator that loses the group between JoinGroup and SyncGroup takes back the id
+	// that it has just given out; no other process uses the instance id.
 	errForgotten = errors.New("the coordinator has forgotten the member id that it gave out")
 )
 
-// Run keeps up the membership until ctx ends (nil), or until something happens
-// that no repetition mends: another process uses the instance id, the broker
-// refuses the group's settings. Whatever else goes wrong is repeated. A dynamic
-// member leaves the group at the end; a static one does not, so that it finds its
-// partitions again when it is back within its session, unless it is told to Leave. A
-// Member runs once.
+// Run keeps up the membership until ctx ends (nil), or until an error that no repetition
+// mends: another process uses the instance id, or the broker refuses the group's settings.
+// Any other failure is repeated. A dynamic member leaves the group at the end; a static one
+// leaves only with Leave, so that it finds its partitions again when it is back within its
+// session. A Member runs once.
 func (m *Member) Run(ctx context.Context) error {
 	m.init()
 	err := m.run(ctx)
@@ -68,8 +67,8 @@ func (m *Member) run(ctx context.Context) error {
 	}
 }
 
-// judge draws the consequences of what ended a generation or made a join fail:
-// whether to join again at once or after a while, or the error to give up with.
+// judge decides how Run goes on after the error that ended a generation or made a join
+// fail: it joins again at once, or after a while, or gives up with a fatal error.
 func (m *Member) judge(err error) (atOnce bool, fatal error) {
 	var code kafka.Error
 	switch errors.As(err, &code); {
@@ -80,8 +79,8 @@ func (m *Member) judge(err error) (atOnce bool, fatal error) {
 		m.lost(err)
 		return true, nil
 	case code == kafka.IllegalGeneration, errors.Is(err, errSession):
-		// The id is kept: if the broker still knows it, a new one beside it would
-		// make the next rebalance wait for the old one's session to end.
+		// The id is kept: while the broker still knows it, a new id beside it would make
+		// the next rebalance wait for the old one's session to end.
 		m.lost(err)
 		return true, nil
 	}
@@ -98,8 +97,8 @@ func (m *Member) tried(err error) {
 	}
 }
 
-// fatal returns what to tell the user about an error that no repetition mends;
-// nil for any other.
+// fatal returns the message for the user about an error that no repetition mends; nil for
+// any other.
 func (m *Member) fatal(err error) error {
 	var code kafka.Error
 	errors.As(err, &code)
@@ -124,8 +123,8 @@ func (m *Member) fatal(err error) error {
 	return nil
 }
 
-// hold sends heartbeats and watches the topics until something ends the
-// generation; it returns what.
+// hold sends heartbeats and watches the topics until an error ends the generation, and
+// returns that error.
 func (m *Member) hold(ctx context.Context) error {
 	watch := time.NewTimer(m.nextWatch())
 	defer watch.Stop()
@@ -171,7 +170,7 @@ func (m *Member) watch(ctx context.Context) error {
 	return err
 }
 
-// heartbeat sends one and returns when to send the next. A coordinator that is
+// heartbeat sends one heartbeat and returns the time until the next. A coordinator that is
 // moving or out of reach is no reason to let go before the session has ended.
 func (m *Member) heartbeat(ctx context.Context, retry *wire.Backoff) (time.Duration, error) {
 	err := m.beat(ctx)
@@ -191,8 +190,8 @@ func (m *Member) heartbeat(ctx context.Context, retry *wire.Backoff) (time.Durat
 	return min(retry.Next(), left), nil
 }
 
-// beside runs fn with the heartbeats of the generation that is still held beside
-// it, and loses the membership when they tell so. The error is fn's, or
+// beside runs fn with heartbeats of the generation at hand beside it, and drops the
+// membership when a heartbeat shows that it is lost. The error is fn's, or
 // FENCED_INSTANCE_ID.
 func (m *Member) beside(ctx context.Context, fn func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -214,14 +213,14 @@ func (m *Member) beside(ctx context.Context, fn func(context.Context) error) err
 		}
 		if err := m.keep(ctx); err != nil {
 			cancel()
-			<-done // the caller reads what fn has written
+			<-done // the caller reads the variables that fn writes
 			return err
 		}
 		beat.Reset(m.nextKeep())
 	}
 }
 
-// nextKeep returns when to send the next heartbeat beside something else.
+// nextKeep returns the time until the next heartbeat of beside.
 func (m *Member) nextKeep() time.Duration {
 	if _, ok := m.Current(); !ok {
 		return m.heartbeatInterval()
@@ -229,10 +228,9 @@ func (m *Member) nextKeep() time.Duration {
 	return min(m.heartbeatInterval(), max(m.sessionLeft(), leastTimeout))
 }
 
-// keep sends a heartbeat of a generation that is about to end. The broker answers
-// REBALANCE_IN_PROGRESS, and that is a sign of life: the membership stands.
-// ILLEGAL_GENERATION says nothing as long as a join is under way, which may just
-// have been answered.
+// keep sends a heartbeat of a generation that is about to end. The answer
+// REBALANCE_IN_PROGRESS is a sign of life: the membership stands. ILLEGAL_GENERATION says
+// nothing as long as a join is under way, which may just have been answered.
 func (m *Member) keep(ctx context.Context) error {
 	if _, ok := m.Current(); !ok {
 		return nil
@@ -249,7 +247,7 @@ func (m *Member) keep(ctx context.Context) error {
 	return nil
 }
 
-// beat sends one heartbeat and notes what it proves.
+// beat sends one heartbeat; its answer proves the membership as of the time of sending.
 func (m *Member) beat(ctx context.Context) error {
 	m.mu.Lock()
 	m.begun++
@@ -266,7 +264,7 @@ func (m *Member) beat(ctx context.Context) error {
 	if err != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.beating = false // nobody is told: those in Confirm would only ask again at once
+		m.beating = false // no update: the callers in Confirm would only ask again at once
 		return err
 	}
 	m.update(func() { m.beating, m.confirmed = false, number })
@@ -278,7 +276,7 @@ func (m *Member) sessionLeft() time.Duration {
 	return time.Until(m.alive.Add(m.sessionTimeout()))
 }
 
-// lost lets go of the assignment and says why.
+// lost lets go of the assignment and logs the cause.
 func (m *Member) lost(err error) {
 	if m.lose() {
 		m.Log.Warn().Err(err).Str("group", m.Group).Str("event", "membership_lost").Msg("the membership of the group is lost; joining again")
@@ -301,20 +299,20 @@ func (m *Member) tell(a Assignment) {
 	}
 }
 
-// Rejoin makes a member join again, because what Avoid returns has changed.
+// Rejoin makes a member join again, because the result of Avoid has changed.
 func (m *Member) Rejoin() {
 	m.init()
 	select {
 	case m.again <- struct{}{}:
-	default: // it is going to
+	default: // a token is there already
 	}
 }
 
-// Retire makes the end of Run leave the group, whatever Leave says.
+// Retire makes the end of Run leave the group, also without Leave.
 func (m *Member) Retire() { m.retired.Store(true) }
 
-// leave takes a dynamic member, or one that wants to, out of the group, so that the
-// others need not wait for its session to end.
+// leave takes a member out of the group, so that the others need not wait for its session
+// to end; a static one only with Leave or after Retire.
 func (m *Member) leave(ctx context.Context) {
 	if m.Instance != "" && !m.Leave && !m.retired.Load() || m.id == "" {
 		return

@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// count tells how often a member was given something and how often it lost its
+// count tells how often a member was given an assignment and how often it lost its
 // membership.
 func (m *member) count() (given, lost int) {
 	for _, a := range m.history() {
@@ -36,7 +36,7 @@ func (m *member) mustCount(when string, given, lost int) {
 	}
 }
 
-// TestHeartbeatErrors: what each answer to a heartbeat does.
+// TestHeartbeatErrors: the effect of each answer to a heartbeat.
 func TestHeartbeatErrors(t *testing.T) {
 	for _, c := range []struct {
 		err         *kerr.Error
@@ -70,7 +70,7 @@ func TestHeartbeatErrors(t *testing.T) {
 	}
 }
 
-// TestJoinErrors: what passes is repeated, whatever step it meets.
+// TestJoinErrors: passing errors are repeated, at each step.
 func TestJoinErrors(t *testing.T) {
 	for _, key := range []kmsg.Key{kmsg.JoinGroup, kmsg.SyncGroup, kmsg.FindCoordinator} {
 		for _, err := range []*kerr.Error{
@@ -90,11 +90,10 @@ func TestJoinErrors(t *testing.T) {
 	}
 }
 
-// TestForgottenMember: a coordinator that moves between JoinGroup and SyncGroup has
-// not written down the member id that it gave out, and takes it back: the broker
-// answers FENCED_INSTANCE_ID although nobody else uses the instance id (seen on Kafka
-// 4.1, "Reverting to old member id"). An instance that had just been restarted ended
-// with that.
+// TestForgottenMember: a coordinator that moves between JoinGroup and SyncGroup has not
+// written down the member id that it gave out, and takes it back: the broker answers
+// FENCED_INSTANCE_ID although no other process uses the instance id (seen on Kafka 4.1,
+// "Reverting to old member id"). An instance that had just been restarted ended with that.
 func TestForgottenMember(t *testing.T) {
 	for _, times := range []int{1, 5} {
 		bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
@@ -106,7 +105,7 @@ func TestForgottenMember(t *testing.T) {
 	}
 }
 
-// TestFatalJoinErrors: what no repetition mends ends Run with the way out.
+// TestFatalJoinErrors: an error that no repetition mends ends Run with the way out.
 func TestFatalJoinErrors(t *testing.T) {
 	for _, c := range []struct {
 		err  *kerr.Error
@@ -131,8 +130,8 @@ func TestFatalJoinErrors(t *testing.T) {
 	}
 }
 
-// TestSessionEnds: when no heartbeat is answered for the session timeout, the
-// membership is gone whatever the broker thinks, and not before.
+// TestSessionEnds: when no heartbeat is answered for the session timeout, the membership is
+// gone without a word of the broker, and not before.
 func TestSessionEnds(t *testing.T) {
 	bubble(t, func(b *bench, _ *kfake.Cluster, n *network) {
 		m := b.start("one")
@@ -171,7 +170,7 @@ func TestOutageWithinSession(t *testing.T) {
 	})
 }
 
-// TestCoordinatorMoves: heartbeats and commits find the new one, and nobody lets go.
+// TestCoordinatorMoves: heartbeats and commits find the new one, and no member lets go.
 func TestCoordinatorMoves(t *testing.T) {
 	bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
 		one, two := b.start("one"), b.start("two")
@@ -195,8 +194,8 @@ func TestCoordinatorMoves(t *testing.T) {
 	})
 }
 
-// TestWorkGoesOnThroughSlowRebalance: a member that neither joins again nor dies
-// holds the rebalance up for longer than a session; the others keep what they have.
+// TestWorkGoesOnThroughSlowRebalance: a member that neither joins again nor dies holds the
+// rebalance up for longer than a session; the others keep their partitions.
 func TestWorkGoesOnThroughSlowRebalance(t *testing.T) {
 	bubble(t, func(b *bench, _ *kfake.Cluster, _ *network) {
 		slow := b.client()
@@ -234,8 +233,8 @@ func TestWorkGoesOnThroughSlowRebalance(t *testing.T) {
 	})
 }
 
-// TestConfirmIsFresh: a heartbeat that was under way when Confirm was called says
-// nothing about what was true then; many callers share the one that is sent after.
+// TestConfirmIsFresh: a heartbeat under way when Confirm was called confirms nothing for
+// it; many callers share the one that is sent after.
 func TestConfirmIsFresh(t *testing.T) {
 	bubble(t, func(b *bench, cluster *kfake.Cluster, _ *network) {
 		m := b.start("one", func(m *Member) { m.HeartbeatInterval = 2 * time.Second })

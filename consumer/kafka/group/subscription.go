@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// Subscriptions and assignments are written in the ConsumerProtocol of Kafka's
-// own consumer (ConsumerProtocolSubscription.json, version 2, and
-// ConsumerProtocolAssignment.json, version 1), so that Kafka's tools show them.
-// What is ours stands in their user data:
+// Subscriptions and assignments are written in the ConsumerProtocol of Kafka's own consumer
+// (ConsumerProtocolSubscription.json, version 2, and ConsumerProtocolAssignment.json,
+// version 1), so that Kafka's tools show them. The fields of trailhound stand in their user
+// data:
 //
 //	subscription: version 1, freshness {shard, offset}…, seen {topic, count}…,
 //	              and if there is any: avoid {topic, {partition}…}…
@@ -27,12 +27,12 @@ const (
 
 var errMalformed = errors.New("malformed")
 
-// subscription is what a member tells the leader.
+// subscription is the metadata that a member sends to the leader.
 type subscription struct {
 	topics     []string
 	owned      map[string][]int32
-	generation int32              // that owned belongs to, -1: none
-	freshness  map[int32]int64    // shard to the changelog offset that comes next in its state
+	generation int32              // generation of owned; -1: none
+	freshness  map[int32]int64    // next changelog offset of the local state, by shard
 	seen       map[string]int32   // partitions per topic as the member saw them last
 	avoid      map[string][]int32 // partitions that another member should have
 }
@@ -62,8 +62,8 @@ func (s subscription) userData() []byte {
 	return appendPartitions(b, s.avoid)
 }
 
-// decodeSubscription reads a subscription of any version. User data that is not
-// ours is as good as none.
+// decodeSubscription reads a subscription of any version. User data of another application
+// reads as none.
 func decodeSubscription(b []byte) (subscription, error) {
 	r := reader{rest: b}
 	version := r.int16()
@@ -112,10 +112,10 @@ func decodeUserData(b []byte) (freshness map[int32]int64, seen map[string]int32,
 	return freshness, seen, avoid
 }
 
-// assignment is what the leader tells a member.
+// assignment is the metadata that the leader sends to a member.
 type assignment struct {
 	partitions map[string][]int32
-	counts     map[string]int32 // partitions per topic that it was computed from; nil: not told
+	counts     map[string]int32 // partitions per topic that the assignment was computed from; nil: not told
 }
 
 func (a assignment) encode() []byte {
@@ -124,8 +124,8 @@ func (a assignment) encode() []byte {
 	return appendBytes(b, appendCounts([]byte{userDataVersion}, a.counts))
 }
 
-// decodeAssignment reads an assignment. No bytes at all are an assignment of
-// nothing: so the broker answers when the leader left a member out.
+// decodeAssignment reads an assignment. Zero bytes are an empty assignment: the broker
+// answers so when the leader left a member out.
 func decodeAssignment(b []byte) (assignment, error) {
 	if len(b) == 0 {
 		return assignment{}, nil

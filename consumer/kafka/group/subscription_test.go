@@ -43,15 +43,15 @@ func TestAssignmentIsConsumerProtocol(t *testing.T) {
 	}
 }
 
-// TestForeignUserData: whatever stands where our user data stands, the standard
-// part is read and the rest is as good as absent.
+// TestForeignUserData: with any bytes in place of our user data, the standard part is read
+// and the rest reads as none.
 func TestForeignUserData(t *testing.T) {
 	for _, user := range [][]byte{
 		nil, {}, {0}, {2, 1, 2, 3}, []byte("sticky"),
 		{1},            // ends behind the version
 		{1, 1, 0},      // ends within the freshness
 		{1, 1, 0, 5},   // ends before the counts
-		{1, 0, 1, 200}, // a name longer than what is left
+		{1, 0, 1, 200}, // a name longer than the bytes left
 		{1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0, 0},    // 2^64-1 shards
 		{1, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0, 0}, // a shard above 2^31
 		{1, 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0}, // an offset above 2^63

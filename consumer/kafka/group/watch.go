@@ -43,11 +43,11 @@ func (m *Member) partitions(ctx context.Context, topics []string) (map[string]in
 	return counts, nil
 }
 
-// grown reports whether a topic has more partitions than the assignment at hand
-// was computed from. Every member looks, not the leader alone: a static leader
-// that was restarted gets its assignment back without learning that it leads
-// (that came with JoinGroup v9, KIP-814). What is seen travels in the
-// subscription, so that the broker does not take the new join for a repetition.
+// grown reports whether a topic has more partitions than the assignment at hand was
+// computed from. Every member looks, not the leader alone: a static leader that was
+// restarted gets its assignment back without learning that it leads (that came with
+// JoinGroup v9, KIP-814). The counts seen travel in the subscription, so that the broker
+// does not take the new join for a repetition.
 func (m *Member) grown(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, m.sessionTimeout()/3)
 	defer cancel()
@@ -56,7 +56,7 @@ func (m *Member) grown(ctx context.Context) bool {
 		m.Log.Debug().Err(err).Str("group", m.Group).Str("event", "partitions_not_watched").Msg("looking for new partitions failed")
 		return false
 	}
-	if m.counts == nil { // an assignment of another build that does not tell
+	if m.counts == nil { // another build computed the assignment and does not tell
 		m.counts = seen
 	}
 	for topic, n := range seen {

@@ -12,10 +12,10 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Setting is a topic's setting that is not as it should be.
+// Setting is a setting of a topic with a value that has to change.
 type Setting struct {
 	Topic, Key string
-	Was, Value string // what it is, what it is to be
+	Was, Value string // the value in force, the value needed
 }
 
 // String returns the change for people.
@@ -41,7 +41,7 @@ func (a App) Differing(infos map[string]Info) []Setting {
 			}
 		}
 		if info.Config[maxMessageBytes] != "" && info.MaxMessageBytes() < a.whole(s.Name, infos) {
-			wanted[maxMessageBytes] = s.Config[maxMessageBytes] // not needed, but nothing is left out then
+			wanted[maxMessageBytes] = s.Config[maxMessageBytes] // not required, but with it nothing is left out of a record
 		}
 		for _, key := range slices.Sorted(maps.Keys(wanted)) {
 			settings = append(settings, Setting{Topic: s.Name, Key: key, Was: info.Config[key], Value: wanted[key]})
@@ -50,8 +50,8 @@ func (a App) Differing(infos map[string]Info) []Setting {
 	return settings
 }
 
-// Alter sets what Differing returns, a topic at a time, and returns what it has set. A
-// refusal is a sentence with the command for whoever may.
+// Alter sets the settings of Differing, a topic at a time, and returns those that it has
+// set. A refusal is a sentence with the command for an administrator.
 func Alter(ctx context.Context, c *wire.Client, a App) ([]Setting, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ type App struct {
 	MaxAlertBytes        int // size of the largest alert; 0: as an input record
 
 	CreateInput     bool // Create also creates missing inputs
-	InputPartitions int  // for that; 0: the broker's default
+	InputPartitions int  // of an input to create; 0: the broker's default
 }
 
 // WorkTopic returns the name of the topic that carries matching events to shards.
@@ -44,8 +44,8 @@ var (
 	topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 )
 
-// Validate returns a sentence about what in a contradicts itself, whatever the
-// cluster looks like.
+// Validate returns a sentence about a contradiction within a, which no state of the cluster
+// could resolve.
 func (a App) Validate() error {
 	if !appID.MatchString(a.ID) {
 		// A dot ends the id in names, so that an ACL for the prefix "a." covers a alone.
@@ -80,23 +80,23 @@ type Spec struct {
 	fixed bool // Partitions is a must also for a topic that is there
 	vital bool // a topic of the protocol itself: its replication is checked
 
-	omitted []string // settings that the cluster lets nobody choose
+	omitted []string // settings that the cluster lets no client choose
 	needs   []need
 }
 
-// need is one setting without which something is lost.
+// need is a setting that a topic must have, lest something is lost.
 type need struct {
 	key    string
 	value  string // to set
 	wanted string // for people, when it is not value alone
 	why    string
-	loss   bool // what is lost may be accepted
+	loss   bool // the loss may be accepted
 	ok     func(found string) bool
 }
 
 const (
-	// Headroom is what the message limits of the output topics exceed those of the
-	// inputs by: headers, alert fields, the frame of a work record.
+	// Headroom is the margin of the output topics' message limits over those of the inputs:
+	// headers, alert fields, the frame of a work record.
 	Headroom = 64 << 10
 	// InternalMessageBytes is the least max.message.bytes of the work and the state topic.
 	InternalMessageBytes = 8 << 20
@@ -157,7 +157,7 @@ func (a App) inputs() []Spec {
 
 const minInsyncReplicas = "min.insync.replicas"
 
-// setMinISR chooses how many replicas must have a record before it counts as
+// setMinISR chooses the number of replicas that must have a record before it counts as
 // written: two where one may fail without stopping writes.
 func (s *Spec) setMinISR(replication int) {
 	n := 1

@@ -99,7 +99,7 @@ func topicInfo(name string, partitions, replicas int, config map[string]string) 
 	return info
 }
 
-// TestProblems spells out what is said about each thing that can be wrong.
+// TestProblems spells out the sentences about each fault.
 func TestProblems(t *testing.T) {
 	var b strings.Builder
 	for _, c := range []struct {

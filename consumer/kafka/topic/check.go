@@ -8,25 +8,24 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Problem is one thing about a topic that has to be mended before work can start.
+// Problem is a fault of a topic that has to be mended before work can start.
 type Problem struct {
 	Topic   string
-	What    string // a sentence: the setting, what it is, what it must be, and why
-	Remedy  string // what mends it: a command or a change of the configuration
+	What    string // a sentence: the setting, its value, the value that it must have, and the reason
+	Remedy  string // a command or a change of the configuration
 	Missing bool   // the topic does not exist
-	Loss    bool   // it loses records, which may be accepted (--accept-loss)
+	Loss    bool   // the topic loses records, which may be accepted (--accept-loss)
 
-	key, value string // setting that mends it; "": another thing does
+	key, value string // setting that mends it; "": no setting does
 }
 
-// String returns both sentences.
+// String returns the fault and the remedy.
 func (p Problem) String() string {
 	return p.What + ". To mend it: " + p.Remedy
 }
 
-// Check returns what is missing and what is wrong among the application's topics.
-// The error means that the cluster could not be asked, or that a contradicts
-// itself.
+// Check returns the faults of the application's topics, missing ones included. The error
+// means that the cluster could not be asked, or that a contradicts itself.
 func Check(ctx context.Context, c *wire.Client, a App) ([]Problem, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
@@ -65,7 +64,7 @@ func (a App) problems(infos map[string]Info, brokers string) []Problem {
 	return problems
 }
 
-// problem returns what is wrong with the setting, if it is told and wrong.
+// problem returns the fault of a setting; false if its value is right or not told.
 func (s Spec) problem(n need, info Info, brokers string) (Problem, bool) {
 	found, told := info.Config[n.key]
 	if !told || n.ok(found) {
@@ -75,7 +74,7 @@ func (s Spec) problem(n need, info Info, brokers string) (Problem, bool) {
 	return Problem{Topic: s.Name, What: what, Remedy: s.alter(brokers, n.key, n.value), Loss: n.loss, key: n.key, value: n.value}, true
 }
 
-// problems compares a topic with what it should be.
+// problems returns the faults of a topic by the measure of its Spec.
 func (s Spec) problems(info Info, brokers string) []Problem {
 	var problems []Problem
 	if s.vital {
@@ -110,7 +109,7 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// minISR returns what is wrong with min.insync.replicas, and the right value.
+// minISR returns a sentence about a wrong min.insync.replicas, and the right value.
 func minISR(s Spec, info Info) (what, value string) {
 	n, err := strconv.Atoi(info.Config[minInsyncReplicas])
 	switch {
@@ -126,8 +125,8 @@ func minISR(s Spec, info Info) (what, value string) {
 	return "", ""
 }
 
-// alter returns what changes a setting: our own command, if the topic is the application's,
-// and the command line of Kafka's own tool.
+// alter returns the commands that change a setting: our own, if the topic is the
+// application's, and that of Kafka's own tool.
 func (s Spec) alter(brokers, key, value string) string {
 	own := ""
 	if s.needs != nil {

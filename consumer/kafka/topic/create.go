@@ -15,10 +15,10 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Create creates those of the application's topics that are missing, inputs only
-// with CreateInput, and waits until each of their partitions has a leader. It
-// returns the names of those it created, sorted. That somebody else creates a topic
-// meanwhile is no error. Nothing is created unless the broker would accept all.
+// Create creates those of the application's topics that are missing, inputs only with
+// CreateInput, and waits until each of their partitions has a leader. It returns the names
+// of the topics created, sorted. A topic that another client creates meanwhile is no error.
+// Nothing is created unless the broker would accept all.
 func Create(ctx context.Context, c *wire.Client, a App) ([]string, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
@@ -53,11 +53,11 @@ func (a App) missing(ctx context.Context, c *wire.Client) ([]Spec, error) {
 	}), nil
 }
 
-// optional are settings that a cluster may not let clients set, and whose default does as
-// well where that is so; what it comes to is checked once the topic is there.
+// optional are settings that a cluster may not let clients set. The cluster's default does
+// as well then; its value is checked once the topic is there.
 var optional = []string{"unclean.leader.election.enable", minInsyncReplicas, "retention.bytes"}
 
-// settle is dryRun, which leaves out optional settings that a refusal names: services that
+// settle repeats dryRun without the optional settings that a refusal names: services that
 // manage Kafka allow no value for some.
 func settle(ctx context.Context, c *wire.Client, specs []Spec) error {
 	for {
@@ -120,9 +120,9 @@ func dryRun(ctx context.Context, c *wire.Client, specs []Spec) error {
 	return nil
 }
 
-// dryRunRequest is a CreateTopics request whose response kafka-go's Transport does
-// not recognise as one: after a *createtopics.Response it waits for the topics to
-// appear, which after a dry run they never do.
+// dryRunRequest is a CreateTopics request with a response that kafka-go's Transport does
+// not recognise: after a *createtopics.Response it waits for the topics to appear, which
+// after a dry run they never do.
 type dryRunRequest struct{ createtopics.Request }
 
 type dryRunResponse struct{ *createtopics.Response }
@@ -251,9 +251,9 @@ func leaderless(ctx context.Context, c *wire.Client, names []string) error {
 	return nil
 }
 
-// answering asks the leaders themselves: a broker is named as a leader shortly
-// before it knows, and a transaction that meets such a partition can hang for as
-// long as its time-out.
+// answering asks the leaders themselves: metadata names a broker as a leader shortly before
+// the broker knows, and a transaction that meets such a partition can hang for as long as
+// its time-out.
 func answering(ctx context.Context, c *wire.Client, topic string, partitions int) error {
 	ctx, cancel := context.WithTimeout(ctx, lookUpWithin)
 	defer cancel()

@@ -6,15 +6,14 @@ import (
 	"math"
 )
 
-// LeastMessageBytes is the least max.message.bytes of the alerts and the dead-letter
-// topic: an alert without all that can be left out, or what a dead letter says of its
-// record, takes some KiB.
+// LeastMessageBytes is the least max.message.bytes of the alerts and the dead-letter topic:
+// an alert without its optional parts, or the headers of a dead letter, take some KiB.
 const LeastMessageBytes = 8 << 10
 
-// output returns the Spec of the alerts or the dead-letter topic. It is created so that
-// nothing has to be left out of records of the given size, but one that is there may take
-// less, as far down as LeastMessageBytes: alerts leave out their event, then evidence, and
-// dead letters the end of their value (PROTOCOL D6).
+// output returns the Spec of the alerts or the dead-letter topic. A new topic takes records
+// of the given size whole, but an existing one may take less, as far down as
+// LeastMessageBytes: alerts leave out their event, then evidence, and dead letters the end
+// of their value (PROTOCOL D6).
 func (a App) output(name string, partitions, record int) Spec {
 	s := a.spec(name, partitions, record, 0, notCompacted(outputCompacted))
 	for i := range s.needs {
@@ -40,7 +39,8 @@ func (a App) largest(infos map[string]Info) int {
 }
 
 // Reduced returns a sentence for each of the alerts and the dead-letter topic that takes
-// less than there may be to write to it, and what is left out then. That is no fault.
+// smaller records than the application may write, with the parts that are left out then.
+// That is no fault.
 func (a App) Reduced(infos map[string]Info) []string {
 	var notes []string
 	for _, out := range []struct{ name, left string }{
@@ -55,8 +55,8 @@ func (a App) Reduced(infos map[string]Info) []string {
 	return notes
 }
 
-// whole is the max.message.bytes with which nothing is left out of what is written to the
-// alerts or the dead-letter topic; 0 for another topic.
+// whole is the max.message.bytes with which nothing is left out of records for the alerts
+// or the dead-letter topic; 0 for another topic.
 func (a App) whole(name string, infos map[string]Info) int {
 	switch name {
 	case a.Alerts:
@@ -73,8 +73,8 @@ const recordFraming = 1 << 10
 // Topics returns the names of all topics of the application, its inputs first.
 func (a App) Topics() []string { return append(append([]string(nil), a.Inputs...), a.outputs()...) }
 
-// Problems returns what is wrong among topics that Describe has found. What is missing is
-// no part of it.
+// Problems returns the faults of topics that Describe has found; missing topics are not
+// among them.
 func (a App) Problems(infos map[string]Info, brokers string) []Problem {
 	var wrong []Problem
 	for _, p := range a.problems(infos, brokers) {

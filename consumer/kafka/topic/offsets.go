@@ -24,10 +24,9 @@ func Readable(ctx context.Context, c *wire.Client, topic string, partition int32
 	return start, end, nil
 }
 
-// OffsetAt returns the offset of the first record of a partition whose timestamp is
-// t or later; -1: there is none. The timestamps are those of the records, which
-// Kafka has an index of: of their producers, or of the broker where the topic says
-// LogAppendTime.
+// OffsetAt returns the offset of the first record of a partition with a timestamp of t or
+// later; -1: there is none. The timestamps are those of Kafka's time index: of the records'
+// producers, or of the broker where the topic says LogAppendTime.
 func OffsetAt(ctx context.Context, c *wire.Client, topic string, partition int32, t time.Time) (offset int64, err error) {
 	err = patiently(ctx, c, func(ctx context.Context) error {
 		offset, err = offsetAt(ctx, c, topic, int(partition), t)
@@ -40,7 +39,7 @@ func OffsetAt(ctx context.Context, c *wire.Client, topic string, partition int32
 }
 
 func offsetAt(ctx context.Context, c *wire.Client, topic string, partition int, t time.Time) (int64, error) {
-	// A negative time would be a question of another kind: -1 and -2 ask for the ends.
+	// A negative time has another meaning: -1 and -2 ask for the ends.
 	ask := kafka.OffsetRequest{Partition: partition, Timestamp: max(t.UnixMilli(), 0)}
 	res, err := c.Kafka().ListOffsets(ctx, &kafka.ListOffsetsRequest{
 		Topics: map[string][]kafka.OffsetRequest{topic: {ask}}, IsolationLevel: kafka.ReadCommitted,
@@ -60,8 +59,8 @@ func offsetAt(ctx context.Context, c *wire.Client, topic string, partition int, 
 }
 
 // EpochBefore returns the leader epoch in which the record before an offset was written,
-// for a reader that begins there, and would otherwise learn of no epoch until the next
-// record; -1: that record is not there any more, or cannot be read, or the log keeps no epochs.
+// for a reader that begins there and would otherwise learn of no epoch until the next
+// record; -1: that record is gone or cannot be read, or the log keeps no epochs.
 func EpochBefore(ctx context.Context, c *wire.Client, topic string, id [16]byte, partition int32, offset int64) (int32, error) {
 	if offset <= 0 {
 		return -1, nil

@@ -41,7 +41,7 @@ func compacted(policy string) bool {
 	return slices.ContainsFunc(strings.Split(policy, ","), func(p string) bool { return strings.TrimSpace(p) == "compact" })
 }
 
-// notCompacted is the need of a topic whose records must all stay until they expire.
+// notCompacted is the need of a topic that must keep every record until it expires.
 func notCompacted(why string) need {
 	return need{
 		key: "cleanup.policy", value: "delete", wanted: "delete", why: why, loss: true,
@@ -55,17 +55,18 @@ const (
 )
 
 // Losses returns the settings with which an input, the alerts or the dead-letter topic
-// loses records by clean-up, among topics that Describe has found. Whoever runs the
-// service may accept them.
+// loses records by clean-up, among topics that Describe has found. An operator may accept
+// them.
 func (a App) Losses(infos map[string]Info, brokers string) []Problem {
 	return slices.DeleteFunc(a.problems(infos, brokers), func(p Problem) bool { return !p.Loss })
 }
 
-// Retention compares how long the brokers keep the offsets of a group that is away
-// (offsets.retention.minutes) with how long the inputs keep records, and returns a
-// sentence for each input that keeps them longer: after an outage of the time between,
-// the group's offsets are gone while records that it has not read are still there. The
-// error is of a cluster that does not tell, a *wire.DeniedError where this user may not ask.
+// Retention compares the brokers' retention of the offsets of an absent group
+// (offsets.retention.minutes) with the inputs' retention of records, and returns a sentence
+// for each input that keeps its records longer: after an outage of the time between, the
+// group's offsets are gone while records that it has not read are still there. The error
+// means that the cluster does not tell; it is a *wire.DeniedError where this user may not
+// ask.
 func (a App) Retention(ctx context.Context, c *wire.Client, inputs map[string]Info) ([]string, error) {
 	kept, err := offsetsRetention(ctx, c, inputs)
 	if err != nil {
@@ -104,8 +105,9 @@ func offsetsRetention(ctx context.Context, c *wire.Client, inputs map[string]Inf
 const offsetsRetentionKey = "offsets.retention.minutes"
 
 // BrokerSettings asks one of the brokers that lead partitions of the topics for settings,
-// which should be the same on all of them. What it does not tell is not in the result. The
-// error is of a cluster that tells nothing, a *wire.DeniedError where this user may not ask.
+// which should be the same on all of them. A setting that the broker does not tell is not
+// in the result. The error means that the cluster tells nothing; it is a *wire.DeniedError
+// where this user may not ask.
 func BrokerSettings(ctx context.Context, c *wire.Client, topics map[string]Info, keys ...string) (found map[string]string, err error) {
 	broker := int32(-1)
 	for _, info := range topics {

@@ -34,9 +34,9 @@ func refusing(cluster *kfake.Cluster, key string, code *kerr.Error, message stri
 	})
 }
 
-// A service that manages Kafka may refuse a setting whatever its value. Those that its
-// default does as well for are left to it; another refusal is a sentence that names what
-// the configuration can do about it.
+// A service that manages Kafka may refuse each value of a setting. Where its default does
+// as well, the setting is left to it; another refusal is a sentence that names the way out
+// in the configuration.
 func TestCreateUnderAPolicy(t *testing.T) {
 	for _, key := range optional {
 		cluster := kafkatest.Fake(t, 3)

@@ -2,11 +2,10 @@
 // describes them, creates those that are missing with the right settings, and
 // refuses wrong ones with a sentence that says how to mend them.
 //
-// App names the topics of one application and what they must be like (PROTOCOL,
-// "Topics"); Check compares that with the cluster and returns a Problem for each
-// setting that would lose or corrupt something; Create makes what is missing. A
-// topic that is there is changed by Alter alone, and only in its settings: what is in it
-// is not ours to risk.
+// App names the topics of one application and their requirements (PROTOCOL, "Topics");
+// Check compares these with the cluster and returns a Problem for each setting that would
+// lose or corrupt something; Create makes the missing topics. An existing topic is changed
+// by Alter alone, and only in its settings: its records are not ours to risk.
 package topic
 
 import (
@@ -30,8 +29,8 @@ type Info struct {
 	Config      map[string]string        // every setting in force, defaults included
 }
 
-// MaxMessageBytes returns how large a record batch the topic takes; Kafka's
-// default when the cluster does not tell.
+// MaxMessageBytes returns the size of the largest record batch that the topic takes;
+// Kafka's default when the cluster does not tell.
 func (i Info) MaxMessageBytes() int {
 	if n, err := strconv.Atoi(i.Config["max.message.bytes"]); err == nil && n > 0 {
 		return n
@@ -112,14 +111,14 @@ func describeConfigs(ctx context.Context, c *wire.Client, infos map[string]Info)
 	return nil
 }
 
-// denied says which right a look-up of offsets lacks, if err is the refusal of it.
+// denied adds the right that a look-up of offsets lacks to err, if err is its refusal.
 func denied(topic string, err error) error {
 	return wire.Denied(err, wire.Right{Operation: "Describe", Resource: "topic", Name: topic})
 }
 
-// Bounds returns the first offset that a partition still has and the one that its
-// next record will get. Transactions that are still open count: end may lie behind
-// the last offset that a read-committed reader can reach now.
+// Bounds returns the first offset that a partition still has and the offset of its next
+// record. Transactions that are still open count: end may lie behind the last offset that a
+// read-committed reader can reach now.
 func Bounds(ctx context.Context, c *wire.Client, topic string, partition int32) (start, end int64, err error) {
 	err = patiently(ctx, c, func(ctx context.Context) error {
 		start, end, err = bounds(ctx, c, topic, int(partition), kafka.ReadUncommitted)

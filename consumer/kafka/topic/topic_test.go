@@ -19,8 +19,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// uniqueApp returns an application whose topics no other test uses and that are
-// deleted afterwards.
+// uniqueApp returns an application with topics that no other test uses and that are deleted
+// afterwards.
 func uniqueApp(t *testing.T, c *wire.Client) App {
 	name := strings.ToLower(kafkatest.Name(t))
 	a := App{ID: name, Shards: 3, Inputs: []string{name + "-in"}, Alerts: name + "-alerts", DeadLetter: name + "-dead", AlertPartitions: 2, DeadLetterPartitions: 1, InputPartitions: 4}
@@ -98,7 +98,7 @@ func TestCreate(t *testing.T) {
 	})
 }
 
-// TestRemedies: each setting is spoilt, found, and mended by what the remedy says.
+// TestRemedies: each setting is spoilt, found, and mended by its remedy.
 func TestRemedies(t *testing.T) {
 	each(t, func(t *testing.T, ctx context.Context, _ []string, c *wire.Client) {
 		a := uniqueApp(t, c)

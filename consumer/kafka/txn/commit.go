@@ -12,17 +12,16 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// Commit writes everything that was added since the last one in one transaction,
-// and returns when it is committed. Without records it does nothing.
+// Commit writes all records that were added since the last Commit in one transaction, and
+// returns when it is committed. Without records it does nothing.
 //
-// The order is that of PROTOCOL D4: the partitions are added to the transaction in
-// one request; their batches are produced, one request in flight for each broker;
-// the transaction is ended once, and only if every batch was acknowledged. Only
-// CONCURRENT_TRANSACTIONS is asked again, as long as ctx and RequestTimeout allow:
-// it says that the previous transaction is not quite written out yet, and that
-// nothing was done.
+// The order is that of PROTOCOL D4: the partitions are added to the transaction in one
+// request; their batches are produced, one request in flight for each broker; the
+// transaction is ended once, and only if every batch was acknowledged. A request is
+// repeated only after CONCURRENT_TRANSACTIONS, as long as ctx and RequestTimeout allow:
+// then the previous transaction is not quite written out yet, and nothing was done.
 //
-// After an error what was added is gone, and Init is the only continuation.
+// After an error the added records are gone, and Init is the only continuation.
 func (p *Producer) Commit(ctx context.Context) (Committed, error) {
 	if p.state != stateReady {
 		return Committed{}, fmt.Errorf("commit of %s: there is no session: Init must come first, and again after each Commit that failed", p.ID)
@@ -76,8 +75,7 @@ func (p *Producer) addPartitions(ctx context.Context) error {
 	})
 }
 
-// repeat does a step until it is answered with something else than
-// CONCURRENT_TRANSACTIONS.
+// repeat does a step until its answer is not CONCURRENT_TRANSACTIONS.
 func (p *Producer) repeat(ctx context.Context, at step, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, p.requestTimeout())
 	defer cancel()
@@ -107,11 +105,11 @@ func (p *Producer) produce(ctx context.Context) (more bool, err error) {
 	timeout := p.requestTimeout()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	// The verdict is in the parts, one for each: an error here is among them.
+	// Each part has an outcome of its own, and an error here is among them.
 	_ = p.Client.Produce(ctx, p.ID, timeout, p.parts)
 	for i, l := range chosen {
 		part := &p.parts[i]
-		part.Batch = nil // it is lent
+		part.Batch = nil // its bytes go back to the pool
 		if failure := classify(stepProduce, l.to, part.Err); rank(failure) > rank(err) {
 			err = failure
 		}
@@ -123,7 +121,7 @@ func (p *Producer) produce(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// encode fills p.parts with one batch for each of the chosen lanes, which lies in encoded.
+// encode fills p.parts with one batch of each chosen lane; their bytes lie in encoded.
 func (p *Producer) encode(encoded *[]byte) (chosen []*lane, more bool, err error) {
 	p.parts = p.parts[:0]
 	var ends []int

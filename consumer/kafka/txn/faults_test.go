@@ -20,7 +20,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// class is what Commit's caller tells errors apart by.
+// class is the kind of an error of Commit, as callers tell them apart.
 func class(err error) string {
 	var rejected *txn.RejectedError
 	var code kafka.Error
@@ -215,7 +215,7 @@ func TestCutConnections(t *testing.T) {
 	})
 }
 
-// TestRequestsOfATransaction counts what goes over the wire.
+// TestRequestsOfATransaction counts the requests that go over the wire.
 func TestRequestsOfATransaction(t *testing.T) {
 	cluster := kafkatest.Fake(t, 3)
 	brokers := cluster.ListenAddrs()

@@ -29,9 +29,9 @@ type Producer struct {
 	Client *wire.Client
 	ID     string // transactional id
 
-	// Timeout is transaction.timeout.ms: the coordinator aborts a transaction that
-	// takes longer, and until then a dead producer's transaction holds back those
-	// who read committed records. Zero: 15 s.
+	// Timeout is transaction.timeout.ms: the coordinator aborts a transaction that takes
+	// longer. Until then the transaction of a dead producer holds back read-committed
+	// readers. Zero: 15 s.
 	Timeout time.Duration
 	// RequestTimeout bounds each request of a transaction. Zero: 10 s.
 	RequestTimeout time.Duration
@@ -59,17 +59,17 @@ type lane struct {
 	to       Partition
 	limit    int
 	batches  []*wire.Batch
-	free     []*wire.Batch // empty ones, for use again: as large as this partition's become
+	free     []*wire.Batch // empty batches to be used again, as large as this partition's become
 	sent     int           // batches of this transaction that have been acknowledged
 	sequence int32         // of the next record in this session
 	next     int64         // offset behind the last acknowledged record
 }
 
-// Init opens a session: it fences whoever used the transactional id before, aborts
-// the transaction that they or this producer left open, and forgets what was
-// added. While the coordinator is loading, moving, busy with the old transaction
-// or out of reach, it tries again until ctx ends; any other refusal is returned
-// at once. It is the only way on after a Commit that failed.
+// Init opens a session: it fences earlier producers of the transactional id, aborts the
+// transaction that they or this one left open, and forgets the added records. While the
+// coordinator is loading, moving, busy with the old transaction or out of reach, it tries
+// again until ctx ends; any other refusal is returned at once. Init is the only way on
+// after a Commit that failed.
 func (p *Producer) Init(ctx context.Context) error {
 	p.discard()
 	p.state = stateNew
@@ -130,8 +130,8 @@ func (p *Producer) Add(to Partition, timestampMS int64, key, value []byte, heade
 	}
 }
 
-// Limit sets what a topic takes (MaxBatch) from now on. It is called while the producer
-// holds no records.
+// Limit sets the largest batch that a topic takes (MaxBatch) from now on. It must be called
+// while the producer holds no records.
 func (p *Producer) Limit(topic string, most int) {
 	if p.MaxBatch[topic] == most {
 		return
@@ -191,7 +191,7 @@ func (p *Producer) Pending() (records, bytes int) {
 	return records, bytes
 }
 
-// Held returns how many bytes what has been added takes in memory.
+// Held returns the bytes of memory that the added records take.
 func (p *Producer) Held() (bytes int) {
 	for i := range p.lanes {
 		for _, b := range p.lanes[i].batches {
@@ -201,8 +201,8 @@ func (p *Producer) Held() (bytes int) {
 	return bytes
 }
 
-// Drop forgets what has been added. It is of use only before Commit: afterwards
-// there is nothing left to forget.
+// Drop forgets the added records. It is of use only before Commit, which leaves none
+// behind.
 func (p *Producer) Drop() { p.discard() }
 
 func (p *Producer) discard() {

@@ -1,16 +1,16 @@
 // Package txn produces Kafka transactions, one at a time for a transactional id.
 //
-// Its types are few: [Producer] collects records and commits them together,
-// [Committed] says where they went, and three kinds of error say what to do next:
-// [ErrFenced] (somebody else has taken the transactional id), [ErrUnknown] (the
-// transaction may or may not be committed), [*RejectedError] (this transaction
-// can never be committed as it is). Any other error is a refusal that wraps a
-// kafka.Error: an authorisation, a missing topic, a broker that is not ready.
+// Its types are few: [Producer] collects records and commits them together, [Committed] has
+// their offsets, and three kinds of error differ in the step that must follow: [ErrFenced]
+// (another producer has taken the transactional id), [ErrUnknown] (the transaction may or
+// may not be committed), [*RejectedError] (this transaction can never be committed as it
+// is). Any other error is a refusal that wraps a kafka.Error: an authorisation, a missing
+// topic, a broker that is not ready.
 //
-// Its one guarantee: a Commit without an error has committed everything that was
-// added, once; after any other Commit nothing goes on before Init, which fences
-// and aborts whatever was left open (PROTOCOL D4). No request that changes
-// something is ever sent a second time after an unknown outcome.
+// Its one guarantee: a Commit without an error has committed every added record, once;
+// after any other Commit nothing goes on before Init, which fences and aborts the
+// transaction left open (PROTOCOL D4). No request that changes something is ever sent a
+// second time after an unknown outcome.
 package txn
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// Partition is where a record goes.
+// Partition is the destination of a record.
 type Partition struct {
 	Topic  string
 	Number int32
@@ -29,8 +29,8 @@ type Partition struct {
 // String returns the partition as people write it.
 func (p Partition) String() string { return fmt.Sprintf("%s partition %d", p.Topic, p.Number) }
 
-// Committed says where the records of a committed transaction are. It is valid
-// until the producer's next Commit.
+// Committed holds the offsets of a committed transaction. It is valid until the producer's
+// next Commit.
 type Committed struct{ lanes []lane }
 
 // Next returns the offset behind the transaction's last record in a partition:
@@ -44,14 +44,14 @@ func (c Committed) Next(p Partition) (offset int64, ok bool) {
 	return 0, false
 }
 
-// ErrFenced (errors.Is) says that the session is over: somebody has opened another
-// one of the same transactional id, or the coordinator has aborted a transaction
-// that outlasted its time-out. Nothing of the transaction is or will be committed.
+// ErrFenced (errors.Is) says that the session is over: another producer has opened one of
+// the same transactional id, or the coordinator has aborted a transaction that outlasted
+// its time-out. Nothing of the transaction is or will be committed.
 var ErrFenced = errors.New("the transactional session is fenced")
 
-// ErrUnknown (errors.Is) says that a step of the transaction has no certain
-// outcome: there was no answer, or one that leaves it open. Only what can be read
-// back tells whether the transaction is committed.
+// ErrUnknown (errors.Is) says that a step of the transaction has no certain outcome: there
+// was no answer, or one that leaves it open. Only reading back the records tells whether
+// the transaction is committed.
 var ErrUnknown = errors.New("the outcome of the transaction is unknown")
 
 // RejectedError says that a broker will never take the records as they are: one of
@@ -60,7 +60,7 @@ var ErrUnknown = errors.New("the outcome of the transaction is unknown")
 type RejectedError struct {
 	Partition Partition
 	Code      kafka.Error
-	Detail    string // what was said about it
+	Detail    string // the reason, for people
 }
 
 func (e *RejectedError) Error() string {
@@ -70,7 +70,7 @@ func (e *RejectedError) Error() string {
 // Unwrap returns the code.
 func (e *RejectedError) Unwrap() error { return e.Code }
 
-// step is a request of a transaction; what its errors mean depends on it.
+// step is a request of a transaction; the meaning of its errors depends on it.
 type step int
 
 const (
@@ -103,10 +103,10 @@ func classify(at step, to Partition, err error) error {
 	return err
 }
 
-// leavesOpen says whether a broker that answers a step with this code may have
-// done it nevertheless: it wrote to its log, and did not hear of all replicas, or
-// did not say what went wrong. The coordinator hides such an end of its own log's
-// writes behind "not available" and "not coordinator".
+// leavesOpen says whether a broker that answers a step with this code may have done the
+// step nevertheless: it wrote to its log, and did not hear of all replicas, or did not name
+// the cause. The coordinator answers "not available" and "not coordinator" also when a
+// write to its own log ended so.
 func leavesOpen(at step, code kafka.Error) bool {
 	switch code {
 	case kafka.Unknown, kafka.RequestTimedOut, kafka.NetworkException, kafka.NotEnoughReplicasAfterAppend:
@@ -117,8 +117,8 @@ func leavesOpen(at step, code kafka.Error) bool {
 	return false
 }
 
-// rank orders errors by what matters most to the caller, when several partitions
-// of one transaction have failed differently.
+// rank orders errors by their weight for the caller, when several partitions of one
+// transaction have failed differently.
 func rank(err error) int {
 	var rejected *RejectedError
 	switch {

@@ -224,7 +224,7 @@ func TestTooLarge(t *testing.T) {
 		p.MaxBatch = map[string]int{topic: 5000}
 		initialise(t, p)
 		p.Add(to, 1, nil, []byte("small"))
-		p.Add(to, 1, nil, make([]byte, 5000)) // would compress to nothing, but Size is what counts
+		p.Add(to, 1, nil, make([]byte, 5000)) // would compress to nothing, but Size counts
 		_, err := p.Commit(t.Context())
 		if !errors.As(err, &rejected) || rejected.Code != kafka.MessageSizeTooLarge || rejected.Partition != to {
 			t.Errorf("Commit with a record above max.message.bytes = %v; want a RejectedError", err)

@@ -10,23 +10,23 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// Operations are those that this client may do on a topic, a bit for each of Kafka's
-// AclOperation codes.
+// Operations is the set of operations that this client may do on a topic, a bit for each of
+// Kafka's AclOperation codes.
 type Operations int32
 
-// operationCodes are the AclOperation codes that matter to topics.
+// operationCodes are the AclOperation codes of the operations on topics.
 var operationCodes = map[string]int{
 	"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Alter": 7, "Describe": 8, "DescribeConfigs": 10, "AlterConfigs": 11,
 }
 
-// Has says whether an operation, such as DescribeConfigs, is among them.
+// Has says whether an operation, such as DescribeConfigs, is in the set.
 func (o Operations) Has(operation string) bool {
 	code, ok := operationCodes[operation]
 	return ok && o&(1<<code) != 0
 }
 
-// Allowed asks a broker what this client may do on topics (KIP-430). A topic of which the
-// broker does not tell, or that does not exist, is not in the result; one that this client
+// Allowed asks a broker for this client's operations on topics (KIP-430). A topic that does
+// not exist, or of which the broker does not tell, is left out; a topic that this client
 // may not even describe has no operations.
 func (c *Client) Allowed(ctx context.Context, names ...string) (map[string]Operations, error) {
 	topics, err := c.topics(ctx, true, names)
@@ -46,7 +46,7 @@ func (c *Client) Allowed(ctx context.Context, names ...string) (map[string]Opera
 }
 
 // Transactional returns a *NoTransactionsError if the brokers have no coordinator for a
-// transactional id, and otherwise the error of a look for one.
+// transactional id, and otherwise the error of the look-up.
 func (c *Client) Transactional(ctx context.Context, id string) error {
 	err := c.Coordinated(ctx, id, true)
 	for _, code := range []kafka.Error{kafka.InvalidRequest, kafka.UnsupportedVersion, kafka.Error(115)} {
@@ -57,7 +57,7 @@ func (c *Client) Transactional(ctx context.Context, id string) error {
 	return err
 }
 
-// Coordinated looks for the coordinator of a group or a transactional id, which tells
+// Coordinated looks up the coordinator of a group or a transactional id: its error tells
 // whether this client may use it, and whether the brokers have transactions at all. It
 // waits a moment for brokers that are about to make the coordinators' topic.
 func (c *Client) Coordinated(ctx context.Context, name string, transactional bool) error {

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Backoff is the pause between attempts: it doubles from Least to Most, less up
-// to a half by chance, so that those who wait for the same broker do not ask it
-// together. Both fields are set before the first use.
+// Backoff is the pause between attempts: it doubles from Least to Most, less up to a half
+// by chance, so that clients that wait for the same broker do not ask it together. Both
+// fields are set before the first use.
 type Backoff struct {
 	Least, Most time.Duration
 	last        time.Duration
 }
 
-// Next returns how long to wait now.
+// Next returns the next pause.
 func (b *Backoff) Next() time.Duration {
 	b.last = min(max(2*b.last, b.Least), b.Most)
 	return b.last/2 + rand.N(b.last/2+1)

@@ -42,26 +42,25 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Batch is a record batch under construction. The zero value is empty and ready;
 // after Reset its memory serves the next batch. Not for concurrent use.
 type Batch struct {
-	// Codec is what the records are compressed with. It is set before the first
-	// Append.
+	// Codec compresses the records. It is set before the first Append.
 	//
-	// Snappy is a sequence of blocks, so with it records are packed as they come:
-	// while they are in the processor's cache, and so that a batch takes little more
-	// memory than it will have bytes.
+	// Snappy is a sequence of blocks, so with it records are packed as they come: they are
+	// in the processor's cache then, and a batch takes little more memory than its final
+	// bytes.
 	Codec compress.Compression
 
 	packed    []byte // blocks of the first records
 	raw       int    // bytes of the records in packed
-	records   []byte // what is not packed yet
+	records   []byte // records not packed yet
 	count     int
 	firstTime int64
 	maxTime   int64
 }
 
-// BatchOptions says by whom a batch is produced.
+// BatchOptions names the producer of a batch.
 type BatchOptions struct {
-	// Of an idempotent or transactional producer, whose sequence numbers count
-	// records per partition; as in NoProducer for any other.
+	// Of an idempotent or transactional producer, with sequence numbers that count the
+	// records of a partition; as in NoProducer for any other.
 	ProducerID int64
 	Epoch      int16
 	Sequence   int32 // of the first record
@@ -69,7 +68,7 @@ type BatchOptions struct {
 	Transactional bool
 }
 
-// NoProducer are the options of a batch that no idempotent producer writes.
+// NoProducer are the options of a batch without an idempotent producer.
 var NoProducer = BatchOptions{ProducerID: -1, Epoch: -1, Sequence: -1}
 
 // Append adds a record. The time is in milliseconds since 1970. A nil key or value
@@ -101,9 +100,9 @@ func (b *Batch) packAhead() {
 // Len returns the number of records.
 func (b *Batch) Len() int { return b.count }
 
-// Size returns the number of bytes that Encode appends at most, 0 for an empty
-// batch. It is the number that a topic's max.message.bytes limits, whatever the
-// topic's compression.type makes of the batch.
+// Size returns the most bytes that Encode appends, 0 for an empty batch. A topic's
+// max.message.bytes limits this number, also where the topic's compression.type packs the
+// batch anew.
 func (b *Batch) Size() int {
 	if b.count == 0 {
 		return 0
@@ -114,7 +113,7 @@ func (b *Batch) Size() int {
 // Held returns the number of bytes that the batch takes in memory.
 func (b *Batch) Held() int { return len(b.packed) + len(b.records) }
 
-// SizeWith returns what Size would be after Append of that record.
+// SizeWith returns the Size after an Append of that record.
 func (b *Batch) SizeWith(timestampMS int64, key, value []byte, headers ...Header) int {
 	first := b.firstTime
 	if b.count == 0 {
@@ -124,7 +123,7 @@ func (b *Batch) SizeWith(timestampMS int64, key, value []byte, headers ...Header
 	return batchHeader + b.raw + len(b.records) + whole
 }
 
-// Reset empties the batch and keeps its memory, if the last records made use of it.
+// Reset empties the batch and keeps its memory, unless the last records used little of it.
 func (b *Batch) Reset() {
 	b.packed, b.records = keep(b.packed), keep(b.records)
 	b.raw, b.count, b.firstTime, b.maxTime = 0, 0, 0, 0

@@ -26,7 +26,7 @@ func (e entry) String() string {
 	return fmt.Sprintf("{time %d, key %q (null %t), value %q (null %t), headers %q}", e.time, e.key, e.key == nil, e.value, e.value == nil, e.headers)
 }
 
-// fetched returns what a fetch from offset on gives of a record set.
+// fetched returns the records of a set as a fetch from offset on does.
 func fetched(set []byte, offset int64, committed bool, aborted ...abortedTransaction) (*Fetched, error) {
 	var f Fetched
 	f.reset(FetchRequest{Topic: "t", Partition: 3, Offset: offset, ReadCommitted: committed})

@@ -14,8 +14,8 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// javaBlocks is a snappy batch of the values whose records are cut into blocks of that
-// size wherever they happen to end, as Java cuts them.
+// javaBlocks is a snappy batch of the values, with records cut into blocks of one size at
+// any byte, as Java cuts them.
 func javaBlocks(t testing.TB, size int, values ...string) []byte {
 	t.Helper()
 	plain := encode(t, 0, compress.None, nil, values...)
@@ -61,7 +61,7 @@ func TestRecordsAcrossBlocks(t *testing.T) {
 	}
 }
 
-// What is wrong behind the first blocks ends the batch there; records before it are read.
+// A fault behind the first blocks ends the batch there; records before it are read.
 func TestBlocksThatCannotBeRead(t *testing.T) {
 	first, second := strings.Repeat("first ", 2000), strings.Repeat("second ", 2000)
 	good := javaBlocks(t, len(first)+100, first, second)

@@ -12,8 +12,8 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// TestBubbles runs a client and its cluster on a clock that only the test moves, twice:
-// nothing of the first bubble may be left in what the process shares.
+// TestBubbles runs a client and its cluster on a clock that only the test moves, twice: the
+// variables of the process must keep nothing of the first bubble.
 func TestBubbles(t *testing.T) {
 	for _, codec := range append(codecs, codecs...) {
 		kafkatest.Bubble(t, func(t *testing.T) {

@@ -210,7 +210,7 @@ func TestBootstrap(t *testing.T) {
 	if err := silent.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// With one of three alive, each attempt must get through whatever the order.
+	// With one of three alive, each attempt must get through in any order.
 	for range 8 {
 		c := client(t, []string{dead, cluster.ListenAddrs()[0], "127.0.0.1:1"})
 		if _, err := c.Topics(t.Context(), topic); err != nil {
@@ -271,8 +271,8 @@ func TestGroupMembership(t *testing.T) {
 	})
 }
 
-// isNobody says whether a coordinator does not know the member: the in-process one
-// answers for the group when that does not exist either.
+// isNobody says whether a coordinator does not know the member: the in-process one answers
+// for the group when that does not exist either.
 func isNobody(err error) bool {
 	return errors.Is(err, kafka.UnknownMemberId) || errors.Is(err, kafka.GroupIdNotFound)
 }
@@ -419,7 +419,7 @@ func TestRequestTimeout(t *testing.T) {
 	}
 }
 
-// tap is a connection whose answers a test changes.
+// tap is a connection with answers that a test changes.
 type tap struct {
 	net.Conn
 	change func([]byte)

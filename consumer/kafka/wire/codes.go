@@ -8,9 +8,9 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// CodeError is a broker's refusal, under the name that Kafka gives it: "NAME (n): sentence".
-// errors.Is and errors.As find the kafka.Error in it. kafka-go has other names, and none
-// for what is newer than Kafka 3.1.
+// CodeError is a broker's refusal under Kafka's own name: "NAME (n): sentence". errors.Is
+// and errors.As find the kafka.Error in it. kafka-go has other names, and none for codes
+// newer than Kafka 3.1.
 type CodeError struct{ Code kafka.Error }
 
 func (e *CodeError) Error() string {
@@ -24,7 +24,7 @@ func (e *CodeError) Error() string {
 // Unwrap returns the code.
 func (e *CodeError) Unwrap() error { return e.Code }
 
-// codeError returns nil for code 0.
+// codeError returns the *CodeError of a code; nil for 0.
 func codeError(code int16) error {
 	if code == 0 {
 		return nil
@@ -32,8 +32,8 @@ func codeError(code int16) error {
 	return &CodeError{kafka.Error(code)}
 }
 
-// Named returns err with Kafka's name for the code in it, if it is one of kafka-go's errors
-// with a code; else err itself, nil included.
+// Named gives err Kafka's name for its code, if it is one of kafka-go's errors with a code;
+// else it returns err itself, nil included.
 func Named(err error) error {
 	code, ok := errors.AsType[kafka.Error](err)
 	if _, done := errors.AsType[*CodeError](err); !ok || done {

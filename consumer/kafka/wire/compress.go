@@ -16,34 +16,34 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// errTooLarge is compressed data that unpacks beyond the limit.
+// errTooLarge says that compressed data unpacks beyond the limit.
 var errTooLarge = errors.New("it unpacks beyond the limit")
 
-// xerialMagic starts snappy data as Java writes it: a header of 16 bytes, then
-// blocks with their length before them. Others write one bare block.
+// xerialMagic starts snappy data as Java's clients write it: a header of 16 bytes, then
+// blocks with their length before them. Other clients write one bare block.
 var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
 
-// xerialVersions go on with the header: the version, and the oldest one that can read it.
+// xerialVersions end the header: its version, and the oldest version that can read it.
 var xerialVersions = []byte{0, 0, 0, 1, 0, 0, 0, 1}
 
 const (
 	xerialHeader = 16
 
-	// snappyBlock is what a block holds at most. Java takes 32 KiB; those take 4 % more
-	// of our time, and larger ones more of the broker's.
+	// snappyBlock is the most bytes of a block. Java takes 32 KiB; such blocks take 4 %
+	// more of our time, and larger ones than ours more of the broker's.
 	snappyBlock = 128 << 10
 
-	// pieceBytes is how many bytes of records a Batch packs at a time.
+	// pieceBytes is the bytes of records that a Batch packs at a time.
 	pieceBytes = 64 << 10
 
-	// snappyRatio is more than the densest snappy can reach (64 bytes in 3). A
-	// block that claims more is lying, and is not given the memory.
+	// snappyRatio is above the densest packing of snappy (64 bytes in 3). A block that
+	// claims more is malformed, and gets no memory.
 	snappyRatio = 32
 
 	// A zstd block yields at most 128 KiB, and has a header (RFC 8878, 3.1.1.2).
 	zstdBlock       = 128 << 10
 	zstdBlockHeader = 3
-	zstdRaw         = 0 // types of blocks: as it stands, and one byte so many times
+	zstdRaw         = 0 // types of blocks: stored, and one byte repeated
 	zstdRepeat      = 1
 )
 
@@ -67,10 +67,10 @@ func (a *appender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// The zstd coders are safe for concurrent use, and hold memory for as many uses at
-// a time as there are processors: the encoder at once, 3 MB, so that it is made for
-// those who use it. Both hold channels: one that is made in a testing/synctest bubble
-// is of no use outside it. The encoder's window is larger than most batches.
+// The zstd coders are safe for concurrent use, and hold memory for as many uses at a time
+// as there are processors. The encoder takes its 3 MB at once, so it is made at its first
+// use. Both hold channels: a coder made in a testing/synctest bubble is of no use outside
+// it. The encoder's window is larger than most batches.
 var (
 	zstdEncoder = sync.OnceValue(newZstdEncoder)
 	zstdDecoder = newZstdDecoder()
@@ -114,10 +114,10 @@ func packSnappy(dst, src []byte) []byte {
 	return snappyBlocks(append(append(dst, xerialMagic...), xerialVersions...), src)
 }
 
-// snappyBlocks appends further blocks. A broker that checks a batch unpacks one after
-// the other; a single bare one it has to copy, and unpack, as a whole. The encoder works
-// in memory of a coder: it wants room for data that does not get smaller, and every
-// buffer that batches are encoded to would keep that much.
+// snappyBlocks appends further blocks. A broker that checks a batch unpacks one after the
+// other; a single bare block it has to copy, and unpack, as a whole. The encoder works in
+// memory of a coder: it wants room for incompressible data, and every buffer that batches
+// are encoded to would keep that much.
 func snappyBlocks(dst, src []byte) []byte {
 	c := coders.get()
 	defer coders.put(c)
@@ -157,9 +157,9 @@ func (c *coder) pack(codec compress.Compression, dst, src []byte) ([]byte, error
 	return dst, err
 }
 
-// unpack appends what src unpacks to, to dst. It fails with errTooLarge when dst
-// would become longer than limit, and takes memory in proportion to what really
-// comes, not to what src claims.
+// unpack appends the unpacked bytes of src to dst. It fails with errTooLarge when dst would
+// become longer than limit, and takes memory in proportion to the bytes that really come,
+// not to the size that src claims.
 func unpack(codec compress.Compression, dst, src []byte, limit int) ([]byte, error) {
 	switch codec {
 	case compress.Snappy:
@@ -190,7 +190,7 @@ func unpackZstd(dst, src []byte, limit int) ([]byte, error) {
 	return out, nil
 }
 
-// room returns dst with place for n more bytes, but not for more than limit in all.
+// room returns dst with capacity for n more bytes, but not for more than limit in all.
 func room(dst []byte, n, limit int) []byte {
 	return slices.Grow(dst, max(0, min(n, limit-len(dst))))
 }
@@ -210,7 +210,7 @@ func unpackSnappy(dst, src []byte, limit int) ([]byte, error) {
 	return dst, err
 }
 
-// nextSnappyBlock appends what the first of the blocks in src unpacks to.
+// nextSnappyBlock appends the unpacked bytes of the first block in src.
 func nextSnappyBlock(dst, src []byte, limit int) (out, rest []byte, err error) {
 	if len(src) < 4 {
 		return dst, nil, io.ErrUnexpectedEOF
@@ -223,7 +223,8 @@ func nextSnappyBlock(dst, src []byte, limit int) (out, rest []byte, err error) {
 	return dst, src[4+n:], err
 }
 
-// snappyBlockSize is what the first of the blocks in src says that it unpacks to.
+// snappyBlockSize returns the unpacked size that the first block in src claims; 0:
+// malformed.
 func snappyBlockSize(src []byte) int {
 	n, err := s2.DecodedLen(src[min(4, len(src)):])
 	if err != nil {

@@ -14,10 +14,10 @@ type coordinatorKey struct {
 	name          string
 }
 
-// coordinate sends k to the coordinator of a group or transactional id. Who that
-// is, is remembered until a coordinator denies it or does not answer: kafka-go
-// asks before each request, which doubles the round trips of a transaction.
-// verdict returns the error that the answer holds, once there is one.
+// coordinate sends k to the coordinator of a group or transactional id. It remembers the
+// coordinator until that one denies its office or does not answer: kafka-go looks it up
+// before each request, which doubles the round trips of a transaction. verdict returns the
+// error in the answer, once there is one.
 func (c *Client) coordinate(ctx context.Context, key coordinatorKey, k *call, verdict func() error) error {
 	id, err := c.coordinator(ctx, key)
 	if err != nil {
@@ -83,6 +83,7 @@ func (c *Client) findCoordinator(ctx context.Context, key coordinatorKey) (int32
 	if err := c.do(ctx, k, 0); err != nil {
 		return 0, err
 	}
-	// Describe is enough to find a coordinator; Write and Read, which what follows takes, contain it.
+	// Describe is enough to find a coordinator; the requests that follow take Write and
+	// Read, which contain it.
 	return id, Denied(answered(k.request, code, message), Right{"Write", "transactional-id", key.name}, Right{"Read", "group", key.name})
 }

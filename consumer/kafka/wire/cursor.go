@@ -9,13 +9,13 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// Each calls yield for every record from the requested offset on, in order, until
-// yield returns false. Control records never come, and those of aborted
-// transactions only without ReadCommitted. The *Record is one and the same each
-// time, and its bytes are valid until yield returns. A batch that cannot be
-// unpacked, or whose records cannot be read, gives a *CorruptError, after the
-// records before the bad one; one record that takes more memory than a record may
-// gives one that names it alone. Any other error is why Turn.Context ended.
+// Each calls yield for every record from the requested offset on, in order, until yield
+// returns false. Control records are left out, and with ReadCommitted those of aborted
+// transactions. The *Record is the same one each time, and its bytes are valid until yield
+// returns. A batch that cannot be unpacked, or has an unreadable record, gives a
+// *CorruptError, after the records before the bad one; if only a record takes more memory
+// than a record may, the *CorruptError names that record alone. Any other error is that of
+// Turn.Context.
 func (f *Fetched) Each(yield func(*Record) bool) error {
 	c := &f.cursor
 	*c = f.Cursor()
@@ -31,9 +31,9 @@ func (f *Fetched) Each(yield func(*Record) bool) error {
 // Skip leaves out the records below an offset, as if the fetch had begun there.
 func (f *Fetched) Skip(offset int64) { f.from = max(f.from, offset) }
 
-// Cursor returns a cursor before the first record, for those who read several
-// fetches side by side: Each with the loop on the caller's side. Those fetches have one
-// Turn. The next fetch into f ends its use.
+// Cursor returns a cursor before the first record, for a caller that reads several fetches
+// side by side: it is Each with the loop on the caller's side. Such fetches share one Turn.
+// The next fetch into f ends the use of the cursor.
 func (f *Fetched) Cursor() Cursor {
 	turn := f.Turn
 	if turn == nil {
@@ -43,10 +43,9 @@ func (f *Fetched) Cursor() Cursor {
 	return Cursor{f: f, turn: turn, memory: turn.memory()}
 }
 
-// Cursor steps through the records of a fetch. Only one batch is unpacked at a time, and of
-// one that is packed in blocks only a block, just before its records are read: they are
-// still in the processor's cache then. A batch that unpacks to much is unpacked as far as
-// the record at hand.
+// Cursor steps through the records of a fetch. It unpacks one batch at a time, and of a
+// batch packed in blocks one block, just before its records are read: they are still in the
+// processor's cache then. A large batch is unpacked only as far as the record at hand.
 type Cursor struct {
 	Record Record // valid until the next call of Next or Close
 
@@ -54,14 +53,14 @@ type Cursor struct {
 	turn   *Turn
 	memory *Memory
 	batch  int     // number of the section behind the current one
-	left   int     // records of the current section
-	rest   []byte  // of them, as far as they are unpacked
-	blocks []byte  // of snappy, behind rest
+	left   int     // records of the current section not read yet
+	rest   []byte  // their bytes, as far as they are unpacked
+	blocks []byte  // snappy blocks behind rest
 	room   int     // bytes that blocks may unpack to
-	buffer *[]byte // of what is unpacked; nil: nothing was
-	taken  int64   // of the memory's room
-	locked bool    // turn is, for this section
-	stream stream  // behind rest; without a source there is none
+	buffer *[]byte // for unpacked bytes; nil: none is lent
+	taken  int64   // bytes of the memory's room
+	locked bool    // the turn is locked for this section
+	stream stream  // unpacks behind rest, if it has a source
 	err    error
 }
 
@@ -94,10 +93,10 @@ func (c *Cursor) Next() bool {
 	return false
 }
 
-// inPieces says whether more of the section may be behind rest.
+// inPieces says whether more of the section may come behind rest.
 func (c *Cursor) inPieces() bool { return len(c.blocks) > 0 || c.stream.source != nil }
 
-// section is the current one.
+// section returns the current section.
 func (c *Cursor) section() *section { return &c.f.sections[c.batch-1] }
 
 // open goes on to the next section; false when there is none, or it cannot be
@@ -130,13 +129,14 @@ func (c *Cursor) open() bool {
 		if s.codec != compress.Gzip || !errors.Is(err, errTooLarge) {
 			return err == nil || c.cannotUnpack(s, err)
 		}
-		c.release() // gzip may be longer than it says
+		c.release() // gzip's size is a claim: the data may be longer
 	}
 	return c.pieces(s, e)
 }
 
-// whole unpacks a section that has at most size bytes. LZ4 may have 255 times its own and
-// seldom has, so the room for that is taken only when the share does not do.
+// whole unpacks a section of at most size bytes. For LZ4 this bound is 255 times the packed
+// size, and seldom reached, so room for it is taken only when the reader's share is too
+// small.
 func (c *Cursor) whole(s *section, size int) (err error) {
 	share := c.memory.Share()
 	if size > share && s.codec == compress.Lz4 {
@@ -152,12 +152,12 @@ func (c *Cursor) whole(s *section, size int) (err error) {
 	return c.unpack(s, size)
 }
 
-// usualRatio is how many times its size a batch of events unpacks to, about: LZ4 begins anew
-// when there is too little place.
+// usualRatio is about the ratio by which a batch of events unpacks: LZ4 begins anew in a
+// buffer that is too small.
 const usualRatio = 5
 
-// unpack unpacks a section into a buffer like that of the fetch before, since size is only a
-// bound: one of a size that is never given back would be made anew for each batch.
+// unpack unpacks a section into a buffer like that of the fetch before, since size is only
+// a bound: a buffer too large for the pool would be made anew for each batch.
 func (c *Cursor) unpack(s *section, size int) (err error) {
 	usual := min(size, max(usualRatio*len(s.records), c.f.unpacked))
 	c.lend(usual)
@@ -170,12 +170,12 @@ func (c *Cursor) unpack(s *section, size int) (err error) {
 	return err
 }
 
-// pieces begins to unpack a section that has many bytes.
+// pieces begins to unpack a section that is too large to be unpacked as a whole.
 func (c *Cursor) pieces(s *section, e extent) bool {
 	if err := c.lock(); err != nil {
 		return c.cannotUnpack(s, err)
 	}
-	if s.codec == compress.Snappy || e.window > c.memory.window() { // one block, or one that refers back to all of it
+	if s.codec == compress.Snappy || e.window > c.memory.window() { // one block, or a window over all of the data
 		return c.single(s, e)
 	}
 	c.lend(streamStep)
@@ -186,7 +186,7 @@ func (c *Cursor) pieces(s *section, e extent) bool {
 	return true
 }
 
-// single unpacks a section that has many bytes and cannot be read in pieces.
+// single unpacks a large section that cannot be read in pieces.
 func (c *Cursor) single(s *section, e extent) (ok bool) {
 	if e.size > c.memory.most {
 		return c.cannotUnpack(s, fmt.Errorf("%w of %d bytes (limits.max_unpacked), and cannot be read in parts", errTooLarge, c.memory.most))
@@ -200,7 +200,7 @@ func (c *Cursor) single(s *section, e extent) (ok bool) {
 	return true
 }
 
-// lend takes a buffer for about so many bytes, unless there is one at hand.
+// lend takes a buffer for about size bytes from the pool, unless one is at hand.
 func (c *Cursor) lend(size int) {
 	if c.buffer != nil && cap(*c.buffer) < size/2 {
 		c.drop()
@@ -234,7 +234,7 @@ func (c *Cursor) lock() error {
 	return nil
 }
 
-// release gives back what others may wait for.
+// release gives back the memory that other readers may wait for.
 func (c *Cursor) release() {
 	if c.stream.source != nil || c.stream.coder != nil {
 		c.stream.close(c.memory)
@@ -268,8 +268,8 @@ func (c *Cursor) ended() {
 	}
 }
 
-// more unpacks more behind the beginning of a record. That is moved to the start of the
-// buffer, once: there it stays, however many pieces the record lies in.
+// more unpacks more bytes of a record with only its beginning unpacked. The beginning moves
+// to the start of the buffer, once: it stays there, however many pieces the record lies in.
 func (c *Cursor) more() {
 	need := 0
 	if length, n := varint(c.rest); n > 0 {
@@ -332,8 +332,8 @@ func (c *Cursor) read(b []byte, need int) error {
 	return err
 }
 
-// holdsRecord says whether b begins with all bytes of a record, or with what cannot
-// become one.
+// holdsRecord says whether b begins with all bytes of a record, or with a malformed length,
+// which more bytes cannot mend.
 func holdsRecord(b []byte) bool {
 	length, n := varint(b)
 	return n < 0 || n > 0 && length <= int64(len(b)-n)
@@ -350,8 +350,8 @@ func (c *Cursor) cannotUnpack(s *section, err error) bool {
 	return false
 }
 
-// Held says whether the cursor has memory that others may wait for, as Turn.Held does for
-// all cursors of a goroutine.
+// Held says whether the cursor holds memory that other goroutines may wait for; Turn.Held
+// says so for all cursors of a goroutine.
 func (c *Cursor) Held() bool { return c.locked || c.taken > 0 }
 
 // Err returns the error that ended the cursor, as Each does; nil at the end of the fetch.

@@ -10,7 +10,7 @@ import (
 // noEpoch is a leader epoch that is not known.
 const noEpoch = -1
 
-// EpochEnd is where a leader epoch ends in a log (KIP-101, KIP-320).
+// EpochEnd is the end of a leader epoch in a log (KIP-101, KIP-320).
 type EpochEnd struct {
 	// Epoch is the one asked about or, if the log holds none of its records, the
 	// largest below it; -1: the leader knows of no such epoch.
@@ -20,8 +20,8 @@ type EpochEnd struct {
 	End int64
 }
 
-// Holds tells whether a log whose leader gave this answer about an epoch still holds
-// the record before an offset, which was read in that epoch.
+// Holds tells whether a log still holds the record before an offset, read in an epoch; e is
+// the answer of the log's leader about that epoch.
 func (e EpochEnd) Holds(epoch int32, offset int64) bool {
 	return e.Epoch == epoch && e.End >= offset
 }
@@ -32,8 +32,8 @@ func (e EpochEnd) Holds(epoch int32, offset int64) bool {
 type DivergedError struct {
 	Topic     string
 	Partition int32
-	Offset    int64 // that was asked for
-	Epoch     int32 // in which the record before it was read
+	Offset    int64 // the offset asked for
+	Epoch     int32 // in which the record before Offset was read
 	End       EpochEnd
 }
 
@@ -42,18 +42,18 @@ func (e *DivergedError) Error() string {
 		e.Topic, e.Partition, e.Offset, e.Epoch, e.End.Epoch, e.End.End)
 }
 
-// Lost says which records are gone, and what stands in their place.
+// Lost says which records are gone, and which ones stand in their place.
 func (e *DivergedError) Lost() string {
 	if e.End.End >= e.Offset {
-		// The leader is one from before the epoch of what was read, with a longer log.
+		// The leader is of an epoch before that of the records read, and its log is longer.
 		return fmt.Sprintf("records below offset %d that were read in leader epoch %d are gone, and in their place stand records of leader epoch %d, up to offset %d", e.Offset, e.Epoch, e.End.Epoch, e.End.End-1)
 	}
 	return fmt.Sprintf("records %d to %d that were read are gone, and others may stand in their place from offset %d on", e.End.End, e.Offset-1, e.End.End)
 }
 
-// OffsetForLeaderEpoch asks the leader of a partition where a leader epoch ends in its
-// log. It needs Describe on the topic. The error is the broker's (a kafka.Error), or
-// tells why there was no answer; asking again is harmless.
+// OffsetForLeaderEpoch asks the leader of a partition for the end of a leader epoch in its
+// log. It needs Describe on the topic. The error is the broker's (a kafka.Error), or the
+// cause for which there was no answer; asking again is harmless.
 func (c *Client) OffsetForLeaderEpoch(ctx context.Context, topic string, partition, epoch int32) (EpochEnd, error) {
 	end, code := EpochEnd{noEpoch, -1}, int16(kafka.Unknown)
 	k := &call{
@@ -90,9 +90,9 @@ func (c *Client) OffsetForLeaderEpoch(ctx context.Context, topic string, partiti
 }
 
 // KnownEpochEnd is OffsetForLeaderEpoch for a reader that checks whether a log still holds
-// what was read of it before an offset, in a leader epoch. Not ok: the broker keeps no
-// epochs of the past, and the offset alone counts. A leader that has never heard of the
-// epoch can say nothing: that is an error, and another leader may answer.
+// the record before an offset, read in a leader epoch. Not ok: the broker keeps no epochs
+// of the past, and the offset alone counts. A leader that has never heard of the epoch
+// gives an error; another leader may answer.
 func (c *Client) KnownEpochEnd(ctx context.Context, topic string, partition int32, offset int64, epoch int32) (end EpochEnd, ok bool, err error) {
 	if end, err = c.OffsetForLeaderEpoch(ctx, topic, partition, epoch); err != nil || end.Epoch >= 0 {
 		return end, err == nil, err
@@ -107,9 +107,9 @@ func (c *Client) KnownEpochEnd(ctx context.Context, topic string, partition int3
 	return end, false, fmt.Errorf("the leader of topic %s partition %d knows no leader epoch %d, in which the record before offset %d was read: it has not heard yet that it is not the leader any more, or the cluster's metadata was restored from an old copy", topic, partition, epoch, offset)
 }
 
-// EpochBefore reads back in which leader epoch the record before an offset, above 0, was
-// written; -1: the log keeps none. A broker does not tell the epoch to the producer that writes
-// the record, nor to a reader that begins behind it.
+// EpochBefore reads back the leader epoch of the record before an offset, above 0; -1: the
+// log keeps none. A broker does not tell the epoch to the producer that writes the record,
+// nor to a reader that begins behind it.
 func (c *Client) EpochBefore(ctx context.Context, topic string, topicID [16]byte, partition int32, offset int64) (int32, error) {
 	var f Fetched
 	// One batch: the first one comes whole, and is more than MaxBytes (KIP-74).
@@ -131,7 +131,7 @@ func (q *FetchRequest) lastEpoch() int32 {
 	return noEpoch
 }
 
-// divergingEpoch is the tag of what a broker says of a log that has diverged.
+// divergingEpoch is the tag of the field with the EpochEnd of a log that has diverged.
 const divergingEpoch = 0
 
 // readTags reads the tagged fields of a partition of a Fetch response.
@@ -143,9 +143,9 @@ func (a *fetchAnswer) readTags(r *reader) {
 	})
 }
 
-// follows checks that a batch can come behind those before it: the leader epochs of
-// a log never go down. Readers order records by epoch before offset, and would take
-// those of a lower one for records that they have read before.
+// follows checks that a batch can come behind those before it: the leader epochs of a log
+// never go down. Readers order records by epoch before offset, and would take records of a
+// lower epoch for ones that they have read before.
 func (f *Fetched) follows(h *header) error {
 	if h.epoch < 0 || f.LastEpoch < 0 || h.epoch >= f.LastEpoch || h.next <= f.Next {
 		return nil

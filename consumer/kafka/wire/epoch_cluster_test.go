@@ -140,7 +140,7 @@ func TestFetchVerifiesTheLastEpoch(t *testing.T) {
 		if want := (wire.DivergedError{Topic: topic, Offset: 5, Epoch: 0, End: wire.EpochEnd{Epoch: 0, End: 3}}); !ok || *got != want || f.Next != 5 {
 			t.Errorf("Fetch(5) behind epoch 0 = %v; want %+v", err, want)
 		}
-		// The leader cannot have written what lies before the offset.
+		// The leader cannot have written the records before the offset.
 		if _, err := fetch(2, 1_000); !errors.Is(err, kafka.OffsetOutOfRange) {
 			t.Errorf("Fetch(2) behind epoch 1000 = %v; want %v", err, kafka.OffsetOutOfRange)
 		}

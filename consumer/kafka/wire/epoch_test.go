@@ -10,7 +10,7 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// inEpoch gives batches a leader epoch: no part of what their checksum covers.
+// inEpoch gives batches a leader epoch, which their checksum does not cover.
 func inEpoch(epoch int32, batches ...[]byte) []byte {
 	set := slices.Concat(batches...)
 	for rest := set; len(rest) > 0; {
@@ -20,11 +20,11 @@ func inEpoch(epoch int32, batches ...[]byte) []byte {
 	return set
 }
 
-// Each record tells the leader epoch of its batch, and that of what lies before it in
-// the log: a committed offset is checked with the latter, and a batch without records
-// for the reader (of a transaction that was aborted, a control batch, one that
-// compaction has emptied) lies before it as well as others. An epoch that is too low
-// makes the check find a loss where there is none.
+// Each record tells the leader epoch of its batch, and that of the batch before it in the
+// log: a committed offset is checked with the latter, and a batch without records for the
+// reader (of a transaction that was aborted, a control batch, one that compaction has
+// emptied) counts as well as others. An epoch that is too low makes the check find a loss
+// where there is none.
 func TestRecordsTellTheirLeaderEpoch(t *testing.T) {
 	a := encode(t, 10, compress.Zstd, nil, "a0", "a1")
 	b := encode(t, 20, compress.None, nil, "b0", "b1")
@@ -65,9 +65,9 @@ func TestRecordsTellTheirLeaderEpoch(t *testing.T) {
 	}
 }
 
-// Leader epochs of a log never go down. The header field lies outside of what the
-// checksum covers, so a byte of it that was damaged would pass; and as sources are
-// ordered by epoch first, each record after it would be taken for a repeat, in silence.
+// Leader epochs of a log never go down. The checksum does not cover the header field, so a
+// damaged byte of it would pass; and as sources are ordered by epoch first, each record
+// after it would be taken for a repeat, in silence.
 func TestLeaderEpochGoesDown(t *testing.T) {
 	a, b := encode(t, 10, compress.None, nil, "a"), encode(t, 11, compress.None, nil, "b")
 	wantDamage := func(f *Fetched, err error, offset int64) {
@@ -94,8 +94,8 @@ func TestLeaderEpochGoesDown(t *testing.T) {
 	}
 }
 
-// divergedAnswer is what a broker answers whose log ends a leader epoch before the
-// offset that was asked for: no records, and two tagged fields.
+// divergedAnswer is a broker's answer when a leader epoch ends in its log before the offset
+// that was asked for: no records, and two tagged fields.
 func divergedAnswer(epoch int32, end int64) []byte {
 	body := flexibleAnswer(nil)
 	body = body[:len(body)-3] // of the partition, the topic, the response
@@ -131,7 +131,7 @@ func TestDivergedAnswer(t *testing.T) {
 		}
 	}
 	short := slices.Clone(body)
-	short[slices.Index(short, 13)] = 11 // the field is shorter than what it holds
+	short[slices.Index(short, 13)] = 11 // the field is shorter than its value
 	r = reader{b: short}
 	if a = (fetchAnswer{}); true {
 		if a.read(&r, 13, &f); !r.bad {

@@ -8,27 +8,27 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// NoAnswerError says that a request was sent and not answered: the broker may or
-// may not have acted upon it. A request that changes something must not be repeated
-// after it unless doing it twice is harmless.
+// NoAnswerError says that a request was sent and not answered: the broker may or may not
+// have acted upon it. A request with an effect must not be repeated after it, unless its
+// repetition is harmless.
 type NoAnswerError struct {
-	Request string // what was asked, for people
-	Err     error  // what stood in the way: a closed connection, the end of the context
+	Request string // the request, for people
+	Err     error  // the cause: a closed connection, the end of the context
 }
 
 func (e *NoAnswerError) Error() string {
 	return fmt.Sprintf("%s: no answer, so it is not known whether it was done: %v", e.Request, e.Err)
 }
 
-// Unwrap returns what stood in the way.
+// Unwrap returns the cause.
 func (e *NoAnswerError) Unwrap() error { return e.Err }
 
-// AuthenticationError says that a broker does not let us in, by SASL. Its cause is
-// what the broker said, with a kafka.Error (errors.As).
+// AuthenticationError says that a broker refuses this client's authentication by SASL. It
+// wraps the broker's answer, with a kafka.Error (errors.As).
 type AuthenticationError struct {
 	Broker    string   // "host:port"
 	Mechanism string   // as Kafka names it: SCRAM-SHA-512, …
-	Offered   []string // what the broker takes instead; nil: the mechanism was not what it refused
+	Offered   []string // mechanisms that the broker takes instead; nil: it refused for another reason
 	Err       error
 }
 
@@ -39,20 +39,21 @@ func (e *AuthenticationError) Error() string {
 	return fmt.Sprintf("broker %s refuses to authenticate this client by %s: %v", e.Broker, e.Mechanism, e.Err)
 }
 
-// Unwrap returns what the broker said.
+// Unwrap returns the broker's answer.
 func (e *AuthenticationError) Unwrap() error { return e.Err }
 
-// CredentialError says that what a broker would be shown, a password, a token or a
-// certificate, cannot be had. No broker was asked.
+// CredentialError says that a credential for brokers, a password, a token or a certificate,
+// cannot be had. No broker was asked.
 type CredentialError struct{ Err error }
 
 func (e *CredentialError) Error() string { return e.Err.Error() }
 
-// Unwrap returns why it cannot be had.
+// Unwrap returns the cause.
 func (e *CredentialError) Unwrap() error { return e.Err }
 
-// DeniedError says what this user may not do, in the words of Kafka's ACLs. The codes
-// of brokers do not: one stands for whatever a topic, or a group, or … can refuse.
+// DeniedError names the right that this user lacks, in the words of Kafka's ACLs. The code
+// of a broker does not: one code stands for all operations on a topic, one for those on a
+// group, and so on.
 type DeniedError struct {
 	Operation string // Read, Write, Describe, DescribeConfigs, Delete, Create, …
 	Resource  string // topic, group, transactional-id or cluster: an option of kafka-acls.sh
@@ -65,8 +66,8 @@ func (e *DeniedError) Error() string {
 		e.Operation, strings.ReplaceAll(e.Resource, "-", " "), e.Name, e.Err, e.Operation, e.option())
 }
 
-// option names the resource for kafka-acls.sh. A transactional id is one of many: what
-// stands before its first dot is the app.
+// option names the resource for kafka-acls.sh. A transactional id is one of many, with the
+// app before its first dot.
 func (e *DeniedError) option() string {
 	app, _, many := strings.Cut(e.Name, ".")
 	switch {
@@ -78,16 +79,14 @@ func (e *DeniedError) option() string {
 	return "--" + e.Resource + " " + e.Name
 }
 
-// Unwrap returns what the broker said.
+// Unwrap returns the broker's answer.
 func (e *DeniedError) Unwrap() error { return e.Err }
 
-// Right is something that a request takes: an operation on a resource, as in
-// [DeniedError].
+// Right is an operation on a resource that a request needs, as in [DeniedError].
 type Right struct{ Operation, Resource, Name string }
 
-// Denied returns err as a *DeniedError, if it is the refusal of one of these rights,
-// of which each is for another kind of resource; else err with Kafka's name for its code
-// (see [Named]), nil included.
+// Denied returns err as a *DeniedError, if it refuses one of these rights, each on another
+// kind of resource; else err with Kafka's name for its code (see [Named]), nil included.
 func Denied(err error, rights ...Right) error {
 	err = Named(err)
 	code, ok := errors.AsType[kafka.Error](err)
@@ -116,10 +115,10 @@ type CorruptError struct {
 	Partition int32
 	Offset    int64  // first offset of the batch
 	Next      int64  // first offset behind the batch, for stepping over it; 0: unknown
-	Damaged   bool   // it is not what was written: its checksum is wrong, or its end is missing
-	Record    int    // bytes of the one record at Offset that takes more memory than a record may; 0: it is the whole batch
-	Reason    string // what is wrong with it
-	Err       error  // why it cannot be unpacked; nil: something else is wrong with it
+	Damaged   bool   // the bytes are not those written: the checksum is wrong, or the end is missing
+	Record    int    // bytes of the record at Offset that takes more memory than a record may; 0: the error is of the whole batch
+	Reason    string // the fault, for people
+	Err       error  // the error of unpacking; nil: the fault is another one
 	Bytes     []byte // records of the batch, as they came, valid until the next fetch; or the beginning of the one record's value
 }
 
@@ -127,7 +126,7 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("topic %s partition %d: the record batch at offset %d cannot be read: %s", e.Topic, e.Partition, e.Offset, e.Reason)
 }
 
-// Unwrap returns why the batch cannot be unpacked.
+// Unwrap returns the error of unpacking.
 func (e *CorruptError) Unwrap() error { return e.Err }
 
 // ErrUnsupported (errors.Is) says that a broker's release and this build have no
@@ -141,11 +140,11 @@ func (e *NoTransactionsError) Error() string {
 	return fmt.Sprintf("these brokers have no transactions, by which each alert is published exactly once: %v; use Apache Kafka 2.8 or newer, or a service with all of its transactions (Azure Event Hubs: Premium or Dedicated)", e.Err)
 }
 
-// Unwrap returns what the brokers lack or said.
+// Unwrap returns the cause.
 func (e *NoTransactionsError) Unwrap() error { return e.Err }
 
-// routeError says that a request was not sent because the cached layout of the
-// cluster does not say where to.
+// routeError says that a request was not sent because the cached layout of the cluster has
+// no broker for it.
 type routeError struct {
 	request string
 	code    kafka.Error

@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	// maxResponse bounds what is read for one answer. Brokers do not take
-	// requests, hence batches, beyond 100 MiB (socket.request.max.bytes).
+	// maxResponse bounds the bytes read for one answer. Brokers do not take requests, hence
+	// batches, beyond 100 MiB (socket.request.max.bytes).
 	maxResponse = 256 << 20
 
-	// readStep is how far the buffer of an answer grows ahead of the bytes that
-	// have come, so that a false length costs the sender what it costs us.
+	// readStep is the growth of an answer's buffer ahead of the bytes that have come, so
+	// that a false length costs the sender as many bytes as us.
 	readStep = 1 << 20
 
-	// keptBuffer is the largest buffer that is kept for the next request without
-	// much thought.
+	// keptBuffer is the largest buffer that is kept for the next request without regard to
+	// its use.
 	keptBuffer = 16 << 20
 )
 
@@ -34,21 +34,20 @@ const (
 // itself, so nothing is registered process-wide, buffers are reused, and versions
 // above those that kafka-go knows can be spoken.
 //
-// What the Transport does and does not do for it: the deadline of the context is
-// set on the connection, but the end of a context without one is not passed on,
-// and RoundTrip returns at once when the context ends, while the exchange goes on
-// in the connection's goroutine. call therefore cuts the exchange off itself
-// (cutOff), and settle waits until nothing uses the buffers any more. A connection
-// whose exchange returned an error is closed by the Transport and never used
-// again, so no answer can be taken for that of a later request.
+// The Transport sets the deadline of the context on the connection, but does not pass on
+// the end of a context without one. RoundTrip returns at once when the context ends, while
+// the exchange goes on in the connection's goroutine. call therefore cuts the exchange off
+// itself (cutOff), and settle waits until nothing uses the buffers any more. The Transport
+// closes a connection after an exchange with an error and never uses it again, so no answer
+// can be taken for that of a later request.
 type call struct {
 	client  *Client
 	api     api
-	request string                                          // what is asked, for errors
+	request string                                          // the request, for errors
 	route   func(protocol.Cluster) (protocol.Broker, error) // nil: any broker
-	size    int                                             // about how many bytes the body has, if they are many
+	size    int                                             // about the bytes of the body, if they are many
 	write   func(b []byte, version int16) []byte            // appends the body
-	read    func(r *reader, version int16)                  // takes the body apart; what it keeps lies in answer
+	read    func(r *reader, version int16)                  // decodes the body; the bytes that it keeps lie in answer
 	answer  *[]byte                                         // buffer for the response that outlives the call; nil: a pooled one
 
 	ctx    context.Context
@@ -65,8 +64,8 @@ type callState int
 const (
 	callWaiting   callState = iota // the Transport has not come to it yet
 	callRunning                    // the exchange is under way in the connection's goroutine
-	callAnswered                   // the response was read whole, and read
-	callFailed                     // the exchange ended without that
+	callAnswered                   // the response was received whole, and decoded
+	callFailed                     // the exchange ended with an error
 	callAbandoned                  // the caller has left before the exchange began
 )
 
@@ -78,7 +77,7 @@ var (
 // anyBroker makes the Transport use one of the connections to the bootstrap addresses.
 var anyBroker = protocol.Broker{ID: -1}
 
-// errMalformed is an answer that does not hold what its version promises.
+// errMalformed says that an answer does not have the form of its version.
 var errMalformed = errors.New("the broker's response does not follow the protocol")
 
 // ApiKey implements protocol.Message.
@@ -119,8 +118,8 @@ func (k *call) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	return k, err
 }
 
-// cutOff ends conn's reads and writes when ctx ends. The returned function stops
-// that, and says whether it has happened.
+// cutOff ends conn's reads and writes when ctx ends. The returned function stops that, and
+// says whether the end came first.
 func cutOff(ctx context.Context, conn net.Conn) (release func() (cut bool)) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -156,9 +155,9 @@ func (k *call) end(err error) {
 	close(k.done)
 }
 
-// settle is called when RoundTrip has returned, and returns when the call will
-// not touch its buffers any more. It says whether there was an answer, which can
-// be so although RoundTrip returned an error.
+// settle is called when RoundTrip has returned, and waits until the call does not touch its
+// buffers any more. It says whether there was an answer, which can be so although RoundTrip
+// returned an error.
 func (k *call) settle() (answered bool) {
 	k.mu.Lock()
 	if k.state == callWaiting {
@@ -167,7 +166,7 @@ func (k *call) settle() (answered bool) {
 	state, done := k.state, k.done
 	k.mu.Unlock()
 	if state == callRunning {
-		<-done // soon: RoundTrip leaves a running exchange only when the context has ended, and then it is cut off
+		<-done // soon: RoundTrip leaves a running exchange only at the end of the context, which cuts it off
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -178,11 +177,11 @@ func (k *call) settle() (answered bool) {
 // batches of some hundred thousand.
 var buffers bufferPool
 
-// Buffer lends a buffer for what becomes part of a request, of about so many bytes. It
-// may have any length, and goes back with Return once the request has ended.
+// Buffer lends a buffer for a part of a request, of about size bytes. It may have any
+// length, and goes back with Return once the request has ended.
 func Buffer(size int) *[]byte { return buffers.get(size) }
 
-// Return takes back what Buffer has lent.
+// Return takes back a buffer that Buffer has lent.
 func Return(b *[]byte) { buffers.put(b) }
 
 func (k *call) exchange(conn net.Conn) error {
@@ -192,12 +191,12 @@ func (k *call) exchange(conn net.Conn) error {
 		return err
 	}
 	id := k.client.correlation.Add(1)
-	// A connection that is throttled must know for how long to wait.
+	// A throttled connection needs the deadline to know for how long to wait.
 	deadline, _ := k.ctx.Deadline()
 	if err := conn.SetWriteDeadline(deadline); err != nil {
 		return fmt.Errorf("set the deadline of a request: %w", err)
 	}
-	if err := k.ctx.Err(); err != nil { // which may have cut the connection off before
+	if err := k.ctx.Err(); err != nil { // cutOff may have run before the deadline was set
 		return err
 	}
 	if err := k.send(conn, version, id); err != nil {
@@ -290,7 +289,7 @@ func receive(conn io.Reader, into *[]byte, id int32) ([]byte, error) {
 	return b, nil
 }
 
-// unexpected names the end of a connection as what it is in the middle of an exchange.
+// unexpected describes the end of a connection in the middle of an exchange.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("the broker closed the connection: %w", io.ErrUnexpectedEOF)

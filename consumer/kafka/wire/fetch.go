@@ -11,7 +11,7 @@ import (
 const (
 	defaultFetchBytes = 1 << 20
 
-	// maxUnpacked bounds what one record may unpack to.
+	// maxUnpacked bounds the unpacked size of one record.
 	maxUnpacked = 256 << 20
 )
 
@@ -43,27 +43,27 @@ type FetchRequest struct {
 	ReadCommitted bool
 }
 
-// Fetched is what a fetch has brought. The zero value is ready; its buffers are
-// used again by the next fetch into it. Not for concurrent use.
+// Fetched holds the records of one fetch. The zero value is ready; its buffers are used
+// again by the next fetch into it. Not for concurrent use.
 type Fetched struct {
 	HighWatermark int64
 	LastStable    int64 // up to here, exclusive, no transaction is open
 	LogStart      int64
 
-	// Next is the offset to fetch next: behind the last batch that came, be it one
-	// of an aborted transaction, a control batch, or one that compaction has
-	// emptied. It is the offset asked for when nothing came.
+	// Next is the offset to fetch next: behind the last batch that came, also one of an
+	// aborted transaction, a control batch, or one that compaction has emptied. Without a
+	// batch it is the offset asked for.
 	Next int64
 
-	// LastEpoch is the leader epoch of the last batch before Next, be it one without
-	// records for the reader; the one of a request with Verify when nothing came; -1:
-	// not known.
+	// LastEpoch is the leader epoch of the last batch before Next, also of one without
+	// records for the reader; without a batch, that of a request with Verify; -1: not
+	// known.
 	LastEpoch int32
 
 	Bytes int // of record batches that the broker sent
 
-	// Turn is that of the goroutine that reads the records; nil: it reads nothing else
-	// meanwhile.
+	// Turn is that of the goroutine that reads the records; nil: the goroutine reads no
+	// other fetch meanwhile.
 	Turn *Turn
 
 	topic     string
@@ -72,7 +72,7 @@ type Fetched struct {
 
 	response []byte // as it came
 	memory   *Memory
-	own      Turn // without another one
+	own      Turn // in place of a nil Turn
 	sections []section
 	filter   abortFilter
 	cursor   Cursor // of Each
@@ -97,8 +97,8 @@ func (c *Client) Fetch(ctx context.Context, req FetchRequest, into *Fetched) err
 	}
 }
 
-// fetch is one request. An answer that holds nothing but the time for which the broker
-// throttles this client is no answer to the question.
+// fetch sends one request. throttled, unless 0, is the time to wait before the request is
+// sent again: the broker throttles this client and has answered nothing else.
 func (c *Client) fetch(ctx context.Context, req FetchRequest, into *Fetched) (throttled time.Duration, err error) {
 	into.reset(req)
 	into.memory = c.Memory
@@ -123,7 +123,7 @@ func (c *Client) fetch(ctx context.Context, req FetchRequest, into *Fetched) (th
 	return 0, c.finish(ctx, k.request, &got, req, into)
 }
 
-// finish makes what a partition's answer says what into holds.
+// finish fills into from the answer about its partition.
 func (c *Client) finish(ctx context.Context, request string, got *fetchAnswer, req FetchRequest, into *Fetched) error {
 	if err := got.verdict(request, req); err != nil {
 		if misled(err) {
@@ -145,8 +145,8 @@ func (f *Fetched) reset(req FetchRequest) {
 	f.filter.reset(req.ReadCommitted)
 }
 
-// keep empties a buffer. It lets go of a large one that the last fetch has made
-// little use of: something unusual has swollen it.
+// keep empties a buffer. It lets go of a large buffer that the last fetch has made little
+// use of: an unusual fetch has swollen it.
 func keep(b []byte) []byte {
 	if cap(b) > keptBuffer && len(b) < cap(b)/4 {
 		return nil
@@ -154,7 +154,7 @@ func keep(b []byte) []byte {
 	return b[:0]
 }
 
-// api is Fetch in the versions that say what q has to say.
+// api is Fetch in the versions that can carry the fields of q.
 func (q *FetchRequest) api() api {
 	a := apiFetch
 	switch {
@@ -176,9 +176,9 @@ func (q *FetchRequest) append(b []byte, version int16) []byte {
 }
 
 // appendFetch writes the body of Fetch v11 to v13, without a fetch session (KIP-227). All
-// partitions are asked for with the isolation level and MinBytes of the first. Where one of
-// them has much, its own limit decides what it sends: a limit of the whole answer would leave
-// nothing for those behind it.
+// partitions are asked for with the isolation level and MinBytes of the first. Each
+// partition has its own limit of bytes: a limit of the whole answer would leave nothing for
+// the partitions behind one with a backlog.
 func appendFetch(b []byte, version int16, wait time.Duration, qs []*FetchRequest) []byte {
 	b = appendInt32(b, -1) // replica: none
 	b = appendInt32(b, milliseconds(wait))
@@ -222,7 +222,7 @@ func oneTopic(qs []*FetchRequest) int {
 	return n
 }
 
-// most is MaxBytes as the protocol has it.
+// most is MaxBytes as a field of the protocol.
 func (q *FetchRequest) most() int32 {
 	if q.MaxBytes <= 0 {
 		return defaultFetchBytes
@@ -230,8 +230,8 @@ func (q *FetchRequest) most() int32 {
 	return int32(min(q.MaxBytes, math.MaxInt32))
 }
 
-// appendFlexible writes the topics and what follows them, as from v12 on. A
-// compact array's length is one more than its elements.
+// appendFlexible writes the topics and the fields behind them, as from v12 on. The length
+// of a compact array is one more than its elements.
 func appendFlexible(b []byte, version int16, qs []*FetchRequest) []byte {
 	topics := uint64(0)
 	for rest := qs; len(rest) > 0; rest = rest[oneTopic(rest):] {
@@ -274,7 +274,7 @@ type fetchAnswer struct {
 	highWatermark int64
 	lastStable    int64
 	logStart      int64
-	diverged      *EpochEnd // nil: the log holds what was read
+	diverged      *EpochEnd // nil: the log has not diverged
 	aborted       []abortedTransaction
 	batches       []byte
 }
@@ -286,8 +286,8 @@ func (a *fetchAnswer) read(r *reader, version int16, into *Fetched) {
 	into.filter.expected = a.aborted
 }
 
-// readAll reads an answer about any number of partitions, and calls each when a holds what it
-// says about one of them. What each leaves in a stays there.
+// readAll reads an answer about any number of partitions, and calls each when a holds the
+// fields of one of them. Fields that each leaves in a stay there.
 func (a *fetchAnswer) readAll(r *reader, version int16, each func()) {
 	a.throttle = r.throttle()
 	a.code = r.int16()
@@ -333,7 +333,7 @@ func (a *fetchAnswer) readFlexible(r *reader, version int16, each func()) {
 	r.tags()
 }
 
-// readPartition reads what all versions have in common.
+// readPartition reads the fields that all versions have in common.
 func (a *fetchAnswer) readPartition(r *reader) {
 	a.partitions++
 	a.partition = r.int32()

@@ -15,7 +15,7 @@ import (
 type section struct {
 	base      int64
 	epoch     int32 // of the leader that wrote the batch; -1: not known
-	last      int32 // the same, of the batch before
+	last      int32 // epoch of the batch before
 	lastDelta int32
 	firstTime int64
 	appended  int64 // time of all records when the topic says LogAppendTime; else unset
@@ -25,11 +25,11 @@ type section struct {
 	records   []byte
 }
 
-// header is the fixed part of a batch, with batch being all of it.
+// header is the fixed part of a batch; its field batch has all bytes of it.
 type header struct {
 	base       int64
 	next       int64 // first offset behind the batch
-	epoch      int32 // of the leader; no part of what the checksum covers
+	epoch      int32 // of the leader; the checksum does not cover it
 	attributes uint16
 	producer   int64
 	count      int32
@@ -41,11 +41,10 @@ func (h *header) control() bool               { return h.attributes&controlBit !
 func (h *header) transactional() bool         { return h.attributes&transactionalBit != 0 }
 func (h *header) records() []byte             { return h.batch[batchHeader:] }
 
-// take goes through the batches of a response: checks them, and leaves out those
-// that a reader must not see. Where a batch is damaged behind others that are not,
-// it stops before it, so that those are delivered and the next fetch meets the
-// error. A batch that was cut off at the end is ignored: brokers fill MaxBytes that
-// way.
+// take checks the batches of a response, and leaves out those that a reader must not see.
+// It stops before a damaged batch behind sound ones, so that the sound ones are delivered
+// and the next fetch meets the error. A batch that was cut off at the end is ignored:
+// brokers fill MaxBytes that way.
 func (f *Fetched) take(set []byte) error {
 	for len(set) > 0 {
 		h, rest, err := f.split(set)
@@ -124,7 +123,7 @@ func (f *Fetched) corrupt(h *header, reason string) error {
 	return &CorruptError{Topic: f.topic, Partition: f.partition, Offset: h.base, Next: h.next, Reason: reason}
 }
 
-// add makes a section of a batch, unless there is nothing in it for the reader.
+// add makes a section of a batch, unless the batch has no records for the reader.
 func (f *Fetched) add(h *header) {
 	if f.filter.drops(h) || h.count == 0 || h.next <= f.Next {
 		return
@@ -143,15 +142,15 @@ func (f *Fetched) add(h *header) {
 	})
 }
 
-// abortFilter leaves out the batches of aborted transactions (KIP-98): the broker
-// tells where the aborted transactions of the fetched range begin, and their
-// producers' batches are dropped from there to the abort marker.
+// abortFilter leaves out the batches of aborted transactions (KIP-98): the broker tells the
+// first offset of each aborted transaction in the fetched range, and its producer's batches
+// are dropped from there to the abort marker.
 type abortFilter struct {
 	on       bool
 	expected []abortedTransaction // by first offset, once sorted
-	begun    int                  // of expected
+	begun    int                  // elements of expected that have begun
 	sorted   bool
-	aborting map[int64]struct{} // producers whose batches are dropped at present
+	aborting map[int64]struct{} // producers inside an aborted transaction at the current batch
 }
 
 type abortedTransaction struct{ producer, first int64 }
@@ -161,8 +160,8 @@ func (a *abortFilter) reset(on bool) {
 	clear(a.aborting)
 }
 
-// drops says whether the reader must not see the batch. It is to be asked about
-// each batch, in order.
+// drops says whether the reader must not see the batch. It must be called for each batch,
+// in order.
 func (a *abortFilter) drops(h *header) bool {
 	if !a.on {
 		return h.control()
@@ -195,9 +194,9 @@ func (a *abortFilter) begin(before int64) {
 	}
 }
 
-// aborts says whether a control batch is an abort marker: its one record has the
-// key (version int16, type int16), and type 0 is abort. Control batches are not
-// compressed. One that compaction has emptied ends nothing.
+// aborts says whether a control batch is an abort marker: its one record has the key
+// (version int16, type int16), and type 0 is abort. Control batches are not compressed. A
+// control batch that compaction has emptied ends nothing.
 func aborts(h *header) bool {
 	var r Record
 	if h.count == 0 {

@@ -65,7 +65,7 @@ func marker(t testing.TB, base, producer int64, kind byte) []byte {
 	return set
 }
 
-// hollow returns what compaction leaves of the last batch of a producer.
+// hollow returns the last batch of a producer as compaction leaves it.
 func hollow(t testing.TB, base int64, lastDelta uint32) []byte {
 	t.Helper()
 	set := encode(t, base, compress.None, nil, "gone")[:batchHeader]
@@ -311,8 +311,8 @@ func TestUnpackXerial(t *testing.T) {
 	}
 }
 
-// TestUnpackSmallFrames: a frame that does not tell its size was refused when the
-// buffer was smaller than what it held.
+// TestUnpackSmallFrames: a frame that does not tell its size was refused when the buffer
+// was smaller than its contents.
 func TestUnpackSmallFrames(t *testing.T) {
 	for n := range 1500 {
 		want := strings.Repeat("ab", n)
@@ -326,8 +326,8 @@ func TestUnpackSmallFrames(t *testing.T) {
 	}
 }
 
-// What is written with snappy is in blocks, as Java writes it, so that brokers check it
-// block by block; others read it as they read Java's.
+// Snappy data is written in blocks, as Java writes it, so that brokers check it block by
+// block; other clients read it as they read Java's.
 func TestSnappyIsWrittenInBlocks(t *testing.T) {
 	want := []byte(strings.Repeat("some text that repeats itself, and is longer than two blocks. ", 5000))
 	packed, err := Pack(compress.Snappy, []byte("before "), want)

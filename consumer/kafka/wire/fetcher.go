@@ -11,15 +11,16 @@ import (
 )
 
 // Fetcher reads many partitions over a few connections: [Reader.Fetch] is Client.Fetch, but
-// what several partitions of one broker wait for is asked in one request. Few of a broker have
-// requests of their own: nothing is quicker, and so many connections do no harm.
+// waiting reads of several partitions of one broker share one request. Where few partitions
+// of a broker are read, each has requests of its own: nothing is quicker, and so many
+// connections do no harm.
 //
-// Where there are more, a partition at its end is part of one of 12 long polls, and one with
-// a backlog of one of 4 requests that wait for nothing, so that neither holds up the other.
-// One whose reader does not ask is in no request. An answer is copied to its readers: what one
-// of them holds back is its own part. A partition that a broker refuses, or whose next batch
-// is larger than MaxBytes, which a broker sends only as the first one of an answer (KIP-74),
-// is asked for alone the next time.
+// Where there are more, a partition at its end is part of one of 12 long polls, and one
+// with a backlog of one of 4 requests that do not wait, so that neither holds up the other.
+// A partition is in no request while its reader does not ask. An answer is copied to its
+// readers: a slow reader holds back its own part only. A partition that a broker refuses,
+// or with a next batch beyond MaxBytes, which a broker sends only as the first one of an
+// answer (KIP-74), is asked for alone the next time.
 //
 // Its fields are set before the first use. It is safe for concurrent use.
 type Fetcher struct {
@@ -32,26 +33,26 @@ type Fetcher struct {
 	spares spareBuffers
 }
 
-// Reader is one partition that is read through a Fetcher. Only one goroutine at a time uses
-// it.
+// Reader is one partition that is read through a Fetcher. It is for one goroutine at a
+// time.
 type Reader struct {
 	fetcher *Fetcher
 
 	// Guarded by the Fetcher's lock.
-	group  *fetchGroup // nil: it has requests of its own
-	alone  bool        // the next request must not be for others too
-	behind bool        // more was there to read
-	slow   bool        // and was not sent
-	fresh  time.Time   // when a broker last told
-	call   *fetchCall  // that waits for an answer, unless it has a request of its own; nil: none does
+	group  *fetchGroup // nil: the partition has requests of its own
+	alone  bool        // the next request must not be shared
+	behind bool        // the partition had more to read
+	slow   bool        // and the broker did not send it
+	fresh  time.Time   // when a broker last told the end of the partition
+	call   *fetchCall  // waits for an answer of the group; nil: none does
 	turns  uint64
 }
 
 // Reader returns a reader of one partition. Close it after use.
 func (f *Fetcher) Reader() *Reader { return &Reader{fetcher: f} }
 
-// Turns is a number that moves as long as a call of Fetch waits for its turn, which comes: others
-// of the same broker are read from before it, and have answers. It may be called at any time.
+// Turns returns a counter that moves while a call of Fetch comes nearer to its turn: the
+// broker answers requests for other partitions before it. It may be called at any time.
 func (r *Reader) Turns() uint64 {
 	r.fetcher.mu.Lock()
 	defer r.fetcher.mu.Unlock()
@@ -75,8 +76,8 @@ func (r *Reader) Close() {
 	}
 }
 
-// Release gives back the memory of a fetch into f, whose records are gone with it, for the
-// fetches of other partitions: this is for where many wait for their next records.
+// Release gives back the memory of a fetch into f, and its records with it, for the fetches
+// of other partitions: it is for many partitions that wait for their next records.
 func (r *Reader) Release(f *Fetched) {
 	r.fetcher.spares.put(f.response)
 	f.response, f.sections, f.filter.expected = nil, nil, nil
@@ -122,7 +123,7 @@ func (r *Reader) Fetch(ctx context.Context, req FetchRequest, into *Fetched) err
 	}
 }
 
-// take makes the part of a shared answer what the caller gets.
+// take fills the caller's Fetched from its part of a shared answer.
 func (r *Reader) take(ctx context.Context, c *fetchCall) error {
 	err := c.err
 	if err == nil {
@@ -137,7 +138,7 @@ func (r *Reader) take(ctx context.Context, c *fetchCall) error {
 	return err
 }
 
-// learn notes what an answer means for the next request. The caller holds the lock.
+// learn keeps the state of the partition for the next request. The caller holds the lock.
 func (r *Reader) learn(err error, c *fetchCall) {
 	if err != nil {
 		r.alone, r.behind = !unreachable(err) || errors.Is(err, errMalformed), false
@@ -147,7 +148,7 @@ func (r *Reader) learn(err error, c *fetchCall) {
 	r.fresh = time.Now()
 }
 
-// unreachable tells whether an error is the whole broker's.
+// unreachable tells whether an error concerns the whole broker, not one partition.
 func unreachable(err error) bool {
 	if _, answered := errors.AsType[kafka.Error](err); answered {
 		return false
@@ -157,7 +158,7 @@ func unreachable(err error) bool {
 	return !diverged && !corrupt
 }
 
-// endOf is where a partition ends for the reader that made the request.
+// endOf returns the end of a partition for the reader that made the request.
 func endOf(req *FetchRequest, highWatermark, lastStable int64) int64 {
 	if req.ReadCommitted {
 		return lastStable
@@ -169,8 +170,8 @@ func describeFetch(req *FetchRequest) string {
 	return fmt.Sprintf("fetch %s partition %d at offset %d", req.Topic, req.Partition, req.Offset)
 }
 
-// join returns the group that the reader's partition belongs to at present; nil: it has
-// requests of its own, or its leader is not known, which Client.Fetch knows how to tell.
+// join returns the present group of the reader's partition; nil: the partition has requests
+// of its own, or no known leader, for which Client.Fetch has the error.
 func (r *Reader) join(ctx context.Context, req *FetchRequest) *fetchGroup {
 	f := r.fetcher
 	if f.Partitions <= f.Few {

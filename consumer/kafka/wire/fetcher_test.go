@@ -31,9 +31,9 @@ type crowd struct {
 	fetcher *wire.Fetcher
 	conns   *connections
 	limit   int                        // MaxBytes
-	got     []chan arrival             // what each partition has brought
-	hold    []chan struct{}            // a partition with one waits for a token before each fetch
-	tries   []func(error) (again bool) // what an error means; nil: the test fails
+	got     []chan arrival             // records of each partition
+	hold    []chan struct{}            // a partition with a channel waits for a token before each fetch
+	tries   []func(error) (again bool) // whether to go on after an error; nil: the test fails
 }
 
 type arrival struct {
@@ -41,10 +41,10 @@ type arrival struct {
 	at    time.Time
 }
 
-// connections counts those that are open.
+// connections counts the open connections.
 type connections struct {
 	open, most atomic.Int32
-	change     func([]byte) // of what is read; nil: nothing
+	change     func([]byte) // of the bytes read; nil: no change
 	mu         sync.Mutex
 	all        []net.Conn
 	dial       func(ctx context.Context, network, address string) (net.Conn, error)
@@ -94,7 +94,7 @@ func (c *counted) Close() error {
 }
 
 // newCrowd makes the readers of a topic, which begin at its start. change may set fields
-// before they do.
+// before that.
 func newCrowd(t *testing.T, brokers []string, dial func(ctx context.Context, network, address string) (net.Conn, error), topic string, partitions int, change func(*crowd)) *crowd {
 	t.Helper()
 	if dial == nil {
@@ -166,7 +166,7 @@ func (c *crowd) read(ctx context.Context, p int32) {
 	}
 }
 
-// next returns what comes next of a partition.
+// next returns the next record of a partition.
 func (c *crowd) next(p int32) arrival {
 	c.Helper()
 	select {
@@ -178,7 +178,7 @@ func (c *crowd) next(p int32) arrival {
 	}
 }
 
-// want checks what comes next of a partition.
+// want checks the next records of a partition.
 func (c *crowd) want(p int32, values ...string) {
 	c.Helper()
 	for _, want := range values {
@@ -191,8 +191,9 @@ func (c *crowd) want(p int32, values ...string) {
 // elapse lets the clock of a bubble go on.
 func elapse(d time.Duration) { <-time.After(d) }
 
-// A thousand partitions took a thousand connections, for each waited for its records on one of its own:
-// a process with 1,024 files ended, and the broker answered a thousand requests a second that had nothing.
+// A thousand partitions took a thousand connections, for each waited for its records on one
+// of its own: a process with 1,024 files ended, and the broker answered a thousand requests
+// a second without records.
 func TestFetcherConnections(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		const partitions = 240
@@ -254,7 +255,7 @@ func bubbleCrowd(t *testing.T, partitions int, change func(*crowd, *kfake.Cluste
 	})
 }
 
-// A record of a partition at its end comes at once, whatever the others do.
+// A record of a partition at its end comes at once, at any load of the others.
 func TestFetcherBringsLoneRecordsAtOnce(t *testing.T) {
 	bubbleCrowd(t, 300, nil, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {
 		elapse(5 * time.Second) // the virtual clock: all is at rest
@@ -312,7 +313,7 @@ func TestFetcherOfFewPartitions(t *testing.T) {
 	})
 }
 
-// A reader that is held up holds up nobody, and gets everything once it goes on.
+// A reader that is held up holds up no other, and gets all records once it goes on.
 func TestFetcherSlowReaders(t *testing.T) {
 	const partitions = 100
 	bubbleCrowd(t, partitions, func(c *crowd, _ *kfake.Cluster) {
@@ -350,7 +351,7 @@ func TestFetcherSlowReaders(t *testing.T) {
 // shortDelay is how long a record may wait for the request that is under way without its partition.
 const shortDelay = 70 * time.Millisecond
 
-// What is wrong with one partition is told to its reader, and to no other.
+// An error of one partition reaches its reader, and no other.
 func TestFetcherErrorsOfOnePartition(t *testing.T) {
 	const partitions, bad = 60, 7
 	for name, fault := range map[string]struct {
@@ -395,7 +396,7 @@ func TestFetcherErrorsOfOnePartition(t *testing.T) {
 	}
 }
 
-// A batch that is larger than what is asked for comes, and what is behind it too.
+// A batch beyond MaxBytes comes, and so do the batches behind it.
 func TestFetcherLargeBatches(t *testing.T) {
 	const partitions = 50
 	large := strings.Repeat("x", 40<<10)
@@ -418,7 +419,7 @@ func TestFetcherLargeBatches(t *testing.T) {
 	})
 }
 
-// A partition with much to read does not keep the others from what trickles in.
+// A partition with much to read does not keep the others from the records that trickle in.
 func TestFetcherFairness(t *testing.T) {
 	const partitions, busy = 60, 3
 	value := strings.Repeat("x", 10<<10)
@@ -531,7 +532,8 @@ func TestFetcherFindsWhatIsWrongWithOnePartition(t *testing.T) {
 	})
 }
 
-// A connection that breaks costs its partitions another request, and so does each that lay idle and broke with it.
+// A connection that breaks costs its partitions another request, and so does each idle
+// connection that broke with it.
 func TestFetcherConnectionsBreak(t *testing.T) {
 	const partitions = 60
 	var broken atomic.Int32
@@ -553,7 +555,8 @@ func TestFetcherConnectionsBreak(t *testing.T) {
 	})
 }
 
-// A broker whose quota this client has used up is not asked before it says (KIP-219), and no reader hears of it.
+// A broker is not asked while it throttles this client by its quota (KIP-219), and no
+// reader hears of it.
 func TestFetcherThrottled(t *testing.T) {
 	const partitions = 60
 	const wait = 40 * time.Second
@@ -585,7 +588,8 @@ func TestFetcherThrottled(t *testing.T) {
 	})
 }
 
-// A reader whose context ends leaves at once, and the others of its request do not notice.
+// A reader leaves at once at the end of its context, and the others of its request do not
+// notice.
 func TestFetcherCancel(t *testing.T) {
 	const partitions = 60
 	bubbleCrowd(t, partitions, nil, func(c *crowd, _ *kfake.Cluster, put func(int32, ...string)) {

@@ -30,10 +30,10 @@ func (s *slowly) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Many partitions with more to read than what is asked for at a time wait for one another. One that
-// is not asked for yet is no sign of a silent broker: its turn comes nearer with each answer to
-// others, and stays where it is when the broker answers nothing, or the partition's own request is
-// under way.
+// Many partitions with more to read than one request asks for wait for one another. A
+// partition that is not asked for yet is no sign of a silent broker: its turn comes nearer
+// with each answer to others, and stays where it is when the broker answers nothing, or the
+// partition's own request is under way.
 func TestReaderTurns(t *testing.T) {
 	const partitions = 60
 	kafkatest.Bubble(t, func(t *testing.T) {

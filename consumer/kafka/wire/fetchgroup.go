@@ -9,39 +9,41 @@ import (
 )
 
 const (
-	// pollRequests is how many requests at a time wait for records of partitions that are at
-	// their ends, where there are more partitions. Each answer costs the broker a look at all
-	// partitions of its request, so one request for all would be too few.
+	// pollRequests is the number of concurrent requests that wait for records of partitions
+	// at their ends, where there are more partitions than that. Each answer costs the
+	// broker a look at all partitions of its request, so one request for all would be too
+	// few.
 	pollRequests = 12
 
-	// readRequests is how many requests at a time read from partitions with a backlog, and
-	// sharedBytes what one asks for.
+	// readRequests is the number of concurrent requests that read from partitions with a
+	// backlog, and sharedBytes the bytes that one asks for.
 	readRequests = 4
 	sharedBytes  = 1 << 20
 
-	// shortPoll is how long a request waits that stands in for one that is under way without
-	// some partitions: their records are found with so much delay.
+	// shortPoll is the wait of a request for partitions that the long polls under way leave
+	// out: their records are found with so much delay.
 	shortPoll = 50 * time.Millisecond
 
-	// restEach, for each partition of a request, is how long the next request for them waits
-	// after records of some have come: those that are asked for again meanwhile go with it,
-	// and a trickle of records costs the broker a bounded number of looks.
+	// restEach, for each partition of a poll, is the pause before the next poll, once some
+	// of them had records: partitions asked for again meanwhile go with it, and a trickle
+	// of records costs the broker a bounded number of looks.
 	restEach = 250 * time.Microsecond
 	mostRest = 20 * time.Millisecond
 
-	// mostGather is how long the first of several partitions that come to their ends waits for
-	// the others.
+	// mostGather bounds the time for which the first of several partitions that come to
+	// their ends waits for the others.
 	mostGather = 5 * time.Millisecond
 
-	// freshFor is for how long a partition that was at its end is taken to be there still.
+	// freshFor is the time for which a partition that was at its end is taken to be there
+	// still.
 	freshFor = 100 * time.Millisecond
 )
 
-// fetchKey is what requests have in common that can go together.
+// fetchKey holds the properties in which requests must agree to be sent as one.
 type fetchKey struct {
 	broker    int32
-	committed bool  // the isolation level is that of a request
-	version   int16 // the highest that says all
+	committed bool  // read committed: a request has one isolation level
+	version   int16 // the highest that carries all fields
 	wait      time.Duration
 }
 
@@ -53,18 +55,18 @@ type fetchGroup struct {
 	readers int
 	ctx     context.Context // ends with the last reader
 	stop    context.CancelFunc
-	running sync.WaitGroup // what goes on in the background
-	behind  []*fetchCall   // to be read from, in the order in which they came
-	atEnd   []*fetchCall   // to be waited for
-	reading int            // requests under way for the former
-	polling int            // requests under way for the latter, or about to be
-	resting int            // of these, those that are about to be
-	answers uint64         // that requests of the former have had
+	running sync.WaitGroup // goroutines of the group
+	behind  []*fetchCall   // calls for partitions with a backlog, in the order in which they came
+	atEnd   []*fetchCall   // calls for partitions at their ends
+	reading int            // requests under way for behind
+	polling int            // requests under way for atEnd, or about to be sent
+	resting int            // of these, those about to be sent
+	answers uint64         // to requests for behind
 	short   bool           // a short poll is under way
 }
 
-// fetchCall is one call of Reader.Fetch. All but got, which belongs to the request that it is
-// part of, is guarded by the Fetcher's lock.
+// fetchCall is one call of Reader.Fetch. got belongs to the request that the call is part
+// of; all other fields are guarded by the Fetcher's lock.
 type fetchCall struct {
 	reader *Reader
 	req    FetchRequest
@@ -87,8 +89,8 @@ const (
 	fetchLeft               // the caller has left
 )
 
-// few tells whether each partition of the group has requests of its own; if so, one of them
-// is about to be sent.
+// few tells whether each partition of the group has requests of its own, and then counts
+// the request that is about to be sent.
 func (g *fetchGroup) few() bool {
 	g.fetcher.mu.Lock()
 	defer g.fetcher.mu.Unlock()
@@ -109,8 +111,8 @@ func (g *fetchGroup) own(ctx context.Context, req FetchRequest, into *Fetched) e
 	return err
 }
 
-// ask has a call answered by a request of the group; fetchSingly: the caller is to do that
-// itself, and to say so by single.
+// ask has a call answered by a request of the group; fetchSingly: the caller must send the
+// request itself, by single.
 func (g *fetchGroup) ask(ctx context.Context, c *fetchCall) fetchState {
 	f := g.fetcher
 	f.mu.Lock()
@@ -139,14 +141,14 @@ func (g *fetchGroup) ask(ctx context.Context, c *fetchCall) fetchState {
 		g.reading--
 		g.dispatch()
 	case fetchDone:
-		<-c.told // its buffer may still be filled, for which the lock is not needed
+		<-c.told // fill may still write to its buffer, without the lock
 	}
 	c.state = fetchLeft
 	return fetchLeft
 }
 
-// single sends the request of a call that nothing else goes with. It stands, unless nothing has
-// come and there is time left to wait.
+// single sends the request of a call that goes with no other. Its answer stands, unless it
+// is empty and there is time left to wait.
 func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err error) {
 	f, r := g.fetcher, c.reader
 	req := c.req
@@ -173,16 +175,17 @@ func (g *fetchGroup) single(ctx context.Context, c *fetchCall) (stands bool, err
 		g.fail(err)
 	}
 	g.dispatch()
-	// A broker that tells of records which it does not send is not asked as fast as it answers.
+	// A broker that tells of records and does not send them is not asked as fast as it
+	// answers.
 	r.slow = err == nil && c.into.Bytes == 0 && r.behind
 	r.alone = r.alone || r.slow
 	return err != nil || c.into.Bytes > 0 || time.Since(c.began) >= c.req.MaxWait, err
 }
 
-// fail answers all calls that wait when a broker does not take connections, or does not
-// answer: their leaders may be others by now, and it would be long before each had met the
-// error itself. A connection that breaks says nothing about the next one. The caller holds the
-// lock.
+// fail answers all waiting calls when a broker does not take connections, or does not
+// answer: their partitions may have other leaders by now, and each call would take long to
+// meet the error itself. A connection that breaks says nothing about the next one. The
+// caller holds the lock.
 func (g *fetchGroup) fail(err error) {
 	if _, broke := errors.AsType[*NoAnswerError](err); !unreachable(err) || broke && !errors.Is(err, context.DeadlineExceeded) {
 		return
@@ -193,7 +196,8 @@ func (g *fetchGroup) fail(err error) {
 	g.behind, g.atEnd = nil, nil
 }
 
-// answer ends a call that is not left with an error. The caller holds the lock.
+// answer ends a call with an error, unless its caller has left. The caller of answer holds
+// the lock.
 func (c *fetchCall) answer(err error) {
 	if c.state != fetchLeft {
 		c.state, c.err = fetchDone, err
@@ -201,7 +205,8 @@ func (c *fetchCall) answer(err error) {
 	}
 }
 
-// dispatch sends requests for what waits, as many as there may be. The caller holds the lock.
+// dispatch sends requests for the waiting calls, up to the limits. The caller holds the
+// lock.
 func (g *fetchGroup) dispatch() {
 	for g.reading < readRequests {
 		calls := g.nextBehind()
@@ -233,11 +238,11 @@ func (g *fetchGroup) dispatch() {
 	}
 }
 
-// size is how many partitions a poll is for at most. Not all polls are needed then, so that
-// there is one for those that come in between.
+// size is the most partitions of one poll. It leaves some polls free, for partitions that
+// come in between.
 func (g *fetchGroup) size() int { return max((g.readers+pollRequests-3)/(pollRequests-2), 1) }
 
-// poll sends a long poll for what waits. The caller holds the lock.
+// poll sends a long poll for the next calls of atEnd. The caller holds the lock.
 func (g *fetchGroup) poll() {
 	size := g.size()
 	calls := g.nextAtEnd(size)
@@ -245,12 +250,13 @@ func (g *fetchGroup) poll() {
 		return
 	}
 	g.polling++
-	// A small one is soon back for more.
+	// A poll for few partitions ends sooner, to go on with more.
 	wait := g.key.wait * time.Duration(len(calls)) / time.Duration(size)
 	g.share(&sharedFetch{calls: calls, polls: true, wait: max(wait, min(shortPoll, g.key.wait))})
 }
 
-// gather sends a poll a little later: what has been answered together asks again together.
+// gather sends a poll a little later: partitions answered together are asked for again
+// together.
 func (g *fetchGroup) gather() {
 	f := g.fetcher
 	f.mu.Lock()
@@ -265,8 +271,8 @@ func (g *fetchGroup) gather() {
 	g.dispatch()
 }
 
-// nextBehind takes the calls of the next request for partitions with a backlog. One that must
-// be alone is.
+// nextBehind takes the calls of the next request for partitions with a backlog; a call that
+// must be alone comes alone.
 func (g *fetchGroup) nextBehind() (calls []*fetchCall) {
 	bytes := 0
 	rest := g.behind[:0]
@@ -285,7 +291,7 @@ func (g *fetchGroup) nextBehind() (calls []*fetchCall) {
 	return calls
 }
 
-// nextAtEnd takes so many calls for partitions at their ends.
+// nextAtEnd takes up to most calls for partitions at their ends.
 func (g *fetchGroup) nextAtEnd(most int) (calls []*fetchCall) {
 	taken := 0
 	for _, c := range g.atEnd {

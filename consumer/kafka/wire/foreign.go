@@ -9,11 +9,11 @@ import (
 	"slices"
 )
 
-// ForeignError says that what answers at a broker's address does not speak Kafka's
-// protocol, or speaks it inside of TLS only.
+// ForeignError says that the server at a broker's address does not speak Kafka's protocol,
+// or speaks it inside of TLS only.
 type ForeignError struct {
 	Address string // "host:port"
-	Speaks  string // what it is instead, with its article ("an HTTP server"); "": not known
+	Speaks  string // the kind of server, with its article ("an HTTP server"); "": not known
 	First   string // the first bytes of its answer, at most eight
 }
 
@@ -24,7 +24,7 @@ func (e *ForeignError) Error() string {
 	return fmt.Sprintf("%s answers as %s, not as Kafka", e.Address, e.Speaks)
 }
 
-// TLS says that the other side expects TLS.
+// TLS says whether the other side expects TLS.
 func (e *ForeignError) TLS() bool { return e.Speaks == aTLSServer }
 
 const (
@@ -32,7 +32,8 @@ const (
 	aTLSServer   = "a TLS server"
 )
 
-// greetings are the first bytes of what other servers say, to anything or of their own accord.
+// greetings are the first bytes that other servers send, in answer to anything or of their
+// own accord.
 var greetings = []struct{ first, speaks string }{
 	{"HTTP", anHTTPServer},
 	{"<", anHTTPServer}, // an answer without a head: HTTP/0.9
@@ -47,8 +48,7 @@ var greetings = []struct{ first, speaks string }{
 	{"RFB ", "a VNC server"},
 }
 
-// protocolOf names a server by the first four to eight bytes of what it says; "": it is
-// not known.
+// protocolOf names a server by the first four to eight bytes that it sends; "": not known.
 func protocolOf(head []byte) string {
 	for _, g := range greetings {
 		if bytes.HasPrefix(head, []byte(g.first)) {
@@ -79,8 +79,8 @@ func foreignTLS(address string, err error) error {
 	return err
 }
 
-// AdvertisedError says that a broker has told clients an address for itself at which it
-// cannot be reached from here.
+// AdvertisedError says that a broker cannot be reached from here at the address that it
+// advertises to clients.
 type AdvertisedError struct {
 	Broker  int32  // id; -1: not known
 	Address string // "host:port"
@@ -98,17 +98,18 @@ func (e *AdvertisedError) Error() string {
 	return fmt.Sprintf("%s says that it is at %s (advertised.listeners), which %s: %v; let it advertise an address that this host can reach, or name a listener in kafka.brokers that does", who, e.Address, why, e.Err)
 }
 
-// Unwrap returns why the address cannot be reached.
+// Unwrap returns the error of the dial.
 func (e *AdvertisedError) Unwrap() error { return e.Err }
 
-// addresses is what is known of the brokers' addresses.
+// addresses holds the brokers' addresses, to tell a wrong one from a broker that is down.
 type addresses struct {
 	configured []string
 	brokers    map[string]int32 // ids by "host:port", as the brokers say
-	reached    map[string]bool  // has been reached once: it is right, whatever happens now
+	reached    map[string]bool  // addresses that were right once: a later failure does not make them wrong
 }
 
-// unreached returns the error of a dial that has failed.
+// unreached returns the error of a failed dial: an *AdvertisedError, unless the address is
+// configured or was right once.
 func (c *Client) unreached(address string, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

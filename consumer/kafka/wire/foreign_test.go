@@ -56,7 +56,7 @@ func TestForeignBootstrap(t *testing.T) {
 	}
 }
 
-// One broker of several that is another server does not stand in the way.
+// Among several brokers, a server of another kind does not stand in the way.
 func TestForeignAmongBrokers(t *testing.T) {
 	http1 := httptest.NewServer(http.NotFoundHandler())
 	defer http1.Close()
@@ -70,8 +70,8 @@ func TestForeignAmongBrokers(t *testing.T) {
 	}
 }
 
-// A broker that tells clients an address that is of no use to them is named, and where
-// the address comes from.
+// A broker that tells clients an address of no use to them is named, and so is the source
+// of the address.
 func TestAdvertisedAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		host string

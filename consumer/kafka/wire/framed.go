@@ -11,14 +11,14 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// framed is a connection to a broker that looks at the frame of each answer before it is
-// decoded: at its size, which a decoder allocates by, and at its correlation id. kafka-go
-// looks at neither, and takes the "HTTP" of another server for a gigabyte. It also keeps
-// to throttle_time_ms of each answer, whoever decodes it (KIP-219): the next request waits
+// framed is a connection to a broker that checks the frame of each answer before it is
+// decoded: its size, by which a decoder allocates, and its correlation id. kafka-go checks
+// neither, and takes the "HTTP" of another server for a gigabyte. framed also keeps to
+// throttle_time_ms of each answer, kafka-go's or ours (KIP-219): the next request waits
 // until the broker reads from the connection again.
 //
-// One goroutine reads and writes, and one request is under way at a time: so kafka-go's
-// Transport has it. The deadlines may come from others.
+// kafka-go's Transport uses it from one goroutine, with one request under way at a time.
+// The deadlines may come from other goroutines.
 type framed struct {
 	net.Conn
 	broker string // "host:port", as dialled
@@ -28,9 +28,9 @@ type framed struct {
 	version  int16
 	id       int32
 	reading  frame
-	answers  bool // one answer was that of a Kafka broker
+	answers  bool // an answer of a Kafka broker has come
 	throttle throttleField
-	until    time.Time // for which the broker throttles the connection
+	until    time.Time // end of the broker's throttling
 
 	mu       sync.Mutex
 	deadline time.Time // of writes
@@ -42,14 +42,14 @@ const (
 	answerHead  = 8  // size, correlation id
 )
 
-// frame is how much of a request or an answer has passed.
+// frame counts the bytes of a request or an answer that have passed.
 type frame struct {
 	head [requestHead]byte
 	have int // bytes of head
 	left int // bytes behind the head that are still to come
 }
 
-// fill takes what head lacks of its first n bytes from b, and returns the rest of b.
+// fill completes the first n bytes of head from b, and returns the rest of b.
 func (f *frame) fill(b []byte, n int) []byte {
 	took := copy(f.head[f.have:n], b)
 	f.have += took
@@ -60,8 +60,8 @@ func newFramed(conn net.Conn, broker string) *framed {
 	return &framed{Conn: conn, broker: broker, wake: make(chan struct{}, 1)}
 }
 
-// Write implements net.Conn. A request waits until the broker does not throttle the
-// connection any more; then it is not sent if the deadline is sooner.
+// Write implements net.Conn. A request waits for the end of the broker's throttling; with a
+// deadline before that it is not sent.
 func (f *framed) Write(b []byte) (int, error) {
 	if !f.until.IsZero() {
 		if err := f.waitOut(); err != nil {
@@ -124,7 +124,7 @@ func (f *framed) received(b []byte) error {
 	return nil
 }
 
-// check looks at as much of an answer's head as there is.
+// check looks at the bytes of an answer's head that have come.
 func (f *framed) check() error {
 	h := f.reading.head[:f.reading.have]
 	if len(h) < 4 {
@@ -159,7 +159,7 @@ func (f *framed) throttled(d time.Duration) {
 	}
 }
 
-// waitOut waits until the throttling has ended.
+// waitOut waits for the end of the broker's throttling.
 func (f *framed) waitOut() error {
 	for {
 		f.mu.Lock()
@@ -172,7 +172,7 @@ func (f *framed) waitOut() error {
 			return nil
 		}
 		if !deadline.IsZero() && deadline.Before(f.until) {
-			return &throttledError{broker: f.broker, left: wait} // to wait until then would be for nothing
+			return &throttledError{broker: f.broker, left: wait} // a wait up to the deadline would be for nothing
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -187,7 +187,7 @@ func (f *framed) waitOut() error {
 // throttles the connection for longer.
 type throttledError struct {
 	broker string
-	left   time.Duration // for which it still does
+	left   time.Duration // rest of the throttling
 }
 
 func (e *throttledError) Error() string {

@@ -19,9 +19,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestThrottleTimes compares where throttle_time_ms is looked for with another
-// implementation of the protocol, for all versions of each request, however the answer
-// comes in pieces.
+// TestThrottleTimes compares the place of throttle_time_ms with another implementation of
+// the protocol, for all versions of each request, and for answers in pieces of any size.
 func TestThrottleTimes(t *testing.T) {
 	const ms = 4321
 	found := 0
@@ -65,7 +64,7 @@ func TestThrottleTimes(t *testing.T) {
 	}
 }
 
-// served lets a server speak to a framed connection, whose request has been sent.
+// served lets a server speak to a framed connection that has sent its request.
 func served(t *testing.T, server func(conn net.Conn, id uint32)) *framed {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -85,8 +84,8 @@ func served(t *testing.T, server func(conn net.Conn, id uint32)) *framed {
 	return f
 }
 
-// An HTTP server at a broker's address took 2 GB and ten seconds of a core, for a
-// decoder allocates what the first bytes seem to announce.
+// An HTTP server at a broker's address took 2 GB and ten seconds of a core, for a decoder
+// allocates the size that the first bytes seem to announce.
 func TestForeignServers(t *testing.T) {
 	for said, want := range map[string]string{
 		"HTTP/1.1 400 Bad Request\r\n\r\n":                 "broker:9092 answers as an HTTP server, not as Kafka",
@@ -122,8 +121,8 @@ func TestForeignServers(t *testing.T) {
 	}
 }
 
-// What a broker has answered to once is Kafka; a false frame later is damage, and costs no
-// memory either.
+// A server that has answered once as Kafka is Kafka; a false frame later is damage, and
+// costs no memory either.
 func TestDamagedFrames(t *testing.T) {
 	for _, later := range []string{"\x7f\xff\xff\xff\x00\x00\x00\x4d", "\x00\x00\x00\x08\x00\x00\x00\x4e0000"} {
 		f := served(t, func(conn net.Conn, id uint32) {
@@ -150,8 +149,8 @@ func TestDamagedFrames(t *testing.T) {
 	}
 }
 
-// A request to a broker that throttles this client waits, but not for nothing: one whose
-// deadline is sooner, which may be set meanwhile, fails at once.
+// A request to a broker that throttles this client waits, but not for nothing: with an
+// earlier deadline, which may be set meanwhile, it fails at once.
 func TestThrottledRequestsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := func(ms uint32) *framed {

@@ -109,7 +109,7 @@ func FuzzResponses(f *testing.F) {
 	})
 }
 
-// seedRequest is what the fuzzer's seeds answer.
+// seedRequest is the request that the fuzzer's seeds answer.
 var seedRequest = FetchRequest{Topic: "t", TopicID: [16]byte{7}, Partition: 3}
 
 // flexibleAnswer is the body of a Fetch v13 response with one aborted transaction.

@@ -18,9 +18,9 @@ import (
 // refreshTimeout bounds how long a failed request is held back for a new layout.
 const refreshTimeout = 5 * time.Second
 
-// do sends k and reads its answer, which the broker may hold back for wait: k.read
-// gets it. It fails with a *NoAnswerError when k was sent, and with any other error
-// when it was not. When it returns, nothing uses k or its buffers any more.
+// do sends k, and k.read gets its answer, which the broker may hold back for wait. It fails
+// with a *NoAnswerError when k was sent, and with any other error when it was not. When it
+// returns, nothing uses k or its buffers any more.
 func (c *Client) do(ctx context.Context, k *call, wait time.Duration) error {
 	if c.Addr == nil {
 		return fmt.Errorf("%s: no broker address is configured", k.request)
@@ -70,9 +70,9 @@ func (c *Client) once(ctx context.Context, k *call) error {
 	return err
 }
 
-// why returns err, which says that the layout lacks something, or the reason for
-// which there is no layout at all: the Transport keeps the error of its metadata
-// requests to itself unless it is asked for metadata.
+// why returns the reason for which there is no layout at all, or err, which says that the
+// layout lacks something: the Transport keeps the error of its metadata requests to itself
+// unless it is asked for metadata.
 func (c *Client) why(ctx context.Context, err error) error {
 	if _, reason := c.Transport.RoundTrip(ctx, c.Addr, &metadata.Request{TopicNames: []string{}}); reason != nil {
 		return fmt.Errorf("nothing was sent: the cluster's metadata cannot be had: %w", reason)
@@ -80,8 +80,8 @@ func (c *Client) why(ctx context.Context, err error) error {
 	return err
 }
 
-// Refresh makes the Transport renew its layout of the cluster, and waits for that.
-// Callers who come while one is under way share it.
+// Refresh makes the Transport renew its layout of the cluster, and waits for that. Callers
+// that come during a renewal share it.
 func (c *Client) Refresh(ctx context.Context) {
 	if ctx.Err() != nil {
 		return

@@ -22,23 +22,22 @@ const (
 	// TCP connection stands.
 	loginTimeout = 8 * time.Second
 
-	// A broker that has refused us is left alone for a pause that doubles between
-	// these, whoever asks for a connection: refused logins cost it more than
-	// requests, and an account can be locked for them.
+	// refusedLeast and refusedMost bound the pause, doubled each time, in which no
+	// connection to a broker that has refused this client is tried: refused logins cost the
+	// broker more than requests, and an account can be locked for them.
 	refusedLeast = 500 * time.Millisecond
 	refusedMost  = 10 * time.Second
 
-	// leastSession is the age at which a broker accepts that a session is
-	// authenticated anew (KIP-368); sooner, it closes the connection.
+	// leastSession is the age from which a broker lets a session authenticate anew
+	// (KIP-368); before that, it closes the connection.
 	leastSession = 1100 * time.Millisecond
 )
 
-// dialer makes connections that are ready for requests: encrypted and
-// authenticated. It does itself what kafka-go's Transport would do, because that
-// waits for ever for a broker that falls silent during SASL, drops what the broker
-// says about a refusal, tries again as often as it is asked to, and does not know
-// that a session can end (KIP-368): brokers with connections.max.reauth.ms would
-// cut it in the middle of its requests.
+// dialer makes connections that are ready for requests: encrypted and authenticated. It
+// does so in place of kafka-go's Transport, which waits for ever for a broker that falls
+// silent during SASL, drops the broker's reason for a refusal, tries again as often as it
+// is asked to, and does not know that a session can end (KIP-368): brokers with
+// connections.max.reauth.ms would cut it in the middle of its requests.
 type dialer struct {
 	client    *Client
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
@@ -49,11 +48,11 @@ type dialer struct {
 	refusals map[string]*refusal // by address
 }
 
-// refusal is what stands between us and a broker.
+// refusal is the state of a broker that has refused this client.
 type refusal struct {
 	err   error
 	until time.Time
-	tried bool // a login is under way, to see whether it stands any more
+	tried bool // a login is under way, to see whether the refusal stands
 	pause Backoff
 }
 
@@ -74,9 +73,9 @@ func (d *dialer) connect(ctx context.Context, network, address string) (net.Conn
 	return conn, err
 }
 
-// plain makes a connection without TLS and authentication. What has not answered yet as a
-// Kafka broker does so first: kafka-go tries the next bootstrap address only if this one
-// cannot be dialled.
+// plain makes a connection without TLS and authentication. A server that has not answered
+// yet as a Kafka broker is asked for its versions first: kafka-go tries the next bootstrap
+// address only if this one cannot be dialled.
 func (d *dialer) plain(ctx context.Context, network, address string) (net.Conn, error) {
 	raw, err := d.reach(ctx, network, address)
 	if err != nil {
@@ -123,10 +122,10 @@ func (c *Client) greet(conn net.Conn, address string) error {
 	return nil
 }
 
-// admit returns why no login may begin at the broker for now; nil: one may, and
-// settle or leave is to say that it has ended. A broker that has refused us is
-// tried by one login at a time: all that wait for it would else come at once,
-// whenever a pause ends.
+// admit returns the refusal for which no login may begin at the broker for now; nil: one
+// may begin, and must end with settle or leave. A broker that has refused this client is
+// tried by one login at a time: else all waiting logins would come at once at the end of
+// each pause.
 func (d *dialer) admit(address string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,7 +140,7 @@ func (d *dialer) admit(address string) error {
 	return nil
 }
 
-// settle remembers that the broker lets us in, or why not.
+// settle records the outcome of a login: success or the broker's refusal.
 func (d *dialer) settle(address string, refused error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -163,7 +162,7 @@ func (d *dialer) settle(address string, refused error) {
 	}
 }
 
-// leave ends a login that came to nothing: what is known of the broker stays.
+// leave ends a login without an outcome: the refusal on record stays.
 func (d *dialer) leave(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -172,8 +171,8 @@ func (d *dialer) leave(address string) {
 	}
 }
 
-// open makes a connection. Who leaves, or does not get a connection at all, has not
-// asked to be let in.
+// open makes a connection. asked is false if the caller has left, or there was no
+// connection for a login.
 func (d *dialer) open(ctx context.Context, network, address string) (ready net.Conn, asked bool, err error) {
 	l := login{dialer: d, broker: address}
 	host, port, err := net.SplitHostPort(address)
@@ -181,8 +180,8 @@ func (d *dialer) open(ctx context.Context, network, address string) (ready net.C
 		return nil, false, err
 	}
 	l.at.Host = host
-	l.at.Port, _ = strconv.Atoi(port) // for mechanisms that look at it, of which there is none
-	// What is needed is fetched first: without it the broker need not be troubled.
+	l.at.Port, _ = strconv.Atoi(port) // no mechanism looks at the port
+	// Credentials are fetched first: without them the broker need not be troubled.
 	config, err := l.prepare(ctx)
 	if err != nil {
 		return nil, ctx.Err() == nil, err
@@ -212,7 +211,7 @@ type login struct {
 	first  []byte // to be sent
 }
 
-// prepare gets all that a connection takes; nil: it is to be one without TLS.
+// prepare gets the credentials and the TLS configuration of a connection; nil: no TLS.
 func (l *login) prepare(ctx context.Context) (*tls.Config, error) {
 	if err := l.begin(ctx); err != nil || l.tls == nil {
 		return nil, err
@@ -228,7 +227,7 @@ func (l *login) prepare(ctx context.Context) (*tls.Config, error) {
 	return config, nil
 }
 
-// begin gets what is to be shown to the broker.
+// begin gets the mechanism's credential and first message.
 func (l *login) begin(ctx context.Context) (err error) {
 	if l.mechanism == nil {
 		return nil
@@ -257,8 +256,8 @@ func (l *login) run(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	return ready, err
 }
 
-// handshakes ends with the answer to a first request: with TLS 1.3, a broker that
-// refuses our certificate says so no sooner.
+// handshakes ends with the answer to a first request: with TLS 1.3, a broker that refuses
+// our certificate says so no sooner.
 func (l *login) handshakes(ctx context.Context, conn *framed) error {
 	if c, ok := conn.Conn.(*tls.Conn); ok {
 		if err := c.HandshakeContext(ctx); err != nil {
@@ -268,7 +267,7 @@ func (l *login) handshakes(ctx context.Context, conn *framed) error {
 	return l.client.greet(conn, l.broker)
 }
 
-// authenticate returns how long the broker lets the session last; 0: for ever.
+// authenticate speaks SASL and returns the lifetime of the session; 0: for ever.
 func (l *login) authenticate(ctx context.Context, conn net.Conn) (lifetime time.Duration, err error) {
 	name := l.mechanism.Name()
 	refuse := func(why error) error {
@@ -337,7 +336,8 @@ func (l *login) ask(conn net.Conn, key protocol.ApiKey, version int16, body []by
 	return reader{b: answer}, err
 }
 
-// rememberVersions spares the first request of our own on a connection the question.
+// rememberVersions stores a broker's versions, so that our first request on the connection
+// need not ask for them.
 func (c *Client) rememberVersions(remote string, speaks apiVersions) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -27,10 +27,9 @@ const (
 
 var errLz4 = errors.New("it is no LZ4 frame")
 
-// unpackLz4 appends what the frames in src unpack to, each block straight to its
-// place. The frames' own checksums are not looked at: the batch has one over all of
-// src, and the library's reader spends a third of its time on a second one and on
-// copies.
+// unpackLz4 appends the unpacked bytes of the frames in src, each block straight to its
+// place. It skips the frames' own checksums: the batch has one over all of src, and the
+// library's reader spends a third of its time on a second one and on copies.
 func unpackLz4(dst, src []byte, limit int) ([]byte, error) {
 	dst = room(dst, 4*len(src), limit)
 	for r := (lz4Reader{src: src}); ; {
@@ -57,7 +56,7 @@ func unpackLz4(dst, src []byte, limit int) ([]byte, error) {
 type lz4Reader struct {
 	src   []byte
 	frame lz4Frame
-	in    bool // the middle of a frame
+	in    bool // src begins in the middle of a frame
 }
 
 // lz4Block is a block as it stands in its frame.
@@ -155,8 +154,8 @@ func (r *lz4Reader) block() (b lz4Block, ok bool, err error) {
 	return lz4Block{src[:n], size&lz4Plain != 0}, true, nil
 }
 
-// lz4BlockSize returns the largest block that a frame of this description holds; 0
-// when there is none such.
+// lz4BlockSize returns the largest block of a frame with this descriptor; 0: it is
+// malformed.
 func lz4BlockSize(descriptor byte) int {
 	if n := descriptor >> 4 & 7; n >= 4 {
 		return 1 << (8 + 2*n)
@@ -167,10 +166,11 @@ func lz4BlockSize(descriptor byte) int {
 type lz4Frame struct {
 	flags byte
 	most  int // bytes that a block may unpack to
-	start int // of the frame in what it is appended to
+	start int // of the frame in the slice that it is appended to
 }
 
-// append appends what a block unpacks to; errTooLarge: dst would be longer than limit.
+// append appends the unpacked bytes of a block; errTooLarge: dst would be longer than
+// limit.
 func (f *lz4Frame) append(dst []byte, b lz4Block, limit int) ([]byte, error) {
 	if b.plain {
 		return append(dst, b.bytes...), nil
@@ -178,10 +178,10 @@ func (f *lz4Frame) append(dst []byte, b lz4Block, limit int) ([]byte, error) {
 	return f.block(dst, b.bytes, limit)
 }
 
-// block appends what one compressed block unpacks to. Linked blocks refer to what
-// the frame has unpacked to before. A block does not say how long it becomes, and
-// many frames promise 4 MiB for each: it is tried with the place that there is, and
-// that grows by half until it is enough, or the limit is met.
+// block appends the unpacked bytes of one compressed block. Linked blocks refer back to the
+// frame's bytes before them. A block does not tell its unpacked size, and many frames
+// promise 4 MiB for each: it is tried in the room at hand, which grows by half until it is
+// enough, or the limit is met.
 func (f *lz4Frame) block(dst, src []byte, limit int) ([]byte, error) {
 	at, whole := len(dst), min(f.most, lz4Ratio*len(src))
 	most := min(whole, max(limit-at, 0))

@@ -42,10 +42,10 @@ func lz4Frames(t testing.TB, src []byte) map[string][]byte {
 	return out
 }
 
-// linked writes src as one frame whose blocks refer to each other, as the C library
-// and librdkafka's users do. The Go library has no writer for them, so each block
-// here is one match into the block before: an LZ4 sequence without literals, and
-// the last five bytes, which must be literals.
+// linked writes src as one frame of blocks that refer to each other, as the C library and
+// librdkafka's users do. The Go library has no writer for them, so each block here is one
+// match into the block before: an LZ4 sequence without literals, and the last five bytes,
+// which must be literals.
 func linked(t testing.TB, src []byte) []byte {
 	t.Helper()
 	b := binary.LittleEndian.AppendUint32(nil, lz4Magic)
@@ -102,8 +102,8 @@ func TestUnpackLz4(t *testing.T) {
 	}
 }
 
-// FuzzUnpackLz4 compares with the library's reader: what that one takes, ours takes,
-// and as the same bytes. Checksums are the library's alone.
+// FuzzUnpackLz4 compares with the library's reader: our reader takes each frame that the
+// library takes, and as the same bytes. Checksums are the library's alone.
 func FuzzUnpackLz4(f *testing.F) {
 	for _, frame := range lz4Frames(f, []byte(strings.Repeat("compressible ", 100))) {
 		f.Add(frame)

@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// memoryShares is into how many parts a process divides its memory limit. A record may
-	// unpack to one of them, batches that are unpacked as a whole have one together, and so
-	// has what all readers hold without asking. A record that is read with the turn takes
-	// three at most: the window of the codec, its bytes, and what is packed inside it.
+	// memoryShares is the number of parts into which a process divides its memory limit. A
+	// record may unpack to one part, batches that are unpacked as a whole have one part
+	// together, and so have the bytes that all readers hold without asking. A record that
+	// is read with the turn takes three parts at most: the window of the codec, its bytes,
+	// and the data packed inside it.
 	memoryShares = 8
 
 	leastBatch = 64 << 10 // bytes of a batch that a reader unpacks without asking, at least
@@ -29,8 +30,9 @@ const (
 	usualRoom = 64 << 20
 )
 
-// Memory bounds what all readers of a process hold unpacked at a time. It has three steps,
-// which are always taken in this order, so that no reader waits for another one in a circle:
+// Memory bounds the unpacked bytes that all readers of a process hold at a time. It has
+// three steps, which are always taken in this order, so that readers do not wait for each
+// other in a circle:
 //
 //   - each reader unpacks a batch of its share without asking;
 //   - a larger one takes as much of the room, which batches that are unpacked as a whole have
@@ -51,23 +53,23 @@ type Memory struct {
 	held  []metrics.Sample // for settle
 
 	mu     sync.Mutex
-	stream *zstd.Decoder // one that is not in use; nil: none is
+	stream *zstd.Decoder // a decoder that is not in use; nil: none is
 }
 
-// portion is what goroutines wait for until others give it back.
+// portion is memory that goroutines acquire and release.
 type portion struct {
 	*semaphore.Weighted
-	moves atomic.Uint64 // what those that hold some of it have done: taken it, come on, given it back
+	moves atomic.Uint64 // counts the steps of its holders: acquisitions, progress, releases
 }
 
-// Release gives some of it back.
+// Release gives back n, and counts as a move.
 func (p *portion) Release(n int64) {
 	p.moves.Add(1)
 	p.Weighted.Release(n)
 }
 
-// NewMemory returns the memory of a process that may take limit bytes (0: not known). A
-// record may unpack to maxUnpacked bytes; 0 means MostUnpacked(limit).
+// NewMemory returns the memory of a process with a limit in bytes (0: not known). A record
+// may unpack to maxUnpacked bytes; 0 means MostUnpacked(limit).
 func NewMemory(limit, maxUnpacked int64) *Memory {
 	if maxUnpacked <= 0 {
 		maxUnpacked = MostUnpacked(limit)
@@ -84,7 +86,7 @@ func NewMemory(limit, maxUnpacked int64) *Memory {
 	return m
 }
 
-// Divide sets how many readers there are, from now on: routers, detectors, or ranges that are
+// Divide sets the number of readers from now on: routers, detectors, or ranges that are
 // read side by side.
 func (m *Memory) Divide(readers int) {
 	if m != nil {
@@ -92,7 +94,7 @@ func (m *Memory) Divide(readers int) {
 	}
 }
 
-// Share is how many bytes each reader may unpack without asking: of a batch, and as much
+// Share is the bytes that each reader may unpack without asking: of a batch, and as many
 // again of a record.
 func (m *Memory) Share() int {
 	if m == nil {
@@ -101,8 +103,8 @@ func (m *Memory) Share() int {
 	return int(m.share.Load())
 }
 
-// MostUnpacked is how many bytes a record may unpack to in a process that may take limit
-// bytes, unless its configuration says so; 0: the limit is not known.
+// MostUnpacked is the most bytes that a record may unpack to in a process with a memory
+// limit (0: not known), unless its configuration sets another bound.
 func MostUnpacked(limit int64) int64 {
 	if limit <= 0 {
 		return maxUnpacked
@@ -110,12 +112,12 @@ func MostUnpacked(limit int64) int64 {
 	return min(maxUnpacked, limit/memoryShares)
 }
 
-// unbounded is the memory of clients that have none of their own.
+// unbounded is the memory of clients without one of their own.
 var unbounded = NewMemory(0, 0)
 
 // settle gives garbage back to the system when there is much of it: a large record must not
-// come on top of what the last one has left. A memory limit alone makes the collector run
-// too late for that, since it goes on while more is allocated. It is called with the turn.
+// come on top of the garbage of the last one. A memory limit alone makes the collector run
+// too late for that, since allocation goes on meanwhile. It is called with the turn.
 func (m *Memory) settle() {
 	if m.limit == 0 {
 		return
@@ -130,35 +132,35 @@ func (m *Memory) settle() {
 	}
 }
 
-// Turn is how one goroutine takes memory for what it unpacks. All fetches that a goroutine
-// reads side by side must have the same one, and what it unpacks of their records goes by it
-// too: it may be locked while it is locked. The zero value is ready.
+// Turn is the claim of one goroutine on memory for unpacked bytes. All fetches that a
+// goroutine reads side by side must have the same Turn, and the data that it unpacks out of
+// their records goes by it too: a locked Turn may be locked again. The zero value is ready.
 type Turn struct {
 	Memory  *Memory         // nil: that of a process without a limit
-	Context context.Context // ends the waiting of cursors and of Lock; nil: nothing does
+	Context context.Context // its end ends the waits of cursors and of Lock; nil: they do not end
 
-	// Waiting, unless nil, is called before the goroutine waits for others, with a counter that
-	// moves as long as they come on, and with nil after that.
+	// Waiting, unless nil, is called before the goroutine waits for others, with a counter
+	// that moves as long as these make progress, and with nil after the wait.
 	Waiting func(others *atomic.Uint64)
 
-	// Begin, unless nil, is called when a cursor has taken the turn for the records from an
-	// offset to before next; with an error they are not unpacked, and it is in the
-	// *CorruptError that names them.
+	// Begin, unless nil, is called when a cursor has taken the turn for the records from
+	// offset to before next. If it fails, they are not unpacked, and the *CorruptError that
+	// names them wraps its error.
 	Begin func(offset, next int64) error
-	// Locked, unless nil, is called when Lock has taken the turn, and Unlocked when it is given
-	// up, whatever it was taken for.
+	// Locked, unless nil, is called when Lock has taken the turn, and Unlocked when the
+	// turn is given up, also by a cursor.
 	Locked, Unlocked func()
 
 	depth int
 	room  int64
 }
 
-// Held says whether the goroutine has memory that others may wait for. It must not wait for
-// them then: it closes its cursors, which are cheap to open again.
+// Held says whether the goroutine holds memory that others may wait for. It must not wait
+// for them then: it closes its cursors, which are cheap to open again.
 func (t *Turn) Held() bool { return t.depth > 0 || t.room > 0 }
 
-// Lock waits until no other goroutine of the process holds something large. False: Context
-// has ended before, and the turn is not taken.
+// Lock waits until no other goroutine of the process has the turn. False: Context has ended
+// before, and the turn is not taken.
 func (t *Turn) Lock() bool {
 	if t.lock(t.context()) != nil {
 		return false
@@ -180,7 +182,7 @@ func (t *Turn) lock(ctx context.Context) error {
 	return nil
 }
 
-// acquire tells of its waiting, if it has to wait.
+// acquire takes n of a portion, and reports the wait for it to Waiting.
 func (t *Turn) acquire(ctx context.Context, from *portion, n int64) error {
 	if !from.TryAcquire(n) {
 		if t.Waiting != nil {
@@ -195,7 +197,7 @@ func (t *Turn) acquire(ctx context.Context, from *portion, n int64) error {
 	return nil
 }
 
-// Beat notes that the goroutine comes on, for those that wait for what it holds.
+// Beat reports progress to the goroutines that wait for the memory of this one.
 func (t *Turn) Beat() {
 	if t.depth > 0 {
 		t.memory().turn.moves.Add(1)
@@ -216,8 +218,8 @@ func (t *Turn) Unlock() {
 	t.memory().turn.Release(1)
 }
 
-// take waits for room for n bytes, and returns what to give back. A goroutine that has some
-// already does not wait for more, not to wait for itself.
+// take waits for room for n bytes, and returns the bytes to give back. A goroutine that
+// holds room already does not wait for more, lest it wait for itself.
 func (t *Turn) take(n int) (int64, error) {
 	room := &t.memory().room
 	size := min(int64(n), t.memory().total)
@@ -253,10 +255,10 @@ func (t *Turn) context() context.Context {
 	return t.Context
 }
 
-// window is how far back a codec may refer in what is read piece by piece.
+// window is the largest window of a codec in data that is read piece by piece.
 func (m *Memory) window() int { return min(max(m.most, leastWindow), zstd.MaxWindowSize) }
 
-// zstd returns a decoder that reads from a stream, in memory of the frames' windows.
+// zstd returns a decoder that reads from a stream, with memory for the frames' windows.
 func (m *Memory) zstd() *zstd.Decoder {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -90,7 +90,7 @@ func mixed(rng *rand.Rand, n, most int) (all []string) {
 	return all
 }
 
-// However little of a batch may be unpacked at a time, its records are the same.
+// In pieces of any size, the records of a batch are the same.
 func TestPiecesAreTheWhole(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	want := mixed(rng, 400, 300<<10)
@@ -123,7 +123,8 @@ func TestPiecesAreTheWhole(t *testing.T) {
 	}
 }
 
-// A record that takes too much is named alone, with its beginning; those around it are read, by going on behind it.
+// A record that takes too much is named alone, with its beginning; a reader that goes on
+// behind it reads the records around it.
 func TestRecordTooLarge(t *testing.T) {
 	want := []string{"before", strings.Repeat("large ", 100_000), "between", strings.Repeat("LARGE ", 100_000), "behind"}
 	plain := encode(t, 0, compress.None, nil, want...)
@@ -161,7 +162,7 @@ func TestRecordTooLarge(t *testing.T) {
 	}
 }
 
-// A batch of 200 MB takes the memory of its records, whatever it is packed with.
+// A batch of 200 MB takes the memory of its records, in each packing.
 func TestPiecesTakeLittle(t *testing.T) {
 	value := strings.Repeat("a", 500_000)
 	plain := encode(t, 0, compress.None, nil, slices.Repeat([]string{value}, 400)...)
@@ -202,8 +203,9 @@ func TestPiecesTakeLittle(t *testing.T) {
 	}
 }
 
-// One goroutine of the process reads a large batch at a time, batches that are unpacked as a whole have their room
-// together, and a goroutine whose context ends waits no more.
+// One goroutine of the process reads a large batch at a time, batches that are unpacked as
+// a whole have their room together, and a goroutine waits no more after the end of its
+// context.
 func TestTurns(t *testing.T) {
 	m := memoryOf(1<<20, 64<<10, 1<<10)
 	large := encode(t, 6, compress.Zstd, nil, slices.Repeat([]string{strings.Repeat("x", 50_000)}, 20)...)
@@ -223,7 +225,7 @@ func TestTurns(t *testing.T) {
 				records := 0
 				err := f.Each(func(r *Record) bool {
 					records++
-					if !turn.Lock() { // as what unpacks the record may
+					if !turn.Lock() { // as a goroutine that unpacks the record may
 						t.Error("the turn is refused")
 						return false
 					}
@@ -259,7 +261,8 @@ func TestTurns(t *testing.T) {
 	if err := f.Each(func(*Record) bool { return true }); !errors.Is(err, context.Canceled) {
 		t.Errorf("Each of a large batch whose context has ended = %v; want that", err)
 	}
-	// What unpacks a record waited for the turn for ever, and with it the end of its partition.
+	// The unpacking of a record waited for the turn for ever, and with it the end of its
+	// partition.
 	locked, unlocked := 0, 0
 	other := &Turn{Memory: m, Context: ctx, Locked: func() { locked++ }, Unlocked: func() { unlocked++ }}
 	if other.Lock() || other.Held() || locked != 0 {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TopicMetadata is what the cluster says about a topic.
+// TopicMetadata is a broker's description of a topic.
 type TopicMetadata struct {
 	Name       string
 	ID         [16]byte // differs when a topic is deleted and made again under its name (KIP-516)
@@ -30,7 +30,7 @@ func (m TopicMetadata) LeaderEpoch(partition int32) int32 {
 	return noEpoch
 }
 
-// PartitionMetadata is what the cluster says about a partition.
+// PartitionMetadata is a broker's description of a partition.
 type PartitionMetadata struct {
 	Index       int32
 	Leader      int32 // broker id; -1: none
@@ -48,7 +48,7 @@ func (c *Client) Topics(ctx context.Context, names ...string) (map[string]TopicM
 	return c.topics(ctx, false, names)
 }
 
-// topics is Topics, which may ask for the operations that are allowed on each, too.
+// topics is Topics, and can ask for the operations allowed on each topic.
 func (c *Client) topics(ctx context.Context, operations bool, names []string) (map[string]TopicMetadata, error) {
 	for {
 		var topics map[string]TopicMetadata

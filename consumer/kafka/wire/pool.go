@@ -7,20 +7,20 @@ import (
 	"sync"
 )
 
-// pool keeps what is expensive to make for whoever needs one next. A sync.Pool would
-// forget it at the second collection of garbage, and while much is made of little
-// memory there are dozens of those a second: what is used once in a while would be made
-// anew each time, and be the garbage that is collected next. The zero value is empty.
+// pool keeps objects that are expensive to make, for their next use. A sync.Pool would
+// forget them at the second garbage collection, and while much is made of little memory
+// there are dozens of those a second: an object used once in a while would be made anew
+// each time, and be the garbage that is collected next. The zero value is empty.
 type pool[T any] struct {
 	mu   sync.Mutex
 	idle []*T
 }
 
-// mostIdle is how many of a kind are kept: as many as are at work at the same time, and
-// one that is held by a goroutine that has to wait.
+// mostIdle is the number of objects of a kind that are kept: as many as are at work at the
+// same time, and as many held by goroutines that have to wait.
 var mostIdle = 2 * runtime.NumCPU()
 
-// get returns one that was put, or a zero one.
+// get returns an object that was put back, or a zero one.
 func (p *pool[T]) get() *T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -34,7 +34,7 @@ func (p *pool[T]) get() *T {
 	return x
 }
 
-// put takes one back, unless there are enough.
+// put takes an object back, unless there are enough.
 func (p *pool[T]) put(x *T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,8 +43,8 @@ func (p *pool[T]) put(x *T) {
 	}
 }
 
-// bufferPool keeps buffers of like sizes apart: a reader that needs little does not take the
-// place of one that needs much, nor hold ten times what it needs. The zero value is empty.
+// bufferPool keeps buffers of like sizes apart: a reader of small batches does not take the
+// buffer of one of large batches, nor hold ten times its need. The zero value is empty.
 type bufferPool struct {
 	mu   sync.Mutex
 	kept int64 // bytes of all that are idle
@@ -52,16 +52,16 @@ type bufferPool struct {
 }
 
 const (
-	// smallBuffer is up to which size all buffers are alike; from there on each power of two
-	// is a size of its own.
+	// smallBuffer is the size up to which all buffers are alike; from there on each power
+	// of two is a size of its own.
 	smallBuffer = 64 << 10
 	bufferSizes = 9
 
-	// idleBuffer is the largest buffer that waits in a pool. Larger ones, of batches that are
-	// not packed as batches usually are, would be as much memory for good.
+	// idleBuffer is the largest buffer that waits in a pool. Larger ones, of batches that
+	// are not packed as batches usually are, would be as much memory for good.
 	idleBuffer = smallBuffer << (bufferSizes - 2)
 
-	// idleBuffers is how many bytes wait in a pool together.
+	// idleBuffers bounds the bytes of all buffers that wait in a pool.
 	idleBuffers = 32 << 20
 )
 
@@ -69,9 +69,8 @@ func bufferSize(n int) int {
 	return min(bits.Len(uint(max(n-1, 0)/smallBuffer)), bufferSizes-1)
 }
 
-// get returns a buffer for about so many bytes, which may have any length. It may be four
-// times the size that was asked for: one that has grown in use is found again by the same
-// question.
+// get returns a buffer for about size bytes, which may have any length. It may be four
+// times that size: a buffer that has grown in use is found again by the same request.
 func (p *bufferPool) get(size int) *[]byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,18 +103,18 @@ func (p *bufferPool) put(b *[]byte) {
 	}
 }
 
-// spareBuffers keeps buffers of fetches, of all sizes, for the fetches that follow: made anew
-// each time they would be most of the garbage. The zero value is empty.
+// spareBuffers keeps buffers of fetches, of all sizes, for later fetches: made anew each
+// time, they would be most of the garbage. The zero value is empty.
 type spareBuffers struct {
 	mu    sync.Mutex
 	idle  [][]byte
 	bytes int
 }
 
-// mostSpare is how many bytes of buffers wait at most.
+// mostSpare bounds the bytes of all buffers that wait.
 const mostSpare = 8 << 20
 
-// get returns an empty buffer for at least so many bytes.
+// get returns an empty buffer for at least size bytes.
 func (s *spareBuffers) get(size int) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,8 +2,8 @@ package wire
 
 import "testing"
 
-// What is put is what the next one gets, newest first, and no more is kept than may be
-// at work at the same time: buffers of an hour with much to do are not kept for good.
+// An object that is put back is got next, newest first, and no more are kept than may be at
+// work at the same time: buffers of an hour with much to do are not kept for good.
 func TestPool(t *testing.T) {
 	var p pool[int]
 	if got := p.get(); got == nil || *got != 0 {

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// reader takes the body of a response apart. Once something does not fit, bad is
-// set and everything read after that is zero, so that only the end is checked.
+// reader decodes the body of a response. From the first field on that does not fit, bad is
+// set and every field is zero, so that only the end is checked.
 type reader struct {
 	b   []byte
 	bad bool
@@ -107,8 +107,8 @@ func (r *reader) compactBytes() []byte {
 	return r.take(n - 1)
 }
 
-// array reads the length of a (nullable) array whose elements take least bytes
-// or more. It is never more than what is left of the response can hold.
+// array reads the length of a (nullable) array with elements of least bytes or more. It is
+// never more than the rest of the response can hold.
 func (r *reader) array(least int) int { return r.fits(int(r.int32()), least) }
 
 // compactArray is array for the flexible versions.
@@ -136,8 +136,8 @@ func (r *reader) compactInt32s() []int32 {
 // tags steps over the tagged fields of a flexible version (KIP-482).
 func (r *reader) tags() { r.eachTag(func(int, *reader) {}) }
 
-// eachTag gives the tagged fields of a flexible version. One that is too short for
-// what read takes of it makes the response malformed.
+// eachTag gives the tagged fields of a flexible version. A field too short for the bytes
+// that read takes of it makes the response malformed.
 func (r *reader) eachTag(read func(tag int, field *reader)) {
 	for range r.fits(r.uvarint(), 2) {
 		tag := r.uvarint()
@@ -178,5 +178,5 @@ func appendCompact(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))+1), s...)
 }
 
-// putCount fills in the length of an array that was not known when it began.
+// putCount fills in the length of an array, not known when the array began.
 func putCount(b []byte, n uint32) { binary.BigEndian.PutUint32(b, n) }

@@ -12,15 +12,15 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// Part is a record batch on its way to one partition, and what became of it.
+// Part is a record batch on its way to one partition, with its outcome.
 type Part struct {
 	Topic     string
 	Partition int32
 	Batch     []byte // as Batch.Encode makes it
 
-	// Err is nil when the batch was written and replicated to all in-sync
-	// replicas, a kafka.Error (errors.As) when a broker refused it or nobody leads
-	// the partition, and otherwise tells why there was no answer.
+	// Err is nil when the batch was written and replicated to all in-sync replicas, a
+	// kafka.Error (errors.As) when a broker refused it or the partition has no leader, and
+	// otherwise the cause for which there was no answer.
 	Err        error
 	BaseOffset int64 // offset of the batch's first record; -1 if unknown
 }
@@ -30,9 +30,9 @@ type Part struct {
 // of one call are either transactional or not. timeout is how long the leaders may
 // wait for their replicas.
 //
-// It returns an error when parts went without an answer: these have it as their
-// Err too. Answers of brokers, good or bad, are in the parts alone. Nothing is
-// sent a second time.
+// It returns an error when parts went without an answer: these have it as their Err too.
+// Answers of brokers, good or bad, are in the parts alone. No request is sent a second
+// time.
 func (c *Client) Produce(ctx context.Context, transactionalID string, timeout time.Duration, parts []Part) error {
 	if len(parts) == 0 {
 		return nil
@@ -210,8 +210,8 @@ func sameTopic(parts []*Part) int {
 	return n
 }
 
-// readProduced reads the body of a Produce v7 or v8 response. Parts that it does
-// not speak of are given an error.
+// readProduced reads the body of a Produce v7 or v8 response. Parts that the response
+// leaves out are given an error.
 func readProduced(r *reader, version int16, parts []*Part) {
 	for _, part := range parts {
 		part.Err = &NoAnswerError{Request: describePart(part), Err: fmt.Errorf("%w: it leaves this partition out", errMalformed)}
@@ -236,7 +236,7 @@ func readProduced(r *reader, version int16, parts []*Part) {
 	r.int32() // throttle time
 }
 
-// readRecordErrors returns what the broker says about a refused batch (KIP-467).
+// readRecordErrors returns the broker's reason for refusing a batch (KIP-467).
 func readRecordErrors(r *reader) string {
 	first := ""
 	for range r.array(6) {
@@ -259,7 +259,7 @@ func (p *produce) Merge(_ []protocol.Message, results []any) (protocol.Message, 
 	return p, nil
 }
 
-// settle gives every part its outcome, err being what RoundTrip returned.
+// settle gives every part its outcome; err is that of RoundTrip.
 func (p *produce) settle(ctx context.Context, err error) error {
 	if err != nil && len(p.calls) == 0 {
 		err = fmt.Errorf("%s: not sent: %w", describePart(p.parts[0]), err)

@@ -10,7 +10,7 @@ import (
 type Record struct {
 	Offset    int64
 	Epoch     int32  // of the leader that wrote the record's batch; -1: not known
-	LastEpoch int32  // of what lies before Offset in the log, records or not; -1: not known
+	LastEpoch int32  // leader epoch of the log just before Offset, with a record there or without; -1: not known
 	Timestamp int64  // milliseconds since 1970: of the producer, or of the broker where the topic says LogAppendTime; -1: none
 	Key       []byte // nil: null
 	Value     []byte // nil: null

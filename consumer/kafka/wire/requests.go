@@ -58,8 +58,8 @@ func (c *Client) LeaveGroup(ctx context.Context, group, member, instance string)
 	return c.coordinate(ctx, coordinatorKey{name: group}, k, func() error { return Denied(answered(k.request, code, ""), Right{"Read", "group", group}) })
 }
 
-// DeleteRecords deletes the records of a partition below an offset. Deleting what
-// is deleted already is no error.
+// DeleteRecords deletes the records of a partition below an offset. A repeated deletion is
+// no error.
 func (c *Client) DeleteRecords(ctx context.Context, topic string, partition int32, before int64) error {
 	code := int16(kafka.Unknown)
 	k := &call{
@@ -94,7 +94,7 @@ func (c *Client) DeleteRecords(ctx context.Context, topic string, partition int3
 	return err
 }
 
-// milliseconds returns d as the protocol has it.
+// milliseconds returns d as a field of the protocol.
 func milliseconds(d time.Duration) int32 {
 	return int32(min(max(d.Milliseconds(), 0), math.MaxInt32))
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// partlyRandom is size bytes, of which so many do not compress.
+// partlyRandom returns size bytes; the first of them, random many, do not compress.
 func partlyRandom(size, random int) string {
 	rng := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, size)
@@ -20,9 +20,9 @@ func partlyRandom(size, random int) string {
 	return string(b)
 }
 
-// What fetches are unpacked into is used again, by whatever codec. A buffer waited under the size
-// that it had grown to, and was asked for by another: by the most that LZ4 may unpack to, 255
-// times its own. One was made anew for nearly each batch.
+// The buffers that fetches are unpacked into are used again, across codecs. A buffer waited
+// under the size that it had grown to, and was asked for by another: by the most that LZ4
+// may unpack to, 255 times its own. One was made anew for nearly each batch.
 func TestUnpackingBuffersAreUsedAgain(t *testing.T) {
 	const value, rounds = 300 << 10, 50
 	plain := encode(t, 0, compress.None, nil, partlyRandom(value, 30<<10))
@@ -52,7 +52,7 @@ func TestUnpackingBuffersAreUsedAgain(t *testing.T) {
 	}
 }
 
-// A buffer that was asked for small, and has grown, is what the same question finds.
+// A buffer that was asked for small, and has grown, is found by the same request.
 func TestBufferPoolFindsWhatHasGrown(t *testing.T) {
 	for _, asked := range []int{0, smallBuffer, 5 * smallBuffer} {
 		var p bufferPool
@@ -68,8 +68,8 @@ func TestBufferPoolFindsWhatHasGrown(t *testing.T) {
 	}
 }
 
-// A batch of LZ4 may unpack to 255 times its size, and seldom does. It needs no room of the
-// process, which others hold, as long as the reader's share does.
+// A batch of LZ4 may unpack to 255 times its size, and seldom does. As long as the reader's
+// share suffices, it needs no room of the process, which others may hold.
 func TestLZ4TakesNoRoomWithinTheShare(t *testing.T) {
 	const share = 40 << 10
 	m := memoryOf(64<<20, 8<<20, share)
@@ -92,8 +92,8 @@ func TestLZ4TakesNoRoomWithinTheShare(t *testing.T) {
 	holder.give(m.total)
 }
 
-// The limit of what is unpacked holds within a block of LZ4, too, whose place was made for all
-// of it first: 4 MiB, however little may be unpacked.
+// The limit of unpacked bytes holds within a block of LZ4, too. Such a block once got the
+// room for all of it first: 4 MiB, however low the limit.
 func TestLZ4LimitHoldsWithinABlock(t *testing.T) {
 	const limit = 64 << 10
 	zeros := make([]byte, 4<<20)

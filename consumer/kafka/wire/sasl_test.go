@@ -29,8 +29,8 @@ func TestAuthentication(t *testing.T) {
 	}
 	bad := wire.NewClient(cluster.ListenAddrs(), nil, nil, plain.Mechanism{Username: "user", Password: "guess"})
 	defer bad.Close()
-	// A real broker says SASL_AUTHENTICATION_FAILED; this one closes the connection.
-	// Either way nothing has been sent, and that is what the error must tell.
+	// A real broker says SASL_AUTHENTICATION_FAILED; this one closes the connection. Either
+	// way nothing has been sent, and the error must tell that.
 	_, fetched := fetch(t, bad, "t", 0, 0)
 	_, asked := bad.Topics(t.Context())
 	for call, err := range map[string]error{"Produce": produce(t, bad, "t", 0, "v"), "Fetch": fetched, "Topics": asked} {
@@ -41,14 +41,14 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
-// guarded is a cluster of one broker that asks for a password, in a bubble, with a
-// client that counts what it does.
+// guarded is a cluster of one broker that asks for a password, in a bubble, with a client
+// that counts its dials.
 type guarded struct {
 	cluster *kfake.Cluster
 	client  *wire.Client
 	dials   atomic.Int64
 	logins  atomic.Int64 // SaslAuthenticate requests that the broker got
-	secret  atomic.Value // string: what the client shows; "": it cannot be had
+	secret  atomic.Value // string: the password that the client shows; "": it cannot be had
 }
 
 func newGuarded(t *testing.T, configs map[string]string) *guarded {
@@ -136,8 +136,8 @@ func TestReauthentication(t *testing.T) {
 	})
 }
 
-// Whoever is refused leaves the broker alone for longer and longer, whatever is
-// asked of the client meanwhile, and gets in soon after the secret is right again.
+// A client that is refused leaves the broker alone for longer and longer, under any load,
+// and gets in soon after the secret is right again.
 func TestRefusedLogin(t *testing.T) {
 	for name, wrong := range map[string]string{"wrong password": "guess", "no password": ""} {
 		kafkatest.Bubble(t, func(t *testing.T) {
@@ -172,9 +172,9 @@ func TestRefusedLogin(t *testing.T) {
 	}
 }
 
-// However many wait for a broker that refuses us, each end of a pause brings it one
-// login. (They came all at once: an instance with two shards and four partitions
-// asked a dozen times in eight seconds, with a broker that takes its time to refuse.)
+// However many connections wait for a broker that refuses us, each end of a pause brings it
+// one login. (They came all at once: an instance with two shards and four partitions asked
+// a dozen times in eight seconds, with a broker that takes its time to refuse.)
 func TestRefusedLogins(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		g := newGuarded(t, map[string]string{"connections.max.reauth.ms": "10000"})
@@ -216,7 +216,7 @@ func TestRefusedLogins(t *testing.T) {
 	})
 }
 
-// What the broker says of a refusal is what the caller reads.
+// The caller reads the broker's words about a refusal.
 func TestRefusalInWords(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		g := newGuarded(t, nil)

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// session is an authenticated connection. One goroutine uses it, and one request is
-// under way on it at a time: so kafka-go's Transport has it.
+// session is an authenticated connection. kafka-go's Transport uses it from one goroutine,
+// with one request under way at a time.
 type session struct {
 	net.Conn
 	login    login
 	renew    time.Time // when to authenticate anew; zero: never
-	expires  time.Time // when the broker ends it
+	expires  time.Time // when the broker ends the session
 	answered bool      // something was read since the last write: a write begins the next request
 }
 
@@ -35,7 +35,7 @@ func (s *session) Write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
-// again authenticates anew. The request that waits for it has set the deadline.
+// again authenticates anew. The request that waits for this has set the deadline.
 func (s *session) again() error {
 	ctx, cancel := context.WithTimeout(context.Background(), loginTimeout)
 	defer cancel()
@@ -47,7 +47,7 @@ func (s *session) again() error {
 	}
 	if err != nil {
 		if time.Now().Before(s.expires) {
-			return nil // it is as good as it was, and this may pass before it ends
+			return nil // the session is as good as it was, and the error may pass before its end
 		}
 		return err
 	}
@@ -62,7 +62,8 @@ func (s *session) authenticate(ctx context.Context) error {
 	begun := time.Now()
 	lifetime, err := s.login.authenticate(ctx, s.Conn)
 	if err == nil && lifetime > 0 {
-		// Java's clients take as much of it; by chance, so that not all do it at once.
+		// Java's clients take as much of the lifetime; by chance, so that not all renew at
+		// once.
 		part := time.Duration(float64(lifetime) * (0.85 + 0.10*rand.Float64()))
 		s.renew, s.expires = begun.Add(max(part, leastSession)), begun.Add(lifetime)
 	}

@@ -20,12 +20,11 @@ type sharedFetch struct {
 	short bool
 
 	// Guarded by the Fetcher's lock.
-	wanted int // calls that have not been left
+	wanted int // calls with a caller that still waits
 	cancel context.CancelFunc
 }
 
-// run sends the request and deals out its answer. The calls for which nothing has come wait
-// on.
+// run sends the request and deals out its answer. Calls without records wait on.
 func (m *sharedFetch) run(ctx context.Context) {
 	defer m.cancel()
 	g := m.group
@@ -47,7 +46,7 @@ func (m *sharedFetch) run(ctx context.Context) {
 	} else {
 		m.fail(err, ctx.Err() != nil)
 	}
-	// Those that are answered ask again meanwhile.
+	// The readers that are answered ask again meanwhile.
 	rests := m.polls && err == nil && (len(ready) > 0 || now.Sub(began) < m.wait/2)
 	if rests {
 		g.resting++
@@ -81,7 +80,7 @@ func (m *sharedFetch) run(ctx context.Context) {
 		g.short = false
 	case m.polls:
 		g.polling--
-		if g.resting == 0 { // else it goes with one that is about to be sent
+		if g.resting == 0 { // else a poll that is about to be sent takes them
 			g.poll()
 		}
 	default:
@@ -93,8 +92,8 @@ func (m *sharedFetch) run(ctx context.Context) {
 	g.dispatch()
 }
 
-// fetch sends the request until it is answered, and leaves in each call what the answer says
-// about it.
+// fetch sends the request until it is answered, and leaves in each call the answer about
+// its partition.
 func (m *sharedFetch) fetch(ctx context.Context, buffer *[]byte) error {
 	c := m.group.fetcher.Client
 	asked := make([]*FetchRequest, len(m.calls))
@@ -136,8 +135,8 @@ func (m *sharedFetch) fetch(ctx context.Context, buffer *[]byte) error {
 	}
 }
 
-// note gives a call what the answer says about its partition, and returns which one comes
-// next: brokers answer in the order of the request, but for refusals, which come first.
+// note gives a call the answer about its partition, and returns the index of the next call:
+// brokers answer in the order of the request, but for refusals, which come first.
 func (m *sharedFetch) note(a *fetchAnswer, at int) (next int) {
 	for i := range m.calls {
 		n := (at + i) % len(m.calls)
@@ -152,7 +151,7 @@ func (m *sharedFetch) note(a *fetchAnswer, at int) (next int) {
 	return at
 }
 
-// settle decides what becomes of the calls, and returns those that have an answer. early: the
+// settle gives the calls their next state, and returns those with an answer. early: the
 // broker has not waited as long as it might. The caller holds the lock.
 func (m *sharedFetch) settle(now time.Time, early bool) (ready []*fetchCall) {
 	for _, c := range m.calls {
@@ -163,7 +162,7 @@ func (m *sharedFetch) settle(now time.Time, early bool) (ready []*fetchCall) {
 		r.fresh = now
 		patience := c.req.MaxWait
 		if !early {
-			patience /= 2 // else it would be up to half as much again
+			patience /= 2 // else the wait would be up to half as long again
 		}
 		switch {
 		case a.code != 0, a.diverged != nil:
@@ -197,8 +196,8 @@ func (m *sharedFetch) fail(err error, left bool) {
 	}
 }
 
-// fill copies what the answer says about the call's partition, so that the answer as a whole
-// is not kept for it.
+// fill copies the answer about the call's partition, so that the call does not keep the
+// answer as a whole.
 func (c *fetchCall) fill(from *spareBuffers) {
 	into, a := c.into, &c.got
 	into.reset(c.req)
@@ -210,8 +209,8 @@ func (c *fetchCall) fill(from *spareBuffers) {
 	a.batches = into.response
 }
 
-// leader returns the broker that leads a partition, as far as the layout of the cluster
-// tells.
+// leader returns the leader of a partition in the cached layout of the cluster; not ok: the
+// layout has none.
 func (c *Client) leader(ctx context.Context, topic string, partition int32) (broker int32, ok bool) {
 	if c.Addr == nil {
 		return 0, false
@@ -223,8 +222,8 @@ func (c *Client) leader(ctx context.Context, topic string, partition int32) (bro
 	return q.broker, q.ok
 }
 
-// leaderQuery is a message that is split into none at all: nothing goes over the wire, but
-// the Transport shows its layout.
+// leaderQuery is a message that is split into none: nothing goes over the wire, but the
+// Transport shows its layout.
 type leaderQuery struct {
 	topic     string
 	partition int32

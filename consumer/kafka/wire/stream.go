@@ -14,26 +14,26 @@ import (
 )
 
 const (
-	// mostStreamed bounds what a batch may unpack to that is read piece by piece. It is as
-	// much as producers can write: lengths in Kafka have 31 bits.
+	// mostStreamed bounds the unpacked size of a batch that is read piece by piece. It is
+	// as much as producers can write: lengths in Kafka have 31 bits.
 	mostStreamed = math.MaxInt32
 
-	// gzipRatio is the densest that gzip can reach: 258 bytes in two bits.
+	// gzipRatio is the densest packing of gzip: 258 bytes in two bits.
 	gzipRatio = 1032
 
-	// streamStep is how much of such a batch is unpacked at a time, if a record does not
-	// take more.
+	// streamStep is the bytes of such a batch that are unpacked at a time, if a record does
+	// not take more.
 	streamStep = 256 << 10
 )
 
-// extent is what packed data says about itself before it is unpacked.
+// extent is the size of packed data, as known before it is unpacked.
 type extent struct {
 	size   int // bytes that it unpacks to, at most
 	window int // bytes that unpacking refers back to, at most; 0: little, or all
 }
 
-// measure returns the extent of the records of a batch. What gzip says is a claim. An error
-// says that they cannot be unpacked; what is malformed otherwise may have any extent.
+// measure returns the extent of the records of a batch; that of gzip is a claim. An error
+// says that they cannot be unpacked; data that is malformed otherwise may have any extent.
 func measure(codec compress.Compression, src []byte) (extent, error) {
 	switch codec {
 	case compress.Zstd:
@@ -51,10 +51,10 @@ func measure(codec compress.Compression, src []byte) (extent, error) {
 	return extent{}, nil
 }
 
-// zstdExtent goes through the frames (RFC 8878, 3.1). One that claims to hold more than its
-// blocks can is refused: the library makes room for the claim.
+// zstdExtent goes through the frames (RFC 8878, 3.1). A frame that claims to hold more than
+// its blocks can is refused: the library makes room for the claim.
 func zstdExtent(src []byte) (e extent, err error) {
-	for len(src) >= 4 { // as the library, which takes less for the end
+	for len(src) >= 4 { // the library, too, takes fewer bytes for the end
 		var h zstd.Header
 		rest, err := h.DecodeAndStrip(src)
 		if err != nil {
@@ -94,8 +94,8 @@ func zstdExtent(src []byte) (e extent, err error) {
 	return e, nil
 }
 
-// zstdBlocks goes through the blocks of a frame, each of which unpacks to most bytes unless
-// it says how many it holds (RFC 8878, 3.1.1.2).
+// zstdBlocks adds up the blocks of a frame. A compressed block unpacks to most bytes at
+// most; the other types tell their size (RFC 8878, 3.1.1.2).
 func zstdBlocks(src []byte, most int) (size int, rest []byte, err error) {
 	for last := false; !last; {
 		if len(src) < zstdBlockHeader {
@@ -122,7 +122,7 @@ func zstdBlocks(src []byte, most int) (size int, rest []byte, err error) {
 	return size, src, nil
 }
 
-// lz4Extent goes through the frames and blocks.
+// lz4Extent bounds the unpacked size of the frames, block by block.
 func lz4Extent(src []byte) (size int) {
 	r := lz4Reader{src: src}
 	for {
@@ -138,7 +138,7 @@ func lz4Extent(src []byte) (size int) {
 	}
 }
 
-// stream reads what a batch unpacks to, piece by piece. It is for a goroutine that has the turn.
+// stream unpacks a batch piece by piece. It is for a goroutine that has the turn.
 type stream struct {
 	source io.Reader
 	left   int // bytes that the batch may still unpack to
@@ -172,7 +172,8 @@ func (s *stream) open(m *Memory, codec compress.Compression, src []byte, window 
 	return fmt.Errorf("no compression has the number %d", codec)
 }
 
-// Read is of io.Reader. It fails with errTooLarge when more comes than a batch may hold.
+// Read implements io.Reader. It fails with errTooLarge when more bytes come than a batch
+// may hold.
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.source.Read(p)
 	if s.left -= n; s.left < 0 {
@@ -192,15 +193,15 @@ func (s *stream) close(m *Memory) {
 	*s = stream{}
 }
 
-// lz4Stream unpacks frame by frame and block by block, and holds a block and what the next
-// one refers back to.
+// lz4Stream unpacks frame by frame and block by block. It holds a block and the window that
+// the next block refers back to.
 type lz4Stream struct {
 	lz4Reader
 	out  []byte
 	read int // of out
 }
 
-// Read is of io.Reader.
+// Read implements io.Reader.
 func (l *lz4Stream) Read(p []byte) (int, error) {
 	for l.read == len(l.out) {
 		if drop := len(l.out) - lz4Window; drop > 0 {

@@ -9,12 +9,12 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// mostThrottled bounds how long a throttled request waits before it is sent again. The
-// broker names the rest of its quota window, which is some seconds unless configured
-// otherwise (quota.window.num × quota.window.size.seconds).
+// mostThrottled bounds the wait of a throttled request before it is sent again. The broker
+// names the rest of its quota window, which is some seconds unless configured otherwise
+// (quota.window.num × quota.window.size.seconds).
 const mostThrottled = time.Minute
 
-// throttle reads throttle_time_ms. A broker whose quota this client has used up answers
+// throttle reads throttle_time_ms. To a client that has used up its quota, a broker answers
 // at once, a fetch with no partitions at all, and reads nothing more from the connection
 // for that time (KIP-219).
 func (r *reader) throttle() time.Duration {
@@ -33,14 +33,15 @@ func waitOut(ctx context.Context, throttled time.Duration) error {
 	}
 }
 
-// throttleTime is where an API's answers have throttle_time_ms: in front, but for Produce.
+// throttleTime is the place of throttle_time_ms in an API's answers: in front, but for
+// Produce.
 type throttleTime struct {
 	since    int16 // first version that has it
-	flexible int16 // first version whose answers have tagged fields in their head (KIP-482)
+	flexible int16 // first version with tagged fields in the head of answers (KIP-482)
 }
 
-// throttleTimes are of all requests that this package and kafka-go send. What is not here
-// has none (SaslHandshake), or none in the versions that are spoken (ApiVersions).
+// throttleTimes are of all requests that this package and kafka-go send. An API that is not
+// here has none (SaslHandshake), or none in the versions that are spoken (ApiVersions).
 var throttleTimes = map[protocol.ApiKey]throttleTime{
 	protocol.Produce:                 {1, 9},
 	protocol.Fetch:                   {1, 12},
@@ -73,8 +74,8 @@ var throttleTimes = map[protocol.ApiKey]throttleTime{
 
 // throttleField finds throttle_time_ms in the body of an answer that passes in pieces.
 type throttleField struct {
-	last bool    // it is at the end of the body, else in front
-	skip int     // bytes in front of it; -1: the answer has none
+	last bool    // the field is at the end of the body, else in front
+	skip int     // bytes in front of the field; -1: the answer has none
 	seen int     // bytes of the body
 	body [5]byte // its first bytes, or in [:4] its last ones
 }
@@ -108,7 +109,7 @@ func (t *throttleField) add(b []byte) {
 	t.seen += len(b)
 }
 
-// value is what the answer says, once it has passed.
+// value returns throttle_time_ms of the answer, once it has passed.
 func (t *throttleField) value() time.Duration {
 	if t.skip < 0 || t.seen < t.skip+4 || t.skip == 1 && t.body[0] != 0 {
 		return 0
@@ -117,8 +118,8 @@ func (t *throttleField) value() time.Duration {
 	return min(max(time.Duration(ms)*time.Millisecond, 0), mostThrottled)
 }
 
-// throttledFor is how long a request that was not sent for a quota of the broker has to wait
-// before it is sent again; 0: it failed for another reason.
+// throttledFor returns the time for which a request held back by a broker's quota has to
+// wait before it is sent again; 0: it failed for another reason.
 func throttledFor(err error) time.Duration {
 	if t, ok := errors.AsType[*throttledError](err); ok {
 		return t.left

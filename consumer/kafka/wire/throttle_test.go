@@ -14,7 +14,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// A broker whose quota is used up answers at once, with the time to wait and nothing
+// A broker answers at once when its quota is used up, with the time to wait and nothing
 // else (KIP-219). The client took that for a malformed answer and was out of work for as
 // long as the quota held.
 func TestThrottledAnswersAreWaitedFor(t *testing.T) {

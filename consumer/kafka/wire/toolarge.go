@@ -7,7 +7,7 @@ import (
 )
 
 // tooLarge steps over a record that takes more memory than a record may, if its offset is
-// below that asked for, and ends the cursor otherwise.
+// below the one asked for, and ends the cursor otherwise.
 func (c *Cursor) tooLarge(size int) {
 	s := c.section()
 	offset, begins, ok := s.offset(c.rest)
@@ -34,7 +34,7 @@ func (c *Cursor) tooLarge(size int) {
 	}
 }
 
-// discard steps over so many bytes.
+// discard steps over size bytes.
 func (c *Cursor) discard(size int) error {
 	for {
 		n := min(size, len(c.rest))
@@ -52,8 +52,8 @@ func (c *Cursor) discard(size int) error {
 	}
 }
 
-// offset reads the offset of the record at the start of b, of which more than its head need
-// not be there, and the beginning of its value, if its key is.
+// offset reads the offset of the record at the start of b, and the beginning of its value,
+// if the key is there. b need not hold more than the record's head.
 func (s *section) offset(b []byte) (offset int64, value []byte, ok bool) {
 	var at int
 	number := func() (v int64) {

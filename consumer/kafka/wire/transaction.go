@@ -9,16 +9,16 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// Session is one life of a transactional producer: what its requests carry.
+// Session is one life of a transactional producer: the identity in its requests.
 type Session struct {
 	ID         string // transactional id
 	ProducerID int64
 	Epoch      int16
 }
 
-// InitProducer opens a session of a transactional id: it ends the transaction that
-// an earlier one has left open, and fences that session, so that nothing of it is
-// taken any more. timeout is transaction.timeout.ms. It may be repeated freely.
+// InitProducer opens a session of a transactional id: it ends the transaction that an
+// earlier session has left open, and fences that session, so that its requests are refused
+// from then on. timeout is transaction.timeout.ms. It may be repeated freely.
 func (c *Client) InitProducer(ctx context.Context, id string, timeout time.Duration) (Session, error) {
 	var code int16
 	s := Session{ID: id}
@@ -27,7 +27,7 @@ func (c *Client) InitProducer(ctx context.Context, id string, timeout time.Durat
 		request: "open a session of transactional id " + id,
 		write: func(b []byte, _ int16) []byte {
 			b = appendInt32(appendCompact(b, id), milliseconds(timeout))
-			b = appendInt64(b, -1) // producer id and epoch: whatever they were
+			b = appendInt64(b, -1) // producer id and epoch: any
 			b = appendInt16(b, -1)
 			return append(b, 0) // no tagged fields
 		},
@@ -42,9 +42,9 @@ func (c *Client) InitProducer(ctx context.Context, id string, timeout time.Durat
 	return s, err
 }
 
-// AddPartitions makes the partitions of the parts members of the session's
-// transaction, which begins with that. Refusals are in the parts' Err too; the
-// error returned is the one that caused the others.
+// AddPartitions adds the partitions of the parts to the session's transaction, which begins
+// with that. Refusals are in the parts' Err too; the error returned is the one that caused
+// the others.
 func (c *Client) AddPartitions(ctx context.Context, s Session, parts []Part) error {
 	sorted := make([]*Part, len(parts))
 	for i := range parts {
@@ -108,7 +108,7 @@ func readAdded(parts []*Part) func(r *reader, version int16) {
 	}
 }
 
-// operationNotAttempted is the code of partitions that only suffer for others
+// operationNotAttempted is the code of partitions that fail only with others
 // (OPERATION_NOT_ATTEMPTED; kafka-go has no name for it).
 const operationNotAttempted = kafka.Error(55)
 

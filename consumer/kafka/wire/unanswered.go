@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// underWay is the requests that wait for an answer.
+// underWay holds the requests that wait for an answer.
 type underWay struct {
 	mu    sync.Mutex
 	calls map[*call]time.Time // when the answer is due at once, or at the end of the wait asked for
@@ -27,8 +27,8 @@ func (u *underWay) end(k *call) {
 	delete(u.calls, k)
 }
 
-// Unanswered names the request that has waited for its answer longest, beyond the time that
-// it asked the broker to wait, and the broker; "": none has for that long.
+// Unanswered names the request that has waited longest for its answer, beyond the wait that
+// it asked the broker for, and the broker; "": none has waited for least.
 func (c *Client) Unanswered(least time.Duration) string {
 	c.under.mu.Lock()
 	defer c.under.mu.Unlock()

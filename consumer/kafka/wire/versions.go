@@ -15,9 +15,9 @@ type api struct {
 	since    string // first Kafka release with version min
 }
 
-// Versions are those that Kafka 2.8 to 4.x have in common, and where possible
-// the last one without tagged fields; Fetch goes higher where the broker does. Produce stays below 12 and EndTxn and
-// AddPartitionsToTxn below 5 and 4 on purpose: from there on the broker adds
+// Versions are those that Kafka 2.8 to 4.x have in common, and where possible the last one
+// without tagged fields; Fetch goes higher where the broker does. Produce stays below 12
+// and EndTxn and AddPartitionsToTxn below 5 and 4 on purpose: from there on the broker adds
 // partitions and raises epochs by itself (KIP-890, part 2).
 var (
 	apiProduce         = api{protocol.Produce, 7, 8, 9, "2.1"}
@@ -36,12 +36,12 @@ var (
 
 type versionRange struct{ min, max int16 }
 
-// apiVersions is what one broker speaks, by API key.
+// apiVersions are the versions that one broker speaks, by API key.
 type apiVersions map[int16]versionRange
 
-// negotiate returns the highest version of a that both sides speak. A broker is
-// asked once; what it said is forgotten when an exchange with it fails, for it may
-// have been replaced by another release at the same address.
+// negotiate returns the highest version of a that both sides speak. A broker is asked once;
+// its answer is forgotten when an exchange with it fails, for another release may have
+// taken its address.
 func (c *Client) negotiate(conn net.Conn, remote string, a api) (int16, error) {
 	c.mu.Lock()
 	speaks := c.versions[remote]

@@ -2,16 +2,17 @@
 // producing record batches without an object per record, and the few requests
 // that kafka-go sends to the wrong broker, in too old a version or not at all.
 //
-// Its types are few: [Client] speaks to a cluster, [Fetcher] reads many partitions of it over
-// a few connections, [Fetched] holds what one fetch brought, [Record] is one record in it,
-// [Batch] is a record batch being written, [Part] is one batch on its way to a partition.
+// Its types are few: [Client] speaks to a cluster, [Fetcher] reads many partitions of it
+// over a few connections, [Fetched] holds the records of one fetch, [Record] is one of
+// them, [Batch] is a record batch being written, [Part] is one batch on its way to a
+// partition.
 //
-// Its one guarantee: an error tells what is known. A [NoAnswerError] means that the
-// request went out and nobody answered, so that it may or may not have been acted
-// upon; after any other error it was refused (a kafka.Error says why) or never sent.
-// A [CorruptError] names a batch that cannot be read. And when a call returns,
-// nothing touches its buffers any more, even when the context ended while the
-// request was on its way.
+// Its one guarantee: an error tells the state of the request. A [NoAnswerError] means that
+// the request went out without an answer, so that the broker may or may not have acted upon
+// it; after any other error it was refused (a kafka.Error says why) or never sent. A
+// [CorruptError] names a batch that cannot be read. And when a call returns, nothing
+// touches its buffers any more, even when the context ended while the request was on its
+// way.
 //
 // Requests travel over kafka-go's Transport, which dials, authenticates, pools
 // connections and knows the cluster's layout; the bytes are our own (see call).
@@ -39,9 +40,9 @@ const (
 	dialTimeout    = 15 * time.Second
 	addressTimeout = 4 * time.Second
 
-	// metadataTTL bounds how old the cached layout can be when no request has
-	// failed; it is also kafka-go's limit for one metadata request. It need not
-	// be short: whatever the layout has misled asks for a new one (see refresh).
+	// metadataTTL bounds the age of the cached layout while no request fails; it is also
+	// kafka-go's limit for one metadata request. It need not be short: a request that the
+	// layout has misled asks for a new one (see Client.Refresh).
 	metadataTTL = 5 * time.Second
 )
 
@@ -55,8 +56,8 @@ type Client struct {
 	// time that it asks the broker to wait. Zero: 30 s.
 	RequestTimeout time.Duration
 
-	// Memory is what all clients of the process have together for the records that they
-	// unpack. Nil: that of a process without a memory limit.
+	// Memory bounds the unpacked records of all clients of the process together. Nil: that
+	// of a process without a memory limit.
 	Memory *Memory
 
 	correlation atomic.Int32
@@ -69,13 +70,13 @@ type Client struct {
 	refreshing   chan struct{}            // closed when the refresh under way has ended; nil: none is
 }
 
-// NewClient returns a client of the cluster that brokers ("host:port", one or
-// more of its brokers) belong to. Each attempt to find the cluster tries them in
-// random order until one answers. A nil dial is a plain TCP connection, a nil
-// tlsConfig means no TLS, a nil mechanism no authentication; both are asked anew for
-// each connection, so that what they read can be replaced. Where the broker lets an
-// authentication hold for a time only, the mechanism is asked again on the same
-// connection (KIP-368). No connection is made before the first request.
+// NewClient returns a client of the cluster that brokers ("host:port", one or more of its
+// brokers) belong to. Each attempt to find the cluster tries them in random order until one
+// answers. A nil dial is a plain TCP connection, a nil tlsConfig means no TLS, a nil
+// mechanism no authentication; both are asked anew for each connection, so that files that
+// they read can be replaced. Where the broker limits the life of an authentication, the
+// mechanism is asked again on the same connection (KIP-368). No connection is made before
+// the first request.
 func NewClient(brokers []string, dial func(ctx context.Context, network, address string) (net.Conn, error), tlsConfig func() (*tls.Config, error), mechanism sasl.Mechanism) *Client {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: addressTimeout}).DialContext

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-// connection returns how to reach the brokers.
+// connection returns the client options that reach the brokers.
 func connection(getenv func(string) string) ([]kgo.Opt, error) {
 	options := []kgo.Opt{kgo.SeedBrokers(strings.Split(cmp.Or(getenv("ALERTS_BROKERS"), "127.0.0.1:9092"), ",")...)}
 	ca, cert, key := getenv("ALERTS_CA_FILE"), getenv("ALERTS_CERT_FILE"), getenv("ALERTS_KEY_FILE")

@@ -15,8 +15,8 @@ import (
 // schema is the form of alerts that this program knows.
 const schema = "trailhound.alert.v1"
 
-// alert is what this program reads of one, or all that it has of one that it
-// cannot read.
+// alert holds the members that this program reads, or the headers and the value
+// of an alert that it cannot read.
 type alert struct {
 	Schema     string `json:"schema"`
 	ID         string `json:"id"`
@@ -25,10 +25,10 @@ type alert struct {
 	Unreadable []byte `json:"unreadable,omitempty"` // the value as it came
 }
 
-// readAlert returns what the record holds, as a line for the file.
+// readAlert returns the alert in a record, as a line for the file.
 //
 // The event inside is hostile, and can be nested deeper than encoding/json goes
-// (10,000). It must not hide its alert: the headers tell what it is.
+// (10,000). It must not hide its alert: the headers identify that.
 func readAlert(r *kgo.Record) (id string, line []byte, err error) {
 	var al alert
 	line = r.Value

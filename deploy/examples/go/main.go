@@ -5,7 +5,7 @@
 //   - the file is on the disk before the position is committed to Kafka. A
 //     program that is killed in between gets the alerts again, and knows them by
 //     the ids in its file;
-//   - whoever evaluates the same events again repeats ids, and nothing happens.
+//   - alerts of events that are evaluated again repeat ids, and nothing happens.
 //
 // A file belongs to one process. Several processes of a group need one place
 // between them where the ids are, such as a table with the id as its primary key.
@@ -92,7 +92,7 @@ func run(ctx context.Context, getenv func(string) string, stderr io.Writer) (err
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DisableAutoCommit(),
-		kgo.BlockRebalanceOnPoll(), // what was polled is committed before its partition can move
+		kgo.BlockRebalanceOnPoll(), // polled records are committed before their partition can move
 	)...)
 	if err != nil {
 		return err
@@ -150,8 +150,8 @@ func reach(ctx context.Context, client *kgo.Client, topic string) error {
 	return nil
 }
 
-// commitWithin bounds a commit: nothing is lost with one, and who is told to end
-// shall do so.
+// commitWithin bounds a commit: nothing is lost with one, and a program that is
+// told to end shall do so.
 const commitWithin = 10 * time.Second
 
 // commit tells Kafka that the records are taken, also when ctx has just ended.

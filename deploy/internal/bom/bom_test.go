@@ -176,7 +176,7 @@ func TestNotOfThisTree(t *testing.T) {
 	}
 }
 
-// TestPlatforms: deploy/release builds for the platforms whose licences are checked.
+// TestPlatforms: deploy/release builds for the platforms that licences are checked for.
 func TestPlatforms(t *testing.T) {
 	script, err := os.ReadFile("../../release")
 	if err != nil {

@@ -34,7 +34,7 @@ var aside = anyOf(
 	"apache license all the remaining project files are covered by the apache license",
 )
 
-// licence is a text that is known, as what must stand at the beginning of what is left of a file.
+// licence is a known text, as a pattern that matches the beginning of the rest of a file.
 type licence struct {
 	id      string
 	pattern *regexp.Regexp
@@ -74,8 +74,8 @@ func normal(text string) string {
 	return strings.TrimSpace(noLetter.ReplaceAllString(text, " "))
 }
 
-// classify returns the identifiers of the licences that text consists of. Every word of it must belong to one of them
-// or to what is known to stand around them.
+// classify returns the identifiers of the licences that text consists of. Every word of it
+// must belong to one of them or to the words known to stand around them.
 func classify(licences []licence, text string) ([]string, error) {
 	rest := strings.TrimSpace(strings.NewReplacer("<", " ", ">", " ").Replace(normal(text)))
 	rest = strings.Join(strings.Fields(rest), " ")

@@ -1,6 +1,7 @@
-// Command bom tells what trailhound is made of: the modules that are linked into it, and their licences.
+// Command bom lists the parts of trailhound: the modules that are linked into it, and their
+// licences.
 //
-//	bom licences [PACKAGE]      the licences of what is linked in on any platform that is released; fails on one that is unknown
+//	bom licences [PACKAGE]      the licences of all modules linked in on any released platform; fails on one that is unknown
 //	bom sbom VERSION BINARY     a CycloneDX 1.6 bill of materials of a binary that was built of this tree
 //	bom notices BINARY          the texts of the licences and notices that must go with it
 //

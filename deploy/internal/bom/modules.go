@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-// module is one whose packages are linked into a program.
+// module is one with packages that are linked into a program.
 type module struct {
 	Path, Version, Sum string
 	Dir                string
@@ -27,7 +27,7 @@ type module struct {
 	Files              map[string]string // licences, notices and patent grants by their path below Dir
 }
 
-// legal matches the names of files that tell what may be done with a module.
+// legal and notice match the names of files with the terms on which a module may be used.
 var (
 	legal  = regexp.MustCompile(`(?i)^(un)?(licen[sc]e|copying|copyright)s?([-._]?[a-z0-9]+)?(\.(txt|md|rst))?$`)
 	notice = regexp.MustCompile(`(?i)^(notice|patents)(\.(txt|md))?$`)
@@ -36,7 +36,7 @@ var (
 // standard is the module that Go's own packages count to here.
 const standard = "std"
 
-// listed is what go list tells of a package.
+// listed is the output of go list for a package.
 type listed struct {
 	ImportPath, Dir string
 	Standard        bool

@@ -2,8 +2,7 @@ package jsonscan
 
 import "unsafe"
 
-// minAdvance is how many bytes there must be from where advance is to begin: so many it
-// loads at a time.
+// minAdvance is how many bytes advance needs to begin: it loads so many at a time.
 const minAdvance = maxTransition
 
 // maxAdvance is how many bytes advance is given at a time. The runtime cannot interrupt
@@ -17,7 +16,7 @@ type position struct {
 	start int    // of the value at hand; of a string, behind its quote
 	high  uint64 // a high bit is set if a byte above 0x7f was met
 	at    uint16 // node
-	want  Field  // member whose value is at hand
+	want  Field  // member to which the value at hand belongs
 }
 
 // Reasons for which advance stops. Each is a label of Scanner.Value.

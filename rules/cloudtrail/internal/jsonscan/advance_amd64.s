@@ -3,8 +3,8 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// What ends the plain run of a string: the quote and control characters are those bytes
-// that are 0x20 at most once bit 1 is flipped; and the backslash.
+// The bytes that end the plain run of a string: the quote and control characters, which are
+// those that are 0x20 at most once bit 1 is flipped; and the backslash.
 DATA flips<>+0(SB)/8, $0x0202020202020202
 GLOBL flips<>(SB), RODATA|NOPTR, $8
 DATA lows<>+0(SB)/8, $0x2020202020202020
@@ -26,7 +26,7 @@ GLOBL slashes<>(SB), RODATA|NOPTR, $8
 //
 // DI: b, SI: offset, R8: the last offset from which 32 bytes can be loaded.
 // R9: leads, R15: number of the node, R12: the node.
-// R10: fields, R13: the field whose value is at hand, BX: where it starts.
+// R10: fields, R13: the field of the value at hand, BX: where the value starts.
 // R11: r, Y11: all bytes of strings, or-ed, and some behind them.
 TEXT ·advance(SB), NOSPLIT, $0-56
 	MOVQ b_base+0(FP), DI
@@ -103,8 +103,8 @@ arrive:
 	TESTL DX, DX
 	JNE text
 
-	// A value that is not known to be a string: what a member of that name held before is
-	// forgotten. (The end of a string overwrites it.)
+	// A value that is not known to be a string: the span of an earlier member of that name
+	// is forgotten. (The end of a string overwrites it.)
 	CMPL R13, $const_NumFields
 	JHS forgotten
 	MOVQ $0, (R10)(R13*8)
@@ -199,7 +199,7 @@ rare: // the document ends, or a member of the top on the way, or another object
 ended:
 	CMPL R13, $const_NumFields
 	JLO arrive
-	// What an earlier member of that name held is forgotten: Scanner.clear.
+	// The spans inside an earlier member of that name are forgotten: Scanner.clear.
 	MOVQ f+24(FP), DX
 	MOVBLZX Predictor_textField(DX), CX
 	MOVQ $0, (R10)(CX*8)

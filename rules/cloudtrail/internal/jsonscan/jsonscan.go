@@ -1,5 +1,5 @@
 // Package jsonscan validates a JSON value and notes, on the same pass, where members lie
-// that its caller has named. It accepts what encoding/json accepts.
+// that its caller has named. It accepts the same values as encoding/json.
 //
 // Its types are few: a [Scanner] reads values; [Members] tells it which members of the
 // document to note, and a [Span] where one lies; a [Predictor] is the scanner's memory of
@@ -7,7 +7,7 @@
 //
 // # Prediction
 //
-// Documents of one source differ in their values, and hardly in what stands between them:
+// Documents of one source differ in their values, and hardly in the bytes between them:
 // behind the value of "eventName" nearly always comes
 //
 //	,"awsRegion":"
@@ -19,23 +19,23 @@
 // they are compared as a whole and stepped over: that they are valid there, and which
 // member begins behind them, depends on nothing but the path, and is known from before. A
 // transition that does not fit is a misprediction: the bytes are read one by one, and the
-// node is trained with what they were.
+// node is trained with them.
 //
-// What a prediction may change is how soon an answer is there, and with how much caution
+// A prediction may change the time until an answer is there, and the caution with which
 // [Scanner.Escaped] is set. It may never change an end, an error, its place, or a span: the
 // tests scan each document with a predictor, without one and without the assembly, and
 // compare.
 //
-// The memory of a predictor is bounded, whatever it is trained with; so is the time for
-// one look-up in it (names can be made to collide).
+// The memory of a predictor is bounded for any documents; so is the time for one look-up in
+// it (names can be made to collide).
 //
 // # Assembly
 //
-// advance (advance_amd64.s, AVX2) does what scanning does while all goes as predicted,
-// thirty-two bytes at a time, and stops at everything else. It decides nothing that
-// [Scanner.Value] would decide in another way. It relies on the layout of some types:
-// advance.go asserts each of these when it is compiled. The build tag purego, and
-// every other architecture, goes without it.
+// advance (advance_amd64.s, AVX2) scans thirty-two bytes at a time while all goes as
+// predicted, and stops at everything else. It decides nothing that [Scanner.Value] would
+// decide in another way. It relies on the layout of some types: advance.go asserts each of
+// these when it is compiled. The build tag purego, and every other architecture, goes
+// without it.
 package jsonscan
 
 import "unsafe"
@@ -57,8 +57,8 @@ const (
 // Members tells a scan which members it is to note.
 type Members struct {
 	// Match returns the field of a member by its name, None if it is not noted. Level 1 is
-	// the document, level 1+k the object whose field is FirstObject+k-1. The name of a
-	// member is at most MaxName bytes long.
+	// the document, level 1+k the object of the field FirstObject+k-1. The name of a member
+	// is at most MaxName bytes long.
 	Match func(level int, name []byte) Field
 
 	// Inside are the string fields that lie in each object that is looked into, at any depth.
@@ -89,11 +89,11 @@ type Scanner struct {
 	Members   *Members   // nil: nothing may be noted
 	Predictor *Predictor // of Members; nil: nothing is predicted
 
-	Fields  [NumFields]Span // what was noted, but for Fields[None]; meaningful after Value returned an end
+	Fields  [NumFields]Span // the members that were noted, but for Fields[None]; meaningful after Value returned an end
 	Escaped bool            // some string value may hold an escape or a byte above 0x7f; false: none does
 
-	At      int  // after a failure: offset of the first byte that cannot be; the input's length if it is cut off
-	TooDeep bool // after a failure: it is the depth that cannot be
+	At      int  // after a failure: offset of the first byte that is wrong; the input's length if it is cut off
+	TooDeep bool // after a failure: the depth is too large
 
 	outer []uint64 // container kinds outside the innermost 64
 	name  []byte   // scratch for a member's name that holds escapes
@@ -110,15 +110,15 @@ func (s Span) String(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b[s.Start:s.End]), s.End-s.Start)
 }
 
-// match returns the field of a member of the object at that level. An earlier member of
-// the same name is forgotten: the last one counts, whatever it holds.
+// match returns the field of a member of the object at that level. An earlier member of the
+// same name is forgotten: the last one counts, with a value of any kind.
 func (s *Scanner) match(level int, name []byte) Field {
 	f := s.Members.Match(level, name)
 	s.clear(f)
 	return f
 }
 
-// clear forgets what an earlier member of the same name held.
+// clear forgets the spans of, or inside, an earlier member of the same name.
 func (s *Scanner) clear(f Field) {
 	if f < NumFields {
 		s.Fields[f] = Span{}

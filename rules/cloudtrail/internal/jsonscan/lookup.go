@@ -43,8 +43,8 @@ func Member(b []byte, name string) []byte {
 	}
 }
 
-// Element returns the raw value of an element of the JSON array in b, whose
-// index is given in decimal; nil if there is none or b holds no valid array.
+// Element returns the raw value of the element of the JSON array in b at a decimal index;
+// nil if there is none or b holds no valid array.
 func Element(b []byte, index string) []byte {
 	n, err := strconv.ParseUint(index, 10, 32)
 	if err != nil {
@@ -82,13 +82,13 @@ func isNamed(raw []byte, name string) bool {
 		return string(raw) == name
 	}
 	if len(raw) > longestEscape*len(name) {
-		return false // however long a name is that is not wanted, it is not copied
+		return false // an unwanted name of any length is not copied
 	}
 	return string(AppendUnescaped(nil, raw)) == name
 }
 
-// Text returns the string whose raw form with its quotes is raw: part of raw if
-// that is possible.
+// Text returns the string with the raw form raw, quotes included: part of raw if that is
+// possible.
 func Text(raw []byte) (string, bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false

@@ -8,7 +8,7 @@ import (
 )
 
 // Sizes of a predictor. Thirteen events of one account took two hundred nodes, four
-// thousand of several accounts more than there are; what does not fit is read without
+// thousand of several accounts more than there are; bytes without a node are read without
 // prediction.
 const (
 	fewNodes      = 256 // to begin with; they are doubled when they are full
@@ -64,7 +64,7 @@ type Predictor struct {
 	textField Field                  // of Members
 
 	pending [4]pending // transitions that are being trained
-	ends    Field      // member of the document whose value ended last
+	ends    Field      // member of the document with the value that ended last
 	endAt   int        // where
 }
 
@@ -74,7 +74,7 @@ type node struct {
 	transition // the last one
 
 	// Of a value:
-	length         uint8  //nolint:unused // of a string, what was behind its last 32 bytes in a row; for advance
+	length         uint8  //nolint:unused // of a string, how many bytes it has behind the last full 32; for advance
 	mispredictions uint8  // of the length
 	object         uint16 // its bracket, if it is an object
 	array          uint16 // its bracket, if it is an array
@@ -106,9 +106,9 @@ type transition struct {
 	bytes [maxTransition / 8]uint64 // little-endian; zeros behind them
 	n     uint8                     // how many
 	text  bool                      // the last of them is the opening quote of a string
-	want  Field                     // the member whose value begins
+	want  Field                     // the member of the value that begins
 	rare  bool                      // want is an object to look into, or ends is not None
-	ends  Field                     // the member of the document whose value ends on the way
+	ends  Field                     // the member of the document with a value that ends on the way
 	endAt uint8                     // and behind how many bytes
 	to    uint16                    // the node of the value
 }
@@ -127,7 +127,7 @@ var masks = func() (m [maxTransition + 2][maxTransition / 8]uint64) {
 	return m
 }()
 
-// pending is a transition that is being trained: where it began.
+// pending is a transition that is being trained: the place where it began.
 type pending struct {
 	node uint16
 	at   int
@@ -186,7 +186,6 @@ func (f *Predictor) begin(level int) (at, in uint16) {
 	return root, outside
 }
 
-// reset empties the memory.
 func (f *Predictor) reset() {
 	f.slots = [maxSlots]uint16{}
 	f.used, f.full = 0, 0

@@ -91,8 +91,8 @@ type scanned struct {
 	Fields [NumFields]Span
 }
 
-// scan returns what s says of the value at b[i], and whether it says that there
-// is an escape or a byte above 0x7f.
+// scan returns the scanner's results for the value at b[i], and whether it reports an
+// escape or a byte above 0x7f.
 func (s *Scanner) scan(b []byte, i int, note bool) (scanned, bool) {
 	got := scanned{end: s.Value(b, i, note)}
 	if got.end < 0 {
@@ -127,9 +127,8 @@ func agree(t interface{ Fatalf(string, ...any) }, scanners map[string]*Scanner, 
 	}
 }
 
-// TestPredictor scans documents of a few shapes again and again, with other
-// values, whole and damaged: what a scanner has seen before must never show in
-// what it says.
+// TestPredictor scans documents of a few shapes again and again, with other values, whole
+// and damaged: documents scanned before must never show in a result.
 func TestPredictor(t *testing.T) {
 	scanners := predicting()
 	rapid.Check(t, func(t *rapid.T) {
@@ -181,8 +180,8 @@ func revalue(t *rapid.T, b []byte, at int) []byte {
 	return slices.Concat(b[:start], []byte(value), b[end:])
 }
 
-// FuzzPredictor scans two documents in turn: whatever the one taught must not
-// show in what is said of the other.
+// FuzzPredictor scans two documents in turn: the training by one must not show in the
+// results of the other.
 func FuzzPredictor(f *testing.F) {
 	events := events(f)[:4]
 	for i, doc := range documents {
@@ -201,8 +200,8 @@ func FuzzPredictor(f *testing.F) {
 	})
 }
 
-// TestPredictorSkips are steps that would lead past something: the second
-// document tells another story than the first although it begins like it.
+// TestPredictorSkips has documents that begin alike and go on differently: a step by the
+// first would lead past a part of the second.
 func TestPredictorSkips(t *testing.T) {
 	pad := `,"padding":"` + strings.Repeat("p", 64) + `"}`
 	for _, c := range []struct{ name, first, second string }{
@@ -301,8 +300,8 @@ func TestPredictorLongNames(t *testing.T) {
 	}
 }
 
-// TestPredictorDeep: places are remembered to a certain depth only; what lies
-// deeper, and what comes behind it, is read all the same.
+// TestPredictorDeep: places are remembered to a certain depth only; values that lie deeper,
+// and bytes behind them, are read all the same.
 func TestPredictorDeep(t *testing.T) {
 	scanners := predicting()
 	for _, depth := range []int{maxPredictedDepth - 2, maxPredictedDepth - 1, maxPredictedDepth, maxPredictedDepth + 1, 63, 64, 65, 130} {
@@ -327,8 +326,8 @@ func TestPredictorDeep(t *testing.T) {
 	}
 }
 
-// TestPredictorLong scans documents that are longer than what advance is given at a
-// time, with strings and lists across that bound.
+// TestPredictorLong scans documents that are longer than the input of one advance, with
+// strings and lists across that bound.
 func TestPredictorLong(t *testing.T) {
 	scanners := predicting()
 	list := `"eventName":"n","list":["` + strings.Repeat(`x","y`, maxAdvance/2) + `"],"errorCode":"e"`
@@ -351,7 +350,7 @@ func BenchmarkScan(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(events[0])))
 			for _, e := range events {
-				s.Value(e, 0, true) // allocates what it keeps
+				s.Value(e, 0, true) // allocates the memory that it keeps
 			}
 			i := 0
 			for b.Loop() {

@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// AppendUnescaped appends the string whose raw form, without its quotes, is
-// raw. As in encoding/json, each byte that is not UTF-8 and each surrogate
-// without its partner becomes U+FFFD. raw must have passed a scan.
+// AppendUnescaped appends the string with the raw form raw, without its quotes. As in
+// encoding/json, each byte that is not UTF-8 and each surrogate without its partner becomes
+// U+FFFD. raw must have passed a scan.
 func AppendUnescaped(dst, raw []byte) []byte {
 	for {
 		n := verbatim(raw)
@@ -78,8 +78,8 @@ func verbatim(raw []byte) int {
 	return i
 }
 
-// appendEscape appends what the escape sequence at the front of raw stands for
-// and returns how many bytes of raw it takes.
+// appendEscape appends the character of the escape sequence at the front of raw and returns
+// how many bytes of raw the sequence takes.
 func appendEscape(dst, raw []byte) ([]byte, int) {
 	if len(raw) < 2 {
 		return dst, len(raw)
@@ -156,7 +156,7 @@ func AppendCompact(dst, raw []byte) []byte {
 	return dst
 }
 
-// StringEnd returns the offset behind the string whose opening quote is b[i].
+// StringEnd returns the offset behind the string with its opening quote at b[i].
 func StringEnd(b []byte, i int) int {
 	for i++; ; {
 		i = Special(b, i)

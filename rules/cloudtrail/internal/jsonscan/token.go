@@ -33,9 +33,9 @@ func first(m, n uint64) int {
 	return 8 + bits.TrailingZeros64(n)>>3
 }
 
-// tail returns what is left of b from i on, fewer than eight bytes, as the low
-// bytes of a word. The zeros above them look like control characters, so the
-// search for the end of a string stops at the end of the input.
+// tail returns the bytes of b from i on, fewer than eight, as the low bytes of a word. The
+// zeros above them look like control characters, so the search for the end of a string
+// stops at the end of the input.
 func tail(b []byte, i int) (w uint64) {
 	if len(b) >= 8 && i < len(b) {
 		return binary.LittleEndian.Uint64(b[len(b)-8:]) >> (8 * uint(8-len(b)+i))
@@ -106,8 +106,8 @@ func IsSpace(c byte) bool {
 	return c == ' ' || c == '\n' || c == '\r' || c == '\t'
 }
 
-// escape checks the escape sequence whose backslash is b[i] and returns the
-// offset behind it. If ok is false, end is the offset of the byte that is wrong.
+// escape checks the escape sequence with its backslash at b[i] and returns the offset
+// behind it. If ok is false, end is the offset of the byte that is wrong.
 func escape(b []byte, i int) (end int, ok bool) {
 	i++
 	if i >= len(b) {
@@ -181,7 +181,6 @@ func digits(b []byte, i int) (end int, ok bool) {
 	return i, i > first
 }
 
-// literal checks that word stands at b[i].
 func literal(b []byte, i int, word string) (end int, ok bool) {
 	if len(b)-i >= len(word) && string(b[i:i+len(word)]) == word {
 		return i + len(word), true

@@ -7,8 +7,8 @@ import "encoding/binary"
 // s.Fields tells where its members lie.
 //
 // This is the program's hottest loop: every byte of input goes through it. So it is one
-// function whose states are labels, and the kinds of the open containers are the bits of
-// one word (1: object), which spills into s.outer every 64 levels. The bytes between two
+// function with states that are labels, and the kinds of the open containers are the bits
+// of one word (1: object), which spills into s.outer every 64 levels. The bytes between two
 // values are compared as a whole with those of the documents before (see the package's
 // comment); advance does that, and searches strings for their ends, thirty-two bytes at a
 // time. Mispredictions are read here, strings sixteen bytes at a time. No input makes it
@@ -19,11 +19,11 @@ import "encoding/binary"
 func (s *Scanner) Value(b []byte, i int, note bool) int {
 	var (
 		depth int    // open containers
-		level int    // of the innermost object whose members are noted
+		level int    // of the innermost object of which members are noted
 		kinds uint64 // kinds of the innermost of them
 		bytes uint64 // all words of all strings that are values, or-ed
-		want  Field  // member whose value comes next
-		whole Field  // member of the document whose object or array is open
+		want  Field  // member to which the next value belongs
+		whole Field  // member of the document with the object or array that is open
 		start int    // of a string, behind the quote
 		w, x  uint64 // sixteen bytes of a string
 		m, n  uint64 // marks of special bytes in them

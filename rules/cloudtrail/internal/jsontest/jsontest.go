@@ -1,4 +1,4 @@
-// Package jsontest draws JSON for the tests of what reads it.
+// Package jsontest draws JSON for the tests of its readers.
 package jsontest
 
 import (
