@@ -16,8 +16,8 @@ var (
 	declaration = regexp.MustCompile(`(?m)^(?:type|func(?: \([^)]*\))?) (\w+)|^\t(\w+) +func\(`)
 )
 
-// DESIGN.md names the test that holds each order and lifetime, and the file of each type in its glossary: a name that has
-// changed leads nowhere.
+// DESIGN.md names the test that holds each order and lifetime, and the file of each type in its
+// glossary: a name that has changed leads nowhere.
 func TestDesign(t *testing.T) {
 	text, err := os.ReadFile("DESIGN.md")
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// section writes what a run has printed as a section of Markdown: the date and the revision of the checkout, the command,
-// and the tables.
+// section writes the output of a run as a section of Markdown: the date and the revision of
+// the checkout, the command, and the tables.
 func section(w io.Writer, at time.Time, revision string, args []string, printed string) error {
 	command := strings.Join(append([]string{"go run ./cmd/bench"}, args...), " ")
 	_, err := fmt.Fprintf(w, "\n## %s, revision %s\n\n`%s`\n\n```text\n%s\n```\n", at.UTC().Format(time.DateOnly), revision, command, strings.TrimSpace(printed))
@@ -30,7 +30,8 @@ func (b *bench) appendSection(ctx context.Context, args []string, printed string
 	return file.Close()
 }
 
-// revision is that of the checkout, with -dirty behind it if files differ from it; unknown without git.
+// revision is that of the checkout, with -dirty behind it if files differ from it; unknown
+// without git.
 func revision(ctx context.Context, root string) string {
 	out, err := exec.CommandContext(ctx, "git", "-C", root, "describe", "--always", "--dirty", "--exclude=*").Output()
 	if err != nil {
@@ -39,7 +40,8 @@ func revision(ctx context.Context, root string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// without returns the arguments but for a flag and its value: where results are recorded is no part of what was measured.
+// without returns the arguments but for a flag and its value: the file of the record is no part
+// of the command.
 func without(args []string, flag string) (rest []string) {
 	for i := 0; i < len(args); i++ {
 		switch name, _, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "="); {

@@ -45,7 +45,7 @@ func TestWithout(t *testing.T) {
 	}
 }
 
-// A file that cannot be written is found out before anything is measured.
+// A file that cannot be written ends the run before anything is measured.
 func TestRecordNeedsAFile(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	args := []string{"detect", "--record", filepath.Join(t.TempDir(), "missing", "RESULTS.md")}
