@@ -42,6 +42,7 @@ type options struct {
 	heap      string
 	dir       string
 	json      string
+	section   string // file of --record
 	sets      settings
 
 	procs int // GOMAXPROCS of the measured process; 0: as it is by itself
@@ -159,6 +160,7 @@ func (o *options) flagSet(m mode) *flag.FlagSet {
 	f.Var(&o.sets, "set", "`PATH=VALUE` of the product's configuration, as often as needed")
 	f.StringVar(&o.dir, "dir", "", "an empty directory for everything, which is kept (default: a temporary one)")
 	f.StringVar(&o.json, "json", "", "append each result to this file as a line of JSON")
+	f.StringVar(&o.section, "record", "", "append the tables to this file as a dated section of Markdown, if the run succeeds")
 	if m.flags != nil {
 		m.flags(o, f)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,10 +58,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code >= 0 {
 		return code
 	}
+	var printed bytes.Buffer
+	if o.section != "" {
+		stdout = io.MultiWriter(stdout, &printed)
+	}
 	b := newBench(o, stdout, stderr)
 	err := b.prepare(ctx, m)
 	if err == nil {
 		err = m.work(b, ctx)
+	}
+	if err == nil && o.section != "" {
+		err = b.appendSection(ctx, without(args, "record"), printed.String())
 	}
 	if ctx.Err() != nil {
 		err = errors.New("interrupted; everything that was started is stopped")
@@ -82,6 +90,12 @@ func (b *bench) prepare(ctx context.Context, m mode) (err error) {
 	}
 	if b.json != "" {
 		if b.results, err = os.OpenFile(b.json, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644); err != nil {
+			return err
+		}
+	}
+	if b.section != "" {
+		file, err := os.OpenFile(b.section, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err = errors.Join(err, file.Close()); err != nil {
 			return err
 		}
 	}
