@@ -1,0 +1,29 @@
+package consumer_test
+
+import (
+	"flag"
+	"os"
+	"strconv"
+	"testing"
+
+	"trailhound/consumer/internal/race"
+)
+
+// Tests that run side by side. Most wait for sessions and time-outs of brokers, and need little
+// of a processor: with as many as there are processors, which is the default, these stand idle.
+const sideBySide = 16
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if n := sideBySide; !given {
+		if race.Enabled {
+			n /= 4
+		}
+		if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
