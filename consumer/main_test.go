@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/internal/race"
 )
 
@@ -18,8 +19,8 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if n := sideBySide; !given {
-		if race.Enabled {
-			n /= 4
+		if race.Enabled || os.Getenv(kafkatest.Env) != "" {
+			n /= 4 // the race detector and a real broker keep the processors busy
 		}
 		if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
 			panic(err)
