@@ -108,7 +108,7 @@ func (s *Scanner) scan(b []byte, i int, note bool) (scanned, bool) {
 func predicting() map[string]*Scanner {
 	portable := NewPredictor(&testMembers, MaxNodes)
 	portable.useAVX2 = false
-	return map[string]*Scanner{"useAVX2": {Members: &testMembers, Predictor: NewPredictor(&testMembers, MaxNodes)}, "portable": {Members: &testMembers, Predictor: portable}}
+	return map[string]*Scanner{"avx2": {Members: &testMembers, Predictor: NewPredictor(&testMembers, MaxNodes)}, "portable": {Members: &testMembers, Predictor: portable}}
 }
 
 // agree scans the value with each of the scanners and compares their answers
