@@ -48,11 +48,11 @@ func (a *app) detect(ctx context.Context, args []string, f *detectFlags) (err er
 	if err != nil {
 		return err
 	}
-	files, err := a.inputFiles(args)
+	list, err := a.inputFiles(args)
 	if err != nil {
 		return err
 	}
-	console := a.newConsole("detect", totalSize(files))
+	console := a.newConsole("detect", totalSize(list))
 	defer console.close()
 	t := newTally()
 	t.reported.all = f.reportAll
@@ -74,8 +74,7 @@ func (a *app) detect(ctx context.Context, args []string, f *detectFlags) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, player.Close()) }()
-	r := fileReader{stdin: a.stdin, console: console, maxRecord: s.held, tally: t}
-	err = player.Run(ctx, func(ctx context.Context, add func(*play.Batch) error) error { return r.batches(ctx, files, add) })
+	err = player.Run(ctx, playFiles(a.fileReader(console, s, t), list))
 	if err = cmp.Or(err, out.w.Flush()); a.noReader(err) {
 		return errNoReader
 	}

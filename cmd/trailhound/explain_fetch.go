@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail/files"
 	"trailhound/state"
 )
 
@@ -30,7 +30,7 @@ type slot struct {
 
 // gather looks up every event of the alert. A failure to find one event is noted in its
 // slot.
-func (x *explainer) gather(ctx context.Context, files bool) error {
+func (x *explainer) gather(ctx context.Context, local bool) error {
 	logs := map[position][]*slot{}
 	x.slots = x.alert.places()
 	for _, s := range x.slots {
@@ -39,7 +39,7 @@ func (x *explainer) gather(ctx context.Context, files bool) error {
 	}
 	for of, slots := range logs {
 		slices.SortFunc(slots, func(a, b *slot) int { return cmp.Compare(a.Offset, b.Offset) })
-		if err := x.read(ctx, of, slots, files); err != nil {
+		if err := x.read(ctx, of, slots, local); err != nil {
 			return err
 		}
 	}
@@ -53,15 +53,12 @@ func (x *explainer) gather(ctx context.Context, files bool) error {
 
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
-// read reads the events of one partition or, for an alert that detect may have made, of one
-// file.
-func (x *explainer) read(ctx context.Context, of position, slots []*slot, files bool) error {
-	if files && !slices.Contains(x.settings.Topics.Input, of.Topic) {
-		if info, err := os.Stat(of.Topic); err == nil && info.Mode().IsRegular() {
-			return x.readFile(ctx, inputFile{name: of.Topic, size: info.Size()}, slots)
-		}
-		if member, ok := insideArchive(ctx, of.Topic); ok {
-			return x.readFile(ctx, member, slots)
+// read reads the events of one partition or, for an alert that detect may have made (local),
+// of one file.
+func (x *explainer) read(ctx context.Context, of position, slots []*slot, local bool) error {
+	if local && !slices.Contains(x.settings.Topics.Input, of.Topic) {
+		if file, ok := files.Find(ctx, of.Topic); ok {
+			return x.readFile(ctx, file, slots)
 		}
 	}
 	if of.Topic == "-" {
@@ -71,7 +68,7 @@ func (x *explainer) read(ctx context.Context, of position, slots []*slot, files 
 		return missing(slots, "it came from the file %q, which is not here", of.Topic)
 	}
 	client, err := x.connect(ctx)
-	if err != nil && files {
+	if err != nil && local {
 		return missing(slots, "no file has the name %q, and no Kafka answers: %v", of.Topic, err)
 	}
 	if err != nil {
@@ -102,10 +99,11 @@ func missing(slots []*slot, format string, args ...any) error {
 var errEnough = errors.New("nothing more is wanted")
 
 // readFile reads the slots, sorted by offset, from a file.
-func (x *explainer) readFile(ctx context.Context, file inputFile, slots []*slot) error {
-	r := fileReader{stdin: x.app.stdin, console: &console{w: x.app.stderr}, maxRecord: x.settings.held, tally: newTally()}
+func (x *explainer) readFile(ctx context.Context, file files.File, slots []*slot) error {
+	t := newTally()
+	r := x.app.fileReader(&console{w: x.app.stderr}, x.settings, t)
 	next := 0
-	err := r.each(ctx, []inputFile{file}, func(at state.Source, record []byte) error {
+	err := eachRecord(ctx, r, []files.File{file}, t, func(at state.Source, record []byte) error {
 		for ; next < len(slots) && slots[next].Offset <= at.Offset; next++ {
 			if slots[next].Offset == at.Offset {
 				x.take(slots[next], record, slots[next].Index, time.Time{})
@@ -119,7 +117,7 @@ func (x *explainer) readFile(ctx context.Context, file inputFile, slots []*slot)
 	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
-	return missing(slots, "file %q has no such record: it is not as it was", file.name)
+	return missing(slots, "file %q has no such record: it is not as it was", file.Name)
 }
 
 const (

@@ -76,7 +76,7 @@ func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 	if problem := config.TopicName(topic); problem != "" {
 		return usagef("--topic: %s", problem)
 	}
-	files, err := a.inputFiles(args)
+	list, err := a.inputFiles(args)
 	if err != nil {
 		return err
 	}
@@ -93,11 +93,10 @@ func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
 	if err != nil {
 		return errors.Join(err, p.close())
 	}
-	console := a.newConsole("ingest", totalSize(files))
+	console := a.newConsole("ingest", totalSize(list))
 	defer console.close()
 	in.console, in.tally.reported.all = console, f.reportAll
-	r := fileReader{stdin: a.stdin, console: console, maxRecord: s.held, tally: in.tally}
-	err = cmp.Or(r.each(ctx, files, in.record), p.close())
+	err = cmp.Or(eachRecord(ctx, a.fileReader(console, s, in.tally), list, in.tally, in.record), p.close())
 	console.close()
 	a.tell(in.tally.summary(time.Since(begun), fmt.Sprintf("written to %s: %d", topic, p.written())))
 	if err == nil && f.asJSON {

@@ -14,6 +14,7 @@ import (
 	"trailhound/consumer/replay"
 	"trailhound/consumer/seed"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail/files"
 	"trailhound/rules/play"
 	"trailhound/state"
 )
@@ -85,7 +86,7 @@ type seeding struct {
 	*settings
 	flags   *seedFlags
 	client  *wire.Client
-	files   []inputFile
+	files   []files.File
 	ranges  []replay.Range
 	console *console
 	tally   *tally
@@ -96,9 +97,9 @@ func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	var files []inputFile
+	var list []files.File
 	if !f.inputs {
-		if files, err = a.inputFiles(args); err != nil {
+		if list, err = a.inputFiles(args); err != nil {
 			return err
 		}
 	}
@@ -107,7 +108,7 @@ func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
 		if err != nil {
 			return err
 		}
-		d := &seeding{app: a, settings: s, flags: f, client: client, files: files, tally: newTally()}
+		d := &seeding{app: a, settings: s, flags: f, client: client, files: list, tally: newTally()}
 		d.tally.reported.all = f.reportAll
 		if f.inputs {
 			if d.ranges, err = a.inputRanges(ctx, client, s.Topics.Input, bounds); err != nil {
@@ -209,8 +210,7 @@ func (d *seeding) play(ctx context.Context, player *play.Player) error {
 	}
 	defer d.console.close()
 	if d.ranges == nil {
-		r := fileReader{stdin: d.stdin, console: d.console, maxRecord: d.held, tally: d.tally}
-		return player.Run(ctx, func(ctx context.Context, add func(*play.Batch) error) error { return r.batches(ctx, d.files, add) })
+		return player.Run(ctx, playFiles(d.fileReader(d.console, d.settings, d.tally), d.files))
 	}
 	log, err := d.logTo(consoleLog{d.console}, d.settings)
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	archivezip "archive/zip"
@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"trailhound/rules/cloudtrail"
 )
 
 func zstdOf(t *testing.T, data []byte, options ...zstd.EOption) []byte {
@@ -78,6 +80,15 @@ func writeFile(t *testing.T, name string, data []byte) {
 	}
 }
 
+func list(t *testing.T, path string) []File {
+	t.Helper()
+	files, err := List([]string{path}, func(link, name string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
 // The packing of a file is told by its content, under any name, as a file and through a
 // pipe.
 func TestPackings(t *testing.T) {
@@ -95,12 +106,17 @@ func TestPackings(t *testing.T) {
 		if name == "bzip2-twice" {
 			want = 2
 		}
-		for how, r := range map[string]result{
-			"a file": command(t.Context(), "", nil, "detect", "--strict", name),
-			"a pipe": command(t.Context(), string(data), nil, "detect", "--strict"),
+		for how, got := range map[string]result{
+			"a file": read(t.Context(), nil, list(t, name)...),
+			"a pipe": read(t.Context(), bytes.NewReader(data), list(t, "-")...),
 		} {
-			if !strings.Contains(r.stderr, fmt.Sprintf("files 1, records %d, events %d,", want, want)) || r.code != exitDone {
-				t.Errorf("detect of %s as %s = %d with %q; want %d events", name, how, r.code, r.stderr, want)
+			for _, record := range got.records {
+				if !strings.HasSuffix(record+"\n", " "+string(event)) {
+					t.Errorf("Read of %s as %s gives %q; want %q", name, how, record, event)
+				}
+			}
+			if len(got.records) != want || got.refused != nil || got.ended != 1 || got.err != nil {
+				t.Errorf("Read of %s as %s = %v with %d records and %q; want %d", name, how, got.err, len(got.records), got.refused, want)
 			}
 		}
 	}
@@ -142,49 +158,56 @@ func TestPackingsDamaged(t *testing.T) {
 		{"secret.zip", archiveOf(t, member{name: "a", data: event, header: func(h *archivezip.FileHeader) { h.Flags |= zipEncrypted }}, member{name: "b", data: event}), true, "secret.zip/a:0:cannot_unpack: the file cannot be unpacked further: the file is encrypted"},
 	} {
 		writeFile(t, c.name, c.data)
-		r := command(t.Context(), "", nil, "detect", "--strict", c.name)
-		if !strings.Contains(r.stderr, ":cannot_unpack: ") || !strings.Contains(r.stderr, c.want) || r.code != exitFailed {
-			t.Errorf("detect --strict %s = %d with %.500q; want 1, and %q", c.name, r.code, r.stderr, c.want)
+		got := read(t.Context(), nil, list(t, c.name)...)
+		if refused := strings.Join(got.refused, "\n"); !strings.Contains(refused, ":cannot_unpack: ") || !strings.Contains(refused, c.want) || got.err != nil {
+			t.Errorf("Read(%s) = %v, and refuses %.500q; want %q", c.name, got.err, refused, c.want)
 		}
-		if none := strings.Contains(r.stderr, "events 0,"); none == c.some {
-			t.Errorf("detect %s says %.500q; want some events: %t", c.name, r.stderr, c.some)
+		if some := slices.ContainsFunc(got.records, isEvent); some != c.some {
+			t.Errorf("Read(%s) gives %.500q; want some events: %t", c.name, got.records, c.some)
 		}
 	}
-	if r := command(t.Context(), string(zip), nil, "detect"); !strings.Contains(r.stderr, "-:0:cannot_unpack: the file cannot be unpacked further: it is a zip archive in a stream") {
-		t.Errorf("detect of a zip archive on stdin says %q; want why it is not read", r.stderr)
+	got := read(t.Context(), bytes.NewReader(zip), list(t, "-")...)
+	if len(got.refused) != 1 || !strings.HasPrefix(got.refused[0], "-:0:cannot_unpack: the file cannot be unpacked further: it is a zip archive in a stream") {
+		t.Errorf("Read of a zip archive on stdin refuses %q; want why it is not read", got.refused)
 	}
 }
 
-// The files in an archive are read as those below a directory: by name, in the order of the
-// times in their names. An alert names such a file so that explain finds it again.
+// isEvent tells whether a line of a result has a whole event.
+func isEvent(line string) (is bool) {
+	_, value, _ := strings.Cut(line, " {")
+	new(cloudtrail.Decoder).Decode([]byte("{"+value), func(_ *cloudtrail.Event, err error) bool {
+		is = err == nil
+		return is
+	})
+	return is
+}
+
+// The files in an archive are read in the order of the times in their names, and found again
+// by their names.
 func TestArchiveMembers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const early, late = "x/1_CloudTrail_eu-west-1_20260301T0900Z_zz.json.gz", "x/1_CloudTrail_eu-west-1_20260301T1000Z_aa.json.gz"
 	writeFile(t, "logs", archiveOf(t,
-		member{name: "b.json", data: []byte(denial(1, "alice") + denial(1, "bob"))},
-		member{name: late, data: gzipOf([]byte(denial(1, "late")))},
-		member{name: "../evil\x1b", data: []byte("junk")},
-		member{name: early, data: zstdOf(t, []byte(denial(1, "early")))},
+		member{name: "b.json", data: []byte("{}\n[1,2]")},
+		member{name: late, data: gzipOf([]byte("{}"))},
+		member{name: "../evil", data: []byte("{}")},
+		member{name: early, data: zstdOf(t, []byte("{}"))},
 		member{name: "x/.hidden", data: []byte("junk")},
 	))
-	r := command(t.Context(), "", nil, "detect", "--set", eachDenial, "logs")
-	var got []string
-	for _, line := range lines(r.stdout) {
-		al, err := readAlert([]byte(line))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, fmt.Sprint(al.Source.Topic, " ", al.Source.Offset))
-		explained := command(t.Context(), line, nil, "explain", "--set", eachDenial)
-		if explained.code != exitDone || !strings.Contains(explained.stdout, "The play comes to the same alert.") {
-			t.Errorf("explain of %s = %d with %q %q; want the same alert", line, explained.code, explained.stdout, explained.stderr)
+	got := read(t.Context(), nil, list(t, "logs")...)
+	if want := []string{"logs/" + early + " 0 {}", "logs/" + late + " 0 {}", "logs/../evil 0 {}", "logs/b.json 0 {}", "logs/b.json 1 1", "logs/b.json 2 2"}; !slices.Equal(got.records, want) || got.ended != 4 {
+		t.Errorf("Read(logs) gives %q of %d files; want %q of 4", got.records, got.ended, want)
+	}
+	for _, name := range []string{"logs/" + early, "logs/b.json"} {
+		f, ok := Find(t.Context(), name)
+		if found := read(t.Context(), nil, f); !ok || len(found.records) == 0 || !strings.HasPrefix(found.records[0], name+" 0 {}") {
+			t.Errorf("Find(%s) = %t with %q; want the member", name, ok, found.records)
 		}
 	}
-	if want := []string{"logs/" + early + " 0", "logs/" + late + " 0", "logs/b.json 0", "logs/b.json 1"}; !slices.Equal(got, want) {
-		t.Errorf("detect finds alerts in %q; want %q", got, want)
-	}
-	if want := `logs/../evil\x1b:0:not_json: `; !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "files 4, records 5, events 4,") {
-		t.Errorf("detect says %q; want %q and four files", r.stderr, want)
+	for _, name := range []string{"logs/x", "absent", "absent/b.json", ""} {
+		if f, ok := Find(t.Context(), name); ok {
+			t.Errorf("Find(%q) = %s; want nothing", name, f.Name)
+		}
 	}
 }
 
@@ -203,55 +226,8 @@ func TestArchiveDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, "many.zip", b.Bytes())
-	r := command(t.Context(), "", nil, "detect", "many.zip")
-	if want := "many.zip:0:cannot_unpack: the file cannot be unpacked further: the directory of the archive is larger than 16 MiB\n"; !strings.HasPrefix(r.stderr, want) {
-		t.Errorf("detect says %.300q; want %q", r.stderr, want)
-	}
-}
-
-// Links to directories are followed, each directory once, under its own name where it has
-// one; links that are passed over are reported.
-func TestLinkedDirectories(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, name := range []string{"logs/z/a", "logs/z/sub/b", "other/c", "third/d"} {
-		writeFile(t, name, []byte("12345"))
-	}
-	for link, to := range map[string]string{
-		"logs/a": "z", "logs/z/up": "..", "logs/out": "../other", "logs/out2": "../other", "other/back": "../logs", "other/on": "../third", "entry": "logs",
-	} {
-		if err := os.Symlink(to, link); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, tt := range []struct {
-		args, want, notes []string
-	}{
-		{
-			[]string{"logs"}, []string{"logs/out/c", "logs/out/on/d", "logs/z/a", "logs/z/sub/b"},
-			[]string{"logs/a leads to logs/z,", "logs/out2 leads to logs/out,", "logs/z/up leads to logs,", "logs/out/back leads to logs,"},
-		},
-		{
-			[]string{"entry"}, []string{"entry/out/c", "entry/out/on/d", "entry/z/a", "entry/z/sub/b"},
-			[]string{"entry/a leads to entry/z,", "entry/out2 leads to entry/out,", "entry/z/up leads to entry,", "entry/out/back leads to entry,"},
-		},
-		{[]string{"third", "third", "other/on"}, []string{"third/d"}, nil},
-	} {
-		var notes strings.Builder
-		a := &app{stderr: &notes}
-		files, err := a.inputFiles(tt.args)
-		var got []string
-		for _, f := range files {
-			got = append(got, f.name)
-		}
-		if err != nil || !slices.Equal(got, tt.want) {
-			t.Errorf("inputFiles(%q) = %q, %v; want %q", tt.args, got, err, tt.want)
-		}
-		said := lines(notes.String())
-		for i, want := range tt.notes {
-			if len(said) != len(tt.notes) || !strings.HasPrefix(said[i], want) {
-				t.Errorf("inputFiles(%q) says %q; want %q", tt.args, said, tt.notes)
-				break
-			}
-		}
+	got := read(t.Context(), nil, list(t, "many.zip")...)
+	if want := "many.zip:0:cannot_unpack: the file cannot be unpacked further: the directory of the archive is larger than 16 MiB"; !slices.Equal(got.refused, []string{want}) {
+		t.Errorf("Read(many.zip) refuses %.300q; want %q", got.refused, want)
 	}
 }

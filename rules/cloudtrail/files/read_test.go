@@ -1,8 +1,10 @@
-package main
+package files
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,13 +16,48 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"trailhound/rules/cloudtrail"
-	"trailhound/rules/play"
-	"trailhound/state"
 )
+
+// result is the outcome of reading files.
+type result struct {
+	records []string // FILE RECORD VALUE
+	refused []string // FILE:RECORD:REASON: DETAIL
+	ended   int
+	err     error
+}
+
+func read(ctx context.Context, stdin io.Reader, files ...File) (res result) {
+	r := Reader{
+		Stdin: stdin, Advance: func(int) {}, Ended: func() { res.ended++ },
+		Refused: func(file string, record int64, reason cloudtrail.Reason, detail string) {
+			res.refused = append(res.refused, fmt.Sprintf("%s:%d:%s: %s", file, record, reason, detail))
+		},
+	}
+	res.err = r.Read(ctx, files, func(b *Batch) error {
+		for i, record := range b.Records {
+			res.records = append(res.records, fmt.Sprintf("%s %d %s", b.File, b.First+int64(i), record))
+		}
+		b.Done()
+		return nil
+	})
+	return res
+}
+
+// denial returns event n of a principal, as a line.
+func denial(n int, principal string) string {
+	arn, err := json.Marshal(principal)
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf(`{"eventVersion":"1.11","userIdentity":{"type":"IAMUser","arn":%s},"eventTime":"2026-03-01T10:%02d:%02dZ","eventSource":"s3.amazonaws.com",`+
+		`"eventName":"GetObject","awsRegion":"eu-west-1","sourceIPAddress":"198.51.100.7","errorCode":"AccessDenied","requestParameters":null,"eventID":"id-%d"}`,
+		arn, n/60%60, n%60, n) + "\n"
+}
 
 // withProcessors runs fn as on a machine with n processors.
 func withProcessors(n int, fn func()) {
@@ -52,49 +89,18 @@ func anyFile(t *rapid.T, n int) []byte {
 }
 
 func gzipOf(data []byte) []byte {
-	var t testing.T
-	return zip(&t, data)
-}
-
-// The output of detect does not depend on how many files are read, and how many records are
-// decoded, at once.
-func TestDetectProcessors(t *testing.T) {
-	for seed := range 6 {
-		dir := t.TempDir()
-		for n := range 4 {
-			data := rapid.Custom(func(rt *rapid.T) []byte { return anyFile(rt, n) }).Example(10*seed + n)
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("f", n)), data, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		sameOnAnyMachine(t, dir, "--set", "rules.access_denied.threshold=3")
-	}
-}
-
-// The same for all files of real events.
-func TestDetectProcessorsRealData(t *testing.T) {
-	sameOnAnyMachine(t, realData, "--set", "rules.access_denied.denied_family=true")
-}
-
-func sameOnAnyMachine(t *testing.T, args ...string) {
-	t.Helper()
-	var one, many result
-	withProcessors(1, func() { one = command(t.Context(), "", nil, append([]string{"detect"}, args...)...) })
-	withProcessors(4, func() { many = command(t.Context(), "", nil, append([]string{"detect"}, args...)...) })
-	tell := func(r result) string {
-		report, _, _ := strings.Cut(r.stderr, "took ")
-		return fmt.Sprint(r.code, "\n", r.stdout, report)
-	}
-	if tell(one) != tell(many) {
-		t.Fatalf("detect %q on four processors: %s\nwant, as on one: %s", args, tell(many), tell(one))
-	}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write(data) // a Buffer takes everything
+	_ = w.Close()
+	return b.Bytes()
 }
 
 // The records of files are those that a Splitter finds in them, in the order of the files.
-func TestEachRecord(t *testing.T) {
+func TestRecords(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		var files []inputFile
+		var files []File
 		var want, bad []string
 		for n := range rapid.IntRange(0, 6).Draw(rt, "files") {
 			name := filepath.Join(dir, fmt.Sprint(n))
@@ -102,7 +108,7 @@ func TestEachRecord(t *testing.T) {
 			if err := os.WriteFile(name, data, 0o600); err != nil {
 				rt.Fatal(err)
 			}
-			files = append(files, inputFile{name: name})
+			files = append(files, File{Name: name})
 			u := &unpacked{}
 			u.reset(rawReader{r: iotest.HalfReader(bytes.NewReader(data)), advance: func(int) {}})
 			s, offset := cloudtrail.Splitter{Reader: u}, 0
@@ -115,44 +121,28 @@ func TestEachRecord(t *testing.T) {
 				bad = append(bad, fmt.Sprintf("%s:%d:bad_gzip: %s", name, offset, err))
 			}
 		}
-		var got []string
-		var stderr bytes.Buffer
-		r := fileReader{console: &console{w: &stderr}, tally: newTally()}
-		var err error
-		withProcessors(rapid.IntRange(1, 4).Draw(rt, "processors"), func() {
-			err = r.each(t.Context(), files, func(at state.Source, record []byte) error {
-				got = append(got, fmt.Sprintf("%s %d %s", at.Topic, at.Offset, record))
-				return nil
-			})
-		})
-		if err != nil || !slices.Equal(got, want) {
-			rt.Fatalf("each() = %v with %d records; want %d, the same", err, len(got), len(want))
+		var got result
+		withProcessors(rapid.IntRange(1, 4).Draw(rt, "processors"), func() { got = read(t.Context(), nil, files...) })
+		if got.err != nil || !slices.Equal(got.records, want) {
+			rt.Fatalf("Read() = %v with %d records; want %d, the same", got.err, len(got.records), len(want))
 		}
-		if got := lines(stderr.String()); !slices.Equal(got, bad) {
-			rt.Fatalf("each() reports %q; want %q", got, bad)
-		}
-		if r.tally.files != int64(len(files)) || r.tally.records != int64(len(want)) {
-			rt.Fatalf("each() counts %d files, %d records; want %d, %d", r.tally.files, r.tally.records, len(files), len(want))
+		if !slices.Equal(got.refused, bad) || got.ended != len(files) {
+			rt.Fatalf("Read() reports %q, and the end of %d files; want %q, %d", got.refused, got.ended, bad, len(files))
 		}
 	})
 }
 
 // A file that cannot be read ends the reading, but only after all files before it.
-func TestEachMissingFile(t *testing.T) {
+func TestMissingFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"a", "c"} {
 		if err := os.WriteFile(name, []byte(denial(1, name)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var got []string
-	r := fileReader{console: &console{w: io.Discard}, tally: newTally()}
-	err := r.each(t.Context(), []inputFile{{name: "a"}, {name: "b"}, {name: "c"}}, func(at state.Source, _ []byte) error {
-		got = append(got, at.Topic)
-		return nil
-	})
-	if !errors.Is(err, fs.ErrNotExist) || !slices.Equal(got, []string{"a"}) {
-		t.Errorf("each(a, b, c) without b = %v after %q; want fs.ErrNotExist after a", err, got)
+	got := read(t.Context(), nil, File{Name: "a"}, File{Name: "b"}, File{Name: "c"})
+	if _, ok := errors.AsType[*PathError](got.err); !ok || !errors.Is(got.err, fs.ErrNotExist) || len(got.records) != 1 || !strings.HasPrefix(got.records[0], "a 0 ") {
+		t.Errorf("Read(a, b, c) without b = %v after %q; want fs.ErrNotExist after a", got.err, got.records)
 	}
 }
 
@@ -170,9 +160,9 @@ func TestWindow(t *testing.T) {
 	withProcessors(3, func() {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		r := fileReader{console: &console{w: io.Discard}, tally: newTally()}
+		r := Reader{Advance: func(int) {}, Ended: func() {}}
 		var sizes []int
-		for f := range r.begin(ctx, []inputFile{{name: "a"}, {name: "b"}, {name: "c"}}) {
+		for f := range r.begin(ctx, []File{{Name: "a"}, {Name: "b"}, {Name: "c"}}) {
 			w := f.share.window
 			await(t, "the files ahead to fill the window", func() bool {
 				w.mu.Lock()
@@ -180,12 +170,12 @@ func TestWindow(t *testing.T) {
 				if w.later > windowBytes/2 {
 					t.Fatalf("%d bytes are held of files to come; want at most %d", w.later, windowBytes/2)
 				}
-				return f.name != "a" || w.later > windowBytes/2-readSize
+				return f.Name != "a" || w.later > windowBytes/2-readSize
 			})
 			f.share.enter()
-			err := f.each(ctx, func(b *play.Batch) error {
-				for _, rec := range b.Records {
-					sizes = append(sizes, len(rec.Value))
+			err := f.each(ctx, func(b *Batch) error {
+				for _, record := range b.Records {
+					sizes = append(sizes, len(record))
 				}
 				b.Done()
 				return nil
@@ -194,11 +184,24 @@ func TestWindow(t *testing.T) {
 				t.Fatal(err)
 			}
 			if f.share.held != 0 || f.share.given != 0 {
-				t.Errorf("file %s holds %d bytes and %d batches at its end; want none", f.name, f.share.held, f.share.given)
+				t.Errorf("file %s holds %d bytes and %d batches at its end; want none", f.Name, f.share.held, f.share.given)
 			}
 		}
 		if want := []int{len(denial(1, "a")) - 1, len(big), len(big)}; !slices.Equal(sizes, want) {
 			t.Errorf("records of %d bytes; want %d", sizes, want)
 		}
 	})
+}
+
+func await(t *testing.T, wanted string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); !ok(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("still waiting after a minute: %s", wanted)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	archivezip "archive/zip"
@@ -50,11 +50,11 @@ func (z *archive) done() {
 
 // isZip tells whether a file begins as a zip archive does. A file that can be read only
 // once is left alone.
-func isZip(f *inputFile) bool {
-	if f.size < int64(len("PK\x03\x04")) {
+func isZip(f *File) bool {
+	if f.Size < int64(len("PK\x03\x04")) {
 		return false
 	}
-	file, err := os.Open(f.name)
+	file, err := os.Open(f.Name)
 	if err != nil {
 		return false // the reader reports the cause
 	}
@@ -67,10 +67,10 @@ func isZip(f *inputFile) bool {
 // membersOf lists the files in a zip archive, in the order in which files are read, without
 // directories and hidden files. The archive is closed when all of them are done, or ctx
 // ends.
-func membersOf(ctx context.Context, f inputFile, advance func(n int)) ([]inputFile, error) {
-	file, err := os.Open(f.name)
+func membersOf(ctx context.Context, f File, advance func(n int)) ([]File, error) {
+	file, err := os.Open(f.Name)
 	if err != nil {
-		return nil, pathError(err)
+		return nil, pathError(err, false)
 	}
 	z := &archive{file: file, advance: advance}
 	z.forget = context.AfterFunc(ctx, func() { _ = file.Close() })
@@ -85,20 +85,20 @@ func membersOf(ctx context.Context, f inputFile, advance func(n int)) ([]inputFi
 	return members, nil
 }
 
-func (z *archive) list(f inputFile) ([]inputFile, error) {
-	in, err := archivezip.NewReader(z, f.size)
+func (z *archive) list(f File) ([]File, error) {
+	in, err := archivezip.NewReader(z, f.Size)
 	if err != nil && !errors.Is(err, archivezip.ErrInsecurePath) { // no path is opened
 		return nil, err
 	}
 	z.listed.Store(true)
 	in.RegisterDecompressor(zstd.ZipMethodWinZip, zstd.ZipDecompressor(zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxZstdWindow)))
 	in.RegisterDecompressor(zipBzip2, func(r io.Reader) io.ReadCloser { return io.NopCloser(bzip2.NewReader(r)) })
-	var members []inputFile
+	var members []File
 	for _, m := range in.File {
 		if strings.HasSuffix(m.Name, "/") || hiddenMember(m.Name) {
 			continue
 		}
-		members = append(members, inputFile{name: f.name + "/" + m.Name, size: -1, time: timeInName(m.Name), archive: z, member: m})
+		members = append(members, File{Name: f.Name + "/" + m.Name, Size: -1, time: timeInName(m.Name), archive: z, member: m})
 	}
 	if len(members) == 0 {
 		return nil, errors.New("the zip archive holds no files")
@@ -125,7 +125,7 @@ func hiddenMember(name string) bool {
 }
 
 // openMember opens one file of an archive.
-func openMember(f *inputFile) (io.ReadCloser, error) {
+func openMember(f *File) (io.ReadCloser, error) {
 	if f.member.Flags&zipEncrypted != 0 {
 		return nil, &unpackError{reasonCannotUnpack, errors.New("the file is encrypted in the archive; unpack it first")}
 	}
@@ -150,10 +150,13 @@ func (r memberReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// insideArchive finds the member of a zip archive by its name in an alert: the path of the
-// archive followed by that of the member. The caller must read the member, which closes the
-// archive.
-func insideArchive(ctx context.Context, name string) (f inputFile, ok bool) {
+// Find returns the file that an alert names: a regular file, or a member of a zip archive, by
+// the path of the archive followed by its own. An archive stays open until its member is
+// read, or ctx ends.
+func Find(ctx context.Context, name string) (f File, ok bool) {
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		return newFile(name, info), true
+	}
 	for i := range len(name) {
 		if i == 0 || name[i] != '/' {
 			continue
@@ -163,13 +166,13 @@ func insideArchive(ctx context.Context, name string) (f inputFile, ok bool) {
 			return f, false
 		}
 		if info.Mode().IsRegular() {
-			return memberNamed(ctx, newInputFile(name[:i], info), name)
+			return memberNamed(ctx, newFile(name[:i], info), name)
 		}
 	}
 	return f, false
 }
 
-func memberNamed(ctx context.Context, f inputFile, name string) (inputFile, bool) {
+func memberNamed(ctx context.Context, f File, name string) (File, bool) {
 	if !isZip(&f) {
 		return f, false
 	}
@@ -179,7 +182,7 @@ func memberNamed(ctx context.Context, f inputFile, name string) (inputFile, bool
 	}
 	z := members[0].archive
 	z.members.Store(1)
-	i := slices.IndexFunc(members, func(m inputFile) bool { return m.name == name })
+	i := slices.IndexFunc(members, func(m File) bool { return m.Name == name })
 	if i < 0 {
 		z.done()
 		return f, false

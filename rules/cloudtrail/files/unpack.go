@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	"bufio"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"trailhound/rules"
 	"trailhound/rules/cloudtrail"
 )
 
@@ -16,10 +15,10 @@ const maxWrappings = 3
 
 // reasonCannotUnpack is the reason of a file that cannot be unpacked, unless its outermost
 // packing is gzip: records may be gzip too, and have a reason for it.
-const reasonCannotUnpack rules.Reason = "cannot_unpack"
+const reasonCannotUnpack cloudtrail.Reason = "cannot_unpack"
 
 // badFile tells errors in the content of a file from those of reading it.
-func badFile(err error) (rules.Reason, bool) {
+func badFile(err error) (cloudtrail.Reason, bool) {
 	if unpack, ok := errors.AsType[*unpackError](err); ok {
 		return unpack.reason, true
 	}
@@ -45,8 +44,8 @@ func (r *rawReader) Read(p []byte) (int, error) {
 // unpacked reads raw, and unpacks it if it begins with the magic number of a packing.
 type unpacked struct {
 	raw    rawReader
-	r      io.Reader    // nil: not begun
-	reason rules.Reason // of an error in the unpacking
+	r      io.Reader         // nil: not begun
+	reason cloudtrail.Reason // of an error in the unpacking
 
 	// Kept for the next file.
 	buffers [maxWrappings + 1]*bufio.Reader
@@ -110,7 +109,7 @@ func (u *unpacked) explain(err error) error {
 
 // unpackError is the error of a file that cannot be unpacked.
 type unpackError struct {
-	reason rules.Reason
+	reason cloudtrail.Reason
 	err    error
 }
 

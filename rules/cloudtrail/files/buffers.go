@@ -1,19 +1,10 @@
-package main
+package files
 
 import (
 	"cmp"
 	"slices"
 	"sync"
-
-	"trailhound/rules/play"
 )
-
-// fileBatch is some records of one file.
-type fileBatch struct {
-	play.Batch
-	data  []byte // memory of the records
-	large []byte // memory of the last record, if it is large; else nil
-}
 
 // keptBytes bounds the large buffers that are kept while not in use.
 const keptBytes = 2 * windowBytes
@@ -25,7 +16,7 @@ type buffers struct {
 	mu      sync.Mutex
 	split   [][]byte // to split files in, sorted by size
 	size    int      // of all in split
-	batches []*fileBatch
+	batches []*Batch
 	streams []*stream
 }
 
@@ -86,12 +77,12 @@ func (k *buffers) ended(s *stream) {
 }
 
 // batch returns an empty batch.
-func (k *buffers) batch() *fileBatch {
+func (k *buffers) batch() *Batch {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	last := len(k.batches) - 1
 	if last < 0 {
-		return &fileBatch{data: make([]byte, 0, 2*splitBytes)}
+		return &Batch{data: make([]byte, 0, 2*splitBytes)}
 	}
 	b := k.batches[last]
 	k.batches = k.batches[:last]
@@ -99,10 +90,10 @@ func (k *buffers) batch() *fileBatch {
 }
 
 // done takes back a batch. The window bounds how many there are.
-func (k *buffers) done(b *fileBatch) {
+func (k *buffers) done(b *Batch) {
 	k.keep(b.large)
 	clear(b.Records)
-	*b = fileBatch{Batch: play.Batch{Records: b.Records[:0]}, data: b.data[:0]}
+	*b = Batch{Records: b.Records[:0], data: b.data[:0]}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.batches = append(k.batches, b)
