@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -93,10 +94,7 @@ func (r *AccessDenied) Validate() error {
 // Almost a threshold's worth of entries may lie on either side of an event: with a limit
 // below twice the threshold some of those might be dropped, and the rule never fire.
 func (r *AccessDenied) ValidateLimits(l Limits) error {
-	most := int64(l.MaxSetMembers)
-	if most == 0 {
-		most = state.DefaultMaxSetMembers
-	}
+	most := l.setMembers()
 	if r.WindowKind != slidingWindow || r.Threshold <= most/2 {
 		return nil
 	}
@@ -132,10 +130,7 @@ func (r *AccessDenied) Evaluate(e *Event, s *state.Scope) *Finding {
 	if r.WindowKind == slidingWindow {
 		return r.evaluateSliding(e, s)
 	}
-	n := s.IncrementCounter("denied")
-	if n == 1 {
-		s.SetKeyTTL("denied", r.Window)
-	}
+	n := r.count(s, 1)
 	if n < r.Threshold {
 		return nil
 	}
@@ -145,12 +140,26 @@ func (r *AccessDenied) Evaluate(e *Event, s *state.Scope) *Finding {
 	return r.finding(e, n, start, span)
 }
 
+// count adds n denials to the fixed window of the scope's event, and returns their number.
+func (r *AccessDenied) count(s *state.Scope, n int64) int64 {
+	total := s.IncrementCounterBy("denied", n)
+	if total == n {
+		s.SetKeyTTL("denied", r.Window)
+	}
+	return total
+}
+
+// observe adds the scope's event to the timeline, and returns the denials around it.
+func (r *AccessDenied) observe(s *state.Scope) []state.Entry {
+	s.Observe("denials", "")
+	return s.Within("denials", r.Window)
+}
+
 // evaluateSliding looks for an interval of the window's length, both ends included, that
 // contains the event and enough denials. These are consumed, the event among them, so that
 // no interval of the remaining denials holds enough.
 func (r *AccessDenied) evaluateSliding(e *Event, s *state.Scope) *Finding {
-	s.Observe("denials", "")
-	burst := densest(s.Within("denials", r.Window), s.Now(), r.Window)
+	burst := densest(r.observe(s), s.Now(), r.Window)
 	n := int64(len(burst))
 	if n < r.Threshold {
 		return nil
@@ -187,6 +196,46 @@ func (r *AccessDenied) finding(e *Event, n int64, start time.Time, span time.Dur
 		Title:   fmt.Sprintf("%s was denied %s", Clip(r.principal(e)), times(n, span)),
 		Context: Context{{"count", n}, {"window_start", start}},
 	}
+}
+
+// Resume counts the denials that are not evaluated again. The alert gives the time of each
+// one that it names; the others are taken to lie at the start of the window.
+func (r *AccessDenied) Resume(p *Past, at func(state.Ref) *state.Scope) error {
+	older := p.Unnamed + int64(p.From)
+	if older <= 0 {
+		return nil
+	}
+	sliding, kept := r.WindowKind == slidingWindow, "count"
+	if sliding {
+		kept = "timeline"
+	}
+	if p.Partial = p.Unnamed > 0; p.Partial {
+		var context struct {
+			Start time.Time `json:"window_start"`
+		}
+		err := json.Unmarshal(p.Context, &context)
+		switch most := p.Limits.setMembers(); {
+		case err != nil || context.Start.IsZero():
+			return errors.New("its context has no window_start")
+		case !sliding:
+			r.count(at(state.Ref{Time: context.Start}), p.Unnamed)
+		case p.Unnamed > most:
+			return fmt.Errorf("its evidence is %d events, and a timeline has at most %d (limits.max_set_members)", p.Total, most)
+		default:
+			for i := range p.Unnamed { // an event without an id is known by its place
+				r.observe(at(state.Ref{Time: context.Start, Source: state.Source{Offset: i}}))
+			}
+		}
+	}
+	for _, e := range p.Events[:p.From] {
+		if s := at(e.Ref); sliding {
+			r.observe(s)
+		} else {
+			r.count(s, 1)
+		}
+	}
+	p.Note("older denials that are not played: %d; the %s begins with them, as the alert names them", older, kept)
+	return nil
 }
 
 func (r *AccessDenied) denied(e *Event) bool {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,7 +89,7 @@ func (r *AssumeRoleUniqueIP) EventID(e *Event) string {
 
 // Evaluate implements [Rule].
 func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
-	known, from, failed := s.GetStringSet("addresses"), r.Address(e), failed(e)
+	known, from, failed := s.GetStringSet("addresses"), address(e), failed(e)
 	switch {
 	case known.Len() == 0:
 		if !failed {
@@ -116,10 +117,42 @@ func (r *AssumeRoleUniqueIP) Evaluate(e *Event, s *state.Scope) *Finding {
 	return finding
 }
 
-// Address is the origin of a call as the rule remembers it: the address, with the VPC
+// Resume knows the addresses that the alert lists as known, each by its event where the
+// evidence has it. No event but the alert's is evaluated again, because the alert does not
+// tell which addresses were known before the others.
+func (r *AssumeRoleUniqueIP) Resume(p *Past, at func(state.Ref) *state.Scope) error {
+	p.From = len(p.Events)
+	var context struct {
+		Known []string `json:"known_ips"`
+		Total int      `json:"known_total"`
+	}
+	if err := json.Unmarshal(p.Context, &context); err != nil || len(context.Known) == 0 {
+		return errors.New("its context has no known_ips")
+	}
+	for i := range p.Events {
+		e := &p.Events[i]
+		if e.Event == nil {
+			continue
+		}
+		if from := address(e.Event); slices.Contains(context.Known, from) {
+			at(e.Ref).AddToStringSet("addresses", from)
+			e.Known = from
+		}
+	}
+	for _, from := range context.Known {
+		at(state.Ref{Time: p.Event.Time}).AddToStringSet("addresses", from) // no effect on an address that is known
+	}
+	p.Note("the addresses known before are those that the alert carries (known_ips)")
+	if p.Partial = context.Total > len(context.Known); p.Partial {
+		p.Note("%d addresses were known; the alert names %d of them", context.Total, len(context.Known))
+	}
+	return nil
+}
+
+// address is the origin of a call as the rule remembers it: the address, with the VPC
 // endpoint that the call passed, since a private address belongs to the network behind the
 // endpoint alone: 10.0.0.5 via vpce-0123456789abcdef0.
-func (r *AssumeRoleUniqueIP) Address(e *Event) string {
+func address(e *Event) string {
 	from := e.SourceAddress()
 	if endpoint := e.VPCEndpoint(); endpoint != "" {
 		return from + " via " + endpoint

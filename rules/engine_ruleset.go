@@ -21,6 +21,7 @@ type boundRule struct {
 	rule       Rule
 	unkeyed    unkeyer    // nil: the rule does not tell
 	identifier identifier // nil: Event.Identifier
+	resumer    resumer    // nil: the rule does not resume
 	info       Info
 	options    Options
 	techniques []byte // JSON
@@ -75,6 +76,7 @@ func bind(a Active) (*boundRule, error) {
 	r := &boundRule{rule: a.Rule, info: info, options: a.Options}
 	r.unkeyed, _ = a.Rule.(unkeyer)
 	r.identifier, _ = a.Rule.(identifier)
+	r.resumer, _ = a.Rule.(resumer)
 	r.techniques = appendStrings(nil, info.Techniques)
 	r.parameters = appendParameters(nil, a.Rule, true)
 	return r, nil

@@ -3,6 +3,7 @@ package rules_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -48,6 +49,21 @@ func (r *ConsoleLogins) Evaluate(e *rules.Event, s *state.Scope) *rules.Finding 
 	names := users.Members()
 	s.ResetStringSet("users")
 	return &rules.Finding{Title: title, Context: rules.Context{{Name: "users", Value: names}}}
+}
+
+func (r *ConsoleLogins) Resume(p *rules.Past, at func(state.Ref) *state.Scope) error {
+	var context struct{ Users []string }
+	if err := json.Unmarshal(p.Context, &context); err != nil || len(context.Users) == 0 {
+		return errors.New("its context has no users")
+	}
+	p.From = len(p.Events) // the context is of the end: only the alert's event is evaluated
+	last, _ := p.Event.Lookup("userIdentity", "userName")
+	for _, user := range context.Users {
+		if user != last {
+			at(state.Ref{Time: p.Event.Time}).AddToStringSet("users", user)
+		}
+	}
+	return nil
 }
 
 const consoleLoginsTest = `

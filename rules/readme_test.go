@@ -33,6 +33,10 @@ func TestReadme(t *testing.T) {
 	if rule == "" || !strings.Contains(inPackage, rule) {
 		t.Errorf("README.md has the rule\n%s\nwhich is not that of example_test.go", rule)
 	}
+	_, resume, _ := strings.Cut(string(readme), "\n```go\nfunc (r *ConsoleLogins) Resume")
+	if resume, _, _ = strings.Cut(resume, "```"); resume == "" || !strings.Contains(inPackage, resume) {
+		t.Errorf("README.md has the method Resume%s\nwhich is not that of example_test.go", resume)
+	}
 	known := rules.Spec{ID: "console_logins", New: func() rules.Rule { return &ConsoleLogins{Max: 5} }}
 	file, err := suite(known).Read("README.md", []byte(blocks["yaml"]))
 	if err != nil {

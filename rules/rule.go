@@ -26,6 +26,11 @@ type Event = cloudtrail.Event
 //	ValidateLimits(l Limits) error   // the same of a parameter for which a limit is too small, and the way out
 //	Unkeyed(e *Event) bool           // asked when Key is "": is e an event that the rule looks for, with nothing to key it by?
 //	EventID(e *Event) string         // the id by which duplicates are known, of events with one key; without it, Event.Identifier
+//	Resume(p *Past, at func(state.Ref) *state.Scope) error // brings the state from before an alert back, for trailhound explain
+//
+// Resume writes what it takes from the alert into the scopes of events that at gives; each
+// is valid until the next call of at. It gives an error before it writes: the play of the
+// alert then begins without state, as it does for a rule without the method.
 //
 // An unkeyed event is not evaluated, but counted, so that "could not look" is not mistaken
 // for "found nothing".
@@ -49,6 +54,10 @@ type limitValidator interface{ ValidateLimits(l Limits) error }
 type unkeyer interface{ Unkeyed(e *Event) bool }
 
 type identifier interface{ EventID(e *Event) string }
+
+type resumer interface {
+	Resume(p *Past, at func(state.Ref) *state.Scope) error
+}
 
 // Info describes a rule to people and to the programs that read its alerts.
 type Info struct {
@@ -153,6 +162,14 @@ type Limits struct {
 	// both travel in one Kafka record. The headers and Kafka's own framing come on top;
 	// leave 1 KiB for them. [Alert] says how an alert that would be larger is cut.
 	MaxAlertBytes int
+}
+
+// setMembers is the limit of members in force.
+func (l Limits) setMembers() int64 {
+	if l.MaxSetMembers == 0 {
+		return state.DefaultMaxSetMembers
+	}
+	return int64(l.MaxSetMembers)
 }
 
 func (l Limits) validate() error {

@@ -16,6 +16,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/kafka/wire"
+	"trailhound/rules"
 )
 
 func (a *app) explainCommand() *cobra.Command {
@@ -59,6 +60,9 @@ func (a *app) explain(ctx context.Context, id string, asJSON bool) error {
 	if x.alert, err = readAlert(payload); err != nil {
 		return err
 	}
+	if x.past, err = rules.ReadPast(x.alert.payload); err != nil {
+		return err
+	}
 	if err := x.gather(ctx, id == "-"); err != nil {
 		return err
 	}
@@ -78,6 +82,7 @@ type explainer struct {
 	settings *settings
 	client   *wire.Client // nil: not needed yet
 	alert    *carriedAlert
+	past     *rules.Past // of the alert
 	slots    []*slot
 }
 

@@ -85,25 +85,11 @@ func readAlert(payload []byte) (*carriedAlert, error) {
 
 // places gives the slots of the time-line: the evidence in the order of its times, then the
 // event that completed the alert, even if it came late and stands earlier in the evidence.
-func (al *carriedAlert) places() []*slot {
-	completed := &slot{carriedRef: carriedRef{EventID: al.EventID, EventTime: al.EventTime, position: al.Source}}
-	slots := make([]*slot, 0, len(al.Evidence.Events)+1)
-	for _, ref := range al.Evidence.Events {
-		if ref.position == al.Source {
-			completed.counted = true
-			continue
-		}
-		slots = append(slots, &slot{carriedRef: ref, counted: true})
+func (al *carriedAlert) places(past *rules.Past) []*slot {
+	slots := make([]*slot, 0, len(past.Events)+1)
+	for _, e := range past.Events {
+		at := e.Ref.Source
+		slots = append(slots, &slot{carriedRef: carriedRef{EventID: e.Ref.ID, EventTime: e.Ref.Time, position: position{at.Topic, at.Partition, at.Offset, at.Index}}})
 	}
-	return append(slots, completed)
-}
-
-// counted returns how many of the slots hold events that the rule counted.
-func (al *carriedAlert) counted(slots []*slot) (n int64) {
-	for _, s := range slots {
-		if s.counted {
-			n++
-		}
-	}
-	return n
+	return append(slots, &slot{carriedRef: carriedRef{EventID: al.EventID, EventTime: al.EventTime, position: al.Source}})
 }

@@ -21,7 +21,6 @@ import (
 // slot is the place of one event in the time-line.
 type slot struct {
 	carriedRef
-	counted bool   // it is part of the evidence
 	ok      bool   // event is there
 	carried bool   // event is from the alert itself, not from the input
 	missing string // why the input does not hold the event; "" if it does
@@ -32,7 +31,7 @@ type slot struct {
 // slot.
 func (x *explainer) gather(ctx context.Context, local bool) error {
 	logs := map[position][]*slot{}
-	x.slots = x.alert.places()
+	x.slots = x.alert.places(x.past)
 	for _, s := range x.slots {
 		of := position{Topic: s.Topic, Partition: s.Partition}
 		logs[of] = append(logs[of], s)

@@ -76,6 +76,8 @@ func (x *explainer) play() (_ *explanation, err error) {
 		e.Timeline = append(e.Timeline, newMoment(s))
 		if !s.ok {
 			from = i + 1
+		} else if i < len(x.past.Events) {
+			x.past.Events[i].Event = &s.event
 		}
 	}
 	if shown, total := int64(len(x.alert.Evidence.Events)), x.alert.Evidence.Total; total > shown {
@@ -85,7 +87,7 @@ func (x *explainer) play() (_ *explanation, err error) {
 		e.note("nothing could be played: the event that completed the alert is not there; this is what the alert carries")
 		return e, nil
 	}
-	rule, engine, err := x.engine(e)
+	engine, err := x.engine(e)
 	if err != nil {
 		e.note("nothing could be played: %v", err)
 		return e, nil
@@ -104,17 +106,40 @@ func (x *explainer) play() (_ *explanation, err error) {
 		return nil, err
 	}
 	tx := shard.Begin()
-	defer tx.Discard()
-	if _, ok := rule.(*rules.AssumeRoleUniqueIP); ok {
-		from = len(x.slots) - 1 // an event that taught an address is carried over, not played
+	defer func() { tx.Discard() }()
+	x.past.From, x.past.Event = from, &x.slots[len(x.slots)-1].event
+	if !x.resume(e, engine, tx) {
+		tx.Discard()
+		tx = shard.Begin()
 	}
-	x.carryOver(e, rule, tx, from)
-	for i := from; i < len(x.slots); i++ {
+	for i := x.past.From; i < len(x.slots); i++ {
 		x.evaluate(e.Timeline[i], &x.slots[i].event, engine, tx)
 	}
 	x.compare(e)
 	return e, tx.Err()
 }
+
+// resume fills tx with the rule's memory from before the first event that is played, as far
+// as the alert tells, and notes how the play begins; false: it begins with nothing.
+func (x *explainer) resume(e *explanation, engine *rules.Engine, tx *state.Tx) bool {
+	p, total, named := x.past, x.alert.Evidence.Total, len(x.alert.Evidence.Events)
+	ok, err := engine.Resume(x.match(), p, tx)
+	for i := range p.Events {
+		e.Timeline[i].Known = p.Events[i].Known
+	}
+	e.Notes = append(e.Notes, p.Notes...)
+	if err != nil {
+		e.note("what the rule remembered before cannot be taken from the alert: %v; the play begins with nothing", err)
+		return false
+	}
+	if !ok && (named == 0 || p.From > 0 || total > int64(named)) {
+		e.note("what the rule remembered before the first event that is played is not known; the play begins with nothing")
+	}
+	return ok
+}
+
+// match returns the rule and the key of the alert.
+func (x *explainer) match() rules.Match { return rules.Match{Rule: x.alert.RuleID, Key: x.alert.Key} }
 
 func (e *explanation) note(format string, args ...any) {
 	e.Notes = append(e.Notes, fmt.Sprintf(format, args...))
@@ -135,7 +160,7 @@ func newMoment(s *slot) *moment {
 // engine returns the alert's rule with the parameters that the alert names, and notes where
 // the configuration differs now. Parameters that alerts do not show are those of the
 // configuration. Suppression is off: it depends on alerts before this one.
-func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
+func (x *explainer) engine(e *explanation) (*rules.Engine, error) {
 	for _, k := range x.settings.known {
 		if k.spec.ID != x.alert.RuleID {
 			continue
@@ -147,7 +172,7 @@ func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
 				err = config.DecodeParams("parameters", node, k.rule)
 			}
 			if err != nil {
-				return nil, nil, fmt.Errorf("rule %s of this build does not take the alert's parameters: %w", k.spec.ID, err)
+				return nil, fmt.Errorf("rule %s of this build does not take the alert's parameters: %w", k.spec.ID, err)
 			}
 		}
 		for i, then := range rules.Parameters(k.rule) {
@@ -159,17 +184,16 @@ func (x *explainer) engine(e *explanation) (rules.Rule, *rules.Engine, error) {
 			e.note("rule %s is off in the configuration now", k.spec.ID)
 		}
 		limits := rules.Limits{DuplicatesWithin: x.settings.Events.DuplicatesWithin, MaxSetMembers: x.settings.Limits.MaxSetMembers, MaxAlertBytes: int(x.settings.Limits.MaxAlertBytes)}
-		engine, err := rules.NewEngine([]rules.Active{{Rule: k.rule, Options: rules.DefaultOptions()}}, limits)
-		return k.rule, engine, err
+		return rules.NewEngine([]rules.Active{{Rule: k.rule, Options: rules.DefaultOptions()}}, limits)
 	}
-	return nil, nil, fmt.Errorf("this build has no rule %s", x.alert.RuleID)
+	return nil, fmt.Errorf("this build has no rule %s", x.alert.RuleID)
 }
 
 // evaluate plays one event under the alert's key, as the owner of the shard did: the event
 // had been matched to the rule and the key before.
 func (x *explainer) evaluate(m *moment, ev *rules.Event, engine *rules.Engine, tx *state.Tx) {
 	m.Before = x.values(tx, ev.Time)
-	out := engine.Evaluate(ev, []rules.Match{{Rule: x.alert.RuleID, Key: x.alert.Key}}, tx)
+	out := engine.Evaluate(ev, []rules.Match{x.match()}, tx)
 	for _, v := range out.Verdicts {
 		if m.Verdict = v.Kind; v.Kind == rules.VerdictDuplicate {
 			m.Detail = "the eventID was evaluated before, and counts once"

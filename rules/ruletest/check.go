@@ -33,6 +33,7 @@ func (c *checker) check() {
 	} else {
 		c.checkAlerts()
 	}
+	c.wrong = append(c.wrong, c.unlike[:min(len(c.unlike), maxUnlike)]...)
 	for _, want := range c.step.states {
 		c.checkState(&want)
 	}

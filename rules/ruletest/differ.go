@@ -14,8 +14,8 @@ const maxDifferences = 20
 
 // differ tells how got differs from want, a line for each place. Of objects only
 // the members of want count, unless exact.
-func (c *checker) differ(path string, want, got any, exact bool) []string {
-	d := differences{nearest: c.suite.Nearest, exact: exact}
+func (r *runner) differ(path string, want, got any, exact bool) []string {
+	d := differences{nearest: r.suite.Nearest, exact: exact}
 	d.compare(path, want, got)
 	if more := len(d.lines) - maxDifferences; more > 0 {
 		d.lines = append(d.lines[:maxDifferences], fmt.Sprintf("%s: and %d more differences", path, more))

@@ -46,7 +46,11 @@ func (t *Test) Run(ctx context.Context) (failure *Failure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{Test: t, shard: shard, now: t.start}
+	again, err := store.Shard(1)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{Test: t, shard: shard, again: again, now: t.start}
 	for i, s := range t.steps {
 		if failure, err = r.step(ctx, s); failure != nil {
 			failure.Step = i + 1
@@ -62,6 +66,7 @@ func (t *Test) Run(ctx context.Context) (failure *Failure, err error) {
 type runner struct {
 	*Test
 	shard   *state.Shard
+	again   *state.Shard // empty, for alerts that are resumed
 	decoder cloudtrail.Decoder
 	offset  int64     // records so far
 	number  int       // events so far that were made here
@@ -70,6 +75,7 @@ type runner struct {
 
 	outcomes []outcome // of the step's events
 	alerts   [][]byte  // payloads of the step
+	unlike   []string  // differences of those that were resumed
 
 	alertBytes int // in all of them
 }
@@ -84,7 +90,7 @@ type outcome struct {
 }
 
 func (r *runner) step(ctx context.Context, s *step) (*Failure, error) {
-	r.outcomes, r.alerts, r.alertBytes = nil, nil, 0
+	r.outcomes, r.alerts, r.unlike, r.alertBytes = nil, nil, nil, 0
 	for i := range s.times {
 		records := s.records
 		if records == nil {
@@ -184,6 +190,9 @@ func (r *runner) evaluate(ev *rules.Event) error {
 	tx.Sweep(sweepSteps)
 	if err := tx.Apply(r.shard.Position().Changelog + 1); err != nil {
 		return fmt.Errorf("state of the test: %w", err)
+	}
+	if len(out.Alerts) > 0 { // one rule: one alert
+		return r.resume(ev, matches, r.alerts[len(r.alerts)-1])
 	}
 	return nil
 }
