@@ -245,7 +245,7 @@ func (s *Service) prepare(ctx context.Context) (err error) {
 	if err := s.Verify(ctx); err != nil {
 		return err
 	}
-	s.identity = s.identify(s.topics)
+	s.identity = changelog.Identify(&s.App, s.topics)
 	s.noteInputs(s.topics)
 	s.noteLimits(s.topics)
 	s.begunWith = sentences(s.App.Problems(s.topics, s.Client.Addr.String()))
