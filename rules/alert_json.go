@@ -203,8 +203,6 @@ func appendValue(dst []byte, value any) []byte {
 	return appendString(dst, fmt.Sprint(value))
 }
 
-const hexDigits = "0123456789abcdef"
-
 // appendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD; only
 // quotes, backslashes and control characters are escaped.
 func appendString(dst []byte, s string) []byte {
@@ -241,5 +239,5 @@ func appendEscaped(dst []byte, c byte) []byte {
 	case '\t':
 		return append(dst, '\\', 't')
 	}
-	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+	return fmt.Appendf(dst, `\u%04x`, c)
 }
