@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"trailhound/config/duration"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -39,11 +40,11 @@ func (a *alertDraft) appendBody(dst []byte) []byte {
 	dst = appendMember(dst, "source_ip", ev.SourceIP)
 	dst = appendMember(dst, "account", ev.Account)
 	dst = appendMember(dst, "region", ev.Region)
-	dst = appendMember(dst, "event_name", cut(ev.Name, mostOfEvent))
-	dst = appendMember(dst, "event_source", cut(ev.Source, mostOfEvent))
-	dst = appendMember(dst, "error_code", cut(ev.ErrorCode, mostOfEvent))
-	dst = appendMember(dst, "user_agent", cut(a.userAgent(), mostOfEvent))
-	dst = appendMember(dst, "access_key_id", cut(a.accessKeyID(), mostOfEvent))
+	dst = appendMember(dst, "event_name", cloudtrail.Clip(ev.Name, mostOfEvent))
+	dst = appendMember(dst, "event_source", cloudtrail.Clip(ev.Source, mostOfEvent))
+	dst = appendMember(dst, "error_code", cloudtrail.Clip(ev.ErrorCode, mostOfEvent))
+	dst = appendMember(dst, "user_agent", cloudtrail.Clip(a.userAgent(), mostOfEvent))
+	dst = appendMember(dst, "access_key_id", cloudtrail.Clip(a.accessKeyID(), mostOfEvent))
 	dst = append(appendName(dst, "techniques"), a.rule.techniques...)
 	dst = append(appendName(dst, "parameters"), a.rule.parameters...)
 	dst = a.appendContext(appendName(dst, "context"))
