@@ -142,7 +142,7 @@ func (d *detector) event(ev *rules.Event, err error) bool {
 		d.reject(b)
 		return false
 	}
-	ev.At, ev.RecordTime = d.work.source, unixMillis(d.work.recordTime)
+	ev.At, ev.RecordTime = d.work.source, wire.TimeOf(d.work.recordTime)
 	d.publish(d.engine.Evaluate(ev, d.work.pairs, d.tx))
 	return false
 }
@@ -201,7 +201,7 @@ func (d *detector) alert(a *rules.Alert) {
 	to := txn.Partition{Topic: d.app.Alerts, Number: wire.PartitionOf(key, d.alerts)}
 	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload, AlertHeaders(a, d.app.ID, d.version)...)
 	d.outputs++
-	d.alerted = append(d.alerted, alerted{a.RuleID, a.ID, a.Severity, a.Time, unixMillis(d.work.recordTime)})
+	d.alerted = append(d.alerted, alerted{a.RuleID, a.ID, a.Severity, a.Time, wire.TimeOf(d.work.recordTime)})
 }
 
 // AlertHeaders returns the headers of an alert's record, which the application and the

@@ -120,7 +120,7 @@ func (d *deadLetter) record(limit int) (key, value []byte, headers []wire.Header
 	first := d.bad[0]
 	headers = []wire.Header{
 		{Key: "reason", Value: []byte(first.reason)},
-		{Key: "detail", Value: []byte(clip(first.detail, min(deadLetterDetail, limit/8)))},
+		{Key: "detail", Value: []byte(first.detail[:min(len(first.detail), deadLetterDetail, limit/8)])},
 		{Key: "stage", Value: []byte(d.stage)},
 		{Key: "source_topic", Value: []byte(d.source.Topic)},
 		{Key: "source_partition", Value: strconv.AppendInt(nil, int64(d.source.Partition), 10)},
@@ -173,12 +173,4 @@ func (d *deadLetter) errors(limit int) []byte {
 		panic("dead letter: marshal a list of plain strings: " + err.Error())
 	}
 	return out
-}
-
-// clip cuts s to at most n bytes.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return s[:n]
 }

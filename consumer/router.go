@@ -260,7 +260,7 @@ func (r *router) timeOf(rec *wire.Record) int64 {
 		if err != nil {
 			return true
 		}
-		ev.RecordTime = unixMillis(rec.Timestamp)
+		ev.RecordTime = wire.TimeOf(rec.Timestamp)
 		if _, ahead := r.engine.Ahead(ev, r.now); !ahead {
 			newest = max(newest, ev.Time.UnixNano())
 		}
@@ -279,7 +279,7 @@ func (r *router) event(ev *rules.Event, err error) bool {
 	if r.events++; r.events%beatEvery == 0 || len(ev.Raw) > beatBytes {
 		r.beat()
 	}
-	ev.RecordTime = unixMillis(r.at.Timestamp)
+	ev.RecordTime = wire.TimeOf(r.at.Timestamp)
 	ahead, isAhead := r.engine.Ahead(ev, r.now)
 	if !isAhead {
 		r.marks.observe(ev)
@@ -376,12 +376,4 @@ func (r *router) deadLetter(whole int) {
 	r.err = to.add(r.ctx, r.origin(), key, value, headers...)
 	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
 		Int64("offset", r.at.Offset).Int("bad", r.rejected).Str("event", "dead_letter").Msg("record sent to the dead-letter topic")
-}
-
-// unixMillis is the time of a Kafka timestamp; the zero time for "none" (-1).
-func unixMillis(ms int64) time.Time {
-	if ms < 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }

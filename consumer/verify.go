@@ -27,22 +27,13 @@ func (s *Service) Verify(ctx context.Context) error {
 		if err := topic.Identified(changes.Name, changes.ID); err != nil {
 			return err
 		}
-		own := s.identify(infos)
+		own := changelog.Identify(&s.App, infos)
 		if err := s.compare(ctx, changes, &own); err != nil {
 			return err
 		}
 	}
 	s.verified = true
 	return nil
-}
-
-// identify returns the identity of the app by this instance. A topic that is missing has no id.
-func (s *Service) identify(infos map[string]topic.Info) changelog.Identity {
-	return changelog.Identity{
-		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
-		Work:  changelog.Topic{Name: s.App.WorkTopic(), ID: infos[s.App.WorkTopic()].ID},
-		State: changelog.Topic{Name: s.App.StateTopic(), ID: infos[s.App.StateTopic()].ID},
-	}
 }
 
 // glance is a changelog partition that may hold the app's identity.

@@ -34,9 +34,9 @@ const AlertSchema = "trailhound.alert.v1"
 //
 // An alert that is still too large is rejected with [ReasonAlertTooLarge].
 type Alert struct {
-	ID       string    // UUID (version 5) of rule, key and eventID; of the source position where there is no eventID
-	RuleID   string    // also in the payload, as the following two
-	Severity string    //
+	ID       string // UUID (version 5) of rule, key and eventID; of the source position where there is no eventID
+	RuleID   string // also in the payload, as the following two
+	Severity string
 	Dedup    string    // the record's key: rule:key, or rule:key:more
 	Time     time.Time // of the event that completed the finding
 	Payload  []byte    // one JSON object, one line, without a newline at its end

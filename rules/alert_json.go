@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"trailhound/config/duration"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
@@ -39,11 +40,11 @@ func (a *alertDraft) appendBody(dst []byte) []byte {
 	dst = appendMember(dst, "source_ip", ev.SourceIP)
 	dst = appendMember(dst, "account", ev.Account)
 	dst = appendMember(dst, "region", ev.Region)
-	dst = appendMember(dst, "event_name", cut(ev.Name, mostOfEvent))
-	dst = appendMember(dst, "event_source", cut(ev.Source, mostOfEvent))
-	dst = appendMember(dst, "error_code", cut(ev.ErrorCode, mostOfEvent))
-	dst = appendMember(dst, "user_agent", cut(a.userAgent(), mostOfEvent))
-	dst = appendMember(dst, "access_key_id", cut(a.accessKeyID(), mostOfEvent))
+	dst = appendMember(dst, "event_name", cloudtrail.Clip(ev.Name, mostOfEvent))
+	dst = appendMember(dst, "event_source", cloudtrail.Clip(ev.Source, mostOfEvent))
+	dst = appendMember(dst, "error_code", cloudtrail.Clip(ev.ErrorCode, mostOfEvent))
+	dst = appendMember(dst, "user_agent", cloudtrail.Clip(a.userAgent(), mostOfEvent))
+	dst = appendMember(dst, "access_key_id", cloudtrail.Clip(a.accessKeyID(), mostOfEvent))
 	dst = append(appendName(dst, "techniques"), a.rule.techniques...)
 	dst = append(appendName(dst, "parameters"), a.rule.parameters...)
 	dst = a.appendContext(appendName(dst, "context"))
@@ -203,8 +204,6 @@ func appendValue(dst []byte, value any) []byte {
 	return appendString(dst, fmt.Sprint(value))
 }
 
-const hexDigits = "0123456789abcdef"
-
 // appendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD; only
 // quotes, backslashes and control characters are escaped.
 func appendString(dst []byte, s string) []byte {
@@ -241,5 +240,5 @@ func appendEscaped(dst []byte, c byte) []byte {
 	case '\t':
 		return append(dst, '\\', 't')
 	}
-	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+	return fmt.Appendf(dst, `\u%04x`, c)
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"trailhound/rules/cloudtrail"
 )
 
 // Titles are printed on terminals, and the values in them are hostile.
@@ -15,13 +17,13 @@ const (
 
 // Clip returns s, cut to 256 bytes and marked with … if it is longer. Rules put
 // values from events through it before they make a title of them.
-func Clip(s string) string { return cut(s, maxClipBytes) }
+func Clip(s string) string { return cloudtrail.Clip(s, maxClipBytes) }
 
 // title makes a finding's title fit to be printed: one line of bounded length with its
 // control and format characters (escape sequences, line ends, marks that turn the direction
 // of text) made visible, as in a Go string.
 func title(s string) string {
-	s = cut(s, maxTitleBytes)
+	s = cloudtrail.Clip(s, maxTitleBytes)
 	if strings.IndexFunc(s, unprintable) < 0 && utf8.ValidString(s) {
 		return s
 	}
@@ -46,15 +48,4 @@ func unprintable(r rune) bool {
 		return r < ' '
 	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
-}
-
-// cut returns at most limit bytes of s, and … if that is not all.
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit] + "…"
 }

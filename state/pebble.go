@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ const MaxOpenFiles = 512
 // only, so that a lost or half-written file cannot leave a gap in the transactions; and
 // each change is written once.
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
-	cache := orDefault(o.CacheBytes, DefaultCacheBytes)
+	cache := cmp.Or(o.CacheBytes, DefaultCacheBytes)
 	memTable := min(max(cache/2, leastMemTable), mostMemTable)
 	p := &pebble.Options{
 		FS:         o.FS,

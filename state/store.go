@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -91,9 +92,9 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		dir:           o.Dir,
-		lifetime:      orDefault(o.Lifetime, DefaultLifetime),
-		maxLateness:   orDefault(o.MaxLateness, DefaultMaxLateness),
-		maxSetMembers: orDefault(o.MaxSetMembers, DefaultMaxSetMembers),
+		lifetime:      cmp.Or(o.Lifetime, DefaultLifetime),
+		maxLateness:   cmp.Or(o.MaxLateness, DefaultMaxLateness),
+		maxSetMembers: cmp.Or(o.MaxSetMembers, DefaultMaxSetMembers),
 		noHorizon:     o.NoHorizon,
 		runEvents:     runEvents,
 		shards:        map[int]*Shard{},
@@ -101,7 +102,7 @@ func Open(o Options) (*Store, error) {
 	if s.lifetime < 0 || s.maxLateness < 0 || s.maxSetMembers < 0 {
 		return nil, fmt.Errorf("open state %s: lifetime, lateness and set members must not be negative", o.Dir)
 	}
-	s.disk = watchDisk(o.FS, orDefault(o.Stall, DefaultStall))
+	s.disk = watchDisk(o.FS, cmp.Or(o.Stall, DefaultStall))
 	o.FS, s.fs = s.disk, s.disk
 	if err := s.disk.within(func() error { return s.open(o) }); err != nil {
 		s.disk.end()
@@ -178,13 +179,6 @@ func asError(p any) error {
 		return err
 	}
 	return fmt.Errorf("%v", p)
-}
-
-func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
-	if v == 0 {
-		return otherwise
-	}
-	return v
 }
 
 // checkFormat reads the version of the local format. The version is written first, so that

@@ -43,7 +43,7 @@ func newBackground(ctx context.Context, g *generator, o options, during time.Dur
 	bg := &background{batches: make([][]packed, o.partitions)}
 	open := make([]wire.Batch, o.partitions)
 	for p := range open {
-		open[p].Codec = codecs[o.codec]
+		open[p].Codec = wire.Codecs[o.codec]
 	}
 	begun := time.Now()
 	for round := range rounds {

@@ -217,7 +217,7 @@ func eventID(value []byte) string {
 
 // send writes the events that come through the lane; all that wait share one batch.
 func (p *pacer) send(partition int32, lane chan outgoing) {
-	b := wire.Batch{Codec: codecs[p.codec]}
+	b := wire.Batch{Codec: wire.Codecs[p.codec]}
 	var buffer []byte
 	for next := range lane {
 		b.Reset()

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/segmentio/kafka-go/compress"
+	"trailhound/consumer/kafka/wire"
 )
 
 // The exit codes, as those of trailhound.
@@ -217,11 +217,6 @@ func help(w io.Writer) int {
 	return exitDone
 }
 
-// codecs are the values of --codec.
-var codecs = map[string]compress.Compression{
-	"none": compress.None, "gzip": compress.Gzip, "snappy": compress.Snappy, "lz4": compress.Lz4, "zstd": compress.Zstd,
-}
-
 // check returns an error about arguments that a mode cannot take.
 func (o options) check(m mode, rest []string) error {
 	if len(rest) > 0 {
@@ -230,7 +225,7 @@ func (o options) check(m mode, rest []string) error {
 	if err := o.mix.check(); err != nil {
 		return err
 	}
-	_, known := codecs[o.codec]
+	_, known := wire.Codecs[o.codec]
 	feeds := m.name == "" || m.name == "latency"
 	switch {
 	case o.runs < 1:

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"trailhound/consumer/kafka/wire"
 )
 
 // The part of a topic in which the rate counts: before it the program starts, after it the first partitions are empty.
@@ -34,7 +36,7 @@ func (b *bench) fillTopic(ctx context.Context, first int, span time.Duration) (i
 	if b.Hot {
 		span = min(span, briefSpan)
 	}
-	f := filling{mix: b.mix, partitions: b.partitions, events: b.events, first: first, span: span, codec: codecs[b.codec], batchBytes: b.batchBytes}
+	f := filling{mix: b.mix, partitions: b.partitions, events: b.events, first: first, span: span, codec: wire.Codecs[b.codec], batchBytes: b.batchBytes}
 	in, err = fill(ctx, b.client, topic, f, o)
 	if err != nil {
 		o.kill()

@@ -82,7 +82,7 @@ func lose(ctx context.Context, name string, brokers int, args []string, stdout, 
 		return len(l.failed) == 0 && l.check.passed() && len(l.check.Alerts) > 0, nil
 	}
 	return play(ctx, o, stdout, stderr, work, func(s *suite) {
-		s.later, s.inputs, s.config = true, 1, soonerTimeOuts+inCommonOfConfigs
+		s.later, s.inputs, s.config = true, 1, shortTimeouts+commonConfig
 		if name == "unclean" {
 			s.prepare = s.createUnclean
 		}

@@ -19,7 +19,7 @@ func play(ctx context.Context, o options, stdout, stderr io.Writer, work func(co
 		return exitFailed
 	}
 	fmt.Fprintf(stderr, "everything is kept in %s while it runs\n", dir)
-	s := &suite{options: o, log: &lines{w: stderr, begun: time.Now()}, dir: dir, config: inCommonOfConfigs, report: newReport(o.seed)}
+	s := &suite{options: o, log: &lines{w: stderr, begun: time.Now()}, dir: dir, config: commonConfig, report: newReport(o.seed)}
 	for _, set := range settings {
 		set(s)
 	}

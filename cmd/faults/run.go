@@ -139,7 +139,7 @@ func (o options) unknown() fault {
 
 // faults is one run: everything is started, fed, disturbed, drained and compared.
 func faults(ctx context.Context, o options, dir string, stderr io.Writer) (r *report, err error) {
-	s := &suite{options: o, log: &lines{w: stderr, begun: time.Now()}, dir: dir, config: soonerTimeOuts + inCommonOfConfigs, report: newReport(o.seed), freezes: true}
+	s := &suite{options: o, log: &lines{w: stderr, begun: time.Now()}, dir: dir, config: shortTimeouts + commonConfig, report: newReport(o.seed), freezes: true}
 	if err := s.start(ctx); err != nil {
 		return s.report, err
 	}

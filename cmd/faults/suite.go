@@ -16,17 +16,17 @@ import (
 
 // The names of a run's topics, and its input's partitions.
 const (
-	appID             = "faults"
-	inputTopic        = "events"
-	alertsTopic       = "alerts"
-	deadLetterTopic   = "dead-letters"
-	inputPartitions   = 4
-	readyWithin       = 2 * time.Minute
-	drainWithin       = 3 * time.Minute
-	stuckAfter        = time.Minute // without any progress while draining
-	surplusWait       = 5 * time.Second
-	soonerTimeOuts    = "  session_timeout: 6s\n  transaction_timeout: 10s\n  request_timeout: 5s\n" // of kafka
-	inCommonOfConfigs = "app_id: " + appID + "\nshards: 8\n" +
+	appID           = "faults"
+	inputTopic      = "events"
+	alertsTopic     = "alerts"
+	deadLetterTopic = "dead-letters"
+	inputPartitions = 4
+	readyWithin     = 2 * time.Minute
+	drainWithin     = 3 * time.Minute
+	stuckAfter      = time.Minute // without any progress while draining
+	surplusWait     = 5 * time.Second
+	shortTimeouts   = "  session_timeout: 6s\n  transaction_timeout: 10s\n  request_timeout: 5s\n" // of kafka
+	commonConfig    = "app_id: " + appID + "\nshards: 8\n" +
 		"topics:\n  input: [" + inputTopic + "]\n  alerts: " + alertsTopic + "\n  dead_letter: " + deadLetterTopic + "\n"
 )
 

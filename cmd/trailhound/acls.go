@@ -203,7 +203,7 @@ func (a *app) aclsCommand() *cobra.Command {
 	c.Flags().StringVar(&user, "user", "", "grant to this `NAME`, User:NAME in Kafka's ACLs, instead of the configuration's account")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: the rights, and the commands")
 	c.Flags().StringVar(&commandConfig, "command-config", "", "`FILE` with which kafka-acls.sh connects; "+adminProperties+" unless it is given, where the configuration has TLS or SASL")
-	g := group(&cobra.Command{Use: "acls", Short: "Print what an account needs in Kafka's ACLs"})
+	g := parent(&cobra.Command{Use: "acls", Short: "Print what an account needs in Kafka's ACLs"})
 	g.AddCommand(c)
 	return g
 }

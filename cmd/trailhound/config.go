@@ -8,7 +8,7 @@ import (
 )
 
 func (a *app) configCommand() *cobra.Command {
-	c := group(&cobra.Command{
+	c := parent(&cobra.Command{
 		Use:   "config",
 		Short: "Check and print the configuration",
 	})

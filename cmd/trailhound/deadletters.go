@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) deadLettersCommand() *cobra.Command {
-	c := group(&cobra.Command{
+	c := parent(&cobra.Command{
 		Use:   "dead-letters",
 		Short: "Look at what could not be evaluated, and send it again",
 		Long: "A record or an event that cannot be evaluated goes to the dead-letter topic: its bytes unchanged, the reason\n" +

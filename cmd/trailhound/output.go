@@ -11,6 +11,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"trailhound/rules/cloudtrail"
 )
 
 // errNoReader ends a command quietly when the reader of its results has closed the pipe, as
@@ -82,15 +84,7 @@ const shownBytes = 512
 // out, and … says so.
 func brief(s string) string { return briefly(s, shownBytes) }
 
-func briefly(s string, most int) string {
-	if len(s) <= most {
-		return printable(s)
-	}
-	for most > 0 && !utf8.RuneStart(s[most]) {
-		most--
-	}
-	return printable(s[:most]) + "…"
-}
+func briefly(s string, most int) string { return printable(cloudtrail.Clip(s, most)) }
 
 // printableJSON appends a JSON text to dst with the characters that [printable] escapes in
 // JSON's escapes: its value stays the same. Outside of strings, JSON has none of them.

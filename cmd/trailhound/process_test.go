@@ -15,7 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	consumergroup "trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/group"
 	"trailhound/rules"
 )
 
@@ -184,9 +184,9 @@ func (f *fleet) joined(i int) func() bool {
 // change.
 func (f *fleet) drain() {
 	f.Helper()
-	group := consumergroup.Member{Client: f.client, Group: f.app.ID}
+	member := group.Member{Client: f.client, Group: f.app.ID}
 	f.await("the input to be routed", func() bool {
-		committed, err := group.Committed(f.Context(), f.app.Inputs[0], []int32{0, 1, 2, 3})
+		committed, err := member.Committed(f.Context(), f.app.Inputs[0], []int32{0, 1, 2, 3})
 		ends, err2 := endOffsets(f, f.admin, f.app.Inputs[0], false)
 		return cmp.Or(err, err2) == nil && !slices.ContainsFunc(slices.Collect(maps.Keys(ends)), func(p int32) bool { return committed[p].At < ends[p] })
 	})

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	kafkagroup "trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/replay"
 	"trailhound/rules/play"
 )
@@ -280,8 +280,8 @@ func (r *replaying) behind(ctx context.Context) (int64, error) {
 
 // unread returns how many offsets of ranges lie behind the service's committed offsets.
 func (r *replaying) unread(ctx context.Context, ranges []replay.Range) (n int64, err error) {
-	member := kafkagroup.Member{Client: r.client, Group: r.AppID}
-	partitions, committed := map[string][]int32{}, map[string]map[int32]kafkagroup.Offset{} // by topic
+	member := group.Member{Client: r.client, Group: r.AppID}
+	partitions, committed := map[string][]int32{}, map[string]map[int32]group.Offset{} // by topic
 	for i := range ranges {
 		g := &ranges[i]
 		partitions[g.Topic] = append(partitions[g.Topic], g.Partition)

@@ -15,20 +15,27 @@ import (
 
 // bounds returns the range that the flags give.
 func (f *replayFlags) bounds(now time.Time) (b replay.Bounds, err error) {
-	b.Partitions = f.partitions
 	if f.offsets != "" {
-		return b, f.byOffset(&b)
+		err = f.byOffset(&b)
+	} else {
+		b, err = byTime(f.from, f.to, now)
 	}
-	if b.From, err = rangeTime("--from", f.from, now); err != nil {
+	b.Partitions = f.partitions
+	return b, err
+}
+
+// byTime returns the range that --from and --to give.
+func byTime(from, to string, now time.Time) (b replay.Bounds, err error) {
+	if b.From, err = rangeTime("--from", from, now); err != nil {
 		return b, err
 	}
-	if f.to != "now" { // the end of the topic, independent of clocks
-		if b.To, err = rangeTime("--to", f.to, now); err != nil {
+	if to != "now" { // the end of the topic, independent of clocks
+		if b.To, err = rangeTime("--to", to, now); err != nil {
 			return b, err
 		}
 	}
 	if !b.To.IsZero() && !b.From.Before(b.To) {
-		return b, usagef("--from %s is not before --to %s", f.from, f.to)
+		return b, usagef("--from %s is not before --to %s", from, to)
 	}
 	return b, nil
 }

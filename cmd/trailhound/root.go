@@ -53,7 +53,7 @@ func (a *app) root() *cobra.Command {
 	)
 	root.SetHelpFunc(a.help)
 	root.SetHelpCommand(a.helpCommand())
-	return a.versioned(group(root))
+	return a.versioned(parent(root))
 }
 
 // versioned gives a command the flag --version. Cobra's own flag takes its text only as a
@@ -71,9 +71,9 @@ func (a *app) versioned(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// group makes a command that only holds others: alone it prints its help as an error, and
+// parent makes a command that only holds others: alone it prints its help as an error, and
 // for a mistyped command below it names the nearest one.
-func group(c *cobra.Command) *cobra.Command {
+func parent(c *cobra.Command) *cobra.Command {
 	c.Args = cobra.ArbitraryArgs
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) rulesCommand() *cobra.Command {
-	c := group(&cobra.Command{
+	c := parent(&cobra.Command{
 		Use:   "rules",
 		Short: "Show the rules and their parameters, and test them",
 	})

@@ -45,11 +45,7 @@ func (s *settings) service(client *wire.Client, store *state.Store, metrics *adm
 }
 
 // codec is the compression of all records produced.
-func (s *settings) codec() compress.Compression {
-	return map[string]compress.Compression{
-		"none": compress.None, "gzip": compress.Gzip, "snappy": compress.Snappy, "lz4": compress.Lz4, "zstd": compress.Zstd,
-	}[s.Kafka.Compression]
-}
+func (s *settings) codec() compress.Compression { return wire.Codecs[s.Kafka.Compression] }
 
 // checkTopics refuses wrong topics, and missing ones unless run is to create them. It runs
 // before the local state is opened: a mistyped name should leave nothing behind.

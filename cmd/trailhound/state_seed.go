@@ -93,7 +93,7 @@ type seeding struct {
 }
 
 func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
-	bounds, err := (&replayFlags{from: f.from, to: f.to}).bounds(time.Now())
+	bounds, err := byTime(f.from, f.to, time.Now())
 	if err != nil {
 		return err
 	}

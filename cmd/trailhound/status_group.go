@@ -12,7 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer"
-	kafkagroup "trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/wire"
 )
 
@@ -67,7 +67,7 @@ func (a *app) showGroup(ctx context.Context, s *settings, client *wire.Client, a
 // group asks Kafka for the members of the group and its committed offsets.
 func (s *settings) group(ctx context.Context, client *wire.Client) (*groupStatus, error) {
 	app := s.topology()
-	member := kafkagroup.Member{Client: client, Group: app.ID}
+	member := group.Member{Client: client, Group: app.ID}
 	d, err := member.Describe(ctx)
 	if err != nil {
 		return nil, err

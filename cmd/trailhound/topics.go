@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) topicsCommand() *cobra.Command {
-	c := group(&cobra.Command{Use: "topics", Short: "Check or create the topics that the service needs"})
+	c := parent(&cobra.Command{Use: "topics", Short: "Check or create the topics that the service needs"})
 	c.AddCommand(a.topicsCheckCommand(), a.topicsCreateCommand())
 	return c
 }

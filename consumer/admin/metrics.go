@@ -78,7 +78,7 @@ func NewMetrics(version string) *Metrics {
 	m.skipped = counter("skipped_total", "Records and events that hold nothing to evaluate, by reason.", "reason")
 	m.deadLetters = counter("dead_letters_total", "Records and events sent to the dead-letter topic, by reason.", "reason")
 	m.resent = counter("produce_retries_total", "Produce requests of the router that had to be sent again.", "topic")
-	m.verdicts = counter("evaluations_total", "Evaluations of an event by a rule, by what came of them.", "rule", "verdict")
+	m.verdicts = counter("evaluations_total", "Evaluations of an event by a rule, by verdict; unknown_rule: the rule is off here, or not in this build.", "rule", "verdict")
 	m.evicted = counter("evicted_members_total", "Members that gave way to others because their set or timeline was full.", "rule")
 	m.alerts = counter("alerts_total", "Alerts of a rule, committed.", "rule")
 	m.eventDelay = histogram("alert_event_delay_seconds", "Time from the event that completed an alert to the alert's commit: CloudTrail's delivery, the way into Kafka, and this program.",

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"trailhound/consumer/kafka/topic"
 	"trailhound/state"
 )
 
@@ -33,6 +34,15 @@ type Identity struct {
 	Inputs     []string
 	Alerts     string
 	DeadLetter string
+}
+
+// Identify returns the identity of an app by its topics. A topic that is missing has no id.
+func Identify(app *topic.App, infos map[string]topic.Info) Identity {
+	work, changes := app.WorkTopic(), app.StateTopic()
+	return Identity{
+		App: app.ID, Shards: app.Shards, Inputs: app.Inputs, Alerts: app.Alerts, DeadLetter: app.DeadLetter,
+		Work: Topic{work, infos[work].ID}, State: Topic{changes, infos[changes].ID},
+	}
 }
 
 // identityRecord is the stored form of an Identity.

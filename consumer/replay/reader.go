@@ -5,7 +5,6 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -110,7 +109,7 @@ func (r *Reader) record(s *stream) error {
 	}
 	b := r.filling()
 	at := state.Source{Topic: s.Topic, TopicID: s.TopicID, Partition: s.Partition, Offset: rec.Offset}
-	b.Records = append(b.Records, play.Record{At: at, Time: timeOf(rec.Timestamp), Value: b.copy(rec.Value)})
+	b.Records = append(b.Records, play.Record{At: at, Time: wire.TimeOf(rec.Timestamp), Value: b.copy(rec.Value)})
 	return nil
 }
 
@@ -163,14 +162,6 @@ func (r *Reader) advance(offsets int64) {
 	if r.Advance != nil && offsets > 0 {
 		r.Advance(offsets)
 	}
-}
-
-// timeOf is the time of a Kafka timestamp; the zero time for "none".
-func timeOf(ms int64) time.Time {
-	if ms < 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }
 
 // merge is a heap of streams, each with a record at hand.

@@ -214,5 +214,5 @@ func firstTime(ctx context.Context, c *wire.Client, r *Range) (time.Time, error)
 	if err != nil || !ok {
 		return time.Time{}, err
 	}
-	return timeOf(s.record.Timestamp), nil
+	return wire.TimeOf(s.record.Timestamp), nil
 }

@@ -105,12 +105,7 @@ func (s *Seeder) Begin(ctx context.Context) (err error) {
 	if s.topics, err = s.App.Find(ctx, s.Client); err != nil {
 		return err
 	}
-	work, changes := s.topics[s.App.WorkTopic()], s.topics[s.App.StateTopic()]
-	s.identity = changelog.Identity{
-		App: s.App.ID, Shards: s.App.Shards, Inputs: s.App.Inputs, Alerts: s.App.Alerts, DeadLetter: s.App.DeadLetter,
-		Work:  changelog.Topic{Name: work.Name, ID: work.ID},
-		State: changelog.Topic{Name: changes.Name, ID: changes.ID},
-	}
+	s.identity = changelog.Identify(&s.App, s.topics)
 	if err := s.standsStill(ctx); err != nil {
 		return err
 	}

@@ -74,9 +74,9 @@ func (d *Decoder) detail(b []byte, depth int) bool {
 	case !d.isEvent() && (source == "" || source == "aws.s3") && isObjectEvent(detail):
 		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
 	case !d.isEvent():
-		return d.hold(ReasonUnknownShape, fmt.Sprintf("the detail of the EventBridge event %q is no CloudTrail event", clip(kind)))
+		return d.hold(ReasonUnknownShape, fmt.Sprintf("the detail of the EventBridge event %q is no CloudTrail event", Clip(kind, quoted)))
 	case source != "" && !strings.HasPrefix(source, "aws."):
-		return d.hold(ReasonForeignSource, fmt.Sprintf("the EventBridge event %q has source %q; AWS's own begin with aws., so CloudTrail did not send it", clip(kind), clip(source)))
+		return d.hold(ReasonForeignSource, fmt.Sprintf("the EventBridge event %q has source %q; AWS's own begin with aws., so CloudTrail did not send it", Clip(kind, quoted), Clip(source, quoted)))
 	}
 	return d.read(detail, 0, len(detail))
 }
@@ -96,7 +96,7 @@ func (d *Decoder) logs(b []byte, depth int) bool {
 		return d.hold(ReasonControlMessage, "CloudWatch Logs checks whether the destination can be reached")
 	case "DATA_MESSAGE":
 	default:
-		return d.hold(ReasonUnknownShape, fmt.Sprintf("unknown messageType %q of a CloudWatch Logs subscription", clip(kind)))
+		return d.hold(ReasonUnknownShape, fmt.Sprintf("unknown messageType %q of a CloudWatch Logs subscription", Clip(kind, quoted)))
 	}
 	events := d.whole(b, fieldLogEvents, '[')
 	if events == nil {

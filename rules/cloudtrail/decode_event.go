@@ -3,6 +3,7 @@ package cloudtrail
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"trailhound/rules/cloudtrail/internal/jsonscan"
@@ -115,7 +116,7 @@ func (d *Decoder) time(b []byte) (time.Time, Reason, string) {
 	s := d.string(b, f)
 	t, ok := d.clock.read(s)
 	if !ok {
-		return t, ReasonBadEventTime, fmt.Sprintf("eventTime %q is neither an RFC 3339 time nor a timestamp of SQL from 1970 to 2262", clip(s))
+		return t, ReasonBadEventTime, fmt.Sprintf("eventTime %q is neither an RFC 3339 time nor a timestamp of SQL from 1970 to 2262", Clip(s, quoted))
 	}
 	return t, "", ""
 }
@@ -159,11 +160,17 @@ func (d *Decoder) whole(b []byte, f field, kind byte) []byte {
 	return b[s.Start:s.End:s.End]
 }
 
-// clip shortens a quotation from an event in a message.
-func clip(s string) string {
-	const most = 64
+// quoted bounds a value from an event in a message.
+const quoted = 64
+
+// Clip returns s, cut between characters to at most that many bytes and marked with … if it
+// is longer.
+func Clip(s string, most int) string {
 	if len(s) <= most {
 		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
 	}
 	return s[:most] + "…"
 }

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"trailhound/rules/cloudtrail"
 )
 
 // maxDifferences is how many differences of one alert are told.
@@ -97,10 +99,7 @@ func isInteger(n json.Number) bool { return !strings.ContainsAny(string(n), ".eE
 const shownValue = 400
 
 func short(text []byte) string {
-	if len(text) <= shownValue {
-		return string(text)
-	}
-	return strings.ToValidUTF8(string(text[:shownValue]), "") + "…"
+	return cloudtrail.Clip(string(text), shownValue)
 }
 
 // list writes strings as the file would have them.

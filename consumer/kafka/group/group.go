@@ -14,6 +14,7 @@
 package group
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -161,24 +162,17 @@ func (m *Member) subscription() subscription {
 }
 
 func (m *Member) sessionTimeout() time.Duration {
-	return orDefault(m.SessionTimeout, DefaultSessionTimeout)
+	return cmp.Or(m.SessionTimeout, DefaultSessionTimeout)
 }
 
 func (m *Member) rebalanceTimeout() time.Duration {
-	return orDefault(m.RebalanceTimeout, DefaultRebalanceTimeout)
+	return cmp.Or(m.RebalanceTimeout, DefaultRebalanceTimeout)
 }
 
 func (m *Member) heartbeatInterval() time.Duration {
-	return orDefault(m.HeartbeatInterval, min(m.sessionTimeout()/3, DefaultHeartbeatInterval))
+	return cmp.Or(m.HeartbeatInterval, min(m.sessionTimeout()/3, DefaultHeartbeatInterval))
 }
 
 func (m *Member) watchInterval() time.Duration {
-	return orDefault(m.WatchInterval, DefaultWatchInterval)
-}
-
-func orDefault(d, standard time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return standard
+	return cmp.Or(m.WatchInterval, DefaultWatchInterval)
 }

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -135,7 +136,7 @@ func (a App) spec(name string, partitions, record, batch int, needs ...need) Spe
 	if record > 0 {
 		batch = max(batch, record+Headroom)
 	}
-	s := Spec{Name: name, Partitions: orDefault(partitions), Replication: orDefault(a.Replication), Config: make(map[string]string)}
+	s := Spec{Name: name, Partitions: cmp.Or(partitions, -1), Replication: cmp.Or(a.Replication, -1), Config: make(map[string]string)}
 	s.needs = append(needs, atLeast(maxMessageBytes, int64(min(batch, math.MaxInt32)), "a record made from the largest one that the inputs take would be refused"))
 	for _, n := range s.needs {
 		s.Config[n.key] = n.value
@@ -150,7 +151,7 @@ func (a App) spec(name string, partitions, record, batch int, needs ...need) Spe
 func (a App) inputs() []Spec {
 	var specs []Spec
 	for _, name := range a.Inputs {
-		specs = append(specs, Spec{Name: name, Partitions: orDefault(a.InputPartitions), Replication: orDefault(a.Replication), Config: make(map[string]string)})
+		specs = append(specs, Spec{Name: name, Partitions: cmp.Or(a.InputPartitions, -1), Replication: cmp.Or(a.Replication, -1), Config: make(map[string]string)})
 	}
 	return specs
 }
@@ -195,11 +196,4 @@ func atLeast(key string, value int64, why string) need {
 			return err == nil && n >= value
 		},
 	}
-}
-
-func orDefault(n int) int {
-	if n > 0 {
-		return n
-	}
-	return -1
 }

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func (p *Producer) begin(s wire.Session) {
 func (p *Producer) initOnce(ctx context.Context) (wire.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.requestTimeout())
 	defer cancel()
-	return p.Client.InitProducer(ctx, p.ID, orDefault(p.Timeout, defaultTimeout))
+	return p.Client.InitProducer(ctx, p.ID, cmp.Or(p.Timeout, defaultTimeout))
 }
 
 // passing says whether Init may expect another answer later. Asking for a session
@@ -226,14 +227,7 @@ func (l *lane) recycle(b *wire.Batch) {
 }
 
 func (p *Producer) requestTimeout() time.Duration {
-	return orDefault(p.RequestTimeout, defaultRequestTimeout)
-}
-
-func orDefault(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
+	return cmp.Or(p.RequestTimeout, defaultRequestTimeout)
 }
 
 // advance counts n records on; sequence numbers begin at 0 again behind the

@@ -82,6 +82,29 @@ func TestLeaderMoves(t *testing.T) {
 	}
 }
 
+// Refresh stands on kafka-go's habit of renewing its layout after a *createtopics.Response:
+// without it, no metadata would be asked for before the TTL is over.
+func TestRefreshRenewsTheLayout(t *testing.T) {
+	cluster := kafkatest.Fake(t, 1)
+	c := client(t, cluster.ListenAddrs())
+	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 1, nil)
+	if err := produce(t, c, topic, 0, "first"); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	cluster.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		asked.Add(1)
+		return nil, nil, false
+	})
+	for n := range int32(3) {
+		before := asked.Load()
+		if c.Refresh(t.Context()); asked.Load() == before {
+			t.Fatalf("Refresh, call %d, has asked for no metadata: does kafka-go's Transport renew its layout after a *createtopics.Response?", n+1)
+		}
+	}
+}
+
 func TestBrokerDies(t *testing.T) {
 	cluster := kafkatest.Fake(t, 3)
 	c := client(t, cluster.ListenAddrs())

@@ -16,6 +16,11 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
+// Codecs are the compressions of record batches by their names, as compression.type has them.
+var Codecs = map[string]compress.Compression{
+	"none": compress.None, "gzip": compress.Gzip, "snappy": compress.Snappy, "lz4": compress.Lz4, "zstd": compress.Zstd,
+}
+
 // errTooLarge says that compressed data unpacks beyond the limit.
 var errTooLarge = errors.New("it unpacks beyond the limit")
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"iter"
+	"time"
 )
 
 // Record is one record of a fetch. Its slices are valid until the yield function of
@@ -17,6 +18,14 @@ type Record struct {
 
 	headerCount int
 	headers     []byte // encoded and known to be well-formed
+}
+
+// TimeOf returns the time of a record's Timestamp; the zero time for "none" (-1).
+func TimeOf(timestampMS int64) time.Time {
+	if timestampMS < 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(timestampMS).UTC()
 }
 
 // Header is a name and a value that travel with a record.
