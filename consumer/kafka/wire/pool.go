@@ -88,7 +88,9 @@ func (p *bufferPool) get(size int) *[]byte {
 	return new([]byte)
 }
 
-// put takes a buffer back, unless there are enough.
+// put takes a buffer back, unless there are enough of its size. Where the pool is full,
+// buffers of the size with the most idle bytes give way: sizes that are out of use would
+// keep the others out for ever.
 func (p *bufferPool) put(b *[]byte) {
 	n := cap(*b)
 	if n == 0 || n > idleBuffer {
@@ -97,10 +99,32 @@ func (p *bufferPool) put(b *[]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	idle := &p.idle[bufferSize(n)]
-	if len(*idle) < mostIdle && p.kept+int64(n) <= idleBuffers {
-		*idle = append(*idle, b)
-		p.kept += int64(n)
+	if len(*idle) >= mostIdle {
+		return
 	}
+	for p.kept+int64(n) > idleBuffers {
+		p.drop()
+	}
+	*idle = append(*idle, b)
+	p.kept += int64(n)
+}
+
+// drop lets go of a buffer of the size with the most idle bytes.
+func (p *bufferPool) drop() {
+	of, most := 0, 0
+	for i, idle := range p.idle {
+		bytes := 0
+		for _, b := range idle {
+			bytes += cap(*b)
+		}
+		if bytes > most {
+			of, most = i, bytes
+		}
+	}
+	last := len(p.idle[of]) - 1
+	p.kept -= int64(cap(*p.idle[of][last]))
+	p.idle[of][last] = nil
+	p.idle[of] = p.idle[of][:last]
 }
 
 // spareBuffers keeps buffers of fetches, of all sizes, for later fetches: made anew each

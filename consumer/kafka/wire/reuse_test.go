@@ -68,6 +68,28 @@ func TestBufferPoolFindsWhatHasGrown(t *testing.T) {
 	}
 }
 
+// A pool that was full of buffers of sizes that nothing asks for any more took no others:
+// each batch was unpacked into a new one.
+func TestBufferPoolMakesRoom(t *testing.T) {
+	var p bufferPool
+	for size := idleBuffer; p.kept+int64(size) <= idleBuffers; {
+		b := make([]byte, 0, size)
+		p.put(&b)
+		if len(p.idle[bufferSize(size)]) == mostIdle {
+			size /= 2
+		}
+	}
+	b := make([]byte, 0, idleBuffer/2)
+	for range 3 {
+		if p.put(&b); p.kept > idleBuffers {
+			t.Fatalf("%d bytes are kept; want at most %d", p.kept, idleBuffers)
+		}
+		if got := p.get(cap(b)); got != &b {
+			t.Fatal("a full pool has not kept a buffer that came back")
+		}
+	}
+}
+
 // A batch of LZ4 may unpack to 255 times its size, and seldom does. As long as the reader's
 // share suffices, it needs no room of the process, which others may hold.
 func TestLZ4TakesNoRoomWithinTheShare(t *testing.T) {
