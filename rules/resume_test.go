@@ -44,7 +44,7 @@ func TestReadPast(t *testing.T) {
 	}
 }
 
-// resume resumes a rule from an alert, and returns what it then remembers.
+// resume brings the state before an alert back, and returns the values that the rule then has.
 func resume(t *testing.T, rule Rule, p *Past) (values []state.Value, tx *state.Tx, err error) {
 	t.Helper()
 	engine, err := NewEngine([]Active{{Rule: rule}}, Limits{MaxSetMembers: 20})

@@ -28,9 +28,9 @@ type Event = cloudtrail.Event
 //	EventID(e *Event) string         // the id by which duplicates are known, of events with one key; without it, Event.Identifier
 //	Resume(p *Past, at func(state.Ref) *state.Scope) error // brings the state from before an alert back, for trailhound explain
 //
-// Resume writes what it takes from the alert into the scopes of events that at gives; each
-// is valid until the next call of at. It gives an error before it writes: the play of the
-// alert then begins without state, as it does for a rule without the method.
+// Resume writes the state before an alert into scopes: at returns the scope of an event, valid
+// until the next call of at. An error comes before the first write: the play of the alert then
+// begins without state, as it does for a rule without the method.
 //
 // An unkeyed event is not evaluated, but counted, so that "could not look" is not mistaken
 // for "found nothing".

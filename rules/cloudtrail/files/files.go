@@ -40,7 +40,7 @@ type Batch struct {
 	First   int64    // number of the first record in the file, from 0
 	Records [][]byte // as a cloudtrail.Decoder takes them; the elements of a list are records
 
-	// Done ends the use of Records, whose memory is free then: the caller calls it once, in
+	// Done ends the use of Records and frees their memory: the caller calls it once, in
 	// the order of the batches. Damage behind the records, and the end of the file, are
 	// reported by Done.
 	Done func()
