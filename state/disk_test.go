@@ -74,11 +74,12 @@ func TestHungDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			put(shardOf(t, was, 1), 0, 20)
+			put(shardOf(t, was, 2), 0, 100)
 			if err := was.Close(); err != nil {
 				t.Fatal(err)
 			}
 			disk := &ice{kinds: kinds}
-			s, err := state.Open(state.Options{Dir: "state", FS: disk.on(files), Stall: shortStall}) // nothing is cached
+			s, err := state.Open(state.Options{Dir: "state", FS: disk.on(files), Stall: shortStall})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,12 +90,18 @@ func TestHungDisk(t *testing.T) {
 			}
 			disk.freeze()
 			go state.BeginFlush(s)
-			go func() { _, _ = state.Dump(h, true) }()
-			noticed, tick := "", time.NewTicker(time.Millisecond)
+			// A shard that has not been opened yet: the blocks of the other one may all be in
+			// the cache, and then no read was left to hang.
+			go func() { _, _ = s.Shard(2) }()
+			noticed, tick, late := "", time.NewTicker(time.Millisecond), time.After(time.Minute)
 			defer tick.Stop()
 			for noticed == "" && s.Err() == nil {
 				noticed = s.Stalled()
-				<-tick.C
+				select {
+				case <-tick.C:
+				case <-late:
+					t.Fatal("no call to the disk has hung within a minute")
+				}
 			}
 			if !strings.Contains(noticed, "has not returned for") {
 				t.Errorf("Stalled() = %q before the store has failed; want a call that does not return", noticed)
