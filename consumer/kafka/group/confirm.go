@@ -17,16 +17,15 @@ func (m *Member) Confirm(ctx context.Context) (Assignment, error) {
 		m.mu.Lock()
 		a, ok := m.current, m.held && m.confirmed > before
 		ended, changed := m.ended, m.changed
-		underway := m.beating && m.begun > before
+		if !ok && ended == nil && !(m.beating && m.begun > before) {
+			m.nudge() // under the lock: a heartbeat that begins meanwhile takes it along
+		}
 		m.mu.Unlock()
 		if ok {
 			return a, nil
 		}
 		if ended != nil {
 			return Assignment{}, fmt.Errorf("confirm the assignment of group %s: %w", m.Group, ended)
-		}
-		if !underway {
-			m.nudge()
 		}
 		select {
 		case <-changed:

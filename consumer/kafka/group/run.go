@@ -252,6 +252,10 @@ func (m *Member) beat(ctx context.Context) error {
 	m.mu.Lock()
 	m.begun++
 	m.beating = true
+	select {
+	case <-m.wake: // asked for before this heartbeat, which is the answer
+	default:
+	}
 	a, number := m.current, m.begun
 	m.mu.Unlock()
 	sent := time.Now()
