@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/txn"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
@@ -171,7 +171,7 @@ func (d *detector) unreadable(offset int64, err error) error {
 	if newer {
 		remedy = "a newer build has written it: run that build here too (readers are deployed before writers)"
 	}
-	return &changelog.FatalError{Newer: newer, Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
+	return &fatal.Error{Newer: newer, Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
 }
 
 // publish adds an outcome's alerts and dead letters to the transaction.

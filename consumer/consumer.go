@@ -25,6 +25,7 @@ import (
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
@@ -202,7 +203,7 @@ func (s *Service) Run(ctx context.Context) error {
 // format that only a newer build reads, or a disk that does not answer: another instance
 // may be waiting for the shards.
 func (s *Service) yield(err error) {
-	if stop, ok := errors.AsType[*changelog.FatalError](err); ok && stop.Newer || errors.Is(s.Store.Err(), state.ErrStalled) {
+	if stop, ok := errors.AsType[*fatal.Error](err); ok && stop.Newer || errors.Is(s.Store.Err(), state.ErrStalled) {
 		s.member.Retire()
 	}
 }

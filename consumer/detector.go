@@ -11,6 +11,7 @@ import (
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/txn"
 	"trailhound/consumer/kafka/wire"
@@ -99,7 +100,7 @@ func (d *detector) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break // the shard has another owner, and so the error does not count
 		}
-		var stop *changelog.FatalError
+		var stop *fatal.Error
 		if errors.As(err, &stop) {
 			return err
 		}
@@ -119,14 +120,14 @@ func (d *detector) run(ctx context.Context) error {
 	return nil
 }
 
-// final returns err, or a StopError when not even the dead letter of a single event is
+// final returns err, or a *fatal.Error when not even the dead letter of a single event is
 // taken: no batch is left to halve.
 func (d *detector) final(err error) error {
 	sentence := refusal(err)
 	if d.most != refuseNext || sentence == "" {
 		return err
 	}
-	return &changelog.FatalError{Sentence: fmt.Sprintf("%v: %s; nothing is lost, what was not committed is evaluated again", err, sentence)}
+	return fatal.Errorf("%v: %s; nothing is lost, what was not committed is evaluated again", err, sentence)
 }
 
 // lost logs why the shard has to be taken again, and reports whether at once. A batch that
@@ -286,7 +287,7 @@ func (d *detector) sameTopics(ctx context.Context) error {
 			return err
 		}
 		if now.ID != own.ID {
-			return &changelog.FatalError{Sentence: fmt.Sprintf("topic %s was deleted and made again while this instance worked with it; start the instance again to see what is lost", own.Name)}
+			return fatal.Errorf("topic %s was deleted and made again while this instance worked with it; start the instance again to see what is lost", own.Name)
 		}
 	}
 	return nil

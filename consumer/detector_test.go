@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
@@ -200,7 +200,7 @@ func TestDetectorOvertakenIsNoLoss(t *testing.T) {
 			slow.each = slow.event
 			err := slow.own(t.Context())
 			slow.drop()
-			var stop *changelog.FatalError
+			var stop *fatal.Error
 			if err == nil || errors.As(err, &stop) {
 				t.Errorf("own() = %v; want an error that lets it take the shard again", err)
 			}

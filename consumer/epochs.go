@@ -2,9 +2,8 @@ package consumer
 
 import (
 	"context"
-	"fmt"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/wire"
 )
@@ -52,10 +51,10 @@ func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group
 }
 
 // cutBack returns the error of an input that no longer holds the records that were read.
-func cutBack(d *wire.DivergedError) *changelog.FatalError {
+func cutBack(d *wire.DivergedError) *fatal.Error {
 	lost := d.Lost()
 	if d.End.End >= d.Offset {
 		lost += ", which are not evaluated"
 	}
-	return &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d was cut back (by an unclean leader election, or a broker that lost power): %s; see that no producer's records are missing, then start once with --accept-loss to go on at offset %d", d.Topic, d.Partition, lost, d.End.End)}
+	return fatal.Errorf("input %s partition %d was cut back (by an unclean leader election, or a broker that lost power): %s; see that no producer's records are missing, then start once with --accept-loss to go on at offset %d", d.Topic, d.Partition, lost, d.End.End)
 }

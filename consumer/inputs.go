@@ -10,7 +10,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/rules/cloudtrail"
@@ -34,7 +34,7 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 		if ctx.Err() != nil {
 			break // the partition has another owner, and so the error does not count
 		}
-		var stop *changelog.FatalError
+		var stop *fatal.Error
 		if errors.As(err, &stop) {
 			return err
 		}
@@ -259,12 +259,12 @@ func (s *Service) start(in input, was group.Offset, first, end int64) (int64, er
 	}
 	switch {
 	case was.At < first && !s.Accept.Loss:
-		return 0, &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d: records %d to %d were deleted by retention before they were read; lengthen the topic's retention, then start once with --accept-loss to go on without them", in.topic, in.partition, was.At, first-1)}
+		return 0, fatal.Errorf("input %s partition %d: records %d to %d were deleted by retention before they were read; lengthen the topic's retention, then start once with --accept-loss to go on without them", in.topic, in.partition, was.At, first-1)
 	case was.At < first:
 		log.Error().Str("event", "input_lost").Msg("input records were deleted before they were read; going on behind them, as accepted")
 		return first, nil
 	case was.At > end && !s.Accept.Loss:
-		return 0, &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d ends at %d, before the committed offset %d: the partition has lost records (or another group's offsets were copied); start once with --accept-loss to go on at its end", in.topic, in.partition, end, was.At)}
+		return 0, fatal.Errorf("input %s partition %d ends at %d, before the committed offset %d: the partition has lost records (or another group's offsets were copied); start once with --accept-loss to go on at its end", in.topic, in.partition, end, was.At)
 	case was.At > end:
 		log.Error().Str("event", "input_lost").Msg("the input ends before the committed offset; going on at its end, as accepted")
 		return end, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
@@ -91,8 +92,8 @@ func (s *Service) offsetsLost(in input, at, first int64, silent int) error {
 	if silent >= 0 {
 		what = fmt.Sprintf("records up to %d may have been deleted before they were read: shard %d knows nothing of this partition", first-1, silent)
 	}
-	return &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d: the offsets of group %s are gone (they expire after offsets.retention.minutes), and %s; make offsets.retention.minutes longer than the topic's retention, then start once with --accept-loss to go on at %d",
-		in.topic, in.partition, s.App.ID, what, first)}
+	return fatal.Errorf("input %s partition %d: the offsets of group %s are gone (they expire after offsets.retention.minutes), and %s; make offsets.retention.minutes longer than the topic's retention, then start once with --accept-loss to go on at %d",
+		in.topic, in.partition, s.App.ID, what, first)
 }
 
 // awaitWork returns an error while work that may be of the input partition is to be

@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
@@ -104,7 +104,7 @@ func TestLossIsToldAfterTheWork(t *testing.T) {
 		return s.awaitWork(t.Context(), k)
 	}
 	work(1)
-	var stop *changelog.FatalError
+	var stop *fatal.Error
 	if err := await(-1, -1); err == nil || errors.As(err, &stop) {
 		t.Errorf("awaitWork() with work that waits = %v; want an error that another attempt may not give", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/txn"
@@ -42,7 +43,7 @@ func (s *Service) detect(ctx context.Context, n int) error {
 // blame returns the error that makes the local state unusable, or err if there is none.
 func (s *Service) blame(err error) error {
 	if failed := s.Store.Err(); failed != nil {
-		return &changelog.FatalError{Newer: errors.Is(failed, state.ErrFormat), Sentence: "state_dir: " + failed.Error()}
+		return &fatal.Error{Newer: errors.Is(failed, state.ErrFormat), Sentence: "state_dir: " + failed.Error()}
 	}
 	return err
 }

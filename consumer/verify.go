@@ -3,18 +3,18 @@ package consumer
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/topic"
 )
 
 // Verify compares this instance with the identity in the app's state, as far as that can be
 // read without taking a shard: it joins, creates, claims and commits nothing, so that a refused
 // start has touched nothing (PROTOCOL R6). Topics may be missing still. Run begins with it; a
-// caller that creates topics before Run calls it first. A refusal is a *changelog.StopError.
+// caller that creates topics before Run calls it first. A refusal is a *fatal.Error.
 func (s *Service) Verify(ctx context.Context) error {
 	if s.verified {
 		return nil
@@ -107,7 +107,7 @@ func (s *Service) refuseLosses() error {
 		s.Log.Error().Strs("problems", lines).Str("event", "topic_loses_records").Msg("topics lose records; going on, as accepted")
 		return nil
 	}
-	return &changelog.FatalError{Sentence: fmt.Sprintf("%s; or start with --accept-loss to go on without what is lost", strings.Join(lines, "\n"))}
+	return fatal.Errorf("%s; or start with --accept-loss to go on without what is lost", strings.Join(lines, "\n"))
 }
 
 func sentences(problems []topic.Problem) []string {

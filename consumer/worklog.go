@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
 )
@@ -95,5 +95,5 @@ func workCutBack(e *wire.DivergedError) string {
 
 // workLost returns the error that ends the run for lost work that is not accepted.
 func workLost(what string) error {
-	return &changelog.FatalError{Sentence: what + "; start once with --accept-loss to go on without what is lost"}
+	return fatal.Errorf("%s; start once with --accept-loss to go on without what is lost", what)
 }
