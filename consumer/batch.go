@@ -57,10 +57,10 @@ func (d *detector) begin(at logPosition) {
 // letter follow from the events, the configuration and this limit.
 func (d *detector) limit() {
 	for _, name := range []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter} {
-		d.producer.Limit(name, d.takes(name))
+		d.producer.Limit(name, d.settings.takes(name))
 	}
-	d.engine.LimitAlerts(AlertBytes(d.takes(d.app.Alerts)))
-	d.mostDead = framed(d.takes(d.app.DeadLetter))
+	d.engine.LimitAlerts(AlertBytes(d.settings.takes(d.app.Alerts)))
+	d.mostDead = framed(d.settings.takes(d.app.DeadLetter))
 }
 
 // drop discards an uncommitted batch; the number of its events stays for lost, which halves it.

@@ -37,6 +37,14 @@ const (
 // commitPace is that of the transactions of one shard.
 var commitPace = lingerPolicy{usual: 75 * time.Millisecond, behind: time.Second}
 
+// shardGroup is the consumer group as a shard sees it.
+type shardGroup interface {
+	// confirm tells whether a heartbeat sent after the call still gives this instance the shard.
+	confirm(ctx context.Context, shard int) (bool, error)
+	// worked tells whether the group has a committed work offset for the shard.
+	worked(ctx context.Context, shard int) (bool, error)
+}
+
 // detector owns one shard: it evaluates the shard's work records in order and
 // commits each batch as one Kafka transaction (PROTOCOL D1–D8).
 type detector struct {
@@ -51,16 +59,14 @@ type detector struct {
 	accept   changelog.Accept
 	producer *txn.Producer
 	engine   *rules.Engine
-	confirm  func(context.Context) (bool, error) // whether a heartbeat sent after the call still gives this instance the shard
-	worked   func(context.Context) (bool, error) // whether the group has a committed work offset for the shard
-	alerts   int                                 // partitions of the alerts topic
-	dead     int                                 // partitions of the dead-letter topic
-	takes    func(topic string) int              // max.message.bytes, as of the last look
-	look     func(context.Context)               // at the settings of the topics
-	mostDead int                                 // bytes of a dead letter that its topic takes
-	reads    func(topicID [16]byte) bool         // whether the app reads the topic
-	feeds    *sharedFetches                      // of all shards
-	timeout  time.Duration                       // of a commit that must end although the run is over
+	group    shardGroup
+	settings *settings
+	inputs   *inputs
+	alerts   int            // partitions of the alerts topic
+	dead     int            // partitions of the dead-letter topic
+	mostDead int            // bytes of a dead letter that its topic takes
+	feeds    *sharedFetches // of all shards
+	timeout  time.Duration  // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger
 	noisy    zerolog.Logger // of dead letters: rate-limited
@@ -89,7 +95,7 @@ func (d *detector) run(ctx context.Context) error {
 	defer pulse.at(stepIdle)
 	for ctx.Err() == nil {
 		pulse.at(stepTake)
-		ok, err := d.confirm(ctx)
+		ok, err := d.group.confirm(ctx, d.shard)
 		if err == nil && ok {
 			d.events = 0
 			err = d.final(d.own(ctx))
@@ -162,12 +168,12 @@ func (d *detector) limitsMoved(ctx context.Context) bool {
 	names := []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter}
 	sizes := func() (all [3]int) {
 		for i, name := range names {
-			all[i] = d.takes(name)
+			all[i] = d.settings.takes(name)
 		}
 		return all
 	}
 	was := sizes()
-	d.look(ctx)
+	d.settings.look(ctx)
 	return sizes() != was
 }
 
@@ -200,7 +206,7 @@ func (d *detector) own(ctx context.Context) error {
 	if newRules {
 		d.tx.PutMeta(rulesName, d.engine.Description())
 	}
-	d.tx.Retire(d.reads) // for as long as the shard is owned: the work topic may still hold events of other inputs
+	d.tx.Retire(d.inputs.reads) // for as long as the shard is owned: the work topic may still hold events of other inputs
 	if agreed.Write {
 		d.identity.Put(d.tx)
 	}

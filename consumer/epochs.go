@@ -31,20 +31,20 @@ func inputOffset(at logPosition, m inputMetadata) group.Offset {
 //
 // An offset that was committed without an epoch, or without the topic's id, cannot be
 // checked: it comes from another tool, or from a topic that was made again.
-func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
+func (i *inputs) verify(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
 	if was.At < 0 || was.LeaderEpoch < 0 || !ofTopic(was, in.topicID) {
 		was.LeaderEpoch = noEpoch
 		return was, nil
 	}
-	end, ok, err := s.Client.KnownEpochEnd(ctx, in.topic, in.partition, was.At, was.LeaderEpoch)
+	end, ok, err := i.client.KnownEpochEnd(ctx, in.topic, in.partition, was.At, was.LeaderEpoch)
 	if err != nil || !ok || end.Holds(was.LeaderEpoch, was.At) {
 		return was, err
 	}
 	found := &wire.DivergedError{Topic: in.topic, Partition: in.partition, Offset: was.At, Epoch: was.LeaderEpoch, End: end}
-	if !s.Accept.Loss {
+	if !i.accept.Loss {
 		return was, cutBack(found)
 	}
-	s.Log.Error().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int32("epoch", was.LeaderEpoch).
+	i.log.Error().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int32("epoch", was.LeaderEpoch).
 		Int64("offset", end.End).Int32("epoch_before", end.Epoch).Str("event", "input_lost").Msg("the input was cut back below the committed offset; going on where it departs from what was read, as accepted")
 	was.At, was.LeaderEpoch = end.End, end.Epoch
 	return was, nil

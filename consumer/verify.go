@@ -67,7 +67,7 @@ func (s *Service) compare(ctx context.Context, changes topic.Info, own *changelo
 func (s *Service) glances(ctx context.Context, changes topic.Info) ([]glance, error) {
 	held, err := s.Store.Shards()
 	if err != nil {
-		return nil, s.blame(err)
+		return nil, blame(s.Store, err)
 	}
 	var glances []glance
 	for n := range changes.Partitions {
@@ -79,7 +79,7 @@ func (s *Service) glances(ctx context.Context, changes topic.Info) ([]glance, er
 		if slices.Contains(held, n) {
 			h, err := s.Store.Shard(n)
 			if err != nil {
-				return nil, s.blame(err)
+				return nil, blame(s.Store, err)
 			}
 			if found, next, ok := changelog.Local(h, changes.ID); ok && first <= next && next <= end {
 				g.found, g.from = found, next
@@ -94,16 +94,16 @@ func (s *Service) glances(ctx context.Context, changes topic.Info) ([]glance, er
 
 // refuseLosses refuses topics that lose records by their clean-up policy, unless that is
 // accepted (PROTOCOL R10).
-func (s *Service) refuseLosses() error {
-	problems := s.App.Losses(s.topics, s.Client.Addr.String())
+func (s *Service) refuseLosses(topics map[string]topic.Info) error {
+	problems := s.App.Losses(topics, s.Client.Addr.String())
 	if len(problems) == 0 {
 		return nil
 	}
 	lines := sentences(problems)
 	if s.Accept.Loss {
-		s.mu.Lock()
-		s.lossy = lines // probes may ask already
-		s.mu.Unlock()
+		s.settings.mu.Lock() // probes may ask already
+		s.settings.lossy = lines
+		s.settings.mu.Unlock()
 		s.Log.Error().Strs("problems", lines).Str("event", "topic_loses_records").Msg("topics lose records; going on, as accepted")
 		return nil
 	}

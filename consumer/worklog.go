@@ -23,7 +23,7 @@ func (d *detector) lookUp(ctx context.Context) (workLog, error) {
 	if err != nil {
 		return workLog{}, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
 	}
-	worked, err := d.worked(ctx)
+	worked, err := d.group.worked(ctx, d.shard)
 	return workLog{start, worked}, err
 }
 
