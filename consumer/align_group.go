@@ -94,14 +94,7 @@ func (i *inputs) align(drift time.Duration) {
 		return
 	}
 	i.alignment = newAlignment(drift)
-	i.alignment.warn = func(k inputKey, leftOut bool) {
-		if leftOut {
-			i.log.Warn().Str("topic", k.topic).Int32("partition", k.partition).Stringer("after", alignPatience).Str("event", "input_left_out").
-				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, and to the instance that reads it")
-			return
-		}
-		i.log.Info().Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_moves").Msg("the input partition that was left out moves again")
-	}
+	i.alignment.log = i.log
 	for _, name := range i.app.Inputs {
 		for _, p := range i.topics[name].Partitions {
 			i.alignment.update(inputKey{name, p.Index}, time.Now(), func(t *inputTime) { t.backlog = true })
