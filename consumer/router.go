@@ -309,10 +309,10 @@ func (r *router) route(ev *rules.Event) {
 	}
 	r.work.recordTime, r.work.event = r.at.Timestamp, ev.Raw
 	for len(r.matches) > 0 && r.err == nil {
-		shard := rules.ShardOf(r.matches[0].Rule, r.matches[0].Key, len(r.producers))
+		shard := rules.ShardOf(r.matches[0].Key, len(r.producers))
 		r.work.pairs = r.work.pairs[:0]
 		r.matches = slices.DeleteFunc(r.matches, func(m rules.Match) bool {
-			if rules.ShardOf(m.Rule, m.Key, len(r.producers)) != shard {
+			if rules.ShardOf(m.Key, len(r.producers)) != shard {
 				return false
 			}
 			r.work.pairs = append(r.work.pairs, m)
