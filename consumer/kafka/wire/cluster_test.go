@@ -264,7 +264,7 @@ func TestOldBroker(t *testing.T) {
 
 func TestGroupMembership(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
-		ctx, c, group := kafkatest.Context(t), client(t, brokers), kafkatest.Name(t)
+		ctx, c, group := kafkatest.Context(t), client(t, brokers), kafkatest.Group(t, brokers)
 		if err := c.Heartbeat(ctx, group, 1, "nobody", ""); !isNobody(err) {
 			t.Errorf("Heartbeat of nobody = %v; want %v", err, kafka.UnknownMemberId)
 		}
