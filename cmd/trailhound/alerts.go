@@ -16,6 +16,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/kafka/wire"
+	"trailhound/rules"
 )
 
 func (a *app) alertsCommand() *cobra.Command {
@@ -217,11 +218,11 @@ type shownAlert struct {
 	Account   string    `json:"account"`
 	Region    string    `json:"region"`
 	Evidence  struct {
-		Total  int        `json:"total"`
-		Events []position `json:"events"` // the oldest may be left out
+		Total  int              `json:"total"`
+		Events []rules.Position `json:"events"` // the oldest may be left out
 	} `json:"evidence"`
-	Source     position `json:"source"`
-	Suppressed int      `json:"suppressed"`
+	Source     rules.Position `json:"source"`
+	Suppressed int            `json:"suppressed"`
 }
 
 // evidence gives the lines on the event of the alert and on its evidence. The event that
