@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
 	"trailhound/rules/explain"
 
 	"pgregory.net/rapid"

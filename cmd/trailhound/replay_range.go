@@ -145,13 +145,3 @@ func partitionsOf(ranges []replay.Range) (n int) {
 	}
 	return n
 }
-
-// within says whether an offset lies in one of the ranges.
-func within(ranges []replay.Range, topic string, partition int32, offset int64) bool {
-	for i := range ranges {
-		if r := &ranges[i]; r.Partition == partition && r.Topic == topic {
-			return r.From <= offset && offset < r.To
-		}
-	}
-	return false
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
 	"trailhound/rules"
+	"trailhound/rules/alertdiff"
 	"trailhound/rules/play"
 	"trailhound/state"
 )
@@ -32,7 +34,9 @@ type replaying struct {
 	count   int64 // records of the ranges
 	runUp   int64 // records of the warm-up
 	out     *replayOut
-	diff    *alertDiff // nil: nothing is compared
+
+	diff     *alertdiff.Diff // nil: nothing is compared
+	existing io.ReadCloser   // JSON lines of existing alerts; nil: the alerts topic holds them
 }
 
 // ruleKey groups alerts as people tell them apart.
@@ -42,10 +46,12 @@ func (r *replaying) run(ctx context.Context) (err error) {
 	begun := time.Now()
 	r.tally = newTally()
 	if r.flags.diff != "" {
-		if r.diff, err = r.newDiff(ctx); err != nil {
+		if err := r.openExisting(ctx); err != nil {
 			return err
 		}
-		defer r.diff.close()
+		if r.existing != nil {
+			defer r.existing.Close() // it was only read
+		}
 	}
 	r.console = r.recordConsole("replay", offsetsOf(r.read))
 	defer r.console.close()
@@ -151,7 +157,12 @@ func (r *replaying) note(b *play.Batch) {
 
 // inRange tells an event of the ranges from one of the warm-up.
 func (r *replaying) inRange(at state.Source) bool {
-	return within(r.ranges, at.Topic, at.Partition, at.Offset)
+	for i := range r.ranges {
+		if g := &r.ranges[i]; g.Partition == at.Partition && g.Topic == at.Topic {
+			return g.From <= at.Offset && at.Offset < g.To
+		}
+	}
+	return false
 }
 
 func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
@@ -160,7 +171,7 @@ func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
 	}
 	r.tally.alert(alert)
 	if r.diff != nil {
-		if err := r.diff.replayed(alert.Payload); err != nil {
+		if err := r.diff.Replayed(alert.Payload); err != nil {
 			return err
 		}
 	}
