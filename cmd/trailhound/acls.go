@@ -149,7 +149,7 @@ func (s *settings) principal() string {
 	return unknownPrincipal
 }
 
-func (a *app) aclsCommand() *cobra.Command {
+func aclsCommand(a *app) *cobra.Command {
 	var user, commandConfig string
 	var asJSON bool
 	c := &cobra.Command{

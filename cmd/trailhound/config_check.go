@@ -17,7 +17,7 @@ import (
 // config check points out one of these that no flag or variable names.
 var fileNames = []string{"trailhound.yaml", "trailhound.yml"}
 
-func (a *app) configCheckCommand() *cobra.Command {
+func configCheckCommand(a *app) *cobra.Command {
 	check := &configCheck{app: a}
 	c := &cobra.Command{
 		Use:   "check",
@@ -35,7 +35,7 @@ func (a *app) configCheckCommand() *cobra.Command {
 
 // configCheck is one run of config check.
 type configCheck struct {
-	*app
+	app              *app
 	keysOnly, asJSON bool
 }
 
@@ -67,11 +67,11 @@ type checkedProblem struct {
 
 func (c *configCheck) execute() error {
 	out := checked{Rules: ruleIDs(), RulesOn: []string{}, Warnings: []string{}, Problems: []checkedProblem{}}
-	out.File, out.GivenBy = c.fileAndWay()
+	out.File, out.GivenBy = c.app.fileAndWay()
 	if out.File == "" {
 		out.Unread = unreadFile()
 	}
-	s, err := c.settings()
+	s, err := c.app.settings()
 	if err == nil {
 		out.Keys = keysGiven{s.Given(config.FromFile), s.Given(config.FromEnvironment), s.Given(config.FromFlag)}
 		for _, active := range s.active {
@@ -101,18 +101,18 @@ func (c *configCheck) execute() error {
 
 func (c *configCheck) print(out *checked) error {
 	if c.asJSON {
-		return c.jsonLine(out)
+		return c.app.jsonLine(out)
 	}
 	for _, w := range out.Warnings {
-		fmt.Fprintln(c.stderr, "warning: "+w)
+		fmt.Fprintln(c.app.stderr, "warning: "+w)
 	}
 	if !out.OK {
 		return nil
 	}
-	if _, err := fmt.Fprintln(c.stdout, printable(out.sources())); err != nil {
+	if _, err := fmt.Fprintln(c.app.stdout, printable(out.sources())); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.stdout, "the configuration is right; rules that are on: %d of %d\n", len(out.RulesOn), len(out.Rules))
+	_, err := fmt.Fprintf(c.app.stdout, "the configuration is right; rules that are on: %d of %d\n", len(out.RulesOn), len(out.Rules))
 	return err
 }
 

@@ -18,7 +18,7 @@ import (
 	"trailhound/rules/explain"
 )
 
-func (a *app) explainCommand() *cobra.Command {
+func explainCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "explain [ALERT|-]",
@@ -38,14 +38,14 @@ func (a *app) explainCommand() *cobra.Command {
 			if id != "-" && !uuidForm.MatchString(id) {
 				return usagef("explain %s: that is no id of an alert; one is like 8433fb4a-a02b-5f59-bd24-766b9c78c746, and trailhound alerts shows them", id)
 			}
-			return a.explain(c.Context(), id, asJSON)
+			return explainAlert(c.Context(), a, id, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }
 
-func (a *app) explain(ctx context.Context, id string, asJSON bool) error {
+func explainAlert(ctx context.Context, a *app, id string, asJSON bool) error {
 	s, err := a.settings()
 	if err != nil {
 		return err
@@ -82,13 +82,13 @@ func (a *app) explain(ctx context.Context, id string, asJSON bool) error {
 	if asJSON {
 		return a.jsonLine(e)
 	}
-	return a.printExplanation(alert, e)
+	return printExplanation(a, alert, e)
 }
 
 // mostAlert is larger than any alert that fits into a record.
 const mostAlert = 256 << 20
 
-func (a *app) alertOnStdin() ([]byte, error) {
+func alertOnStdin(a *app) ([]byte, error) {
 	if a.stdinTerminal {
 		return nil, usagef("explain wants the id of an alert, or its JSON on standard input")
 	}

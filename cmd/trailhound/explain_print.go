@@ -12,7 +12,7 @@ import (
 
 // printExplanation prints the time-line for people. Values of events and of the alert are
 // escaped.
-func (a *app) printExplanation(al *explain.Alert, e *explain.Explanation) error {
+func printExplanation(a *app, al *explain.Alert, e *explain.Explanation) error {
 	if err := a.printAlert(a.stdout, e.Alert); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (in *explainInput) connect(ctx context.Context) (*wire.Client, error) {
 // alert returns the JSON of an alert in the alerts topic, or of the one on stdin.
 func (in *explainInput) alert(ctx context.Context, id string) ([]byte, error) {
 	if id == "-" {
-		return in.app.alertOnStdin()
+		return alertOnStdin(in.app)
 	}
 	client, err := in.connect(ctx)
 	if err != nil {

@@ -37,7 +37,7 @@ type replayFlags struct {
 // alertsTopic, as the value of --diff, stands for the alerts topic. Help shows this value.
 const alertsTopic = "alerts topic"
 
-func (a *app) replayCommand() *cobra.Command {
+func replayCommand(a *app) *cobra.Command {
 	var f replayFlags
 	c := &cobra.Command{
 		Use:   "replay",
@@ -72,7 +72,7 @@ func (a *app) replayCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			return a.replay(c.Context(), client, s, &f, bounds, warm)
+			return replayRange(c.Context(), a, client, s, &f, bounds, warm)
 		},
 	}
 	flags := c.Flags()
@@ -197,8 +197,8 @@ func (f *replayFlags) checkState(s *settings) error {
 }
 
 // replay resolves the ranges, and evaluates their records.
-func (a *app) replay(ctx context.Context, client *wire.Client, s *settings, f *replayFlags, b replay.Bounds, warm time.Duration) error {
-	ranges, err := a.inputRanges(ctx, client, f.inputs, b)
+func replayRange(ctx context.Context, a *app, client *wire.Client, s *settings, f *replayFlags, b replay.Bounds, warm time.Duration) error {
+	ranges, err := inputRanges(ctx, a, client, f.inputs, b)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (a *app) replay(ctx context.Context, client *wire.Client, s *settings, f *r
 		if r.read, err = replay.WarmUp(ctx, client, ranges, b.From, warm); err != nil {
 			return err
 		}
-		a.tellTrimmed(r.read)
+		tellTrimmed(a, r.read)
 	}
 	return r.run(ctx)
 }

@@ -12,7 +12,7 @@ import (
 const diffRows = 20
 
 // printDiff prints the rules, and the keys with the most differences; all prints every key.
-func (a *app) printDiff(r *alertdiff.Result, all bool) error {
+func printDiff(a *app, r *alertdiff.Result, all bool) error {
 	w := a.columns(a.stdout)
 	line := func(c alertdiff.Counts, what string) {
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%s\n", c.New, c.Vanished, c.Kept, c.Changed, what)

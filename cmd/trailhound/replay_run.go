@@ -20,12 +20,12 @@ import (
 
 // replaying is one replay.
 type replaying struct {
-	*app
-	*settings
-	flags  *replayFlags
-	client *wire.Client
-	ranges []replay.Range
-	read   []replay.Range // ranges with the warm-up before each
+	app      *app
+	settings *settings
+	flags    *replayFlags
+	client   *wire.Client
+	ranges   []replay.Range
+	read     []replay.Range // ranges with the warm-up before each
 
 	console *console
 	tally   *tally
@@ -53,18 +53,18 @@ func (r *replaying) run(ctx context.Context) (err error) {
 			defer r.existing.Close() // it was only read
 		}
 	}
-	r.console = r.recordConsole("replay", offsetsOf(r.read))
+	r.console = r.app.recordConsole("replay", offsetsOf(r.read))
 	defer r.console.close()
 	if r.out, err = r.newOut(ctx); err != nil {
 		return err
 	}
 	counts, err := r.play(ctx, begun)
-	if err = r.out.end(err); r.noReader(err) {
+	if err = r.out.end(err); r.app.noReader(err) {
 		return errNoReader
 	}
 	r.console.close()
 	r.tally.played(counts)
-	r.tell(r.summary(counts, time.Since(begun)))
+	r.app.tell(r.summary(counts, time.Since(begun)))
 	if err != nil {
 		return err
 	}
@@ -80,11 +80,11 @@ func (r *replaying) run(ctx context.Context) (err error) {
 // play evaluates the records. Events ahead of the clock are refused as run refuses them, if
 // --set gives events.max_ahead.
 func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts, err error) {
-	o, err := r.playOptions()
+	o, err := r.settings.playOptions()
 	if err != nil {
 		return counts, err
 	}
-	log, err := r.logTo(consoleLog{r.console}, r.settings)
+	log, err := r.app.logTo(consoleLog{r.console}, r.settings)
 	if err != nil {
 		return counts, err
 	}
@@ -123,11 +123,11 @@ func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 	if r.out.producer != nil {
 		return consumer.AlertBytes(r.out.producer.most), nil
 	}
-	infos, err := topic.Describe(ctx, r.client, r.Topics.Alerts)
+	infos, err := topic.Describe(ctx, r.client, r.settings.Topics.Alerts)
 	if _, denied := errors.AsType[*wire.DeniedError](err); denied {
 		return 0, nil
 	}
-	info, found := infos[r.Topics.Alerts]
+	info, found := infos[r.settings.Topics.Alerts]
 	if err != nil || !found {
 		return 0, err
 	}

@@ -95,7 +95,7 @@ func problemsError(problems []topic.Problem) error {
 
 // serviceLog returns the log of a service on stderr and, on a terminal, the bar below the
 // log that shows restores; else a nil bar.
-func (a *app) serviceLog(s *settings) (zerolog.Logger, *restoreBar, error) {
+func serviceLog(a *app, s *settings) (zerolog.Logger, *restoreBar, error) {
 	if !a.stderrTerminal {
 		log, err := a.logger(s)
 		return log, nil, err

@@ -53,7 +53,7 @@ type ownedInput struct {
 	owned
 }
 
-func (a *app) showGroup(ctx context.Context, s *settings, client *wire.Client, asJSON bool) error {
+func showGroup(ctx context.Context, a *app, s *settings, client *wire.Client, asJSON bool) error {
 	g, err := s.group(ctx, client)
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (a *app) showGroup(ctx context.Context, s *settings, client *wire.Client, a
 	if asJSON {
 		return a.jsonLine(g)
 	}
-	return a.printGroup(g)
+	return printGroup(a, g)
 }
 
 // group asks Kafka for the members of the group and its committed offsets.
@@ -145,7 +145,7 @@ func (g *groupStatus) orphans() string {
 	return strings.Join(all, "; ")
 }
 
-func (a *app) printGroup(g *groupStatus) error {
+func printGroup(a *app, g *groupStatus) error {
 	w := a.columns(a.stdout)
 	fmt.Fprintf(w, "app %s: %s, group %s\n", printable(g.App), counted(len(g.Instances), "instance"), g.State)
 	if orphans := g.orphans(); orphans != "" {

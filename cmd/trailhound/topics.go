@@ -13,13 +13,13 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-func (a *app) topicsCommand() *cobra.Command {
+func topicsCommand(a *app) *cobra.Command {
 	c := parent(&cobra.Command{Use: "topics", Short: "Check or create the topics that the service needs"})
-	c.AddCommand(a.topicsCheckCommand(), a.topicsCreateCommand())
+	c.AddCommand(topicsCheckCommand(a), topicsCreateCommand(a))
 	return c
 }
 
-func (a *app) topicsCheckCommand() *cobra.Command {
+func topicsCheckCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "check",
@@ -34,7 +34,7 @@ func (a *app) topicsCheckCommand() *cobra.Command {
 				if asJSON {
 					return errors.Join(a.jsonLine(found), err)
 				}
-				return errors.Join(a.printTopics(found), err)
+				return errors.Join(printTopics(a, found), err)
 			})
 		},
 	}
@@ -43,7 +43,7 @@ func (a *app) topicsCheckCommand() *cobra.Command {
 }
 
 // printTopics writes the findings of topics check; problems are left to its error.
-func (a *app) printTopics(found *checkedTopics) error {
+func printTopics(a *app, found *checkedTopics) error {
 	for _, w := range found.Warnings {
 		fmt.Fprintln(a.stderr, "warning: "+w)
 	}
@@ -71,7 +71,7 @@ func (s *settings) retentionWarnings(ctx context.Context, client *wire.Client) (
 	return append([]string{}, warnings...), nil
 }
 
-func (a *app) topicsCreateCommand() *cobra.Command {
+func topicsCreateCommand(a *app) *cobra.Command {
 	var inputs int
 	var alter, asJSON bool
 	c := &cobra.Command{
@@ -93,7 +93,7 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 				if asJSON {
 					return errors.Join(a.jsonLine(done), err)
 				}
-				return errors.Join(a.printSettled(&done), err)
+				return errors.Join(printSettled(a, &done), err)
 			})
 		},
 	}
@@ -130,7 +130,7 @@ func (s *settings) createTopics(ctx context.Context, client *wire.Client, app to
 }
 
 // printSettled names the topics that were created, and each change.
-func (a *app) printSettled(done *settledTopics) error {
+func printSettled(a *app, done *settledTopics) error {
 	for _, name := range done.Created {
 		if _, err := fmt.Fprintln(a.stdout, name); err != nil {
 			return err
