@@ -38,7 +38,7 @@ func alertsCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
 				if err := f.checkPartitions(c.Context(), client, s.Topics.Alerts); err != nil {
 					return err
 				}

@@ -18,7 +18,7 @@ func configCommand(a *app) *cobra.Command {
 		Short: "Print the effective configuration, and where each value came from",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}

@@ -71,7 +71,7 @@ func (c *configCheck) execute() error {
 	if out.File == "" {
 		out.Unread = unreadFile()
 	}
-	s, err := c.app.settings()
+	s, err := c.app.setup()
 	if err == nil {
 		out.Keys = keysGiven{s.Given(config.FromFile), s.Given(config.FromEnvironment), s.Given(config.FromFlag)}
 		for _, active := range s.active {
@@ -161,7 +161,7 @@ func unreadFile() string {
 
 // checkPaths opens the files that the configuration names and, with directories, checks
 // that its directories can be written. The error is config.Problems.
-func (s *settings) checkPaths(directories bool) error {
+func (s *setup) checkPaths(directories bool) error {
 	var problems config.Problems
 	for _, p := range s.Paths() {
 		var err error
@@ -183,7 +183,7 @@ func (s *settings) checkPaths(directories bool) error {
 }
 
 // readFile checks the file of a key by reading it as a connection does.
-func (s *settings) readFile(p config.Path) error {
+func (s *setup) readFile(p config.Path) error {
 	t := s.Kafka.TLS
 	switch p.Key {
 	case "kafka.tls.ca_file":

@@ -8,7 +8,7 @@ import (
 
 // connect returns a client of the configured cluster, once one broker has answered. The
 // caller closes it. The error of a missing or invalid file is config.Problems.
-func (s *settings) connect(ctx context.Context) (*wire.Client, error) {
+func (s *setup) connect(ctx context.Context) (*wire.Client, error) {
 	if err := s.checkPaths(false); err != nil {
 		return nil, err
 	}
@@ -29,8 +29,8 @@ func (s *settings) connect(ctx context.Context) (*wire.Client, error) {
 }
 
 // withKafka runs work with the configuration and a client of its cluster.
-func (a *app) withKafka(ctx context.Context, work func(*settings, *wire.Client) error) error {
-	s, err := a.settings()
+func (a *app) withKafka(ctx context.Context, work func(*setup, *wire.Client) error) error {
+	s, err := a.setup()
 	if err != nil {
 		return err
 	}

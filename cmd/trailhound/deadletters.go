@@ -130,7 +130,7 @@ type letters struct {
 	decoder *letterDecoder
 }
 
-func newLetters(a *app, s *settings, client *wire.Client, f *letterFilter, since time.Time) (*letters, error) {
+func newLetters(a *app, s *setup, client *wire.Client, f *letterFilter, since time.Time) (*letters, error) {
 	log, err := a.logger(s)
 	if err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func deadLettersListCommand(a *app) *cobra.Command {
 				return usagef("--limit %d: a number of dead letters is wanted; 0 is all", f.limit)
 			}
 			f.asJSON = f.asJSON || f.values || !a.stdoutTerminal
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
 				r, err := newLetters(a, s, client, &f.letterFilter, since)
 				if err != nil {
 					return err

@@ -46,7 +46,7 @@ func demoCommand(a *app) *cobra.Command {
 			"--set rules.access_denied.threshold=5 tries other parameters.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -59,7 +59,7 @@ func demoCommand(a *app) *cobra.Command {
 
 // demo runs broker, service and reader, feeds the sample and waits until all of it is
 // evaluated.
-func runDemo(ctx context.Context, a *app, s *settings, asJSON bool) (err error) {
+func runDemo(ctx context.Context, a *app, s *setup, asJSON bool) (err error) {
 	start := time.Now()
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -124,7 +124,7 @@ func runDemo(ctx context.Context, a *app, s *settings, asJSON bool) (err error) 
 }
 
 // demoLog is quiet unless a level was asked for: the demo shows alerts, not log lines.
-func demoLog(a *app, s *settings) (zerolog.Logger, error) {
+func demoLog(a *app, s *setup) (zerolog.Logger, error) {
 	if s.Origin("log.level").Source == 0 {
 		return zerolog.Nop(), nil
 	}

@@ -44,7 +44,7 @@ func detectCommand(a *app) *cobra.Command {
 
 func detectFiles(ctx context.Context, a *app, args []string, f *detectFlags) (err error) {
 	begun := time.Now()
-	s, err := a.settings()
+	s, err := a.setup()
 	if err != nil {
 		return err
 	}

@@ -46,11 +46,11 @@ func explainCommand(a *app) *cobra.Command {
 }
 
 func explainAlert(ctx context.Context, a *app, id string, asJSON bool) error {
-	s, err := a.settings()
+	s, err := a.setup()
 	if err != nil {
 		return err
 	}
-	in := &explainInput{app: a, settings: s, local: id == "-"}
+	in := &explainInput{app: a, setup: s, local: id == "-"}
 	defer in.close()
 	payload, err := in.alert(ctx, id)
 	if err != nil {

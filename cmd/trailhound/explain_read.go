@@ -20,10 +20,10 @@ import (
 
 // explainInput reads an alert and its events from where they came.
 type explainInput struct {
-	app      *app
-	settings *settings
-	client   *wire.Client // nil: not needed yet
-	local    bool         // the alert may be one of detect, from a file
+	app    *app
+	setup  *setup
+	client *wire.Client // nil: not needed yet
+	local  bool         // the alert may be one of detect, from a file
 }
 
 func (in *explainInput) close() {
@@ -38,7 +38,7 @@ func (in *explainInput) connect(ctx context.Context) (*wire.Client, error) {
 	if in.client != nil {
 		return in.client, nil
 	}
-	client, err := in.settings.connect(ctx)
+	client, err := in.setup.connect(ctx)
 	in.client = client
 	return client, err
 }
@@ -52,14 +52,14 @@ func (in *explainInput) alert(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := in.app.logger(in.settings)
+	log, err := in.app.logger(in.setup)
 	if err != nil {
 		return nil, err
 	}
 	var payload []byte
 	looked := 0
 	var involved eventAlerts
-	tail := consumer.Tail{Client: client, Topic: in.settings.Topics.Alerts, Log: log}
+	tail := consumer.Tail{Client: client, Topic: in.setup.Topics.Alerts, Log: log}
 	err = tail.Run(ctx, func(_ int32, rec *wire.Record) error {
 		looked++
 		if !hasAlertID(rec, strings.ToLower(id)) {
@@ -125,7 +125,7 @@ var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 // one file.
 func (in *explainInput) read(ctx context.Context, steps []*explain.Step, take takeRecord) error {
 	of := steps[0].Position
-	if in.local && !slices.Contains(in.settings.Topics.Input, of.Topic) {
+	if in.local && !slices.Contains(in.setup.Topics.Input, of.Topic) {
 		if file, ok := files.Find(ctx, of.Topic); ok {
 			return in.readFile(ctx, file, steps, take)
 		}
@@ -170,7 +170,7 @@ func missing(steps []*explain.Step, format string, args ...any) error {
 // readFile reads the records of the steps from a file.
 func (in *explainInput) readFile(ctx context.Context, file files.File, steps []*explain.Step, take takeRecord) error {
 	t := newTally()
-	r := in.app.fileReader(&console{w: in.app.stderr}, in.settings, t)
+	r := in.app.fileReader(&console{w: in.app.stderr}, in.setup, t)
 	next := 0
 	err := eachRecord(ctx, r, []files.File{file}, t, func(at state.Source, record []byte) error {
 		for ; next < len(steps) && steps[next].Offset <= at.Offset; next++ {

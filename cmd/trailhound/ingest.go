@@ -68,7 +68,7 @@ func ingestCommand(a *app) *cobra.Command {
 
 func ingestFiles(ctx context.Context, a *app, args []string, f *ingestFlags) error {
 	begun := time.Now()
-	s, err := a.settings()
+	s, err := a.setup()
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ type intake struct {
 	key     []byte
 }
 
-func newIntake(s *settings, kind string, p *producer) (*intake, error) {
+func newIntake(s *setup, kind string, p *producer) (*intake, error) {
 	engine, err := s.engine(s.limits())
 	if err != nil {
 		return nil, err

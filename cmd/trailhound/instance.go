@@ -142,7 +142,7 @@ func statusCommand(a *app) *cobra.Command {
 				return usagef("--group asks Kafka, and --url an instance; give one of them")
 			}
 			if ofGroup {
-				return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error { return showGroup(c.Context(), a, s, client, asJSON) })
+				return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error { return showGroup(c.Context(), a, s, client, asJSON) })
 			}
 			answer, err := i.ask(c.Context(), http.MethodGet, "/status")
 			if err != nil {
@@ -237,7 +237,7 @@ func (i *instance) base() (string, error) {
 		}
 		return strings.TrimSuffix(given, "/"), nil
 	}
-	s, err := i.app.settings()
+	s, err := i.app.setup()
 	if err != nil {
 		return "", err
 	}

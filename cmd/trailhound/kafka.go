@@ -20,7 +20,7 @@ import (
 // kafkaClient returns a client of the configured cluster. Nothing is dialled before its
 // first request; the caller closes it. Errors of files that are replaced later go to the
 // log of ctx (zerolog's WithContext).
-func (s *settings) kafkaClient(ctx context.Context) (*wire.Client, error) {
+func (s *setup) kafkaClient(ctx context.Context) (*wire.Client, error) {
 	security, err := tlsConfig(s.Kafka.TLS, zerolog.Ctx(ctx))
 	if err != nil {
 		return nil, err

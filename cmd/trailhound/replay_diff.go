@@ -41,7 +41,7 @@ func (r *replaying) openExisting(ctx context.Context) error {
 
 // alertRanges returns the ranges of all alerts in the alerts topic.
 func (r *replaying) alertRanges(ctx context.Context) ([]replay.Range, error) {
-	ranges, err := replay.Resolve(ctx, r.client, []string{r.settings.Topics.Alerts}, replay.Bounds{})
+	ranges, err := replay.Resolve(ctx, r.client, []string{r.setup.Topics.Alerts}, replay.Bounds{})
 	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
 		return nil, fmt.Errorf("topics.alerts: %w; name the one that run writes to with --set topics.alerts=NAME, or compare with a file, --diff FILE", missing)
 	}
@@ -64,7 +64,7 @@ func (r *replaying) compare(ctx context.Context) error {
 	}
 	result := r.diff.Result(ranges)
 	if n := result.Total; r.existing == nil && n.New > 0 && n.Kept == 0 && n.Vanished == 0 {
-		fmt.Fprintf(r.app.stderr, "topic %s has no alert of the range: if they went to another topic then, compare with that one: --set topics.alerts=NAME\n", r.settings.Topics.Alerts)
+		fmt.Fprintf(r.app.stderr, "topic %s has no alert of the range: if they went to another topic then, compare with that one: --set topics.alerts=NAME\n", r.setup.Topics.Alerts)
 	}
 	var err error
 	if r.flags.json {
@@ -109,9 +109,9 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		fmt.Fprintf(r.app.stderr, "whether %s has evaluated all of the range is not known, and alerts that it has not made count as new: %s\n", r.settings.AppID, brief(err.Error()))
+		fmt.Fprintf(r.app.stderr, "whether %s has evaluated all of the range is not known, and alerts that it has not made count as new: %s\n", r.setup.AppID, brief(err.Error()))
 	case n > 0:
-		fmt.Fprintf(r.app.stderr, "%s has %s still to read or to evaluate: alerts that it has not made yet count as new\n", r.settings.AppID, counted(n, "record"))
+		fmt.Fprintf(r.app.stderr, "%s has %s still to read or to evaluate: alerts that it has not made yet count as new\n", r.setup.AppID, counted(n, "record"))
 	}
 	ranges, err := r.alertRanges(ctx)
 	if err != nil {
@@ -119,7 +119,7 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 	}
 	console := r.app.recordConsole("compare", offsetsOf(ranges))
 	defer console.close()
-	log, err := r.app.logTo(consoleLog{console}, r.settings)
+	log, err := r.app.logTo(consoleLog{console}, r.setup)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (r *replaying) behind(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	// After the inputs: their records read until then are in the work topic.
-	ranges, err := replay.Resolve(ctx, r.client, []string{r.settings.topology().WorkTopic()}, replay.Bounds{})
+	ranges, err := replay.Resolve(ctx, r.client, []string{r.setup.topology().WorkTopic()}, replay.Bounds{})
 	if err != nil {
 		return 0, err
 	}
@@ -169,7 +169,7 @@ func (r *replaying) behind(ctx context.Context) (int64, error) {
 
 // unread returns how many offsets of ranges lie behind the service's committed offsets.
 func (r *replaying) unread(ctx context.Context, ranges []replay.Range) (n int64, err error) {
-	member := group.Member{Client: r.client, Group: r.settings.AppID}
+	member := group.Member{Client: r.client, Group: r.setup.AppID}
 	partitions, committed := map[string][]int32{}, map[string]map[int32]group.Offset{} // by topic
 	for i := range ranges {
 		g := &ranges[i]

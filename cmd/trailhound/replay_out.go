@@ -24,7 +24,7 @@ type replayOut struct {
 }
 
 func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
-	o = &replayOut{path: r.flags.out, appID: r.settings.AppID}
+	o = &replayOut{path: r.flags.out, appID: r.setup.AppID}
 	switch {
 	case o.path != "":
 		if err := o.create(); err != nil {
@@ -35,7 +35,7 @@ func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
 		o.lines = newAlertWriter(r.app, r.app.stdout, r.console, r.app.stdoutTerminal, r.flags.json)
 	}
 	if r.flags.topic != "" {
-		if o.producer, err = newProducer(ctx, r.client, r.flags.topic, r.settings); err != nil {
+		if o.producer, err = newProducer(ctx, r.client, r.flags.topic, r.setup); err != nil {
 			return nil, o.end(err)
 		}
 	}

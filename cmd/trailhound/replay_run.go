@@ -20,12 +20,12 @@ import (
 
 // replaying is one replay.
 type replaying struct {
-	app      *app
-	settings *settings
-	flags    *replayFlags
-	client   *wire.Client
-	ranges   []replay.Range
-	read     []replay.Range // ranges with the warm-up before each
+	app    *app
+	setup  *setup
+	flags  *replayFlags
+	client *wire.Client
+	ranges []replay.Range
+	read   []replay.Range // ranges with the warm-up before each
 
 	console *console
 	tally   *tally
@@ -80,11 +80,11 @@ func (r *replaying) run(ctx context.Context) (err error) {
 // play evaluates the records. Events ahead of the clock are refused as run refuses them, if
 // --set gives events.max_ahead.
 func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts, err error) {
-	o, err := r.settings.playOptions()
+	o, err := r.setup.playOptions()
 	if err != nil {
 		return counts, err
 	}
-	log, err := r.app.logTo(consoleLog{r.console}, r.settings)
+	log, err := r.app.logTo(consoleLog{r.console}, r.setup)
 	if err != nil {
 		return counts, err
 	}
@@ -123,11 +123,11 @@ func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 	if r.out.producer != nil {
 		return consumer.AlertBytes(r.out.producer.most), nil
 	}
-	infos, err := topic.Describe(ctx, r.client, r.settings.Topics.Alerts)
+	infos, err := topic.Describe(ctx, r.client, r.setup.Topics.Alerts)
 	if _, denied := errors.AsType[*wire.DeniedError](err); denied {
 		return 0, nil
 	}
-	info, found := infos[r.settings.Topics.Alerts]
+	info, found := infos[r.setup.Topics.Alerts]
 	if err != nil || !found {
 		return 0, err
 	}

@@ -52,7 +52,7 @@ func (a *app) root() *cobra.Command {
 		completionCommand(a),
 	)
 	root.SetHelpFunc(a.help)
-	root.SetHelpCommand(helpCommand(a))
+	root.SetHelpCommand(helpCommand())
 	return versioned(a, parent(root))
 }
 
@@ -146,7 +146,7 @@ func keyOf(flag string) string {
 
 // configKeys returns the keys of the configuration, including those of the rules.
 func configKeys() []string {
-	s, err := (&app{}).settings() // the defaults, which are valid
+	s, err := (&app{}).setup() // the defaults, which are valid
 	if err != nil {
 		return nil
 	}

@@ -27,7 +27,7 @@ func rulesListCommand(a *app) *cobra.Command {
 		Short: "List the rules of this build, one a line",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -60,7 +60,7 @@ func rulesShowCommand(a *app) *cobra.Command {
 		Args:      oneArg("rule"),
 		ValidArgs: ruleIDs(),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -79,7 +79,7 @@ func rulesShowCommand(a *app) *cobra.Command {
 	return c
 }
 
-func showRule(a *app, s *settings, k knownRule) error {
+func showRule(a *app, s *setup, k knownRule) error {
 	info := k.rule.Info()
 	w := a.columns(a.stdout)
 	fmt.Fprintf(w, "%s: %s\n\n%s\n\n", info.ID, info.Title, info.Description)

@@ -39,7 +39,7 @@ func runCommand(a *app) *cobra.Command {
 				a.set = append(a.set, "accept_change=true")
 			}
 			signal.Ignore(syscall.SIGHUP) // a service needs no terminal, and reloads nothing at a signal
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,7 @@ func runCommand(a *app) *cobra.Command {
 
 // serve opens the client, the state and the topics, runs the service and its HTTP server,
 // and closes all of them.
-func serve(ctx context.Context, a *app, s *settings) (err error) {
+func serve(ctx context.Context, a *app, s *setup) (err error) {
 	log, bar, err := serviceLog(a, s)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func collectOften(a *app) {
 }
 
 // openState opens the local state, which the caller closes.
-func (s *settings) openState(log zerolog.Logger) (*state.Store, error) {
+func (s *setup) openState(log zerolog.Logger) (*state.Store, error) {
 	options := s.stateOptions(s.limits())
 	options.Dir = s.StateDir
 	options.Warn = func(message string) { log.Error().Str("event", "state_damaged").Msg(message) }
@@ -185,7 +185,7 @@ const stopWithin = 45 * time.Second
 // closed.
 func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) func() {
 	done := make(chan struct{})
-	within := func(limit time.Duration, why func() error) {
+	endAfter := func(limit time.Duration, why func() error) {
 		select {
 		case <-done:
 		case <-time.After(limit):
@@ -198,10 +198,10 @@ func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) f
 			return
 		case <-store.Failed():
 		}
-		within(endWithin, func() error { return fmt.Errorf("state_dir: %w", store.Err()) })
+		endAfter(endWithin, func() error { return fmt.Errorf("state_dir: %w", store.Err()) })
 	}()
 	context.AfterFunc(ctx, func() {
-		within(stopWithin, func() error {
+		endAfter(stopWithin, func() error {
 			if call := store.Stalled(); call != "" {
 				return fmt.Errorf("state_dir: it could not be closed within %s, %s: see to the disk; nothing is lost", stopWithin, call)
 			}
@@ -230,7 +230,7 @@ func announceStop(ctx context.Context, log zerolog.Logger) func() {
 
 // listen starts the HTTP server, if one is configured, and returns the function that stops
 // it.
-func listenHTTP(a *app, s *settings, server *admin.Server, log zerolog.Logger) (stop func() error, err error) {
+func listenHTTP(a *app, s *setup, server *admin.Server, log zerolog.Logger) (stop func() error, err error) {
 	if s.HTTP.Listen == "" {
 		return func() error { return nil }, nil
 	}

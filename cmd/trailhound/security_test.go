@@ -75,7 +75,7 @@ func TestTLSRotation(t *testing.T) {
 	s, err := (&app{set: []string{
 		setBrokers(cluster.ListenAddrs()), "kafka.tls.enabled=true", "kafka.tls.ca_file=" + file("ca.pem"),
 		"kafka.tls.cert_file=" + file("client.pem"), "kafka.tls.key_file=" + file("client.key"),
-	}}).settings()
+	}}).setup()
 	if err != nil {
 		t.Fatal(err)
 	}

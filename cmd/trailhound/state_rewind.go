@@ -49,7 +49,7 @@ func stateRewindCommand(a *app) *cobra.Command {
 }
 
 func rewindState(ctx context.Context, a *app, shards []int, to time.Time, asJSON bool) error {
-	return a.withKafka(ctx, func(s *settings, client *wire.Client) error {
+	return a.withKafka(ctx, func(s *setup, client *wire.Client) error {
 		if err := consumer.Rewind(ctx, client, s.topology(), shards, to, s.Kafka.RequestTimeout); err != nil {
 			return err
 		}

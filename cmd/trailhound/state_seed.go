@@ -82,14 +82,14 @@ func stateSeedCommand(a *app) *cobra.Command {
 
 // seeding is one seed.
 type seeding struct {
-	app      *app
-	settings *settings
-	flags    *seedFlags
-	client   *wire.Client
-	files    []files.File
-	ranges   []replay.Range
-	console  *console
-	tally    *tally
+	app     *app
+	setup   *setup
+	flags   *seedFlags
+	client  *wire.Client
+	files   []files.File
+	ranges  []replay.Range
+	console *console
+	tally   *tally
 }
 
 func seedState(ctx context.Context, a *app, f *seedFlags, args []string) error {
@@ -103,12 +103,12 @@ func seedState(ctx context.Context, a *app, f *seedFlags, args []string) error {
 			return err
 		}
 	}
-	return a.withKafka(ctx, func(s *settings, client *wire.Client) error {
+	return a.withKafka(ctx, func(s *setup, client *wire.Client) error {
 		log, err := a.logger(s)
 		if err != nil {
 			return err
 		}
-		d := &seeding{app: a, settings: s, flags: f, client: client, files: list, tally: newTally()}
+		d := &seeding{app: a, setup: s, flags: f, client: client, files: list, tally: newTally()}
 		d.tally.reported.all = f.reportAll
 		if f.inputs {
 			if d.ranges, err = inputRanges(ctx, a, client, s.Topics.Input, bounds); err != nil {
@@ -137,7 +137,7 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	scratch := d.settings.stateOptions(d.settings.limits())
+	scratch := d.setup.stateOptions(d.setup.limits())
 	scratch.Dir = dir + "/was"
 	was, err := state.Open(scratch)
 	if err != nil {
@@ -145,9 +145,9 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, was.Close()) }()
 	s := seed.Seeder{
-		Client: d.client, App: d.settings.topology(), Owner: "trailhound state seed", Replace: d.flags.replace, Ranges: d.ranges, StartLatest: d.settings.Start == "latest",
-		Fingerprint: o.Engine.Fingerprint(), Scratch: was, Codec: d.settings.codec(),
-		TransactionTimeout: d.settings.Kafka.TransactionTimeout, RequestTimeout: d.settings.Kafka.RequestTimeout,
+		Client: d.client, App: d.setup.topology(), Owner: "trailhound state seed", Replace: d.flags.replace, Ranges: d.ranges, StartLatest: d.setup.Start == "latest",
+		Fingerprint: o.Engine.Fingerprint(), Scratch: was, Codec: d.setup.codec(),
+		TransactionTimeout: d.setup.Kafka.TransactionTimeout, RequestTimeout: d.setup.Kafka.RequestTimeout,
 	}
 	if err := s.Begin(ctx); err != nil {
 		return err
@@ -173,24 +173,24 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	}
 	if d.flags.asJSON {
 		c := player.Counts()
-		return d.app.jsonLine(seeded{d.settings.AppID, d.settings.Shards, c.Records, c.Events, c.Matches, d.tally.alerts, d.tally.badReasons, seededState{written.Records, written.Removed, written.Bytes}})
+		return d.app.jsonLine(seeded{d.setup.AppID, d.setup.Shards, c.Records, c.Events, c.Matches, d.tally.alerts, d.tally.badReasons, seededState{written.Records, written.Removed, written.Bytes}})
 	}
-	_, err = fmt.Fprintf(d.app.stdout, "app %s is seeded: records of state %d, removed %d, bytes %d, shards %d\n", d.settings.AppID, written.Records, written.Removed, written.Bytes, d.settings.Shards)
+	_, err = fmt.Fprintf(d.app.stdout, "app %s is seeded: records of state %d, removed %d, bytes %d, shards %d\n", d.setup.AppID, written.Records, written.Removed, written.Bytes, d.setup.Shards)
 	return err
 }
 
 // options returns the options of the player. A range of the inputs is evaluated as run
 // would have evaluated it.
 func (d *seeding) options() (play.Options, error) {
-	o, err := d.settings.playOptions()
+	o, err := d.setup.playOptions()
 	if err != nil {
 		return o, err
 	}
 	if d.ranges != nil {
-		if o.Engine, err = d.settings.engine(d.settings.limits()); err != nil {
+		if o.Engine, err = d.setup.engine(d.setup.limits()); err != nil {
 			return o, err
 		}
-		o.State, o.Now = d.settings.stateOptions(d.settings.limits()), time.Now()
+		o.State, o.Now = d.setup.stateOptions(d.setup.limits()), time.Now()
 	}
 	o.Alert = func(_ *rules.Event, alert *rules.Alert) error {
 		d.tally.alert(alert)
@@ -210,9 +210,9 @@ func (d *seeding) play(ctx context.Context, player *play.Player) error {
 	}
 	defer d.console.close()
 	if d.ranges == nil {
-		return player.Run(ctx, playFiles(d.app.fileReader(d.console, d.settings, d.tally), d.files))
+		return player.Run(ctx, playFiles(d.app.fileReader(d.console, d.setup, d.tally), d.files))
 	}
-	log, err := d.app.logTo(consoleLog{d.console}, d.settings)
+	log, err := d.app.logTo(consoleLog{d.console}, d.setup)
 	if err != nil {
 		return err
 	}

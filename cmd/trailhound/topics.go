@@ -26,7 +26,7 @@ func topicsCheckCommand(a *app) *cobra.Command {
 		Short: "Compare the topics with what the service needs; exit 1 if something is missing or wrong",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
 				found, err := s.findTopicProblems(c.Context(), client)
 				if found == nil {
 					return err
@@ -59,7 +59,7 @@ func printTopics(a *app, found *checkedTopics) error {
 
 // retentionWarnings warns of inputs that keep records longer than the brokers keep the
 // group's offsets.
-func (s *settings) retentionWarnings(ctx context.Context, client *wire.Client) ([]string, error) {
+func (s *setup) retentionWarnings(ctx context.Context, client *wire.Client) ([]string, error) {
 	infos, err := topic.Describe(ctx, client, s.Topics.Input...)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func topicsCreateCommand(a *app) *cobra.Command {
 			if c.Flags().Changed("input-partitions") && inputs < 1 {
 				return usagef("--input-partitions %d: a topic has at least one partition", inputs)
 			}
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
 				app := s.topology()
 				app.CreateInput, app.InputPartitions = inputs > 0, inputs
 				done := settledTopics{Created: []string{}, Changed: []changedTopic{}}
@@ -106,7 +106,7 @@ func topicsCreateCommand(a *app) *cobra.Command {
 // createTopics creates the missing topics of app, with alter changes the settings of
 // existing ones to those that the service needs, and returns the problems left. The changes
 // made until then are in done.
-func (s *settings) createTopics(ctx context.Context, client *wire.Client, app topic.App, alter bool, done *settledTopics) error {
+func (s *setup) createTopics(ctx context.Context, client *wire.Client, app topic.App, alter bool, done *settledTopics) error {
 	purpose := "topics-create"
 	if alter {
 		purpose = "topics-alter"
@@ -146,7 +146,7 @@ func printSettled(a *app, done *settledTopics) error {
 
 // checkExisting refuses existing topics with wrong settings. Brokers may show the settings
 // from before a change for as long as within.
-func (s *settings) checkExisting(ctx context.Context, client *wire.Client, within time.Duration) error {
+func (s *setup) checkExisting(ctx context.Context, client *wire.Client, within time.Duration) error {
 	wait := wire.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
 	for began := time.Now(); ; {
 		problems, err := topic.Check(ctx, client, s.topology())
@@ -164,7 +164,7 @@ func (s *settings) checkExisting(ctx context.Context, client *wire.Client, withi
 const settlesWithin = 2 * time.Second
 
 // reducedNotes tells which output topics are too small for the largest alerts or dead letters.
-func (s *settings) reducedNotes(ctx context.Context, client *wire.Client) ([]string, error) {
+func (s *setup) reducedNotes(ctx context.Context, client *wire.Client) ([]string, error) {
 	infos, err := topic.Describe(ctx, client, s.topology().Topics()...)
 	if err != nil {
 		return nil, err
