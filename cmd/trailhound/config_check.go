@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"trailhound/config"
+	"trailhound/consumer/kafka/security"
 )
 
 // fileNames are the usual names of a configuration file. No file is read by default, so
@@ -187,19 +188,19 @@ func (s *setup) readFile(p config.Path) error {
 	t := s.Kafka.TLS
 	switch p.Key {
 	case "kafka.tls.ca_file":
-		_, err := (&tlsFiles{TLS: config.TLS{CAFile: p.Path}}).read()
+		_, err := security.TLS{CAFile: p.Path}.Read()
 		return err
 	case "kafka.tls.cert_file", "kafka.tls.key_file":
 		if _, err := os.ReadFile(p.Path); err != nil || p.Path == t.CertFile {
 			return err
 		}
-		_, err := (&tlsFiles{TLS: config.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile}}).read()
+		_, err := security.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile}.Read()
 		if _, unread := errors.AsType[*fs.PathError](err); unread {
 			return nil // reported for kafka.tls.cert_file
 		}
 		return err
 	}
-	_, err := fileOr(p.Key, p.Path, "")
+	_, err := security.Secret(p.Key, p.Path, "")
 	return err
 }
 

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 
+	"github.com/rs/zerolog"
+
+	"trailhound/consumer/kafka/security"
 	"trailhound/consumer/kafka/wire"
 )
 
@@ -25,6 +28,24 @@ func (s *setup) connect(ctx context.Context) (*wire.Client, error) {
 		}
 		return nil, s.unreachable(err)
 	}
+	return client, nil
+}
+
+// kafkaClient returns a client of the configured cluster. Nothing is dialled before its
+// first request; the caller closes it. Errors of files that are replaced later go to the
+// log of ctx (zerolog's WithContext).
+func (s *setup) kafkaClient(ctx context.Context) (*wire.Client, error) {
+	encryption, err := security.TLS(s.Kafka.TLS).Config(zerolog.Ctx(ctx))
+	if err != nil {
+		return nil, err
+	}
+	c := s.Kafka.SASL
+	client := wire.NewClient(s.Kafka.Brokers, nil, encryption, security.NewMechanism(security.SASL{
+		Mechanism: c.Mechanism, Username: c.Username, Password: c.Password, PasswordFile: c.PasswordFile,
+		Token: c.Token, TokenFile: c.TokenFile, OAuth: security.OAuth(c.OAuth), AWSRegion: c.AWSRegion,
+	}))
+	client.Transport.ClientID = s.Kafka.ClientID
+	client.RequestTimeout, client.Memory = s.Kafka.RequestTimeout, s.memory
 	return client, nil
 }
 
