@@ -97,7 +97,7 @@ func (j *joining) report(err error) {
 		return
 	}
 	line := j.attempts.failed(&j.log, err)
-	if j.attempts.failures == 1 || coordinatorComes(err) && j.attempts.failures < coordinatorTries {
+	if j.attempts.failures == 1 || wire.ClassOf(err) == wire.CoordinatorMoved && j.attempts.failures < coordinatorTries {
 		line = line.Discard() // a coordinator that moves, or a group that is new, is no news
 	}
 	line.Str("event", "group_retry").Msg("the consumer group does not answer as it should; it is tried again until it does")
@@ -107,10 +107,6 @@ func (j *joining) report(err error) {
 // there yet before that is news: some seconds, in which a new cluster makes
 // __consumer_offsets.
 const coordinatorTries = 9
-
-func coordinatorComes(err error) bool {
-	return errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.NotCoordinatorForGroup)
-}
 
 // missing says why an instance is not a member. It is safe for concurrent use, and on a nil
 // receiver, before there are attempts.

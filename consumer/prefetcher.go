@@ -204,7 +204,7 @@ func lasting(err error) bool {
 	if _, diverged := errors.AsType[*wire.DivergedError](err); diverged {
 		return true
 	}
-	return errors.Is(err, kafka.OffsetOutOfRange) || errors.Is(err, kafka.UnknownTopicID) || errors.Is(err, kafka.InconsistentTopicID)
+	return wire.ClassOf(err) == wire.OtherTopic || errors.Is(err, kafka.OffsetOutOfRange)
 }
 
 // next returns a fetch that has arrived, or arrives within a while; nil if there is

@@ -151,7 +151,7 @@ func (s *stream) explain(err error) error {
 	switch {
 	case errors.Is(err, kafka.OffsetOutOfRange):
 		return fmt.Errorf("%w; the records were deleted while the range was read: begin later, or lengthen the topic's retention", err)
-	case errors.Is(err, kafka.UnknownTopicID), errors.Is(err, kafka.InconsistentTopicID):
+	case wire.ClassOf(err) == wire.OtherTopic:
 		return fmt.Errorf("%w; the topic was deleted while it was read", err)
 	}
 	return err
@@ -199,7 +199,7 @@ func (s *stream) fetch(ctx context.Context, offset int64, into *wire.Fetched) er
 				return err
 			}
 		}
-		if lasting(err) || time.Since(began) > patience {
+		if !wire.Retriable(err) || wire.ClassOf(err) == wire.OtherTopic || time.Since(began) > patience {
 			return err
 		}
 		s.reader.Log.Warn().Err(err).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
@@ -207,13 +207,4 @@ func (s *stream) fetch(ctx context.Context, offset int64, into *wire.Fetched) er
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// lasting says whether fetching again would give the same error.
-func lasting(err error) bool {
-	code, refused := errors.AsType[kafka.Error](err)
-	if code == kafka.UnknownTopicID || code == kafka.InconsistentTopicID { // kafka-go takes them for temporary
-		return true
-	}
-	return refused && !code.Temporary()
 }

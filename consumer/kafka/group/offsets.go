@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -175,27 +174,11 @@ func (m *Member) repeat(ctx context.Context, fn func(context.Context) error) err
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
 		err := fn(attempt)
 		cancel()
-		if err == nil || !passing(err) || ctx.Err() != nil {
+		// A topic that is missing may stay so, and must not hold back the offsets of others.
+		if err == nil || !wire.Retriable(err) || wire.ClassOf(err) == wire.UnknownTopic || wait.Sleep(ctx) != nil {
 			return err
 		}
-		if wait.Sleep(ctx) != nil {
-			return err
-		}
 	}
-}
-
-// passing reports whether a request for offsets is worth repeating unchanged.
-func passing(err error) bool {
-	var code kafka.Error
-	if !errors.As(err, &code) {
-		return true
-	}
-	switch code {
-	case kafka.GroupLoadInProgress, kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup,
-		kafka.BrokerNotAvailable, kafka.NetworkException, kafka.RequestTimedOut, kafka.LeaderNotAvailable:
-		return true
-	}
-	return false
 }
 
 // denied adds the lacking right to err, if it is an authorisation failure: to read the

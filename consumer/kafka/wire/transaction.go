@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -114,7 +115,7 @@ const operationNotAttempted = kafka.Error(55)
 
 func addedVerdict(parts []*PartitionBatch) (err error) {
 	for _, part := range parts {
-		if part.Err != nil && (err == nil || isCode(err, operationNotAttempted)) {
+		if part.Err != nil && (err == nil || errors.Is(err, operationNotAttempted)) {
 			err = part.Err
 		}
 	}
