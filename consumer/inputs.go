@@ -13,6 +13,7 @@ import (
 	"trailhound/consumer/changelog"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/rules/cloudtrail"
 )
 
@@ -73,7 +74,7 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 	}
 	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start.offset).Str("event", "input_opened").Msg("reading input")
 	err = r.run(ctx)
-	if lasting(err) {
+	if wire.Lasting(err) {
 		// The next opening starts from the committed offset, and so needs this router's position
 		// and topic.
 		return errors.Join(err, s.commitOne(ctx, k, s.inputOffset(k, at)))
