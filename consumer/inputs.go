@@ -295,26 +295,15 @@ func (s *Service) commitEnds(ctx context.Context) error {
 	for _, name := range s.App.Inputs {
 		info := s.topics[name]
 		ends[name] = make(map[int32]group.Offset)
-		partitions := make([]int32, len(info.Partitions))
-		for i, p := range info.Partitions {
-			partitions[i] = p.Index
+		for _, p := range info.Partitions {
 			_, end, err := topic.Bounds(ctx, s.Client, name, p.Index)
 			if err != nil {
 				return err
 			}
 			ends[name][p.Index] = inputOffset(logPosition{end, noEpoch}, inputMetadata{topicID: info.ID, clock: noNewest})
 		}
-		committed, err := s.member.Committed(ctx, name, partitions)
-		if err != nil {
-			return err
-		}
-		for _, o := range committed {
-			if o.At >= 0 {
-				return nil
-			}
-		}
 	}
-	err := s.member.SetOffsets(ctx, ends)
+	err := s.member.Begin(ctx, ends)
 	if err != nil && !errors.Is(err, kafka.UnknownMemberId) && !errors.Is(err, kafka.RebalanceInProgress) {
 		return fmt.Errorf("commit the ends of the inputs, to start there: %w", err)
 	}

@@ -135,6 +135,24 @@ func (m *Member) SetOffsets(ctx context.Context, topics map[string]map[int32]Off
 	return nil
 }
 
+// Begin commits the offsets at which a new group begins, by topic and partition, as SetOffsets
+// does. A group that has committed an offset for one of the partitions has begun, and keeps its
+// offsets.
+func (m *Member) Begin(ctx context.Context, topics map[string]map[int32]Offset) error {
+	for topic, offsets := range topics {
+		committed, err := m.Committed(ctx, topic, slices.Sorted(maps.Keys(offsets)))
+		if err != nil {
+			return err
+		}
+		for _, o := range committed {
+			if o.At >= 0 {
+				return nil
+			}
+		}
+	}
+	return m.SetOffsets(ctx, topics)
+}
+
 // commitAs sends offsets in the name of a generation.
 func (m *Member) commitAs(ctx context.Context, a Assignment, topics ...offsetcommit.RequestTopic) error {
 	r, err := roundTrip[*offsetcommit.Response](ctx, m.Client, &offsetcommit.Request{
