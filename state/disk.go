@@ -77,12 +77,14 @@ func (d *disk) run() {
 }
 
 // within calls fn, and leaves it behind when the disk does not answer. After that it calls
-// nothing any more: readers that still wait for the disk hold iterators, and Pebble panics
-// when it is closed under one.
+// nothing while a call to the disk is under way: readers that wait for the disk hold
+// iterators, and Pebble panics when it is closed under one.
 func (d *disk) within(fn func() error) error {
 	select {
 	case <-d.stuck:
-		return d.err
+		if d.oldest(0) != "" {
+			return d.err
+		}
 	default:
 	}
 	done := make(chan error, 1)
