@@ -76,17 +76,8 @@ func (d *disk) run() {
 	}
 }
 
-// within calls fn, and leaves it behind when the disk does not answer. After that it calls
-// nothing while a call to the disk is under way: readers that wait for the disk hold
-// iterators, and Pebble panics when it is closed under one.
+// within calls fn, and leaves it behind when the disk does not answer.
 func (d *disk) within(fn func() error) error {
-	select {
-	case <-d.stuck:
-		if d.oldest(0) != "" {
-			return d.err
-		}
-	default:
-	}
 	done := make(chan error, 1)
 	go func() { done <- fn() }()
 	select {

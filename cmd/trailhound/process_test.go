@@ -193,7 +193,7 @@ func (f *fleet) drain() {
 	var changes []string
 	for shard := range f.app.Shards {
 		who := ""
-		for n := 0; who == "" || rules.ShardOf("access_denied", who, f.app.Shards) != shard; n++ {
+		for n := 0; who == "" || rules.ShardOf(who, f.app.Shards) != shard; n++ {
 			who = fmt.Sprintf("nobody-%d", n)
 		}
 		changes = append(changes, denial(shard, who))
