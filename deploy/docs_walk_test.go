@@ -48,7 +48,7 @@ func newDocWalk(t *testing.T, brokers []string) *docWalk {
 	id := docName()
 	w.input, w.alerts = id+"-in", id+"-alerts"
 	docDeleteAtEnd(t, brokers, w.input, w.alerts, id+"-dead", id+".work", id+".state")
-	w.environment = append(docEnvironment(), "ROOT="+root, "TRAILHOUND_APP_ID="+id, "TRAILHOUND_KAFKA_BROKERS="+strings.Join(brokers, ","),
+	w.environment = append(docEnvironment(), "ROOT="+root, "BINARY="+docBuild(t, docProgram), "TRAILHOUND_APP_ID="+id, "TRAILHOUND_KAFKA_BROKERS="+strings.Join(brokers, ","),
 		"TRAILHOUND_TOPICS_INPUT="+w.input, "TRAILHOUND_TOPICS_ALERTS="+w.alerts, "TRAILHOUND_TOPICS_DEAD_LETTER="+id+"-dead",
 		"TRAILHOUND_HTTP_LISTEN="+w.listen)
 	w.addresses = strings.NewReplacer("127.0.0.1:9092", strings.Join(brokers, ","), "127.0.0.1:9464", w.listen, "127.0.0.1:9465", docFreeAddress(t),
@@ -67,11 +67,12 @@ func docFreeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// docPrelude makes a shell of the checkout: the binary is built into the walk's own directory.
+// docPrelude makes a shell of the checkout: its go build leaves the program, which all tests
+// share, in the walk's own directory.
 const docPrelude = `set -euo pipefail
 go() {
 	if [ "$*" != "build ./cmd/trailhound" ]; then echo "go $*: the walk knows only go build ./cmd/trailhound" >&2; return 1; fi
-	command go build -C "$ROOT" -o "$PWD/trailhound" ./cmd/trailhound
+	cp "$BINARY" trailhound
 }
 kafka-topics.sh() { "$ROOT/deploy/kafka/kafka.sh" tool topics "$@"; }
 `
