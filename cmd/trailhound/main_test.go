@@ -12,6 +12,17 @@ import (
 // have it.
 const asProgram = "TEST_AS_PROGRAM"
 
+// full is whether tests with large inputs take all of them, and minutes, as CI does, or fewer.
+var full = os.Getenv("TRAILHOUND_TEST_FULL") != ""
+
+// sized returns the size of an input: all where the tests are full, else few.
+func sized(few, all int) int {
+	if full {
+		return all
+	}
+	return few
+}
+
 func TestMain(m *testing.M) {
 	builtin = twoRules
 	if os.Getenv(asProgram) != "" {
