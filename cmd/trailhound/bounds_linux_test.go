@@ -118,6 +118,7 @@ func (s *site) flood(partitions int, events []string) {
 
 // A stream of the largest events that CloudTrail writes is like any other stream.
 func TestBoundsLargeEvents(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 4)
 	rng := rand.New(rand.NewPCG(1, 1))
 	p := s.start("run")
@@ -251,6 +252,7 @@ func gzipped(t *testing.T, write func(*gzip.Writer) error) []byte {
 // backlog in each. It needs the buffers of 128 feeds and 64 lanes, a few MiB each, and as
 // much garbage again.
 func TestBoundsManyShards(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 64, "shards=64")
 	rng := rand.New(rand.NewPCG(3, 3))
 	var events []string
@@ -271,6 +273,7 @@ func TestBoundsManyShards(t *testing.T) {
 // While the broker of the alerts does not answer, the shards wait and the input goes on into the work topic; nothing
 // piles up in the process, and nothing is lost when it answers again.
 func TestBoundsSilentAlertsBroker(t *testing.T) {
+	t.Parallel()
 	cluster := fakeCluster(t)
 	s := newSite(t, cluster.ListenAddrs(), 2, "topics.alert_partitions=1")
 	silent, held := make(chan struct{}), make(chan struct{}, 1000)

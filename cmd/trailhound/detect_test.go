@@ -301,6 +301,7 @@ func TestDetectRecordTooLarge(t *testing.T) {
 
 // The answer does not depend on the number of shards, as long as keys do not see each other.
 func TestShardsDoNotCount(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		var events strings.Builder
 		for n := range rapid.IntRange(1, 200).Draw(rt, "events") {
@@ -318,6 +319,7 @@ func TestShardsDoNotCount(t *testing.T) {
 
 // More events than fit into one transaction.
 func TestDetectManyTransactions(t *testing.T) {
+	t.Parallel()
 	var events strings.Builder
 	const keys = 20_000
 	for round := range 2 {
