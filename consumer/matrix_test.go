@@ -183,7 +183,15 @@ func TestCrashMatrix(t *testing.T) {
 						continue
 					}
 					for _, p.nth = range times {
-						for _, p.unsynced = range []int{0, 50, 100} {
+						shares := []int{0, 50, 100}
+						if !full { // one of them, another at the next step, answer or visit
+							one := (len(step) + p.nth) % len(shares)
+							if p.answered {
+								one = (one + 1) % len(shares)
+							}
+							shares = shares[one : one+1]
+						}
+						for _, p.unsynced = range shares {
 							if p.nth > max(most, 1) {
 								continue
 							}
