@@ -12,36 +12,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-const (
-	// alignSteps is the number of steps of event time in which a partition that is max_drift
-	// behind comes up to the others; each step is committed for the other instances.
-	alignSteps = 8
-
-	// alignPatience is how long the slowest partition may stand still, without a leader or an
-	// owner, before the others go on without it.
-	alignPatience = 30 * time.Second
-
-	// alignShow is how long a partition at work may keep its time before the other instances
-	// are told that its router moves; their counter of such moves wraps at mostSteps.
-	alignShow = alignPatience / 3
-	mostSteps = 10
-
-	// alignBlind bounds the gap between two looks at the partitions' progress. A longer gap is
-	// time in which this instance was stopped, or had no answer.
-	alignBlind = 5 * time.Second
-
-	// backlogAfter is how long records must have been left behind each fetch before a
-	// partition that was alive counts as one with a backlog.
-	backlogAfter = 2 * time.Second
-
-	// clockSamples is the number of records of which the median is a partition's event time: a
-	// few records that are hours off do not move it.
-	clockSamples = 9
-
-	// clockLeast is the number of samples that move a known time. An unknown time becomes
-	// that of the first record: all other partitions wait for it.
-	clockLeast = 5
-)
+// mostSteps is where the counter of an inputTime wraps: one digit in the metadata.
+const mostSteps = 10
 
 // alignment keeps the input partitions of an app together in event time while there is a
 // backlog (PROTOCOL R9), as Flink's watermark alignment does: a partition more than drift

@@ -11,18 +11,6 @@ import (
 	"trailhound/consumer/kafka/group"
 )
 
-const (
-	// alignEvery is how often an instance reads the committed offsets of the partitions of others.
-	alignEvery = time.Second
-	// alignTight is the least of these pauses, and of those between commits, while any
-	// partition waits. requestPause multiplies it by the number of instances: the coordinator
-	// that they share gets a hundred of these requests a second from any number of them.
-	alignTight = 10 * time.Millisecond
-	// alignSlow is the longest pause between two looks while nothing changes, unless
-	// alignPause is longer.
-	alignSlow = 100 * time.Millisecond
-)
-
 // inputMetadata is the metadata that an instance commits with the offset of an input partition.
 type inputMetadata struct {
 	topicID [16]byte

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
@@ -12,13 +11,6 @@ import (
 	"trailhound/consumer/admin"
 	"trailhound/consumer/kafka/wire"
 )
-
-// backoffMost is the longest pause between attempts that must go on for ever.
-const backoffMost = 5 * time.Second
-
-// troubled is the number of failures in a row, a second or so, after which an instance is
-// not ready; shorter trouble needs no operator.
-const troubled = 5
 
 // attempts paces the retries of an operation and logs its failures. All but trouble is for
 // one goroutine.
@@ -30,7 +22,7 @@ type attempts struct {
 }
 
 func newAttempts(part *admin.Component) *attempts {
-	return &attempts{pause: wire.Backoff{Least: 50 * time.Millisecond, Most: backoffMost}, part: part}
+	return &attempts{pause: wire.Backoff{Least: backoffLeast, Most: backoffMost}, part: part}
 }
 
 // failed notes a failure and begins the line that tells about it: the first one,
@@ -78,11 +70,6 @@ func (a *attempts) trouble() error {
 	}
 	return nil
 }
-
-// coordinatorTries is how often the coordinator of a group may be loading, moving or not
-// there yet before that is news: some seconds, in which a new cluster makes
-// __consumer_offsets.
-const coordinatorTries = 9
 
 func coordinatorComes(err error) bool {
 	return errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.NotCoordinatorForGroup)

@@ -34,15 +34,6 @@ import (
 	"trailhound/state"
 )
 
-const (
-	commitEvery  = time.Second            // group commits; records read since the last one are read again after a crash, and dropped
-	flushWithin  = 10 * time.Second       // at the end of a run; the next owner sends records again that are not acknowledged by then
-	commitWithin = 5 * time.Second        // at the end of a run; the next owner reads records again that are not committed by then
-	mostOpening  = 8                      // input partitions that are opened at the same time
-	watchEvery   = 500 * time.Millisecond // at which Restoring is called
-	batchFraming = 1 << 10                // room for a batch's header and one record's framing
-)
-
 // The parts of the pipeline that failures are counted for.
 const (
 	partGroup  = "group"

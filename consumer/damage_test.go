@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+
 	"trailhound/consumer/fatal"
 
 	"github.com/cockroachdb/pebble/v2/vfs"

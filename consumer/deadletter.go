@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -71,7 +70,7 @@ func asBadEvent(err error) badEvent {
 // rateLimited returns a logger for messages that hostile input can cause, and that may not
 // flood the log. suppressed counts those left out.
 func rateLimited(log zerolog.Logger, suppressed counter) zerolog.Logger {
-	return log.Sample(&countedSampler{zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second}, suppressed})
+	return log.Sample(&countedSampler{zerolog.BurstSampler{Burst: noisyBurst, Period: noisyPeriod}, suppressed})
 }
 
 // countedSampler counts the lines that it drops.

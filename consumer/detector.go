@@ -19,24 +19,6 @@ import (
 	"trailhound/state"
 )
 
-const (
-	commitShare    = 4                // a batch takes at least so many times as long as its commit: commits take at most a fifth of the time
-	lazyCommit     = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
-	learnEvery     = 10 * time.Second // LearnEpoch of the changelog
-	learnWithin    = 2 * time.Second  // longest LearnEpoch, for which evaluation waits
-	leaveWithin    = time.Second      // the same at the end, for which the next owner waits
-	trimEvery      = 30 * time.Second // DeleteRecords on the work topic
-	batchEvents    = 6_300            // of one transaction
-	batchChanges   = 1_400            // changelog records of a transaction: a thousand keys take more memory than four thousand events of a few
-	batchBytes     = 1 << 20          // memory of a batch's state changes, alerts and dead letters
-	sweepPerCommit = 2_000            // expired keys that leave with one transaction, at least
-	sweepPerChange = 4                // the same, for each changelog record of the transaction
-	trimWithin     = 2 * time.Second  // longest DeleteRecords, for which evaluation waits
-)
-
-// commitPace is that of the transactions of one shard.
-var commitPace = lingerPolicy{usual: 75 * time.Millisecond, behind: time.Second}
-
 // shardGroup is the consumer group as a shard sees it.
 type shardGroup interface {
 	// confirm tells whether a heartbeat sent after the call still gives this instance the shard.

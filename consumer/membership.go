@@ -13,10 +13,6 @@ import (
 	"trailhound/consumer/kafka/group"
 )
 
-// avoidFor is how long the group is told that another member should have a partition.
-// Where all members say so, it is shared out as any other.
-const avoidFor = 30 * time.Minute
-
 // membership is the place of an instance in the group: the attempts to take and to keep it,
 // and the partitions that another member should have.
 type membership struct {

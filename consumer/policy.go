@@ -10,12 +10,6 @@ import (
 	"trailhound/consumer/kafka/topic"
 )
 
-// topicsEvery is how often the settings of the topics are looked at while the service runs.
-const (
-	topicsEvery  = time.Minute
-	flippedEvery = 10 * time.Second // while a setting loses records
-)
-
 // settings are those of the app's topics, as last looked at.
 type settings struct {
 	*instance

@@ -13,10 +13,6 @@ import (
 	"trailhound/state"
 )
 
-// routedFor is how long the sources read from the changelogs are taken for true, so that
-// the partitions that an instance opens together read them once.
-const routedFor = time.Minute
-
 // evaluatedPositions is how far each shard has come in each input partition, by the changelogs.
 type evaluatedPositions struct {
 	turn   chan struct{}    // a mutex, of capacity 1, that is waited for with a context

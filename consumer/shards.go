@@ -20,10 +20,6 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 )
 
-// stableWithin is how long a restore waits for an open transaction beyond the time after
-// which the broker itself must have ended it.
-const stableWithin = 30 * time.Second
-
 // shards are the shards of an instance: those that it owns or restores, and those of which
 // it has had a copy. Its first fields are set before the group is joined.
 type shards struct {

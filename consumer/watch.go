@@ -13,9 +13,6 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// unanswered is how long a request has waited before it is named.
-const unanswered = 2 * time.Second
-
 // watching is the state of the watch of progress between two looks (PROTOCOL D14). It is
 // for the goroutine of Service.watch.
 type watching struct {

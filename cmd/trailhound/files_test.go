@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"trailhound/rules/explain"
+
 	"pgregory.net/rapid"
 
 	"trailhound/rules/cloudtrail/filestest"
@@ -111,7 +113,7 @@ func TestArchiveMembers(t *testing.T) {
 	r := command(t.Context(), "", nil, "detect", "--set", eachDenial, "logs")
 	var got []string
 	for _, line := range lines(r.stdout) {
-		al, err := readAlert([]byte(line))
+		al, err := explain.ReadAlert([]byte(line))
 		if err != nil {
 			t.Fatal(err)
 		}
