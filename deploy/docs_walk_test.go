@@ -50,7 +50,7 @@ func newDocWalk(t *testing.T, brokers []string) *docWalk {
 	id := docName()
 	w.input, w.alerts = id+"-in", id+"-alerts"
 	docDeleteAtEnd(t, brokers, w.input, w.alerts, id+"-dead", id+".work", id+".state")
-	w.environment = append(docEnvironment(), "ROOT="+root, "BINARY="+docBuild(t), "TRAILHOUND_APP_ID="+id, "TRAILHOUND_KAFKA_BROKERS="+strings.Join(brokers, ","),
+	w.environment = append(docEnvironment(), "ROOT="+root, "BINARY="+docBuild(t, docProgram), "TRAILHOUND_APP_ID="+id, "TRAILHOUND_KAFKA_BROKERS="+strings.Join(brokers, ","),
 		"TRAILHOUND_TOPICS_INPUT="+w.input, "TRAILHOUND_TOPICS_ALERTS="+w.alerts, "TRAILHOUND_TOPICS_DEAD_LETTER="+id+"-dead",
 		"TRAILHOUND_HTTP_LISTEN="+w.listen)
 	w.addresses = strings.NewReplacer("127.0.0.1:9092", strings.Join(brokers, ","), "127.0.0.1:9464", w.listen, "127.0.0.1:9465", docFreeAddress(t),
@@ -73,8 +73,8 @@ func docFreeAddress(t *testing.T) string {
 	return ""
 }
 
-// docPrelude makes a shell of the checkout: the walk gets a binary in its own directory, which is
-// built once for all walks, and not while one of them is waited for.
+// docPrelude makes a shell of the checkout: its go build leaves the program, which all tests
+// share, in the walk's own directory.
 const docPrelude = `set -euo pipefail
 go() {
 	if [ "$*" != "build ./cmd/trailhound" ]; then echo "go $*: the walk knows only go build ./cmd/trailhound" >&2; return 1; fi
