@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // demoAlerts runs the demo through a pipe and returns "rule key" of its alerts, sorted.
@@ -36,16 +35,15 @@ const (
 	closingWords = "179 records in, 2 alerts out, each committed exactly once; came twice, counted once: 1; dead letters: 1; "
 )
 
-// The demo finds both attacks in its sample, within seconds, and leaves nothing behind.
+// The demo finds both attacks in its sample, and leaves nothing behind.
 func TestDemo(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	t.Setenv("TMPDIR", dir)
 	routines := runtime.NumGoroutine()
-	begun := time.Now()
 	r := command(t.Context(), "", nil, "demo")
-	if took := time.Since(begun); r.code != exitDone || took > 10*time.Second {
-		t.Errorf("demo = %d after %s with %q; want 0 within 10s", r.code, took, r.stderr)
+	if r.code != exitDone {
+		t.Errorf("demo = %d with %q; want 0", r.code, r.stderr)
 	}
 	if !strings.Contains(r.stderr, closingWords) {
 		t.Errorf("demo says %q; want %q in it", r.stderr, closingWords)

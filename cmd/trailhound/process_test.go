@@ -258,7 +258,7 @@ func TestProcesses(t *testing.T) {
 	})
 }
 
-// Either signal ends the service, quickly and as intended.
+// Either signal ends the service as intended, within the time that systemd and Kubernetes give it.
 func TestSignals(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -276,8 +276,8 @@ func TestSignals(t *testing.T) {
 				begun := time.Now()
 				p.expectEnd()
 				p.signal(sig)
-				if code, took := p.wait(), time.Since(begun); code != exitDone || took > 5*time.Second {
-					t.Errorf("run = %d %s after %s; want 0 within 5s", code, took, sig)
+				if code, took := p.wait(), time.Since(begun); code != exitDone || took > time.Minute {
+					t.Errorf("run = %d %s after %s; want 0 within a minute", code, took, sig)
 				}
 				if !p.stderr.has(`"message":"stopped"`) {
 					t.Errorf("run logs %s; want its end too", &p.stderr)
