@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -56,15 +58,19 @@ func newDocWalk(t *testing.T, brokers []string) *docWalk {
 	return w
 }
 
-// docFreeAddress returns an address without a listener.
+// docFreeAddress returns an address for a process that is started later. It is below the ports
+// that the kernel hands out: one of those may be another test's broker by then.
 func docFreeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("100 ports below those that the kernel hands out are taken")
+	return ""
 }
 
 // docPrelude makes a shell of the checkout: its go build leaves the program, which all tests
