@@ -273,7 +273,6 @@ func TestBoundsManyShards(t *testing.T) {
 // While the broker of the alerts does not answer, the shards wait and the input goes on into the work topic; nothing
 // piles up in the process, and nothing is lost when it answers again.
 func TestBoundsSilentAlertsBroker(t *testing.T) {
-	t.Parallel()
 	cluster := fakeCluster(t)
 	s := newSite(t, cluster.ListenAddrs(), 2, "topics.alert_partitions=1")
 	silent, held := make(chan struct{}), make(chan struct{}, 1000)

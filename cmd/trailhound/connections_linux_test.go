@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"trailhound/consumer/admin"
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // openFiles is how many files a process has open.
@@ -75,7 +76,7 @@ func TestManyConnections(t *testing.T) {
 	defer stop()
 	for n := 0; opened.Load() < int64(sized(2000, 5000)) || n < 5; n++ {
 		for i := range 10 { // one more alert
-			s.send(int32(i%2), strings.TrimSpace(denial(10*n+i, "alice")))
+			s.send(int32(i%2), strings.TrimSpace(filestest.Denial(10*n+i, "alice")))
 		}
 		wanted := fmt.Sprintf(`trailhound_alerts_total{rule="access_denied"} %d`+"\n", n+1)
 		s.await("the next alert, among connections", func() bool { _, metrics := p.get("/metrics"); return strings.Contains(metrics, wanted) })

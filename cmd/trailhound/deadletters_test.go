@@ -16,6 +16,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // letters returns the dead letters that dead-letters list prints.
@@ -39,8 +40,8 @@ func TestDeadLetters(t *testing.T) {
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
 		junk, timeless := "\x00\xff\x1b[2Jjunk", `{"eventVersion":"1.11","eventName":"GetObject"}`
-		ahead := strings.Replace(denial(2, "alice"), "2026", "2200", 1)
-		s.send(0, denial(1, "alice"), junk, timeless, ahead)
+		ahead := strings.Replace(filestest.Denial(2, "alice"), "2026", "2200", 1)
+		s.send(0, filestest.Denial(1, "alice"), junk, timeless, ahead)
 		service := s.call("run")
 		s.drain()
 		if code := service.end(); code != exitDone {

@@ -141,8 +141,6 @@ func unzip(t testing.TB, data []byte) []byte {
 	return plain
 }
 
-var denial = filestest.Denial
-
 const eachDenial = "rules.access_denied.threshold=1"
 
 // An alert is printed while more input is waited for.
@@ -157,7 +155,7 @@ func TestAlertsFlow(t *testing.T) {
 	}()
 	lines := bufio.NewReader(results)
 	for n := range 3 {
-		if _, err := io.WriteString(feed, denial(n, "alice")); err != nil {
+		if _, err := io.WriteString(feed, filestest.Denial(n, "alice")); err != nil {
 			t.Fatal(err)
 		}
 		line, err := lines.ReadString('\n')
@@ -183,7 +181,7 @@ func TestDetectInterrupted(t *testing.T) {
 	var stderr bytes.Buffer
 	ended := make(chan int)
 	go func() { ended <- execute(ctx, []string{"detect", "--set", eachDenial}, in, out, &stderr, nil) }()
-	if _, err := io.WriteString(feed, denial(1, "alice")); err != nil {
+	if _, err := io.WriteString(feed, filestest.Denial(1, "alice")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := bufio.NewReader(results).ReadString('\n'); err != nil {
@@ -216,7 +214,7 @@ func TestNobodyReads(t *testing.T) {
 			results.Close()
 			defer out.Close()
 			var stderr bytes.Buffer
-			code := execute(t.Context(), args, strings.NewReader(denial(1, "alice")), out, &stderr, nil)
+			code := execute(t.Context(), args, strings.NewReader(filestest.Denial(1, "alice")), out, &stderr, nil)
 			if code != exitDone || stderr.Len() > 0 {
 				t.Errorf("run(%q) = %d with %q on stderr; want 0 and nothing", args, code, stderr.String())
 			}
@@ -232,7 +230,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	defer full.Close()
 	var stderr bytes.Buffer
-	code := execute(t.Context(), []string{"detect", "--set", eachDenial, "-"}, strings.NewReader(denial(1, "alice")), full, &stderr, nil)
+	code := execute(t.Context(), []string{"detect", "--set", eachDenial, "-"}, strings.NewReader(filestest.Denial(1, "alice")), full, &stderr, nil)
 	if code != exitFailed || !strings.Contains(stderr.String(), "trailhound: write the results: ") {
 		t.Errorf("run with stdout on a full disk = %d with %q; want 1 and the reason", code, stderr.String())
 	}
@@ -242,7 +240,7 @@ func TestDetectBrokenGzip(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var events strings.Builder
 	for n := range 2000 {
-		events.WriteString(denial(n, fmt.Sprintf("user-%d", n)))
+		events.WriteString(filestest.Denial(n, fmt.Sprintf("user-%d", n)))
 	}
 	whole := filestest.Gzip([]byte(events.String()))
 	damaged := bytes.Clone(whole)
@@ -267,7 +265,7 @@ func TestDetectBrokenGzip(t *testing.T) {
 // padded ones are read to their end.
 func TestDetectJoinedGzip(t *testing.T) {
 	t.Chdir(t.TempDir())
-	a, b := filestest.Gzip([]byte(denial(1, "alice"))), filestest.Gzip([]byte(denial(2, "bob")))
+	a, b := filestest.Gzip([]byte(filestest.Denial(1, "alice"))), filestest.Gzip([]byte(filestest.Denial(2, "bob")))
 	for name, data := range map[string][]byte{
 		"plain.gz": slices.Concat(a, b), "lines.gz": slices.Concat([]byte("\n"), a, []byte("\r\n"), b, []byte("\n")),
 		"zeros.gz": slices.Concat(a, make([]byte, 512), b, make([]byte, 100_000)), "late.gz": slices.Concat(bytes.Repeat([]byte(" \n"), 1000), a, b),
@@ -287,10 +285,10 @@ func TestDetectJoinedGzip(t *testing.T) {
 func TestDetectRecordTooLarge(t *testing.T) {
 	t.Chdir(t.TempDir())
 	large := `{"eventVersion":"` + strings.Repeat("x", 5000) + `"}`
-	if err := os.WriteFile("a", []byte(denial(1, "alice")+large+`{"Records":[`+large+","+denial(3, "alice")+"]}"), 0o644); err != nil {
+	if err := os.WriteFile("a", []byte(filestest.Denial(1, "alice")+large+`{"Records":[`+large+","+filestest.Denial(3, "alice")+"]}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile("b", []byte(denial(2, "alice")), 0o644); err != nil {
+	if err := os.WriteFile("b", []byte(filestest.Denial(2, "alice")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	r := command(t.Context(), "", nil, "detect", "--set", "limits.max_unpacked=4KiB", "a", "b")
@@ -305,7 +303,7 @@ func TestShardsDoNotCount(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var events strings.Builder
 		for n := range rapid.IntRange(1, 200).Draw(rt, "events") {
-			events.WriteString(denial(n, fmt.Sprintf("user-%d", rapid.IntRange(0, 9).Draw(rt, "user"))))
+			events.WriteString(filestest.Denial(n, fmt.Sprintf("user-%d", rapid.IntRange(0, 9).Draw(rt, "user"))))
 		}
 		detect := func(shards int) string {
 			return command(t.Context(), events.String(), nil, "detect", "--set", "rules.access_denied.threshold=3", "--set", fmt.Sprintf("shards=%d", shards)).stdout
@@ -324,7 +322,7 @@ func TestDetectManyTransactions(t *testing.T) {
 	const keys = 20_000
 	for round := range 2 {
 		for n := range keys {
-			events.WriteString(denial(round*keys+n, fmt.Sprintf("user-%d", n)))
+			events.WriteString(filestest.Denial(round*keys+n, fmt.Sprintf("user-%d", n)))
 		}
 	}
 	r := command(t.Context(), events.String(), nil, "detect", "--set", "rules.access_denied.threshold=2", "--set", "shards=2")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"trailhound/rules/cloudtrail/filestest"
 	"trailhound/rules/explain"
 )
 
@@ -252,7 +253,7 @@ func TestExplainManyAddresses(t *testing.T) {
 // of an older build may name an event twice, and the play then does not lead to that alert.
 func TestExplainDuplicate(t *testing.T) {
 	t.Chdir(t.TempDir())
-	writeFile(t, "f", []byte(denial(1, "alice")+denial(2, "alice")+denial(1, "alice")))
+	writeFile(t, "f", []byte(filestest.Denial(1, "alice")+filestest.Denial(2, "alice")+filestest.Denial(1, "alice")))
 	alert := command(t.Context(), "", nil, "detect", "--set", "rules.access_denied.threshold=2", "f").stdout
 	twice := strings.Replace(alert, `"evidence":{"total":2,"events":[`,
 		`"evidence":{"total":3,"events":[{"event_id":"id-1","event_time":"2026-03-01T10:00:01Z","topic":"f","partition":0,"offset":2,"index":0},`, 1)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // listener returns an address at which serve answers each connection; with nil none is
@@ -224,7 +226,7 @@ func TestAlertsWaitForTheirTopic(t *testing.T) {
 	s.must("", "topics", "create", "--input-partitions", "1")
 	s.start("run")
 	for n := range 10 {
-		s.send(0, strings.TrimSpace(denial(n, "alice")))
+		s.send(0, strings.TrimSpace(filestest.Denial(n, "alice")))
 	}
 	s.await("an alert", func() bool { return strings.Count(p.stdout.String(), "\n") == 1 })
 	if code := p.end(); code != 0 || strings.Count(p.stderr.String(), "waiting") != 1 {

@@ -10,11 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"trailhound/rules/explain"
-
 	"pgregory.net/rapid"
 
 	"trailhound/rules/cloudtrail/filestest"
+	"trailhound/rules/explain"
 )
 
 // Nothing named is standard input; a name that cannot be opened is an error of the command
@@ -104,10 +103,10 @@ func TestArchiveMembers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const early, late = "x/1_CloudTrail_eu-west-1_20260301T0900Z_zz.json.gz", "x/1_CloudTrail_eu-west-1_20260301T1000Z_aa.json.gz"
 	writeFile(t, "logs", filestest.Archive(t,
-		filestest.Member{Name: "b.json", Data: []byte(denial(1, "alice") + denial(1, "bob"))},
-		filestest.Member{Name: late, Data: filestest.Gzip([]byte(denial(1, "late")))},
+		filestest.Member{Name: "b.json", Data: []byte(filestest.Denial(1, "alice") + filestest.Denial(1, "bob"))},
+		filestest.Member{Name: late, Data: filestest.Gzip([]byte(filestest.Denial(1, "late")))},
 		filestest.Member{Name: "../evil\x1b", Data: []byte("junk")},
-		filestest.Member{Name: early, Data: []byte(denial(1, "early"))},
+		filestest.Member{Name: early, Data: []byte(filestest.Denial(1, "early"))},
 		filestest.Member{Name: "x/.hidden", Data: []byte("junk")},
 	))
 	r := command(t.Context(), "", nil, "detect", "--set", eachDenial, "logs")

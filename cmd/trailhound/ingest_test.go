@@ -20,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // Every event of a real file arrives once, under its principal, in the file's order, in the
@@ -70,7 +72,7 @@ func TestIngest(t *testing.T) {
 
 func TestIngestKeys(t *testing.T) {
 	const role = "arn:aws:iam::111122223333:role/admin"
-	events := denial(1, "alice") +
+	events := filestest.Denial(1, "alice") +
 		`{"eventVersion":"1.11","userIdentity":{"type":"IAMUser","arn":"bob"},"eventTime":"2026-03-01T10:00:00Z","eventSource":"sts.amazonaws.com","eventName":"AssumeRole","sourceIPAddress":"198.51.100.7","requestParameters":{"roleArn":"` + role + `"}}` + "\n" +
 		`{"eventVersion":"1.11","eventTime":"2026-03-01T10:00:00Z","eventSource":"ec2.amazonaws.com","eventName":"Insight","eventType":"AwsCloudTrailInsight"}` + "\n"
 	for kind, want := range map[string][]string{
@@ -103,7 +105,7 @@ func TestIngestKeys(t *testing.T) {
 // skipped.
 func TestIngestSplitsEnvelopes(t *testing.T) {
 	c := fakeKafka(t, "cloudtrail", 1)
-	one, two := strings.TrimSpace(denial(1, "alice")), strings.TrimSpace(denial(2, "alice"))
+	one, two := strings.TrimSpace(filestest.Denial(1, "alice")), strings.TrimSpace(filestest.Denial(2, "alice"))
 	in := `{"Records":[` + one + `,{"eventVersion":"1.11"},` + two + "]}\njunk\n" + `{"messageType":"CONTROL_MESSAGE"}`
 	r := command(t.Context(), in, nil, "ingest", "--set", setBrokers(c.ListenAddrs()), "-")
 	want := "-:1:no_event_time: event 0: the event has no eventTime\n" +
@@ -131,7 +133,7 @@ func TestIngestSplitsEnvelopes(t *testing.T) {
 func TestIngestTooLarge(t *testing.T) {
 	c := fakeKafka(t, "cloudtrail", 1)
 	setMaxMessage(t, c.ListenAddrs(), "cloudtrail", "2000")
-	in := denial(1, "alice") + denial(2, strings.Repeat("x", 3000)) + denial(3, "alice")
+	in := filestest.Denial(1, "alice") + filestest.Denial(2, strings.Repeat("x", 3000)) + filestest.Denial(3, "alice")
 	r := command(t.Context(), in, nil, "ingest", "--set", setBrokers(c.ListenAddrs()))
 	if want := "-:1:too_large_for_topic: event 0: the event makes a record of "; r.code != exitDone || !strings.HasPrefix(r.stderr, want) {
 		t.Errorf("ingest = %d with %q; want 0 with %q", r.code, r.stderr, want)
@@ -171,7 +173,7 @@ func TestIngestRetries(t *testing.T) {
 	var in strings.Builder
 	const events = 3000
 	for n := range events {
-		in.WriteString(denial(n, fmt.Sprintf("user-%d", n%50)))
+		in.WriteString(filestest.Denial(n, fmt.Sprintf("user-%d", n%50)))
 	}
 	r := command(t.Context(), in.String(), nil, "ingest", "--set", setBrokers(c.ListenAddrs()))
 	if r.code != exitDone || !strings.Contains(r.stderr, fmt.Sprintf("written to cloudtrail: %d\n", events)) {
@@ -206,7 +208,7 @@ func TestIngestWithoutKeys(t *testing.T) {
 	var in strings.Builder
 	const events = 2000 // 4 MB: several batches
 	for n := range events {
-		in.WriteString(denial(n, padding))
+		in.WriteString(filestest.Denial(n, padding))
 	}
 	r := command(t.Context(), in.String(), nil, "ingest", "--key", "none", "--set", setBrokers(c.ListenAddrs()))
 	if r.code != exitDone {
@@ -230,7 +232,7 @@ func TestIngestFlowsAndEnds(t *testing.T) {
 	go func() {
 		ended <- execute(ctx, []string{"ingest", "--set", setBrokers(c.ListenAddrs())}, in, io.Discard, &stderr, nil)
 	}()
-	if _, err := io.WriteString(feed, denial(1, "alice")); err != nil {
+	if _, err := io.WriteString(feed, filestest.Denial(1, "alice")); err != nil {
 		t.Fatal(err)
 	}
 	consume(t, c.ListenAddrs(), "cloudtrail", 1)
@@ -252,7 +254,7 @@ func TestIngestRefused(t *testing.T) {
 			"trailhound: no broker of kafka.brokers (" + closedPort + ") answers: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := command(t.Context(), denial(1, "alice"), nil, append([]string{"ingest"}, tt.args...)...)
+			r := command(t.Context(), filestest.Denial(1, "alice"), nil, append([]string{"ingest"}, tt.args...)...)
 			if r.code != exitFailed || !strings.HasPrefix(r.stderr, tt.want) || strings.Count(r.stderr, "\n") != 1 {
 				t.Errorf("ingest %q = %d with %q; want 1 with one line, %q", tt.args, r.code, r.stderr, tt.want)
 			}
@@ -280,7 +282,7 @@ func TestKafkaSecurity(t *testing.T) {
 				} {
 					args = append(args, "--set", set)
 				}
-				return command(t.Context(), denial(1, "alice"), nil, args...)
+				return command(t.Context(), filestest.Denial(1, "alice"), nil, args...)
 			}
 			for _, password := range []string{"kafka.sasl.password=secret", "kafka.sasl.password_file=" + passwordFile} {
 				if r := ingest(password); r.code != exitDone {

@@ -11,6 +11,7 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // The schema for editors is that of this build.
@@ -44,7 +45,7 @@ func TestInstance(t *testing.T) {
 				t.Errorf("%v = %d %q %q; want 0 %q", args, got.code, got.stdout, got.stderr, want)
 			}
 		}
-		s.send(0, strings.TrimSpace(denial(1, "alice")), strings.TrimSpace(denial(2, "alice")))
+		s.send(0, strings.TrimSpace(filestest.Denial(1, "alice")), strings.TrimSpace(filestest.Denial(2, "alice")))
 		s.drain()
 		var status consumer.Status
 		s.await("the status to tell of two records", func() bool {
@@ -70,7 +71,7 @@ func TestInstance(t *testing.T) {
 			t.Errorf("log-level debug = %d %q %q; want 0 and debug", got.code, got.stdout, got.stderr)
 		}
 		for n := range 10 {
-			s.send(0, strings.TrimSpace(denial(10+n, "bob")))
+			s.send(0, strings.TrimSpace(filestest.Denial(10+n, "bob")))
 		}
 		s.await("the alert in the log", func() bool { return p.stderr.has(`"event":"alert"`) })
 		// The alert of a log line is committed, and counted.
@@ -138,7 +139,7 @@ func TestStatusOfGroup(t *testing.T) {
 		}
 		p := s.start("run", "--set", "instance_id=one", "--set", "http.listen=127.0.0.1:0")
 		s.await("the service to be ready", func() bool { code, _ := p.get("/readyz"); return code == http.StatusOK })
-		s.send(0, strings.TrimSpace(denial(1, "alice")), strings.TrimSpace(denial(2, "alice")))
+		s.send(0, strings.TrimSpace(filestest.Denial(1, "alice")), strings.TrimSpace(filestest.Denial(2, "alice")))
 		s.drain()
 		g := status()
 		if g.State != "Stable" || len(g.Instances) != 1 || g.Instances[0].Instance != "one" || g.Instances[0].Host == "" || len(g.Instances[0].Shards) != s.app.Shards ||

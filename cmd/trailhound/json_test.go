@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // decoded decodes the only line of JSON that a command printed.
@@ -83,7 +85,7 @@ func TestTopicsJSON(t *testing.T) {
 // state seed and state rewind report their outcome as JSON.
 func TestStateJSON(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
-	got := decoded[seeded](t, s.command(denial(1, "alice")+"junk\n", "state", "seed", "--json", "-"))
+	got := decoded[seeded](t, s.command(filestest.Denial(1, "alice")+"junk\n", "state", "seed", "--json", "-"))
 	if got.App != s.app.ID || got.Shards != s.app.Shards || got.Events != 1 || got.Matches != 1 || got.LeftOut["not_json"] != 1 || got.State.Records == 0 || got.Alerts == nil {
 		t.Errorf("state seed --json = %+v; want one event of two records, and what was written", got)
 	}

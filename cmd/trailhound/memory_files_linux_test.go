@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // eventWith is an event with a large value in it: a pattern so many times, between a beginning and an end.
@@ -70,11 +72,11 @@ func TestMemoryFiles(t *testing.T) {
 			file := filepath.Join(s.dir, "events.gz")
 			writeFile(t, file, gzipped(t, func(w *gzip.Writer) error {
 				for i := range 10 {
-					fmt.Fprintln(w, denial(i, "before"))
+					fmt.Fprintln(w, filestest.Denial(i, "before"))
 				}
 				err := c.write(w)
 				for i := range 10 {
-					fmt.Fprintln(w, denial(100+i, "behind"))
+					fmt.Fprintln(w, filestest.Denial(100+i, "behind"))
 				}
 				return err
 			}))

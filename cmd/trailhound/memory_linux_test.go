@@ -19,6 +19,7 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer/kafka/wire"
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // The limits of the chart: a container of 512Mi, and GOMEMLIMIT a tenth below.
@@ -119,7 +120,7 @@ func TestMemoryBombs(t *testing.T) {
 	if underRace {
 		t.Skip("the race detector multiplies memory")
 	}
-	wide := []byte(strings.Replace(denial(1, "wide"), `"eventName"`, `"userAgent":"`+strings.Repeat("a", 500_000)+`","eventName"`, 1))
+	wide := []byte(strings.Replace(filestest.Denial(1, "wide"), `"eventName"`, `"userAgent":"`+strings.Repeat("a", 500_000)+`","eventName"`, 1))
 	for name, c := range map[string]struct {
 		partitions int
 		send       func(s *site)
@@ -139,7 +140,7 @@ func TestMemoryBombs(t *testing.T) {
 		}, 0, fmt.Sprint(slices.Repeat([]string{"event_too_large"}, 8))},
 		"strings in strings": {sized(4, 32), func(s *site) {
 			for i := range sized(8, 64) {
-				s.sendBatch(int32(i%sized(4, 32)), compress.None, nestedBomb(s.T, 3_500_000, denial(i, "nest")))
+				s.sendBatch(int32(i%sized(4, 32)), compress.None, nestedBomb(s.T, 3_500_000, filestest.Denial(i, "nest")))
 			}
 		}, sized(8, 64), "[]"},
 		"dense batches": {sized(8, 64), func(s *site) {
@@ -151,7 +152,7 @@ func TestMemoryBombs(t *testing.T) {
 		"files of CloudTrail": {2, func(s *site) {
 			// Read event by event, each may be larger than the part of a record that is
 			// held at a time.
-			event := append([]byte(denial(1, "file")), ',')
+			event := append([]byte(filestest.Denial(1, "file")), ',')
 			for p := range int32(2) {
 				s.sendBatch(p, compress.None, gzipped(s.T, func(w *gzip.Writer) error {
 					_, err := w.Write([]byte(`{"Records":[`))
@@ -159,14 +160,14 @@ func TestMemoryBombs(t *testing.T) {
 						_, fail := w.Write(event)
 						err = cmp.Or(err, fail)
 					}
-					_, fail := fmt.Fprint(w, denial(2, "file"), "]}")
+					_, fail := fmt.Fprint(w, filestest.Denial(2, "file"), "]}")
 					return cmp.Or(err, fail)
 				}))
 			}
 		}, 2 * (sized(50_000, 250_000) + 1), "[]"},
 		"a large record in a batch": {1, func(s *site) {
 			for _, codec := range []compress.Compression{compress.Zstd, compress.Gzip, compress.Lz4, compress.Snappy} {
-				s.sendBatch(0, codec, []byte(denial(1, "before")), bytes.Repeat([]byte("x"), 300*mib), []byte(denial(2, "behind")))
+				s.sendBatch(0, codec, []byte(filestest.Denial(1, "before")), bytes.Repeat([]byte("x"), 300*mib), []byte(filestest.Denial(2, "behind")))
 			}
 		}, 8, "[unpacked_too_large unpacked_too_large unpacked_too_large unpacked_too_large]"},
 	} {
@@ -175,11 +176,11 @@ func TestMemoryBombs(t *testing.T) {
 			newTopic(t, s.brokers, s.app.Inputs[0], int32(c.partitions), "max.message.bytes", fmt.Sprint(64*mib))
 			s.must("", "topics", "create")
 			for p := range c.partitions {
-				s.send(int32(p), denial(1000+p, "first"))
+				s.send(int32(p), filestest.Denial(1000+p, "first"))
 			}
 			c.send(s)
 			for p := range c.partitions {
-				s.send(int32(p), denial(2000+p, "last"))
+				s.send(int32(p), filestest.Denial(2000+p, "last"))
 			}
 			p, peak := s.watched(containerMiB, "run", "--set", "http.listen=127.0.0.1:0")
 			s.drain()
@@ -205,9 +206,9 @@ func TestMemoryEndsTheProcess(t *testing.T) {
 		t.Skip("the race detector multiplies memory")
 	}
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
-	s.send(0, denial(1, "before"))
+	s.send(0, filestest.Denial(1, "before"))
 	s.sendBatch(0, compress.None, quotedBomb(t, 110*mib, "A"))
-	s.send(0, denial(2, "behind"))
+	s.send(0, filestest.Denial(2, "behind"))
 	args := []string{"run", "--set", "http.listen=127.0.0.1:0", "--set", "limits.max_unpacked=256MiB"}
 	const small = 200 // MiB, too small for the record
 	for start := range 2 {

@@ -17,6 +17,7 @@ import (
 
 	"trailhound/consumer/kafka/group"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // deed is one event of a stream with a known right answer: the denial of a principal, or else
@@ -196,7 +197,7 @@ func (f *fleet) drain() {
 		for n := 0; who == "" || rules.ShardOf(who, f.app.Shards) != shard; n++ {
 			who = fmt.Sprintf("nobody-%d", n)
 		}
-		changes = append(changes, denial(shard, who))
+		changes = append(changes, filestest.Denial(shard, who))
 	}
 	f.send(0, changes...)
 	f.site.drain()
@@ -308,7 +309,7 @@ func TestSecondSignal(t *testing.T) {
 		}
 		return nil, nil, false
 	})
-	s.send(0, strings.TrimSpace(denial(1, "alice")))
+	s.send(0, strings.TrimSpace(filestest.Denial(1, "alice")))
 	<-held
 	p.expectEnd()
 	p.signal(syscall.SIGTERM)

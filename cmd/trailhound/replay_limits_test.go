@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // A range can have offsets and still no record, when a transaction was aborted: the replay
@@ -21,14 +23,14 @@ func TestReplayOfAborted(t *testing.T) {
 		if err := client.BeginTransaction(); err != nil {
 			t.Fatal(err)
 		}
-		rec := &kgo.Record{Topic: s.app.Inputs[0], Value: []byte(denial(1, "alice"))}
+		rec := &kgo.Record{Topic: s.app.Inputs[0], Value: []byte(filestest.Denial(1, "alice"))}
 		if err := client.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 		if err := client.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
 			t.Fatal(err)
 		}
-		s.send(0, denial(2, "alice"))
+		s.send(0, filestest.Denial(2, "alice"))
 		file := filepath.Join(s.dir, "alerts.jsonl")
 		s.wantRefused(exitFailed, []string{"the range is empty", "aborted"}, "", "replay", "--partition", "0", "--offsets", "0..2", "--out", file)
 		if _, err := os.Stat(file); !os.IsNotExist(err) {
@@ -45,7 +47,7 @@ func TestReplayRefuses(t *testing.T) {
 	s.sendAt(1, recordTime, denialsOf(0, 301, "alice")...)
 	s.wantRefused(exitFailed, []string{"have timestamps from " + minute(0) + " to " + minute(5)}, "", "replay", "--to", "2020-01-01")
 	s.wantRefused(exitFailed, []string{"its partitions hold no record at all"}, "", "replay", "--partition", "0")
-	s.sendAt(0, time.UnixMilli(-1), denial(302, "alice"))
+	s.sendAt(0, time.UnixMilli(-1), filestest.Denial(302, "alice"))
 	s.wantRefused(exitFailed, []string{"have no timestamps, and --from and --to go by them"}, "", "replay", "--partition", "0", "--from", "2020-01-01")
 	s.wantRefused(exitFailed, []string{"have timestamps from " + minute(0) + " to " + minute(5)}, "", "replay", "--from", "-1s")
 	s.wantRefused(exitFailed, []string{"topics.input: topic no-such does not exist", "--set topics.input=NAME"}, "", "--set", "topics.input=no-such", "replay")
@@ -61,7 +63,7 @@ func TestReplayRefuses(t *testing.T) {
 // link, and must not be replaced.
 func TestReplayOutKeepsFiles(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial)
-	s.send(0, denial(1, "alice"))
+	s.send(0, filestest.Denial(1, "alice"))
 	file, link := filepath.Join(s.dir, "alerts.jsonl"), filepath.Join(t.TempDir(), "link")
 	if err := os.WriteFile(file, []byte("before\n"), 0o640); err != nil {
 		t.Fatal(err)
@@ -88,7 +90,7 @@ func TestReplayOutKeepsFiles(t *testing.T) {
 // alert.
 func TestReplayAlertTooLarge(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial)
-	s.send(0, strings.Replace(denial(1, "alice"), "{", `{"additionalEventData":"`+strings.Repeat("x", 10_000)+`",`, 1))
+	s.send(0, strings.Replace(filestest.Denial(1, "alice"), "{", `{"additionalEventData":"`+strings.Repeat("x", 10_000)+`",`, 1))
 	tight, none := newTopic(t, s.brokers, "", 1, "max.message.bytes", "8000"), newTopic(t, s.brokers, "", 1, "max.message.bytes", "500")
 	s.must("", "--set", eachDenial, "replay", "--topic", tight)
 	alerts := committed(t, s.brokers, tight)

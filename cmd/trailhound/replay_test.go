@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/consumer/replay"
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // sorted sorts lines.
@@ -35,7 +36,7 @@ func (s *site) sendAt(partition int32, at time.Time, values ...string) {
 // denialsOf returns n events of one principal, the first of them numbered from.
 func denialsOf(from, n int, principal string) (events []string) {
 	for i := range n {
-		events = append(events, denial(from+i, principal))
+		events = append(events, filestest.Denial(from+i, principal))
 	}
 	return events
 }
@@ -121,7 +122,7 @@ func TestReplayKeyedByTheRulesKey(t *testing.T) {
 			for n := range 30 {
 				// The clocks of the producers differ, so the partitions are not merged as
 				// they were read.
-				s.sendAt(p, recordTime.Add(time.Duration(1000-n*int(p))*time.Second), denial(n, fmt.Sprintf("user-%d-%d", p, n%5)))
+				s.sendAt(p, recordTime.Add(time.Duration(1000-n*int(p))*time.Second), filestest.Denial(n, fmt.Sprintf("user-%d-%d", p, n%5)))
 			}
 		}
 		service := s.call("--set", "rules.access_denied.threshold=4", "run")
@@ -172,7 +173,7 @@ func TestReplayOfLateEvents(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial, "shards=1")
 	set := []string{"--set", eachDenial, "--set", "shards=1"}
 	service := s.call(append(set, "run")...)
-	s.send(0, strings.Replace(denial(1, "alice"), "2026-03", "2026-04", 1), denial(2, "alice"))
+	s.send(0, strings.Replace(filestest.Denial(1, "alice"), "2026-03", "2026-04", 1), filestest.Denial(2, "alice"))
 	s.drain()
 	service.end()
 	if n := len(s.alerts()); n != 1 {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // positions matches the places of events: the only part of an alert that differs between a
@@ -131,10 +133,10 @@ func TestRunWithoutLatenessLimit(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, set...)
 	var parts [3]string
 	for n := range 9 {
-		parts[0] += denial(n, "alice")
+		parts[0] += filestest.Denial(n, "alice")
 	}
-	parts[1] = strings.Replace(denial(100, "bob"), "2026-03", "2026-04", 1)
-	parts[2] = denial(9, "alice")
+	parts[1] = strings.Replace(filestest.Denial(100, "bob"), "2026-03", "2026-04", 1)
+	parts[2] = filestest.Denial(9, "alice")
 	service := s.call(append(sets(set), "run")...)
 	for _, part := range parts { // each in a transaction of its own, which ends with a sweep
 		s.must(part, "ingest")

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 const (
@@ -139,7 +141,7 @@ rules: {access_denied: {threshold: 2}}
 			}()
 			await(t, "the service to be ready", func() bool { code, _ := p.get("/readyz"); return code == http.StatusOK })
 			for n := range 3 {
-				event := strings.Replace(strings.TrimSpace(denial(n, name)), `"eventVersion"`, `"responseElements":"`+plantedInEvent+`","eventVersion"`, 1)
+				event := strings.Replace(strings.TrimSpace(filestest.Denial(n, name)), `"eventVersion"`, `"responseElements":"`+plantedInEvent+`","eventVersion"`, 1)
 				for _, value := range []string{event, `{"Records": "` + plantedInEvent, plantedInEvent} {
 					if err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: "in", Value: []byte(value)}).FirstErr(); err != nil {
 						t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // tenant makes an app, its topics, and an account with no rights but these.
@@ -100,7 +102,7 @@ func TestSecureMechanisms(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if r := s.command(denial(1, "alice"), append(sets(set), "ingest", "-")...); r.code != exitDone {
+			if r := s.command(filestest.Denial(1, "alice"), append(sets(set), "ingest", "-")...); r.code != exitDone {
 				t.Errorf("ingest = %d with %q; want 0", r.code, r.stderr)
 			}
 		})

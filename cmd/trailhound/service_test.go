@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // url returns the address of a service's HTTP server; "" until the log has it.
@@ -66,7 +68,7 @@ func TestHTTP(t *testing.T) {
 			`trailhound_dead_letters_total{reason="unreadable_batch"} 0`, `trailhound_skipped_total{reason="no_key"} 0`,
 		)
 		for n := range 20 {
-			s.send(int32(n%2), strings.TrimSpace(denial(n, fmt.Sprintf("user-%d", n%2))), "junk")
+			s.send(int32(n%2), strings.TrimSpace(filestest.Denial(n, fmt.Sprintf("user-%d", n%2))), "junk")
 		}
 		s.drain()
 		input := s.app.Inputs[0]

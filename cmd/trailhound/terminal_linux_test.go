@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // terminal is a pseudo-terminal that keeps all that is written to it.
@@ -68,7 +70,7 @@ func TestHostileTextOnTerminal(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const attack = "\x1b]0;owned\x07\u009b2J\u202eevil"
 	name := "bad\x1b[2J.jsonl"
-	if err := os.WriteFile(name, []byte(denial(1, attack)+"\x1b[31mjunk\n"), 0o644); err != nil {
+	if err := os.WriteFile(name, []byte(filestest.Denial(1, attack)+"\x1b[31mjunk\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	out, errs := newTerminal(t), newTerminal(t)
