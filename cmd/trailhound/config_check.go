@@ -140,17 +140,6 @@ func (o *checked) sources() string {
 	return b.String()
 }
 
-// fileAndWay returns the configuration file and the flag or variable that names it.
-func (a *app) fileAndWay() (file, way string) {
-	if a.configFile != "" {
-		return a.configFile, "--config"
-	}
-	if file = a.getenv(config.FileVariable); file != "" {
-		return file, config.FileVariable
-	}
-	return "", ""
-}
-
 func unreadFile() string {
 	for _, name := range fileNames {
 		if info, err := os.Stat(name); err == nil && !info.IsDir() {

@@ -35,6 +35,7 @@ func (s *site) letters(args ...string) []letter {
 // A service gives up on records that it cannot evaluate; their bytes come back unchanged,
 // to be looked at and to be sent again.
 func TestDeadLetters(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
 		junk, timeless := "\x00\xff\x1b[2Jjunk", `{"eventVersion":"1.11","eventName":"GetObject"}`
@@ -138,7 +139,7 @@ func (s *site) retries(junk, timeless string) {
 func (s *site) onTerminal() {
 	s.Helper()
 	out := terminalOf(s.T, 160)
-	code := run(s.Context(), []string{"--config", s.config, "dead-letters", "list"}, strings.NewReader(""), out.side, &output{}, nil)
+	code := execute(s.Context(), []string{"--config", s.config, "dead-letters", "list"}, strings.NewReader(""), out.side, &output{}, nil)
 	text := out.text()
 	want := fmt.Sprintf("  not_json             %s partition 0 offset 1, 10 bytes\n", s.app.Inputs[0])
 	counts := "COUNT  REASON         SENT AGAIN  OLDEST                NEWEST\n1      no_event_time  1 "
@@ -189,6 +190,7 @@ func TestDeadLettersRetryPartly(t *testing.T) {
 // counts, and is no duplicate of itself. The engine's own rejections, such as rule_panic,
 // are tested in package rules.
 func TestDeadLettersRetryMended(t *testing.T) {
+	t.Parallel()
 	late, ahead := denials(5), denials(5)
 	late[4].at = late[4].at.Add(-48 * time.Hour)
 	for i := range ahead {
@@ -266,7 +268,7 @@ func TestNoDeadLetters(t *testing.T) {
 	} {
 		out := newTerminal(t)
 		var errs output
-		code := run(t.Context(), append([]string{"--config", s.config, "dead-letters", "list"}, c.args...), strings.NewReader(""), out.side, &errs, nil)
+		code := execute(t.Context(), append([]string{"--config", s.config, "dead-letters", "list"}, c.args...), strings.NewReader(""), out.side, &errs, nil)
 		if text := out.text(); code != exitDone || text != "" || errs.String() != c.want {
 			t.Errorf("dead-letters list %q = %d, %q, %q; want %q", c.args, code, text, &errs, c.want)
 		}

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"regexp"
 	"slices"
 
@@ -83,32 +79,6 @@ func explainAlert(ctx context.Context, a *app, id string, asJSON bool) error {
 		return a.jsonLine(e)
 	}
 	return printExplanation(a, alert, e)
-}
-
-// mostAlert is larger than any alert that fits into a record.
-const mostAlert = 256 << 20
-
-func alertOnStdin(a *app) ([]byte, error) {
-	if a.stdinTerminal {
-		return nil, usagef("explain wants the id of an alert, or its JSON on standard input")
-	}
-	text, err := io.ReadAll(io.LimitReader(a.stdin, mostAlert))
-	if err != nil {
-		return nil, fmt.Errorf("read the alert from standard input: %w", err)
-	}
-	text = bytes.TrimSpace(text)
-	if len(text) == 0 {
-		return nil, errors.New("standard input is empty; explain wants one alert as JSON there")
-	}
-	in := json.NewDecoder(bytes.NewReader(text))
-	var alert json.RawMessage
-	if err := in.Decode(&alert); err != nil {
-		return nil, fmt.Errorf("what is on standard input is no alert: %w", err)
-	}
-	if in.More() {
-		return nil, errors.New("standard input holds more than one alert; pick one, as with head -n 1")
-	}
-	return alert, nil
 }
 
 // uuidForm matches the ids of alerts and of CloudTrail's events.

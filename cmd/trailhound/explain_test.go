@@ -156,7 +156,7 @@ func TestExplainOnTerminal(t *testing.T) {
 	for _, args := range [][]string{{"explain", al.ID}, {"explain", "--json", al.ID}} {
 		out := newTerminal(t)
 		var stderr output
-		code := run(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, &stderr, nil)
+		code := execute(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, &stderr, nil)
 		if text := out.text(); code != exitDone || strings.ContainsAny(text, "\x1b\x07\u009b\u202e") || !strings.Contains(text, "evil") {
 			t.Errorf("%q on a terminal = %d, %q, %q; want 0 and nothing raw", args, code, text, &stderr)
 		}

@@ -127,6 +127,7 @@ func jsonLines(t *testing.T, what, text string, wanted ...string) (all []map[str
 // and nowhere else: not in the log, not in a metric, not raw on a terminal, not as a line,
 // a member or a header.
 func TestHostileRecords(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"json", "text"} {
 		t.Run(format, func(t *testing.T) {
 			s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
@@ -250,7 +251,7 @@ func (s *site) hostileOutput() {
 	show := func(args []string, forms ...string) string {
 		s.Helper()
 		out, errs := newTerminal(s.T), newTerminal(s.T)
-		code := run(s.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
+		code := execute(s.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
 		stdout, stderr := out.text(), errs.text()
 		if code != exitDone || stderr != "" {
 			s.Errorf("%q on a terminal = %d with %.200q; want 0", args, code, stderr)
@@ -279,6 +280,7 @@ const wrappedLine = ` {11}\S`
 
 // Records of others in the two topics deserve no more trust than those of the input.
 func TestHostileTopics(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	for _, text := range hostile {
 		l := literal(text)
@@ -299,7 +301,7 @@ func TestHostileTopics(t *testing.T) {
 				args = append(args, "--json")
 			}
 			out, errs := newTerminal(t), newTerminal(t)
-			code := run(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
+			code := execute(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
 			stdout, stderr := out.text(), errs.text()
 			if code != exitDone {
 				t.Errorf("%q = %d with %.200q; want 0", args, code, stderr)
@@ -338,7 +340,7 @@ func TestHostileFiles(t *testing.T) {
 	onTerminal := func(args ...string) (stdout, stderr string) {
 		out := newTerminal(t)
 		var errs output
-		if code := run(t.Context(), args, strings.NewReader(""), out.side, &errs, nil); code != exitDone {
+		if code := execute(t.Context(), args, strings.NewReader(""), out.side, &errs, nil); code != exitDone {
 			t.Errorf("%q = %d with %.200q; want 0", args, code, &errs)
 		}
 		return out.text(), errs.String()

@@ -228,7 +228,7 @@ func TestIngestFlowsAndEnds(t *testing.T) {
 	var stderr bytes.Buffer
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, []string{"ingest", "--set", setBrokers(c.ListenAddrs())}, in, io.Discard, &stderr, nil)
+		ended <- execute(ctx, []string{"ingest", "--set", setBrokers(c.ListenAddrs())}, in, io.Discard, &stderr, nil)
 	}()
 	if _, err := io.WriteString(feed, denial(1, "alice")); err != nil {
 		t.Fatal(err)

@@ -11,66 +11,84 @@ import (
 	"time"
 
 	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
 	"trailhound/rules/alertdiff"
 	"trailhound/rules/play"
+	"trailhound/state"
 )
 
 // errDifferent ends a comparison that found a difference; the difference is printed before.
 var errDifferent = errors.New("the alerts differ")
 
-// openExisting begins the comparison with the existing alerts: those of a file or, where
-// none is named, those of the alerts topic, which is looked up before the replay.
-func (r *replaying) openExisting(ctx context.Context) error {
-	r.diff = alertdiff.New(r.inRange)
-	switch r.flags.against {
+// comparison compares the alerts of a replay with the existing ones.
+type comparison struct {
+	app    *app
+	setup  *setup
+	flags  *replayFlags
+	client *wire.Client
+	ranges []replay.Range
+	alerts *alertdiff.Diff
+	file   io.ReadCloser // JSON lines of existing alerts; nil: the alerts topic holds them
+}
+
+// open opens the file, or looks up the alerts topic, before the replay.
+func (c *comparison) open(ctx context.Context) (err error) {
+	c.alerts = alertdiff.New(func(at state.Source) bool { return inRanges(c.ranges, at) })
+	switch c.flags.against {
 	case "":
-		_, err := r.alertRanges(ctx)
+		_, err = c.alertRanges(ctx)
 		return err
 	case "-":
-		r.existing = io.NopCloser(r.app.stdin)
+		c.file = io.NopCloser(c.app.stdin)
 		return nil
 	}
-	f, err := os.Open(r.flags.against)
-	if err != nil {
+	if c.file, err = os.Open(c.flags.against); err != nil {
 		return namedError("--diff", err)
 	}
-	r.existing = f
 	return nil
 }
 
+func (c *comparison) close() {
+	if c.file != nil {
+		_ = c.file.Close() // it was only read
+	}
+}
+
 // alertRanges returns the ranges of all alerts in the alerts topic.
-func (r *replaying) alertRanges(ctx context.Context) ([]replay.Range, error) {
-	ranges, err := replay.Resolve(ctx, r.client, []string{r.setup.Topics.Alerts}, replay.Bounds{})
+func (c *comparison) alertRanges(ctx context.Context) ([]replay.Range, error) {
+	ranges, err := replay.Resolve(ctx, c.client, []string{c.setup.Topics.Alerts}, replay.Bounds{})
 	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
 		return nil, fmt.Errorf("topics.alerts: %w; name the one that run writes to with --set topics.alerts=NAME, or compare with a file, --diff FILE", missing)
 	}
 	return ranges, err
 }
 
-// compare reads the existing alerts, and prints the differences.
-func (r *replaying) compare(ctx context.Context) error {
-	read := r.existingTopic
-	if r.existing != nil {
-		read = r.existingFile
+// finish reads the existing alerts, and prints the differences. The first record of the
+// replay has this timestamp.
+func (c *comparison) finish(ctx context.Context, first time.Time) error {
+	var err error
+	if c.file != nil {
+		err = c.existingFile(ctx)
+	} else {
+		err = c.existingTopic(ctx, first)
 	}
-	if err := read(ctx); err != nil {
+	if err != nil {
 		return err
 	}
-	ranges := make([]alertdiff.Range, len(r.ranges))
-	for i := range r.ranges {
-		g := &r.ranges[i]
+	ranges := make([]alertdiff.Range, len(c.ranges))
+	for i := range c.ranges {
+		g := &c.ranges[i]
 		ranges[i] = alertdiff.Range{Topic: g.Topic, Partition: g.Partition, From: g.From, To: g.To}
 	}
-	result := r.diff.Result(ranges)
-	if n := result.Total; r.existing == nil && n.New > 0 && n.Kept == 0 && n.Vanished == 0 {
-		fmt.Fprintf(r.app.stderr, "topic %s has no alert of the range: if they went to another topic then, compare with that one: --set topics.alerts=NAME\n", r.setup.Topics.Alerts)
+	result := c.alerts.Result(ranges)
+	if n := result.Total; c.file == nil && n.New > 0 && n.Kept == 0 && n.Vanished == 0 {
+		fmt.Fprintf(c.app.stderr, "topic %s has no alert of the range: if they went to another topic then, compare with that one: --set topics.alerts=NAME\n", c.setup.Topics.Alerts)
 	}
-	var err error
-	if r.flags.json {
-		err = r.app.jsonLine(result)
+	if c.flags.json {
+		err = c.app.jsonLine(result)
 	} else {
-		err = printDiff(r.app, result, r.flags.diffAll)
+		err = printDiff(c.app, result, c.flags.diffAll)
 	}
 	if err != nil && !errors.Is(err, errNoReader) { // the exit code counts even without a reader
 		return err
@@ -81,57 +99,57 @@ func (r *replaying) compare(ctx context.Context) error {
 	return nil
 }
 
-func (r *replaying) existingFile(ctx context.Context) error {
-	in := bufio.NewReaderSize(r.existing, 64<<10)
+func (c *comparison) existingFile(ctx context.Context) error {
+	in := bufio.NewReaderSize(c.file, 64<<10)
 	for n := 1; ctx.Err() == nil; n++ {
 		line, err := in.ReadBytes('\n')
 		if err != nil && err != io.EOF {
 			return fmt.Errorf("--diff: %w", pathError(err))
 		}
 		if line = bytes.TrimSpace(line); len(line) > 0 {
-			if err := r.diff.Existing(line); err != nil {
-				return fmt.Errorf("--diff: line %d of %s is %s", n, r.flags.against, brief(err.Error()))
+			if err := c.alerts.Existing(line); err != nil {
+				return fmt.Errorf("--diff: line %d of %s is %s", n, c.flags.against, brief(err.Error()))
 			}
 		}
 		if err == io.EOF {
 			break
 		}
 	}
-	if r.diff.Outside > 0 {
-		fmt.Fprintf(r.app.stderr, "%s has %s of records outside of the range\n", r.flags.against, counted(r.diff.Outside, "alert"))
+	if c.alerts.Outside > 0 {
+		fmt.Fprintf(c.app.stderr, "%s has %s of records outside of the range\n", c.flags.against, counted(c.alerts.Outside, "alert"))
 	}
 	return ctx.Err()
 }
 
 // existingTopic reads the alerts topic, outside of any group.
-func (r *replaying) existingTopic(ctx context.Context) error {
-	switch n, err := r.behind(ctx); {
+func (c *comparison) existingTopic(ctx context.Context, first time.Time) error {
+	switch n, err := c.behind(ctx); {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		fmt.Fprintf(r.app.stderr, "whether %s has evaluated all of the range is not known, and alerts that it has not made count as new: %s\n", r.setup.AppID, brief(err.Error()))
+		fmt.Fprintf(c.app.stderr, "whether %s has evaluated all of the range is not known, and alerts that it has not made count as new: %s\n", c.setup.AppID, brief(err.Error()))
 	case n > 0:
-		fmt.Fprintf(r.app.stderr, "%s has %s still to read or to evaluate: alerts that it has not made yet count as new\n", r.setup.AppID, counted(n, "record"))
+		fmt.Fprintf(c.app.stderr, "%s has %s still to read or to evaluate: alerts that it has not made yet count as new\n", c.setup.AppID, counted(n, "record"))
 	}
-	ranges, err := r.alertRanges(ctx)
+	ranges, err := c.alertRanges(ctx)
 	if err != nil {
 		return err
 	}
-	console := r.app.recordConsole("compare", offsetsOf(ranges))
+	console := c.app.recordConsole("compare", offsetsOf(ranges))
 	defer console.close()
-	log, err := r.app.logTo(consoleLog{console}, r.setup)
+	log, err := c.app.logTo(consoleLog{console}, c.setup)
 	if err != nil {
 		return err
 	}
 	oldest := make([]time.Time, len(ranges)) // timestamp of each partition's first alert
-	reader := replay.Reader{Client: r.client, Ranges: ranges, Log: log, Advance: func(n int64) { console.advance(int(n)) }}
+	reader := replay.Reader{Client: c.client, Ranges: ranges, Log: log, Advance: func(n int64) { console.advance(int(n)) }}
 	err = reader.Run(ctx, func(b *play.Batch) error {
 		for i := range b.Records {
 			rec := &b.Records[i]
 			if n := rec.At.Partition; oldest[n].IsZero() {
 				oldest[n] = rec.Time
 			}
-			if err := r.diff.Existing(rec.Value); err != nil {
+			if err := c.alerts.Existing(rec.Value); err != nil {
 				console.printf("%s partition %d offset %d: %s", rec.At.Topic, rec.At.Partition, rec.At.Offset, brief(err.Error()))
 			}
 		}
@@ -143,7 +161,7 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 	}
 	for i := range ranges {
 		// An alert is written after the record that completed it.
-		if t := oldest[i]; ranges[i].From > 0 && (t.IsZero() || t.After(r.first)) {
+		if t := oldest[i]; ranges[i].From > 0 && (t.IsZero() || t.After(first)) {
 			console.printf("topic %s partition %d begins at offset %d, later than the range: alerts that were deleted from it count as new",
 				ranges[i].Topic, ranges[i].Partition, ranges[i].From)
 		}
@@ -153,23 +171,23 @@ func (r *replaying) existingTopic(ctx context.Context) error {
 
 // behind returns how many records the service has yet to read from the ranges, or to
 // evaluate from its work topic, where records of the ranges may wait.
-func (r *replaying) behind(ctx context.Context) (int64, error) {
-	inputs, err := r.unread(ctx, r.ranges)
+func (c *comparison) behind(ctx context.Context) (int64, error) {
+	inputs, err := c.unread(ctx, c.ranges)
 	if err != nil {
 		return 0, err
 	}
 	// After the inputs: their records read until then are in the work topic.
-	ranges, err := replay.Resolve(ctx, r.client, []string{r.setup.topology().WorkTopic()}, replay.Bounds{})
+	ranges, err := replay.Resolve(ctx, c.client, []string{c.setup.topology().WorkTopic()}, replay.Bounds{})
 	if err != nil {
 		return 0, err
 	}
-	work, err := r.unread(ctx, ranges)
+	work, err := c.unread(ctx, ranges)
 	return inputs + work, err
 }
 
 // unread returns how many offsets of ranges lie behind the service's committed offsets.
-func (r *replaying) unread(ctx context.Context, ranges []replay.Range) (n int64, err error) {
-	member := group.Member{Client: r.client, Group: r.setup.AppID}
+func (c *comparison) unread(ctx context.Context, ranges []replay.Range) (n int64, err error) {
+	member := group.Member{Client: c.client, Group: c.setup.AppID}
 	partitions, committed := map[string][]int32{}, map[string]map[int32]group.Offset{} // by topic
 	for i := range ranges {
 		g := &ranges[i]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
 	"trailhound/rules"
-	"trailhound/rules/alertdiff"
 	"trailhound/rules/play"
 	"trailhound/state"
 )
@@ -34,24 +32,18 @@ type replaying struct {
 	count   int64 // records of the ranges
 	runUp   int64 // records of the warm-up
 	out     *replayOut
-
-	diff     *alertdiff.Diff // nil: nothing is compared
-	existing io.ReadCloser   // JSON lines of existing alerts; nil: the alerts topic holds them
+	diff    *comparison // nil: nothing is compared
 }
-
-// ruleKey groups alerts as people tell them apart.
-type ruleKey struct{ rule, key string }
 
 func (r *replaying) run(ctx context.Context) (err error) {
 	begun := time.Now()
 	r.tally = newTally()
 	if r.flags.diff != "" {
-		if err := r.openExisting(ctx); err != nil {
+		r.diff = &comparison{app: r.app, setup: r.setup, flags: r.flags, client: r.client, ranges: r.ranges}
+		if err := r.diff.open(ctx); err != nil {
 			return err
 		}
-		if r.existing != nil {
-			defer r.existing.Close() // it was only read
-		}
+		defer r.diff.close()
 	}
 	r.console = r.app.recordConsole("replay", offsetsOf(r.read))
 	defer r.console.close()
@@ -72,7 +64,7 @@ func (r *replaying) run(ctx context.Context) (err error) {
 		return fmt.Errorf("not everything could be evaluated: left out %d", n)
 	}
 	if r.diff != nil {
-		return r.compare(ctx)
+		return r.diff.finish(ctx, r.first)
 	}
 	return nil
 }
@@ -138,7 +130,7 @@ func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 func (r *replaying) note(b *play.Batch) {
 	for i := range b.Records {
 		rec := &b.Records[i]
-		if !r.inRange(rec.At) {
+		if !inRanges(r.ranges, rec.At) {
 			r.runUp++
 			continue
 		}
@@ -155,23 +147,13 @@ func (r *replaying) note(b *play.Batch) {
 	}
 }
 
-// inRange tells an event of the ranges from one of the warm-up.
-func (r *replaying) inRange(at state.Source) bool {
-	for i := range r.ranges {
-		if g := &r.ranges[i]; g.Partition == at.Partition && g.Topic == at.Topic {
-			return g.From <= at.Offset && at.Offset < g.To
-		}
-	}
-	return false
-}
-
 func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
-	if !r.inRange(ev.At) {
+	if !inRanges(r.ranges, ev.At) {
 		return nil
 	}
 	r.tally.alert(alert)
 	if r.diff != nil {
-		if err := r.diff.Replayed(alert.Payload); err != nil {
+		if err := r.diff.alerts.Replayed(alert.Payload); err != nil {
 			return err
 		}
 	}
@@ -179,7 +161,7 @@ func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
 }
 
 func (r *replaying) rejected(at state.Source, index int, reason rules.Reason, detail string) {
-	if !r.inRange(at) {
+	if !inRanges(r.ranges, at) {
 		return
 	}
 	at.Topic = fmt.Sprintf("%s/%d", at.Topic, at.Partition)
@@ -203,11 +185,21 @@ func (r *replaying) summary(counts play.Counts, took time.Duration) string {
 	return b.String()
 }
 
-// consoleLog writes log lines to the console.
-type consoleLog struct{ *console }
-
-// Write writes one line above the bar.
-func (l consoleLog) Write(line []byte) (n int, err error) {
-	l.above(func() { n, err = l.w.Write(line) })
-	return n, err
+func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
+	o = &replayOut{path: r.flags.out, appID: r.setup.AppID}
+	switch {
+	case o.path != "":
+		if err := o.create(); err != nil {
+			return nil, err
+		}
+		o.lines = newAlertWriter(r.app, o.file, r.console, false, true)
+	case r.flags.topic == "" && r.diff == nil:
+		o.lines = newAlertWriter(r.app, r.app.stdout, r.console, r.app.stdoutTerminal, r.flags.json)
+	}
+	if r.flags.topic != "" {
+		if o.producer, err = newProducer(ctx, r.client, r.flags.topic, r.setup); err != nil {
+			return nil, o.end(err)
+		}
+	}
+	return o, nil
 }

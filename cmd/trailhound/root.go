@@ -13,8 +13,8 @@ import (
 	"trailhound/config"
 )
 
-// root returns the command line: one command, one file.
-func (a *app) root() *cobra.Command {
+// rootCommand returns the command line: one command, one file.
+func rootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "trailhound",
 		Short: "Find suspicious behaviour in streams of AWS CloudTrail events",
@@ -71,36 +71,6 @@ func versioned(a *app, c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// parent makes a command that only holds others: alone it prints its help as an error, and
-// for a mistyped command below it names the nearest one.
-func parent(c *cobra.Command) *cobra.Command {
-	c.Args = cobra.ArbitraryArgs
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return unknownCommand(c, args[0])
-		}
-		c.SetOut(c.ErrOrStderr())
-		if err := c.Help(); err != nil {
-			return err
-		}
-		return usagef("a command is missing")
-	}
-	return c
-}
-
-func unknownCommand(c *cobra.Command, name string) error {
-	var names []string
-	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() {
-			names = append(names, sub.Name())
-		}
-	}
-	if near := config.Nearest(name, names); near != "" {
-		return usagef("unknown command %q; did you mean %s %s?", name, c.CommandPath(), near)
-	}
-	return usagef("unknown command %q; %s has %s", name, c.CommandPath(), strings.Join(names, ", "))
-}
-
 // wantedOf describes to people the values that a flag takes, by its type.
 var wantedOf = map[string]string{"bool": "true or false", "int": "a whole number", "int32Slice": "a whole number"}
 
@@ -152,24 +122,3 @@ func configKeys() []string {
 	}
 	return slices.Sorted(maps.Keys(s.Values()))
 }
-
-// noArgs refuses any argument.
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("%s takes no argument; got %q", name(c), args[0])
-	}
-	return nil
-}
-
-// oneArg wants exactly one argument, which the error calls by the given noun.
-func oneArg(what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usagef("%s wants one %s; got %d", name(c), what, len(args))
-		}
-		return nil
-	}
-}
-
-// name returns the command as it is typed after the program's name.
-func name(c *cobra.Command) string { return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ") }

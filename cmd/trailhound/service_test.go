@@ -45,6 +45,7 @@ func (p *program) get(path string) (code int, body string) {
 
 // Probes and metrics are right from the start of a service to its end.
 func TestHTTP(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 2)
 		p := s.start("run", "--set", "http.listen=127.0.0.1:0")
@@ -160,7 +161,7 @@ func TestLogOnTerminal(t *testing.T) {
 			return nil, nil, false
 		})
 		errs := newTerminal(t)
-		code := run(ctx, append([]string{"--config", s.config, "run"}, tt.args...), strings.NewReader(""), io.Discard, errs.side, tt.environment)
+		code := execute(ctx, append([]string{"--config", s.config, "run"}, tt.args...), strings.NewReader(""), io.Discard, errs.side, tt.environment)
 		if text := errs.text(); code != exitDone || !regexp.MustCompile(tt.want).MatchString(text) {
 			t.Errorf("run %q with %q = %d, and logs %q; want 0 and %s", tt.args, tt.environment, code, text, tt.want)
 		}

@@ -10,6 +10,8 @@ import (
 	"trailhound/config"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
+	"trailhound/rules/play"
 	"trailhound/state"
 )
 
@@ -139,4 +141,62 @@ func (s *setup) stateOptions(limits rules.Limits) state.Options {
 		o.MaxLateness = math.MaxInt64
 	}
 	return o
+}
+
+// fileAndWay returns the configuration file and the flag or variable that names it.
+func (a *app) fileAndWay() (file, way string) {
+	if a.configFile != "" {
+		return a.configFile, "--config"
+	}
+	if file = a.getenv(config.FileVariable); file != "" {
+		return file, config.FileVariable
+	}
+	return "", ""
+}
+
+// shareMemory divides the process's memory limit. The part of a record that is held at a
+// time follows from it, unless limits.max_unpacked is configured. It does not bound the
+// unpacked size of a record: a file with many events in it is read event by event.
+func (s *setup) shareMemory() {
+	limit := memoryLimit()
+	if s.held = int64(s.Limits.MaxUnpacked); !s.unpackedIsSet() {
+		s.held = min(s.held, wire.MostUnpacked(limit))
+	}
+	s.memory = wire.NewMemory(limit, s.held)
+}
+
+func (s *setup) unpackedIsSet() bool { return s.Origin("limits.max_unpacked") != (config.Origin{}) }
+
+// decoder returns a decoder with the limits of the configuration.
+func (s *setup) decoder() cloudtrail.Decoder {
+	return cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
+}
+
+// mostHeld returns the MaxHeld of decoders, in bytes.
+func (s *setup) mostHeld() int64 { return min(s.held, cloudtrail.DefaultMaxHeld) }
+
+// tightMemory returns a warning if a record may take more memory than the process has; else
+// "".
+func (s *setup) tightMemory() string {
+	limit := memoryLimit()
+	if limit == 0 || s.held <= wire.MostUnpacked(limit) {
+		return ""
+	}
+	return fmt.Sprintf("limits.max_unpacked is %d bytes, and a record may take three times that; a process with a memory limit of %d bytes can be ended by one: leave the key out, so that at most %d of a record are held at a time, or give the process more memory",
+		s.Limits.MaxUnpacked, limit, wire.MostUnpacked(limit))
+}
+
+// playOptions returns the options of a player with the rules and shards of the setup,
+// for events of the past. The caller sets the callbacks.
+func (s *setup) playOptions() (play.Options, error) {
+	limits := s.pastLimits()
+	engine, err := s.engine(limits)
+	if err != nil {
+		return play.Options{}, err
+	}
+	options := s.stateOptions(limits)
+	options.NoHorizon = limits.MaxLateness == 0
+	return play.Options{
+		Engine: engine, State: options, Shards: s.Shards, MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld(),
+	}, nil
 }

@@ -201,7 +201,7 @@ func (s *site) call(args ...string) *program {
 	p.cancel = cancel
 	go func() {
 		defer close(p.ended)
-		p.code = run(ctx, append([]string{"--config", s.config}, args...), strings.NewReader(""), &p.stdout, &p.stderr, nil)
+		p.code = execute(ctx, append([]string{"--config", s.config}, args...), strings.NewReader(""), &p.stdout, &p.stderr, nil)
 	}()
 	s.Cleanup(func() { p.end() })
 	return p

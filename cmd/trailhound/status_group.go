@@ -54,7 +54,7 @@ type ownedInput struct {
 }
 
 func showGroup(ctx context.Context, a *app, s *setup, client *wire.Client, asJSON bool) error {
-	g, err := s.group(ctx, client)
+	g, err := s.readGroup(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -64,8 +64,8 @@ func showGroup(ctx context.Context, a *app, s *setup, client *wire.Client, asJSO
 	return printGroup(a, g)
 }
 
-// group asks Kafka for the members of the group and its committed offsets.
-func (s *setup) group(ctx context.Context, client *wire.Client) (*groupStatus, error) {
+// readGroup asks Kafka for the members of the readGroup and its committed offsets.
+func (s *setup) readGroup(ctx context.Context, client *wire.Client) (*groupStatus, error) {
 	app := s.topology()
 	member := group.Member{Client: client, Group: app.ID}
 	d, err := member.Describe(ctx)
