@@ -218,16 +218,6 @@ func AlertHeaders(a *rules.Alert, app, version string) []wire.Header {
 	}, writtenBy(app, version)...)
 }
 
-// writtenBy returns the headers by which a reader tells apart the applications and builds
-// that write to one topic. An unknown version has no header.
-func writtenBy(app, version string) []wire.Header {
-	headers := []wire.Header{{Key: "app_id", Value: []byte(app)}}
-	if version != "" {
-		headers = append(headers, wire.Header{Key: "version", Value: []byte(version)})
-	}
-	return headers
-}
-
 func (d *detector) reject(w *work, b badEvent) {
 	d.meter.DeadLetter(string(b.reason))
 	source := w.source

@@ -246,17 +246,6 @@ func (s *Service) producersTo(info topic.Info) []*partitionProducer {
 	return producers
 }
 
-// mostBytes is the size of a single record that the topic is sure to take.
-func mostBytes(info topic.Info) int { return framed(info.MaxMessageBytes()) }
-
-// AlertBytes is how many bytes an alert's payload and dedup string may have together in a topic with this
-// max.message.bytes, for [rules.Engine.LimitAlerts].
-func AlertBytes(maxMessageBytes int) int { return framed(maxMessageBytes) }
-
-// framed is the part of max.message.bytes left for the key, the value and the headers of
-// one record, at least 1.
-func framed(maxMessageBytes int) int { return max(maxMessageBytes-batchFraming, 1) }
-
 // assign follows a new assignment. Work on the partitions that stay is not disturbed.
 func (s *Service) assign(a group.Assignment) {
 	inputs, shards := make(map[inputKey]bool), make(map[int]bool)
@@ -276,4 +265,20 @@ func (s *Service) assign(a group.Assignment) {
 	s.inputs.assign(inputs, a.MemberID != "")
 	s.shards.assign(shards)
 	s.membership.assign(a.MemberID != "")
+}
+
+// known are the label values of this build: the rules that are on, and each verdict and
+// reason that there can be.
+func (s *Service) known() (k admin.Known) {
+	k.Rules = s.Engine.Rules()
+	for _, v := range rules.VerdictKinds() {
+		k.Verdicts = append(k.Verdicts, string(v))
+	}
+	for _, r := range DeadLetterReasons() {
+		k.DeadLetters = append(k.DeadLetters, string(r))
+	}
+	for _, r := range rules.SkipReasons() {
+		k.Skipped = append(k.Skipped, string(r))
+	}
+	return k
 }

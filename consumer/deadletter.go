@@ -7,7 +7,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"trailhound/consumer/admin"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/rules/cloudtrail"
@@ -33,22 +32,6 @@ const (
 // before those that arise between the topics.
 func DeadLetterReasons() []rules.Reason {
 	return append(rules.DeadLetterReasons(), reasonOutputRejected, reasonUnreadable, reasonProcessEnded)
-}
-
-// known are the label values of this build: the rules that are on, and each verdict and
-// reason that there can be.
-func (s *Service) known() (k admin.Known) {
-	k.Rules = s.Engine.Rules()
-	for _, v := range rules.VerdictKinds() {
-		k.Verdicts = append(k.Verdicts, string(v))
-	}
-	for _, r := range DeadLetterReasons() {
-		k.DeadLetters = append(k.DeadLetters, string(r))
-	}
-	for _, r := range rules.SkipReasons() {
-		k.Skipped = append(k.Skipped, string(r))
-	}
-	return k
 }
 
 // badEvent is one part of a record that could not be evaluated.
@@ -174,4 +157,14 @@ func (d *deadLetter) errors(limit int) []byte {
 		panic("dead letter: marshal a list of plain strings: " + err.Error())
 	}
 	return out
+}
+
+// writtenBy returns the headers by which a reader tells apart the applications and builds
+// that write to one topic. An unknown version has no header.
+func writtenBy(app, version string) []wire.Header {
+	headers := []wire.Header{{Key: "app_id", Value: []byte(app)}}
+	if version != "" {
+		headers = append(headers, wire.Header{Key: "version", Value: []byte(version)})
+	}
+	return headers
 }

@@ -120,3 +120,14 @@ func (s *settings) warnOfRetention(ctx context.Context) {
 		s.log.Debug().Err(err).Str("event", "offsets_retention_unknown").Msg("offsets.retention.minutes could not be compared with the retention of the inputs")
 	}
 }
+
+// mostBytes is the size of a single record that the topic is sure to take.
+func mostBytes(info topic.Info) int { return framed(info.MaxMessageBytes()) }
+
+// AlertBytes is how many bytes an alert's payload and dedup string may have together in a topic with this
+// max.message.bytes, for [rules.Engine.LimitAlerts].
+func AlertBytes(maxMessageBytes int) int { return framed(maxMessageBytes) }
+
+// framed is the part of max.message.bytes left for the key, the value and the headers of
+// one record, at least 1.
+func framed(maxMessageBytes int) int { return max(maxMessageBytes-batchFraming, 1) }
