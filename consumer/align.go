@@ -8,38 +8,12 @@ import (
 	"time"
 
 	"trailhound/config/duration"
+
+	"github.com/rs/zerolog"
 )
 
-const (
-	// alignSteps is the number of steps of event time in which a partition that is max_drift
-	// behind comes up to the others; each step is committed for the other instances.
-	alignSteps = 8
-
-	// alignPatience is how long the slowest partition may stand still, without a leader or an
-	// owner, before the others go on without it.
-	alignPatience = 30 * time.Second
-
-	// alignShow is how long a partition at work may keep its time before the other instances
-	// are told that its router moves; their counter of such moves wraps at mostSteps.
-	alignShow = alignPatience / 3
-	mostSteps = 10
-
-	// alignBlind bounds the gap between two looks at the partitions' progress. A longer gap is
-	// time in which this instance was stopped, or had no answer.
-	alignBlind = 5 * time.Second
-
-	// backlogAfter is how long records must have been left behind each fetch before a
-	// partition that was alive counts as one with a backlog.
-	backlogAfter = 2 * time.Second
-
-	// clockSamples is the number of records of which the median is a partition's event time: a
-	// few records that are hours off do not move it.
-	clockSamples = 9
-
-	// clockLeast is the number of samples that move a known time. An unknown time becomes
-	// that of the first record: all other partitions wait for it.
-	clockLeast = 5
-)
+// mostSteps is where the counter of an inputTime wraps: one digit in the metadata.
+const mostSteps = 10
 
 // alignment keeps the input partitions of an app together in event time while there is a
 // backlog (PROTOCOL R9), as Flink's watermark alignment does: a partition more than drift
@@ -55,7 +29,7 @@ type alignment struct {
 	change *sync.Cond // limit has changed
 	inputs map[inputKey]*inputTime
 	member bool // this instance is one of the group
-	warn   func(k inputKey, leftOut bool)
+	log    zerolog.Logger
 }
 
 // inputTime is one input partition, on this instance or another one.
@@ -72,7 +46,7 @@ type inputTime struct {
 }
 
 func newAlignment(drift time.Duration) *alignment {
-	a := &alignment{drift: drift, told: make(chan struct{}, 1), inputs: make(map[inputKey]*inputTime), warn: func(inputKey, bool) {}}
+	a := &alignment{drift: drift, told: make(chan struct{}, 1), inputs: make(map[inputKey]*inputTime)}
 	a.change = sync.NewCond(&a.mu)
 	a.limit.Store(math.MaxInt64)
 	return a
@@ -93,7 +67,7 @@ func (a *alignment) update(k inputKey, now time.Time, change func(t *inputTime))
 		t.moved, t.shown = now, now
 		if t.leftOut {
 			t.leftOut = false
-			a.warn(k, false)
+			a.log.Info().Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_moves").Msg("the input partition that was left out moves again")
 		}
 	}
 	if was.waiting && !t.waiting {
@@ -166,7 +140,8 @@ func (a *alignment) leaveOut(now time.Time) {
 	for k, t := range a.inputs {
 		if t.backlog && !t.leftOut && a.ahead(t.clock) == limit && now.Sub(t.moved) >= alignPatience {
 			t.leftOut, out = true, true
-			a.warn(k, true)
+			a.log.Warn().Str("topic", k.topic).Int32("partition", k.partition).Stringer("after", alignPatience).Str("event", "input_left_out").
+				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, and to the instance that reads it")
 		}
 	}
 	if !out {

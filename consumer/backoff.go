@@ -3,10 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
@@ -14,13 +11,6 @@ import (
 	"trailhound/consumer/admin"
 	"trailhound/consumer/kafka/wire"
 )
-
-// backoffMost is the longest pause between attempts that must go on for ever.
-const backoffMost = 5 * time.Second
-
-// troubled is the number of failures in a row, a second or so, after which an instance is
-// not ready; shorter trouble needs no operator.
-const troubled = 5
 
 // attempts paces the retries of an operation and logs its failures. All but trouble is for
 // one goroutine.
@@ -32,7 +22,7 @@ type attempts struct {
 }
 
 func newAttempts(part *admin.Component) *attempts {
-	return &attempts{pause: wire.Backoff{Least: 50 * time.Millisecond, Most: backoffMost}, part: part}
+	return &attempts{pause: wire.Backoff{Least: backoffLeast, Most: backoffMost}, part: part}
 }
 
 // failed notes a failure and begins the line that tells about it: the first one,
@@ -81,46 +71,8 @@ func (a *attempts) trouble() error {
 	return nil
 }
 
-// joining tells about the attempts to become and to stay a member of the group.
-type joining struct {
-	mu       sync.Mutex
-	attempts *attempts
-	log      zerolog.Logger
-}
-
-// report notes the outcome of an attempt.
-func (j *joining) report(err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err == nil {
-		j.attempts.succeeded()
-		return
-	}
-	line := j.attempts.failed(&j.log, err)
-	if j.attempts.failures == 1 || coordinatorComes(err) && j.attempts.failures < coordinatorTries {
-		line = line.Discard() // a coordinator that moves, or a group that is new, is no news
-	}
-	line.Str("event", "group_retry").Msg("the consumer group does not answer as it should; it is tried again until it does")
-}
-
-// coordinatorTries is how often the coordinator of a group may be loading, moving or not
-// there yet before that is news: some seconds, in which a new cluster makes
-// __consumer_offsets.
-const coordinatorTries = 9
-
 func coordinatorComes(err error) bool {
 	return errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.NotCoordinatorForGroup)
-}
-
-// missing says why an instance is not a member. It is safe for concurrent use, and on a nil
-// receiver, before there are attempts.
-func (j *joining) missing() error {
-	if j != nil {
-		if err := j.attempts.trouble(); err != nil {
-			return fmt.Errorf("not a member of the consumer group: %w", err)
-		}
-	}
-	return errors.New("not a member of the consumer group yet")
 }
 
 // remedy returns the operator's action that ends an error which a broker gives until then;

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/txn"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
@@ -57,10 +57,10 @@ func (d *detector) begin(at logPosition) {
 // letter follow from the events, the configuration and this limit.
 func (d *detector) limit() {
 	for _, name := range []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter} {
-		d.producer.Limit(name, d.takes(name))
+		d.producer.Limit(name, d.settings.takes(name))
 	}
-	d.engine.LimitAlerts(AlertBytes(d.takes(d.app.Alerts)))
-	d.mostDead = framed(d.takes(d.app.DeadLetter))
+	d.engine.LimitAlerts(AlertBytes(d.settings.takes(d.app.Alerts)))
+	d.mostDead = framed(d.settings.takes(d.app.DeadLetter))
 }
 
 // drop discards an uncommitted batch; the number of its events stays for lost, which halves it.
@@ -107,50 +107,52 @@ func (d *detector) record(ctx context.Context, rec *wire.Record) error {
 
 // entry evaluates one entry of a work record.
 func (d *detector) entry(b []byte) error {
-	if err := d.work.decode(b, &d.names); err != nil {
+	w := &d.work
+	if err := w.decode(b, &d.names); err != nil {
 		return err
 	}
 	d.events++
-	if d.work.isInstruction() {
-		d.rewind()
+	if w.isInstruction() {
+		d.rewind(w)
 		return nil
 	}
-	d.youngest.add(d.work.recordTime, d.now)
-	if !d.tx.Newer(d.work.source) {
+	d.youngest.add(w.recordTime, d.now)
+	if !d.tx.Newer(w.source) {
 		d.meter.Repeats.Inc()
 		return nil
 	}
-	if d.work.isMark() {
-		d.tx.Mark(d.work.source, nanosTime(d.work.newest), d.work.idle)
+	if w.isMark() {
+		d.tx.Mark(w.source, nanosTime(w.newest), w.idle)
 		return nil
 	}
 	if d.most == refuseNext {
-		d.reject(badEvent{index: d.work.source.Index, reason: reasonOutputRejected, detail: "the broker refuses the transaction that holds this event's outcome"})
+		d.reject(w, badEvent{index: w.source.Index, reason: reasonOutputRejected, detail: "the broker refuses the transaction that holds this event's outcome"})
 	} else {
-		d.decoder.Decode(d.work.event, d.each)
+		d.decoder.Decode(w.event, d.each)
 	}
-	d.tx.Advance(d.work.source)
+	d.tx.Advance(w.source)
 	return nil
 }
 
 // event evaluates the event of the entry at hand. The router has decoded
 // it before; an error means that this build reads it differently.
 func (d *detector) event(ev *rules.Event, err error) bool {
+	w := &d.work
 	if err != nil {
 		b := asBadEvent(err)
-		b.index = d.work.source.Index
-		d.reject(b)
+		b.index = w.source.Index
+		d.reject(w, b)
 		return false
 	}
-	ev.At, ev.RecordTime = d.work.source, wire.TimeOf(d.work.recordTime)
-	d.publish(d.engine.Evaluate(ev, d.work.pairs, d.tx))
+	ev.At, ev.RecordTime = w.source, wire.TimeOf(w.recordTime)
+	d.publish(w, d.engine.Evaluate(ev, w.pairs, d.tx))
 	return false
 }
 
 // rewind sets the times of the shard back, as an operator has asked for. The work offset
 // makes it happen once.
-func (d *detector) rewind() {
-	to := nanosTime(d.work.rewind)
+func (d *detector) rewind(w *work) {
+	to := nanosTime(w.rewind)
 	moved := d.tx.Rewind(to, d.engine.DuplicatesWithin())
 	d.log.Warn().Time("to", to).Bool("moved", moved).Str("event", "time_rewound").Msg("the shard's times beyond it were set back, as asked for; moved tells whether there were any")
 }
@@ -171,11 +173,11 @@ func (d *detector) unreadable(offset int64, err error) error {
 	if newer {
 		remedy = "a newer build has written it: run that build here too (readers are deployed before writers)"
 	}
-	return &changelog.FatalError{Newer: newer, Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
+	return &fatal.Error{Newer: newer, Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
 }
 
 // publish adds an outcome's alerts and dead letters to the transaction.
-func (d *detector) publish(out rules.Outcome) {
+func (d *detector) publish(w *work, out rules.Outcome) {
 	for i := range out.Verdicts {
 		v := &out.Verdicts[i]
 		d.meter.Verdict(v.Rule, string(v.Kind))
@@ -184,7 +186,7 @@ func (d *detector) publish(out rules.Outcome) {
 		}
 	}
 	for i := range out.Alerts {
-		d.alert(&out.Alerts[i])
+		d.alert(w, &out.Alerts[i])
 	}
 	for i := range out.Rejected {
 		r := &out.Rejected[i]
@@ -192,16 +194,16 @@ func (d *detector) publish(out rules.Outcome) {
 			d.meter.Skipped(string(r.Reason))
 			continue
 		}
-		d.reject(badEvent{index: d.work.source.Index, reason: r.Reason, detail: r.Detail, rule: r.Rule})
+		d.reject(w, badEvent{index: w.source.Index, reason: r.Reason, detail: r.Detail, rule: r.Rule})
 	}
 }
 
-func (d *detector) alert(a *rules.Alert) {
+func (d *detector) alert(w *work, a *rules.Alert) {
 	key := []byte(a.Dedup)
 	to := txn.Partition{Topic: d.app.Alerts, Number: wire.PartitionOf(key, d.alerts)}
 	d.producer.Add(to, d.now().UnixMilli(), key, a.Payload, AlertHeaders(a, d.app.ID, d.version)...)
 	d.outputs++
-	d.alerted = append(d.alerted, alerted{a.RuleID, a.ID, a.Severity, a.Time, wire.TimeOf(d.work.recordTime)})
+	d.alerted = append(d.alerted, alerted{a.RuleID, a.ID, a.Severity, a.Time, wire.TimeOf(w.recordTime)})
 }
 
 // AlertHeaders returns the headers of an alert's record, which the application and the
@@ -226,10 +228,10 @@ func writtenBy(app, version string) []wire.Header {
 	return headers
 }
 
-func (d *detector) reject(b badEvent) {
+func (d *detector) reject(w *work, b badEvent) {
 	d.meter.DeadLetter(string(b.reason))
-	source := d.work.source
-	letter := deadLetter{app: d.app.ID, version: d.version, stage: stageDetector, bad: []badEvent{b}, value: d.work.event, recordTime: d.work.recordTime, source: source}
+	source := w.source
+	letter := deadLetter{app: d.app.ID, version: d.version, stage: stageDetector, bad: []badEvent{b}, value: w.event, recordTime: w.recordTime, source: source}
 	_, value, headers := letter.record(d.mostDead)
 	to := txn.Partition{Topic: d.app.DeadLetter, Number: source.Partition % int32(d.dead)}
 	d.producer.Add(to, d.now().UnixMilli(), nil, value, headers...)

@@ -35,9 +35,9 @@ func TestDeadLetterFits(t *testing.T) {
 func TestRouterNotesFewErrors(t *testing.T) {
 	r := router{meter: admin.NewMetrics("test").Input("in", 0)}
 	for range 100_000 {
-		r.reject(badEvent{reason: rules.ReasonRulePanic})
+		r.reject(&r.at, badEvent{reason: rules.ReasonRulePanic})
 	}
-	if len(r.bad) != deadLetterErrors || r.rejected != 100_000 {
-		t.Errorf("after 100000 errors the router notes %d and counts %d; want %d noted and all counted", len(r.bad), r.rejected, deadLetterErrors)
+	if len(r.at.bad) != deadLetterErrors || r.at.rejected != 100_000 {
+		t.Errorf("after 100000 errors the router notes %d and counts %d; want %d noted and all counted", len(r.at.bad), r.at.rejected, deadLetterErrors)
 	}
 }

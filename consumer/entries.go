@@ -9,13 +9,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-const (
-	// bundleBytes is the size at which the entries of a work record are packed, while they are
-	// in the processor's cache. A single entry may be larger.
-	bundleBytes = 64 << 10
-
-	bundleHead = 2 // version and compression
-)
+const bundleHead = 2 // version and compression
 
 // entryWriter is a work record that is being made of entries. Its value is
 //

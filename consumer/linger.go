@@ -2,18 +2,6 @@ package consumer
 
 import "time"
 
-const (
-	// lingerEach is how long a request is put off for each record that the one before it
-	// carried: a request costs the brokers nearly the same for one record and for a hundred. A
-	// lone record goes at once, or a millisecond after the last one; beyond 1/lingerEach
-	// records a second, requests grow until they are as far apart as a pace allows.
-	lingerEach = time.Millisecond
-
-	// lingerShare is the part of its age that an event may be put off for: a tenth of a second
-	// does not count for an event that has lain in a backlog for a second.
-	lingerShare = 10
-)
-
 // lingerPolicy is the longest time between requests that are not full: usually, and while a backlog
 // is worked off. A backlog shows in the age of the records, by this machine's clock and the
 // timestamps of the input, of which the youngest counts: as long as a single event is

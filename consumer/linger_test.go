@@ -159,8 +159,8 @@ func TestProducerSendsWhenSomebodyWaitsForRoom(t *testing.T) {
 }
 
 func TestRouterTellsTheAgeOfARecord(t *testing.T) {
-	r := router{progress: newAckTracker(0), at: &wire.Record{Offset: 7, Epoch: 4, LastEpoch: 3, Timestamp: 5000}}
-	if got, want := r.origin(), (sourceOffset{r.progress, 7, 3, 5000}); got != want {
+	r := router{progress: newAckTracker(0), at: inputRecord{Record: &wire.Record{Offset: 7, Epoch: 4, LastEpoch: 3, Timestamp: 5000}}}
+	if got, want := r.origin(&r.at), (sourceOffset{r.progress, 7, 3, 5000}); got != want {
 		t.Errorf("origin() = %v; want %v", got, want)
 	}
 }

@@ -9,19 +9,6 @@ import (
 )
 
 const (
-	// markStep is how far in event time a partition moves on before each shard is told. The
-	// horizon, by which values are swept a week later, needs no better.
-	markStep = 12 * time.Hour
-
-	// markEvery is how often each shard is told the offset reached in a partition that it gets
-	// no events of: reading goes on there when the group's offsets have expired (PROTOCOL R7).
-	markEvery = 10 * time.Minute
-
-	// busyEvery is the same while a backlog is read. A former router of the partition may have
-	// sent its idle mark at a later offset: marks below that are dropped as repeats, and sent
-	// again behind it.
-	busyEvery = 10 * time.Second
-
 	// The index of a mark is above those of all events of its record. The idle mark is the
 	// higher one: a partition may become idle at the record of its busy mark.
 	busyIndex = math.MaxInt32 - 1

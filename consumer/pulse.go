@@ -23,17 +23,6 @@ const (
 	stepEnd   // waits for the end of the goroutine that had the partition before
 )
 
-const (
-	lookEvery     = time.Second
-	stalledLooks  = 5   // looks without progress after which a partition is not ready: an operator knows within 10 s
-	handBackLooks = 25  // the same, after which another instance shall have it: within 45 s it works there
-	heldLooks     = 8   // looks at a stable offset held back by a transaction, after which an input is not ready
-	suspectLooks  = 120 // looks after a hand-back in which the next one needs stalledLooks only
-	remedyLooks   = 60  // looks at a held stable offset after which the log has the remedy
-	mostHeld      = 900
-	probeLooks    = 5 // looks between two requests for the end of a log that is not being fetched
-)
-
 // pulse shows whether a goroutine makes progress (PROTOCOL D14). The goroutine notes its
 // step and each piece of work done, with one atomic operation each; the watch looks once a
 // second, and counts the looks that have found nothing done. So neither needs a clock, and
@@ -95,13 +84,6 @@ var stepSentences = map[step]string{ //nolint:gosec // sentences, which are take
 	stepWait:     "it has waited %s for what another partition of this instance holds, which makes no progress",
 	stepEnd:      "the goroutine that had it here before has not ended for %s",
 }
-
-// beatEvery is how many records, or events, a router handles between two beats.
-const beatEvery = 64
-
-// beatBytes is how large a record or an event is that has a beat of its own: tens of MiB take
-// a second of a busy processor, and 64 of them would look like a router that stands still.
-const beatBytes = 256 << 10
 
 // waiting notes that the goroutine waits for others: their progress counts as its own. nil
 // ends that, and returns to the step before.

@@ -10,7 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/rules/cloudtrail"
@@ -48,21 +48,31 @@ type router struct {
 	progress *ackTracker
 	marks    timeMarks
 	gate     gate
-	newest   int64     // event time of the record at hand; noNewest: none
 	stamp    int64     // timestamp of the last record; -1: none
 	now      time.Time // of the fetch at hand: the clock that bounds the times of events
+	at       inputRecord
 	matches  []rules.Match
 	work     work
 	head     []byte       // of an entry
-	bad      []badEvent   // of the record at hand, the first ones
-	rejected int          // parts of the record at hand rejected, in bad or not
 	records  int          // read since they were last counted
 	events   int          // decoded, likewise
-	at       *wire.Record // the record being decoded
 	parked   *logPosition // position of a record that waits for slower partitions; nil: none does
 	ctx      context.Context
-	err      error // sticky: the run's context ended while a partition producer was full
-	yield    func(*rules.Event, error) bool
+	err      error                          // sticky: the run's context ended while a partition producer was full
+	yield    func(*rules.Event, error) bool // event, made a value once
+}
+
+// inputRecord is the record at hand, with the findings about it so far.
+type inputRecord struct {
+	*wire.Record
+	newest   int64      // event time; noNewest: none
+	bad      []badEvent // parts that are not evaluated, the first ones
+	rejected int        // number of these parts, in bad or not
+}
+
+// is makes rec the record at hand.
+func (at *inputRecord) is(rec *wire.Record) {
+	*at = inputRecord{Record: rec, newest: noNewest, bad: at.bad[:0]}
 }
 
 // run routes from the offset that progress starts at until ctx ends (nil), or until the input
@@ -89,9 +99,9 @@ func (r *router) run(ctx context.Context) error {
 		case !errors.As(err, &corrupt):
 			return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, err)
 		case corrupt.Next <= at.offset:
-			return &changelog.FatalError{Sentence: fmt.Sprintf("input %v; where the next batch begins is not known: let a replica that is whole become leader, or move the group's offset behind it", corrupt)}
+			return fatal.Errorf("input %v; where the next batch begins is not known: let a replica that is whole become leader, or move the group's offset behind it", corrupt)
 		case corrupt.Damaged && !r.acceptLoss:
-			return &changelog.FatalError{Sentence: fmt.Sprintf("input %v; let a replica that is whole become leader, or start once with --accept-loss to go on without offsets %d to %d", corrupt, corrupt.Offset, corrupt.Next-1)}
+			return fatal.Errorf("input %v; let a replica that is whole become leader, or start once with --accept-loss to go on without offsets %d to %d", corrupt, corrupt.Offset, corrupt.Next-1)
 		}
 		if err := r.leaveOut(corrupt); err != nil {
 			return nil
@@ -131,7 +141,7 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 			r.gate.fetched(f.Next, max(f.LastStable-f.Next, 0), r.now)
 		}
 		r.meter.Read(f.Next, f.HighWatermark, f.Bytes)
-		r.at = nil
+		r.at.Record = nil
 		r.release()
 		in.give(f)
 		pulse.beat()
@@ -169,17 +179,17 @@ func (r *router) count() {
 // letter: its headers say which offsets are missing, and its value is the batch as it came,
 // without its head, or the beginning of the record's value.
 func (r *router) leaveOut(corrupt *wire.CorruptError) error {
-	r.at = &wire.Record{Offset: corrupt.Offset, Epoch: noEpoch, LastEpoch: noEpoch, Timestamp: -1, Value: corrupt.Bytes}
-	r.bad, r.rejected = r.bad[:0], 0
+	at := &r.at
+	at.is(&wire.Record{Offset: corrupt.Offset, Epoch: noEpoch, LastEpoch: noEpoch, Timestamp: -1, Value: corrupt.Bytes})
 	reason := reasonUnreadable
 	if corrupt.Record > 0 {
 		reason = cloudtrail.ReasonUnpackedTooLarge
 	}
-	r.reject(badEvent{
+	r.reject(at, badEvent{
 		index: -1, reason: reason,
 		detail: fmt.Sprintf("offsets %d to %d: %s", corrupt.Offset, corrupt.Next-1, corrupt.Reason),
 	})
-	r.deadLetter(corrupt.Record)
+	r.deadLetter(at, corrupt.Record)
 	if r.err == nil {
 		r.progress.handed(logPosition{corrupt.Next, noEpoch}, r.progress.lag())
 	}
@@ -188,27 +198,28 @@ func (r *router) leaveOut(corrupt *wire.CorruptError) error {
 
 // record routes the events of one input record; false when the run is over.
 func (r *router) record(rec *wire.Record) bool {
-	r.at, r.bad, r.rejected = rec, r.bad[:0], 0
+	at := &r.at
+	at.is(rec)
 	givenUp := r.unpacking.watches() && r.unpacking.givenUp(place(&r.in, rec.Offset, rec.Offset+1))
 	if r.gate.a != nil && !givenUp && !r.admit(rec) {
 		return false
 	}
-	r.stamp, r.newest = rec.Timestamp, noNewest
+	r.stamp = rec.Timestamp
 	if r.records++; r.records%beatEvery == 0 || len(rec.Value) > beatBytes {
 		r.beat()
 	}
 	if givenUp {
-		r.reject(badEvent{index: -1, reason: reasonProcessEnded, detail: errProcessEnded.Error()})
+		r.reject(at, badEvent{index: -1, reason: reasonProcessEnded, detail: errProcessEnded.Error()})
 	} else {
 		if r.turn.Held() && len(rec.Value) > leastNoted {
 			r.beginRecord()
 		}
 		r.decoder.Decode(rec.Value, r.yield)
 	}
-	if len(r.bad) > 0 && r.err == nil {
-		r.deadLetter(len(rec.Value))
+	if len(at.bad) > 0 && r.err == nil {
+		r.deadLetter(at, len(rec.Value))
 	}
-	if r.gate.a != nil && r.newest != noNewest && r.err == nil && r.gate.record(r.newest) {
+	if r.gate.a != nil && at.newest != noNewest && r.err == nil && r.gate.record(at.newest) {
 		r.progress.step(logPosition{rec.Offset + 1, rec.Epoch}, r.gate.clock)
 		r.gate.publish(r.now)
 	}
@@ -271,55 +282,56 @@ func (r *router) timeOf(rec *wire.Record) int64 {
 
 // event routes one decoded event, or notes the error of a value that is no event.
 func (r *router) event(ev *rules.Event, err error) bool {
+	at := &r.at
 	if err != nil {
 		r.beat() // a value that is passed over may be large
-		r.reject(asBadEvent(err))
+		r.reject(at, asBadEvent(err))
 		return true
 	}
 	if r.events++; r.events%beatEvery == 0 || len(ev.Raw) > beatBytes {
 		r.beat()
 	}
-	ev.RecordTime = wire.TimeOf(r.at.Timestamp)
+	ev.RecordTime = wire.TimeOf(at.Timestamp)
 	ahead, isAhead := r.engine.Ahead(ev, r.now)
 	if !isAhead {
 		r.marks.observe(ev)
-		r.newest = max(r.newest, ev.Time.UnixNano())
+		at.newest = max(at.newest, ev.Time.UnixNano())
 	}
 	var rejected []rules.Rejection
 	r.matches, rejected = r.engine.Match(ev, r.matches[:0])
 	switch {
 	case len(r.matches) == 0:
 	case isAhead:
-		r.reject(badEvent{index: ev.At.Index, reason: ahead.Reason, detail: ahead.Detail})
+		r.reject(at, badEvent{index: ev.At.Index, reason: ahead.Reason, detail: ahead.Detail})
 	default:
-		r.route(ev)
+		r.route(at, ev)
 	}
 	for _, x := range rejected {
-		r.reject(badEvent{index: ev.At.Index, reason: x.Reason, detail: x.Detail, rule: x.Rule})
+		r.reject(at, badEvent{index: ev.At.Index, reason: x.Reason, detail: x.Detail, rule: x.Rule})
 	}
 	return r.err == nil
 }
 
 // route appends one entry to the work of each shard that owns a match of ev; matches
 // of the same shard share the entry (PROTOCOL R3).
-func (r *router) route(ev *rules.Event) {
+func (r *router) route(at *inputRecord, ev *rules.Event) {
 	r.work.source = state.Source{
 		Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition,
-		Epoch: r.at.Epoch, Offset: r.at.Offset, Index: ev.At.Index,
+		Epoch: at.Epoch, Offset: at.Offset, Index: ev.At.Index,
 	}
-	r.work.recordTime, r.work.event = r.at.Timestamp, ev.Raw
+	r.work.recordTime, r.work.event = at.Timestamp, ev.Raw
 	for len(r.matches) > 0 && r.err == nil {
-		shard := rules.ShardOf(r.matches[0].Rule, r.matches[0].Key, len(r.producers))
+		shard := rules.ShardOf(r.matches[0].Key, len(r.producers))
 		r.work.pairs = r.work.pairs[:0]
 		r.matches = slices.DeleteFunc(r.matches, func(m rules.Match) bool {
-			if rules.ShardOf(m.Rule, m.Key, len(r.producers)) != shard {
+			if rules.ShardOf(m.Key, len(r.producers)) != shard {
 				return false
 			}
 			r.work.pairs = append(r.work.pairs, m)
 			r.meter.Match(m.Rule)
 			return true
 		})
-		if r.send(shard) {
+		if r.send(at, shard) {
 			r.marks.event(shard, ev)
 		}
 	}
@@ -327,53 +339,53 @@ func (r *router) route(ev *rules.Event) {
 
 // send hands the work at hand to the partition producer of a shard; false: it was rejected, or the run is
 // over.
-func (r *router) send(shard int) bool {
+func (r *router) send(at *inputRecord, shard int) bool {
 	// The size is checked before encoding: an event may have hundreds of MiB.
 	if size := r.work.size(); size > r.mostWork {
-		r.reject(badEvent{
+		r.reject(at, badEvent{
 			index: r.work.source.Index, reason: cloudtrail.ReasonEventTooLarge,
 			detail: fmt.Sprintf("the work record takes %d bytes, and %d are taken", size, r.mostWork),
 		})
 		return false
 	}
 	r.head = r.work.appendHead(r.head[:0])
-	r.err = r.producers[shard].addWork(r.ctx, r.origin(), r.head, r.work.event)
+	r.err = r.producers[shard].addWork(r.ctx, r.origin(at), r.head, r.work.event)
 	return r.err == nil
 }
 
 // origin returns the origin of the record at hand, for the partition producers.
-func (r *router) origin() sourceOffset {
-	return sourceOffset{r.progress, r.at.Offset, r.at.LastEpoch, r.at.Timestamp}
+func (r *router) origin(at *inputRecord) sourceOffset {
+	return sourceOffset{r.progress, at.Offset, at.LastEpoch, at.Timestamp}
 }
 
 // reject notes a part of the record that is not evaluated. Records that CloudTrail writes
 // beside events (digests, control messages, tombstones) are counted only, and so are the
 // parts beyond the list of the dead letter: a rule may fail on each of a million events in
 // one record.
-func (r *router) reject(b badEvent) {
+func (r *router) reject(at *inputRecord, b badEvent) {
 	if rules.Skip(b.reason) {
 		r.meter.Skipped(string(b.reason))
 		return
 	}
 	r.meter.DeadLetter(string(b.reason))
-	if r.rejected++; r.rejected <= deadLetterErrors {
-		r.bad = append(r.bad, b)
+	if at.rejected++; at.rejected <= deadLetterErrors {
+		at.bad = append(at.bad, b)
 	}
 }
 
 // deadLetter sends the record, unchanged, to the dead-letter topic: once, with the index
 // and the reason of each bad event in it. Its value has whole bytes, of which only the
 // first ones may be at hand.
-func (r *router) deadLetter(whole int) {
+func (r *router) deadLetter(at *inputRecord, whole int) {
 	d := deadLetter{
 		whole: whole,
 		app:   r.app, version: r.version,
-		stage: stageRouter, bad: r.bad, key: r.at.Key, value: r.at.Value, recordTime: r.at.Timestamp,
-		source: state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Offset: r.at.Offset},
+		stage: stageRouter, bad: at.bad, key: at.Key, value: at.Value, recordTime: at.Timestamp,
+		source: state.Source{Topic: r.in.topic, TopicID: r.in.topicID, Partition: r.in.partition, Offset: at.Offset},
 	}
 	key, value, headers := d.record(r.mostDead)
 	to := r.deadLetters[int(r.in.partition)%len(r.deadLetters)]
-	r.err = to.add(r.ctx, r.origin(), key, value, headers...)
-	r.log.Warn().Str("reason", string(r.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
-		Int64("offset", r.at.Offset).Int("bad", r.rejected).Str("event", "dead_letter").Msg("record sent to the dead-letter topic")
+	r.err = to.add(r.ctx, r.origin(at), key, value, headers...)
+	r.log.Warn().Str("reason", string(at.bad[0].reason)).Str("topic", r.in.topic).Int32("partition", r.in.partition).
+		Int64("offset", at.Offset).Int("bad", at.rejected).Str("event", "dead_letter").Msg("record sent to the dead-letter topic")
 }

@@ -1,8 +1,5 @@
 package consumer
 
-// leastNoted is the least size of a record of a large batch that is noted by itself.
-const leastNoted = 256 << 10
-
 // beginBatch notes the large batch that is about to be unpacked.
 func (r *router) beginBatch(offset, next int64) error {
 	return r.unpacking.begin(place(&r.in, offset, next))

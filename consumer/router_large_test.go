@@ -40,8 +40,8 @@ func TestRouterEndsWhileItWaitsForTheTurn(t *testing.T) {
 	}
 	r.decoder.Turn = (*decoderTurn)(r)
 	large := &wire.Record{Value: []byte(strconv.Quote(strings.Repeat(" ", 2*cloudtrail.DefaultScratch) + `{"eventVersion":"1","eventTime":"2026-03-01T10:00:00Z"}`))}
-	if r.record(large) || !errors.Is(r.err, context.Canceled) || events > 0 || len(r.bad) > 0 {
-		t.Errorf("a large record without the turn: %v, %d events, %d dead letters; want the end of the context alone", r.err, events, len(r.bad))
+	if r.record(large) || !errors.Is(r.err, context.Canceled) || events > 0 || len(r.at.bad) > 0 {
+		t.Errorf("a large record without the turn: %v, %d events, %d dead letters; want the end of the context alone", r.err, events, len(r.at.bad))
 	}
 	holder.Unlock()
 	r.ctx, r.turn.Context, r.err = t.Context(), t.Context(), nil

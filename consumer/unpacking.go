@@ -12,11 +12,7 @@ import (
 	"sync"
 )
 
-const (
-	unpackingFile = "unpacking.json"
-	mostEnds      = 2  // of the process, before a record is not tried again
-	mostSuspects  = 16 // records that are remembered
-)
+const unpackingFile = "unpacking.json"
 
 // errProcessEnded is the reason for not unpacking a record or a batch.
 var errProcessEnded = errors.New("the process has ended twice while it was unpacked")

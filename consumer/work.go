@@ -193,8 +193,6 @@ func (r *workReader) string() []byte {
 // there are few; a full table starts over, so that hostile records cannot make it grow.
 type interner struct{ names map[string]string }
 
-const internLimit = 1024
-
 func (in *interner) get(b []byte) string {
 	if s, ok := in.names[string(b)]; ok {
 		return s

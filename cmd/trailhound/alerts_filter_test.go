@@ -122,7 +122,7 @@ func TestExplainOfEvent(t *testing.T) {
 		s.wantRefused(exitFailed, []string{id + " is the id of an event, not of an alert", "trailhound explain " + alert}, "", "explain", id)
 	}
 	out := newTerminal(t)
-	run(t.Context(), []string{"--config", s.config, "alerts", "--no-follow", "--with-record"}, strings.NewReader(""), out.side, io.Discard, nil)
+	execute(t.Context(), []string{"--config", s.config, "alerts", "--no-follow", "--with-record"}, strings.NewReader(""), out.side, io.Discard, nil)
 	text := out.text()
 	for _, want := range []string{"         alert " + alert + "\n", "         event " + event + "\n", "         record partition 1 offset 0, written 20"} {
 		if !strings.Contains(text, want) {

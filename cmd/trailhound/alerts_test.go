@@ -92,7 +92,7 @@ func TestAlertsOfOthers(t *testing.T) {
 	}
 	for _, args := range [][]string{{"alerts", "--no-follow"}, {"alerts", "--no-follow", "--json"}} {
 		out, errs := newTerminal(t), newTerminal(t)
-		code := run(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
+		code := execute(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
 		stdout, stderr := out.text(), errs.text()
 		if code != exitDone || strings.ContainsAny(stdout+stderr, "\x1b\x07\u009b\u202e") || !strings.Contains(stdout, "evil") || !strings.Contains(stderr, "offset 2: not an alert") {
 			t.Errorf("%q on a terminal = %d, %q, %q; want 0, both alerts and nothing raw", args, code, stdout, stderr)
@@ -109,7 +109,7 @@ func TestAlertsNobodyReads(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var stderr output
-	if code := run(ctx, []string{"--config", s.config, "alerts"}, strings.NewReader(""), out, &stderr, nil); code != exitDone || stderr.String() != "" {
+	if code := execute(ctx, []string{"--config", s.config, "alerts"}, strings.NewReader(""), out, &stderr, nil); code != exitDone || stderr.String() != "" {
 		t.Errorf("alerts = %d with %q when nobody reads; want 0 and nothing", code, &stderr)
 	}
 }

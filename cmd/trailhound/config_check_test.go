@@ -29,7 +29,7 @@ func leaves(t *testing.T) [][]string {
 			visit(sub, append(slices.Clone(path), sub.Name()))
 		}
 	}
-	visit((&app{}).root(), nil)
+	visit(rootCommand(&app{}), nil)
 	return all
 }
 

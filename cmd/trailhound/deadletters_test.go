@@ -138,7 +138,7 @@ func (s *site) retries(junk, timeless string) {
 func (s *site) onTerminal() {
 	s.Helper()
 	out := terminalOf(s.T, 160)
-	code := run(s.Context(), []string{"--config", s.config, "dead-letters", "list"}, strings.NewReader(""), out.side, &output{}, nil)
+	code := execute(s.Context(), []string{"--config", s.config, "dead-letters", "list"}, strings.NewReader(""), out.side, &output{}, nil)
 	text := out.text()
 	want := fmt.Sprintf("  not_json             %s partition 0 offset 1, 10 bytes\n", s.app.Inputs[0])
 	counts := "COUNT  REASON         SENT AGAIN  OLDEST                NEWEST\n1      no_event_time  1 "
@@ -266,7 +266,7 @@ func TestNoDeadLetters(t *testing.T) {
 	} {
 		out := newTerminal(t)
 		var errs output
-		code := run(t.Context(), append([]string{"--config", s.config, "dead-letters", "list"}, c.args...), strings.NewReader(""), out.side, &errs, nil)
+		code := execute(t.Context(), append([]string{"--config", s.config, "dead-letters", "list"}, c.args...), strings.NewReader(""), out.side, &errs, nil)
 		if text := out.text(); code != exitDone || text != "" || errs.String() != c.want {
 			t.Errorf("dead-letters list %q = %d, %q, %q; want %q", c.args, code, text, &errs, c.want)
 		}

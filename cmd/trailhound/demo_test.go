@@ -87,7 +87,7 @@ func TestDemoSettings(t *testing.T) {
 // On a terminal the alerts are for people, unless they are asked for as JSON.
 func TestDemoOnTerminal(t *testing.T) {
 	out, errs := terminalOf(t, 160), terminalOf(t, 160)
-	code := run(t.Context(), []string{"demo"}, strings.NewReader(""), out.side, errs.side, nil)
+	code := execute(t.Context(), []string{"demo"}, strings.NewReader(""), out.side, errs.side, nil)
 	stdout, stderr := out.text(), errs.text()
 	if code != exitDone || !strings.Contains(stderr, closingWords) {
 		t.Errorf("demo = %d with %q; want 0 with %q", code, stderr, closingWords)
@@ -106,7 +106,7 @@ func TestDemoOnTerminal(t *testing.T) {
 		t.Errorf("demo prints %q; want %q", stdout, want)
 	}
 	out = newTerminal(t)
-	code = run(t.Context(), []string{"demo", "--json"}, strings.NewReader(""), out.side, io.Discard, nil)
+	code = execute(t.Context(), []string{"demo", "--json"}, strings.NewReader(""), out.side, io.Discard, nil)
 	printed := lines(out.text())
 	if code != exitDone || len(printed) != 2 {
 		t.Errorf("demo --json = %d with %q; want 0 with two lines", code, printed)

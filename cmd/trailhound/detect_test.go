@@ -171,7 +171,7 @@ func TestAlertsFlow(t *testing.T) {
 	results, out := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(t.Context(), []string{"detect", "--set", eachDenial}, in, out, io.Discard, nil)
+		ended <- execute(t.Context(), []string{"detect", "--set", eachDenial}, in, out, io.Discard, nil)
 		in.Close() // after an early end, the writer would wait for ever
 		out.Close()
 	}()
@@ -202,7 +202,7 @@ func TestDetectInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var stderr bytes.Buffer
 	ended := make(chan int)
-	go func() { ended <- run(ctx, []string{"detect", "--set", eachDenial}, in, out, &stderr, nil) }()
+	go func() { ended <- execute(ctx, []string{"detect", "--set", eachDenial}, in, out, &stderr, nil) }()
 	if _, err := io.WriteString(feed, denial(1, "alice")); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestNobodyReads(t *testing.T) {
 			results.Close()
 			defer out.Close()
 			var stderr bytes.Buffer
-			code := run(t.Context(), args, strings.NewReader(denial(1, "alice")), out, &stderr, nil)
+			code := execute(t.Context(), args, strings.NewReader(denial(1, "alice")), out, &stderr, nil)
 			if code != exitDone || stderr.Len() > 0 {
 				t.Errorf("run(%q) = %d with %q on stderr; want 0 and nothing", args, code, stderr.String())
 			}
@@ -252,7 +252,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	defer full.Close()
 	var stderr bytes.Buffer
-	code := run(t.Context(), []string{"detect", "--set", eachDenial, "-"}, strings.NewReader(denial(1, "alice")), full, &stderr, nil)
+	code := execute(t.Context(), []string{"detect", "--set", eachDenial, "-"}, strings.NewReader(denial(1, "alice")), full, &stderr, nil)
 	if code != exitFailed || !strings.Contains(stderr.String(), "trailhound: write the results: ") {
 		t.Errorf("run with stdout on a full disk = %d with %q; want 1 and the reason", code, stderr.String())
 	}

@@ -25,7 +25,7 @@ func TestHelpOnTerminals(t *testing.T) {
 		piped := command(t.Context(), "", nil, append(path, "--help")...).stdout
 		for _, columns := range []uint16{200, 60, 40} {
 			out := terminalOf(t, columns)
-			code := run(t.Context(), append(path, "--help"), strings.NewReader(""), out.side, io.Discard, nil)
+			code := execute(t.Context(), append(path, "--help"), strings.NewReader(""), out.side, io.Discard, nil)
 			text := strings.ReplaceAll(out.text(), "\r", "")
 			if columns == 200 && text != piped {
 				t.Errorf("%s --help on a wide terminal prints\n%s\nwant what goes through a pipe\n%s", c.CommandPath(), text, piped)
@@ -43,7 +43,7 @@ func TestHelpOnTerminals(t *testing.T) {
 			visit(sub, append(append([]string(nil), path...), sub.Name()))
 		}
 	}
-	visit((&app{}).root(), nil)
+	visit(rootCommand(&app{}), nil)
 }
 
 // help refuses an unknown command, as --help does, and prints the same as --help for a

@@ -250,7 +250,7 @@ func (s *site) hostileOutput() {
 	show := func(args []string, forms ...string) string {
 		s.Helper()
 		out, errs := newTerminal(s.T), newTerminal(s.T)
-		code := run(s.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
+		code := execute(s.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
 		stdout, stderr := out.text(), errs.text()
 		if code != exitDone || stderr != "" {
 			s.Errorf("%q on a terminal = %d with %.200q; want 0", args, code, stderr)
@@ -299,7 +299,7 @@ func TestHostileTopics(t *testing.T) {
 				args = append(args, "--json")
 			}
 			out, errs := newTerminal(t), newTerminal(t)
-			code := run(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
+			code := execute(t.Context(), append([]string{"--config", s.config}, args...), strings.NewReader(""), out.side, errs.side, nil)
 			stdout, stderr := out.text(), errs.text()
 			if code != exitDone {
 				t.Errorf("%q = %d with %.200q; want 0", args, code, stderr)
@@ -338,7 +338,7 @@ func TestHostileFiles(t *testing.T) {
 	onTerminal := func(args ...string) (stdout, stderr string) {
 		out := newTerminal(t)
 		var errs output
-		if code := run(t.Context(), args, strings.NewReader(""), out.side, &errs, nil); code != exitDone {
+		if code := execute(t.Context(), args, strings.NewReader(""), out.side, &errs, nil); code != exitDone {
 			t.Errorf("%q = %d with %.200q; want 0", args, code, &errs)
 		}
 		return out.text(), errs.String()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -10,10 +9,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-
-	"trailhound/config"
-	"trailhound/consumer/kafka/wire"
-	"trailhound/rules/cloudtrail"
 )
 
 // heapPercent is the share of its cgroup's memory that Go's memory limit gets: the rest is
@@ -80,36 +75,4 @@ func memoryIn(root fs.FS, name string) int64 {
 		return 0
 	}
 	return n
-}
-
-// shareMemory divides the process's memory limit. The part of a record that is held at a
-// time follows from it, unless limits.max_unpacked is configured. It does not bound the
-// unpacked size of a record: a file with many events in it is read event by event.
-func (s *settings) shareMemory() {
-	limit := memoryLimit()
-	if s.held = int64(s.Limits.MaxUnpacked); !s.unpackedIsSet() {
-		s.held = min(s.held, wire.MostUnpacked(limit))
-	}
-	s.memory = wire.NewMemory(limit, s.held)
-}
-
-func (s *settings) unpackedIsSet() bool { return s.Origin("limits.max_unpacked") != (config.Origin{}) }
-
-// decoder returns a decoder with the limits of the settings.
-func (s *settings) decoder() cloudtrail.Decoder {
-	return cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
-}
-
-// mostHeld returns the MaxHeld of decoders, in bytes.
-func (s *settings) mostHeld() int64 { return min(s.held, cloudtrail.DefaultMaxHeld) }
-
-// tightMemory returns a warning if a record may take more memory than the process has; else
-// "".
-func (s *settings) tightMemory() string {
-	limit := memoryLimit()
-	if limit == 0 || s.held <= wire.MostUnpacked(limit) {
-		return ""
-	}
-	return fmt.Sprintf("limits.max_unpacked is %d bytes, and a record may take three times that; a process with a memory limit of %d bytes can be ended by one: leave the key out, so that at most %d of a record are held at a time, or give the process more memory",
-		s.Limits.MaxUnpacked, limit, wire.MostUnpacked(limit))
 }

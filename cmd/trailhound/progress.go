@@ -75,3 +75,12 @@ func (c *console) close() {
 		c.bar = nil
 	}
 }
+
+// consoleLog writes log lines to the console.
+type consoleLog struct{ *console }
+
+// Write writes one line above the bar.
+func (l consoleLog) Write(line []byte) (n int, err error) {
+	l.above(func() { n, err = l.w.Write(line) })
+	return n, err
+}

@@ -110,7 +110,7 @@ func TestReplayDiffExitStatus(t *testing.T) {
 	for want, threshold := range map[int]int{exitDone: 10, exitDifferent: 5} {
 		set := fmt.Sprintf("rules.access_denied.threshold=%d", threshold)
 		args := []string{"--config", s.config, "--set", set, "replay", "--diff"}
-		if code := run(t.Context(), args, strings.NewReader(""), closedPipe{}, io.Discard, nil); code != want {
+		if code := execute(t.Context(), args, strings.NewReader(""), closedPipe{}, io.Discard, nil); code != want {
 			t.Errorf("replay --diff with threshold %d for a reader that has gone = %d; want %d", threshold, code, want)
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,25 +20,6 @@ type replayOut struct {
 	path     string
 	producer *producer // nil: none
 	appID    string    // for the headers of records
-}
-
-func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
-	o = &replayOut{path: r.flags.out, appID: r.settings.AppID}
-	switch {
-	case o.path != "":
-		if err := o.create(); err != nil {
-			return nil, err
-		}
-		o.lines = r.alertWriter(o.file, r.console, false, true)
-	case r.flags.topic == "" && r.diff == nil:
-		o.lines = r.alertWriter(r.stdout, r.console, r.stdoutTerminal, r.flags.json)
-	}
-	if r.flags.topic != "" {
-		if o.producer, err = newProducer(ctx, r.client, r.flags.topic, r.settings); err != nil {
-			return nil, o.end(err)
-		}
-	}
-	return o, nil
 }
 
 // outError names the directory, or the file of --out, instead of the temporary file.

@@ -4,25 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"trailhound/config"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
+	"trailhound/state"
 )
-
-// bounds returns the range that the flags give.
-func (f *replayFlags) bounds(now time.Time) (b replay.Bounds, err error) {
-	if f.offsets != "" {
-		err = f.byOffset(&b)
-	} else {
-		b, err = byTime(f.from, f.to, now)
-	}
-	b.Partitions = f.partitions
-	return b, err
-}
 
 // byTime returns the range that --from and --to give.
 func byTime(from, to string, now time.Time) (b replay.Bounds, err error) {
@@ -38,28 +27,6 @@ func byTime(from, to string, now time.Time) (b replay.Bounds, err error) {
 		return b, usagef("--from %s is not before --to %s", from, to)
 	}
 	return b, nil
-}
-
-func (f *replayFlags) byOffset(b *replay.Bounds) error {
-	if f.from != "" || f.to != "" {
-		return usagef("a range is given by times, with --from and --to, or by --offsets")
-	}
-	if len(f.partitions) != 1 || len(f.inputs) != 1 {
-		return usagef("--offsets are those of one partition: name it with --partition, and the topic with --input if there are several")
-	}
-	from, to, ok := strings.Cut(f.offsets, "..")
-	b.ByOffset, b.FromOffset, b.ToOffset = true, 0, -1
-	var err error
-	if from != "" {
-		b.FromOffset, err = strconv.ParseInt(from, 10, 64)
-	}
-	if to != "" && err == nil {
-		b.ToOffset, err = strconv.ParseInt(to, 10, 64)
-	}
-	if !ok || err != nil || b.FromOffset < 0 || to != "" && b.ToOffset <= b.FromOffset {
-		return usagef("--offsets %s: two offsets are wanted, the smaller one first, as in 1000..2000, 1000.. or ..2000", f.offsets)
-	}
-	return nil
 }
 
 // timeFormats are the formats of a bound; a date is its first moment in UTC.
@@ -86,7 +53,7 @@ func rangeTime(flag, text string, now time.Time) (time.Time, error) {
 
 // inputRanges resolves a range of inputs, and reports its trimmed part; an empty range is
 // an error.
-func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []string, b replay.Bounds) ([]replay.Range, error) {
+func inputRanges(ctx context.Context, a *app, client *wire.Client, inputs []string, b replay.Bounds) ([]replay.Range, error) {
 	ranges, err := replay.Resolve(ctx, client, inputs, b)
 	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
 		return nil, fmt.Errorf("topics.input: %w; name one that does with --set topics.input=NAME, or create it with: trailhound topics create --input-partitions N", missing)
@@ -94,7 +61,7 @@ func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []str
 	if err != nil {
 		return nil, err
 	}
-	a.tellTrimmed(ranges)
+	tellTrimmed(a, ranges)
 	if partitionsOf(ranges) == 0 {
 		return nil, emptyRange(ctx, client, ranges)
 	}
@@ -102,7 +69,7 @@ func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []str
 }
 
 // tellTrimmed reports the parts of ranges that the topics hold no more.
-func (a *app) tellTrimmed(ranges []replay.Range) {
+func tellTrimmed(a *app, ranges []replay.Range) {
 	for i := range ranges {
 		if r := &ranges[i]; r.Trimmed != "" {
 			fmt.Fprintln(a.stderr, r.Trimmed)
@@ -146,11 +113,11 @@ func partitionsOf(ranges []replay.Range) (n int) {
 	return n
 }
 
-// within says whether an offset lies in one of the ranges.
-func within(ranges []replay.Range, topic string, partition int32, offset int64) bool {
+// inRanges tells an event of the ranges from one outside, as those of the warm-up are.
+func inRanges(ranges []replay.Range, at state.Source) bool {
 	for i := range ranges {
-		if r := &ranges[i]; r.Partition == partition && r.Topic == topic {
-			return r.From <= offset && offset < r.To
+		if r := &ranges[i]; r.Partition == at.Partition && r.Topic == at.Topic {
+			return r.From <= at.Offset && at.Offset < r.To
 		}
 	}
 	return false

@@ -18,8 +18,8 @@ import (
 
 // replaying is one replay.
 type replaying struct {
-	*app
-	*settings
+	app    *app
+	setup  *setup
 	flags  *replayFlags
 	client *wire.Client
 	ranges []replay.Range
@@ -32,33 +32,31 @@ type replaying struct {
 	count   int64 // records of the ranges
 	runUp   int64 // records of the warm-up
 	out     *replayOut
-	diff    *alertDiff // nil: nothing is compared
+	diff    *comparison // nil: nothing is compared
 }
-
-// ruleKey groups alerts as people tell them apart.
-type ruleKey struct{ rule, key string }
 
 func (r *replaying) run(ctx context.Context) (err error) {
 	begun := time.Now()
 	r.tally = newTally()
 	if r.flags.diff != "" {
-		if r.diff, err = r.newDiff(ctx); err != nil {
+		r.diff = &comparison{app: r.app, setup: r.setup, flags: r.flags, client: r.client, ranges: r.ranges}
+		if err := r.diff.open(ctx); err != nil {
 			return err
 		}
 		defer r.diff.close()
 	}
-	r.console = r.recordConsole("replay", offsetsOf(r.read))
+	r.console = r.app.recordConsole("replay", offsetsOf(r.read))
 	defer r.console.close()
 	if r.out, err = r.newOut(ctx); err != nil {
 		return err
 	}
 	counts, err := r.play(ctx, begun)
-	if err = r.out.end(err); r.noReader(err) {
+	if err = r.out.end(err); r.app.noReader(err) {
 		return errNoReader
 	}
 	r.console.close()
 	r.tally.played(counts)
-	r.tell(r.summary(counts, time.Since(begun)))
+	r.app.tell(r.summary(counts, time.Since(begun)))
 	if err != nil {
 		return err
 	}
@@ -66,7 +64,7 @@ func (r *replaying) run(ctx context.Context) (err error) {
 		return fmt.Errorf("not everything could be evaluated: left out %d", n)
 	}
 	if r.diff != nil {
-		return r.compare(ctx)
+		return r.diff.finish(ctx, r.first)
 	}
 	return nil
 }
@@ -74,11 +72,11 @@ func (r *replaying) run(ctx context.Context) (err error) {
 // play evaluates the records. Events ahead of the clock are refused as run refuses them, if
 // --set gives events.max_ahead.
 func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts, err error) {
-	o, err := r.playOptions()
+	o, err := r.setup.playOptions()
 	if err != nil {
 		return counts, err
 	}
-	log, err := r.logTo(consoleLog{r.console}, r.settings)
+	log, err := r.app.logTo(consoleLog{r.console}, r.setup)
 	if err != nil {
 		return counts, err
 	}
@@ -117,11 +115,11 @@ func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 	if r.out.producer != nil {
 		return consumer.AlertBytes(r.out.producer.most), nil
 	}
-	infos, err := topic.Describe(ctx, r.client, r.Topics.Alerts)
+	infos, err := topic.Describe(ctx, r.client, r.setup.Topics.Alerts)
 	if _, denied := errors.AsType[*wire.DeniedError](err); denied {
 		return 0, nil
 	}
-	info, found := infos[r.Topics.Alerts]
+	info, found := infos[r.setup.Topics.Alerts]
 	if err != nil || !found {
 		return 0, err
 	}
@@ -132,7 +130,7 @@ func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 func (r *replaying) note(b *play.Batch) {
 	for i := range b.Records {
 		rec := &b.Records[i]
-		if !r.inRange(rec.At) {
+		if !inRanges(r.ranges, rec.At) {
 			r.runUp++
 			continue
 		}
@@ -149,18 +147,13 @@ func (r *replaying) note(b *play.Batch) {
 	}
 }
 
-// inRange tells an event of the ranges from one of the warm-up.
-func (r *replaying) inRange(at state.Source) bool {
-	return within(r.ranges, at.Topic, at.Partition, at.Offset)
-}
-
 func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
-	if !r.inRange(ev.At) {
+	if !inRanges(r.ranges, ev.At) {
 		return nil
 	}
 	r.tally.alert(alert)
 	if r.diff != nil {
-		if err := r.diff.replayed(alert.Payload); err != nil {
+		if err := r.diff.alerts.Replayed(alert.Payload); err != nil {
 			return err
 		}
 	}
@@ -168,7 +161,7 @@ func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
 }
 
 func (r *replaying) rejected(at state.Source, index int, reason rules.Reason, detail string) {
-	if !r.inRange(at) {
+	if !inRanges(r.ranges, at) {
 		return
 	}
 	at.Topic = fmt.Sprintf("%s/%d", at.Topic, at.Partition)
@@ -192,11 +185,21 @@ func (r *replaying) summary(counts play.Counts, took time.Duration) string {
 	return b.String()
 }
 
-// consoleLog writes log lines to the console.
-type consoleLog struct{ *console }
-
-// Write writes one line above the bar.
-func (l consoleLog) Write(line []byte) (n int, err error) {
-	l.above(func() { n, err = l.w.Write(line) })
-	return n, err
+func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
+	o = &replayOut{path: r.flags.out, appID: r.setup.AppID}
+	switch {
+	case o.path != "":
+		if err := o.create(); err != nil {
+			return nil, err
+		}
+		o.lines = newAlertWriter(r.app, o.file, r.console, false, true)
+	case r.flags.topic == "" && r.diff == nil:
+		o.lines = newAlertWriter(r.app, r.app.stdout, r.console, r.app.stdoutTerminal, r.flags.json)
+	}
+	if r.flags.topic != "" {
+		if o.producer, err = newProducer(ctx, r.client, r.flags.topic, r.setup); err != nil {
+			return nil, o.end(err)
+		}
+	}
+	return o, nil
 }

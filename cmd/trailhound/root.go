@@ -13,8 +13,8 @@ import (
 	"trailhound/config"
 )
 
-// root returns the command line: one command, one file.
-func (a *app) root() *cobra.Command {
+// rootCommand returns the command line: one command, one file.
+func rootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "trailhound",
 		Short: "Find suspicious behaviour in streams of AWS CloudTrail events",
@@ -32,33 +32,33 @@ func (a *app) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("set", completeSet) // fails for unknown flags only
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.runCommand(),
-		a.statusCommand(),
-		a.healthCommand(),
-		a.logLevelCommand(),
-		a.demoCommand(),
-		a.detectCommand(),
-		a.replayCommand(),
-		a.rulesCommand(),
-		a.ingestCommand(),
-		a.alertsCommand(),
-		a.explainCommand(),
-		a.stateCommand(),
-		a.deadLettersCommand(),
-		a.topicsCommand(),
-		a.aclsCommand(),
-		a.configCommand(),
-		a.versionCommand(),
-		a.completionCommand(),
+		runCommand(a),
+		statusCommand(a),
+		healthCommand(a),
+		logLevelCommand(a),
+		demoCommand(a),
+		detectCommand(a),
+		replayCommand(a),
+		rulesCommand(a),
+		ingestCommand(a),
+		alertsCommand(a),
+		explainCommand(a),
+		stateCommand(a),
+		deadLettersCommand(a),
+		topicsCommand(a),
+		aclsCommand(a),
+		configCommand(a),
+		versionCommand(a),
+		completionCommand(a),
 	)
 	root.SetHelpFunc(a.help)
-	root.SetHelpCommand(a.helpCommand())
-	return a.versioned(parent(root))
+	root.SetHelpCommand(helpCommand())
+	return versioned(a, parent(root))
 }
 
 // versioned gives a command the flag --version. Cobra's own flag takes its text only as a
 // template, and templates make the linker keep all methods of all types.
-func (a *app) versioned(c *cobra.Command) *cobra.Command {
+func versioned(a *app, c *cobra.Command) *cobra.Command {
 	asked := c.Flags().BoolP("version", "v", false, "print the version")
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -69,36 +69,6 @@ func (a *app) versioned(c *cobra.Command) *cobra.Command {
 		return run(c, args)
 	}
 	return c
-}
-
-// parent makes a command that only holds others: alone it prints its help as an error, and
-// for a mistyped command below it names the nearest one.
-func parent(c *cobra.Command) *cobra.Command {
-	c.Args = cobra.ArbitraryArgs
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return unknownCommand(c, args[0])
-		}
-		c.SetOut(c.ErrOrStderr())
-		if err := c.Help(); err != nil {
-			return err
-		}
-		return usagef("a command is missing")
-	}
-	return c
-}
-
-func unknownCommand(c *cobra.Command, name string) error {
-	var names []string
-	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() {
-			names = append(names, sub.Name())
-		}
-	}
-	if near := config.Nearest(name, names); near != "" {
-		return usagef("unknown command %q; did you mean %s %s?", name, c.CommandPath(), near)
-	}
-	return usagef("unknown command %q; %s has %s", name, c.CommandPath(), strings.Join(names, ", "))
 }
 
 // wantedOf describes to people the values that a flag takes, by its type.
@@ -146,30 +116,9 @@ func keyOf(flag string) string {
 
 // configKeys returns the keys of the configuration, including those of the rules.
 func configKeys() []string {
-	s, err := (&app{}).settings() // the defaults, which are valid
+	s, err := (&app{}).setup() // the defaults, which are valid
 	if err != nil {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(s.Values()))
 }
-
-// noArgs refuses any argument.
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("%s takes no argument; got %q", name(c), args[0])
-	}
-	return nil
-}
-
-// oneArg wants exactly one argument, which the error calls by the given noun.
-func oneArg(what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usagef("%s wants one %s; got %d", name(c), what, len(args))
-		}
-		return nil
-	}
-}
-
-// name returns the command as it is typed after the program's name.
-func name(c *cobra.Command) string { return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ") }

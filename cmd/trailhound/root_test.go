@@ -31,7 +31,7 @@ func TestEveryCommand(t *testing.T) {
 			visit(sub, append(append([]string(nil), path...), sub.Name()))
 		}
 	}
-	visit((&app{}).root(), nil)
+	visit(rootCommand(&app{}), nil)
 }
 
 func TestCompletion(t *testing.T) {

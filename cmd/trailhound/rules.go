@@ -11,23 +11,23 @@ import (
 	"trailhound/rules"
 )
 
-func (a *app) rulesCommand() *cobra.Command {
+func rulesCommand(a *app) *cobra.Command {
 	c := parent(&cobra.Command{
 		Use:   "rules",
 		Short: "Show the rules and their parameters, and test them",
 	})
-	c.AddCommand(a.rulesListCommand(), a.rulesShowCommand(), a.rulesTestCommand())
+	c.AddCommand(rulesListCommand(a), rulesShowCommand(a), rulesTestCommand(a))
 	return c
 }
 
-func (a *app) rulesListCommand() *cobra.Command {
+func rulesListCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the rules of this build, one a line",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func (a *app) rulesListCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) rulesShowCommand() *cobra.Command {
+func rulesShowCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:       "show RULE",
@@ -60,7 +60,7 @@ func (a *app) rulesShowCommand() *cobra.Command {
 		Args:      oneArg("rule"),
 		ValidArgs: ruleIDs(),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -69,7 +69,7 @@ func (a *app) rulesShowCommand() *cobra.Command {
 					return a.jsonLine(s.ruleShown(k))
 				}
 				if k.spec.ID == args[0] {
-					return a.showRule(s, k)
+					return showRule(a, s, k)
 				}
 			}
 			return unknownRule(args[0])
@@ -79,7 +79,7 @@ func (a *app) rulesShowCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) showRule(s *settings, k knownRule) error {
+func showRule(a *app, s *setup, k knownRule) error {
 	info := k.rule.Info()
 	w := a.columns(a.stdout)
 	fmt.Fprintf(w, "%s: %s\n\n%s\n\n", info.ID, info.Title, info.Description)
@@ -112,4 +112,38 @@ func yesNo(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// shownRule is a rule as rules list and rules show print it in JSON.
+type shownRule struct {
+	ID          string           `json:"id"`
+	On          bool             `json:"on"`
+	Severity    string           `json:"severity"`
+	Title       string           `json:"title"`
+	Description string           `json:"description"`
+	GroupedBy   string           `json:"grouped_by"`
+	Techniques  []string         `json:"techniques"`
+	Parameters  []shownParameter `json:"parameters"`
+}
+
+// shownParameter is a parameter with its values in the form of the configuration.
+type shownParameter struct {
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	Value   string `json:"value"`
+	Default string `json:"default"`
+	Meaning string `json:"meaning"`
+}
+
+func (s *setup) ruleShown(k knownRule) shownRule {
+	info := k.rule.Info()
+	r := shownRule{
+		ID: info.ID, On: s.Rules[info.ID], Severity: string(info.Severity), Title: info.Title, Description: info.Description,
+		GroupedBy: info.GroupedBy, Techniques: append([]string{}, info.Techniques...), Parameters: []shownParameter{},
+	}
+	defaults := append(rules.Parameters(k.spec.New()), rules.Parameters(rules.DefaultOptions())...)
+	for i, p := range append(rules.Parameters(k.rule), rules.Parameters(*k.options)...) {
+		r.Parameters = append(r.Parameters, shownParameter{Name: p.Name, Type: p.Type, Value: p.Default, Default: defaults[i].Default, Meaning: p.Help})
+	}
+	return r
 }

@@ -79,7 +79,7 @@ func TestNarrowTerminals(t *testing.T) {
 	for _, columns := range []uint16{60, 40} {
 		for _, args := range [][]string{{"detect", sample}, {"rules", "list"}, {"rules", "show", "access_denied"}} {
 			out := terminalOf(t, columns)
-			code := run(t.Context(), args, strings.NewReader(""), out.side, io.Discard, nil)
+			code := execute(t.Context(), args, strings.NewReader(""), out.side, io.Discard, nil)
 			text := out.text()
 			if code != exitDone || text == "" {
 				t.Errorf("%q = %d with %q; want 0", args, code, text)
@@ -92,7 +92,7 @@ func TestNarrowTerminals(t *testing.T) {
 		}
 	}
 	out := terminalOf(t, 60)
-	code := run(t.Context(), []string{"demo"}, strings.NewReader(""), io.Discard, out.side, nil)
+	code := execute(t.Context(), []string{"demo"}, strings.NewReader(""), io.Discard, out.side, nil)
 	if text := out.text(); code != exitDone || !strings.Contains(text, "179 records in, 2 alerts out, each committed exactly once;\n  came twice") {
 		t.Errorf("demo on 60 columns = %d and says %q; want it wrapped at blanks", code, text)
 	}
@@ -103,7 +103,7 @@ func TestNarrowTerminals(t *testing.T) {
 		{[]string{"TERM=xterm"}, true}, {[]string{"TERM=xterm", "NO_COLOR="}, true}, {[]string{"TERM=xterm", "NO_COLOR=1"}, false}, {[]string{"TERM=dumb"}, false}, {nil, false},
 	} {
 		out := newTerminal(t)
-		run(t.Context(), []string{"detect", sample}, strings.NewReader(""), out.side, io.Discard, c.environment)
+		execute(t.Context(), []string{"detect", sample}, strings.NewReader(""), out.side, io.Discard, c.environment)
 		if text := out.text(); strings.Contains(text, "\x1b[31mHIGH\x1b[0m     2026") != c.colours || strings.Contains(text, "\x1b") != c.colours {
 			t.Errorf("detect with %q prints %q; want colours: %t", c.environment, text, c.colours)
 		}

@@ -23,7 +23,7 @@ type result struct {
 // command runs one command line with pipes for streams.
 func command(ctx context.Context, stdin string, environment []string, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, strings.NewReader(stdin), &stdout, &stderr, environment)
+	code := execute(ctx, args, strings.NewReader(stdin), &stdout, &stderr, environment)
 	return result{stdout.String(), stderr.String(), code}
 }
 

@@ -160,7 +160,7 @@ func TestLogOnTerminal(t *testing.T) {
 			return nil, nil, false
 		})
 		errs := newTerminal(t)
-		code := run(ctx, append([]string{"--config", s.config, "run"}, tt.args...), strings.NewReader(""), io.Discard, errs.side, tt.environment)
+		code := execute(ctx, append([]string{"--config", s.config, "run"}, tt.args...), strings.NewReader(""), io.Discard, errs.side, tt.environment)
 		if text := errs.text(); code != exitDone || !regexp.MustCompile(tt.want).MatchString(text) {
 			t.Errorf("run %q with %q = %d, and logs %q; want 0 and %s", tt.args, tt.environment, code, text, tt.want)
 		}

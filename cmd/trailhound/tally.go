@@ -144,3 +144,6 @@ func (t *tally) most(b *strings.Builder) {
 		fmt.Fprintf(b, "  %d %s %s\n", t.keys[k], brief(k.rule), brief(k.key))
 	}
 }
+
+// ruleKey groups alerts as people tell them apart.
+type ruleKey struct{ rule, key string }

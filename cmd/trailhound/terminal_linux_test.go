@@ -72,7 +72,7 @@ func TestHostileTextOnTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs := newTerminal(t), newTerminal(t)
-	code := run(t.Context(), []string{"detect", "--set", eachDenial, name}, strings.NewReader(""), out.side, errs.side, nil)
+	code := execute(t.Context(), []string{"detect", "--set", eachDenial, name}, strings.NewReader(""), out.side, errs.side, nil)
 	stdout, stderr := out.text(), errs.text()
 	if code != exitDone {
 		t.Fatalf("run = %d with %q; want 0", code, stderr)
@@ -110,7 +110,7 @@ func TestProgressBar(t *testing.T) {
 	}
 	var stdout bytes.Buffer
 	errs := newTerminal(t)
-	code := run(t.Context(), []string{"detect", file}, strings.NewReader(""), &stdout, errs.side, nil)
+	code := execute(t.Context(), []string{"detect", file}, strings.NewReader(""), &stdout, errs.side, nil)
 	stderr := errs.text()
 	if code != exitDone || stdout.String() != piped.stdout {
 		t.Errorf("run = %d with %q; want 0, and the results as through a pipe", code, stderr)
@@ -129,7 +129,7 @@ func TestNothingToRead(t *testing.T) {
 	in := newTerminal(t)
 	defer in.text()
 	var stderr bytes.Buffer
-	code := run(t.Context(), []string{"detect"}, in.side, io.Discard, &stderr, nil)
+	code := execute(t.Context(), []string{"detect"}, in.side, io.Discard, &stderr, nil)
 	if want := "trailhound: nothing to read; name files or directories, or - for standard input\n"; code != exitUsage || stderr.String() != want {
 		t.Errorf("run = %d with %q; want 2 with %q", code, stderr.String(), want)
 	}

@@ -10,6 +10,8 @@ import (
 	"trailhound/config"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
+	"trailhound/rules/play"
 	"trailhound/state"
 )
 
@@ -17,8 +19,9 @@ import (
 // rules.Builtin leaves their expectations alone.
 var builtin = rules.Builtin
 
-// settings is a configuration and the rules that it turns on, with their parameters.
-type settings struct {
+// setup is the configuration, and all that follows from it alone: the rules that it turns
+// on, with their parameters, and the memory of records.
+type setup struct {
 	*config.Config
 	known  []knownRule
 	memory *wire.Memory // of the process, for records
@@ -33,10 +36,10 @@ type knownRule struct {
 	options *rules.Options
 }
 
-// settings settles the configuration and checks all of it, including parameters of rules.
+// setup settles the configuration and checks all of it, including parameters of rules.
 // Each call makes new rules: those of earlier calls never change.
-func (a *app) settings() (*settings, error) {
-	s := &settings{}
+func (a *app) setup() (*setup, error) {
+	s := &setup{}
 	in := config.Input{Environment: a.environment, Set: a.set}
 	in.File, _ = a.fileAndWay()
 	in.HostName, _ = os.Hostname() // without one, instance_id has a general name
@@ -62,7 +65,7 @@ func (a *app) settings() (*settings, error) {
 }
 
 // checkRules asks each rule that is on whether it takes its parameters under the limits of the service.
-func (s *settings) checkRules() (problems config.Problems) {
+func (s *setup) checkRules() (problems config.Problems) {
 	for _, a := range s.active {
 		_, err := rules.NewEngine([]rules.Active{a}, s.limits())
 		if err == nil {
@@ -80,7 +83,7 @@ func (s *settings) checkRules() (problems config.Problems) {
 
 // given returns the place of the parameter of the rule at path, else of another key that
 // the error names, else of the rule; the zero origin if none of them is given.
-func (s *settings) given(path string, wrong *rules.ParameterError) config.Origin {
+func (s *setup) given(path string, wrong *rules.ParameterError) config.Origin {
 	keys := []string{path + "." + wrong.Parameter}
 	for word := range strings.FieldsSeq(wrong.Err.Error()) {
 		keys = append(keys, strings.Trim(word, ",;:"))
@@ -94,7 +97,7 @@ func (s *settings) given(path string, wrong *rules.ParameterError) config.Origin
 }
 
 // engine returns an engine with the rules that are on.
-func (s *settings) engine(limits rules.Limits) (*rules.Engine, error) {
+func (s *setup) engine(limits rules.Limits) (*rules.Engine, error) {
 	engine, err := rules.NewEngine(s.active, limits)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -103,7 +106,7 @@ func (s *settings) engine(limits rules.Limits) (*rules.Engine, error) {
 }
 
 // limits are the engine's limits as the service has them.
-func (s *settings) limits() rules.Limits {
+func (s *setup) limits() rules.Limits {
 	return rules.Limits{
 		DuplicatesWithin: s.Events.DuplicatesWithin,
 		MaxLateness:      s.Events.MaxLateness,
@@ -115,7 +118,7 @@ func (s *settings) limits() rules.Limits {
 
 // pastLimits are the limits for events of the past, as detect and replay read them: late
 // and early events count, unless --set gives a limit.
-func (s *settings) pastLimits() rules.Limits {
+func (s *setup) pastLimits() rules.Limits {
 	limits := s.limits()
 	if s.Origin("events.max_lateness").Source != config.FromFlag {
 		limits.MaxLateness = 0
@@ -128,7 +131,7 @@ func (s *settings) pastLimits() rules.Limits {
 
 // stateOptions are the options of a state for events within the limits; the caller sets its
 // place.
-func (s *settings) stateOptions(limits rules.Limits) state.Options {
+func (s *setup) stateOptions(limits rules.Limits) state.Options {
 	o := state.Options{
 		CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
 		MaxLateness: limits.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
@@ -138,4 +141,62 @@ func (s *settings) stateOptions(limits rules.Limits) state.Options {
 		o.MaxLateness = math.MaxInt64
 	}
 	return o
+}
+
+// fileAndWay returns the configuration file and the flag or variable that names it.
+func (a *app) fileAndWay() (file, way string) {
+	if a.configFile != "" {
+		return a.configFile, "--config"
+	}
+	if file = a.getenv(config.FileVariable); file != "" {
+		return file, config.FileVariable
+	}
+	return "", ""
+}
+
+// shareMemory divides the process's memory limit. The part of a record that is held at a
+// time follows from it, unless limits.max_unpacked is configured. It does not bound the
+// unpacked size of a record: a file with many events in it is read event by event.
+func (s *setup) shareMemory() {
+	limit := memoryLimit()
+	if s.held = int64(s.Limits.MaxUnpacked); !s.unpackedIsSet() {
+		s.held = min(s.held, wire.MostUnpacked(limit))
+	}
+	s.memory = wire.NewMemory(limit, s.held)
+}
+
+func (s *setup) unpackedIsSet() bool { return s.Origin("limits.max_unpacked") != (config.Origin{}) }
+
+// decoder returns a decoder with the limits of the configuration.
+func (s *setup) decoder() cloudtrail.Decoder {
+	return cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
+}
+
+// mostHeld returns the MaxHeld of decoders, in bytes.
+func (s *setup) mostHeld() int64 { return min(s.held, cloudtrail.DefaultMaxHeld) }
+
+// tightMemory returns a warning if a record may take more memory than the process has; else
+// "".
+func (s *setup) tightMemory() string {
+	limit := memoryLimit()
+	if limit == 0 || s.held <= wire.MostUnpacked(limit) {
+		return ""
+	}
+	return fmt.Sprintf("limits.max_unpacked is %d bytes, and a record may take three times that; a process with a memory limit of %d bytes can be ended by one: leave the key out, so that at most %d of a record are held at a time, or give the process more memory",
+		s.Limits.MaxUnpacked, limit, wire.MostUnpacked(limit))
+}
+
+// playOptions returns the options of a player with the rules and shards of the setup,
+// for events of the past. The caller sets the callbacks.
+func (s *setup) playOptions() (play.Options, error) {
+	limits := s.pastLimits()
+	engine, err := s.engine(limits)
+	if err != nil {
+		return play.Options{}, err
+	}
+	options := s.stateOptions(limits)
+	options.NoHorizon = limits.MaxLateness == 0
+	return play.Options{
+		Engine: engine, State: options, Shards: s.Shards, MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld(),
+	}, nil
 }
