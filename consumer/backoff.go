@@ -71,10 +71,6 @@ func (a *attempts) trouble() error {
 	return nil
 }
 
-func coordinatorComes(err error) bool {
-	return errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.NotCoordinatorForGroup)
-}
-
 // remedy returns the operator's action that ends an error which a broker gives until then;
 // "" if waiting is enough.
 func remedy(err error) string {

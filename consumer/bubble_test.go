@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"trailhound/consumer/internal/race"
 )
 
 // TRAILHOUND_TEST_SEEDS is how many plans TestFaults plays; more take longer. -run
@@ -206,9 +204,9 @@ func TestFaults(t *testing.T) {
 
 // seeds returns the numbers of the plans to play, and that of -run if it names one.
 func seeds(t *testing.T) []uint64 {
-	n := 12
-	if testing.Short() || race.Enabled {
-		n = 4 // the race detector makes each take ten times as long
+	n := 4
+	if full {
+		n = 12
 	}
 	if s := os.Getenv(seedsEnv); s != "" {
 		var err error

@@ -231,7 +231,7 @@ func (d *detector) follow(ctx context.Context, at logPosition) error {
 	in := prefetcher{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards, fewShards), log: d.log, tries: d.status.reading, shared: d.feeds, told: &d.status.end}
 	in.start(fetching, at)
 	d.status.pulse.at(stepIdle)
-	for f := range in.full {
+	for f := range in.Full {
 		if err := d.consume(ctx, &in, f); err != nil {
 			return err
 		}
@@ -242,10 +242,10 @@ func (d *detector) follow(ctx context.Context, at logPosition) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if diverged, ok := errors.AsType[*wire.DivergedError](in.err); ok && !d.accept.Loss {
+	if diverged, ok := errors.AsType[*wire.DivergedError](in.Err); ok && !d.accept.Loss {
 		return workLost(workCutBack(diverged))
 	}
-	return in.err
+	return in.Err
 }
 
 // sameTopics makes sure that the shard's topics are still those that the run began with:

@@ -226,8 +226,8 @@ func TestDetectorUpkeepInABacklog(t *testing.T) {
 	}
 	d.begin(logPosition{1, noEpoch})
 	d.due = clock.Add(1000 * time.Hour)
-	in := prefetcher{full: make(chan *wire.Fetched, 2), empty: make(chan *wire.Fetched, 3)}
-	in.full <- new(wire.Fetched)
+	in := prefetcher{Prefetcher: wire.Prefetcher{Full: make(chan *wire.Fetched, 2), Empty: make(chan *wire.Fetched, 3)}}
+	in.Full <- new(wire.Fetched)
 	if err := d.consume(t.Context(), &in, new(wire.Fetched)); err == nil {
 		t.Error("consume() = nil; want an error: the commit that ends it has no session here")
 	}

@@ -13,8 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"trailhound/consumer/internal/race"
 )
 
 // target is one kind of request that errors are injected into, in the answers.
@@ -141,13 +139,12 @@ func (x target) mustEnd(err *kerr.Error) bool {
 	return x.endsWith(err) && x.key != kmsg.Metadata && x.key != kmsg.Fetch && !forgotten
 }
 
-// codes calls each for every error code that there is; with the race detector, which
-// makes each take ten times as long, or in short tests, for every fifth one.
-func codes(each func(*kerr.Error)) {
-	sample := testing.Short() || race.Enabled
+// codes calls each for every error code that there is, or else for every fifth one, which are
+// others for the next target.
+func (x target) codes(each func(*kerr.Error)) {
 	for code := int16(-1); code <= 200; code++ {
 		var err *kerr.Error
-		if errors.As(kerr.ErrorForCode(code), &err) && err.Code == code && (!sample || code%5 == 0) {
+		if errors.As(kerr.ErrorForCode(code), &err) && err.Code == code && (full || (int(code)+slices.Index(targets, x))%5 == 0) {
 			each(err)
 		}
 	}
@@ -260,7 +257,7 @@ func TestInjectOnce(t *testing.T) {
 			t.Parallel()
 			inBubble(t, 2, 2, func(w *bubble) {
 				p := newPatient(w, x, trap{})
-				codes(func(injected *kerr.Error) {
+				x.codes(func(injected *kerr.Error) {
 					what := fmt.Sprintf("%s at %v", injected.Message, x)
 					fault := x.fault(w, injected, 1)
 					p.provoke(what, func() bool { return fault.Hits() > 0 })
@@ -282,7 +279,7 @@ func TestInjectForSomeTime(t *testing.T) {
 			t.Parallel()
 			inBubble(t, 2, 2, func(w *bubble) {
 				p := newPatient(w, x, trap{})
-				codes(func(injected *kerr.Error) {
+				x.codes(func(injected *kerr.Error) {
 					unauthorised := slices.Contains(notAllowed, injected)
 					if !injected.Retriable && !unauthorised || slices.Contains(ends[x.key], injected) {
 						return
@@ -342,7 +339,7 @@ func TestInjectUnknownOutcome(t *testing.T) {
 				next.Store(severed)
 				p.provoke(what, hit)
 				p.heal(what, nil)
-				codes(func(injected *kerr.Error) {
+				x.codes(func(injected *kerr.Error) {
 					if !slices.Contains(unsure, injected) {
 						return
 					}

@@ -16,6 +16,7 @@ import (
 	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
+	"trailhound/consumer/kafka/wire"
 )
 
 // inputs are the input partitions of an instance, from their assignment and opening on, and
@@ -129,7 +130,7 @@ func (i *inputs) routeOnce(ctx context.Context, k inputKey, o *opening, meter *a
 	}
 	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start.offset).Str("event", "input_opened").Msg("reading input")
 	err = r.run(ctx)
-	if lasting(err) {
+	if wire.Lasting(err) {
 		// The next opening starts from the committed offset, and so needs this router's position
 		// and topic.
 		return errors.Join(err, i.commitOne(ctx, k, i.inputOffset(k, at)))

@@ -206,7 +206,7 @@ func TestFetchBytes(t *testing.T) {
 // A detector collects until its next commit is due, and takes the fetches that come meanwhile.
 func TestFeedNext(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
-		f := prefetcher{full: make(chan *wire.Fetched, 1)}
+		f := prefetcher{Prefetcher: wire.Prefetcher{Full: make(chan *wire.Fetched, 1)}}
 		start := time.Now()
 		if f.next(30*time.Millisecond) != nil || time.Since(start) != 30*time.Millisecond {
 			t.Errorf("next of an empty feed ends after %v; want 30ms", time.Since(start))
@@ -214,11 +214,11 @@ func TestFeedNext(t *testing.T) {
 		if f.next(0) != nil || time.Since(start) != 30*time.Millisecond {
 			t.Error("next without patience waits")
 		}
-		time.AfterFunc(10*time.Millisecond, func() { f.full <- new(wire.Fetched) })
+		time.AfterFunc(10*time.Millisecond, func() { f.Full <- new(wire.Fetched) })
 		if f.next(time.Hour) == nil || time.Since(start) != 40*time.Millisecond {
 			t.Errorf("next with patience ends after %v; want 40ms, with what came", time.Since(start))
 		}
-		close(f.full)
+		close(f.Full)
 		if f.next(time.Hour) != nil {
 			t.Error("next of a feed that has ended is not nil")
 		}

@@ -14,6 +14,10 @@ import (
 // of a processor: with as many as there are processors, which is the default, these stand idle.
 const sideBySide = 16
 
+// full is whether the tests of many seeds, codes and moments take all of them, and minutes, as
+// CI does, or else a sample.
+var full = os.Getenv("TRAILHOUND_TEST_FULL") != ""
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := false

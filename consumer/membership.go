@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"trailhound/consumer/kafka/group"
+	"trailhound/consumer/kafka/wire"
 )
 
 // membership is the place of an instance in the group: the attempts to take and to keep it,
@@ -49,7 +50,7 @@ func (m *membership) tried(err error) {
 	}
 	log := m.log.With().Str("group", m.member.Group).Logger()
 	line := m.attempts.failed(&log, err)
-	if m.attempts.failures == 1 || coordinatorComes(err) && m.attempts.failures < coordinatorTries {
+	if m.attempts.failures == 1 || wire.ClassOf(err) == wire.CoordinatorMoved && m.attempts.failures < coordinatorTries {
 		line = line.Discard() // a coordinator that moves, or a group that is new, is no news
 	}
 	line.Str("event", "group_retry").Msg("the consumer group does not answer as it should; it is tried again until it does")

@@ -197,26 +197,15 @@ func (i *inputs) commitEnds(ctx context.Context) error {
 	for _, name := range i.app.Inputs {
 		info := i.topics[name]
 		ends[name] = make(map[int32]group.Offset)
-		partitions := make([]int32, len(info.Partitions))
-		for n, p := range info.Partitions {
-			partitions[n] = p.Index
+		for _, p := range info.Partitions {
 			_, end, err := topic.Bounds(ctx, i.client, name, p.Index)
 			if err != nil {
 				return err
 			}
 			ends[name][p.Index] = inputOffset(logPosition{end, noEpoch}, inputMetadata{topicID: info.ID, clock: noNewest})
 		}
-		committed, err := i.member.Committed(ctx, name, partitions)
-		if err != nil {
-			return err
-		}
-		for _, o := range committed {
-			if o.At >= 0 {
-				return nil
-			}
-		}
 	}
-	err := i.member.SetOffsets(ctx, ends)
+	err := i.member.Begin(ctx, ends)
 	if err != nil && !errors.Is(err, kafka.UnknownMemberId) && !errors.Is(err, kafka.RebalanceInProgress) {
 		return fmt.Errorf("commit the ends of the inputs, to start there: %w", err)
 	}

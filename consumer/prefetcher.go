@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer/kafka/wire"
 )
@@ -47,7 +46,7 @@ const manyMemory = 4
 // an answer is always whole (KIP-74).
 func fetchBytes(memory, feeds, few int) int {
 	if feeds <= few {
-		return share(memory, fetchAhead*feeds, mostFetch)
+		return share(memory, wire.FetchAhead*feeds, mostFetch)
 	}
 	return min(max(manyMemory*memory/feeds, leastFetch), leastShare)
 }
@@ -65,10 +64,10 @@ func newFeeds(client *wire.Client, memory, n, few int) *sharedFetches {
 	return &sharedFetches{fetcher: &wire.Fetcher{Client: client, Partitions: n, Few: few}, memory: int64(memory), many: n > few}
 }
 
-// prefetcher reads one partition a fetch ahead of its reader, so that the broker works
-// on the next records while these are evaluated. One channel operation moves a
-// whole fetch, never a record.
+// prefetcher reads one partition ahead of its reader, and tells how far it is.
 type prefetcher struct {
+	wire.Prefetcher
+
 	client        *wire.Client
 	topic         string
 	topicID       [16]byte // zero: of any topic with the name
@@ -81,30 +80,14 @@ type prefetcher struct {
 	shared        *sharedFetches // nil: each fetch is a request of its own
 	told          *logEnd        // nil: not asked for
 
-	full  chan *wire.Fetched
-	empty chan *wire.Fetched
-	err   error // why full was closed; read after that
-
 	fetched *holding
 	reader  *wire.Reader // nil: shared is
 }
 
-// fetchAhead is the number of buffers that travel between a feed and its reader.
-const fetchAhead = 2
-
-// damagedTries is how often a damaged batch is fetched again: the damage may have
-// been on the way.
-const damagedTries = 5
-
 // start begins to fetch in a goroutine of its own that ends with ctx or at an error that
-// repeating cannot mend (see lasting). Each fetch asks the broker to check that the log
-// still holds the records of the one before.
+// repeating cannot mend (see [wire.Lasting]). Each fetch asks the broker to check that the
+// log still holds the records of the one before.
 func (f *prefetcher) start(ctx context.Context, at logPosition) {
-	f.full = make(chan *wire.Fetched, fetchAhead)
-	f.empty = make(chan *wire.Fetched, fetchAhead)
-	for range fetchAhead {
-		f.empty <- new(wire.Fetched)
-	}
 	if f.tries == nil {
 		f.tries = newAttempts(nil)
 	}
@@ -112,106 +95,47 @@ func (f *prefetcher) start(ctx context.Context, at logPosition) {
 		f.told = new(logEnd)
 	}
 	f.fetched = &holding{of: f.shared}
+	f.Request = wire.FetchRequest{
+		Topic: f.topic, TopicID: f.topicID, Partition: f.partition, ReadCommitted: f.readCommitted,
+		Offset: at.offset, Verify: true, LastEpoch: at.epoch,
+		MaxWait: fetchWait, MinBytes: 1, MaxBytes: f.bytes,
+	}
+	f.Fetch = f.client.Fetch
 	if f.shared != nil {
 		f.reader = f.shared.fetcher.Reader()
+		f.Fetch = f.reader.Fetch
 	}
 	f.told.begin(f.reader)
-	go func() {
-		defer close(f.full)
-		f.err = f.run(ctx, at)
+	f.Alone, f.Failed, f.Came = f.fetched.full, f.failed, f.came
+	f.Ended = func() {
 		f.fetched.end()
 		if f.reader != nil {
 			f.reader.Close()
 		}
-	}()
+	}
+	f.Start(ctx)
 }
 
-func (f *prefetcher) run(ctx context.Context, at logPosition) error {
-	for {
-		into, err := f.buffer(ctx)
-		if err != nil {
-			return err
-		}
-		if f.fetched.full() {
-			// The reader has the other buffer; the next fetch begins when it is given back.
-			other, err := f.buffer(ctx)
-			if err != nil {
-				return err
-			}
-			f.empty <- other
-		}
-		if err := f.fetch(ctx, at, into); err != nil {
-			return err
-		}
-		at = logPosition{into.Next, into.LastEpoch}
-		f.fetched.add(into.Bytes)
-		f.told.came(into, time.Now())
-		f.full <- into // never blocks: there are no more buffers than places
+func (f *prefetcher) failed(ctx context.Context, _ time.Time, err error) error {
+	if _, denied := errors.AsType[*wire.DeniedError](err); denied && f.watched {
+		return err
 	}
+	f.tries.failed(&f.log, err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", f.Request.Offset).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
+	return f.tries.sleep(ctx)
 }
 
-// buffer waits for a buffer that the reader has finished with.
-func (f *prefetcher) buffer(ctx context.Context) (*wire.Fetched, error) {
-	select {
-	case b := <-f.empty:
-		return b, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// fetch repeats one fetch until it succeeds, ctx ends, or repeating cannot help.
-func (f *prefetcher) fetch(ctx context.Context, at logPosition, into *wire.Fetched) error {
-	for damaged := 0; ; {
-		err := f.once(ctx, wire.FetchRequest{
-			Topic: f.topic, TopicID: f.topicID, Partition: f.partition, ReadCommitted: f.readCommitted,
-			Offset: at.offset, Verify: true, LastEpoch: at.epoch,
-			MaxWait: fetchWait, MinBytes: 1, MaxBytes: f.bytes,
-		}, into)
-		if err == nil {
-			f.tries.succeeded()
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var corrupt *wire.CorruptError
-		if errors.As(err, &corrupt) {
-			if damaged++; !corrupt.Damaged || damaged == damagedTries {
-				return err
-			}
-		}
-		if _, denied := errors.AsType[*wire.DeniedError](err); lasting(err) || denied && f.watched {
-			return err
-		}
-		f.tries.failed(&f.log, err).Str("topic", f.topic).Int32("partition", f.partition).Int64("offset", at.offset).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
-		if f.tries.sleep(ctx) != nil {
-			return ctx.Err()
-		}
-	}
-}
-
-func (f *prefetcher) once(ctx context.Context, req wire.FetchRequest, into *wire.Fetched) error {
-	if f.reader != nil {
-		return f.reader.Fetch(ctx, req, into)
-	}
-	return f.client.Fetch(ctx, req, into)
-}
-
-// lasting says whether fetching again would give the same error: the offset is
-// gone, other records stand below it, or another topic has the name.
-func lasting(err error) bool {
-	if _, diverged := errors.AsType[*wire.DivergedError](err); diverged {
-		return true
-	}
-	return errors.Is(err, kafka.OffsetOutOfRange) || errors.Is(err, kafka.UnknownTopicID) || errors.Is(err, kafka.InconsistentTopicID)
+func (f *prefetcher) came(into *wire.Fetched) error {
+	f.tries.succeeded()
+	f.fetched.add(into.Bytes)
+	f.told.came(into, time.Now())
+	return nil
 }
 
 // next returns a fetch that has arrived, or arrives within a while; nil if there is
 // none, or there will be none any more.
 func (f *prefetcher) next(within time.Duration) *wire.Fetched {
 	select {
-	case b := <-f.full:
+	case b := <-f.Full:
 		return b
 	default:
 	}
@@ -221,7 +145,7 @@ func (f *prefetcher) next(within time.Duration) *wire.Fetched {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
-	case b := <-f.full:
+	case b := <-f.Full:
 		return b
 	case <-timer.C:
 		return nil
@@ -237,5 +161,5 @@ func (f *prefetcher) give(b *wire.Fetched) {
 	if f.reader != nil && f.shared.many {
 		f.reader.Release(b)
 	}
-	f.empty <- b
+	f.Empty <- b
 }

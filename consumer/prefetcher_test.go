@@ -67,7 +67,7 @@ func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
 				if got.unread != 2 || got.fetched != 2 || got.highWatermark != 5 || time.Since(got.unreadSince) < 59*time.Minute {
 					t.Errorf("while the reader is held up: %+v; want 2 fetches that are not read, for an hour, and the end of the log", got)
 				}
-				b := <-f.full
+				b := <-f.Full
 				f.give(b)
 				<-time.After(time.Second)
 				got = f.told.view()
@@ -111,7 +111,7 @@ func TestFeedsShareTheirMemory(t *testing.T) {
 		}
 		for n := range partitions * records {
 			f := all[n%partitions]
-			b := <-f.full
+			b := <-f.Full
 			if b == nil || b.Bytes < len(value) {
 				t.Fatalf("fetch %d of partition %d has %+v; want a record", n/partitions, f.partition, b)
 			}

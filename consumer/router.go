@@ -118,7 +118,7 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 	in.start(ctx, at)
 	pulse := &r.progress.pulse
 	defer pulse.at(stepIdle)
-	for f := range in.full {
+	for f := range in.Full {
 		pulse.at(stepRoute)
 		r.now = time.Now()
 		empty := f.Bytes == 0
@@ -147,7 +147,7 @@ func (r *router) read(ctx context.Context, at logPosition) error {
 		pulse.beat()
 		pulse.at(stepIdle)
 	}
-	return in.err
+	return in.Err
 }
 
 // fetched routes the records of a fetch. Before it waits for another partition it gives its

@@ -94,7 +94,7 @@ func (t *Tail) partition(ctx context.Context, n int32, bytes int, shared *shared
 	defer stop()
 	in := prefetcher{client: t.Client, topic: t.Topic, partition: n, bytes: bytes, readCommitted: true, log: t.Log, watched: true, shared: shared}
 	in.start(reading, logPosition{start, noEpoch})
-	for f := range in.full {
+	for f := range in.Full {
 		var failed error
 		err := f.Each(func(rec *wire.Record) bool {
 			failed = each(rec)
@@ -110,5 +110,5 @@ func (t *Tail) partition(ctx context.Context, n int32, bytes int, shared *shared
 		}
 		in.give(f)
 	}
-	return in.err
+	return in.Err
 }

@@ -35,11 +35,7 @@ type docConsumer struct {
 // docConsumers returns the example consumers, built.
 func docConsumers(t *testing.T) []docConsumer {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "consumer")
-	if err := docGoBuild(t, binary, "./deploy/examples/go"); err != nil {
-		t.Fatal(err)
-	}
-	inGo := docConsumer{name: "go", command: []string{binary}, session: "6s", state: "ALERTS_FILE", ids: docLines}
+	inGo := docConsumer{name: "go", command: []string{docBuild(t, docExample)}, session: "6s", state: "ALERTS_FILE", ids: docLines}
 	python := os.Getenv("TRAILHOUND_TEST_PYTHON")
 	if python == "" {
 		python = "python3"
@@ -104,7 +100,7 @@ const docShopPartitions = 3
 
 func newDocShop(t *testing.T, brokers []string, options ...kgo.Opt) *docShop {
 	t.Helper()
-	stdout, stderr, err := docRun(t, docBuild(t), nil, "detect", "--set", "rules.access_denied.threshold=1", docEnvelopes+"/event.json")
+	stdout, stderr, err := docRun(t, docBuild(t, docProgram), nil, "detect", "--set", "rules.access_denied.threshold=1", docEnvelopes+"/event.json")
 	var a docAlert
 	if err != nil || json.Unmarshal([]byte(stdout), &a) != nil {
 		t.Fatalf("detect: %v, %q, %s; want an alert", err, stdout, stderr)

@@ -54,7 +54,7 @@ func docForms(t *testing.T) []docForm {
 // Every envelope gives the same alert: from a file, and as one record of a topic.
 func TestDocEnvelopes(t *testing.T) {
 	t.Parallel()
-	binary := docBuild(t)
+	binary := docBuild(t, docProgram)
 	forms := docForms(t)
 	brokers := docFakeKafka(t).ListenAddrs()
 	topic := docName()
@@ -97,7 +97,7 @@ func TestDocEnvelopes(t *testing.T) {
 // the reason on the page.
 func TestDocRefusedEnvelopes(t *testing.T) {
 	t.Parallel()
-	binary := docBuild(t)
+	binary := docBuild(t, docProgram)
 	reasons := map[string]string{
 		"s3-notification.json":        "skipped: s3_notification 1",
 		"kinesis-lambda.json":         "left out: no_event_time 1",

@@ -209,7 +209,7 @@ func docCheckArgs(t *testing.T, binary string, environment, args []string) error
 // The checks above find mistakes: each of these has one.
 func TestDocChecksFind(t *testing.T) {
 	t.Parallel()
-	binary := docBuild(t)
+	binary := docBuild(t, docProgram)
 	got, ok := docSplit(`A=1 until [ "$(trailhound alerts --json | wc -l)" -ge 2 ]; do sleep 1; done # to the end`)
 	want := [][]string{{"trailhound", "alerts", "--json"}, {"wc", "-l"}, {"A=1", "until", "[", "…", "-ge", "2", "]"}, {"do", "sleep", "1"}, {"done"}}
 	if !ok || !slices.EqualFunc(got, want, slices.Equal) {

@@ -186,7 +186,7 @@ func docTyped(name string) bool {
 // JSON.
 func TestDocBlocks(t *testing.T) {
 	t.Parallel()
-	binary := docBuild(t)
+	binary := docBuild(t, docProgram)
 	keys := docKeys(t, binary)
 	commands, configurations := 0, 0
 	for _, p := range docPages(t) {
@@ -281,51 +281,44 @@ func docCheckYAML(t *testing.T, binary string, keys map[string]bool, page string
 	return 1
 }
 
-// docProgram is the program, built once for the tests that need it at the same time.
-var docProgram struct {
-	sync.Mutex
-	users  int
-	dir    string
-	binary string
+// docDir has the programs that the tests build, until the last test has ended.
+var docDir string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if docDir, err = os.MkdirTemp("", "trailhound-docs-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(docDir)
+		return m.Run()
+	}())
 }
 
-// docBuild returns the program, compiled.
-func docBuild(t *testing.T) string {
-	t.Helper()
-	p := &docProgram
-	p.Lock()
-	defer p.Unlock()
-	if p.users == 0 {
-		dir, err := os.MkdirTemp("", "trailhound-docs-") //nolint:usetesting // it outlives the test that builds it
-		if err != nil {
-			t.Fatal(err)
+// The programs of the tests, each compiled once: linking one takes seconds.
+var docProgram, docExample = docCompiled("./cmd/trailhound"), docCompiled("./deploy/examples/go")
+
+func docCompiled(pkg string) func() (binary string, err error) {
+	return sync.OnceValues(func() (string, error) {
+		binary := filepath.Join(docDir, filepath.Base(pkg))
+		cmd := exec.Command("go", "build", "-o", binary, pkg)
+		cmd.Dir = docRoot
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go build %s: %w: %s", pkg, err, out)
 		}
-		p.dir, p.binary = dir, filepath.Join(dir, "trailhound")
-		if err := docGoBuild(t, p.binary, "./cmd/trailhound"); err != nil {
-			t.Fatal(errors.Join(err, os.RemoveAll(dir)))
-		}
-	}
-	p.users++
-	t.Cleanup(func() {
-		p.Lock()
-		defer p.Unlock()
-		if p.users--; p.users == 0 {
-			if err := os.RemoveAll(p.dir); err != nil {
-				t.Error(err)
-			}
-		}
+		return binary, nil
 	})
-	return p.binary
 }
 
-func docGoBuild(t *testing.T, binary, pkg string) error {
+// docBuild returns a program, compiled.
+func docBuild(t *testing.T, compiled func() (string, error)) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, pkg)
-	cmd.Dir = docRoot
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w: %s", pkg, err, out)
+	binary, err := compiled()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return nil
+	return binary
 }
 
 // docPatience bounds every wait.

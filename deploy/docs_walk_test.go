@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -48,7 +50,7 @@ func newDocWalk(t *testing.T, brokers []string) *docWalk {
 	id := docName()
 	w.input, w.alerts = id+"-in", id+"-alerts"
 	docDeleteAtEnd(t, brokers, w.input, w.alerts, id+"-dead", id+".work", id+".state")
-	w.environment = append(docEnvironment(), "ROOT="+root, "TRAILHOUND_APP_ID="+id, "TRAILHOUND_KAFKA_BROKERS="+strings.Join(brokers, ","),
+	w.environment = append(docEnvironment(), "ROOT="+root, "BINARY="+docBuild(t, docProgram), "TRAILHOUND_APP_ID="+id, "TRAILHOUND_KAFKA_BROKERS="+strings.Join(brokers, ","),
 		"TRAILHOUND_TOPICS_INPUT="+w.input, "TRAILHOUND_TOPICS_ALERTS="+w.alerts, "TRAILHOUND_TOPICS_DEAD_LETTER="+id+"-dead",
 		"TRAILHOUND_HTTP_LISTEN="+w.listen)
 	w.addresses = strings.NewReplacer("127.0.0.1:9092", strings.Join(brokers, ","), "127.0.0.1:9464", w.listen, "127.0.0.1:9465", docFreeAddress(t),
@@ -56,22 +58,27 @@ func newDocWalk(t *testing.T, brokers []string) *docWalk {
 	return w
 }
 
-// docFreeAddress returns an address without a listener.
+// docFreeAddress returns an address for a process that is started later. It is below the ports
+// that the kernel hands out: one of those may be another test's broker by then.
 func docFreeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("100 ports below those that the kernel hands out are taken")
+	return ""
 }
 
-// docPrelude makes a shell of the checkout: the binary is built into the walk's own directory.
+// docPrelude makes a shell of the checkout: its go build leaves the program, which all tests
+// share, in the walk's own directory.
 const docPrelude = `set -euo pipefail
 go() {
 	if [ "$*" != "build ./cmd/trailhound" ]; then echo "go $*: the walk knows only go build ./cmd/trailhound" >&2; return 1; fi
-	command go build -C "$ROOT" -o "$PWD/trailhound" ./cmd/trailhound
+	cp "$BINARY" trailhound
 }
 kafka-topics.sh() { "$ROOT/deploy/kafka/kafka.sh" tool topics "$@"; }
 `

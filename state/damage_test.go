@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -130,9 +131,9 @@ func look(t *testing.T, s *state.Store, was past) (found int, err error) {
 // are refused; the next Open then begins with an empty copy, and never meets the same
 // damage again.
 func TestDamageIsNeverRead(t *testing.T) {
-	seeds := 200
-	if testing.Short() {
-		seeds = 50
+	seeds := 50
+	if os.Getenv("TRAILHOUND_TEST_FULL") != "" {
+		seeds = 200
 	}
 	outcomes := map[string]int{}
 	for seed := range seeds {

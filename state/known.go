@@ -1,23 +1,23 @@
 package state
 
-import "encoding/binary"
-
-// dedupIndex is the index of the events that are remembered, and until when each of them is. The
-// events of the newest pages are in memory; each time that there are enough of them they
-// become a run on disk. All of the index is derived from the pages, and made from them
-// where it is missing.
+// dedupIndex is the index of the events that are remembered, and until when each of them is.
+// It is a small log-structured merge tree: the events of the newest pages are in a memtable;
+// each time that there are enough of them they become a run on disk, with a Bloom filter.
+// All of it is derived from the pages, and made from them where it is missing.
 //
-// A key of the database for each event would do as well, and be most of its keys: they come
-// in no order, and most are never asked for again.
+// A key of the database for each event, written and removed with its page, would be the
+// simple way. It takes 12 µs of CPU an event in BenchmarkSeen instead of 0.8: events come in
+// no order, so that 3 µs go to writing, merging and removing the keys; and a Get of a key that
+// is not there, as nearly each event is new, asks every table that waits for a compaction.
 type dedupIndex struct {
-	runs   []run  // in the order of their numbers
-	folded uint64 // pages with a lower number are in runs, or were
-	loaded bool   // the filters of the runs are in memory, and all fresh events
-	fresh  freshEvents
+	runs     []run              // in the order of their numbers
+	flushed  uint64             // pages with a lower number are in runs, or were
+	loaded   bool               // the filters of the runs are in memory, and the memtable
+	memtable map[[16]byte]int64 // events that are in no run yet, and until when each is remembered
 }
 
-// runEvents is how many events a run has, if they are not too many. Memory for a shard's
-// fresh events is 32 bytes for each of them, or more until the table is full.
+// runEvents is how many events a run has, if they are not too many. A shard's memtable
+// takes some 40 bytes for each of them.
 const runEvents = 1 << 13
 
 // manyRuns is how many runs of runEvents there are at most, as a look-up asks the filter of
@@ -31,7 +31,7 @@ func (k *dedupIndex) reload(h *Shard) error {
 	k.clear()
 	return h.scan([]byte{kindRun}, nil, func(key, value []byte) (bool, error) {
 		r, err := decodeRun(key, value)
-		k.runs, k.folded = append(k.runs, r), r.number
+		k.runs, k.flushed = append(k.runs, r), r.number
 		return true, err
 	})
 }
@@ -39,15 +39,16 @@ func (k *dedupIndex) reload(h *Shard) error {
 // clear makes the index empty, also of runs.
 func (k *dedupIndex) clear() {
 	k.forget()
-	k.runs, k.folded = nil, 0
+	k.runs, k.flushed = nil, 0
 }
 
-// forget drops the filters and the fresh events, which load reads again.
+// forget drops the filters and the memtable, which load reads again.
 func (k *dedupIndex) forget() {
 	for i := range k.runs {
 		k.runs[i].filter = nil
 	}
-	k.loaded, k.fresh = false, k.fresh.reset()
+	clear(k.memtable)
+	k.loaded = false
 }
 
 // until gives the instant until which an event is remembered; noTime: it is not.
@@ -55,7 +56,10 @@ func (k *dedupIndex) until(h *Shard, event [16]byte) (int64, error) {
 	if err := k.load(h); err != nil {
 		return noTime, err
 	}
-	until := k.fresh.until(event)
+	until, ok := k.memtable[event]
+	if !ok {
+		until = noTime
+	}
 	for i := range k.runs {
 		if !k.runs[i].filter.may(&event) {
 			continue
@@ -85,7 +89,7 @@ func (k *dedupIndex) load(h *Shard) (err error) {
 		}
 	}
 	var p page
-	return h.scan([]byte{kindPage}, appendNumberKey(nil, kindPage, k.folded), func(key, value []byte) (bool, error) {
+	return h.scan([]byte{kindPage}, appendNumberKey(nil, kindPage, k.flushed), func(key, value []byte) (bool, error) {
 		parsed, err := parseKey(key)
 		if err == nil {
 			p.pageID = parsed.page
@@ -103,18 +107,23 @@ func (k *dedupIndex) load(h *Shard) (err error) {
 
 // add takes in a page with a number above those of all others.
 func (k *dedupIndex) add(h *Shard, p *page) error {
-	if len(k.fresh.events)+len(p.events) > k.room(h) {
-		if err := k.fold(h, p.number); err != nil {
+	if len(k.memtable)+len(p.events) > k.room(h) {
+		if err := k.flush(h, p.number); err != nil {
 			return err
 		}
 	}
+	if k.memtable == nil {
+		k.memtable = make(map[[16]byte]int64, 1<<10)
+	}
 	for _, e := range p.events {
-		k.fresh.add(e)
+		if until, ok := k.memtable[e.hash]; !ok || until < e.until {
+			k.memtable[e.hash] = e.until
+		}
 	}
 	return nil
 }
 
-// room is how many events are fresh at most.
+// room is how many events the memtable has at most.
 func (k *dedupIndex) room(h *Shard) int {
 	events := 0
 	for i := range k.runs {
@@ -123,28 +132,28 @@ func (k *dedupIndex) room(h *Shard) int {
 	return max(h.store.runEvents, events/manyRuns)
 }
 
-// fold makes a run of the fresh events: those of all pages with a number below next, but
+// flush makes a run of the memtable: the events of all pages with a number below next, but
 // for pages in other runs.
-func (k *dedupIndex) fold(h *Shard, next uint64) error {
-	if len(k.fresh.events) == 0 {
+func (k *dedupIndex) flush(h *Shard, next uint64) error {
+	if len(k.memtable) == 0 {
 		return nil
 	}
 	b := h.store.db.NewBatch()
 	defer b.Close()
-	r, err := h.writeRun(b, next, k.fresh.events)
+	r, err := h.writeRun(b, next, k.memtable)
 	if err != nil {
 		return err
 	}
 	if err := h.commit(b); err != nil {
 		return err
 	}
-	k.runs, k.folded = append(k.runs, r), next
-	k.fresh = k.fresh.reset()
+	k.runs, k.flushed = append(k.runs, r), next
+	clear(k.memtable)
 	return nil
 }
 
 // drop removes the runs of which no event is remembered any more. The pages of such a run
-// that still exist will be taken for fresh by the next load, to no effect.
+// that still exist will be in the memtable after the next load, to no effect.
 func (k *dedupIndex) drop(h *Shard) error {
 	b := h.store.db.NewBatch()
 	defer b.Close()
@@ -181,53 +190,4 @@ func (h *Shard) learn(pages []page, swept bool) error {
 		return nil
 	}
 	return k.drop(h)
-}
-
-// freshEvents are events that are in no run yet.
-type freshEvents struct {
-	events []remembered
-	slots  []uint32 // hash table: place of the event in events, plus one; 0: empty
-}
-
-// reset gives the empty table, in the same memory.
-func (f *freshEvents) reset() freshEvents {
-	clear(f.slots)
-	return freshEvents{events: f.events[:0], slots: f.slots}
-}
-
-// slot gives the place of an event in slots, or where it belongs.
-func (f *freshEvents) slot(event *[16]byte) *uint32 {
-	for i := binary.LittleEndian.Uint32(event[:]); ; i++ {
-		s := &f.slots[i%uint32(len(f.slots))]
-		if *s == 0 || f.events[*s-1].hash == *event {
-			return s
-		}
-	}
-}
-
-func (f *freshEvents) until(event [16]byte) int64 {
-	if len(f.events) == 0 {
-		return noTime
-	}
-	if s := *f.slot(&event); s > 0 {
-		return f.events[s-1].until
-	}
-	return noTime
-}
-
-func (f *freshEvents) add(e remembered) {
-	if 2*len(f.events) >= len(f.slots) {
-		f.slots = make([]uint32, max(2*len(f.slots), 1<<8)) // a power of two
-		for i := range f.events {
-			*f.slot(&f.events[i].hash) = uint32(i + 1)
-		}
-	}
-	s := f.slot(&e.hash)
-	if *s == 0 {
-		f.events = append(f.events, e)
-		*s = uint32(len(f.events))
-		return
-	}
-	old := &f.events[*s-1]
-	old.until = max(old.until, e.until)
 }

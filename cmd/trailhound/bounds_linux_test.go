@@ -118,11 +118,12 @@ func (s *site) flood(partitions int, events []string) {
 
 // A stream of the largest events that CloudTrail writes is like any other stream.
 func TestBoundsLargeEvents(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 4)
 	rng := rand.New(rand.NewPCG(1, 1))
 	p := s.start("run")
 	var peaks []int
-	for round := range 3 {
+	for round := range sized(1, 3) {
 		var events []string
 		for i := range 250 {
 			events = append(events, useOf(rng, fmt.Sprint(round, "-", i), fmt.Sprint("arn:r", i%50), 255<<10))
@@ -135,17 +136,17 @@ func TestBoundsLargeEvents(t *testing.T) {
 	p.within(400, "events of 256 KB")
 }
 
-// A file of 50 MB, which unpacks to more than 100, is one record: it is evaluated. A file
-// that unpacks to more than limits.max_unpacked is a dead letter, and costs little time and
-// memory.
+// A file of 50 MB (in full tests), which unpacks to more than 100, is one record: it is
+// evaluated. A file that unpacks to more than limits.max_unpacked is a dead letter, and costs little
+// time and memory.
 func TestBoundsRecordsFile(t *testing.T) {
 	if underRace {
 		t.Skip("under the race detector memory says nothing, and compressing this takes minutes")
 	}
 	rng := rand.New(rand.NewPCG(2, 2))
-	file, events := recordsFile(t, rng, 50*mib)
+	file, events := recordsFile(t, rng, sized(8, 50)*mib)
 	bomb := gzipped(t, func(w *gzip.Writer) error {
-		for range 2000 {
+		for range sized(500, 2000) {
 			if _, err := w.Write(make([]byte, mib)); err != nil {
 				return err
 			}
@@ -188,22 +189,23 @@ func TestBoundsRecordsFile(t *testing.T) {
 		}
 	}
 	p := s.start("run", "--set", "http.listen=127.0.0.1:0")
-	for range 3 { // 256 MiB of buffers for fetches, and an event of unpacked bytes
+	rounds := sized(1, 3) // 256 MiB of buffers for fetches, and an event of unpacked bytes
+	for range rounds {
 		send(0, file)
 		send(1, file)
 		send(0, bomb)
 		send(1, bomb)
 	}
 	s.drain()
-	if got := p.metric("trailhound_events_total"); got != float64(6*events) {
-		t.Errorf("%.0f events were read; want %d", got, 6*events)
+	if got := p.metric("trailhound_events_total"); got != float64(2*rounds*events) {
+		t.Errorf("%.0f events were read; want %d", got, 2*rounds*events)
 	}
-	if got := s.letters(); len(got) != 6 {
-		t.Errorf("%d dead letters, the first %+v; want 6", len(got), got[:min(1, len(got))])
+	if got := s.letters(); len(got) != 2*rounds {
+		t.Errorf("%d dead letters, the first %+v; want %d", len(got), got[:min(1, len(got))], 2*rounds)
 	}
 	// Zeros are no JSON, and more of them than a value may have: the reason is the size.
-	if got := p.metric(`trailhound_dead_letters_total{reason="unpacked_too_large"}`); got != 6 {
-		t.Errorf("%.0f times unpacked_too_large; want 6", got)
+	if got := p.metric(`trailhound_dead_letters_total{reason="unpacked_too_large"}`); got != float64(2*rounds) {
+		t.Errorf("%.0f times unpacked_too_large; want %d", got, 2*rounds)
 	}
 	p.within(600, "files of 50 MB, two at a time")
 	began := time.Now()
@@ -250,10 +252,11 @@ func gzipped(t *testing.T, write func(*gzip.Writer) error) []byte {
 // backlog in each. It needs the buffers of 128 feeds and 64 lanes, a few MiB each, and as
 // much garbage again.
 func TestBoundsManyShards(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 64, "shards=64")
 	rng := rand.New(rand.NewPCG(3, 3))
 	var events []string
-	for i := range 30_000 {
+	for i := range sized(6_000, 30_000) {
 		events = append(events, useOf(rng, fmt.Sprint("e", i), fmt.Sprint("arn:r", i%1000), 3000))
 	}
 	s.flood(64, events)
@@ -270,6 +273,7 @@ func TestBoundsManyShards(t *testing.T) {
 // While the broker of the alerts does not answer, the shards wait and the input goes on into the work topic; nothing
 // piles up in the process, and nothing is lost when it answers again.
 func TestBoundsSilentAlertsBroker(t *testing.T) {
+	t.Parallel()
 	cluster := fakeCluster(t)
 	s := newSite(t, cluster.ListenAddrs(), 2, "topics.alert_partitions=1")
 	silent, held := make(chan struct{}), make(chan struct{}, 1000)

@@ -73,7 +73,7 @@ func TestManyConnections(t *testing.T) {
 	}
 	defer crowds.Wait()
 	defer stop()
-	for n := 0; opened.Load() < 5000 || n < 5; n++ {
+	for n := 0; opened.Load() < int64(sized(2000, 5000)) || n < 5; n++ {
 		for i := range 10 { // one more alert
 			s.send(int32(i%2), strings.TrimSpace(denial(10*n+i, "alice")))
 		}

@@ -35,6 +35,7 @@ func (s *site) letters(args ...string) []letter {
 // A service gives up on records that it cannot evaluate; their bytes come back unchanged,
 // to be looked at and to be sent again.
 func TestDeadLetters(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
 		junk, timeless := "\x00\xff\x1b[2Jjunk", `{"eventVersion":"1.11","eventName":"GetObject"}`
@@ -189,6 +190,7 @@ func TestDeadLettersRetryPartly(t *testing.T) {
 // counts, and is no duplicate of itself. The engine's own rejections, such as rule_panic,
 // are tested in package rules.
 func TestDeadLettersRetryMended(t *testing.T) {
+	t.Parallel()
 	late, ahead := denials(5), denials(5)
 	late[4].at = late[4].at.Add(-48 * time.Hour)
 	for i := range ahead {

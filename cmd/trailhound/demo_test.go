@@ -66,6 +66,7 @@ func TestDemo(t *testing.T) {
 
 // Parameters take effect; settings for a real cluster do not.
 func TestDemoSettings(t *testing.T) {
+	t.Parallel()
 	if got, want := demoAlerts(t, "--json"), []string{leakedKey, stolenRole}; !slices.Equal(got, want) {
 		t.Errorf("demo finds %q; want %q", got, want)
 	}
@@ -86,6 +87,7 @@ func TestDemoSettings(t *testing.T) {
 
 // On a terminal the alerts are for people, unless they are asked for as JSON.
 func TestDemoOnTerminal(t *testing.T) {
+	t.Parallel()
 	out, errs := terminalOf(t, 160), terminalOf(t, 160)
 	code := execute(t.Context(), []string{"demo"}, strings.NewReader(""), out.side, errs.side, nil)
 	stdout, stderr := out.text(), errs.text()

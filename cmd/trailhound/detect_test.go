@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // realData is the directory of real CloudTrail events that the rules are tested with.
@@ -64,9 +66,9 @@ func TestDetectAnyWrapping(t *testing.T) {
 	t.Chdir(t.TempDir())
 	half := bytes.LastIndexByte(plain[:len(plain)/2], '\n') + 1
 	for name, data := range map[string][]byte{
-		"plain": plain, "packed": packed, "twice": zip(t, packed),
-		"members": append(zip(t, plain[:half]), zip(t, plain[half:])...),
-		"dir/a":   plain[:half], "dir/b.gz": zip(t, plain[half:]),
+		"plain": plain, "packed": packed, "twice": filestest.Gzip(packed),
+		"members": append(filestest.Gzip(plain[:half]), filestest.Gzip(plain[half:])...),
+		"dir/a":   plain[:half], "dir/b.gz": filestest.Gzip(plain[half:]),
 	} {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
@@ -126,19 +128,6 @@ func withoutSources(t *testing.T, lines string) []string {
 	return alerts
 }
 
-func zip(t testing.TB, data []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := w.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 func unzip(t testing.TB, data []byte) []byte {
 	t.Helper()
 	r, err := gzip.NewReader(bytes.NewReader(data))
@@ -152,16 +141,7 @@ func unzip(t testing.TB, data []byte) []byte {
 	return plain
 }
 
-// denial returns an event that the rule access_denied counts.
-func denial(n int, principal string) string {
-	arn, err := json.Marshal(principal)
-	if err != nil {
-		panic(err)
-	}
-	return fmt.Sprintf(`{"eventVersion":"1.11","userIdentity":{"type":"IAMUser","arn":%s},"eventTime":"2026-03-01T10:%02d:%02dZ","eventSource":"s3.amazonaws.com",`+
-		`"eventName":"GetObject","awsRegion":"eu-west-1","sourceIPAddress":"198.51.100.7","errorCode":"AccessDenied","requestParameters":null,"eventID":"id-%d"}`,
-		arn, n/60%60, n%60, n) + "\n"
-}
+var denial = filestest.Denial
 
 const eachDenial = "rules.access_denied.threshold=1"
 
@@ -264,7 +244,7 @@ func TestDetectBrokenGzip(t *testing.T) {
 	for n := range 2000 {
 		events.WriteString(denial(n, fmt.Sprintf("user-%d", n)))
 	}
-	whole := zip(t, []byte(events.String()))
+	whole := filestest.Gzip([]byte(events.String()))
 	damaged := bytes.Clone(whole)
 	damaged[len(damaged)-6] ^= 1 // in the checksum
 	for name, data := range map[string][]byte{
@@ -287,11 +267,11 @@ func TestDetectBrokenGzip(t *testing.T) {
 // padded ones are read to their end.
 func TestDetectJoinedGzip(t *testing.T) {
 	t.Chdir(t.TempDir())
-	a, b := zip(t, []byte(denial(1, "alice"))), zip(t, []byte(denial(2, "bob")))
+	a, b := filestest.Gzip([]byte(denial(1, "alice"))), filestest.Gzip([]byte(denial(2, "bob")))
 	for name, data := range map[string][]byte{
 		"plain.gz": slices.Concat(a, b), "lines.gz": slices.Concat([]byte("\n"), a, []byte("\r\n"), b, []byte("\n")),
 		"zeros.gz": slices.Concat(a, make([]byte, 512), b, make([]byte, 100_000)), "late.gz": slices.Concat(bytes.Repeat([]byte(" \n"), 1000), a, b),
-		"twice.gz": slices.Concat(zip(t, slices.Concat([]byte("\n"), a, b)), []byte("\n")),
+		"twice.gz": slices.Concat(filestest.Gzip(slices.Concat([]byte("\n"), a, b)), []byte("\n")),
 	} {
 		if err := os.WriteFile(name, data, 0o644); err != nil {
 			t.Fatal(err)
@@ -321,6 +301,7 @@ func TestDetectRecordTooLarge(t *testing.T) {
 
 // The answer does not depend on the number of shards, as long as keys do not see each other.
 func TestShardsDoNotCount(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		var events strings.Builder
 		for n := range rapid.IntRange(1, 200).Draw(rt, "events") {
@@ -338,6 +319,7 @@ func TestShardsDoNotCount(t *testing.T) {
 
 // More events than fit into one transaction.
 func TestDetectManyTransactions(t *testing.T) {
+	t.Parallel()
 	var events strings.Builder
 	const keys = 20_000
 	for round := range 2 {

@@ -46,6 +46,7 @@ func fillUp(t *testing.T, name string) {
 // of going on without its state, does not start before there is space, and then goes on
 // where it stopped.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 4)
 		f := &fleet{site: s, instances: make([]*program, 1)}
@@ -94,6 +95,7 @@ func TestDiskFull(t *testing.T) {
 // The state directory of a killed instance is damaged: its next start says so in one line,
 // and restores from the changelog.
 func TestDiskDamaged(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 4)
 		f := &fleet{site: s, instances: make([]*program, 1)}

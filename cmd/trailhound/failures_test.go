@@ -127,6 +127,7 @@ func TestInterruptedWhileConnecting(t *testing.T) {
 
 // Obstacles on this machine or in the configuration give one sentence that names the key.
 func TestRunRefuses(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	file := filepath.Join(s.dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -213,6 +214,7 @@ func TestReadersWithoutTopics(t *testing.T) {
 
 // A follower of the alerts may start before the service that creates their topic.
 func TestAlertsWaitForTheirTopic(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 0)
 	p := s.call("alerts")
 	s.await("alerts to wait", func() bool {

@@ -1,14 +1,11 @@
 package main
 
 import (
-	archivezip "archive/zip"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +13,8 @@ import (
 	"trailhound/rules/explain"
 
 	"pgregory.net/rapid"
+
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // Nothing named is standard input; a name that cannot be opened is an error of the command
@@ -104,12 +103,12 @@ func writeFile(t *testing.T, name string, data []byte) {
 func TestArchiveMembers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const early, late = "x/1_CloudTrail_eu-west-1_20260301T0900Z_zz.json.gz", "x/1_CloudTrail_eu-west-1_20260301T1000Z_aa.json.gz"
-	writeFile(t, "logs", archiveOf(t,
-		member{name: "b.json", data: []byte(denial(1, "alice") + denial(1, "bob"))},
-		member{name: late, data: zip(t, []byte(denial(1, "late")))},
-		member{name: "../evil\x1b", data: []byte("junk")},
-		member{name: early, data: []byte(denial(1, "early"))},
-		member{name: "x/.hidden", data: []byte("junk")},
+	writeFile(t, "logs", filestest.Archive(t,
+		filestest.Member{Name: "b.json", Data: []byte(denial(1, "alice") + denial(1, "bob"))},
+		filestest.Member{Name: late, Data: filestest.Gzip([]byte(denial(1, "late")))},
+		filestest.Member{Name: "../evil\x1b", Data: []byte("junk")},
+		filestest.Member{Name: early, Data: []byte(denial(1, "early"))},
+		filestest.Member{Name: "x/.hidden", Data: []byte("junk")},
 	))
 	r := command(t.Context(), "", nil, "detect", "--set", eachDenial, "logs")
 	var got []string
@@ -132,67 +131,13 @@ func TestArchiveMembers(t *testing.T) {
 	}
 }
 
-// member is a file in an archive.
-type member struct {
-	name string
-	data []byte
-}
-
-func archiveOf(t *testing.T, members ...member) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := archivezip.NewWriter(&b)
-	for _, m := range members {
-		w, err := z.Create(m.name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(m.data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// withProcessors runs fn as on a machine with n processors.
-func withProcessors(n int, fn func()) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
-	fn()
-}
-
-// anyFile draws the content of a file: events, documents of events and records without
-// events, with or without a large record, plain or gzip, whole or cut off.
-func anyFile(t *rapid.T, n int) []byte {
-	var b bytes.Buffer
-	for i := range rapid.IntRange(0, 30).Draw(t, "records") {
-		e := denial(100*n+i, fmt.Sprint("user-", rapid.IntRange(0, 3).Draw(t, "user")))
-		b.WriteString(rapid.SampledFrom([]string{
-			e, e, e, `{"Records":[` + e + "," + e + "]}", "junk\n", e[:len(e)/2] + "\n", "{}", " \n\n", `{"eventVersion":"1"}`, "\xff\n",
-		}).Draw(t, "record"))
-	}
-	if rapid.IntRange(0, 4).Draw(t, "large") == 0 {
-		b.WriteString(`{"Records":[` + strings.Repeat(denial(n, "large")+",", 700) + denial(n+1, "large") + "]}" + denial(n+2, "large"))
-	}
-	data := b.Bytes()
-	if rapid.Bool().Draw(t, "gzip") {
-		data = zip(&testing.T{}, data)
-	}
-	if rapid.IntRange(0, 3).Draw(t, "cut") == 0 {
-		data = data[:rapid.IntRange(0, len(data)).Draw(t, "left")]
-	}
-	return data
-}
-
 // The output of detect does not depend on how many files are read, and how many records are
 // decoded, at once.
 func TestDetectProcessors(t *testing.T) {
 	for seed := range 6 {
 		dir := t.TempDir()
 		for n := range 4 {
-			data := rapid.Custom(func(rt *rapid.T) []byte { return anyFile(rt, n) }).Example(10*seed + n)
+			data := rapid.Custom(func(rt *rapid.T) []byte { return filestest.Any(rt, n) }).Example(10*seed + n)
 			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("f", n)), data, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -209,8 +154,8 @@ func TestDetectProcessorsRealData(t *testing.T) {
 func sameOnAnyMachine(t *testing.T, args ...string) {
 	t.Helper()
 	var one, many result
-	withProcessors(1, func() { one = command(t.Context(), "", nil, append([]string{"detect"}, args...)...) })
-	withProcessors(4, func() { many = command(t.Context(), "", nil, append([]string{"detect"}, args...)...) })
+	filestest.WithProcessors(1, func() { one = command(t.Context(), "", nil, append([]string{"detect"}, args...)...) })
+	filestest.WithProcessors(4, func() { many = command(t.Context(), "", nil, append([]string{"detect"}, args...)...) })
 	tell := func(r result) string {
 		report, _, _ := strings.Cut(r.stderr, "took ")
 		return fmt.Sprint(r.code, "\n", r.stdout, report)

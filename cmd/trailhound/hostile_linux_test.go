@@ -127,6 +127,7 @@ func jsonLines(t *testing.T, what, text string, wanted ...string) (all []map[str
 // and nowhere else: not in the log, not in a metric, not raw on a terminal, not as a line,
 // a member or a header.
 func TestHostileRecords(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"json", "text"} {
 		t.Run(format, func(t *testing.T) {
 			s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
@@ -279,6 +280,7 @@ const wrappedLine = ` {11}\S`
 
 // Records of others in the two topics deserve no more trust than those of the input.
 func TestHostileTopics(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	for _, text := range hostile {
 		l := literal(text)

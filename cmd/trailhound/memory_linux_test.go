@@ -137,17 +137,17 @@ func TestMemoryBombs(t *testing.T) {
 				s.sendBatch(p, compress.None, one, one)
 			}
 		}, 0, fmt.Sprint(slices.Repeat([]string{"event_too_large"}, 8))},
-		"strings in strings": {32, func(s *site) {
-			for i := range 64 {
-				s.sendBatch(int32(i%32), compress.None, nestedBomb(s.T, 3_500_000, denial(i, "nest")))
+		"strings in strings": {sized(4, 32), func(s *site) {
+			for i := range sized(8, 64) {
+				s.sendBatch(int32(i%sized(4, 32)), compress.None, nestedBomb(s.T, 3_500_000, denial(i, "nest")))
 			}
-		}, 64, "[]"},
-		"dense batches": {64, func(s *site) {
+		}, sized(8, 64), "[]"},
+		"dense batches": {sized(8, 64), func(s *site) {
 			values := bytes.Split(bytes.TrimSuffix(bytes.Repeat(append(wide, 0), 24), []byte{0}), []byte{0})
-			for p := range int32(64) {
+			for p := range int32(sized(8, 64)) {
 				s.sendBatch(p, []compress.Compression{compress.Zstd, compress.Gzip, compress.Lz4, compress.Snappy}[p%4], values...)
 			}
-		}, 64 * 24, "[]"},
+		}, sized(8, 64) * 24, "[]"},
 		"files of CloudTrail": {2, func(s *site) {
 			// Read event by event, each may be larger than the part of a record that is
 			// held at a time.
@@ -155,7 +155,7 @@ func TestMemoryBombs(t *testing.T) {
 			for p := range int32(2) {
 				s.sendBatch(p, compress.None, gzipped(s.T, func(w *gzip.Writer) error {
 					_, err := w.Write([]byte(`{"Records":[`))
-					for range 250_000 {
+					for range sized(50_000, 250_000) {
 						_, fail := w.Write(event)
 						err = cmp.Or(err, fail)
 					}
@@ -163,7 +163,7 @@ func TestMemoryBombs(t *testing.T) {
 					return cmp.Or(err, fail)
 				}))
 			}
-		}, 2 * 250_001, "[]"},
+		}, 2 * (sized(50_000, 250_000) + 1), "[]"},
 		"a large record in a batch": {1, func(s *site) {
 			for _, codec := range []compress.Compression{compress.Zstd, compress.Gzip, compress.Lz4, compress.Snappy} {
 				s.sendBatch(0, codec, []byte(denial(1, "before")), bytes.Repeat([]byte("x"), 300*mib), []byte(denial(2, "behind")))

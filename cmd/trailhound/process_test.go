@@ -205,6 +205,7 @@ func (f *fleet) drain() {
 // Real processes and 20,000 events: each alert exactly once, with any number of instances,
 // across kills and lost disks.
 func TestProcesses(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		for i, tt := range []struct {
 			name      string

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -215,7 +214,7 @@ func (p *producer) send(ctx context.Context) (count int64, err error) {
 				p.sending[part.Partition].Reset()
 			case ctx.Err() != nil:
 				return count, ctx.Err()
-			case !passing(part.Err) || time.Now().After(deadline):
+			case !wire.Retriable(part.Err) || time.Now().After(deadline):
 				return count, part.Err
 			default:
 				again = append(again, part)
@@ -247,11 +246,4 @@ func (p *producer) encode() ([]wire.PartitionBatch, error) {
 		parts = append(parts, wire.PartitionBatch{Topic: p.topic, Partition: int32(n), Batch: p.encoded[n]})
 	}
 	return parts, nil
-}
-
-// passing tells an error that may pass, or an unknown outcome, from a broker's refusal for
-// good.
-func passing(err error) bool {
-	code, refused := errors.AsType[kafka.Error](err)
-	return !refused || code.Temporary()
 }

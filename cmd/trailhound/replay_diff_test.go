@@ -29,6 +29,7 @@ func diffSite(t *testing.T, brokers []string) *site {
 // The comparison tells the effect of other parameters, by rule and key, and by its exit
 // code.
 func TestReplayDiff(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := diffSite(t, brokers)
 		same := s.must("", "replay", "--diff")
@@ -79,6 +80,7 @@ func TestReplayDiff(t *testing.T) {
 
 // Instead of the topic, a file holds the alerts to compare with.
 func TestReplayDiffFile(t *testing.T) {
+	t.Parallel()
 	s := diffSite(t, fakeCluster(t).ListenAddrs())
 	alerts := lines(s.must("", "replay").stdout)
 	file := filepath.Join(s.dir, "alerts.jsonl")
@@ -109,6 +111,7 @@ func TestReplayDiffFile(t *testing.T) {
 // Caveats of a comparison are reported: alerts that were deleted, and alerts that the
 // service has yet to make.
 func TestReplayDiffCaveats(t *testing.T) {
+	t.Parallel()
 	s := diffSite(t, fakeCluster(t).ListenAddrs())
 	s.send(0, denialsOf(27, 3, "bob")...) // bob's tenth denial is among them
 	r := s.command("", "replay", "--diff")

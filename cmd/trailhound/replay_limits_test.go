@@ -106,6 +106,7 @@ func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 // The exit code is an answer of its own: it also counts for a reader of only the head of
 // the table.
 func TestReplayDiffExitStatus(t *testing.T) {
+	t.Parallel()
 	s := diffSite(t, fakeCluster(t).ListenAddrs())
 	for want, threshold := range map[int]int{exitDone: 10, exitDifferent: 5} {
 		set := fmt.Sprintf("rules.access_denied.threshold=%d", threshold)
@@ -119,6 +120,7 @@ func TestReplayDiffExitStatus(t *testing.T) {
 // The records that the service has yet to evaluate matter only if they are of the range,
 // and a service that does not exist is reported.
 func TestReplayDiffBehind(t *testing.T) {
+	t.Parallel()
 	s := diffSite(t, fakeCluster(t).ListenAddrs())
 	s.send(0, denialsOf(27, 3, "bob")...)
 	if r := s.must("", "replay", "--diff", "--partition", "0", "--offsets", "0..27"); strings.Contains(r.stderr, "still to read") {

@@ -49,6 +49,7 @@ func minute(n int) string { return recordTime.Add(time.Duration(n) * time.Minute
 // A replay of one partition gives the alerts of the service, byte for byte and each time,
 // while the service works; it leaves nothing behind.
 func TestReplayFindsWhatRunFinds(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		for _, set := range [][]string{nil, {"rules.access_denied.denied_family=true", "rules.access_denied.threshold=3"}} {
 			// With the service's own limits on late and early events, which replay has only
@@ -113,6 +114,7 @@ func (s *site) topicEnds() string {
 
 // With several partitions the same is true as long as all events of a key are in one of them.
 func TestReplayKeyedByTheRulesKey(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 3, "rules.access_denied.threshold=4")
 		for p := range int32(3) {
@@ -166,6 +168,7 @@ func TestReplayOfInterleavedPartitions(t *testing.T) {
 
 // A replay counts late events, unless a limit is given.
 func TestReplayOfLateEvents(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, eachDenial, "shards=1")
 	set := []string{"--set", eachDenial, "--set", "shards=1"}
 	service := s.call(append(set, "run")...)
@@ -187,6 +190,7 @@ func TestReplayOfLateEvents(t *testing.T) {
 // A range is given by time or by offsets; the warm-up counts, and its own alerts are not
 // shown.
 func TestReplayRange(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 2)
 		for n, event := range denialsOf(0, 40, "alice") { // a batch each, since brokers find times by batch
@@ -240,6 +244,7 @@ func TestReplayRange(t *testing.T) {
 // Alerts go to a file that appears at the end, or to a topic with the keys and headers of
 // the service's alerts.
 func TestReplayOutputs(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1, eachDenial)
 		s.send(0, denialsOf(0, 5, "alice")...)

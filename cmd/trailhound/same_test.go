@@ -17,6 +17,7 @@ var positions = regexp.MustCompile(`"topic":"[^"]*","partition":\d+,"offset":\d+
 // The service makes the same alerts from a topic as detect from the file, byte for byte but
 // for the positions.
 func TestRunFindsWhatDetectFinds(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		type twin struct {
 			*site
@@ -125,6 +126,7 @@ func (s *site) sameDeadLetters(stderr string) {
 // Without a limit on late events, an event of last month completes its window, in a topic
 // as in a file: no value that a late event may need is swept away.
 func TestRunWithoutLatenessLimit(t *testing.T) {
+	t.Parallel()
 	set := []string{"events.max_lateness=0", "shards=1"}
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1, set...)
 	var parts [3]string

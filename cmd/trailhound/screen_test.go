@@ -75,6 +75,7 @@ func TestColumns(t *testing.T) {
 // On narrow terminals no line is wider than the terminal, except a single word; colours are
 // for terminals that have them.
 func TestNarrowTerminals(t *testing.T) {
+	t.Parallel()
 	sample := "sample/cloudtrail.jsonl"
 	for _, columns := range []uint16{60, 40} {
 		for _, args := range [][]string{{"detect", sample}, {"rules", "list"}, {"rules", "show", "access_denied"}} {

@@ -92,6 +92,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 // No output of a service (log, metrics, status, profiles, the dump of a crash) holds the
 // password, or content of an event.
 func TestSecretsAreNotTold(t *testing.T) {
+	t.Parallel()
 	const user = "trail"
 	cluster := fakeCluster(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", user, plantedSecret), kfake.SeedTopics(1, "in"))
 	executable, err := os.Executable()

@@ -45,6 +45,7 @@ func (p *program) get(path string) (code int, body string) {
 
 // Probes and metrics are right from the start of a service to its end.
 func TestHTTP(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 2)
 		p := s.start("run", "--set", "http.listen=127.0.0.1:0")

@@ -85,6 +85,7 @@ func half(n int) (before, after []deed, want []string) {
 // After a seed the service goes on as if it had read the history itself: it makes the
 // alerts that the history leads to, and none that the history has taught it to leave out.
 func TestSeedThenRun(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		before, after, want := half(3000)
 		t.Run("files", func(t *testing.T) {
@@ -145,6 +146,7 @@ func TestSeedRunning(t *testing.T) {
 // With --replace the state of a stopped app is replaced, and its remaining input is
 // evaluated with the new state.
 func TestSeedReplace(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 		use := func(id, ip string) deed {
@@ -167,6 +169,7 @@ func TestSeedReplace(t *testing.T) {
 
 // A new app that starts at the end of its inputs still does so after a seed.
 func TestSeedStartLatest(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 2)
 	before, after, want := half(2000)
 	s.ingest([]deed{{id: "old", role: "arn:aws:iam::111122223333:role/r100", ip: "203.0.113.1", at: before[0].at}})
@@ -178,6 +181,7 @@ func TestSeedStartLatest(t *testing.T) {
 // A seed that ends in the middle leaves an app that run refuses, and that another seed
 // completes.
 func TestSeedInterrupted(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
 		before, after, want := half(2000)
@@ -208,6 +212,7 @@ func TestSeedInterrupted(t *testing.T) {
 // An instance that takes the shards while the history is played keeps them: the seed fails,
 // and has changed nothing.
 func TestSeedOvertaken(t *testing.T) {
+	t.Parallel()
 	eachKafka(t, func(t *testing.T, brokers []string) {
 		s := newSite(t, brokers, 1)
 		all := denials(20)
@@ -228,6 +233,7 @@ func TestSeedOvertaken(t *testing.T) {
 // A seed that begins while another writes, and goes on when that has ended, leaves nothing
 // of the other.
 func TestSeedTwice(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	use := deed{id: "a", role: "arn:aws:iam::111122223333:role/r", ip: "192.0.2.2", at: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
 	first, built := s.begun(use.role, false)

@@ -134,6 +134,7 @@ func TestTopicsAlter(t *testing.T) {
 // names the command that mends them, and that command mends all but the number of
 // partitions.
 func TestTopicsAlterOwn(t *testing.T) {
+	t.Parallel()
 	cluster := fakeCluster(t)
 	s := newSite(t, cluster.ListenAddrs(), 0)
 	newTopic(t, s.brokers, s.app.Inputs[0], 1)

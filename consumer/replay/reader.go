@@ -93,7 +93,7 @@ func (r *Reader) Run(ctx context.Context, add func(*play.Batch) error) error {
 // fetchBytes is the size of one fetch of a partition, so that all buffers stay within
 // fetchMemory.
 func (r *Reader) fetchBytes() int {
-	return min(max(fetchMemory/(fetchAhead*max(len(r.Ranges), 1)), leastFetch), mostFetch)
+	return min(max(fetchMemory/(wire.FetchAhead*max(len(r.Ranges), 1)), leastFetch), mostFetch)
 }
 
 // record copies the record at hand of a stream into the batch.

@@ -13,16 +13,14 @@ import (
 
 const (
 	fetchWait   = time.Second
-	fetchAhead  = 2         // buffers that travel between a stream and its reader
 	fetchMemory = 8 << 20   // for the buffers of all streams, if leastFetch allows it
 	leastFetch  = 128 << 10 // below this the requests begin to cost more than their records
 	mostFetch   = 1 << 20
 
-	damagedTries = 5               // the damage may have been on the way
-	emptyTries   = 30              // after a fail-over the records may take a while to be committed again
-	patience     = 2 * time.Minute // with a broker that does not answer
-	leastPause   = 50 * time.Millisecond
-	mostPause    = 2 * time.Second
+	emptyTries = 30              // after a fail-over the records may take a while to be committed again
+	patience   = 2 * time.Minute // with a broker that does not answer
+	leastPause = 50 * time.Millisecond
+	mostPause  = 2 * time.Second
 )
 
 // stream reads one range, a fetch ahead of its reader.
@@ -31,10 +29,10 @@ type stream struct {
 	reader *Reader
 	bytes  int // of record batches in one fetch
 
-	cancel context.CancelFunc
-	full   chan *wire.Fetched // closed behind the last fetch
-	empty  chan *wire.Fetched
-	err    error // why full was closed; read after that
+	cancel  context.CancelFunc
+	fetches *wire.Prefetcher
+	pause   wire.Backoff // between failed fetches
+	empty   int          // fetches in a row without a batch
 
 	at     int64         // everything below it is read
 	now    *wire.Fetched // the fetch that cursor reads; nil: none
@@ -49,14 +47,15 @@ func (s *stream) start(ctx context.Context, offset int64) {
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.at, s.now = offset, nil
 	s.ahead.clear()
-	s.full, s.empty = make(chan *wire.Fetched, fetchAhead), make(chan *wire.Fetched, fetchAhead)
-	for range fetchAhead {
-		s.empty <- &wire.Fetched{Turn: &s.reader.turn}
+	s.pause, s.empty = wire.Backoff{Least: leastPause, Most: mostPause}, 0
+	s.fetches = &wire.Prefetcher{
+		Request: wire.FetchRequest{
+			Topic: s.Topic, TopicID: s.TopicID, Partition: s.Partition, Offset: offset, ReadCommitted: true,
+			MaxWait: fetchWait, MinBytes: 1, MaxBytes: s.bytes,
+		},
+		To: s.To, Turn: &s.reader.turn, Fetch: s.reader.Client.Fetch, Failed: s.failed, Came: s.came,
 	}
-	go func() {
-		defer close(s.full)
-		s.err = s.fetchAll(ctx, offset)
-	}()
+	s.fetches.Start(ctx)
 }
 
 // stop ends the fetching, and waits for the end.
@@ -66,7 +65,7 @@ func (s *stream) stop() {
 		s.cursor.Close()
 		s.now = nil
 	}
-	for range s.full { // the fetches left over are of no use
+	for range s.fetches.Full { // the fetches left over are of no use
 	}
 }
 
@@ -96,16 +95,16 @@ func (s *stream) next(ctx context.Context) (bool, error) {
 			}
 			s.cursor.Close()
 			s.passed(s.now.Next)
-			s.empty <- s.now // never blocks: there are no more buffers than places
+			s.fetches.Empty <- s.now // never blocks: there are no more buffers than places
 			s.now = nil
 		}
 		if s.at >= s.To {
 			return false, nil
 		}
-		f, ok := <-s.full
+		f, ok := <-s.fetches.Full
 		if ok {
 			s.now, s.cursor = f, f.Cursor()
-		} else if err := s.leaveOut(ctx, s.err); err != nil {
+		} else if err := s.leaveOut(ctx, s.fetches.Err); err != nil {
 			return false, err
 		}
 	}
@@ -151,69 +150,27 @@ func (s *stream) explain(err error) error {
 	switch {
 	case errors.Is(err, kafka.OffsetOutOfRange):
 		return fmt.Errorf("%w; the records were deleted while the range was read: begin later, or lengthen the topic's retention", err)
-	case errors.Is(err, kafka.UnknownTopicID), errors.Is(err, kafka.InconsistentTopicID):
+	case wire.ClassOf(err) == wire.OtherTopic:
 		return fmt.Errorf("%w; the topic was deleted while it was read", err)
 	}
 	return err
 }
 
-func (s *stream) fetchAll(ctx context.Context, offset int64) error {
-	for empty := 0; offset < s.To; {
-		var into *wire.Fetched
-		select {
-		case into = <-s.empty:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if err := s.fetch(ctx, offset, into); err != nil {
-			return err
-		}
-		if empty++; into.Next > offset {
-			empty = 0
-		} else if empty == emptyTries {
-			return fmt.Errorf("it ends at offset %d, before the end of the range, %d: the partition has lost records", into.LastStable, s.To)
-		}
-		offset = into.Next
-		s.full <- into // never blocks: there are no more buffers than places
+// came ends the reading where a partition has lost the end of the range.
+func (s *stream) came(f *wire.Fetched) error {
+	s.pause.Reset()
+	if s.empty++; f.Next > s.fetches.Request.Offset {
+		s.empty = 0
+	} else if s.empty == emptyTries {
+		return fmt.Errorf("it ends at offset %d, before the end of the range, %d: the partition has lost records", f.LastStable, s.To)
 	}
 	return nil
 }
 
-// fetch repeats one fetch until it succeeds, ctx ends, or repeating does not help.
-func (s *stream) fetch(ctx context.Context, offset int64, into *wire.Fetched) error {
-	pause := wire.Backoff{Least: leastPause, Most: mostPause}
-	damaged := 0
-	for began := time.Now(); ; {
-		err := s.reader.Client.Fetch(ctx, wire.FetchRequest{
-			Topic: s.Topic, TopicID: s.TopicID, Partition: s.Partition, Offset: offset, ReadCommitted: true,
-			MaxWait: fetchWait, MinBytes: 1, MaxBytes: s.bytes,
-		}, into)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if corrupt, ok := errors.AsType[*wire.CorruptError](err); ok {
-			if damaged++; !corrupt.Damaged || damaged == damagedTries {
-				return err
-			}
-		}
-		if lasting(err) || time.Since(began) > patience {
-			return err
-		}
-		s.reader.Log.Warn().Err(err).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
-		if pause.Sleep(ctx) != nil {
-			return context.Cause(ctx)
-		}
+func (s *stream) failed(ctx context.Context, since time.Time, err error) error {
+	if !wire.Retriable(err) || time.Since(since) > patience {
+		return err
 	}
-}
-
-// lasting says whether fetching again would give the same error.
-func lasting(err error) bool {
-	code, refused := errors.AsType[kafka.Error](err)
-	if code == kafka.UnknownTopicID || code == kafka.InconsistentTopicID { // kafka-go takes them for temporary
-		return true
-	}
-	return refused && !code.Temporary()
+	s.reader.Log.Warn().Err(err).Str("event", "fetch_retry").Msg("fetch failed; it is tried again")
+	return s.pause.Sleep(ctx)
 }

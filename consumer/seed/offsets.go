@@ -28,29 +28,18 @@ func (s *Seeder) startLatest(ctx context.Context) error {
 	if s.Ranges != nil || !s.StartLatest {
 		return nil
 	}
-	member, topics := s.member(), offsets{}
+	topics := offsets{}
 	for _, name := range s.App.Inputs {
 		info := s.topics[name]
-		var partitions []int32
 		for _, p := range info.Partitions {
 			_, end, err := topic.Bounds(ctx, s.Client, name, p.Index)
 			if err != nil {
 				return err
 			}
-			partitions = append(partitions, p.Index)
 			topics.add(name, p.Index, group.Offset{At: end, LeaderEpoch: -1}, info.ID)
 		}
-		committed, err := member.Committed(ctx, name, partitions)
-		if err != nil {
-			return err
-		}
-		for _, o := range committed {
-			if o.At >= 0 {
-				return nil // it has begun before
-			}
-		}
 	}
-	return member.SetOffsets(ctx, topics)
+	return s.member().Begin(ctx, topics)
 }
 
 func (s *Seeder) member() *group.Member {

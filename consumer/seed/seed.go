@@ -44,7 +44,6 @@ import (
 	"github.com/segmentio/kafka-go/compress"
 
 	"trailhound/consumer/changelog"
-	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/txn"
 	"trailhound/consumer/kafka/wire"
@@ -118,8 +117,7 @@ func (s *Seeder) Begin(ctx context.Context) (err error) {
 
 // standsStill refuses an app of which an instance is in the consumer group.
 func (s *Seeder) standsStill(ctx context.Context) error {
-	member := group.Member{Client: s.Client, Group: s.App.ID}
-	n, err := member.Members(ctx)
+	n, err := s.member().Members(ctx)
 	if err == nil && n > 0 {
 		err = fmt.Errorf("app %s runs: its consumer group has members (%d); end all instances, and wait for kafka.session_timeout to pass", s.App.ID, n)
 	}

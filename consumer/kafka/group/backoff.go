@@ -27,14 +27,5 @@ func jitter(d time.Duration) time.Duration {
 // transient reports whether an error says nothing about the membership: the
 // coordinator is moving, is out of reach, or did not answer.
 func transient(err error) bool {
-	var code kafka.Error
-	if !errors.As(err, &code) {
-		return true
-	}
-	switch code {
-	case kafka.RebalanceInProgress, kafka.IllegalGeneration, kafka.UnknownMemberId, kafka.FencedInstanceID,
-		kafka.InconsistentGroupProtocol, kafka.InvalidGroupId, kafka.UnsupportedVersion, kafka.GroupIdNotFound:
-		return false
-	}
-	return true
+	return wire.ClassOf(err) != wire.Membership && !errors.Is(err, kafka.UnsupportedVersion)
 }

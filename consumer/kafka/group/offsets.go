@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -136,6 +135,24 @@ func (m *Member) SetOffsets(ctx context.Context, topics map[string]map[int32]Off
 	return nil
 }
 
+// Begin commits the offsets at which a new group begins, by topic and partition, as SetOffsets
+// does. A group that has committed an offset for one of the partitions has begun, and keeps its
+// offsets.
+func (m *Member) Begin(ctx context.Context, topics map[string]map[int32]Offset) error {
+	for topic, offsets := range topics {
+		committed, err := m.Committed(ctx, topic, slices.Sorted(maps.Keys(offsets)))
+		if err != nil {
+			return err
+		}
+		for _, o := range committed {
+			if o.At >= 0 {
+				return nil
+			}
+		}
+	}
+	return m.SetOffsets(ctx, topics)
+}
+
 // commitAs sends offsets in the name of a generation.
 func (m *Member) commitAs(ctx context.Context, a Assignment, topics ...offsetcommit.RequestTopic) error {
 	r, err := roundTrip[*offsetcommit.Response](ctx, m.Client, &offsetcommit.Request{
@@ -175,27 +192,11 @@ func (m *Member) repeat(ctx context.Context, fn func(context.Context) error) err
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
 		err := fn(attempt)
 		cancel()
-		if err == nil || !passing(err) || ctx.Err() != nil {
+		// A topic that is missing may stay so, and must not hold back the offsets of others.
+		if err == nil || !wire.Retriable(err) || wire.ClassOf(err) == wire.UnknownTopic || wait.Sleep(ctx) != nil {
 			return err
 		}
-		if wait.Sleep(ctx) != nil {
-			return err
-		}
 	}
-}
-
-// passing reports whether a request for offsets is worth repeating unchanged.
-func passing(err error) bool {
-	var code kafka.Error
-	if !errors.As(err, &code) {
-		return true
-	}
-	switch code {
-	case kafka.GroupLoadInProgress, kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup,
-		kafka.BrokerNotAvailable, kafka.NetworkException, kafka.RequestTimedOut, kafka.LeaderNotAvailable:
-		return true
-	}
-	return false
 }
 
 // denied adds the lacking right to err, if it is an authorisation failure: to read the

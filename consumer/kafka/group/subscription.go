@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // Subscriptions and assignments are written in the ConsumerProtocol of Kafka's own consumer
@@ -65,20 +68,20 @@ func (s subscription) userData() []byte {
 // decodeSubscription reads a subscription of any version. User data of another application
 // reads as none.
 func decodeSubscription(b []byte) (subscription, error) {
-	r := reader{rest: b}
-	version := r.int16()
+	r := primitive.Reader{Rest: b}
+	version := r.Int16()
 	s := subscription{generation: -1}
-	for range r.length(2) {
-		s.topics = append(s.topics, r.string())
+	for range r.Array(2) {
+		s.topics = append(s.topics, r.Text())
 	}
-	user := r.bytes()
+	user := r.Bytes()
 	if version >= 1 {
-		s.owned = r.partitions()
+		s.owned = readPartitions(&r)
 	}
 	if version >= 2 {
-		s.generation = r.int32()
+		s.generation = r.Int32()
 	}
-	if r.bad || version < 0 {
+	if r.Bad || version < 0 {
 		return subscription{}, fmt.Errorf("subscription of %d bytes, version %d: %w", len(b), version, errMalformed)
 	}
 	s.freshness, s.seen, s.avoid = decodeUserData(user)
@@ -86,26 +89,21 @@ func decodeSubscription(b []byte) (subscription, error) {
 }
 
 func decodeUserData(b []byte) (freshness map[int32]int64, seen map[string]int32, avoid map[string][]int32) {
-	r := reader{rest: b}
-	if r.byte() != userDataVersion {
+	r := primitive.Reader{Rest: b}
+	if r.Int8() != userDataVersion {
 		return nil, nil, nil
 	}
-	n := r.uvarint()
 	freshness = make(map[int32]int64)
-	for ; n > 0 && !r.bad; n-- {
-		shard, offset := r.uvarint(), r.uvarint()
-		if shard > 1<<31-1 || offset > 1<<63-1 {
-			r.bad = true
-			break
-		}
-		freshness[int32(shard)] = int64(offset)
+	for n := r.Uvarint(math.MaxUint64); n > 0 && !r.Bad; n-- {
+		shard := r.Length()
+		freshness[int32(shard)] = int64(r.Uvarint(math.MaxInt64))
 	}
-	seen = r.counts()
-	if r.bad {
+	seen = readCounts(&r)
+	if r.Bad {
 		return nil, nil, nil
 	}
-	if len(r.rest) > 0 {
-		if avoid = r.partitions(); r.bad {
+	if len(r.Rest) > 0 {
+		if avoid = readPartitions(&r); r.Bad {
 			avoid = nil // of another release
 		}
 	}
@@ -130,15 +128,15 @@ func decodeAssignment(b []byte) (assignment, error) {
 	if len(b) == 0 {
 		return assignment{}, nil
 	}
-	r := reader{rest: b}
-	version := r.int16()
-	a := assignment{partitions: r.partitions()}
-	user := reader{rest: r.bytes()}
-	if r.bad || version < 0 {
+	r := primitive.Reader{Rest: b}
+	version := r.Int16()
+	a := assignment{partitions: readPartitions(&r)}
+	user := primitive.Reader{Rest: r.Bytes()}
+	if r.Bad || version < 0 {
 		return assignment{}, fmt.Errorf("assignment of %d bytes, version %d: %w", len(b), version, errMalformed)
 	}
-	if user.byte() == userDataVersion {
-		if counts := user.counts(); !user.bad {
+	if user.Int8() == userDataVersion {
+		if counts := readCounts(&user); !user.Bad {
 			a.counts = counts
 		}
 	}
@@ -176,4 +174,29 @@ func appendCounts(b []byte, counts map[string]int32) []byte {
 		b = binary.AppendUvarint(b, uint64(counts[topic]))
 	}
 	return b
+}
+
+// readPartitions reads a list of topics with their partitions.
+func readPartitions(r *primitive.Reader) map[string][]int32 {
+	n := r.Array(6)
+	byTopic := make(map[string][]int32, n)
+	for range n {
+		topic := r.Text()
+		for range r.Array(4) {
+			byTopic[topic] = append(byTopic[topic], r.Int32())
+		}
+	}
+	return byTopic
+}
+
+// readCounts reads a list of topics with a count each.
+func readCounts(r *primitive.Reader) map[string]int32 {
+	counts := make(map[string]int32)
+	for n := r.Uvarint(math.MaxUint64); n > 0 && !r.Bad; n-- {
+		topic := string(r.Take(r.Length()))
+		if count := r.Uvarint(math.MaxInt32); !r.Bad {
+			counts[topic] = int32(count)
+		}
+	}
+	return counts
 }

@@ -37,25 +37,9 @@ func patiently(ctx context.Context, c *wire.Client, lookUp func(context.Context)
 		if errors.Is(err, kafka.UnknownTopicOrPartition) {
 			limit = missingFor
 		}
-		if err == nil || !passing(err) || time.Since(began) > limit || wait.Sleep(ctx) != nil {
+		if err == nil || !wire.Retriable(err) || time.Since(began) > limit || wait.Sleep(ctx) != nil {
 			return err
 		}
 		c.Refresh(ctx)
 	}
-}
-
-// passing reports whether an error may be gone in a moment: a leader that moves, a
-// topic so new that not all brokers know it, a connection that was closed.
-func passing(err error) bool {
-	var code kafka.Error
-	if !errors.As(err, &code) {
-		return true
-	}
-	switch code {
-	case kafka.UnknownTopicOrPartition, kafka.LeaderNotAvailable, kafka.NotLeaderForPartition, kafka.BrokerNotAvailable,
-		kafka.ReplicaNotAvailable, kafka.RequestTimedOut, kafka.NetworkException, kafka.KafkaStorageError,
-		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch, kafka.OffsetNotAvailable, kafka.NotController:
-		return true
-	}
-	return false
 }

@@ -3,7 +3,6 @@ package txn
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -80,7 +79,7 @@ func (p *Producer) Init(ctx context.Context) error {
 			p.begin(s)
 			return nil
 		}
-		if ctx.Err() != nil || !passing(err) || wait.Sleep(ctx) != nil {
+		if ctx.Err() != nil || !wire.Retriable(err) || wait.Sleep(ctx) != nil {
 			return fmt.Errorf("init of transactional id %s: %w", p.ID, classify(stepInit, Partition{}, err))
 		}
 	}
@@ -98,21 +97,6 @@ func (p *Producer) initOnce(ctx context.Context) (wire.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.requestTimeout())
 	defer cancel()
 	return p.Client.InitProducer(ctx, p.ID, cmp.Or(p.Timeout, defaultTimeout))
-}
-
-// passing says whether Init may expect another answer later. Asking for a session
-// twice is harmless, so a lost answer is no reason to give up.
-func passing(err error) bool {
-	var code kafka.Error
-	if !errors.As(err, &code) {
-		return !errors.Is(err, wire.ErrUnsupported)
-	}
-	switch code {
-	case kafka.GroupLoadInProgress, kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup, kafka.ConcurrentTransactions,
-		kafka.BrokerNotAvailable, kafka.RequestTimedOut, kafka.NetworkException:
-		return true
-	}
-	return false
 }
 
 // Add puts a record into the transaction; nothing is sent before Commit. The time

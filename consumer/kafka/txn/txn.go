@@ -18,6 +18,8 @@ import (
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/kafka/wire"
 )
 
 // Partition is the destination of a record.
@@ -85,19 +87,13 @@ func classify(at step, to Partition, err error) error {
 	if err == nil {
 		return nil
 	}
-	var code kafka.Error
-	if !errors.As(err, &code) && at != stepInit {
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
-	switch code {
-	case kafka.InvalidProducerEpoch, kafka.ProducerFenced, kafka.InvalidProducerIDMapping:
+	code, answered := errors.AsType[kafka.Error](err)
+	switch class := wire.ClassOf(err); {
+	case class == wire.Fenced:
 		return fmt.Errorf("%w: %w", ErrFenced, err)
-	case kafka.MessageSizeTooLarge, kafka.RecordListTooLarge, kafka.InvalidTimestamp, kafka.InvalidRecord:
-		if at == stepProduce {
-			return &RejectedError{Partition: to, Code: code, Detail: err.Error()}
-		}
-	}
-	if leavesOpen(at, code) {
+	case class == wire.Rejected && at == stepProduce:
+		return &RejectedError{Partition: to, Code: code, Detail: err.Error()}
+	case !answered && at != stepInit, leavesOpen(at, code):
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return err
@@ -111,10 +107,10 @@ func leavesOpen(at step, code kafka.Error) bool {
 	switch code {
 	case kafka.Unknown, kafka.RequestTimedOut, kafka.NetworkException, kafka.NotEnoughReplicasAfterAppend:
 		return at != stepInit
-	case kafka.GroupLoadInProgress, kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup, kafka.ConcurrentTransactions, kafka.KafkaStorageError:
+	case kafka.ConcurrentTransactions, kafka.KafkaStorageError:
 		return at == stepEnd
 	}
-	return false
+	return at == stepEnd && wire.ClassOf(code) == wire.CoordinatorMoved
 }
 
 // rank orders errors by their weight for the caller, when several partitions of one

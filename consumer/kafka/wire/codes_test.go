@@ -10,14 +10,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// Each code has the name that Kafka gives it, and a code of a newer Kafka at least its number.
+// Each code has the name that Kafka gives it, and is retriable where Kafka says so; a code of
+// a newer Kafka has at least its number.
 func TestCodes(t *testing.T) {
-	for code := int16(-1); code <= 133; code++ {
+	for code := int16(-1); code <= 136; code++ {
 		if code == 0 {
 			continue
 		}
-		e := &CodeError{kafka.Error(code)}
-		name := kerr.TypedErrorForCode(code).Message
+		e, theirs := &CodeError{kafka.Error(code)}, kerr.TypedErrorForCode(code)
+		// Kafka's own producer repeats a request after CONCURRENT_TRANSACTIONS.
+		if got, want := Retriable(e), theirs.Retriable || theirs == kerr.ConcurrentTransactions; got != want {
+			t.Errorf("Retriable(%v) = %v; want %v", e, got, want)
+		}
+		name := theirs.Message
 		if code == 6 {
 			name = "NOT_LEADER_OR_FOLLOWER" // its name since Kafka 2.6
 		}
@@ -27,6 +32,25 @@ func TestCodes(t *testing.T) {
 	}
 	if got, want := (&CodeError{kafka.Error(2000)}).Error(), "error code 2000"; got != want {
 		t.Errorf("CodeError(2000) = %q; want %q", got, want)
+	}
+}
+
+// Without an answer a request is worth repeating, unless no version of it is understood.
+func TestRetriable(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{errors.New("connection refused"), true},
+		{&UnknownOutcomeError{Request: "produce", Err: errors.New("closed")}, true},
+		{fmt.Errorf("fetch: %w", ErrUnsupported), false},
+		{fmt.Errorf("fetch: %w", kafka.NotLeaderForPartition), true},
+		{&DeniedError{Err: kafka.TopicAuthorizationFailed}, false},
+		{kafka.Error(2000), false},
+	} {
+		if got := Retriable(c.err); got != c.want {
+			t.Errorf("Retriable(%v) = %v; want %v", c.err, got, c.want)
+		}
 	}
 }
 

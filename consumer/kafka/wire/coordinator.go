@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // coordinatorKey names a group or a transactional id.
@@ -73,11 +75,11 @@ func (c *Client) findCoordinator(ctx context.Context, key coordinatorKey) (int32
 		write: func(b []byte, _ int16) []byte {
 			return appendBool(appendString(b, key.name), key.transactional) // key type 0: group, 1: transaction
 		},
-		read: func(r *reader, _ int16) {
-			r.int32() // throttle time
-			code, message, id = r.int16(), r.string(), r.int32()
-			r.raw()
-			r.int32()
+		read: func(r *primitive.Reader, _ int16) {
+			r.Int32() // throttle time
+			code, message, id = r.Int16(), r.Text(), r.Int32()
+			r.Raw()
+			r.Int32()
 		},
 	}
 	if err := c.do(ctx, k, 0); err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // noEpoch is a leader epoch that is not known.
@@ -66,14 +68,14 @@ func (c *Client) OffsetForLeaderEpoch(ctx context.Context, topic string, partiti
 			b = appendInt32(b, -1) // the leader's own epoch: any
 			return appendInt32(b, epoch)
 		},
-		read: func(r *reader, _ int16) {
-			r.int32() // throttle time
-			for range r.array(6) {
-				r.raw() // topic
-				for range r.array(18) {
-					code = r.int16()
-					r.int32() // partition
-					end = EpochEnd{Epoch: r.int32(), End: r.int64()}
+		read: func(r *primitive.Reader, _ int16) {
+			r.Int32() // throttle time
+			for range r.Array(6) {
+				r.Raw() // topic
+				for range r.Array(18) {
+					code = r.Int16()
+					r.Int32() // partition
+					end = EpochEnd{Epoch: r.Int32(), End: r.Int64()}
 				}
 			}
 		},
@@ -135,10 +137,10 @@ func (q *FetchRequest) lastEpoch() int32 {
 const divergingEpoch = 0
 
 // readTags reads the tagged fields of a partition of a Fetch response.
-func (a *fetchAnswer) readTags(r *reader) {
-	r.eachTag(func(tag int, field *reader) {
+func (a *fetchAnswer) readTags(r *primitive.Reader) {
+	r.EachTag(func(tag int, field *primitive.Reader) {
 		if tag == divergingEpoch {
-			a.diverged = &EpochEnd{Epoch: field.int32(), End: field.int64()}
+			a.diverged = &EpochEnd{Epoch: field.Int32(), End: field.Int64()}
 		}
 	})
 }

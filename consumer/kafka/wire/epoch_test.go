@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/segmentio/kafka-go/compress"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // inEpoch gives batches a leader epoch, which their checksum does not cover.
@@ -113,11 +115,11 @@ func TestDivergedAnswer(t *testing.T) {
 	var f Fetched
 	f.reset(req)
 	body := divergedAnswer(3, 100)
-	r := reader{b: body}
+	r := primitive.Reader{Rest: body}
 	var a fetchAnswer
 	a.read(&r, 13, &f)
-	if r.bad || len(r.b) != 0 {
-		t.Fatalf("the answer is not read whole: %+v, %d bytes left", a, len(r.b))
+	if r.Bad || len(r.Rest) != 0 {
+		t.Fatalf("the answer is not read whole: %+v, %d bytes left", a, len(r.Rest))
 	}
 	err := a.verdict("fetch", req)
 	got, ok := errors.AsType[*DivergedError](err)
@@ -125,16 +127,16 @@ func TestDivergedAnswer(t *testing.T) {
 		t.Errorf("verdict() = %v; want %+v", err, want)
 	}
 	for n := range body {
-		r, a := reader{b: body[:n]}, fetchAnswer{}
-		if a.read(&r, 13, &f); !r.bad {
+		r, a := primitive.Reader{Rest: body[:n]}, fetchAnswer{}
+		if a.read(&r, 13, &f); !r.Bad {
 			t.Errorf("an answer cut off behind %d of %d bytes is read as whole", n, len(body))
 		}
 	}
 	short := slices.Clone(body)
 	short[slices.Index(short, 13)] = 11 // the field is shorter than its value
-	r = reader{b: short}
+	r = primitive.Reader{Rest: short}
 	if a = (fetchAnswer{}); true {
-		if a.read(&r, 13, &f); !r.bad {
+		if a.read(&r, 13, &f); !r.Bad {
 			t.Error("a diverging epoch of 11 bytes is read; want a malformed response")
 		}
 	}

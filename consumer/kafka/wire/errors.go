@@ -170,20 +170,6 @@ func answered(request string, code int16, message string) error {
 
 // misled says whether err means that the cached layout led to the wrong broker.
 func misled(err error) bool {
-	var code kafka.Error
-	if !errors.As(err, &code) {
-		return false
-	}
-	switch code {
-	case kafka.UnknownTopicOrPartition, kafka.LeaderNotAvailable, kafka.NotLeaderForPartition,
-		kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable, kafka.KafkaStorageError,
-		kafka.ListenerNotFound, kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch, kafka.UnknownTopicID:
-		return true
-	}
-	return false
-}
-
-func isCode(err error, want kafka.Error) bool {
-	var code kafka.Error
-	return errors.As(err, &code) && code == want
+	class := ClassOf(err)
+	return class == LeaderMoved || class == UnknownTopic || class == OtherTopic
 }

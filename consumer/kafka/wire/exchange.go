@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 const (
@@ -47,7 +49,7 @@ type call struct {
 	route   func(protocol.Cluster) (protocol.Broker, error) // nil: any broker
 	size    int                                             // about the bytes of the body, if they are many
 	write   func(b []byte, version int16) []byte            // appends the body
-	read    func(r *reader, version int16)                  // decodes the body; the bytes that it keeps lie in answer
+	read    func(r *primitive.Reader, version int16)        // decodes the body; the bytes that it keeps lie in answer
 	answer  *[]byte                                         // buffer for the response that outlives the call; nil: a pooled one
 
 	ctx    context.Context
@@ -214,12 +216,12 @@ func (k *call) exchange(conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	r := reader{b: body}
+	r := primitive.Reader{Rest: body}
 	if version >= k.api.flexible {
-		r.tags()
+		r.Tags()
 	}
 	k.read(&r, version)
-	if r.bad {
+	if r.Bad {
 		return fmt.Errorf("%w (%s version %d)", errMalformed, k.api.key, version)
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // deadlined tells when a deadline was set on the connection.
@@ -40,8 +42,8 @@ func TestContextEndsWithTheAnswer(t *testing.T) {
 	}}
 	k := &call{client: c, ctx: ctx, api: apiHeartbeat,
 		write: func(b []byte, _ int16) []byte { return b },
-		read: func(r *reader, _ int16) {
-			code = r.int16()
+		read: func(r *primitive.Reader, _ int16) {
+			code = r.Int16()
 			cancel()
 			<-conn.set
 		}}

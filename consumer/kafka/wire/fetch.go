@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 const (
@@ -107,7 +109,7 @@ func (c *Client) fetch(ctx context.Context, req FetchRequest, into *Fetched) (th
 		api:     req.api(),
 		request: fmt.Sprintf("fetch %s partition %d at offset %d", req.Topic, req.Partition, req.Offset),
 		write:   req.append,
-		read:    func(r *reader, version int16) { got.read(r, version, into) },
+		read:    func(r *primitive.Reader, version int16) { got.read(r, version, into) },
 		answer:  &into.response,
 	}
 	k.toLeader(req.Topic, req.Partition)
@@ -280,7 +282,7 @@ type fetchAnswer struct {
 }
 
 // read reads the answer to a request for one partition.
-func (a *fetchAnswer) read(r *reader, version int16, into *Fetched) {
+func (a *fetchAnswer) read(r *primitive.Reader, version int16, into *Fetched) {
 	a.aborted = into.filter.expected
 	a.readAll(r, version, func() {})
 	into.filter.expected = a.aborted
@@ -288,61 +290,61 @@ func (a *fetchAnswer) read(r *reader, version int16, into *Fetched) {
 
 // readAll reads an answer about any number of partitions, and calls each when a holds the
 // fields of one of them. Fields that each leaves in a stay there.
-func (a *fetchAnswer) readAll(r *reader, version int16, each func()) {
-	a.throttle = r.throttle()
-	a.code = r.int16()
-	r.int32() // session
+func (a *fetchAnswer) readAll(r *primitive.Reader, version int16, each func()) {
+	a.throttle = readThrottle(r)
+	a.code = r.Int16()
+	r.Int32() // session
 	if version >= apiFetch.flexible {
 		a.readFlexible(r, version, each)
 		return
 	}
-	for range r.array(6) {
-		a.topic = r.string()
-		for range r.array(38) {
+	for range r.Array(6) {
+		a.topic = r.Text()
+		for range r.Array(38) {
 			a.readPartition(r)
-			for range r.array(16) {
-				a.aborted = append(a.aborted, abortedTransaction{producer: r.int64(), first: r.int64()})
+			for range r.Array(16) {
+				a.aborted = append(a.aborted, abortedTransaction{producer: r.Int64(), first: r.Int64()})
 			}
-			r.int32() // preferred read replica: only for a client that names its rack
-			a.batches = r.bytes()
+			r.Int32() // preferred read replica: only for a client that names its rack
+			a.batches = r.Bytes()
 			each()
 		}
 	}
 }
 
-func (a *fetchAnswer) readFlexible(r *reader, version int16, each func()) {
-	for range r.compactArray(3) {
+func (a *fetchAnswer) readFlexible(r *primitive.Reader, version int16, each func()) {
+	for range r.CompactArray(3) {
 		if version >= topicIDs {
-			a.topicID = r.uuid()
+			a.topicID = r.UUID()
 		} else {
-			a.topic = r.compact()
+			a.topic = r.CompactText()
 		}
-		for range r.compactArray(37) {
+		for range r.CompactArray(37) {
 			a.readPartition(r)
-			for range r.compactArray(17) {
-				a.aborted = append(a.aborted, abortedTransaction{producer: r.int64(), first: r.int64()})
-				r.tags()
+			for range r.CompactArray(17) {
+				a.aborted = append(a.aborted, abortedTransaction{producer: r.Int64(), first: r.Int64()})
+				r.Tags()
 			}
-			r.int32() // preferred read replica: only for a client that names its rack
-			a.batches = r.compactBytes()
+			r.Int32() // preferred read replica: only for a client that names its rack
+			a.batches = r.CompactBytes()
 			a.readTags(r)
 			each()
 		}
-		r.tags()
+		r.Tags()
 	}
-	r.tags()
+	r.Tags()
 }
 
 // readPartition reads the fields that all versions have in common.
-func (a *fetchAnswer) readPartition(r *reader) {
+func (a *fetchAnswer) readPartition(r *primitive.Reader) {
 	a.partitions++
-	a.partition = r.int32()
-	if code := r.int16(); a.code == 0 {
+	a.partition = r.Int32()
+	if code := r.Int16(); a.code == 0 {
 		a.code = code
 	}
-	a.highWatermark = r.int64()
-	a.lastStable = r.int64()
-	a.logStart = r.int64()
+	a.highWatermark = r.Int64()
+	a.lastStable = r.Int64()
+	a.logStart = r.Int64()
 }
 
 // about tells whether the answer is about the partition that was asked for.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/segmentio/kafka-go/compress"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // sealAll writes the checksums of all batches of a set, so that a fuzzer gets past them.
@@ -91,20 +93,20 @@ func FuzzResponses(f *testing.F) {
 			var in Fetched
 			in.reset(seedRequest)
 			var a fetchAnswer
-			r := reader{b: body}
+			r := primitive.Reader{Rest: body}
 			a.read(&r, version, &in)
-			if !r.bad && a.verdict("fetch", seedRequest) == nil && in.take(a.batches) == nil {
+			if !r.Bad && a.verdict("fetch", seedRequest) == nil && in.take(a.batches) == nil {
 				_ = in.Each(func(*Record) bool { return true })
 			}
 		}
 		parts := []*PartitionBatch{{Topic: "t", Partition: 3}}
-		for _, read := range []func(*reader){
-			func(r *reader) { readTopics(r) },
-			func(r *reader) { readProduced(r, 7, parts) },
-			func(r *reader) { readProduced(r, 8, parts) },
-			func(r *reader) { readAdded(parts)(r, 2) },
+		for _, read := range []func(*primitive.Reader){
+			func(r *primitive.Reader) { readTopics(r) },
+			func(r *primitive.Reader) { readProduced(r, 7, parts) },
+			func(r *primitive.Reader) { readProduced(r, 8, parts) },
+			func(r *primitive.Reader) { readAdded(parts)(r, 2) },
 		} {
-			read(&reader{b: body})
+			read(&primitive.Reader{Rest: body})
 		}
 	})
 }
@@ -134,13 +136,13 @@ func TestFuzzSeedsAreWhole(t *testing.T) {
 	body = appendInt32(appendInt32(body, 0), -1)
 	batches := encode(t, 0, compress.None, nil, "a")
 	for version, body := range map[int16][]byte{11: appendBytes(body, batches), 13: flexibleAnswer(batches)} {
-		r := reader{b: body}
+		r := primitive.Reader{Rest: body}
 		var in Fetched
 		in.reset(seedRequest)
 		var a fetchAnswer
 		a.read(&r, version, &in)
-		if err := a.verdict("fetch", seedRequest); err != nil || r.bad || len(r.b) != 0 || len(a.batches) == 0 {
-			t.Errorf("the fuzzer's seed for version %d: %+v, %v, %d bytes left; want a whole response", version, a, err, len(r.b))
+		if err := a.verdict("fetch", seedRequest); err != nil || r.Bad || len(r.Rest) != 0 || len(a.batches) == 0 {
+			t.Errorf("the fuzzer's seed for version %d: %+v, %v, %d bytes left; want a whole response", version, a, err, len(r.Rest))
 		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/sasl"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 const (
@@ -277,12 +279,12 @@ func (l *login) authenticate(ctx context.Context, conn net.Conn) (lifetime time.
 	if err != nil {
 		return 0, fmt.Errorf("authentication by %s at broker %s: %w", name, l.broker, err)
 	}
-	code, offered := r.int16(), make([]string, r.array(2))
+	code, offered := r.Int16(), make([]string, r.Array(2))
 	for i := range offered {
-		offered[i] = r.string()
+		offered[i] = r.Text()
 	}
 	switch {
-	case r.bad:
+	case r.Bad:
 		return 0, fmt.Errorf("authentication by %s at broker %s: %w", name, l.broker, errMalformed)
 	case kafka.Error(code) == kafka.UnsupportedSASLMechanism:
 		slices.Sort(offered)
@@ -317,23 +319,23 @@ func (l *login) exchange(conn net.Conn, message []byte) (code int16, text string
 	if err != nil {
 		return 0, "", nil, 0, err
 	}
-	code, text, challenge, lifetime = r.int16(), r.string(), r.bytes(), r.int64()
-	if r.bad {
+	code, text, challenge, lifetime = r.Int16(), r.Text(), r.Bytes(), r.Int64()
+	if r.Bad {
 		err = errMalformed
 	}
 	return code, text, challenge, lifetime, err
 }
 
 // ask sends one request, in a version that every broker of Kafka 2.2 or newer has.
-func (l *login) ask(conn net.Conn, key protocol.ApiKey, version int16, body []byte) (reader, error) {
+func (l *login) ask(conn net.Conn, key protocol.ApiKey, version int16, body []byte) (primitive.Reader, error) {
 	id := l.client.correlation.Add(1)
 	frame := append(appendHeader(nil, int16(key), version, id, l.client.Transport.ClientID), body...)
 	if err := writeFrame(conn, frame); err != nil {
-		return reader{}, err
+		return primitive.Reader{}, err
 	}
 	var buffer []byte
 	answer, err := receive(conn, &buffer, id)
-	return reader{b: answer}, err
+	return primitive.Reader{Rest: answer}, err
 }
 
 // rememberVersions stores a broker's versions, so that our first request on the connection

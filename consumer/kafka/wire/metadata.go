@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // TopicMetadata is a broker's description of a topic.
@@ -57,7 +59,7 @@ func (c *Client) topics(ctx context.Context, operations bool, names []string) (m
 			api:     apiMetadata,
 			request: "ask for topic metadata",
 			write:   func(b []byte, _ int16) []byte { return appendTopics(b, operations, names) },
-			read: func(r *reader, _ int16) {
+			read: func(r *primitive.Reader, _ int16) {
 				var brokers map[string]int32
 				throttled, brokers, topics = readTopics(r)
 				c.noteBrokers(brokers)
@@ -93,17 +95,17 @@ func appendTopics(b []byte, operations bool, names []string) []byte {
 	return append(b, 0)           // no tagged fields
 }
 
-func readTopics(r *reader) (throttled time.Duration, brokers map[string]int32, topics map[string]TopicMetadata) {
-	throttled, brokers = r.throttle(), make(map[string]int32)
-	for range r.compactArray(11) {
-		id, host, port := r.int32(), r.compact(), r.int32()
+func readTopics(r *primitive.Reader) (throttled time.Duration, brokers map[string]int32, topics map[string]TopicMetadata) {
+	throttled, brokers = readThrottle(r), make(map[string]int32)
+	for range r.CompactArray(11) {
+		id, host, port := r.Int32(), r.CompactText(), r.Int32()
 		brokers[net.JoinHostPort(host, strconv.Itoa(int(port)))] = id
-		r.compact() // rack
-		r.tags()
+		r.CompactText() // rack
+		r.Tags()
 	}
-	r.compact() // cluster
-	r.int32()   // controller
-	n := r.compactArray(26)
+	r.CompactText() // cluster
+	r.Int32()       // controller
+	n := r.CompactArray(26)
 	topics = make(map[string]TopicMetadata, n)
 	for range n {
 		t := readTopic(r)
@@ -112,21 +114,21 @@ func readTopics(r *reader) (throttled time.Duration, brokers map[string]int32, t
 	return throttled, brokers, topics
 }
 
-func readTopic(r *reader) (t TopicMetadata) {
-	code := r.int16()
-	t.Name = r.compact()
+func readTopic(r *primitive.Reader) (t TopicMetadata) {
+	code := r.Int16()
+	t.Name = r.CompactText()
 	t.Err = Denied(codeError(code), Right{"Describe", "topic", t.Name})
-	t.ID = r.uuid()
-	t.Internal = r.bool()
-	t.Partitions = make([]PartitionMetadata, r.compactArray(18))
+	t.ID = r.UUID()
+	t.Internal = r.Bool()
+	t.Partitions = make([]PartitionMetadata, r.CompactArray(18))
 	for i := range t.Partitions {
 		p := &t.Partitions[i]
-		p.Err = codeError(r.int16())
-		p.Index, p.Leader, p.LeaderEpoch = r.int32(), r.int32(), r.int32()
-		p.Replicas, p.ISR, p.Offline = r.compactInt32s(), r.compactInt32s(), r.compactInt32s()
-		r.tags()
+		p.Err = codeError(r.Int16())
+		p.Index, p.Leader, p.LeaderEpoch = r.Int32(), r.Int32(), r.Int32()
+		p.Replicas, p.ISR, p.Offline = r.CompactInt32s(), r.CompactInt32s(), r.CompactInt32s()
+		r.Tags()
 	}
-	t.operations = r.int32()
-	r.tags()
+	t.operations = r.Int32()
+	r.Tags()
 	return t
 }

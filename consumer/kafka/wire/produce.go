@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // PartitionBatch is a record batch on its way to one partition, with its outcome.
@@ -166,7 +168,7 @@ func (p *produce) newCall(leader protocol.Broker) *produceCall {
 	k.client, k.ctx, k.api = p.client, p.ctx, apiProduce
 	k.route = func(protocol.Cluster) (protocol.Broker, error) { return leader, nil }
 	k.write = func(b []byte, _ int16) []byte { return p.append(b, k.parts) }
-	k.read = func(r *reader, version int16) {
+	k.read = func(r *primitive.Reader, version int16) {
 		readProduced(r, version, k.parts)
 		for _, part := range k.parts {
 			if part.Err != nil {
@@ -212,40 +214,40 @@ func sameTopic(parts []*PartitionBatch) int {
 
 // readProduced reads the body of a Produce v7 or v8 response. Parts that the response
 // leaves out are given an error.
-func readProduced(r *reader, version int16, parts []*PartitionBatch) {
+func readProduced(r *primitive.Reader, version int16, parts []*PartitionBatch) {
 	for _, part := range parts {
 		part.Err = &UnknownOutcomeError{Request: describePart(part), Err: fmt.Errorf("%w: it leaves this partition out", errMalformed)}
 	}
-	for range r.array(6) {
-		topic := r.string()
-		for range r.array(30) {
-			partition, code, base := r.int32(), r.int16(), r.int64()
-			r.int64() // log append time
-			r.int64() // log start offset
+	for range r.Array(6) {
+		topic := r.Text()
+		for range r.Array(30) {
+			partition, code, base := r.Int32(), r.Int16(), r.Int64()
+			r.Int64() // log append time
+			r.Int64() // log start offset
 			message := ""
 			if version >= 8 {
 				message = readRecordErrors(r)
 			}
 			i, ok := slices.BinarySearchFunc(parts, &PartitionBatch{Topic: topic, Partition: partition}, comparePart)
-			if ok && !r.bad {
+			if ok && !r.Bad {
 				parts[i].Err = answered(describePart(parts[i]), code, message)
 				parts[i].BaseOffset = base
 			}
 		}
 	}
-	r.int32() // throttle time
+	r.Int32() // throttle time
 }
 
 // readRecordErrors returns the broker's reason for refusing a batch (KIP-467).
-func readRecordErrors(r *reader) string {
+func readRecordErrors(r *primitive.Reader) string {
 	first := ""
-	for range r.array(6) {
-		r.int32() // index in the batch
-		if text := r.string(); first == "" {
+	for range r.Array(6) {
+		r.Int32() // index in the batch
+		if text := r.Text(); first == "" {
 			first = text
 		}
 	}
-	if message := r.string(); message != "" {
+	if message := r.Text(); message != "" {
 		return message
 	}
 	return first

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // Heartbeat tells the group's coordinator that a member lives. instance is "" for
@@ -23,9 +25,9 @@ func (c *Client) Heartbeat(ctx context.Context, group string, generation int32, 
 			b = appendInt32(appendString(b, group), generation)
 			return appendNullable(appendString(b, member), instance)
 		},
-		read: func(r *reader, _ int16) {
-			r.int32() // throttle time
-			code = r.int16()
+		read: func(r *primitive.Reader, _ int16) {
+			r.Int32() // throttle time
+			code = r.Int16()
 		},
 	}
 	return c.coordinate(ctx, coordinatorKey{name: group}, k, func() error { return Denied(answered(k.request, code, ""), Right{"Read", "group", group}) })
@@ -43,13 +45,13 @@ func (c *Client) LeaveGroup(ctx context.Context, group, member, instance string)
 			b = appendInt32(appendString(b, group), 1)
 			return appendNullable(appendString(b, member), instance)
 		},
-		read: func(r *reader, _ int16) {
-			r.int32() // throttle time
-			code = r.int16()
-			for range r.array(6) {
-				r.raw() // member
-				r.raw() // instance
-				if own := r.int16(); code == 0 {
+		read: func(r *primitive.Reader, _ int16) {
+			r.Int32() // throttle time
+			code = r.Int16()
+			for range r.Array(6) {
+				r.Raw() // member
+				r.Raw() // instance
+				if own := r.Int16(); code == 0 {
 					code = own
 				}
 			}
@@ -71,14 +73,14 @@ func (c *Client) DeleteRecords(ctx context.Context, topic string, partition int3
 			b = appendInt64(b, before)
 			return appendInt32(b, milliseconds(c.requestTimeout()))
 		},
-		read: func(r *reader, _ int16) {
-			r.int32() // throttle time
-			for range r.array(6) {
-				r.raw() // topic
-				for range r.array(14) {
-					r.int32() // partition
-					r.int64() // low watermark
-					code = r.int16()
+		read: func(r *primitive.Reader, _ int16) {
+			r.Int32() // throttle time
+			for range r.Array(6) {
+				r.Raw() // topic
+				for range r.Array(14) {
+					r.Int32() // partition
+					r.Int64() // low watermark
+					code = r.Int16()
 				}
 			}
 		},

@@ -9,6 +9,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // sharedFetch is one request for several partitions of a group.
@@ -109,7 +111,7 @@ func (m *sharedFetch) fetch(ctx context.Context, buffer *[]byte) error {
 			api:     apiFetch,
 			request: fmt.Sprintf("%s and %d more partitions", describeFetch(asked[0]), len(asked)-1),
 			write:   func(b []byte, version int16) []byte { return appendFetch(b, version, m.wait, asked) },
-			read: func(r *reader, version int16) {
+			read: func(r *primitive.Reader, version int16) {
 				a.readAll(r, version, func() { at = m.note(&a, at) })
 				code = a.code
 			},

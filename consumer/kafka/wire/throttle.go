@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // mostThrottled bounds the wait of a throttled request before it is sent again. The broker
@@ -14,11 +16,11 @@ import (
 // (quota.window.num × quota.window.size.seconds).
 const mostThrottled = time.Minute
 
-// throttle reads throttle_time_ms. To a client that has used up its quota, a broker answers
+// readThrottle reads throttle_time_ms. To a client that has used up its quota, a broker answers
 // at once, a fetch with no partitions at all, and reads nothing more from the connection
 // for that time (KIP-219).
-func (r *reader) throttle() time.Duration {
-	return min(max(time.Duration(r.int32())*time.Millisecond, 0), mostThrottled)
+func readThrottle(r *primitive.Reader) time.Duration {
+	return min(max(time.Duration(r.Int32())*time.Millisecond, 0), mostThrottled)
 }
 
 // waitOut waits for as long as the broker throttles this client; its error is that of ctx.

@@ -2,11 +2,14 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // Session is one life of a transactional producer: the identity in its requests.
@@ -31,9 +34,9 @@ func (c *Client) InitProducer(ctx context.Context, id string, timeout time.Durat
 			b = appendInt16(b, -1)
 			return append(b, 0) // no tagged fields
 		},
-		read: func(r *reader, _ int16) {
-			r.int32() // throttle time
-			code, s.ProducerID, s.Epoch = r.int16(), r.int64(), r.int16()
+		read: func(r *primitive.Reader, _ int16) {
+			r.Int32() // throttle time
+			code, s.ProducerID, s.Epoch = r.Int16(), r.Int64(), r.Int16()
 		},
 	}
 	err := c.coordinate(ctx, coordinatorKey{true, id}, k, func() error {
@@ -89,18 +92,18 @@ func (s Session) appendPartitions(b []byte, parts []*PartitionBatch) []byte {
 }
 
 // readAdded reads the body of an AddPartitionsToTxn v0 to v2 response.
-func readAdded(parts []*PartitionBatch) func(r *reader, version int16) {
-	return func(r *reader, _ int16) {
+func readAdded(parts []*PartitionBatch) func(r *primitive.Reader, version int16) {
+	return func(r *primitive.Reader, _ int16) {
 		for _, part := range parts {
 			part.Err = fmt.Errorf("%w: it leaves %s partition %d out", errMalformed, part.Topic, part.Partition)
 		}
-		r.int32() // throttle time
-		for range r.array(6) {
-			topic := r.string()
-			for range r.array(6) {
-				partition, code := r.int32(), r.int16()
+		r.Int32() // throttle time
+		for range r.Array(6) {
+			topic := r.Text()
+			for range r.Array(6) {
+				partition, code := r.Int32(), r.Int16()
 				i, ok := slices.BinarySearchFunc(parts, &PartitionBatch{Topic: topic, Partition: partition}, comparePart)
-				if ok && !r.bad {
+				if ok && !r.Bad {
 					parts[i].Err = answered(fmt.Sprintf("add %s partition %d to a transaction", topic, partition), code, "")
 				}
 			}
@@ -114,7 +117,7 @@ const operationNotAttempted = kafka.Error(55)
 
 func addedVerdict(parts []*PartitionBatch) (err error) {
 	for _, part := range parts {
-		if part.Err != nil && (err == nil || isCode(err, operationNotAttempted)) {
+		if part.Err != nil && (err == nil || errors.Is(err, operationNotAttempted)) {
 			err = part.Err
 		}
 	}
@@ -130,9 +133,9 @@ func (c *Client) EndTxn(ctx context.Context, s Session, commit bool) error {
 		api:     apiEndTxn,
 		request: "end a transaction of " + s.ID,
 		write:   func(b []byte, _ int16) []byte { return appendBool(s.append(b), commit) },
-		read: func(r *reader, _ int16) {
-			r.int32() // throttle time
-			code = r.int16()
+		read: func(r *primitive.Reader, _ int16) {
+			r.Int32() // throttle time
+			code = r.Int16()
 		},
 	}
 	return c.coordinate(ctx, coordinatorKey{true, s.ID}, k, func() error {

@@ -5,6 +5,8 @@ import (
 	"net"
 
 	"github.com/segmentio/kafka-go/protocol"
+
+	"trailhound/consumer/kafka/internal/primitive"
 )
 
 // api is a request that this package writes itself, and the versions that it can write.
@@ -122,17 +124,17 @@ func (c *Client) askVersions(conn net.Conn) (apiVersions, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := reader{b: body}
-	if code := r.int16(); code != 0 {
+	r := primitive.Reader{Rest: body}
+	if code := r.Int16(); code != 0 {
 		return nil, codeError(code)
 	}
-	n := r.array(6)
+	n := r.Array(6)
 	speaks := make(apiVersions, n)
 	for range n {
-		key := r.int16()
-		speaks[key] = versionRange{min: r.int16(), max: r.int16()}
+		key := r.Int16()
+		speaks[key] = versionRange{min: r.Int16(), max: r.Int16()}
 	}
-	if r.bad {
+	if r.Bad {
 		return nil, errMalformed
 	}
 	return speaks, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"trailhound/rules/cloudtrail"
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 func zstdOf(t *testing.T, data []byte, options ...zstd.EOption) []byte {
@@ -26,7 +27,7 @@ func zstdOf(t *testing.T, data []byte, options ...zstd.EOption) []byte {
 	return z.EncodeAll(data, nil)
 }
 
-// bzip2Denial is denial(1, "alice") packed by bzip2 1.0.8: the standard library only unpacks.
+// bzip2Denial is filestest.Denial(1, "alice") packed by bzip2 1.0.8: the standard library only unpacks.
 const bzip2Denial = "QlpoOTFBWSZTWRgWVSAAAI9fgAAQEAd78Cyj3xA+t/+6MADZtYiTQNAAAAA0ABoETBJtITQGgNGgABkNBppJPU2oepiAZqBoaAGgepHxbh612PGRO1vMBRUrPtwCdCQIqpKmVtCeSKCm" +
 	"enFN8cIU3Z1km0GpWSKpg+HIq0EhzJTqc0IGgis2azZAw0rWYPF4sO8ShNwaVNY18Z3+h8xvgi2YNURG1nWw1KYQEZiByHlBb27hsgCfxHHWwZkyZl5BwnANw4GBCL28mF0n2ixgiMsw" +
 	"YsxsroFleZfoKrwC9JSBkTiGhTuScERB3eMwMcrR/F3JFOFCQGBZVIA="
@@ -38,36 +39,6 @@ func bzip2Of(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return data
-}
-
-// member is a file in an archive.
-type member struct {
-	name   string
-	data   []byte
-	header func(*archivezip.FileHeader) // nil: deflated
-}
-
-func archiveOf(t *testing.T, members ...member) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := archivezip.NewWriter(&b)
-	for _, m := range members {
-		h := &archivezip.FileHeader{Name: m.name, Method: archivezip.Deflate}
-		if m.header != nil {
-			m.header(h)
-		}
-		w, err := z.CreateHeader(h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(m.data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 func writeFile(t *testing.T, name string, data []byte) {
@@ -93,13 +64,13 @@ func list(t *testing.T, path string) []File {
 // pipe.
 func TestPackings(t *testing.T) {
 	t.Chdir(t.TempDir())
-	event := []byte(denial(1, "alice"))
+	event := []byte(filestest.Denial(1, "alice"))
 	skippable := []byte("\x5b\x2a\x4d\x18\x03\x00\x00\x00abc")
 	for name, data := range map[string][]byte{
-		"plain": event, "gzip": gzipOf(event), "zstd": zstdOf(t, event), "bzip2": bzip2Of(t),
+		"plain": event, "gzip": filestest.Gzip(event), "zstd": zstdOf(t, event), "bzip2": bzip2Of(t),
 		"bzip2-twice": slices.Concat(bzip2Of(t), bzip2Of(t)),
 		"zstd-frames": slices.Concat(zstdOf(t, event[:100]), zstdOf(t, event[100:])), "zstd-skippable": slices.Concat(skippable, zstdOf(t, event)),
-		"zstd-in-gzip": gzipOf(zstdOf(t, event)), "gzip-in-zstd-in-gzip": gzipOf(zstdOf(t, gzipOf(event))), "bzip2-in-zstd": zstdOf(t, bzip2Of(t)),
+		"zstd-in-gzip": filestest.Gzip(zstdOf(t, event)), "gzip-in-zstd-in-gzip": filestest.Gzip(zstdOf(t, filestest.Gzip(event))), "bzip2-in-zstd": zstdOf(t, bzip2Of(t)),
 	} {
 		writeFile(t, name, data)
 		want := 1
@@ -128,14 +99,14 @@ func TestPackingsDamaged(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var events strings.Builder
 	for n := range 3000 {
-		events.WriteString(denial(n, fmt.Sprint("user-", n)))
+		events.WriteString(filestest.Denial(n, fmt.Sprint("user-", n)))
 	}
 	whole := zstdOf(t, []byte(events.String()))
 	tar := make([]byte, 1024)
 	copy(tar, "events.json")
 	copy(tar[tarMagicAt:], "ustar\x0000")
-	event := []byte(denial(1, "alice"))
-	zip := archiveOf(t, member{name: "a", data: event})
+	event := []byte(filestest.Denial(1, "alice"))
+	zip := filestest.Archive(t, filestest.Member{Name: "a", Data: event})
 	for _, c := range []struct {
 		name string
 		data []byte
@@ -147,15 +118,15 @@ func TestPackingsDamaged(t *testing.T) {
 		{"window.zst", zstdOf(t, bytes.Repeat(event, 200_000), zstd.WithWindowSize(64<<20)), false, "with a window of more than 32 MiB"},
 		{"cut.bz2", bzip2Of(t)[:100], false, "bzip2 data invalid"},
 		{"a.tar", tar, false, "tar archive"},
-		{"a.tar.gz", gzipOf(tar), false, "tar archive"},
+		{"a.tar.gz", filestest.Gzip(tar), false, "tar archive"},
 		{"a.xz", []byte("\xfd7zXZ\x00\x00\x04"), false, "xz -dc"},
 		{"a.parquet", []byte("PAR1\x15\x04\x15"), false, "export it as JSON lines"},
-		{"zip.gz", gzipOf(zip), false, "zip archive in a stream or inside of another file"},
-		{"zip.zip", archiveOf(t, member{name: "in.zip", data: zip}), false, "zip.zip/in.zip:0:cannot_unpack: the file cannot be unpacked further: it is a zip archive in a stream"},
+		{"zip.gz", filestest.Gzip(zip), false, "zip archive in a stream or inside of another file"},
+		{"zip.zip", filestest.Archive(t, filestest.Member{Name: "in.zip", Data: zip}), false, "zip.zip/in.zip:0:cannot_unpack: the file cannot be unpacked further: it is a zip archive in a stream"},
 		{"cut.zip", zip[:len(zip)-10], false, "not a valid zip file"},
-		{"empty.zip", archiveOf(t), false, "empty zip archive"},
-		{"hidden.zip", archiveOf(t, member{name: "d/", header: func(h *archivezip.FileHeader) { h.Method = archivezip.Store }}, member{name: "__MACOSX/a"}, member{name: "d/.b"}), false, "holds no files"},
-		{"secret.zip", archiveOf(t, member{name: "a", data: event, header: func(h *archivezip.FileHeader) { h.Flags |= zipEncrypted }}, member{name: "b", data: event}), true, "secret.zip/a:0:cannot_unpack: the file cannot be unpacked further: the file is encrypted"},
+		{"empty.zip", filestest.Archive(t), false, "empty zip archive"},
+		{"hidden.zip", filestest.Archive(t, filestest.Member{Name: "d/", Header: func(h *archivezip.FileHeader) { h.Method = archivezip.Store }}, filestest.Member{Name: "__MACOSX/a"}, filestest.Member{Name: "d/.b"}), false, "holds no files"},
+		{"secret.zip", filestest.Archive(t, filestest.Member{Name: "a", Data: event, Header: func(h *archivezip.FileHeader) { h.Flags |= zipEncrypted }}, filestest.Member{Name: "b", Data: event}), true, "secret.zip/a:0:cannot_unpack: the file cannot be unpacked further: the file is encrypted"},
 	} {
 		writeFile(t, c.name, c.data)
 		got := read(t.Context(), nil, list(t, c.name)...)
@@ -187,12 +158,12 @@ func isEvent(line string) (is bool) {
 func TestArchiveMembers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const early, late = "x/1_CloudTrail_eu-west-1_20260301T0900Z_zz.json.gz", "x/1_CloudTrail_eu-west-1_20260301T1000Z_aa.json.gz"
-	writeFile(t, "logs", archiveOf(t,
-		member{name: "b.json", data: []byte("{}\n[1,2]")},
-		member{name: late, data: gzipOf([]byte("{}"))},
-		member{name: "../evil", data: []byte("{}")},
-		member{name: early, data: zstdOf(t, []byte("{}"))},
-		member{name: "x/.hidden", data: []byte("junk")},
+	writeFile(t, "logs", filestest.Archive(t,
+		filestest.Member{Name: "b.json", Data: []byte("{}\n[1,2]")},
+		filestest.Member{Name: late, Data: filestest.Gzip([]byte("{}"))},
+		filestest.Member{Name: "../evil", Data: []byte("{}")},
+		filestest.Member{Name: early, Data: zstdOf(t, []byte("{}"))},
+		filestest.Member{Name: "x/.hidden", Data: []byte("junk")},
 	))
 	got := read(t.Context(), nil, list(t, "logs")...)
 	if want := []string{"logs/" + early + " 0 {}", "logs/" + late + " 0 {}", "logs/../evil 0 {}", "logs/b.json 0 {}", "logs/b.json 1 1", "logs/b.json 2 2"}; !slices.Equal(got.records, want) || got.ended != 4 {

@@ -2,16 +2,13 @@ package files
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"trailhound/rules/cloudtrail"
+	"trailhound/rules/cloudtrail/filestest"
 )
 
 // result is the outcome of reading files.
@@ -48,54 +46,6 @@ func read(ctx context.Context, stdin io.Reader, files ...File) (res result) {
 	return res
 }
 
-// denial returns event n of a principal, as a line.
-func denial(n int, principal string) string {
-	arn, err := json.Marshal(principal)
-	if err != nil {
-		panic(err)
-	}
-	return fmt.Sprintf(`{"eventVersion":"1.11","userIdentity":{"type":"IAMUser","arn":%s},"eventTime":"2026-03-01T10:%02d:%02dZ","eventSource":"s3.amazonaws.com",`+
-		`"eventName":"GetObject","awsRegion":"eu-west-1","sourceIPAddress":"198.51.100.7","errorCode":"AccessDenied","requestParameters":null,"eventID":"id-%d"}`,
-		arn, n/60%60, n%60, n) + "\n"
-}
-
-// withProcessors runs fn as on a machine with n processors.
-func withProcessors(n int, fn func()) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
-	fn()
-}
-
-// anyFile draws the content of a file: events, documents of events and records without
-// events, with or without a large record, plain or gzip, whole or cut off.
-func anyFile(t *rapid.T, n int) []byte {
-	var b bytes.Buffer
-	for i := range rapid.IntRange(0, 30).Draw(t, "records") {
-		e := denial(100*n+i, fmt.Sprint("user-", rapid.IntRange(0, 3).Draw(t, "user")))
-		b.WriteString(rapid.SampledFrom([]string{
-			e, e, e, `{"Records":[` + e + "," + e + "]}", "junk\n", e[:len(e)/2] + "\n", "{}", " \n\n", `{"eventVersion":"1"}`, "\xff\n",
-		}).Draw(t, "record"))
-	}
-	if rapid.IntRange(0, 4).Draw(t, "large") == 0 {
-		b.WriteString(`{"Records":[` + strings.Repeat(denial(n, "large")+",", 700) + denial(n+1, "large") + "]}" + denial(n+2, "large"))
-	}
-	data := b.Bytes()
-	if rapid.Bool().Draw(t, "gzip") {
-		data = gzipOf(data)
-	}
-	if rapid.IntRange(0, 3).Draw(t, "cut") == 0 {
-		data = data[:rapid.IntRange(0, len(data)).Draw(t, "left")]
-	}
-	return data
-}
-
-func gzipOf(data []byte) []byte {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, _ = w.Write(data) // a Buffer takes everything
-	_ = w.Close()
-	return b.Bytes()
-}
-
 // The records of files are those that a Splitter finds in them, in the order of the files.
 func TestRecords(t *testing.T) {
 	dir := t.TempDir()
@@ -104,7 +54,7 @@ func TestRecords(t *testing.T) {
 		var want, bad []string
 		for n := range rapid.IntRange(0, 6).Draw(rt, "files") {
 			name := filepath.Join(dir, fmt.Sprint(n))
-			data := anyFile(rt, n)
+			data := filestest.Any(rt, n)
 			if err := os.WriteFile(name, data, 0o600); err != nil {
 				rt.Fatal(err)
 			}
@@ -122,7 +72,7 @@ func TestRecords(t *testing.T) {
 			}
 		}
 		var got result
-		withProcessors(rapid.IntRange(1, 4).Draw(rt, "processors"), func() { got = read(t.Context(), nil, files...) })
+		filestest.WithProcessors(rapid.IntRange(1, 4).Draw(rt, "processors"), func() { got = read(t.Context(), nil, files...) })
 		if got.err != nil || !slices.Equal(got.records, want) {
 			rt.Fatalf("Read() = %v with %d records; want %d, the same", got.err, len(got.records), len(want))
 		}
@@ -136,7 +86,7 @@ func TestRecords(t *testing.T) {
 func TestMissingFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"a", "c"} {
-		if err := os.WriteFile(name, []byte(denial(1, name)), 0o600); err != nil {
+		if err := os.WriteFile(name, []byte(filestest.Denial(1, name)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,12 +102,12 @@ func TestWindow(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const large = windowBytes + 1<<20
 	big := `{"eventVersion":"` + strings.Repeat("x", large) + `"}`
-	for name, data := range map[string]string{"a": denial(1, "a"), "b": big, "c": big} {
+	for name, data := range map[string]string{"a": filestest.Denial(1, "a"), "b": big, "c": big} {
 		if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	withProcessors(3, func() {
+	filestest.WithProcessors(3, func() {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		r := Reader{Advance: func(int) {}, Ended: func() {}}
@@ -187,7 +137,7 @@ func TestWindow(t *testing.T) {
 				t.Errorf("file %s holds %d bytes and %d batches at its end; want none", f.Name, f.share.held, f.share.given)
 			}
 		}
-		if want := []int{len(denial(1, "a")) - 1, len(big), len(big)}; !slices.Equal(sizes, want) {
+		if want := []int{len(filestest.Denial(1, "a")) - 1, len(big), len(big)}; !slices.Equal(sizes, want) {
 			t.Errorf("records of %d bytes; want %d", sizes, want)
 		}
 	})
