@@ -3,7 +3,6 @@ package rules
 import (
 	"crypto/sha1"
 	"encoding/hex"
-	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -61,68 +60,12 @@ type alertDraft struct {
 	bare    bool        // lists in the context are emptied
 }
 
-// alert adds the alert to the outcome, or returns why it cannot.
-func (e *Engine) alert(a *alertDraft) *Rejection {
-	a.id = alertID(a.rule.info.ID, a.key, a.event)
-	start := len(e.buf)
-	limit := e.maxAlertBytes()
-	buf, ok := a.encode(e.buf, a.room(limit))
-	if !ok {
-		return &Rejection{Rule: a.rule.info.ID, Reason: ReasonAlertTooLarge, Detail: fmt.Sprintf(
-			"the alert has %d bytes with all that can be left out; the limit is %d with its key of %d bytes",
-			len(buf)-start, limit, len(a.dedup))}
-	}
-	e.buf = buf
-	e.out.Alerts = append(e.out.Alerts, Alert{
-		ID:       a.id,
-		RuleID:   a.rule.info.ID,
-		Severity: string(a.rule.info.Severity),
-		Dedup:    a.dedup,
-		Time:     a.event.Time,
-		Payload:  buf[start:len(buf):len(buf)],
-	})
-	return nil
-}
-
 // room is the size that a limit leaves for the payload.
 func (a *alertDraft) room(limit int) int {
 	if limit == 0 {
 		return math.MaxInt
 	}
 	return limit - len(a.dedup)
-}
-
-// encode appends the payload, reduced as the Alert type says if it would have
-// more than room bytes. It reports whether it has room.
-func (a *alertDraft) encode(dst []byte, room int) ([]byte, bool) {
-	start := len(dst)
-	dst = a.appendBody(dst)
-	body := len(dst)
-	dst = a.appendEvent(dst)
-	if len(dst)-start <= room {
-		return dst, true
-	}
-	dst = append(dst[:body], omittedTooLarge...)
-	if over := len(dst) - start - room; over > 0 {
-		a.dropEvidence(over)
-		dst = append(a.appendBody(dst[:start]), omittedTooLarge...)
-	}
-	if len(dst)-start > room {
-		a.bare = true
-		dst = append(a.appendBody(dst[:start]), omittedTooLarge...)
-	}
-	return dst, len(dst)-start <= room
-}
-
-// dropEvidence leaves out the oldest events until over bytes are saved, or
-// none is left.
-func (a *alertDraft) dropEvidence(over int) {
-	var scratch []byte
-	for len(a.refs) > 0 && over > 0 {
-		scratch = appendRef(scratch[:0], a.refs[0])
-		over -= len(scratch) + len(",")
-		a.refs = a.refs[1:]
-	}
 }
 
 // alertID is the UUID of rule, key and eventID with a zero byte between them.

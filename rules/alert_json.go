@@ -3,12 +3,9 @@ package rules
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
-	"trailhound/config/duration"
 	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
@@ -154,91 +151,35 @@ func appendPosition(dst []byte, s state.Source) []byte {
 	return strconv.AppendInt(append(dst, `,"index":`...), int64(s.Index), 10)
 }
 
-// appendName appends a comma and the name of the next member. The name must
-// need no escapes.
-func appendName(dst []byte, name string) []byte {
-	dst = append(dst, `,"`...)
-	dst = append(dst, name...)
-	return append(dst, `":`...)
-}
-
-func appendMember(dst []byte, name, value string) []byte {
-	return appendString(appendName(dst, name), value)
-}
-
-// appendTime appends RFC 3339 in UTC, with a fraction only if there is one.
-func appendTime(dst []byte, t time.Time) []byte {
-	dst = append(dst, '"')
-	dst = t.UTC().AppendFormat(dst, time.RFC3339Nano)
-	return append(dst, '"')
-}
-
-func appendStrings(dst []byte, list []string) []byte {
-	dst = append(dst, '[')
-	for i, s := range list {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendString(dst, s)
+// encode appends the payload, reduced as the Alert type says if it would have
+// more than room bytes. It reports whether it has room.
+func (a *alertDraft) encode(dst []byte, room int) ([]byte, bool) {
+	start := len(dst)
+	dst = a.appendBody(dst)
+	body := len(dst)
+	dst = a.appendEvent(dst)
+	if len(dst)-start <= room {
+		return dst, true
 	}
-	return append(dst, ']')
+	dst = append(dst[:body], omittedTooLarge...)
+	if over := len(dst) - start - room; over > 0 {
+		a.dropEvidence(over)
+		dst = append(a.appendBody(dst[:start]), omittedTooLarge...)
+	}
+	if len(dst)-start > room {
+		a.bare = true
+		dst = append(a.appendBody(dst[:start]), omittedTooLarge...)
+	}
+	return dst, len(dst)-start <= room
 }
 
-func appendValue(dst []byte, value any) []byte {
-	switch v := value.(type) {
-	case string:
-		return appendString(dst, v)
-	case bool:
-		return strconv.AppendBool(dst, v)
-	case int:
-		return strconv.AppendInt(dst, int64(v), 10)
-	case int64:
-		return strconv.AppendInt(dst, v, 10)
-	case time.Time:
-		return appendTime(dst, v)
-	case time.Duration:
-		return appendString(dst, duration.Format(v))
-	case []string:
-		return appendStrings(dst, v)
+// dropEvidence leaves out the oldest events until over bytes are saved, or
+// none is left.
+func (a *alertDraft) dropEvidence(over int) {
+	var scratch []byte
+	for len(a.refs) > 0 && over > 0 {
+		scratch = appendRef(scratch[:0], a.refs[0])
+		over -= len(scratch) + len(",")
+		a.refs = a.refs[1:]
 	}
-	return appendString(dst, fmt.Sprint(value))
-}
-
-// appendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD; only
-// quotes, backslashes and control characters are escaped.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	done := 0 // s[:done] has been appended
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				dst = append(append(dst, s[done:i]...), "\uFFFD"...)
-				done = i + 1
-			}
-			i += size
-			continue
-		}
-		if c < ' ' || c == '"' || c == '\\' {
-			dst = appendEscaped(append(dst, s[done:i]...), c)
-			done = i + 1
-		}
-		i++
-	}
-	return append(append(dst, s[done:]...), '"')
-}
-
-func appendEscaped(dst []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(dst, '\\', c)
-	case '\n':
-		return append(dst, '\\', 'n')
-	case '\r':
-		return append(dst, '\\', 'r')
-	case '\t':
-		return append(dst, '\\', 't')
-	}
-	return fmt.Appendf(dst, `\u%04x`, c)
 }

@@ -31,11 +31,6 @@ func describe(rules []*boundRule) []byte {
 	return append(text, '}')
 }
 
-// Description is one JSON object with the rules that are on, by ID, and all their
-// parameters, independent of the order in which they were given. [Changes] compares two of
-// them.
-func (e *Engine) Description() []byte { return slices.Clone(e.description) }
-
 func fingerprint(description []byte) []byte {
 	sum := sha256.Sum256(description)
 	return sum[:]

@@ -54,8 +54,6 @@ func newRuleSet(active []Active, limits Limits) (*ruleSet, error) {
 		set.rules = append(set.rules, r)
 		set.byID[r.info.ID] = r
 	}
-	set.description = describe(set.rules)
-	set.fingerprint = fingerprint(set.description)
 	return set, nil
 }
 

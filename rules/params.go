@@ -144,16 +144,6 @@ func appendParameters(dst []byte, target any, alertOnly bool) []byte {
 	return append(dst, '}')
 }
 
-// secondsOf ends the name of the member that has a duration as a number of seconds.
-const secondsOf = "_seconds"
-
-// appendSeconds appends the member beside the duration of that name for readers
-// that would rather not read 1h30m.
-func appendSeconds(dst []byte, name string, d time.Duration) []byte {
-	dst = append(appendString(dst, name+secondsOf), ':')
-	return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
-}
-
 func (f parameterField) appendJSON(dst []byte) []byte {
 	switch v := f.value; v.Kind() {
 	case reflect.Bool:

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -177,4 +178,79 @@ func (l Limits) validate() error {
 		return errors.New("a limit is negative; it must be 0 (no limit) or more")
 	}
 	return nil
+}
+
+// Past is the time before an alert's event, as far as the alert and its evidence tell of
+// it. A rule with a method Resume makes state of it again.
+type Past struct {
+	Context json.RawMessage // the alert's
+	Event   *Event          // the alert's, set before Resume
+	Events  []PastEvent     // the evidence that the alert names, oldest first, without the alert's event
+	Total   int64           // number of events of the evidence
+	Unnamed int64           // those of them that the alert does not name: they are older
+	Limits  Limits          // the engine's
+
+	// From says that Events[From:] are evaluated again after Resume, and then the alert's
+	// event. A rule that resumes from the state right before the alert's event sets it to
+	// the number of Events.
+	From    int
+	Notes   []string // added by the rule: caveats, each a sentence without its full stop
+	Partial bool     // set by the rule: the alert does not tell all that the rule remembered
+}
+
+// PastEvent is an event of the evidence.
+type PastEvent struct {
+	Ref   state.Ref
+	Event *Event // nil: only the Ref is known
+	Known string // set by the rule: a value known by this event, which is not evaluated again
+}
+
+// Note adds a caveat.
+func (p *Past) Note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+// Position is the place of an event in the input, as alerts write it.
+type Position struct {
+	Topic     string `json:"topic"` // of an alert of trailhound detect: a file
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Index     int32  `json:"index"`
+}
+
+// Source returns the position in the form of an event's.
+func (p Position) Source() state.Source {
+	return state.Source{Topic: p.Topic, Partition: p.Partition, Offset: p.Offset, Index: p.Index}
+}
+
+// ReadPast reads the payload of an alert. Only the Refs of its events are in it. From is
+// behind all of them.
+func ReadPast(payload []byte) (*Past, error) {
+	var a struct {
+		Context  json.RawMessage `json:"context"`
+		Source   Position        `json:"source"`
+		Evidence struct {
+			Total  int64 `json:"total"`
+			Events []struct {
+				EventID   string    `json:"event_id"`
+				EventTime time.Time `json:"event_time"`
+				Position
+			} `json:"events"`
+		} `json:"evidence"`
+	}
+	if err := json.Unmarshal(payload, &a); err != nil {
+		return nil, err
+	}
+	p := &Past{Context: a.Context, Total: a.Evidence.Total}
+	completed := int64(0)
+	for _, e := range a.Evidence.Events {
+		if e.Position == a.Source {
+			completed = 1
+			continue
+		}
+		p.Events = append(p.Events, PastEvent{Ref: state.Ref{ID: e.EventID, Time: e.EventTime, Source: e.Source()}})
+	}
+	p.From = len(p.Events)
+	p.Unnamed = p.Total - int64(p.From) - completed
+	return p, nil
 }

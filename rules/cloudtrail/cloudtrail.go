@@ -11,7 +11,8 @@
 // ([Decoder].MaxUnpacked, MaxHeld, Scratch). The values read are those that encoding/json
 // would read, the last one of members of the same name.
 //
-// The files decode_*.go are the decoder, one for each kind of input; source*.go find the
-// values in a stream; event_*.go answer questions about an event. Package internal/jsonscan
-// validates one value and notes where its members lie.
+// Calls run down: decode.go goes through a record and notes its errors; below it decode_*.go
+// read one kind of input each, and return its content or an error; source*.go find the
+// values in a stream; event_*.go answer questions about an event; tuning.go has the constants.
+// Package internal/jsonscan validates one value and notes where its members lie.
 package cloudtrail

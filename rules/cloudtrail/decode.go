@@ -8,96 +8,6 @@ import (
 	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
-// A Turn is a lock for the memory of large records, held by one goroutine at a time.
-type Turn interface {
-	// Lock waits for the turn. False: it was not taken, because the goroutine is to stop.
-	Lock() bool
-	// Unlock gives up a turn that was taken.
-	Unlock()
-}
-
-// DefaultMaxUnpacked is how many bytes a record may unpack to unless a Decoder
-// says otherwise: 256 MiB.
-const DefaultMaxUnpacked = 256 << 20
-
-// DefaultMaxHeld is how many unpacked bytes a Decoder holds at a time unless it says
-// otherwise, and how large a record of a Splitter may be: 64 MiB. CloudTrail's own events
-// have at most 1 MiB, an envelope of CloudWatch Logs or SNS around several of them 6 MiB.
-const DefaultMaxHeld = 64 << 20
-
-const (
-	// maxEnvelopes is how many envelopes may lie in one another. Each costs
-	// another pass over the bytes.
-	maxEnvelopes = 8
-
-	// maxErrors is how many errors one record may yield. Without it a small
-	// gzip full of newlines and junk would keep its reader busy for minutes.
-	maxErrors = 10_000
-
-	// eventShares is the number of parts of MaxHeld, of which an event may take one, and
-	// leastEvent the size that an event may have in any case: CloudTrail's own have no
-	// more.
-	eventShares = 32
-	leastEvent  = 1 << 20
-
-	// lookupLayers is how many strings may lie in one another around a string of an event
-	// that rules look up: userIdentity, sessionContext, sessionIssuer and arn.
-	lookupLayers = 4
-
-	// measuredText is the size from which on a string's unpacked size is counted before
-	// room is made for it: a growing buffer takes more memory than its final size.
-	measuredText = 16 << 10
-
-	// scratchPerPlace is the size of Scratch for each place that is remembered.
-	scratchPerPlace = 256
-)
-
-// DefaultScratch is the Scratch of a Decoder that does not say otherwise: 512 KiB.
-const DefaultScratch = 512 << 10
-
-// Decoder reads the events out of records. The zero value is ready to use. It
-// is not safe for concurrent use, nor may a callback use the Decoder that
-// calls it.
-type Decoder struct {
-	// MaxUnpacked bounds how many bytes the gzip in a record unpacks to. Bytes beyond it
-	// are not read; the events before them are. 0 means DefaultMaxUnpacked.
-	MaxUnpacked int64
-
-	// MaxHeld bounds how many unpacked bytes are held at a time: one value in gzip, with
-	// the strings and the base64 in it that lie in one another and the copied strings of
-	// one event. A value that takes more is passed over. 0 means DefaultMaxHeld. More than
-	// MaxUnpacked it never is. An event, packed or not, has a 32nd of it, and 1 MiB at
-	// least: its strings are copied when rules look them up, once for each string that they
-	// lie in, and the event itself until it is evaluated. A larger one is rejected as
-	// ReasonEventTooLarge.
-	MaxHeld int64
-
-	// Scratch is how many bytes of buffers, for all layers together, the Decoder keeps
-	// between records and uses without the Turn. Besides, its predictor takes as much again
-	// at most: 55 KiB or, from 512 KiB on, 430. To be set before the first record; 0 means
-	// DefaultScratch.
-	Scratch int
-
-	// Turn, if it is not nil, is locked before a record takes more memory than Scratch, and
-	// unlocked at the end of that record, when the memory is given back; callbacks in
-	// between are called with it locked. So Decoders that share it hold one such record at
-	// a time between them. Lock and Unlock are called by the goroutine that calls Decode.
-	// If Lock gives false, Decode returns in the midst of the record.
-	Turn Turn
-
-	// Progress, if it is not nil, is called once in a while as gzip is unpacked, also
-	// without events: 256 MiB take seconds of a busy processor.
-	Progress func()
-
-	scan    jsonscan.Scanner
-	clock   clock
-	event   Event
-	text    []byte                   // strings of the event that could not be taken as they stand
-	layers  [maxEnvelopes][]byte     // the unpacked bytes of each envelope, or a window of them
-	sources [maxEnvelopes + 1]source // of the record, and of the content of each envelope
-	record  record                   // the one at hand
-}
-
 var decoders = sync.Pool{New: func() any { return new(Decoder) }}
 
 // Decode is Decoder.Decode with a Decoder of its own.
@@ -143,25 +53,6 @@ func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
 		d.record.finish()
 	}
 	d.rest()
-}
-
-// rest lets go of the record and of scratch that has grown out of proportion.
-func (d *Decoder) rest() {
-	d.record.yield, d.record.note = nil, nil
-	d.sources[0].buf = nil
-	if d.record.unpacked || cap(d.text) > measuredText || len(d.event.Raw) > measuredText {
-		d.event = Event{} // its strings are part of the layers
-		for i := range d.sources {
-			d.sources[i].begin(nil, nil)
-		}
-		if d.record.unpacked = false; d.kept() > d.scratch() {
-			d.text, d.layers = nil, [maxEnvelopes][]byte{}
-		}
-	}
-	if d.record.turn {
-		d.record.turn = false
-		d.Turn.Unlock()
-	}
 }
 
 // stream reads the values of one record, or of one string inside one, in gzip or plain. It

@@ -120,7 +120,3 @@ func (d *Decoder) message(b []byte) (contents, []byte, *DecodeError) {
 func s3Notification() *DecodeError {
 	return problem(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
 }
-
-func tooManyEnvelopes() *DecodeError {
-	return problem(ReasonTooDeep, "more than %d envelopes in one another", maxEnvelopes)
-}

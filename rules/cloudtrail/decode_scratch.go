@@ -5,13 +5,6 @@ import (
 	"io"
 )
 
-// maxWindow is how much of a gzip file is unpacked at a time, unless a value in it is
-// larger.
-const maxWindow = 64 << 10
-
-// minWindow is that of a Decoder with next to no Scratch.
-const minWindow = 64
-
 // errStopped ends a source after its decoder was refused the turn.
 var errStopped = errors.New("the turn was refused")
 
@@ -50,8 +43,6 @@ func (d *Decoder) fit(s *source, size int) {
 	s.buf, d.layers[s.depth] = buf, buf
 }
 
-func (d *Decoder) window() int { return min(max(d.scratch()/8, minWindow), maxWindow) }
-
 // room returns buf, one of the decoder's buffers, emptied and with room for size bytes.
 // If the buffers would exceed Scratch, the decoder's turn is waited for; false: it was
 // refused.
@@ -84,9 +75,41 @@ func (d *Decoder) large() bool {
 	return !d.record.stopped
 }
 
-func (d *Decoder) scratch() int {
-	if d.Scratch == 0 {
-		return DefaultScratch
+// rest lets go of the record and of scratch that has grown out of proportion.
+func (d *Decoder) rest() {
+	d.record.yield, d.record.note = nil, nil
+	d.sources[0].buf = nil
+	if d.record.unpacked || cap(d.text) > measuredText || len(d.event.Raw) > measuredText {
+		d.event = Event{} // its strings are part of the layers
+		for i := range d.sources {
+			d.sources[i].begin(nil, nil)
+		}
+		if d.record.unpacked = false; d.kept() > d.scratch() {
+			d.text, d.layers = nil, [maxEnvelopes][]byte{}
+		}
 	}
-	return d.Scratch
+	if d.record.turn {
+		d.record.turn = false
+		d.Turn.Unlock()
+	}
+}
+
+// grow empties the layer and makes room for size bytes of a string or of base64 in it. It
+// reports false if that is more than may be held, with the layers around it, or if the turn
+// was refused.
+func (d *Decoder) grow(depth, size int) bool {
+	if int64(size) > d.maxHeld()-d.record.held {
+		return false
+	}
+	room, ok := d.room(d.layers[depth], size)
+	d.layers[depth] = room
+	return ok
+}
+
+// release lets go of a layer that was read if it is large: the values beside it may need
+// as much for layers of their own.
+func (d *Decoder) release(depth int) {
+	if cap(d.layers[depth]) > d.scratch() {
+		d.layers[depth] = nil
+	}
 }

@@ -10,20 +10,6 @@ import (
 	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
 
-// isGzip reports whether b begins as a gzip file does (RFC 1952 section 2.3.1).
-func isGzip(b []byte) bool {
-	return len(b) >= 2 && b[0] == 0x1f && b[1] == 0x8b
-}
-
-// packedMagic is how base64 of a gzip file begins: the magic number, the
-// compression method and the upper bits of the flags.
-const packedMagic = "H4sI"
-
-// isPacked reports whether b begins as the base64 of a gzip file does.
-func isPacked(b []byte) bool {
-	return len(b) >= len(packedMagic) && string(b[:len(packedMagic)]) == packedMagic
-}
-
 // unquote puts the content of a string, raw with its quotes, into the layer, and returns
 // how many bytes count as held for it.
 func (d *Decoder) unquote(raw []byte, depth int) (size int, err *DecodeError) {
@@ -60,26 +46,6 @@ func (d *Decoder) unpack(line []byte, depth int) (size int, err *DecodeError) {
 	return size, nil
 }
 
-// grow empties the layer and makes room for size bytes of a string or of base64 in it. It
-// reports false if that is more than may be held, with the layers around it, or if the turn
-// was refused.
-func (d *Decoder) grow(depth, size int) bool {
-	if int64(size) > d.maxHeld()-d.record.held {
-		return false
-	}
-	room, ok := d.room(d.layers[depth], size)
-	d.layers[depth] = room
-	return ok
-}
-
-// release lets go of a layer that was read if it is large: the values beside it may need
-// as much for layers of their own.
-func (d *Decoder) release(depth int) {
-	if cap(d.layers[depth]) > d.scratch() {
-		d.layers[depth] = nil
-	}
-}
-
 // inflater reads a gzip file.
 type inflater struct {
 	zip    GzipReader
@@ -89,9 +55,6 @@ type inflater struct {
 	progress func() // called now and then; nil: nothing is
 	since    int    // bytes given since the last call
 }
-
-// progressEvery is how many bytes are unpacked between two calls of Decoder.Progress.
-const progressEvery = 1 << 20
 
 // inflaters are shared by all decoders: few of them unpack at a time.
 var inflaters = sync.Pool{New: func() any { return new(inflater) }}
@@ -196,19 +159,6 @@ func (d *Decoder) tooLargeToHold() *DecodeError {
 	return problem(ReasonUnpackedTooLarge, "a value takes more than %d bytes when it is unpacked", d.maxHeld())
 }
 
-func (d *Decoder) limit() int64 {
-	if d.MaxUnpacked == 0 {
-		return DefaultMaxUnpacked
-	}
-	return d.MaxUnpacked
-}
-
-// MostEvent is how many bytes an event may have.
-func (d *Decoder) MostEvent() int64 { return max(d.maxHeld()/eventShares, leastEvent) }
-
-func (d *Decoder) maxHeld() int64 {
-	if d.MaxHeld == 0 {
-		return min(DefaultMaxHeld, d.limit())
-	}
-	return min(d.MaxHeld, d.limit())
+func tooManyEnvelopes() *DecodeError {
+	return problem(ReasonTooDeep, "more than %d envelopes in one another", maxEnvelopes)
 }

@@ -88,9 +88,6 @@ func (g *GzipReader) member() error {
 	return nil
 }
 
-// gzipPaddingSeen is the most padding behind which a Decoder still looks for gzip.
-const gzipPaddingSeen = 64 << 10
-
 func gzipPadding(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == 0 }
 
 // BeginsGzip reports whether b begins as a gzip file does, be it behind padding. Not
@@ -102,4 +99,18 @@ func BeginsGzip(b []byte) (is, sure bool) {
 	}
 	b = b[i:]
 	return isGzip(b), len(b) >= 2 || len(b) == 1 && b[0] != 0x1f
+}
+
+// isGzip reports whether b begins as a gzip file does (RFC 1952 section 2.3.1).
+func isGzip(b []byte) bool {
+	return len(b) >= 2 && b[0] == 0x1f && b[1] == 0x8b
+}
+
+// packedMagic is how base64 of a gzip file begins: the magic number, the
+// compression method and the upper bits of the flags.
+const packedMagic = "H4sI"
+
+// isPacked reports whether b begins as the base64 of a gzip file does.
+func isPacked(b []byte) bool {
+	return len(b) >= len(packedMagic) && string(b[:len(packedMagic)]) == packedMagic
 }

@@ -67,9 +67,6 @@ func Clip(s string, most int) string {
 	return s[:most] + "…"
 }
 
-// quoted bounds a value from an event in a message.
-const quoted = 64
-
 // DeadLetterReasons are the reasons of this package that send a record or an event to
 // the dead-letter topic.
 func DeadLetterReasons() []Reason {

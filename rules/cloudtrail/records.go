@@ -42,8 +42,6 @@ func (e *RecordTooLargeError) Error() string {
 		"write one event a line", e.Offset, e.Limit)
 }
 
-const splitterBuffer = 256 << 10
-
 // Next returns the next record. It is valid until the next call. The error is
 // io.EOF at the end of the file, or that of Reader; there is no going on behind either
 // of them. Behind a *RecordTooLargeError the next call goes on: its value was passed

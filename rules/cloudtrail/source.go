@@ -17,8 +17,8 @@ import (
 // checked and passed over, but for further arrays of the same name.
 type source struct {
 	from  io.Reader // nil: buf is all there is
-	owner *Decoder  // the decoder that pays for buf; nil: a Splitter
-	depth int       // of the layer that buf is
+	owner memory    // makes room in buf; nil: buf grows as it must
+	depth int       // of the layer that buf is, in the owner
 	most  int64     // bytes of a value; 0: any number
 	scan  *jsonscan.Scanner
 	note  bool // members of values are noted
@@ -38,6 +38,12 @@ type source struct {
 	pass passing
 
 	problem *DecodeError // of the last pieceBad
+}
+
+// memory is bounded, and has the buffers of several sources.
+type memory interface {
+	// fit makes room for size bytes in s.buf, or sets s.err.
+	fit(s *source, size int)
 }
 
 // spot is the place in a list, or outside of one, of the next piece.
@@ -77,16 +83,6 @@ type piece struct {
 // them, and a value that is an array with elements.
 var listNames = [...]string{`"Records"`, `"Events"`}
 
-const (
-	// eagerRescan is the size up to which an incomplete value is scanned anew after each
-	// read. Beyond it the next scan waits until the value's bytes have doubled, so that it
-	// costs no more than a few passes however it trickles in.
-	eagerRescan = 16 << 10
-
-	// maxEmptyReads is how often from may return nothing and no error, as for bufio.
-	maxEmptyReads = 100
-)
-
 // begin makes b the input or, with from, the bytes of from, which are read into b.
 func (s *source) begin(b []byte, from io.Reader) {
 	s.buf, s.from, s.err = b, from, nil
@@ -98,19 +94,6 @@ func (s *source) begin(b []byte, from io.Reader) {
 	}
 	if s.hurt.open != nil {
 		s.hurt = damage{}
-	}
-}
-
-// piece returns the next one. It is valid until the next call.
-func (s *source) piece() piece {
-	for {
-		if p, ok := s.find(); ok {
-			return p
-		}
-		if s.err != nil {
-			return piece{kind: pieceEnd}
-		}
-		s.fill()
 	}
 }
 
@@ -132,142 +115,6 @@ func gap(b []byte, i int) int {
 
 // offset returns how many bytes of the input are behind the source.
 func (s *source) offset() int64 { return s.base + int64(s.next) }
-
-// find returns the next piece; false if it takes more of the input than there is in
-// the buffer.
-func (s *source) find() (piece, bool) {
-	for {
-		if (s.pass.line || s.pass.value) && !s.pass.over(s) {
-			return piece{}, false
-		}
-		if s.in == atTop {
-			s.next = gap(s.buf, s.next)
-		} else {
-			s.next = jsonscan.Space(s.buf, s.next)
-		}
-		i := s.next
-		if i == len(s.buf) {
-			if s.in != atTop && s.err == io.EOF {
-				return s.listCutOff(), true
-			}
-			return piece{}, false
-		}
-		var p piece
-		ok := true
-		switch s.in {
-		case atTop:
-			p, ok = s.top(i)
-		case atElement:
-			p, ok = s.value(i)
-		case behindElement:
-			p = s.delimiter(i, ']', atElement, behindArray)
-			if s.in == behindArray && s.list == "" {
-				s.in = atTop
-			}
-		case behindArray:
-			p = s.delimiter(i, '}', atName, atTop)
-		case atName:
-			if s.again = false; s.buf[i] != '"' {
-				p = s.unexpected(i)
-			} else if p, ok = s.value(i); ok && p.kind == pieceValue {
-				s.again = string(s.buf[p.start:p.end]) == s.list
-				p = piece{}
-			}
-		case atColon:
-			if s.buf[i] != ':' {
-				p = s.unexpected(i)
-			} else {
-				s.next, s.in = i+1, atMember
-			}
-		case atMember:
-			first, sure := 0, true
-			if s.again {
-				first, sure = s.elements(i)
-			}
-			if !sure {
-				p, ok = s.more(i)
-			} else if first > 0 {
-				s.next, s.in = first, atElement
-			} else if p, ok = s.value(i); ok && p.kind == pieceValue {
-				p = piece{}
-			}
-		}
-		if !ok || p.kind != pieceEnd {
-			return p, ok
-		}
-	}
-}
-
-// top finds the piece at i outside of lists.
-func (s *source) top(i int) (piece, bool) {
-	rest := s.buf[i:]
-	if len(rest) > 2 && rest[0] == '{' && rest[1] == '"' && rest[2] != listNames[0][1] && rest[2] != listNames[1][1] {
-		return s.value(i) // the usual case
-	}
-	if isPacked(rest) {
-		return s.packed(i)
-	}
-	if len(rest) < len(packedMagic) && s.err == nil && (rest[0] == packedMagic[0] || rest[0] == byteOrderMark[0]) {
-		return piece{}, false
-	}
-	name, first, sure := s.opens(i)
-	switch {
-	case !sure:
-		return s.more(i)
-	case first == 0:
-		return s.value(i)
-	}
-	s.began, s.list = s.base+int64(i), name
-	s.next, s.in = first, atElement
-	return piece{}, true
-}
-
-func (s *source) value(i int) (piece, bool) {
-	b := s.buf
-	if !s.hurt.covers(s.base + int64(i)) {
-		end := s.scan.Value(b, i, s.note)
-		if end >= 0 && (end < len(b) || s.err == io.EOF || !isNumber(b[i])) {
-			if s.tooLarge(end - i) {
-				return s.large(i), true
-			}
-			s.next, s.in = end, behind[s.in]
-			return piece{kind: pieceValue, start: i, end: end}, true
-		}
-		if end >= 0 || s.scan.At == len(b) && !s.scan.TooDeep && s.err != io.EOF {
-			return s.more(i)
-		}
-		if s.tooLarge(s.scan.At - i) {
-			return s.large(i), true
-		}
-		s.hurt.assess(b, i, s.base, s.scan)
-	}
-	p := piece{kind: pieceBad, start: i, end: min(int(s.hurt.at-s.base)+1, len(b))}
-	s.problem = s.hurt.describe(b, i, s.base)
-	if !s.hurt.deep {
-		p.end = min(p.end, lineEnd(b[:p.end], i))
-	}
-	s.leaveLine(s.hurt.last(i, s.base))
-	return p, true
-}
-
-// isNumber reports whether the value beginning with c is a number: the only
-// kind of value that does not show its own end.
-func isNumber(c byte) bool {
-	return c == '-' || '0' <= c && c <= '9'
-}
-
-func (s *source) packed(i int) (piece, bool) {
-	end := lineEnd(s.buf, i)
-	switch {
-	case s.tooLarge(end - i):
-		s.leaveLine(i)
-		return piece{kind: pieceLarge, start: i, end: i}, true
-	case end == len(s.buf) && s.err != io.EOF:
-		return piece{}, false
-	}
-	s.next = end
-	return piece{kind: piecePacked, start: i, end: end}, true
-}
 
 // more says that the value at i needs more of the input, unless it is too large already.
 func (s *source) more(i int) (piece, bool) {
@@ -345,4 +192,18 @@ func (s *source) zipped() bool {
 		}
 		s.fill()
 	}
+}
+
+// passing is the part of the input that a source passes over without holding it.
+type passing struct {
+	line  bool // the rest of a line
+	value bool // a value
+
+	// Of a value:
+	behind  spot // the spot behind it
+	begun   bool
+	scalar  bool // a number or a literal
+	text    bool // inside a string
+	escaped bool // behind a backslash
+	depth   int  // open containers
 }

@@ -2,20 +2,6 @@ package cloudtrail
 
 import "trailhound/rules/cloudtrail/internal/jsonscan"
 
-// passing is the part of the input that a source passes over without holding it.
-type passing struct {
-	line  bool // the rest of a line
-	value bool // a value
-
-	// Of a value:
-	behind  spot // the spot behind it
-	begun   bool
-	scalar  bool // a number or a literal
-	text    bool // inside a string
-	escaped bool // behind a backslash
-	depth   int  // open containers
-}
-
 // over passes over the bytes in the buffer; false if the part goes on behind them.
 func (p *passing) over(s *source) bool {
 	switch {

@@ -2,14 +2,6 @@ package jsonscan
 
 import "unsafe"
 
-// minAdvance is how many bytes advance needs to begin: it loads so many at a time.
-const minAdvance = maxTransition
-
-// maxAdvance is how many bytes advance is given at a time. The runtime cannot interrupt
-// it, and stops all goroutines before it goes on itself; this takes a fraction of a
-// millisecond.
-const maxAdvance = 1 << 20
-
 // position is where a scan is while all goes as predicted.
 type position struct {
 	i     int    // offset

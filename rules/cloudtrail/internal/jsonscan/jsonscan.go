@@ -100,50 +100,10 @@ const levelTop = 1
 // MaxDepth is how deep a value may nest, as in encoding/json.
 const MaxDepth = 10_000
 
-// Scanner reads values. The zero value is ready, and notes nothing.
-type Scanner struct {
-	Members   *Members   // nil: nothing may be noted
-	Predictor *Predictor // of Members; nil: nothing is predicted
-
-	Fields  [NumFields]Span // the members that were noted, but for Fields[None]; meaningful after Value returned an end
-	Escaped bool            // some string value may hold an escape or a byte above 0x7f; false: none does
-
-	At      int  // after a failure: offset of the first byte that is wrong; the input's length if it is cut off
-	TooDeep bool // after a failure: the depth is too large
-
-	container
-	in        uint16   // the node behind the bracket of the container
-	untracked int      // open containers, from the outermost that has no node
-	outer     []uint64 // container kinds outside the innermost 64
-	name      []byte   // scratch for a member's name that holds escapes
-}
-
-// Kept is how many bytes the scanner keeps for its next value.
-func (s *Scanner) Kept() int { return cap(s.name) + 8*cap(s.outer) }
-
 // Span is where a member's value lies: Start ≤ i < End. Both zero: absent.
 type Span struct{ Start, End uint32 }
 
 // String returns the bytes of b that the span is, as a string that aliases them.
 func (s Span) String(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b[s.Start:s.End]), s.End-s.Start)
-}
-
-// match returns the field of a member of the object at that level. An earlier member of the
-// same name is forgotten: the last one counts, with a value of any kind.
-func (s *Scanner) match(level int, name []byte) Field {
-	f := s.Members.Match(level, name)
-	s.clear(f)
-	return f
-}
-
-// clear forgets the spans of, or inside, an earlier member of the same name.
-func (s *Scanner) clear(f Field) {
-	if f < NumFields {
-		s.Fields[f] = Span{}
-		return
-	}
-	in := s.Members.Inside[f-FirstObject]
-	clear(s.Fields[in.First : in.First+in.N])
-	s.Fields[s.Members.Text] = Span{}
 }

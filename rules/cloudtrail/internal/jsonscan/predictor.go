@@ -7,33 +7,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Sizes of a predictor. Thirteen events of one account took two hundred nodes, four
-// thousand of several accounts more than there are; bytes without a node are read without
-// prediction.
-const (
-	fewNodes      = 256 // to begin with; they are doubled when they are full
-	MaxNodes      = 2048
-	maxSlots      = 2 * MaxNodes
-	maxTransition = 32 // bytes
-	maxName       = 40 // bytes of a name, in its raw form
-	maxProbes     = 8  // of the hash table: names can be made to collide
-
-	// maxPredictedDepth is the depth from which on there are no nodes; below 64, so that the
-	// kinds of the containers around a node fit into a word.
-	maxPredictedDepth = 60
-
-	// maxMispredictions is how often the length of a string may differ from the last one,
-	// in mispredictionSpan documents, before it is not predicted any more: to go on with a
-	// length that turns out to be wrong costs the processor more than to wait for it. For
-	// 3,000 events one after the other that is 7 %; 16 of 1,024 and 100 of 16,384 are as good.
-	maxMispredictions = 40
-	mispredictionSpan = 4096
-
-	// resetAfter is how many documents are read with a full memory before it is emptied: by
-	// then its nodes may be out of use, or were made to fill it.
-	resetAfter = 4096
-)
-
 // Nodes that are always there.
 const (
 	noNode = iota // in the place of a node that there is not; it has no transition
@@ -80,6 +53,14 @@ type node struct {
 	array          uint16 // its bracket, if it is an array
 
 	_ [17]byte
+}
+
+// container is the state of a scan behind the bracket of the innermost open container.
+type container struct {
+	kinds uint64 // of the innermost 64 open containers a bit each, 1: object; those outside are in Scanner.outer
+	depth uint16 // open containers
+	level uint8  // of the innermost object of which members are noted
+	whole Field  // member of the document with the object or array that is open
 }
 
 // nodeInfo is the other half of a node.

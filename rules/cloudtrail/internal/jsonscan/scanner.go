@@ -1,11 +1,43 @@
 package jsonscan
 
-// container is the state of a scan behind the bracket of the innermost open container.
-type container struct {
-	kinds uint64 // of the innermost 64 open containers a bit each, 1: object; those outside are in Scanner.outer
-	depth uint16 // open containers
-	level uint8  // of the innermost object of which members are noted
-	whole Field  // member of the document with the object or array that is open
+// Scanner reads values. The zero value is ready, and notes nothing.
+type Scanner struct {
+	Members   *Members   // nil: nothing may be noted
+	Predictor *Predictor // of Members; nil: nothing is predicted
+
+	Fields  [NumFields]Span // the members that were noted, but for Fields[None]; meaningful after Value returned an end
+	Escaped bool            // some string value may hold an escape or a byte above 0x7f; false: none does
+
+	At      int  // after a failure: offset of the first byte that is wrong; the input's length if it is cut off
+	TooDeep bool // after a failure: the depth is too large
+
+	container
+	in        uint16   // the node behind the bracket of the container
+	untracked int      // open containers, from the outermost that has no node
+	outer     []uint64 // container kinds outside the innermost 64
+	name      []byte   // scratch for a member's name that holds escapes
+}
+
+// Kept is how many bytes the scanner keeps for its next value.
+func (s *Scanner) Kept() int { return cap(s.name) + 8*cap(s.outer) }
+
+// match returns the field of a member of the object at that level. An earlier member of the
+// same name is forgotten: the last one counts, with a value of any kind.
+func (s *Scanner) match(level int, name []byte) Field {
+	f := s.Members.Match(level, name)
+	s.clear(f)
+	return f
+}
+
+// clear forgets the spans of, or inside, an earlier member of the same name.
+func (s *Scanner) clear(f Field) {
+	if f < NumFields {
+		s.Fields[f] = Span{}
+		return
+	}
+	in := s.Members.Inside[f-FirstObject]
+	clear(s.Fields[in.First : in.First+in.N])
+	s.Fields[s.Members.Text] = Span{}
 }
 
 // restore looks up the state at a node: while all goes as predicted, it is not kept up to
