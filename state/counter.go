@@ -15,15 +15,14 @@ type counter struct {
 	life
 	number uint64 // of the full blocks of its evidence; 0: there are none
 	head   []byte // the newest events, at most blockRefs
-	older  older  // of the counter's own key alone
+	older  older  // of a header alone
 }
 
 // flagOlder, among the flags of a life, says that windows older than the
-// counter's own may be there.
+// header's may be there.
 const flagOlder = 4
 
 func (c *counter) append(dst []byte) []byte {
-	dst = append(dst, formatVersion)
 	at := len(dst)
 	dst = c.life.append(dst)
 	if c.older.ttl > 0 {
@@ -41,13 +40,8 @@ func (c *counter) append(dst []byte) []byte {
 	return append(dst, c.head...)
 }
 
-// decodeCounter reads a counter; its head aliases the value.
-func decodeCounter(value []byte) (counter, error) {
-	r, err := open(value)
-	if err != nil {
-		return counter{}, err
-	}
-	var c counter
+// counter reads a counter, which takes the rest of a record; its head aliases that.
+func (r *reader) counter() (c counter) {
 	var extra byte
 	if c.life, extra = r.lifeWith(flagOlder); extra != 0 {
 		if c.older = (older{until: r.time(), ttl: r.time()}); c.older.ttl <= 0 || c.older.until == noTime {
@@ -59,7 +53,7 @@ func decodeCounter(value []byte) (counter, error) {
 		if extra == 0 || c.count != 0 {
 			r.fail() // neither a window nor a way to one
 		}
-		return c, r.close()
+		return c
 	}
 	c.exists, c.first = true, r.time()
 	if c.total > blockRefs {
@@ -68,60 +62,15 @@ func decodeCounter(value []byte) (counter, error) {
 		}
 	}
 	c.head = r.rest()
-	if r.bad || c.first == noTime {
-		return counter{}, ErrDamaged
+	if c.first == noTime || checkBlock(c.head, headRefs(c.total)) != nil {
+		r.fail()
 	}
-	return c, checkBlock(c.head, headRefs(c.total))
-}
-
-func decodeWindow(value []byte) (counter, error) {
-	c, err := decodeCounter(value)
-	if err == nil && (!c.exists || c.older.ttl > 0) {
-		err = ErrDamaged
-	}
-	return c, err
-}
-
-// counterEntry is a window in a Tx: as it is on disk, and as it is now. That of
-// the counter's own key is the newest window; older ones have keys of their own.
-type counterEntry struct {
-	entry
-	now    counter
-	ring   *ring           // its full blocks; nil: none
-	opened []*counterEntry // of the counter's own key: older windows that this Tx has put beside it
-}
-
-// counterAt gives the window of this changelog key.
-func (t *Tx) counterAt(key []byte) *counterEntry {
-	if e, ok := t.counters[string(key)]; ok {
-		return e
-	}
-	value, ok := t.get(key)
-	return t.loadCounter(key, value, ok)
-}
-
-// loadCounter takes a window that the Tx does not have yet from the disk.
-func (t *Tx) loadCounter(key, value []byte, ok bool) *counterEntry {
-	e := t.counterPool.next()
-	head := e.now.head[:0]
-	*e = counterEntry{entry: entry{key: string(key)}, opened: e.opened[:0]}
-	if ok {
-		c, err := decodeCounter(value)
-		t.damaged(key, err)
-		e.now = c
-		e.file = filing{exists: true, at: c.filed}
-		if c.number != 0 {
-			e.ring = t.ringOf(c.number, c.slots())
-		}
-	}
-	e.now.head = append(head, e.now.head...)
-	t.counters[e.key] = e
-	return e
+	return c
 }
 
 // hold makes the entry the place of the window that a scope has changed; r has the full
 // blocks that the window had before.
-func (e *counterEntry) hold(t *Tx, c *scopeCounter, r *ring) {
+func (e *headerEntry) hold(t *Tx, c *scopeCounter, r *ring) {
 	if e.ring != r {
 		e.dropRing() // of a window that begins at the same instant and holds nothing
 	}
@@ -141,16 +90,15 @@ func (e *counterEntry) hold(t *Tx, c *scopeCounter, r *ring) {
 	e.dirty = true
 }
 
-// remove makes the window absent, and with it the record of older windows that its key has.
-func (e *counterEntry) remove() {
+// remove makes the window absent, and with it the record of older windows.
+func (e *headerEntry) remove() {
 	e.dropRing()
 	e.now = counter{head: e.now.head[:0]}
 	e.dirty = true
 }
 
-// vacate makes the window absent. The counter's own key stays as long as it
-// may lead to older windows.
-func (e *counterEntry) vacate() {
+// vacate makes the window absent. The header keeps its record of older windows.
+func (e *headerEntry) vacate() {
 	behind := e.now.older
 	e.remove()
 	if behind.ttl > 0 {
@@ -158,22 +106,22 @@ func (e *counterEntry) vacate() {
 	}
 }
 
-func (e *counterEntry) dropRing() {
+func (e *headerEntry) dropRing() {
 	if e.ring != nil {
 		e.ring.dead = true
 		e.ring = nil
 	}
 }
 
-// kept tells whether the key has a value.
+// kept tells whether there is a window, or a way to older ones.
 func (c *counter) kept() bool { return c.exists || c.older.ttl > 0 }
 
 // scopeCounter is the event's window of a counter as one evaluation sees it.
 type scopeCounter struct {
 	name  string
-	entry *counterEntry // of the counter's own key
-	from  *counterEntry // where the window was found; nil: there is none for the event
-	newer bool          // none was found, and older windows than the newest begin after the event
+	entry *headerEntry // of the name
+	from  *headerEntry // where the window was found; nil: there is none for the event
+	newer bool         // none was found, and older windows than the newest begin after the event
 	counter
 	dirty     bool
 	looked    bool  // it was read or written, and so is evidence
@@ -192,11 +140,8 @@ func (s *Scope) counter(name string) *scopeCounter {
 			return c
 		}
 	}
-	if !s.name(kindCounter, name) {
-		return nil
-	}
-	e := s.tx.counterAt(s.key)
-	if s.failed() {
+	e := s.header(name)
+	if e == nil {
 		return nil
 	}
 	from, newer := s.tx.window(e, s.now)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Evidence is kept in blocks. The newest block stands in the counter's own value; a full
+// Evidence is kept in blocks. The newest block stands in the window's record; a full
 // one moves to a key of its own, under a number that the window keeps when its own key
 // changes. A ring of slots there holds as many blocks as the newest maxEvidence events
 // need.

@@ -44,8 +44,12 @@ func (l *life) append(dst []byte) []byte {
 	return dst
 }
 
+// life reads the life of a value that is filed by it.
 func (r *reader) life() life {
 	l, _ := r.lifeWith(0)
+	if l.filed == noTime {
+		r.fail()
+	}
 	return l
 }
 
@@ -61,7 +65,7 @@ func (r *reader) lifeWith(others byte) (l life, extra byte) {
 	if f&flagFiled != 0 {
 		l.filed = r.time()
 	}
-	if !r.bad && (f != l.flags() || l.filed == noTime || l.newest == noTime) {
+	if !r.bad && (f != l.flags() || l.newest == noTime) {
 		r.fail()
 	}
 	return l, extra
@@ -106,40 +110,27 @@ func (s *Scope) SetKeyExpiration(name string, at time.Time) {
 // expire gives the counter and the set under name an expiry, by the event's time; for an
 // event that the counter has counted before, by the time that it had then.
 func (s *Scope) expire(name string, expiry func(now int64) int64) {
-	if s.there(kindCounter, name) {
-		if c := s.counter(name); c != nil && c.live(s) {
-			now, repeated := s.now, !c.counted && s.repeats(c)
-			if repeated {
-				now = c.countedAt
-			}
-			if !repeated || c.expiry == noTime {
-				c.expiry, c.dirty = expiry(now), true
-			}
+	if c := s.counter(name); c != nil && c.live(s) {
+		now, repeated := s.now, !c.counted && s.repeats(c)
+		if repeated {
+			now = c.countedAt
+		}
+		if !repeated || c.expiry == noTime {
+			c.expiry, c.dirty = expiry(now), true
 		}
 	}
-	if s.there(kindSet, name) {
-		if m := s.set(name); m != nil && m.live() {
-			m.expiry, m.dirty = expiry(s.now), true
-		}
+	if m := s.knownSet(name); m != nil && m.live() {
+		m.expiry, m.dirty = expiry(s.now), true
 	}
 }
 
-// there tells whether a counter or set is on disk or in the Tx. An entry for an absent one
-// would take memory until the Tx ends, and a name mostly has one of the two.
-func (s *Scope) there(kind byte, name string) bool {
-	if !s.name(kind, name) {
-		return false
+// knownSet gives the set of this name, nil when there is none: most names have a counter
+// alone.
+func (s *Scope) knownSet(name string) *scopeSet {
+	if h := s.header(name); h != nil && h.set != nil {
+		return s.set(name)
 	}
-	var open bool
-	if kind == kindCounter {
-		_, open = s.tx.counters[string(s.key)]
-	} else {
-		_, open = s.tx.sets[string(s.key)]
-	}
-	if open {
-		return true
-	}
-	return s.tx.onDisk(s.key)
+	return nil
 }
 
 // SetKeyTTL is SetKeyExpiration at d after the event's own time; for an event that the
@@ -153,15 +144,11 @@ func (s *Scope) SetKeyTTL(name string, d time.Duration) {
 // value is there, or it has the default lifetime.
 func (s *Scope) Expiry(name string) (at time.Time, ok bool) {
 	expiry := int64(noTime)
-	if s.there(kindCounter, name) {
-		if c := s.counter(name); c != nil && c.live(s) {
-			expiry = c.expiry
-		}
+	if c := s.counter(name); c != nil && c.live(s) {
+		expiry = c.expiry
 	}
-	if s.there(kindSet, name) {
-		if m := s.set(name); m != nil && m.live() && m.expiry != noTime && (expiry == noTime || m.expiry < expiry) {
-			expiry = m.expiry
-		}
+	if m := s.knownSet(name); m != nil && m.live() && m.expiry != noTime && (expiry == noTime || m.expiry < expiry) {
+		expiry = m.expiry
 	}
 	return instant(expiry), expiry != noTime
 }

@@ -38,7 +38,7 @@ var recentSeed = maphash.MakeSeed()
 // evidence are many, and each is read once or never.
 func recentKind(kind byte) bool {
 	switch kind {
-	case kindCounter, kindSet, kindMember, kindSuppression, kindTimeline:
+	case kindHeader, kindMember, kindSuppression, kindTimeline:
 		return true
 	}
 	return false

@@ -132,6 +132,17 @@ func (s *Scope) name(kind byte, name string) bool {
 	return true
 }
 
+// header gives the header of this name, nil when the scope has failed.
+func (s *Scope) header(name string) *headerEntry {
+	if !s.name(kindHeader, name) {
+		return nil
+	}
+	if e := s.tx.headerAt(s.key); !s.failed() {
+		return e
+	}
+	return nil
+}
+
 // Commit hands the changes to the Tx, all of them or, when Err gives an error,
 // none. It ends the Scope.
 func (s *Scope) Commit() {
@@ -152,7 +163,7 @@ func (s *Scope) commit() {
 	for _, m := range s.sets {
 		if m.dirty {
 			m.entry.take(t, m)
-			t.measureSet(m.entry)
+			t.measureHeader(m.entry.header)
 		}
 	}
 	for _, l := range s.timelines {

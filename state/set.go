@@ -17,26 +17,24 @@ type set struct {
 }
 
 func (m *set) append(dst []byte) []byte {
-	dst = m.life.append(append(dst, formatVersion))
-	dst = binary.AppendUvarint(dst, m.number)
+	dst = binary.AppendUvarint(m.life.append(dst), m.number)
 	return binary.AppendUvarint(dst, uint64(m.count))
 }
 
-func decodeSet(value []byte) (set, error) {
-	r, err := open(value)
-	if err != nil {
-		return set{}, err
-	}
-	m := set{exists: true, life: r.life(), number: r.uvarint(), count: int64(r.uvarint())}
+// set reads what append has written.
+func (r *reader) set() set {
+	m := set{exists: true}
+	m.life, _ = r.lifeWith(0)
+	m.number, m.count = r.uvarint(), int64(r.uvarint())
 	if m.count < 0 || m.count > 0 && m.number == 0 {
 		r.fail()
 	}
-	return m, r.close()
+	return m
 }
 
 // setEntry is a set in a Tx: as it is on disk, and as it is now.
 type setEntry struct {
-	entry
+	header  *headerEntry
 	disk    set
 	now     set
 	members map[string]member // under now.number: came, met again or went
@@ -59,21 +57,11 @@ func emptied(members map[string]member) map[string]member {
 	return members
 }
 
-// setAt gives the set of this changelog key.
-func (t *Tx) setAt(key []byte) *setEntry {
-	if e, ok := t.sets[string(key)]; ok {
-		return e
-	}
-	e := t.setPool.next()
-	*e = setEntry{entry: entry{key: string(key)}, members: emptied(e.members)}
-	if value, ok := t.get(key); ok {
-		m, err := decodeSet(value)
-		t.damaged(key, err)
-		e.disk, e.now = m, m
-		e.file = filing{exists: true, at: m.filed}
-	}
-	t.sets[e.key] = e
-	return e
+// newSet makes the entry of a set as it is on disk.
+func (t *Tx) newSet(e *headerEntry, disk set) *setEntry {
+	m := t.setPool.next()
+	*m = setEntry{header: e, disk: disk, now: disk, members: emptied(m.members)}
+	return m
 }
 
 // take makes a scope's changes to the set part of the Tx.
@@ -98,11 +86,11 @@ func (e *setEntry) take(t *Tx, m *scopeSet) {
 	if e.now.number == 0 && len(e.members) > 0 {
 		e.now.number = t.nextNumber()
 	}
-	e.dirty = true
+	e.header.dirty = true
 }
 
 func (e *setEntry) remove() {
-	e.now, e.dirty = set{}, true
+	e.now, e.header.dirty = set{}, true
 	e.forgetMembers()
 }
 
@@ -167,13 +155,14 @@ func (s *Scope) set(name string) *scopeSet {
 			return m
 		}
 	}
-	if !s.name(kindSet, name) {
+	h := s.header(name)
+	if h == nil {
 		return nil
 	}
-	e := s.tx.setAt(s.key)
-	if s.failed() {
-		return nil
+	if h.set == nil {
+		h.set = s.tx.newSet(h, set{})
 	}
+	e := h.set
 	m := s.setPool.next()
 	*m = scopeSet{scope: s, name: name, entry: e, set: e.now, members: emptied(m.members), readBlock: m.readBlock[:0]}
 	s.sets = append(s.sets, m)

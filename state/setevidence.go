@@ -177,7 +177,7 @@ func (t *Tx) takeEvents(e *setEntry, changes map[string]member) {
 	e.events.sort()
 }
 
-func (t *Tx) brokenMember(e *setEntry, err error) { t.damaged([]byte(e.key), err) }
+func (t *Tx) brokenMember(e *setEntry, err error) { t.damaged([]byte(e.header.key), err) }
 
 // appendEvidence adds the newest events that the members remember as the evaluation sees
 // them, in no order: n of them or more, or all; and gives the number of all.

@@ -31,7 +31,6 @@ type Shard struct {
 
 	known  dedupIndex // events
 	recent recent
-	vacant vacant
 
 	setEvents keptSetEvents
 
@@ -67,7 +66,6 @@ func decodeEpochMark(value []byte) (epochMark, error) {
 func (h *Shard) reload() error {
 	h.pos, h.changelog, h.epoch, h.hints = noPosition, 0, epochMark{epoch: noEpoch}, unknownHints
 	h.recent.clear()
-	clear(h.vacant)
 	clear(h.setEvents)
 	h.caughtUp, h.restoring = noTime, noTime
 	h.sources = sources{}

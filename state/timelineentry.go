@@ -113,7 +113,7 @@ func (t *Tx) buildTimeline(e *timelineEntry) {
 		t.drop(&e.entry)
 		return
 	}
-	t.file(&e.entry, &e.now.life)
+	e.now.filed = t.file(&e.entry, e.now.deadline(t.shard.store.lifetime))
 	t.value = e.now.append(t.value[:0])
 	t.put(t.named(e.key), t.value)
 }

@@ -28,10 +28,9 @@ type work struct {
 	seen         map[EventKey]int64 // until when events are remembered that this Tx remembers
 	events       []remembered       // the same events, in their order
 	rewound      bool               // Rewind has set a bound for the events of all pages so far
-	counters     map[string]*counterEntry
-	counterPool  pool[counterEntry]
+	headers      map[string]*headerEntry
+	headerPool   pool[headerEntry]
 	ringPool     pool[ring] // full blocks of evidence of these counters
-	sets         map[string]*setEntry
 	setPool      pool[setEntry]
 	suppressions map[string]*suppressionEntry
 	timelines    map[string]*timelineEntry
@@ -49,8 +48,7 @@ func newWork() *work {
 	return &work{
 		meta:         map[string][]byte{},
 		seen:         map[EventKey]int64{},
-		counters:     map[string]*counterEntry{},
-		sets:         map[string]*setEntry{},
+		headers:      map[string]*headerEntry{},
 		suppressions: map[string]*suppressionEntry{},
 		timelines:    map[string]*timelineEntry{},
 	}
@@ -62,11 +60,10 @@ func (w *work) reset() {
 	clear(w.meta)
 	clear(w.seen)
 	w.events = w.events[:0]
-	clear(w.counters)
-	clear(w.sets)
+	clear(w.headers)
 	clear(w.suppressions)
 	clear(w.timelines)
-	w.counterPool.reset()
+	w.headerPool.reset()
 	w.ringPool.reset()
 	w.setPool.reset()
 	w.scope.reset()
@@ -139,22 +136,6 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 		return nil, false
 	}
 	return value, ok
-}
-
-// onDisk tells whether a counter or a set is on disk, for keys that mostly are not.
-func (t *Tx) onDisk(key []byte) bool {
-	if t.err != nil {
-		return false
-	}
-	none, err := t.shard.isVacant(key)
-	if err != nil {
-		t.fail(err)
-	}
-	if err != nil || none {
-		return false
-	}
-	_, ok := t.get(key)
-	return ok
 }
 
 // scan gives each key on disk with this prefix, from the key from on
@@ -249,9 +230,8 @@ func (t *Tx) settle(nextChangelog int64) error {
 	h.sources.assign(&t.sources)
 	for _, c := range t.changes {
 		h.recent.wrote(c)
-		h.vacant.wrote(c)
 	}
-	for _, e := range t.sets {
+	for _, e := range t.setPool.items[:t.setPool.used] {
 		h.keep(e)
 	}
 	t.sweep.settle(&h.hints)

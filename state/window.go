@@ -6,7 +6,7 @@ import (
 )
 
 // A counter has a window for each stretch of event time in which it counts. The
-// newest one, by its start, stands in the counter's own key: nearly every event
+// newest one, by its start, stands in the name's header: nearly every event
 // meets it, or opens the next one. Each older one, which only a late event can
 // meet, has a key of its own, by its start.
 //
@@ -15,7 +15,7 @@ import (
 // one length, each begins after the newest event of the one before it, so that only the
 // next one behind an event can take it.
 
-// older is the bound on a counter's older windows in the counter's own key, so that an
+// older is the bound on a counter's older windows in the name's header, so that an
 // event that cannot meet any need not look for them. It only ever grows.
 type older struct {
 	until int64 // none begins at this instant, holds an event of it, or of a later one
@@ -80,7 +80,7 @@ func (c *counter) moveBack(now int64) {
 // window gives the window of an event: the newest of those that hold it, else the next one
 // that begins after it, if that can move back; nil: there is none. Then newer tells that
 // older windows begin after the event.
-func (t *Tx) window(own *counterEntry, now int64) (w *counterEntry, newer bool) {
+func (t *Tx) window(own *headerEntry, now int64) (w *headerEntry, newer bool) {
 	c := &own.now
 	if c.holds(now, t.shard.store.lifetime) {
 		return own, false
@@ -104,9 +104,9 @@ func (t *Tx) window(own *counterEntry, now int64) (w *counterEntry, newer bool) 
 
 // windowsAround looks for the newest of the older windows that holds an event
 // of this time, and for the first one that begins after it.
-func (t *Tx) windowsAround(own *counterEntry, now int64) (holds, next *counterEntry) {
+func (t *Tx) windowsAround(own *headerEntry, now int64) (holds, next *headerEntry) {
 	lifetime := t.shard.store.lifetime
-	look := func(w *counterEntry) {
+	look := func(w *headerEntry) {
 		c := &w.now
 		switch {
 		case !c.exists || c.deadline(lifetime) <= c.first:
@@ -120,9 +120,9 @@ func (t *Tx) windowsAround(own *counterEntry, now int64) (holds, next *counterEn
 	}
 	from := appendWindowKey(nil, own.key, addSaturating(now, -own.now.older.ttl))
 	t.scan(from[:len(own.key)], from, func(key, value []byte) bool {
-		w, ok := t.counters[string(key)]
+		w, ok := t.headers[string(key)]
 		if !ok {
-			w = t.loadCounter(key, value, true)
+			w = t.loadHeader(key, value, true)
 		}
 		look(w)
 		return next == nil && t.err == nil
@@ -134,15 +134,15 @@ func (t *Tx) windowsAround(own *counterEntry, now int64) (holds, next *counterEn
 }
 
 // windowAt gives the entry of the older window that starts at first.
-func (t *Tx) windowAt(own *counterEntry, first int64) *counterEntry {
+func (t *Tx) windowAt(own *headerEntry, first int64) *headerEntry {
 	t.key = appendWindowKey(t.key[:0], own.key, first)
-	w, ok := t.counters[string(t.key)]
+	w, ok := t.headers[string(t.key)]
 	switch {
 	case ok:
 	case own.now.older.ttl == 0 || first >= own.now.older.until:
-		w = t.loadCounter(t.key, nil, false) // the usual case: there is nothing to ask the disk for
+		w = t.loadHeader(t.key, nil, false) // the usual case: there is nothing to ask the disk for
 	default:
-		w = t.counterAt(t.key)
+		w = t.headerAt(t.key)
 	}
 	for _, o := range own.opened {
 		if o == w {
@@ -170,27 +170,27 @@ func (t *Tx) commitCounter(c *scopeCounter) {
 		if place != own && own.now.older.raise(c.first, c.deadline(t.shard.store.lifetime)) {
 			t.changed(own)
 		}
-		t.measureCounter(place)
+		t.measureHeader(place)
 	case c.from == own:
 		own.vacate()
-		t.measureCounter(own)
+		t.measureHeader(own)
 	case c.from != nil:
 		c.from.remove()
-		t.measureCounter(c.from)
+		t.measureHeader(c.from)
 	}
 }
 
-// changed notes that the record of older windows in the counter's own key is new.
-func (t *Tx) changed(own *counterEntry) {
+// changed notes that the record of older windows in a header is new.
+func (t *Tx) changed(own *headerEntry) {
 	own.dirty = true
 	if !own.now.exists {
 		own.now.newest, own.now.expiry = own.now.older.until, own.now.older.until
 	}
-	t.measureCounter(own)
+	t.measureHeader(own)
 }
 
 // place gives the entry in which the window of an evaluation belongs.
-func (t *Tx) place(c *scopeCounter) *counterEntry {
+func (t *Tx) place(c *scopeCounter) *headerEntry {
 	own, was := c.entry, &c.entry.now
 	switch {
 	case c.from == own:
@@ -200,7 +200,7 @@ func (t *Tx) place(c *scopeCounter) *counterEntry {
 	case c.from != nil:
 		c.from.ring = nil // it goes with the window
 		c.from.remove()
-		t.measureCounter(c.from)
+		t.measureHeader(c.from)
 	case was.exists && c.first >= was.first:
 		t.retire(own)
 		return own
@@ -212,7 +212,7 @@ func (t *Tx) place(c *scopeCounter) *counterEntry {
 
 // retire moves the newest window of a counter, which has expired, among the
 // older ones.
-func (t *Tx) retire(own *counterEntry) {
+func (t *Tx) retire(own *headerEntry) {
 	first, deadline := own.now.first, own.now.deadline(t.shard.store.lifetime)
 	if deadline <= first {
 		own.dropRing() // it holds nothing
@@ -225,5 +225,5 @@ func (t *Tx) retire(own *counterEntry) {
 	w.now, w.ring, w.dirty = own.now, own.ring, true
 	w.now.head, w.now.older = head, older{}
 	own.ring = nil
-	t.measureCounter(w)
+	t.measureHeader(w)
 }
