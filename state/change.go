@@ -104,6 +104,7 @@ func (t *Tx) unbuild() {
 
 // build makes the changes of all values that the Tx holds, once.
 func (t *Tx) build() {
+	t.rollback()
 	if t.changeSet != nil {
 		return
 	}

@@ -110,27 +110,21 @@ func (s *Scope) SetKeyExpiration(name string, at time.Time) {
 // expire gives the counter and the set under name an expiry, by the event's time; for an
 // event that the counter has counted before, by the time that it had then.
 func (s *Scope) expire(name string, expiry func(now int64) int64) {
-	if c := s.counter(name); c != nil && c.live(s) {
-		now, repeated := s.now, !c.counted && s.repeats(c)
+	n := s.counter(name)
+	if c := n.live(); c != nil {
+		now, repeated := s.now, !n.counted && s.repeats(n)
 		if repeated {
-			now = c.countedAt
+			now = n.countedAt
 		}
 		if !repeated || c.expiry == noTime {
-			c.expiry, c.dirty = expiry(now), true
+			s.tx.save(n.window)
+			c.expiry = expiry(now)
 		}
 	}
-	if m := s.knownSet(name); m != nil && m.live() {
-		m.expiry, m.dirty = expiry(s.now), true
+	if m := n.liveSet(); m != nil {
+		s.tx.save(n.header)
+		m.now.expiry = expiry(s.now)
 	}
-}
-
-// knownSet gives the set of this name, nil when there is none: most names have a counter
-// alone.
-func (s *Scope) knownSet(name string) *scopeSet {
-	if h := s.header(name); h != nil && h.set != nil {
-		return s.set(name)
-	}
-	return nil
 }
 
 // SetKeyTTL is SetKeyExpiration at d after the event's own time; for an event that the
@@ -144,11 +138,12 @@ func (s *Scope) SetKeyTTL(name string, d time.Duration) {
 // value is there, or it has the default lifetime.
 func (s *Scope) Expiry(name string) (at time.Time, ok bool) {
 	expiry := int64(noTime)
-	if c := s.counter(name); c != nil && c.live(s) {
+	n := s.counter(name)
+	if c := n.live(); c != nil {
 		expiry = c.expiry
 	}
-	if m := s.knownSet(name); m != nil && m.live() && m.expiry != noTime && (expiry == noTime || m.expiry < expiry) {
-		expiry = m.expiry
+	if m := n.liveSet(); m != nil && m.now.expiry != noTime && (expiry == noTime || m.now.expiry < expiry) {
+		expiry = m.now.expiry
 	}
 	return instant(expiry), expiry != noTime
 }

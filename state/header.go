@@ -75,6 +75,7 @@ func decodeWindow(value []byte) (c counter, filed int64, err error) {
 // the newest window of the counter; older windows have keys of their own.
 type headerEntry struct {
 	entry
+	saved  *savedHeader // as it was before the open Scope, once that has changed it
 	now    counter
 	ring   *ring          // full blocks of its evidence; nil: none
 	opened []*headerEntry // of a name: older windows that this Tx has put beside it

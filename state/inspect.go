@@ -47,10 +47,10 @@ func (v *Value) Live(at time.Time) bool { return at.Before(v.Expiry) }
 // oldest first, then sets, timelines and suppressions; each in the order of the
 // changelog's keys.
 //
-// It reads and changes nothing: neither the Tx nor a Scope of it sees a
-// difference. Errors of the store stick to the Tx and end the sequence.
+// It reads and changes nothing, but it ends an open Scope. Errors of the store stick to the Tx and end the sequence.
 func (t *Tx) Values(rule, key string) iter.Seq[Value] {
 	return func(yield func(Value) bool) {
+		t.rollback()
 		headers := keysOf(t.headers)
 		_ = t.valuesOf(kindHeader, ValueCounter, rule, key, headers, yield) &&
 			t.valuesOf(kindWindow, ValueCounter, rule, key, headers, yield) &&
@@ -223,9 +223,10 @@ func (t *Tx) MembersOf(v Value, n int) []string {
 	if v.Kind != ValueSet || n <= 0 {
 		return nil
 	}
+	t.rollback()
 	if h := t.headers[v.changelogKey]; h != nil && h.set != nil {
-		return t.first(h.set, min(n, int(v.Count)), nil, nil)
+		return t.first(h.set, min(n, int(v.Count)))
 	}
 	m := set{exists: true, number: v.number, count: v.Count}
-	return t.first(&setEntry{disk: m, now: m}, min(n, int(v.Count)), nil, nil)
+	return t.first(&setEntry{disk: m, now: m}, min(n, int(v.Count)))
 }

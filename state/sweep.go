@@ -64,6 +64,7 @@ func (w *sweep) settle(h *hints) {
 func (t *Tx) Sweep(max int) (removed int) {
 	t.sweep.going = true
 	defer func() { t.sweep.going = false }()
+	t.rollback()
 	t.touch()
 	h := t.shard
 	for i := range 3 {

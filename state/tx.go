@@ -35,6 +35,9 @@ type work struct {
 	suppressions map[string]*suppressionEntry
 	timelines    map[string]*timelineEntry
 	scope        Scope
+	undo         undoLog // of the scope
+	memberKey    []byte  // of the member that was last read from disk: a rule looks at one, and renews it
+	memberBlock  []byte  // its events
 	sweep        sweep
 
 	n, size int // estimate of the changes
@@ -66,6 +69,8 @@ func (w *work) reset() {
 	w.headerPool.reset()
 	w.ringPool.reset()
 	w.setPool.reset()
+	w.undo.reset()
+	w.memberKey = w.memberKey[:0]
 	w.scope.reset()
 	w.scope.at = Ref{} // its strings are those of an event
 	w.sweep.reset()
@@ -231,8 +236,10 @@ func (t *Tx) settle(nextChangelog int64) error {
 	for _, c := range t.changes {
 		h.recent.wrote(c)
 	}
-	for _, e := range t.setPool.items[:t.setPool.used] {
-		h.keep(e)
+	for _, e := range t.headers {
+		if e.set != nil {
+			h.keep(e.set)
+		}
 	}
 	t.sweep.settle(&h.hints)
 	h.hints.merge(t.hints)

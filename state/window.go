@@ -66,17 +66,6 @@ func (c *counter) fits(now int64, lifetime time.Duration) bool {
 	return c.holds(now, lifetime) || c.takes(now)
 }
 
-// moveBack starts the window at an event before its start. Its length stays.
-func (c *counter) moveBack(now int64) {
-	if now >= c.first {
-		return
-	}
-	if c.expiry != noTime {
-		c.expiry = addSaturating(now, stretch(c.first, c.expiry))
-	}
-	c.first = now
-}
-
 // window gives the window of an event: the newest of those that hold it, else the next one
 // that begins after it, if that can move back; nil: there is none. Then newer tells that
 // older windows begin after the event.
@@ -153,35 +142,13 @@ func (t *Tx) windowAt(own *headerEntry, first int64) *headerEntry {
 	return w
 }
 
-// commitCounter puts a counter's window in its place after an evaluation.
-func (t *Tx) commitCounter(c *scopeCounter) {
-	own := c.entry
-	var blocks *ring
-	if c.from != nil {
-		if c.anew {
-			c.from.dropRing()
-		}
-		blocks = c.from.ring
+// raiseOlder makes the header's record of older windows hold for the event's window, if the
+// evaluation has changed it.
+func (t *Tx) raiseOlder(n *named) {
+	own, w := n.header, n.window
+	if w == nil || w == own || w.saved == nil || !w.now.exists || !own.now.older.raise(w.now.first, w.now.deadline(t.shard.store.lifetime)) {
+		return
 	}
-	switch {
-	case c.exists:
-		place := t.place(c)
-		place.hold(t, c, blocks)
-		if place != own && own.now.older.raise(c.first, c.deadline(t.shard.store.lifetime)) {
-			t.changed(own)
-		}
-		t.measureHeader(place)
-	case c.from == own:
-		own.vacate()
-		t.measureHeader(own)
-	case c.from != nil:
-		c.from.remove()
-		t.measureHeader(c.from)
-	}
-}
-
-// changed notes that the record of older windows in a header is new.
-func (t *Tx) changed(own *headerEntry) {
 	own.dirty = true
 	if !own.now.exists {
 		own.now.newest, own.now.expiry = own.now.older.until, own.now.older.until
@@ -189,41 +156,69 @@ func (t *Tx) changed(own *headerEntry) {
 	t.measureHeader(own)
 }
 
-// place gives the entry in which the window of an evaluation belongs.
-func (t *Tx) place(c *scopeCounter) *headerEntry {
-	own, was := c.entry, &c.entry.now
+// open begins a window at the event, for which there is none: not yet, or not any more.
+func (n *named) open() {
+	t, own, now := n.scope.tx, n.header, n.scope.now
 	switch {
-	case c.from == own:
-		return own // no older window lies between its start and the event
-	case c.from != nil && c.from.now.first == c.first:
-		return c.from
-	case c.from != nil:
-		c.from.ring = nil // it goes with the window
-		c.from.remove()
-		t.measureHeader(c.from)
-	case was.exists && c.first >= was.first:
+	case n.window == own: // no older window lies between its start and the event
+	case n.window != nil:
+		t.save(n.window)
+		n.window.remove()
+		n.window = t.windowAt(own, now)
+	case own.now.exists && now >= own.now.first:
 		t.retire(own)
-		return own
-	case !was.exists && !c.newer:
-		return own
+		n.window = own
+	case !own.now.exists && !n.newer:
+		n.window = own
+	default:
+		n.window = t.windowAt(own, now)
 	}
-	return t.windowAt(own, c.first)
+	w := n.window
+	t.save(w)
+	w.dropRing() // of a window that begins at the same instant and holds nothing
+	w.now = counter{exists: true, first: now, life: life{newest: now, expiry: noTime}, head: w.now.head[:0], older: w.now.older}
+	n.looked, n.counted, n.repeated = true, false, false
+}
+
+// moveBack starts the window at an event before its start. Its length stays.
+func (n *named) moveBack() {
+	t, now := n.scope.tx, n.scope.now
+	if now >= n.window.now.first {
+		return
+	}
+	if t.save(n.window); n.window != n.header {
+		n.window = t.move(n.window, n.header, now)
+	}
+	c := &n.window.now
+	if c.expiry != noTime {
+		c.expiry = addSaturating(now, stretch(c.first, c.expiry))
+	}
+	c.first = now
 }
 
 // retire moves the newest window of a counter, which has expired, among the
 // older ones.
 func (t *Tx) retire(own *headerEntry) {
+	t.save(own)
 	first, deadline := own.now.first, own.now.deadline(t.shard.store.lifetime)
 	if deadline <= first {
-		own.dropRing() // it holds nothing
-		return
+		return // it holds nothing
 	}
-	w := t.windowAt(own, first)
+	t.move(own, own, first)
 	own.now.older.raise(first, deadline)
+}
+
+// move puts a window into the place of an older one that begins at this instant.
+func (t *Tx) move(from, own *headerEntry, first int64) *headerEntry {
+	w := t.windowAt(own, first)
+	t.save(w)
 	w.dropRing()
-	head := append(w.now.head[:0], own.now.head...)
-	w.now, w.ring, w.dirty = own.now, own.ring, true
+	head := append(w.now.head[:0], from.now.head...)
+	w.now, w.ring = from.now, from.ring
 	w.now.head, w.now.older = head, older{}
-	own.ring = nil
-	t.measureHeader(w)
+	from.ring = nil
+	if from != own {
+		from.remove()
+	}
+	return w
 }
