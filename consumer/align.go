@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"trailhound/config/duration"
+
+	"github.com/rs/zerolog"
 )
 
 const (
@@ -55,7 +57,7 @@ type alignment struct {
 	change *sync.Cond // limit has changed
 	inputs map[inputKey]*inputTime
 	member bool // this instance is one of the group
-	warn   func(k inputKey, leftOut bool)
+	log    zerolog.Logger
 }
 
 // inputTime is one input partition, on this instance or another one.
@@ -72,7 +74,7 @@ type inputTime struct {
 }
 
 func newAlignment(drift time.Duration) *alignment {
-	a := &alignment{drift: drift, told: make(chan struct{}, 1), inputs: make(map[inputKey]*inputTime), warn: func(inputKey, bool) {}}
+	a := &alignment{drift: drift, told: make(chan struct{}, 1), inputs: make(map[inputKey]*inputTime)}
 	a.change = sync.NewCond(&a.mu)
 	a.limit.Store(math.MaxInt64)
 	return a
@@ -93,7 +95,7 @@ func (a *alignment) update(k inputKey, now time.Time, change func(t *inputTime))
 		t.moved, t.shown = now, now
 		if t.leftOut {
 			t.leftOut = false
-			a.warn(k, false)
+			a.log.Info().Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_moves").Msg("the input partition that was left out moves again")
 		}
 	}
 	if was.waiting && !t.waiting {
@@ -166,7 +168,8 @@ func (a *alignment) leaveOut(now time.Time) {
 	for k, t := range a.inputs {
 		if t.backlog && !t.leftOut && a.ahead(t.clock) == limit && now.Sub(t.moved) >= alignPatience {
 			t.leftOut, out = true, true
-			a.warn(k, true)
+			a.log.Warn().Str("topic", k.topic).Int32("partition", k.partition).Stringer("after", alignPatience).Str("event", "input_left_out").
+				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, and to the instance that reads it")
 		}
 	}
 	if !out {

@@ -87,24 +87,17 @@ func ofTopic(o group.Offset, topicID [16]byte) bool {
 	return ok && m.topicID == topicID
 }
 
-// prepareAlignment makes the alignment if there is a drift to keep and more than one partition.
+// align makes the alignment if there is a drift to keep and more than one partition.
 // Partitions hold the others until they are opened: each of them may be the slowest.
-func (s *Service) prepareAlignment() {
-	if s.MaxDrift <= 0 || s.inputPartitions() < 2 {
+func (i *inputs) align(drift time.Duration) {
+	if drift <= 0 || i.inputPartitions() < 2 {
 		return
 	}
-	s.alignment = newAlignment(s.MaxDrift)
-	s.alignment.warn = func(k inputKey, leftOut bool) {
-		if leftOut {
-			s.Log.Warn().Str("topic", k.topic).Int32("partition", k.partition).Stringer("after", alignPatience).Str("event", "input_left_out").
-				Msg("the slowest input partition does not move; the others go on without it, and its events may come later than max_drift behind theirs: see to its leader, and to the instance that reads it")
-			return
-		}
-		s.Log.Info().Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_moves").Msg("the input partition that was left out moves again")
-	}
-	for _, name := range s.App.Inputs {
-		for _, p := range s.topics[name].Partitions {
-			s.alignment.update(inputKey{name, p.Index}, time.Now(), func(t *inputTime) { t.backlog = true })
+	i.alignment = newAlignment(drift)
+	i.alignment.log = i.log
+	for _, name := range i.app.Inputs {
+		for _, p := range i.topics[name].Partitions {
+			i.alignment.update(inputKey{name, p.Index}, time.Now(), func(t *inputTime) { t.backlog = true })
 		}
 	}
 }
@@ -117,34 +110,34 @@ func (a *alignment) learns() <-chan struct{} {
 	return a.told
 }
 
-// align follows the partitions of other instances, and leaves out those that cannot move,
+// followOthers follows the partitions of other instances, and leaves out those that cannot move,
 // until ctx ends.
-func (s *Service) align(ctx context.Context) {
+func (i *inputs) followOthers(ctx context.Context) {
 	tries := newAttempts(nil)
 	every := alignEvery
 	looked := time.Now()
 	var lookedUp time.Time
 	for {
-		before := s.alignment.limit.Load()
-		madeAgain, err := s.readOthers(ctx)
+		before := i.alignment.limit.Load()
+		madeAgain, err := i.readOthers(ctx)
 		if madeAgain && time.Since(lookedUp) >= alignEvery {
 			lookedUp = time.Now()
-			err = errors.Join(err, s.lookUpInputs(ctx)) // the next round tells more
+			err = errors.Join(err, i.lookUp(ctx)) // the next round tells more
 		}
 		if err != nil && ctx.Err() == nil {
-			tries.failed(&s.Log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")
+			tries.failed(&i.log, err).Str("event", "alignment_retry").Msg("cannot read how far other instances have come in their inputs; it is tried again")
 		}
 		now := time.Now()
 		if since := now.Sub(looked); err != nil || since > alignBlind {
-			s.alignment.unseen(since, now)
+			i.alignment.unseen(since, now)
 		}
 		looked = now
-		s.alignment.leaveOut(now)
-		tight := s.alignPause()
+		i.alignment.leaveOut(now)
+		tight := i.alignPause()
 		switch {
-		case !s.alignment.tight.Load():
+		case !i.alignment.tight.Load():
 			every = alignEvery
-		case s.alignment.limit.Load() != before:
+		case i.alignment.limit.Load() != before:
 			every = tight
 		default: // the slowest takes its time: ask less often
 			every = min(max(2*every, tight), max(alignSlow, tight))
@@ -156,10 +149,10 @@ func (s *Service) align(ctx context.Context) {
 }
 
 // alignPause is the pause between two requests of this instance while any partition waits.
-func (s *Service) alignPause() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return requestPause(len(s.positions), s.inputPartitions())
+func (i *inputs) alignPause() time.Duration {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return requestPause(len(i.positions), i.inputPartitions())
 }
 
 // requestPause is the pause of an instance that reads own of all input partitions, and is
@@ -174,17 +167,17 @@ func requestPause(own, all int) time.Duration {
 
 // flushSlowest sends the records at once that other partitions wait for: those of the
 // partitions that set the limit, judged by their acknowledged records.
-func (s *Service) flushSlowest() {
-	limit := s.alignment.limit.Load()
+func (i *inputs) flushSlowest() {
+	limit := i.alignment.limit.Load()
 	var slowest []*ackTracker
-	s.mu.Lock()
-	for _, p := range s.positions {
-		if _, clock := p.reachedTime(); s.alignment.ahead(clock) <= limit {
+	i.mu.Lock()
+	for _, p := range i.positions {
+		if _, clock := p.reachedTime(); i.alignment.ahead(clock) <= limit {
 			slowest = append(slowest, p.ackTracker)
 		}
 	}
-	s.mu.Unlock()
-	for _, l := range s.producers {
+	i.mu.Unlock()
+	for _, l := range i.producers {
 		l.flush(slowest...)
 	}
 }
@@ -205,10 +198,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 // not read. madeAgain tells whether an offset belongs to another topic than the one that
 // has an input's name, as far as this instance knows: the input was made again, and only
 // one of the two instances has seen that yet.
-func (s *Service) readOthers(ctx context.Context) (madeAgain bool, err error) {
-	for _, name := range s.App.Inputs {
-		others, id := s.others(name), s.inputID(name)
-		committed, err := s.member.Committed(ctx, name, others)
+func (i *inputs) readOthers(ctx context.Context) (madeAgain bool, err error) {
+	for _, name := range i.app.Inputs {
+		others, id := i.others(name), i.id(name)
+		committed, err := i.member.Committed(ctx, name, others)
 		if err != nil {
 			return madeAgain, err
 		}
@@ -221,7 +214,7 @@ func (s *Service) readOthers(ctx context.Context) (madeAgain bool, err error) {
 				m = inputMetadata{clock: noNewest, backlog: true}
 				madeAgain = madeAgain || ok
 			}
-			s.alignment.update(inputKey{name, p}, time.Now(), func(t *inputTime) {
+			i.alignment.update(inputKey{name, p}, time.Now(), func(t *inputTime) {
 				if !t.local {
 					t.clock, t.backlog, t.waiting, t.steps, t.next = m.clock, m.backlog, m.waiting, m.steps, o.At
 				}
@@ -232,11 +225,11 @@ func (s *Service) readOthers(ctx context.Context) (madeAgain bool, err error) {
 }
 
 // others returns the partitions of an input that this instance does not read.
-func (s *Service) others(name string) (partitions []int32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.topics[name].Partitions {
-		if s.positions[inputKey{name, p.Index}] == nil {
+func (i *inputs) others(name string) (partitions []int32) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, p := range i.topics[name].Partitions {
+		if i.positions[inputKey{name, p.Index}] == nil {
 			partitions = append(partitions, p.Index)
 		}
 	}

@@ -3,8 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,28 +79,6 @@ func (a *attempts) trouble() error {
 	return nil
 }
 
-// joining tells about the attempts to become and to stay a member of the group.
-type joining struct {
-	mu       sync.Mutex
-	attempts *attempts
-	log      zerolog.Logger
-}
-
-// report notes the outcome of an attempt.
-func (j *joining) report(err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err == nil {
-		j.attempts.succeeded()
-		return
-	}
-	line := j.attempts.failed(&j.log, err)
-	if j.attempts.failures == 1 || coordinatorComes(err) && j.attempts.failures < coordinatorTries {
-		line = line.Discard() // a coordinator that moves, or a group that is new, is no news
-	}
-	line.Str("event", "group_retry").Msg("the consumer group does not answer as it should; it is tried again until it does")
-}
-
 // coordinatorTries is how often the coordinator of a group may be loading, moving or not
 // there yet before that is news: some seconds, in which a new cluster makes
 // __consumer_offsets.
@@ -110,17 +86,6 @@ const coordinatorTries = 9
 
 func coordinatorComes(err error) bool {
 	return errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.NotCoordinatorForGroup)
-}
-
-// missing says why an instance is not a member. It is safe for concurrent use, and on a nil
-// receiver, before there are attempts.
-func (j *joining) missing() error {
-	if j != nil {
-		if err := j.attempts.trouble(); err != nil {
-			return fmt.Errorf("not a member of the consumer group: %w", err)
-		}
-	}
-	return errors.New("not a member of the consumer group yet")
 }
 
 // remedy returns the operator's action that ends an error which a broker gives until then;

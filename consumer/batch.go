@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/txn"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
@@ -57,10 +57,10 @@ func (d *detector) begin(at logPosition) {
 // letter follow from the events, the configuration and this limit.
 func (d *detector) limit() {
 	for _, name := range []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter} {
-		d.producer.Limit(name, d.takes(name))
+		d.producer.Limit(name, d.settings.takes(name))
 	}
-	d.engine.LimitAlerts(AlertBytes(d.takes(d.app.Alerts)))
-	d.mostDead = framed(d.takes(d.app.DeadLetter))
+	d.engine.LimitAlerts(AlertBytes(d.settings.takes(d.app.Alerts)))
+	d.mostDead = framed(d.settings.takes(d.app.DeadLetter))
 }
 
 // drop discards an uncommitted batch; the number of its events stays for lost, which halves it.
@@ -171,7 +171,7 @@ func (d *detector) unreadable(offset int64, err error) error {
 	if newer {
 		remedy = "a newer build has written it: run that build here too (readers are deployed before writers)"
 	}
-	return &changelog.FatalError{Newer: newer, Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
+	return &fatal.Error{Newer: newer, Sentence: fmt.Sprintf("%s partition %d offset %d: %v; %s", d.app.WorkTopic(), d.shard, offset, err, remedy)}
 }
 
 // publish adds an outcome's alerts and dead letters to the transaction.

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"trailhound/consumer/kafka/group"
@@ -17,9 +18,9 @@ func (s *Service) commitUntil(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-		case <-s.alignment.learns():
-			s.flushSlowest()
-			if !pause(ctx, s.alignPause()) {
+		case <-s.inputs.alignment.learns():
+			s.inputs.flushSlowest()
+			if !pause(ctx, s.inputs.alignPause()) {
 				return
 			}
 		case <-ctx.Done():
@@ -45,67 +46,40 @@ func (s *Service) commit(ctx context.Context) error {
 		for partition, m := range moved {
 			offsets[partition] = m.Offset
 		}
-		if err := s.member.Commit(ctx, topic, offsets); err != nil {
+		if err := s.instance.member.Commit(ctx, topic, offsets); err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		s.mu.Lock()
 		for _, m := range moved {
 			*m.committed = m.Offset
 			if m.router != nil {
 				m.router.committed.Store(m.At)
 			}
 		}
-		s.mu.Unlock()
 	}
 	return errors.Join(failed...)
 }
 
 // movement is a position to commit, and the place that notes its commit.
 type movement struct {
+	key inputKey
 	group.Offset
 
 	committed *group.Offset
 	router    *ackTracker // nil: of work
 }
 
+// moved returns the positions that are not committed yet, by topic and partition.
 func (s *Service) moved() map[string]map[int32]movement {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	out := make(map[string]map[int32]movement)
-	put := func(topic string, partition int32, m movement) {
+	for _, m := range slices.Concat(s.inputs.reached(), s.shards.reached()) {
 		if *m.committed == m.Offset {
-			return
+			continue
 		}
-		if out[topic] == nil {
-			out[topic] = make(map[int32]movement)
+		if out[m.key.topic] == nil {
+			out[m.key.topic] = make(map[int32]movement)
 		}
-		out[topic][partition] = m
-	}
-	for k, p := range s.positions {
-		put(k.topic, k.partition, movement{s.inputOffset(k, p), &p.committed, p.ackTracker})
-	}
-	for n, st := range s.shards {
-		if st.ready.Load() {
-			put(s.App.WorkTopic(), int32(n), movement{group.Offset{At: st.work.Load(), LeaderEpoch: noEpoch}, &st.shown, nil})
-		}
+		out[m.key.topic][m.key.partition] = m
 	}
 	return out
-}
-
-// inputOffset is the offset of an input partition that may be committed, with the event
-// time that its acknowledged records have come to, for the other instances.
-func (s *Service) inputOffset(k inputKey, p *position) group.Offset {
-	at, clock := p.reachedTime()
-	m := inputMetadata{topicID: p.topicID, clock: clock}
-	if s.alignment != nil {
-		t := s.alignment.state(k)
-		m.backlog, m.waiting, m.steps = t.backlog, t.waiting, t.steps
-	}
-	return inputOffset(at, m)
-}
-
-// commitOne commits the position of one input partition.
-func (s *Service) commitOne(ctx context.Context, k inputKey, o group.Offset) error {
-	return s.member.Commit(ctx, k.topic, map[int32]group.Offset{k.partition: o})
 }

@@ -12,12 +12,12 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -25,19 +25,22 @@ import (
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
+	"trailhound/rules/cloudtrail"
 	"trailhound/state"
 )
 
 const (
-	commitEvery  = time.Second      // group commits; records read since the last one are read again after a crash, and dropped
-	flushWithin  = 10 * time.Second // at the end of a run; the next owner sends records again that are not acknowledged by then
-	commitWithin = 5 * time.Second  // at the end of a run; the next owner reads records again that are not committed by then
-	mostOpening  = 8                // input partitions that are opened at the same time
-	batchFraming = 1 << 10          // room for a batch's header and one record's framing
+	commitEvery  = time.Second            // group commits; records read since the last one are read again after a crash, and dropped
+	flushWithin  = 10 * time.Second       // at the end of a run; the next owner sends records again that are not acknowledged by then
+	commitWithin = 5 * time.Second        // at the end of a run; the next owner reads records again that are not committed by then
+	mostOpening  = 8                      // input partitions that are opened at the same time
+	watchEvery   = 500 * time.Millisecond // at which Restoring is called
+	batchFraming = 1 << 10                // room for a batch's header and one record's framing
 )
 
 // The parts of the pipeline that failures are counted for.
@@ -80,73 +83,16 @@ type Service struct {
 	// display; nil: the progress is logged every few seconds.
 	Restoring func(changelog.Restoration)
 
-	fail          func(error) // ends the run with the first error it is called with
-	rulesChanged  ruleChanges
-	failed        error
-	member        *group.Member
-	topics        map[string]topic.Info
-	begunWith     []string // problems of the topics, a sentence each
-	identity      changelog.Identity
-	producers     []*partitionProducer
-	dead          []*partitionProducer
-	routers       taskSet[inputKey]
-	detectors     taskSet[int]
-	restores      changelog.Restores
-	verified      bool
-	positionsRead evaluatedPositions
-	alignment     *alignment // nil: no input partition waits for another
-	inputFeeds    *sharedFetches
-	workFeeds     *sharedFetches
-	opening       chan struct{} // holds a token for each input partition that is being opened
-	opened        atomic.Uint64 // attempts to open an input partition that have ended
-
-	mu        sync.Mutex
-	inputIDs  map[string][16]byte    // of the input topics, as last looked up: one may be made again
-	positions map[inputKey]*position // of the partitions being routed
-	openings  map[inputKey]*opening  // of the partitions assigned, while they have no entry in positions
-	shards    map[int]*shardStatus
-	assigned  bool
-	joining   *joining               // nil: not begun
-	avoided   map[inputKey]time.Time // partitions, of work too, that another member should have, and since when
-	lossy     []string               // topics that lose records, a sentence each
-	flipped   error                  // the first of lossy that was neither there at the start nor accepted
-	limits    map[string]int         // max.message.bytes of the topics, as last looked up
-}
-
-type inputKey struct {
-	topic     string
-	partition int32
-}
-
-// position is a router's state for the committer, the status and the watch.
-type position struct {
-	*ackTracker
-	topicID   [16]byte
-	committed group.Offset
-	reading   *attempts
-	end       *logEnd // of the partition, as last told
-	meter     *admin.InputMetrics
-
-	// Of the watch.
-	silence silence
-	held    held
-}
-
-// shardStatus is a detector's state for concurrent readers while it works.
-type shardStatus struct {
-	ready     atomic.Bool
-	work      atomic.Int64 // next work offset as committed; -1: not known yet
-	shown     group.Offset // as last committed to the group, for lag display
-	changelog atomic.Int64 // next changelog offset held locally
-	next      atomic.Int64 // offset behind the work evaluated
-	restoring atomic.Int64 // changelog offsets that a restore has still to read
-	taking    *attempts    // starts over once work has been committed
-	reading   *attempts    // of the work
-	end       logEnd       // of the work, as last told
-	pulse     pulse
-	failing   atomic.Bool // the last transaction, or taking the shard, has failed
-	meter     atomic.Pointer[admin.ShardMetrics]
-	silence   silence // of the watch
+	inputs     inputs
+	shards     shards
+	settings   settings
+	membership membership
+	outputs    []*partitionProducer // of the work and the dead-letter topic
+	instance   *instance            // nil: not prepared
+	verified   bool
+	stop       context.CancelFunc // ends the work of the run
+	failing    sync.Once
+	failed     error // the first error that fail was called with
 }
 
 // Run joins the group and works until ctx ends (nil), or until an error that no repetition
@@ -164,30 +110,23 @@ func (s *Service) Run(ctx context.Context) error {
 	// acknowledged and committed.
 	carrying, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
-	var once sync.Once
-	s.fail = func(err error) {
-		once.Do(func() {
-			s.failed = err
-			s.yield(err)
-		})
-		stop()
-	}
-	s.routers = taskSet[inputKey]{ctx: working, fail: s.fail, run: s.route}
-	s.detectors = taskSet[int]{ctx: working, fail: s.fail, run: s.detect}
+	s.stop = stop
+	s.inputs.routers = taskSet[inputKey]{ctx: working, fail: s.fail, run: s.inputs.route}
+	s.shards.detectors = taskSet[int]{ctx: working, fail: s.fail, run: s.shards.detect}
 
 	var carriers sync.WaitGroup
-	for _, l := range slices.Concat(s.producers, s.dead) {
+	for _, l := range s.outputs {
 		carriers.Go(func() { l.run(carrying) })
 	}
 	carriers.Go(func() {
-		if err := s.member.Run(carrying); err != nil {
+		if err := s.instance.member.Run(carrying); err != nil {
 			s.fail(err)
 		}
 	})
-	if s.alignment != nil {
-		carriers.Go(func() { s.align(carrying) })
+	if s.inputs.alignment != nil {
+		carriers.Go(func() { s.inputs.followOthers(carrying) })
 	}
-	carriers.Go(func() { s.watchTopics(working) })
+	carriers.Go(func() { s.settings.watch(working) })
 	carriers.Go(func() { s.watch(working) })
 	s.commitUntil(working)
 
@@ -198,12 +137,21 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.failed
 }
 
+// fail ends the run with the first error that it is called with.
+func (s *Service) fail(err error) {
+	s.failing.Do(func() {
+		s.failed = err
+		s.yield(err)
+	})
+	s.stop()
+}
+
 // yield makes the end of the run give the place in the group up at once if the cause is a
 // format that only a newer build reads, or a disk that does not answer: another instance
 // may be waiting for the shards.
 func (s *Service) yield(err error) {
-	if stop, ok := errors.AsType[*changelog.FatalError](err); ok && stop.Newer || errors.Is(s.Store.Err(), state.ErrStalled) {
-		s.member.Retire()
+	if stop, ok := errors.AsType[*fatal.Error](err); ok && stop.Newer || errors.Is(s.Store.Err(), state.ErrStalled) {
+		s.instance.member.Retire()
 	}
 }
 
@@ -212,7 +160,7 @@ func (s *Service) yield(err error) {
 func (s *Service) endWorkers() {
 	ending, stop := context.WithTimeout(context.Background(), s.TransactionTimeout+commitWithin)
 	defer stop()
-	if s.routers.wait(ending, s.Store.Hung()) && s.detectors.wait(ending, s.Store.Hung()) {
+	if s.inputs.routers.wait(ending, s.Store.Hung()) && s.shards.detectors.wait(ending, s.Store.Hung()) {
 		return
 	}
 	s.Log.Error().Str("event", "left_behind").Msg("some of the work cannot be ended; the instance ends without it, and what was not committed is worked on by the next owner")
@@ -222,7 +170,7 @@ func (s *Service) endWorkers() {
 func (s *Service) finish(ctx context.Context) {
 	flushing, cancel := context.WithTimeout(ctx, flushWithin)
 	defer cancel()
-	for _, l := range slices.Concat(s.producers, s.dead) {
+	for _, l := range s.outputs {
 		l.idle(flushing)
 	}
 	committing, cancel := context.WithTimeout(ctx, commitWithin)
@@ -233,50 +181,65 @@ func (s *Service) finish(ctx context.Context) {
 }
 
 // prepare looks up the topics and builds the parts that live as long as the run.
-func (s *Service) prepare(ctx context.Context) (err error) {
+func (s *Service) prepare(ctx context.Context) error {
 	s.Metrics.Expect(s.known())
-	if s.topics, err = s.App.Find(ctx, s.Client, s.App.Alerts, s.App.DeadLetter); err != nil {
+	topics, err := s.App.Find(ctx, s.Client, s.App.Alerts, s.App.DeadLetter)
+	if err != nil {
 		return err
 	}
-	if err := s.refuseLosses(); err != nil {
+	if err := s.refuseLosses(topics); err != nil {
 		return err
 	}
 	if err := s.Verify(ctx); err != nil {
 		return err
 	}
-	s.identity = changelog.Identify(&s.App, s.topics)
-	s.noteInputs(s.topics)
-	s.noteLimits(s.topics)
-	s.begunWith = sentences(s.App.Problems(s.topics, s.Client.Addr.String()))
-	for _, line := range s.App.Reduced(s.topics) {
+	for _, line := range s.App.Reduced(topics) {
 		s.Log.Info().Str("note", line).Str("event", "topic_takes_less").Msg("an output topic takes less than there may be to write; what does not fit is left out")
 	}
-	s.positionsRead.turn = make(chan struct{}, 1)
-	s.positions, s.shards = make(map[inputKey]*position), make(map[int]*shardStatus)
-	s.Client.Memory.Divide(s.inputPartitions() + s.App.Shards)
-	s.inputFeeds = newFeeds(s.Client, inputMemory, s.inputPartitions(), fewInputs)
-	s.workFeeds = newFeeds(s.Client, workMemory, s.App.Shards, fewShards)
-	s.opening = make(chan struct{}, mostOpening)
-	s.producers = s.producersTo(s.topics[s.App.WorkTopic()])
-	for _, l := range s.producers { // the records are packed already
+	work, dead := topics[s.App.WorkTopic()], topics[s.App.DeadLetter]
+	member := &group.Member{
+		Client: s.Client, Group: s.App.ID, Instance: s.Instance, Leave: s.LeaveOnStop,
+		Topics: slices.Concat(s.App.Inputs, []string{work.Name}), ShardTopic: work.Name, Avoid: s.membership.avoids,
+		Protocols: s.formats.protocols(), SessionTimeout: s.SessionTimeout, Freshness: s.shards.freshness, Assigned: s.assign, Tried: s.membership.tried, Log: s.Log,
+	}
+	of := &instance{
+		client: s.Client, app: s.App, topics: topics, store: s.Store, engine: s.Engine, member: member, metrics: s.Metrics, log: s.Log,
+		accept: s.Accept, version: s.Version,
+	}
+	s.Client.Memory.Divide(of.inputPartitions() + s.App.Shards)
+	decoder := cloudtrail.Decoder{MaxUnpacked: s.MaxUnpacked, MaxHeld: s.MaxHeld}
+	s.inputs = inputs{
+		instance: of, producers: s.producersTo(work), deadLetters: s.producersTo(dead), unpacking: s.Unpacking, maxUnpacked: s.MaxUnpacked, maxHeld: s.MaxHeld,
+		mostWork: min(mostBytes(work), int(decoder.MostEvent())), mostDead: mostBytes(dead), feeds: newFeeds(s.Client, inputMemory, of.inputPartitions(), fewInputs),
+		tokens: make(chan struct{}, mostOpening), evaluated: evaluatedPositions{turn: make(chan struct{}, 1)},
+		ids: make(map[string][16]byte), positions: make(map[inputKey]*position), openings: make(map[inputKey]*opening),
+	}
+	for _, l := range s.inputs.producers { // the records are packed already
 		l.batch.Codec, l.bundle = compress.None, entryWriter{formats: s.formats, codec: s.Codec}
 	}
-	s.dead = s.producersTo(s.topics[s.App.DeadLetter])
-	joining := &joining{attempts: newAttempts(s.Metrics.Part(partGroup)), log: s.Log.With().Str("group", s.App.ID).Logger()}
-	s.member = &group.Member{
-		Client: s.Client, Group: s.App.ID, Instance: s.Instance, Leave: s.LeaveOnStop,
-		Topics: slices.Concat(s.App.Inputs, []string{s.App.WorkTopic()}), ShardTopic: s.App.WorkTopic(), Avoid: s.avoids,
-		Protocols: s.formats.protocols(), SessionTimeout: s.SessionTimeout, Freshness: s.freshness, Assigned: s.assign, Tried: joining.report, Log: s.Log,
+	s.outputs = slices.Concat(s.inputs.producers, s.inputs.deadLetters)
+	s.inputs.note(topics)
+	s.inputs.align(s.MaxDrift)
+	s.shards = shards{
+		instance: of, owner: cmp.Or(s.Instance, "dynamic member"), transactionTimeout: s.TransactionTimeout, requestTimeout: s.RequestTimeout, codec: s.Codec,
+		formats: s.formats, identity: changelog.Identify(&s.App, topics), settings: &s.settings, inputs: &s.inputs,
+		feeds: newFeeds(s.Client, workMemory, s.App.Shards, fewShards), all: make(map[int]*shardStatus),
 	}
-	s.mu.Lock()
-	s.joining = joining // probes may ask already
-	s.mu.Unlock()
-	s.prepareAlignment()
-	s.reportRestores()
-	if err := s.rememberFreshness(); err != nil {
+	s.shards.restores.Report = s.shards.logRestores
+	if s.Restoring != nil {
+		s.shards.restores.Report, s.shards.restores.Every = s.Restoring, watchEvery
+	}
+	s.settings.instance, s.settings.inputs, s.settings.begun = of, &s.inputs, sentences(s.App.Problems(topics, s.Client.Addr.String()))
+	s.settings.noteLimits(topics)
+	s.instance = of
+	s.membership.begin(member, s.Log, newAttempts(s.Metrics.Part(partGroup)))
+	if err := s.shards.rememberFreshness(); err != nil {
 		return err
 	}
-	return s.startLatest(ctx)
+	if s.StartLatest {
+		return s.inputs.startLatest(ctx)
+	}
+	return nil
 }
 
 func (s *Service) producersTo(info topic.Info) []*partitionProducer {
@@ -285,7 +248,7 @@ func (s *Service) producersTo(info topic.Info) []*partitionProducer {
 		producers[i] = &partitionProducer{
 			client: s.Client, topic: info.Name, partition: int32(i), batch: wire.Batch{Codec: s.Codec}, timeout: s.RequestTimeout,
 			most: producerBytes(len(producers)), limit: min(mostUnpacked, mostBytes(info)), now: time.Now, log: s.Log, failed: s.Metrics.Resent(info.Name), part: s.Metrics.Part(partOutput),
-			refused: func(err error) { s.fail(err) },
+			refused: s.fail,
 		}
 		producers[i].init()
 	}
@@ -319,18 +282,7 @@ func (s *Service) assign(a group.Assignment) {
 		s.Metrics.Rebalanced()
 	}
 	s.Log.Info().Int32("generation", a.Generation).Int("input_partitions", len(inputs)).Ints("shards", slices.Sorted(maps.Keys(shards))).Str("event", "assignment").Msg("assignment")
-	s.alignment.joined(a.MemberID != "", time.Now())
-	s.routers.assign(inputs)
-	s.detectors.assign(shards)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.assigned = a.MemberID != ""
-	maps.DeleteFunc(s.positions, func(k inputKey, _ *position) bool { return !inputs[k] })
-	maps.DeleteFunc(s.openings, func(k inputKey, _ *opening) bool { return !inputs[k] })
-	for n, st := range s.shards {
-		if !shards[n] {
-			st.ready.Store(false)
-		}
-	}
+	s.inputs.assign(inputs, a.MemberID != "")
+	s.shards.assign(shards)
+	s.membership.assign(a.MemberID != "")
 }

@@ -5,10 +5,9 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"trailhound/consumer/fatal"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"trailhound/consumer/changelog"
 )
 
 // spoil rewrites the files of the state directory with names that begin or end with part;
@@ -102,9 +101,9 @@ func TestServiceEndsOnDamage(t *testing.T) {
 	second := r.build("only", fs, nil)
 	spoil(t, fs, ".sst", garble)
 	err := second.service.Run(t.Context())
-	var stop *changelog.FatalError
+	var stop *fatal.Error
 	if !errors.As(err, &stop) || !strings.Contains(err.Error(), "state_dir: state is damaged") || !strings.Contains(err.Error(), "start the instance again") {
-		t.Errorf("Run() = %v; want a StopError that says that the state is damaged", err)
+		t.Errorf("Run() = %v; want a *fatal.Error that says that the state is damaged", err)
 	}
 	if err := second.store.Close(); err != nil {
 		t.Logf("Close() = %v", err)

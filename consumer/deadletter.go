@@ -70,22 +70,24 @@ func asBadEvent(err error) badEvent {
 
 // rateLimited returns a logger for messages that hostile input can cause, and that may not
 // flood the log. suppressed counts those left out.
-func rateLimited(log zerolog.Logger, suppressed func()) zerolog.Logger {
+func rateLimited(log zerolog.Logger, suppressed counter) zerolog.Logger {
 	return log.Sample(&countedSampler{zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second}, suppressed})
 }
 
-// countedSampler calls suppressed for each line that it drops.
+// countedSampler counts the lines that it drops.
 type countedSampler struct {
 	zerolog.BurstSampler
-	suppressed func()
+	suppressed counter
 }
+
+type counter interface{ Inc() }
 
 // Sample implements zerolog.Sampler.
 func (s *countedSampler) Sample(level zerolog.Level) bool {
 	if s.BurstSampler.Sample(level) {
 		return true
 	}
-	s.suppressed()
+	s.suppressed.Inc()
 	return false
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"trailhound/consumer/admin"
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/txn"
 	"trailhound/consumer/kafka/wire"
@@ -36,6 +37,14 @@ const (
 // commitPace is that of the transactions of one shard.
 var commitPace = lingerPolicy{usual: 75 * time.Millisecond, behind: time.Second}
 
+// shardGroup is the consumer group as a shard sees it.
+type shardGroup interface {
+	// confirm tells whether a heartbeat sent after the call still gives this instance the shard.
+	confirm(ctx context.Context, shard int) (bool, error)
+	// worked tells whether the group has a committed work offset for the shard.
+	worked(ctx context.Context, shard int) (bool, error)
+}
+
 // detector owns one shard: it evaluates the shard's work records in order and
 // commits each batch as one Kafka transaction (PROTOCOL D1–D8).
 type detector struct {
@@ -50,16 +59,14 @@ type detector struct {
 	accept   changelog.Accept
 	producer *txn.Producer
 	engine   *rules.Engine
-	confirm  func(context.Context) (bool, error) // whether a heartbeat sent after the call still gives this instance the shard
-	worked   func(context.Context) (bool, error) // whether the group has a committed work offset for the shard
-	alerts   int                                 // partitions of the alerts topic
-	dead     int                                 // partitions of the dead-letter topic
-	takes    func(topic string) int              // max.message.bytes, as of the last look
-	look     func(context.Context)               // at the settings of the topics
-	mostDead int                                 // bytes of a dead letter that its topic takes
-	reads    func(topicID [16]byte) bool         // whether the app reads the topic
-	feeds    *sharedFetches                      // of all shards
-	timeout  time.Duration                       // of a commit that must end although the run is over
+	group    shardGroup
+	settings *settings
+	inputs   *inputs
+	alerts   int            // partitions of the alerts topic
+	dead     int            // partitions of the dead-letter topic
+	mostDead int            // bytes of a dead letter that its topic takes
+	feeds    *sharedFetches // of all shards
+	timeout  time.Duration  // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger
 	noisy    zerolog.Logger // of dead letters: rate-limited
@@ -88,7 +95,7 @@ func (d *detector) run(ctx context.Context) error {
 	defer pulse.at(stepIdle)
 	for ctx.Err() == nil {
 		pulse.at(stepTake)
-		ok, err := d.confirm(ctx)
+		ok, err := d.group.confirm(ctx, d.shard)
 		if err == nil && ok {
 			d.events = 0
 			err = d.final(d.own(ctx))
@@ -99,7 +106,7 @@ func (d *detector) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break // the shard has another owner, and so the error does not count
 		}
-		var stop *changelog.FatalError
+		var stop *fatal.Error
 		if errors.As(err, &stop) {
 			return err
 		}
@@ -119,14 +126,14 @@ func (d *detector) run(ctx context.Context) error {
 	return nil
 }
 
-// final returns err, or a StopError when not even the dead letter of a single event is
+// final returns err, or a *fatal.Error when not even the dead letter of a single event is
 // taken: no batch is left to halve.
 func (d *detector) final(err error) error {
 	sentence := refusal(err)
 	if d.most != refuseNext || sentence == "" {
 		return err
 	}
-	return &changelog.FatalError{Sentence: fmt.Sprintf("%v: %s; nothing is lost, what was not committed is evaluated again", err, sentence)}
+	return fatal.Errorf("%v: %s; nothing is lost, what was not committed is evaluated again", err, sentence)
 }
 
 // lost logs why the shard has to be taken again, and reports whether at once. A batch that
@@ -161,12 +168,12 @@ func (d *detector) limitsMoved(ctx context.Context) bool {
 	names := []string{d.app.StateTopic(), d.app.Alerts, d.app.DeadLetter}
 	sizes := func() (all [3]int) {
 		for i, name := range names {
-			all[i] = d.takes(name)
+			all[i] = d.settings.takes(name)
 		}
 		return all
 	}
 	was := sizes()
-	d.look(ctx)
+	d.settings.look(ctx)
 	return sizes() != was
 }
 
@@ -199,7 +206,7 @@ func (d *detector) own(ctx context.Context) error {
 	if newRules {
 		d.tx.PutMeta(rulesName, d.engine.Description())
 	}
-	d.tx.Retire(d.reads) // for as long as the shard is owned: the work topic may still hold events of other inputs
+	d.tx.Retire(d.inputs.reads) // for as long as the shard is owned: the work topic may still hold events of other inputs
 	if agreed.Write {
 		d.identity.Put(d.tx)
 	}
@@ -286,7 +293,7 @@ func (d *detector) sameTopics(ctx context.Context) error {
 			return err
 		}
 		if now.ID != own.ID {
-			return &changelog.FatalError{Sentence: fmt.Sprintf("topic %s was deleted and made again while this instance worked with it; start the instance again to see what is lost", own.Name)}
+			return fatal.Errorf("topic %s was deleted and made again while this instance worked with it; start the instance again to see what is lost", own.Name)
 		}
 	}
 	return nil

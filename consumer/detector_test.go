@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
@@ -67,14 +67,19 @@ func (s *stand) detector() *detector {
 	if err := service.prepare(s.Context()); err != nil {
 		s.Fatal(err)
 	}
-	d, err := service.detector(0)
+	d, err := service.shards.detector(0)
 	if err != nil {
 		s.Fatal(err)
 	}
-	d.confirm = func(context.Context) (bool, error) { return true, nil }
-	d.worked = func(context.Context) (bool, error) { return false, nil }
+	d.group = &newGroup{}
 	return d
 }
+
+// newGroup gives the shard to each detector that asks.
+type newGroup struct{ done bool }
+
+func (*newGroup) confirm(context.Context, int) (bool, error)  { return true, nil }
+func (g *newGroup) worked(context.Context, int) (bool, error) { return g.done, nil }
 
 // run runs a detector until the function that it returns is called.
 func (s *stand) run(d *detector) (stop func()) {
@@ -169,13 +174,11 @@ func TestDetectorOvertakenIsNoLoss(t *testing.T) {
 	}{
 		{"its work done", func(slow *detector, overtake func()) {
 			progress := slow.changes.Progress
-			done := false
 			slow.changes.Progress = func(next, claim int64) {
 				progress(next, claim)
 				overtake()
-				done = true
+				slow.group.(*newGroup).done = true
 			}
-			slow.worked = func(context.Context) (bool, error) { return done, nil }
 		}},
 		{"its work deleted", func(slow *detector, overtake func()) {
 			progress := slow.changes.Progress
@@ -200,7 +203,7 @@ func TestDetectorOvertakenIsNoLoss(t *testing.T) {
 			slow.each = slow.event
 			err := slow.own(t.Context())
 			slow.drop()
-			var stop *changelog.FatalError
+			var stop *fatal.Error
 			if err == nil || errors.As(err, &stop) {
 				t.Errorf("own() = %v; want an error that lets it take the shard again", err)
 			}

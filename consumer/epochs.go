@@ -2,9 +2,8 @@ package consumer
 
 import (
 	"context"
-	"fmt"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/wire"
 )
@@ -32,30 +31,30 @@ func inputOffset(at logPosition, m inputMetadata) group.Offset {
 //
 // An offset that was committed without an epoch, or without the topic's id, cannot be
 // checked: it comes from another tool, or from a topic that was made again.
-func (s *Service) verify(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
+func (i *inputs) verify(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
 	if was.At < 0 || was.LeaderEpoch < 0 || !ofTopic(was, in.topicID) {
 		was.LeaderEpoch = noEpoch
 		return was, nil
 	}
-	end, ok, err := s.Client.KnownEpochEnd(ctx, in.topic, in.partition, was.At, was.LeaderEpoch)
+	end, ok, err := i.client.KnownEpochEnd(ctx, in.topic, in.partition, was.At, was.LeaderEpoch)
 	if err != nil || !ok || end.Holds(was.LeaderEpoch, was.At) {
 		return was, err
 	}
 	found := &wire.DivergedError{Topic: in.topic, Partition: in.partition, Offset: was.At, Epoch: was.LeaderEpoch, End: end}
-	if !s.Accept.Loss {
+	if !i.accept.Loss {
 		return was, cutBack(found)
 	}
-	s.Log.Error().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int32("epoch", was.LeaderEpoch).
+	i.log.Error().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int32("epoch", was.LeaderEpoch).
 		Int64("offset", end.End).Int32("epoch_before", end.Epoch).Str("event", "input_lost").Msg("the input was cut back below the committed offset; going on where it departs from what was read, as accepted")
 	was.At, was.LeaderEpoch = end.End, end.Epoch
 	return was, nil
 }
 
 // cutBack returns the error of an input that no longer holds the records that were read.
-func cutBack(d *wire.DivergedError) *changelog.FatalError {
+func cutBack(d *wire.DivergedError) *fatal.Error {
 	lost := d.Lost()
 	if d.End.End >= d.Offset {
 		lost += ", which are not evaluated"
 	}
-	return &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d was cut back (by an unclean leader election, or a broker that lost power): %s; see that no producer's records are missing, then start once with --accept-loss to go on at offset %d", d.Topic, d.Partition, lost, d.End.End)}
+	return fatal.Errorf("input %s partition %d was cut back (by an unclean leader election, or a broker that lost power): %s; see that no producer's records are missing, then start once with --accept-loss to go on at offset %d", d.Topic, d.Partition, lost, d.End.End)
 }

@@ -208,7 +208,7 @@ func TestNewerWorkIsLeftToNewerBuilds(t *testing.T) {
 // keyOf returns a key, beginning with prefix, that a shard owns.
 func keyOf(shard, shards int, prefix string) string {
 	for key := prefix; ; key += "x" {
-		if rules.ShardOf("assume_role_unique_ip", key, shards) == shard {
+		if rules.ShardOf(key, shards) == shard {
 			return key
 		}
 	}

@@ -1,44 +1,100 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/segmentio/kafka-go"
-
 	"trailhound/consumer/admin"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
-	"trailhound/rules/cloudtrail"
 )
+
+// inputs are the input partitions of an instance, from their assignment and opening on, and
+// the ids of the input topics. Its first fields are set before the group is joined.
+type inputs struct {
+	*instance
+
+	producers   []*partitionProducer // work partition s = shard s
+	deadLetters []*partitionProducer
+	mostWork    int // bytes of a work record that the work topic and its shard take
+	mostDead    int // bytes of a dead letter that its topic takes
+	maxUnpacked int64
+	maxHeld     int64
+	unpacking   *Unpacking
+	feeds       *sharedFetches
+	alignment   *alignment // nil: no input partition waits for another
+	routers     taskSet[inputKey]
+	evaluated   evaluatedPositions
+	tokens      chan struct{} // holds one for each partition that is being opened
+	opened      atomic.Uint64 // attempts to open a partition that have ended
+
+	mu        sync.Mutex
+	ids       map[string][16]byte    // of the input topics, as last looked up: one may be made again
+	positions map[inputKey]*position // of the partitions being routed
+	openings  map[inputKey]*opening  // of the partitions assigned, while they have no entry in positions
+}
+
+type inputKey struct {
+	topic     string
+	partition int32
+}
+
+// position is a router's state for the committer, the status and the watch.
+type position struct {
+	*ackTracker
+	topicID   [16]byte
+	committed group.Offset // the committer's
+	reading   *attempts
+	end       *logEnd // of the partition, as last told
+	meter     *admin.InputMetrics
+
+	// Of the watch.
+	silence silence
+	held    held
+}
+
+// assign makes the routers follow a new assignment. member tells whether this instance has one.
+func (i *inputs) assign(want map[inputKey]bool, member bool) {
+	i.alignment.joined(member, time.Now())
+	i.routers.assign(want)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	maps.DeleteFunc(i.positions, func(k inputKey, _ *position) bool { return !want[k] })
+	maps.DeleteFunc(i.openings, func(k inputKey, _ *opening) bool { return !want[k] })
+}
 
 // route keeps a router on one input partition until ctx ends (nil), or until a loss of its
 // records that is not accepted.
-func (s *Service) route(ctx context.Context, k inputKey) error {
-	meter := s.Metrics.Input(k.topic, k.partition)
+func (i *inputs) route(ctx context.Context, k inputKey) error {
+	meter := i.metrics.Input(k.topic, k.partition)
 	defer meter.Close()
-	o := s.opens(k)
-	defer s.opensNoMore(k, o)
+	o := i.opens(k)
+	defer i.opensNoMore(k, o)
 	tries := o.tries
 	for ctx.Err() == nil {
 		opened := time.Now()
-		err := s.routeOnce(ctx, k, o, meter)
-		s.unfollow(k)
+		err := i.routeOnce(ctx, k, o, meter)
+		i.unfollow(k)
 		if time.Since(opened) > backoffMost {
 			tries.succeeded()
 		}
 		if ctx.Err() != nil {
 			break // the partition has another owner, and so the error does not count
 		}
-		var stop *changelog.FatalError
+		var stop *fatal.Error
 		if errors.As(err, &stop) {
 			return err
 		}
-		tries.failed(&s.Log, err).Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_retry").Msg("input partition is opened again")
+		tries.failed(&i.log, err).Str("topic", k.topic).Int32("partition", k.partition).Str("event", "input_retry").Msg("input partition is opened again")
 		if tries.sleep(ctx) != nil {
 			break
 		}
@@ -46,29 +102,29 @@ func (s *Service) route(ctx context.Context, k inputKey) error {
 	return nil
 }
 
-func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *admin.InputMetrics) error {
-	in, start, clock, err := s.openInTurn(ctx, k, o)
+func (i *inputs) routeOnce(ctx context.Context, k inputKey, o *opening, meter *admin.InputMetrics) error {
+	in, start, clock, err := i.openInTurn(ctx, k, o)
 	if err != nil {
 		return err
 	}
-	log := s.Log.With().Str("stage", stageRouter).Logger()
+	log := i.log.With().Str("stage", stageRouter).Logger()
 	r := &router{
-		in: in, engine: s.Engine, unpacking: s.Unpacking, producers: s.producers, deadLetters: s.dead, app: s.App.ID, version: s.Version,
-		acceptLoss: s.Accept.Loss, mostWork: min(mostBytes(s.topics[s.App.WorkTopic()]), s.mostEvent()), mostDead: mostBytes(s.topics[s.App.DeadLetter]),
-		log: rateLimited(log, s.Metrics.Suppressed()), meter: meter, progress: newAckTracker(start.offset).behind(start.epoch), marks: newTimeMarks(len(s.producers)),
+		in: in, engine: i.engine, unpacking: i.unpacking, producers: i.producers, deadLetters: i.deadLetters, app: i.app.ID, version: i.version,
+		acceptLoss: i.accept.Loss, mostWork: i.mostWork, mostDead: i.mostDead,
+		log: rateLimited(log, i.metrics.Suppressed()), meter: meter, progress: newAckTracker(start.offset).behind(start.epoch), marks: newTimeMarks(len(i.producers)),
 		feed: prefetcher{
-			client: s.Client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, s.inputPartitions(), fewInputs), readCommitted: true,
-			log: log, tries: newAttempts(s.Metrics.Part(partInput)), shared: s.inputFeeds, told: new(logEnd),
+			client: i.client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, i.inputPartitions(), fewInputs), readCommitted: true,
+			log: log, tries: newAttempts(i.metrics.Part(partInput)), shared: i.feeds, told: new(logEnd),
 		},
 	}
-	r.turn.Memory = s.Client.Memory
+	r.turn.Memory = i.client.Memory
 	r.turn.Waiting = func(others *atomic.Uint64) { r.progress.pulse.waiting(others, stepRoute) }
-	r.decoder.MaxUnpacked, r.decoder.MaxHeld = s.MaxUnpacked, s.MaxHeld
-	r.decoder.Scratch, r.decoder.Turn = s.Client.Memory.Share(), (*decoderTurn)(r)
+	r.decoder.MaxUnpacked, r.decoder.MaxHeld = i.maxUnpacked, i.maxHeld
+	r.decoder.Scratch, r.decoder.Turn = i.client.Memory.Share(), (*decoderTurn)(r)
 	r.progress.clock = clock
-	r.gate = newGate(s.alignment, k, clock, in.end > start.offset, time.Now())
+	r.gate = newGate(i.alignment, k, clock, in.end > start.offset, time.Now())
 	at := &position{ackTracker: r.progress, topicID: in.topicID, reading: r.feed.tries, end: r.feed.told, meter: meter}
-	if !s.follow(ctx, k, at) {
+	if !i.follow(ctx, k, at) {
 		return ctx.Err()
 	}
 	log.Info().Str("topic", k.topic).Int32("partition", k.partition).Int64("offset", start.offset).Str("event", "input_opened").Msg("reading input")
@@ -76,246 +132,195 @@ func (s *Service) routeOnce(ctx context.Context, k inputKey, o *opening, meter *
 	if lasting(err) {
 		// The next opening starts from the committed offset, and so needs this router's position
 		// and topic.
-		return errors.Join(err, s.commitOne(ctx, k, s.inputOffset(k, at)))
+		return errors.Join(err, i.commitOne(ctx, k, i.inputOffset(k, at)))
 	}
 	return err
 }
 
-// openInTurn is open for mostOpening partitions at a time: each takes connections of its
-// own for its requests, and a thousand partitions are assigned at once.
-func (s *Service) openInTurn(ctx context.Context, k inputKey, o *opening) (in input, start logPosition, clock int64, err error) {
-	if s.opening != nil {
-		o.pulse.waiting(&s.opened, stepOpen)
-		select {
-		case s.opening <- struct{}{}:
-			defer func() {
-				s.opened.Add(1)
-				<-s.opening
-			}()
-		case <-ctx.Done():
-			return in, start, noNewest, ctx.Err()
-		}
-	}
-	o.pulse.waiting(nil, stepOpen)
-	in, start, clock, err = s.open(ctx, k)
-	if err == nil {
-		o.pulse.beat()
-	}
-	return in, start, clock, err
-}
-
-// mostEvent bounds the size of an event that is handed to its shard, beside the limits of
-// the topics: each partition producer and each shard holds a few events at a time.
-func (s *Service) mostEvent() int {
-	d := cloudtrail.Decoder{MaxUnpacked: s.MaxUnpacked, MaxHeld: s.MaxHeld}
-	return int(d.MostEvent())
-}
-
-// noteInputs remembers the ids of the input topics, as far as infos has them.
-func (s *Service) noteInputs(infos map[string]topic.Info) {
-	for _, name := range s.App.Inputs {
-		s.noteInput(name, infos[name].ID)
+// note remembers the ids of the input topics, as far as infos has them.
+func (i *inputs) note(infos map[string]topic.Info) {
+	for _, name := range i.app.Inputs {
+		i.noteID(name, infos[name].ID)
 	}
 }
 
-// noteInput remembers the id of an input topic. A zero id says nothing: the topic is
+// noteID remembers the id of an input topic. A zero id says nothing: the topic is
 // missing at the moment, or the broker has not heard of it yet.
-func (s *Service) noteInput(name string, id [16]byte) {
+func (i *inputs) noteID(name string, id [16]byte) {
 	if id == [16]byte{} {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.inputIDs == nil {
-		s.inputIDs = make(map[string][16]byte)
-	}
-	s.inputIDs[name] = id
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ids[name] = id
 }
 
-// inputID returns the id of an input topic as last looked up.
-func (s *Service) inputID(name string) [16]byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.inputIDs[name]
+// id returns the id of an input topic as last looked up.
+func (i *inputs) id(name string) [16]byte {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.ids[name]
 }
 
-// lookUpInputs looks the ids of the input topics up.
-func (s *Service) lookUpInputs(ctx context.Context) error {
-	meta, err := s.Client.Topics(ctx, s.App.Inputs...)
+// lookUp looks the ids of the input topics up.
+func (i *inputs) lookUp(ctx context.Context) error {
+	meta, err := i.client.Topics(ctx, i.app.Inputs...)
 	if err != nil {
 		return fmt.Errorf("look up the input topics: %w", err)
 	}
-	for _, name := range s.App.Inputs {
+	for _, name := range i.app.Inputs {
 		if meta[name].Err == nil {
-			s.noteInput(name, meta[name].ID)
+			i.noteID(name, meta[name].ID)
 		}
 	}
 	return nil
-}
-
-// inputPartitions is the number of partitions of all inputs: as many as one
-// instance may come to read.
-func (s *Service) inputPartitions() (n int) {
-	for _, name := range s.App.Inputs {
-		n += len(s.topics[name].Partitions)
-	}
-	return n
 }
 
 // unfollow makes the committer forget the partition, unless the run ends: an old position must
 // not overtake the next opening. At the end of the run the position is still to be committed.
-func (s *Service) unfollow(k inputKey) {
-	if s.routers.ctx.Err() != nil {
+func (i *inputs) unfollow(k inputKey) {
+	if i.routers.ctx.Err() != nil {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.positions, k)
-	s.alignment.forget(k, time.Now())
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.positions, k)
+	i.alignment.forget(k, time.Now())
 }
 
 // follow makes the committer commit the partition's position; false: ctx has ended.
-func (s *Service) follow(ctx context.Context, k inputKey, p *position) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (i *inputs) follow(ctx context.Context, k inputKey, p *position) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	if ctx.Err() != nil {
 		return false
 	}
-	s.positions[k] = p
+	i.positions[k] = p
 	return true
 }
 
-// open finds the offset to start at in an input partition, and commits it before a record
-// is produced (PROTOCOL R1, R4).
-func (s *Service) open(ctx context.Context, k inputKey) (in input, start logPosition, clock int64, err error) {
-	in, clock = input{topic: k.topic, partition: k.partition}, noNewest
-	meta, err := s.Client.Topics(ctx, k.topic)
-	if err != nil {
-		return in, start, clock, err
+// inputOffset is the offset of an input partition that may be committed, with the event
+// time that its acknowledged records have come to, for the other instances.
+func (i *inputs) inputOffset(k inputKey, p *position) group.Offset {
+	at, clock := p.reachedTime()
+	m := inputMetadata{topicID: p.topicID, clock: clock}
+	if i.alignment != nil {
+		t := i.alignment.state(k)
+		m.backlog, m.waiting, m.steps = t.backlog, t.waiting, t.steps
 	}
-	if err := meta[k.topic].Err; err != nil {
-		return in, start, clock, fmt.Errorf("look up input topic %s: %w", k.topic, err)
-	}
-	in.topicID = meta[k.topic].ID
-	if err := topic.Identified(k.topic, in.topicID); err != nil {
-		return in, start, clock, err
-	}
-	s.noteInput(k.topic, in.topicID)
-	committed, err := s.member.Committed(ctx, k.topic, []int32{k.partition})
-	if err != nil {
-		return in, start, clock, err
-	}
-	was, ok := committed[k.partition]
-	if !ok {
-		was.At = -1
-	}
-	from, err := s.recall(ctx, in, was)
-	if err != nil {
-		return in, start, clock, err
-	}
-	held, err := s.verify(ctx, in, from)
-	if err != nil {
-		return in, start, clock, err
-	}
-	first, end, err := topic.Bounds(ctx, s.Client, k.topic, k.partition)
-	in.end = end
-	if err != nil {
-		return in, start, clock, err
-	}
-	at, err := s.start(in, held, first, end)
-	if err != nil {
-		return in, start, clock, err
-	}
-	start = logPosition{at, noEpoch}
-	if at == held.At {
-		start.epoch = held.LeaderEpoch
-	}
-	if start.epoch == noEpoch && at > first {
-		if start.epoch, err = topic.EpochBefore(ctx, s.Client, k.topic, in.topicID, k.partition, at); err != nil {
-			return in, start, clock, err
-		}
-	}
-	m, ok := decodeInputMetadata(was.Metadata)
-	if ok && m.topicID == in.topicID {
-		clock = m.clock
-	}
-	if was.At != at || !ofTopic(was, in.topicID) {
-		m = inputMetadata{topicID: in.topicID, clock: clock, backlog: end > at}
-		return in, start, clock, s.commitOne(ctx, k, inputOffset(start, m))
-	}
-	return in, start, clock, nil
+	return inputOffset(at, m)
 }
 
-// start returns the offset at which to go on, given the group's committed offset
-// (At -1: none) and the ends of the partition.
-func (s *Service) start(in input, was group.Offset, first, end int64) (int64, error) {
-	if was.At < 0 {
-		return first, nil // also for a partition that was added later: its records are new
-	}
-	log := s.Log.With().Str("topic", in.topic).Int32("partition", in.partition).Int64("committed", was.At).Int64("start", first).Int64("end", end).Logger()
-	if m, ok := decodeInputMetadata(was.Metadata); was.Metadata != "" && (!ok || m.topicID != in.topicID) {
-		log.Error().Str("was", was.Metadata).Hex("is", in.topicID[:]).Str("event", "input_made_again").Msg("the input topic was deleted and made again; it is read from its start")
-		return first, nil
-	}
-	switch {
-	case was.At < first && !s.Accept.Loss:
-		return 0, &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d: records %d to %d were deleted by retention before they were read; lengthen the topic's retention, then start once with --accept-loss to go on without them", in.topic, in.partition, was.At, first-1)}
-	case was.At < first:
-		log.Error().Str("event", "input_lost").Msg("input records were deleted before they were read; going on behind them, as accepted")
-		return first, nil
-	case was.At > end && !s.Accept.Loss:
-		return 0, &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d ends at %d, before the committed offset %d: the partition has lost records (or another group's offsets were copied); start once with --accept-loss to go on at its end", in.topic, in.partition, end, was.At)}
-	case was.At > end:
-		log.Error().Str("event", "input_lost").Msg("the input ends before the committed offset; going on at its end, as accepted")
-		return end, nil
-	}
-	return was.At, nil
+// commitOne commits the position of one input partition.
+func (i *inputs) commitOne(ctx context.Context, k inputKey, o group.Offset) error {
+	return i.member.Commit(ctx, k.topic, map[int32]group.Offset{k.partition: o})
 }
 
-// startLatest makes a new app begin at the end of its inputs: it commits the ends of all
-// partitions at once, before any instance has joined the group. An app that has state is not
-// new, even without offsets, and partitions that are added later are read from their start.
-func (s *Service) startLatest(ctx context.Context) error {
-	if !s.StartLatest {
-		return nil
-	}
-	for shard := range s.App.Shards {
-		if _, end, err := topic.Bounds(ctx, s.Client, s.App.StateTopic(), int32(shard)); err != nil || end > 0 {
-			return err
-		}
-	}
-	return s.commitEnds(ctx)
+// reads tells whether a topic is one of the app's inputs, as last looked up. A topic that
+// had an input's name before the input was made again is none.
+func (i *inputs) reads(topicID [16]byte) bool {
+	return slices.ContainsFunc(i.app.Inputs, func(name string) bool { return i.id(name) == topicID })
 }
 
-// commitEnds commits the ends of all input partitions in one request, unless the
-// group has offsets or is at work already: then another instance has done it.
-func (s *Service) commitEnds(ctx context.Context) error {
-	ends := make(map[string]map[int32]group.Offset)
-	for _, name := range s.App.Inputs {
-		info := s.topics[name]
-		ends[name] = make(map[int32]group.Offset)
-		partitions := make([]int32, len(info.Partitions))
-		for i, p := range info.Partitions {
-			partitions[i] = p.Index
-			_, end, err := topic.Bounds(ctx, s.Client, name, p.Index)
-			if err != nil {
-				return err
+// reached returns the positions to commit: the next owner of a partition starts there.
+func (i *inputs) reached() (all []movement) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for k, p := range i.positions {
+		all = append(all, movement{k, i.inputOffset(k, p), &p.committed, p.ackTracker})
+	}
+	return all
+}
+
+// look is for the watch: it returns the partitions that another instance should have, all of them
+// while outputs are stuck, and adds to unread those with records that their routers have not read.
+func (i *inputs) look(patience int, outputsStuck bool, now time.Time, unread map[inputKey]*logEnd) (give []inputKey) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, k := range i.routers.keys() {
+		p := i.positions[k]
+		if p == nil {
+			o := i.openings[k]
+			if o == nil {
+				o = i.opensAfter(k)
 			}
-			ends[name][p.Index] = inputOffset(logPosition{end, noEpoch}, inputMetadata{topicID: info.ID, clock: noNewest})
-		}
-		committed, err := s.member.Committed(ctx, name, partitions)
-		if err != nil {
-			return err
-		}
-		for _, o := range committed {
-			if o.At >= 0 {
-				return nil
+			if o.look() {
+				i.alignment.moves(k, now)
 			}
+			if outputsStuck || o.stuck(patience) {
+				give = append(give, k)
+			}
+			continue
+		}
+		seen, moved := p.look()
+		if moved {
+			i.alignment.moves(k, now)
+		}
+		p.meter.SetLag(p.lag())
+		if seen.unread > 0 {
+			unread[k] = p.end
+		}
+		if outputsStuck || p.stuck(patience) && !answers(p.reading.trouble()) {
+			give = append(give, k)
 		}
 	}
-	err := s.member.SetOffsets(ctx, ends)
-	if err != nil && !errors.Is(err, kafka.UnknownMemberId) && !errors.Is(err, kafka.RebalanceInProgress) {
-		return fmt.Errorf("commit the ends of the inputs, to start there: %w", err)
+	return give
+}
+
+// stalled returns the partitions without progress. An open transaction is logged once it
+// has lasted for long.
+func (i *inputs) stalled() (all []stall) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, k := range i.routers.keys() {
+		name := fmt.Sprintf("input %s partition %d", k.topic, k.partition)
+		if p := i.positions[k]; p != nil {
+			logged := p.pulse.stillness() != "" || p.silence.stillness() != "" || p.held.looks >= remedyLooks
+			all = append(all, stall{partInput, name, p.stillness(), logged})
+		} else if o := i.openings[k]; o != nil {
+			all = append(all, stall{partInput, name, o.pulse.stillness(), true})
+		}
+	}
+	return all
+}
+
+// problem returns the first partition that is not being read, or makes no progress; nil: none.
+func (i *inputs) problem() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, k := range i.routers.keys() {
+		p := i.positions[k]
+		if p == nil {
+			return i.openingProblem(k)
+		}
+		if err := p.reading.trouble(); err != nil {
+			return fmt.Errorf("input %s partition %d cannot be read: %w", k.topic, k.partition, err)
+		}
+		if err := i.stall(p.stillness()); err != nil {
+			return fmt.Errorf("input %s partition %d stands still: %w", k.topic, k.partition, err)
+		}
 	}
 	return nil
+}
+
+// statuses returns the status of each partition assigned, in order.
+func (i *inputs) statuses() []InputStatus {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	out := []InputStatus{}
+	for _, k := range i.routers.keys() {
+		in := InputStatus{Topic: k.topic, Partition: k.partition, Next: -1}
+		if p := i.positions[k]; p != nil {
+			in.Next, in.Lag, in.Problem = p.position(), p.lag(), sentence(cmp.Or(p.reading.trouble(), i.stall(p.stillness())))
+			in.Idle = p.told()
+			in.Waiting = i.alignment.waits(k)
+		} else if o := i.openings[k]; o != nil {
+			in.Problem = sentence(cmp.Or(i.stall(o.pulse.stillness()), o.tries.trouble()))
+		}
+		out = append(out, in)
+	}
+	slices.SortFunc(out, func(a, b InputStatus) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return out
 }

@@ -11,18 +11,18 @@ import (
 // entries of the new one as those of a former input.
 func TestReadsTheInputThatWasMadeAgain(t *testing.T) {
 	before, after, work := [16]byte{1}, [16]byte{2}, [16]byte{3}
-	s := &Service{App: topic.App{ID: "app", Inputs: []string{"trail"}}}
-	s.noteInputs(map[string]topic.Info{"trail": {ID: before}, s.App.WorkTopic(): {ID: work}})
-	if !s.reads(before) || s.reads(after) || s.reads(work) {
+	i := &inputs{instance: &instance{app: topic.App{ID: "app", Inputs: []string{"trail"}}}, ids: make(map[string][16]byte)}
+	i.note(map[string]topic.Info{"trail": {ID: before}, i.app.WorkTopic(): {ID: work}})
+	if !i.reads(before) || i.reads(after) || i.reads(work) {
 		t.Error("reads() is not true of the input alone")
 	}
-	s.noteInput("trail", after)
-	if s.reads(before) || !s.reads(after) {
-		t.Errorf("made again: reads(old) = %t, reads(new) = %t; want false, true", s.reads(before), s.reads(after))
+	i.noteID("trail", after)
+	if i.reads(before) || !i.reads(after) {
+		t.Errorf("made again: reads(old) = %t, reads(new) = %t; want false, true", i.reads(before), i.reads(after))
 	}
-	s.noteInput("trail", [16]byte{})
-	s.noteInputs(nil)
-	if s.inputID("trail") != after {
+	i.noteID("trail", [16]byte{})
+	i.note(nil)
+	if i.id("trail") != after {
 		t.Error("a look-up that found no topic has changed the id; want the last one kept")
 	}
 }

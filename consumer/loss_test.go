@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/kafka/topic"
 )
@@ -29,9 +29,9 @@ func (in *instance) wantStop(words ...string) {
 			in.Errorf("Close() = %v; want nil", err)
 		}
 		in.store = nil
-		var stop *changelog.FatalError
+		var stop *fatal.Error
 		if !errors.As(err, &stop) {
-			in.Fatalf("Run() = %v; want a StopError", err)
+			in.Fatalf("Run() = %v; want a *fatal.Error", err)
 		}
 		for _, w := range words {
 			if !strings.Contains(err.Error(), w) {

@@ -11,7 +11,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/wire"
 )
 
@@ -317,7 +317,7 @@ func (l *partitionProducer) send(ctx context.Context, encoded []byte) bool {
 			return false
 		}
 		if sentence := refusal(err); sentence != "" {
-			l.refused(&changelog.FatalError{Sentence: fmt.Sprintf("topic %s partition %d refuses a record batch of %d bytes (%v): %s; nothing is lost, what was not acknowledged is read again", l.topic, l.partition, len(encoded), err, sentence)})
+			l.refused(fatal.Errorf("topic %s partition %d refuses a record batch of %d bytes (%v): %s; nothing is lost, what was not acknowledged is read again", l.topic, l.partition, len(encoded), err, sentence))
 			l.close()
 			return false
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"trailhound/consumer/kafka/topic"
@@ -15,11 +16,24 @@ const (
 	flippedEvery = 10 * time.Second // while a setting loses records
 )
 
-// watchTopics repeats Run's checks of the topics until ctx ends: a clean-up policy or a
+// settings are those of the app's topics, as last looked at.
+type settings struct {
+	*instance
+
+	inputs *inputs
+	begun  []string // problems of the topics at the start, a sentence each
+
+	mu      sync.Mutex
+	lossy   []string       // topics that lose records, a sentence each
+	flipped error          // the first of lossy that was neither there at the start nor accepted
+	limits  map[string]int // max.message.bytes of the topics
+}
+
+// watch repeats Run's checks of the topics until ctx ends: a clean-up policy or a
 // retention that has been changed meanwhile loses records without a word of the broker. The
 // work goes on, but the instance is not ready; Status has the problems, and the log when
 // they change.
-func (s *Service) watchTopics(ctx context.Context) {
+func (s *settings) watch(ctx context.Context) {
 	s.warnOfRetention(ctx)
 	for {
 		every := topicsEvery
@@ -29,7 +43,7 @@ func (s *Service) watchTopics(ctx context.Context) {
 		t := time.NewTimer(every)
 		select {
 		case <-t.C:
-			s.lookAtTopics(ctx)
+			s.look(ctx)
 		case <-ctx.Done():
 			t.Stop()
 			return
@@ -38,29 +52,29 @@ func (s *Service) watchTopics(ctx context.Context) {
 }
 
 // changed returns the problem of a topic that has arisen since the start; nil: there is none.
-func (s *Service) changed() error {
+func (s *settings) changed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.flipped
 }
 
-func (s *Service) lookAtTopics(ctx context.Context) {
-	infos, err := topic.Describe(ctx, s.Client, s.App.Topics()...)
+func (s *settings) look(ctx context.Context) {
+	infos, err := topic.Describe(ctx, s.client, s.app.Topics()...)
 	if err != nil {
-		s.Log.Debug().Err(err).Str("event", "topics_not_checked").Msg("the settings of the topics cannot be looked at; the next round tries again")
+		s.log.Debug().Err(err).Str("event", "topics_not_checked").Msg("the settings of the topics cannot be looked at; the next round tries again")
 		return
 	}
-	s.noteInputs(infos)
+	s.inputs.note(infos)
 	s.noteLimits(infos)
 	var all []string
 	var flipped error
-	for _, p := range s.App.Problems(infos, s.Client.Addr.String()) {
+	for _, p := range s.app.Problems(infos, s.client.Addr.String()) {
 		line := p.String()
-		if !p.Loss && slices.Contains(s.begunWith, line) {
+		if !p.Loss && slices.Contains(s.begun, line) {
 			continue // the run began with it: no setting has been changed
 		}
 		all = append(all, line)
-		if flipped == nil && !(p.Loss && s.Accept.Loss) {
+		if flipped == nil && !(p.Loss && s.accept.Loss) {
 			flipped = errors.New(line)
 		}
 	}
@@ -72,12 +86,19 @@ func (s *Service) lookAtTopics(ctx context.Context) {
 		return
 	}
 	for _, line := range all {
-		s.Log.Error().Str("problem", line).Str("event", "topic_loses_records").Msg("the settings of a topic lose records; /status has it until it is mended")
+		s.log.Error().Str("problem", line).Str("event", "topic_loses_records").Msg("the settings of a topic lose records; /status has it until it is mended")
 	}
 }
 
+// problems returns the topics that lose records, a sentence each.
+func (s *settings) problems() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lossy)
+}
+
 // noteLimits remembers the max.message.bytes of the topics.
-func (s *Service) noteLimits(infos map[string]topic.Info) {
+func (s *settings) noteLimits(infos map[string]topic.Info) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.limits == nil {
@@ -89,19 +110,19 @@ func (s *Service) noteLimits(infos map[string]topic.Info) {
 }
 
 // takes returns the max.message.bytes of a topic, as last looked up.
-func (s *Service) takes(name string) int {
+func (s *settings) takes(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.limits[name]
 }
 
 // warnOfRetention logs inputs with records that outlast the group's offsets (PROTOCOL R7).
-func (s *Service) warnOfRetention(ctx context.Context) {
-	warnings, err := s.App.Retention(ctx, s.Client, s.topics)
+func (s *settings) warnOfRetention(ctx context.Context) {
+	warnings, err := s.app.Retention(ctx, s.client, s.topics)
 	for _, w := range warnings {
-		s.Log.Warn().Str("problem", w).Str("event", "offsets_expire_early").Msg("the group's offsets expire before the records of an input")
+		s.log.Warn().Str("problem", w).Str("event", "offsets_expire_early").Msg("the group's offsets expire before the records of an input")
 	}
 	if err != nil && ctx.Err() == nil { // an account without the right to ask the brokers is no problem
-		s.Log.Debug().Err(err).Str("event", "offsets_retention_unknown").Msg("offsets.retention.minutes could not be compared with the retention of the inputs")
+		s.log.Debug().Err(err).Str("event", "offsets_retention_unknown").Msg("offsets.retention.minutes could not be compared with the retention of the inputs")
 	}
 }

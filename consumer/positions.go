@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/group"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
@@ -42,18 +43,18 @@ type evaluatedKey struct {
 // group's offsets expire (offsets.retention.minutes), but the state of the shards has the
 // sources that they have evaluated: all records before the earliest of them have had their
 // effect (PROTOCOL R7). An offset of -1: the partition has never been read.
-func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
+func (i *inputs) recall(ctx context.Context, in input, was group.Offset) (group.Offset, error) {
 	if was.At >= 0 {
 		return was, nil
 	}
-	r, k := &s.positionsRead, evaluatedKey{in.topicID, in.partition}
+	r, k := &i.evaluated, evaluatedKey{in.topicID, in.partition}
 	select {
 	case r.turn <- struct{}{}:
 		defer func() { <-r.turn }()
 	case <-ctx.Done():
 		return was, ctx.Err()
 	}
-	if err := s.readRouted(ctx); err != nil {
+	if err := i.readRouted(ctx); err != nil {
 		return was, err
 	}
 	to, silent, ok := evaluatedTo(r.shards, k)
@@ -61,11 +62,11 @@ func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group
 		return was, nil
 	}
 	at := to.offset
-	first, _, err := topic.Bounds(ctx, s.Client, in.topic, in.partition)
+	first, _, err := topic.Bounds(ctx, i.client, in.topic, in.partition)
 	if err != nil {
 		return was, err
 	}
-	log := s.Log.With().Str("topic", in.topic).Int32("partition", in.partition).Int64("position", at).Int64("start", first).Logger()
+	log := i.log.With().Str("topic", in.topic).Int32("partition", in.partition).Int64("position", at).Int64("start", first).Logger()
 	m := inputMetadata{topicID: in.topicID, clock: noNewest}
 	was = inputOffset(logPosition{max(at, first), noEpoch}, m)
 	switch {
@@ -74,38 +75,38 @@ func (s *Service) recall(ctx context.Context, in input, was group.Offset) (group
 		was = inputOffset(to, m)
 		log.Warn().Str("event", "offsets_gone").Msg("the group has no offset for this partition any more (see offsets.retention.minutes); going on where the state stands")
 		return was, nil
-	case s.Accept.Loss:
+	case i.accept.Loss:
 		log.Error().Str("event", "input_lost").Msg("input records were deleted before they were read; going on behind them, as accepted")
 		return was, nil
 	}
-	if err := s.awaitWork(ctx, k); err != nil {
+	if err := i.awaitWork(ctx, k); err != nil {
 		return was, err
 	}
-	return was, s.offsetsLost(in, at, first, silent)
+	return was, i.offsetsLost(in, at, first, silent)
 }
 
 // offsetsLost returns the error for records that were deleted while the group's offsets
 // were gone. silent is a shard that has no source of the partition; -1: all have one.
-func (s *Service) offsetsLost(in input, at, first int64, silent int) error {
+func (i *inputs) offsetsLost(in input, at, first int64, silent int) error {
 	what := fmt.Sprintf("records %d to %d were deleted before they were read, as far as the state tells", at, first-1)
 	if silent >= 0 {
 		what = fmt.Sprintf("records up to %d may have been deleted before they were read: shard %d knows nothing of this partition", first-1, silent)
 	}
-	return &changelog.FatalError{Sentence: fmt.Sprintf("input %s partition %d: the offsets of group %s are gone (they expire after offsets.retention.minutes), and %s; make offsets.retention.minutes longer than the topic's retention, then start once with --accept-loss to go on at %d",
-		in.topic, in.partition, s.App.ID, what, first)}
+	return fatal.Errorf("input %s partition %d: the offsets of group %s are gone (they expire after offsets.retention.minutes), and %s; make offsets.retention.minutes longer than the topic's retention, then start once with --accept-loss to go on at %d",
+		in.topic, in.partition, i.app.ID, what, first)
 }
 
 // awaitWork returns an error while work that may be of the input partition is to be
 // evaluated: until then the state is behind the records read, and proves no loss. It is the
 // work up to the time at which the loss was first suspected, as the partition is not read
 // since; other partitions go on, and under a steady load some shard always has work.
-func (s *Service) awaitWork(ctx context.Context, k evaluatedKey) error {
-	r := &s.positionsRead
+func (i *inputs) awaitWork(ctx context.Context, k evaluatedKey) error {
+	r := &i.evaluated
 	if r.work[k] == nil {
 		ends := make([]int64, len(r.shards))
 		for n := range ends {
 			var err error
-			if _, ends[n], err = topic.Bounds(ctx, s.Client, s.App.WorkTopic(), int32(n)); err != nil {
+			if _, ends[n], err = topic.Bounds(ctx, i.client, i.app.WorkTopic(), int32(n)); err != nil {
 				return err
 			}
 		}
@@ -116,7 +117,7 @@ func (s *Service) awaitWork(ctx context.Context, k evaluatedKey) error {
 	}
 	for n, end := range r.work[k] {
 		if at := max(r.shards[n].work, 0); at < end {
-			return fmt.Errorf("the offsets of group %s are gone, and what has been read cannot be told before shard %d has evaluated its work (it stands at %d of %d)", s.App.ID, n, at, end)
+			return fmt.Errorf("the offsets of group %s are gone, and what has been read cannot be told before shard %d has evaluated its work (it stands at %d of %d)", i.app.ID, n, at, end)
 		}
 	}
 	return nil
@@ -151,17 +152,17 @@ func evaluatedTo(shards []evaluatedShard, k evaluatedKey) (to logPosition, silen
 // readRouted reads the changelogs of all shards, of all owners, up to their stable ends,
 // from where it has come to before, unless the last reading is younger than routedFor. It
 // holds a source per shard and input partition.
-func (s *Service) readRouted(ctx context.Context) error {
-	r := &s.positionsRead
+func (i *inputs) readRouted(ctx context.Context) error {
+	r := &i.evaluated
 	if !r.at.IsZero() && time.Since(r.at) < routedFor {
 		return nil
 	}
-	changes := s.topics[s.App.StateTopic()]
+	changes := i.topics[i.app.StateTopic()]
 	if r.shards == nil {
 		r.shards = make([]evaluatedShard, len(changes.Partitions))
 	}
 	for n := range r.shards {
-		first, end, err := topic.Readable(ctx, s.Client, changes.Name, int32(n))
+		first, end, err := topic.Readable(ctx, i.client, changes.Name, int32(n))
 		if err != nil {
 			return err
 		}
@@ -169,7 +170,7 @@ func (s *Service) readRouted(ctx context.Context) error {
 		if h.sources == nil || h.next < first || h.next > end {
 			*h = evaluatedShard{next: first, work: -1, sources: make(map[evaluatedKey]state.Source)}
 		}
-		peek := changelog.Peek{Client: s.Client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n)}
+		peek := changelog.Peek{Client: i.client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n)}
 		if err := peek.Each(ctx, h.next, end, h.learn); err != nil {
 			return err
 		}

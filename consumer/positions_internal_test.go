@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
@@ -89,22 +89,22 @@ func TestLossIsToldAfterTheWork(t *testing.T) {
 	brokers := kafkatest.Fake(t, 1).ListenAddrs()
 	client := wire.NewClient(brokers, nil, nil, nil)
 	t.Cleanup(client.Close)
-	s := &Service{Client: client, App: topic.App{ID: "app", Shards: 2}}
-	kafkatest.CreateTopic(t, brokers, s.App.WorkTopic(), 2, nil)
+	i := &inputs{instance: &instance{client: client, app: topic.App{ID: "app", Shards: 2}}}
+	kafkatest.CreateTopic(t, brokers, i.app.WorkTopic(), 2, nil)
 	cl := kafkatest.Client(t, brokers, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	work := func(partition int32) {
 		t.Helper()
-		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: s.App.WorkTopic(), Partition: partition, Value: []byte("work")}).FirstErr(); err != nil {
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: i.app.WorkTopic(), Partition: partition, Value: []byte("work")}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	k := evaluatedKey{partition: 3}
 	await := func(at ...int64) error {
-		s.positionsRead.shards = []evaluatedShard{{work: at[0]}, {work: at[1]}}
-		return s.awaitWork(t.Context(), k)
+		i.evaluated.shards = []evaluatedShard{{work: at[0]}, {work: at[1]}}
+		return i.awaitWork(t.Context(), k)
 	}
 	work(1)
-	var stop *changelog.FatalError
+	var stop *fatal.Error
 	if err := await(-1, -1); err == nil || errors.As(err, &stop) {
 		t.Errorf("awaitWork() with work that waits = %v; want an error that another attempt may not give", err)
 	}
@@ -129,16 +129,16 @@ func TestChangelogsAreReadOnce(t *testing.T) {
 	brokers := cluster.ListenAddrs()
 	client := wire.NewClient(brokers, nil, nil, nil)
 	t.Cleanup(client.Close)
-	s := &Service{Client: client, App: topic.App{ID: "app", Shards: 2}}
-	kafkatest.CreateTopic(t, brokers, s.App.StateTopic(), 2, nil)
+	i := &inputs{instance: &instance{client: client, app: topic.App{ID: "app", Shards: 2}}}
+	kafkatest.CreateTopic(t, brokers, i.app.StateTopic(), 2, nil)
 	var err error
-	if s.topics, err = topic.Describe(t.Context(), client, s.App.StateTopic()); err != nil {
+	if i.topics, err = topic.Describe(t.Context(), client, i.app.StateTopic()); err != nil {
 		t.Fatal(err)
 	}
 	cl := kafkatest.Client(t, brokers, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	write := func(partition int32, offset int64) {
 		t.Helper()
-		if err := cl.ProduceSync(t.Context(), changes(t, s.App.StateTopic(), partition, offset)...).FirstErr(); err != nil {
+		if err := cl.ProduceSync(t.Context(), changes(t, i.app.StateTopic(), partition, offset)...).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,11 +161,11 @@ func TestChangelogsAreReadOnce(t *testing.T) {
 		fetched[asked.Partition], last = append(fetched[asked.Partition], asked.FetchOffset), time.Now()
 		return nil, nil, false
 	})
-	if err := s.readRouted(ctx); err == nil {
+	if err := i.readRouted(ctx); err == nil {
 		t.Fatal("readRouted() that was cut short = nil; want an error")
 	}
 	for range 2 { // the second time the sources known count
-		if err := s.readRouted(t.Context()); err != nil {
+		if err := i.readRouted(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -173,22 +173,22 @@ func TestChangelogsAreReadOnce(t *testing.T) {
 	if want := map[int32][]int64{0: {0}, 1: {0}}; !maps.EqualFunc(fetched, want, slices.Equal) {
 		t.Errorf("offsets fetched, by partition: %v; want %v", fetched, want)
 	}
-	if at := s.positionsRead.at; at.Before(last) {
+	if at := i.evaluated.at; at.Before(last) {
 		t.Errorf("what was read is of %s; want not before the last fetch, at %s", at, last)
 	}
-	end := s.positionsRead.shards[0].next
+	end := i.evaluated.shards[0].next
 	clear(fetched)
 	mu.Unlock()
 
 	write(0, 9)
-	s.positionsRead.at = s.positionsRead.at.Add(-routedFor)
-	if err := s.readRouted(t.Context()); err != nil {
+	i.evaluated.at = i.evaluated.at.Add(-routedFor)
+	if err := i.readRouted(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if want := map[int32][]int64{0: {end}}; !maps.EqualFunc(fetched, want, slices.Equal) {
 		t.Errorf("offsets fetched after a write, by partition: %v; want %v", fetched, want)
 	}
-	if to, silent, ok := evaluatedTo(s.positionsRead.shards, evaluatedKey{[16]byte{1}, 3}); !ok || silent >= 0 || to.offset != 8 {
+	if to, silent, ok := evaluatedTo(i.evaluated.shards, evaluatedKey{[16]byte{1}, 3}); !ok || silent >= 0 || to.offset != 8 {
 		t.Errorf("evaluatedTo() = %v, %d, %t; want offset 8, of the shard that is behind", to, silent, ok)
 	}
 }

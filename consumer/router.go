@@ -10,7 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"trailhound/consumer/admin"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/rules"
 	"trailhound/rules/cloudtrail"
@@ -89,9 +89,9 @@ func (r *router) run(ctx context.Context) error {
 		case !errors.As(err, &corrupt):
 			return fmt.Errorf("read %s partition %d: %w", r.in.topic, r.in.partition, err)
 		case corrupt.Next <= at.offset:
-			return &changelog.FatalError{Sentence: fmt.Sprintf("input %v; where the next batch begins is not known: let a replica that is whole become leader, or move the group's offset behind it", corrupt)}
+			return fatal.Errorf("input %v; where the next batch begins is not known: let a replica that is whole become leader, or move the group's offset behind it", corrupt)
 		case corrupt.Damaged && !r.acceptLoss:
-			return &changelog.FatalError{Sentence: fmt.Sprintf("input %v; let a replica that is whole become leader, or start once with --accept-loss to go on without offsets %d to %d", corrupt, corrupt.Offset, corrupt.Next-1)}
+			return fatal.Errorf("input %v; let a replica that is whole become leader, or start once with --accept-loss to go on without offsets %d to %d", corrupt, corrupt.Offset, corrupt.Next-1)
 		}
 		if err := r.leaveOut(corrupt); err != nil {
 			return nil
@@ -309,10 +309,10 @@ func (r *router) route(ev *rules.Event) {
 	}
 	r.work.recordTime, r.work.event = r.at.Timestamp, ev.Raw
 	for len(r.matches) > 0 && r.err == nil {
-		shard := rules.ShardOf(r.matches[0].Rule, r.matches[0].Key, len(r.producers))
+		shard := rules.ShardOf(r.matches[0].Key, len(r.producers))
 		r.work.pairs = r.work.pairs[:0]
 		r.matches = slices.DeleteFunc(r.matches, func(m rules.Match) bool {
-			if rules.ShardOf(m.Rule, m.Key, len(r.producers)) != shard {
+			if rules.ShardOf(m.Key, len(r.producers)) != shard {
 				return false
 			}
 			r.work.pairs = append(r.work.pairs, m)

@@ -1,10 +1,6 @@
 package consumer
 
-import (
-	"cmp"
-	"slices"
-	"strings"
-)
+import "cmp"
 
 // Status is the state of an instance's partitions, for people and their tools. Its JSON
 // only grows.
@@ -46,48 +42,42 @@ type ShardStatus struct {
 // Status returns the state of the instance's partitions. It is safe for concurrent use with
 // Run.
 func (s *Service) Status() Status {
-	out := Status{App: s.App.ID, Instance: s.Instance, Inputs: []InputStatus{}, Shards: []ShardStatus{}}
 	err := s.Ready()
-	out.Ready, out.Missing = err == nil, sentence(err)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out.Topics = slices.Clone(s.lossy)
-	if out.Member = s.assigned; !out.Member {
+	out := Status{App: s.App.ID, Instance: s.Instance, Ready: err == nil, Missing: sentence(err), Topics: s.settings.problems(), Inputs: []InputStatus{}, Shards: []ShardStatus{}}
+	if out.Member = s.membership.missing() == nil; !out.Member {
 		return out
 	}
-	for _, k := range s.routers.keys() {
-		in := InputStatus{Topic: k.topic, Partition: k.partition, Next: -1}
-		if p := s.positions[k]; p != nil {
-			in.Next, in.Lag, in.Problem = p.position(), p.lag(), sentence(cmp.Or(p.reading.trouble(), s.stall(p.stillness())))
-			in.Idle = p.told()
-			in.Waiting = s.alignment.waits(k)
-		} else if o := s.openings[k]; o != nil {
-			in.Problem = sentence(cmp.Or(s.stall(o.pulse.stillness()), o.tries.trouble()))
-		}
-		out.Inputs = append(out.Inputs, in)
-	}
-	slices.SortFunc(out.Inputs, func(a, b InputStatus) int {
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		return int(a.Partition - b.Partition)
-	})
-	for _, n := range s.detectors.keys() {
-		shard := ShardStatus{Shard: n, Next: -1, Problem: sentence(s.shardProblem(s.shards[n]))}
-		if st := s.shards[n]; st != nil {
-			shard.Ready, shard.Next, shard.Lag = st.ready.Load(), st.work.Load(), st.left()
-			shard.Changelog, shard.Restoring = st.changelog.Load(), st.restoring.Load()
-		}
-		out.Shards = append(out.Shards, shard)
-	}
-	out.State = sentence(s.diskStall())
-	slices.SortFunc(out.Shards, func(a, b ShardStatus) int { return a.Shard - b.Shard })
-	for _, l := range slices.Concat(s.producers, s.dead) {
-		if err := cmp.Or(l.tries.trouble(), s.stall(l.pulse.stillness())); err != nil {
-			out.Outputs = append(out.Outputs, l.cannotWrite(err).Error())
-		}
+	out.Inputs, out.Shards = s.inputs.statuses(), s.shards.statuses()
+	out.State = sentence(s.instance.diskStall())
+	for _, err := range s.outputProblems() {
+		out.Outputs = append(out.Outputs, err.Error())
 	}
 	return out
+}
+
+// Ready returns nil once each input partition and shard assigned to this instance is being
+// worked on; otherwise the first problem.
+func (s *Service) Ready() error {
+	if err := s.membership.missing(); err != nil {
+		return err
+	}
+	if err := cmp.Or(s.settings.changed(), s.inputs.problem(), s.shards.problem()); err != nil {
+		return err
+	}
+	if outputs := s.outputProblems(); len(outputs) > 0 && len(s.inputs.routers.keys()) > 0 {
+		return outputs[0]
+	}
+	return s.instance.diskStall()
+}
+
+// outputProblems returns the errors of the outputs that cannot be written to.
+func (s *Service) outputProblems() (all []error) {
+	for _, l := range s.outputs {
+		if err := cmp.Or(l.tries.trouble(), s.instance.stall(l.pulse.stillness())); err != nil {
+			all = append(all, l.cannotWrite(err))
+		}
+	}
+	return all
 }
 
 func sentence(err error) string {

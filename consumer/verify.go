@@ -3,18 +3,18 @@ package consumer
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/topic"
 )
 
 // Verify compares this instance with the identity in the app's state, as far as that can be
 // read without taking a shard: it joins, creates, claims and commits nothing, so that a refused
 // start has touched nothing (PROTOCOL R6). Topics may be missing still. Run begins with it; a
-// caller that creates topics before Run calls it first. A refusal is a *changelog.StopError.
+// caller that creates topics before Run calls it first. A refusal is a *fatal.Error.
 func (s *Service) Verify(ctx context.Context) error {
 	if s.verified {
 		return nil
@@ -67,7 +67,7 @@ func (s *Service) compare(ctx context.Context, changes topic.Info, own *changelo
 func (s *Service) glances(ctx context.Context, changes topic.Info) ([]glance, error) {
 	held, err := s.Store.Shards()
 	if err != nil {
-		return nil, s.blame(err)
+		return nil, blame(s.Store, err)
 	}
 	var glances []glance
 	for n := range changes.Partitions {
@@ -79,7 +79,7 @@ func (s *Service) glances(ctx context.Context, changes topic.Info) ([]glance, er
 		if slices.Contains(held, n) {
 			h, err := s.Store.Shard(n)
 			if err != nil {
-				return nil, s.blame(err)
+				return nil, blame(s.Store, err)
 			}
 			if found, next, ok := changelog.Local(h, changes.ID); ok && first <= next && next <= end {
 				g.found, g.from = found, next
@@ -94,20 +94,20 @@ func (s *Service) glances(ctx context.Context, changes topic.Info) ([]glance, er
 
 // refuseLosses refuses topics that lose records by their clean-up policy, unless that is
 // accepted (PROTOCOL R10).
-func (s *Service) refuseLosses() error {
-	problems := s.App.Losses(s.topics, s.Client.Addr.String())
+func (s *Service) refuseLosses(topics map[string]topic.Info) error {
+	problems := s.App.Losses(topics, s.Client.Addr.String())
 	if len(problems) == 0 {
 		return nil
 	}
 	lines := sentences(problems)
 	if s.Accept.Loss {
-		s.mu.Lock()
-		s.lossy = lines // probes may ask already
-		s.mu.Unlock()
+		s.settings.mu.Lock() // probes may ask already
+		s.settings.lossy = lines
+		s.settings.mu.Unlock()
 		s.Log.Error().Strs("problems", lines).Str("event", "topic_loses_records").Msg("topics lose records; going on, as accepted")
 		return nil
 	}
-	return &changelog.FatalError{Sentence: fmt.Sprintf("%s; or start with --accept-loss to go on without what is lost", strings.Join(lines, "\n"))}
+	return fatal.Errorf("%s; or start with --accept-loss to go on without what is lost", strings.Join(lines, "\n"))
 }
 
 func sentences(problems []topic.Problem) []string {

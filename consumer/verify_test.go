@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer"
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/kafka/topic"
 )
@@ -125,7 +125,7 @@ func TestServiceVerify(t *testing.T) {
 	in := r.start("only", disk(), nil)
 	r.await("all shards to be ready", func() bool { return in.service.Ready() == nil })
 	in.shutdown()
-	var stop *changelog.FatalError
+	var stop *fatal.Error
 	for name, change := range map[string]func(*consumer.Service){
 		"alerts":  func(s *consumer.Service) { s.App.Alerts = "typo" },
 		"letters": func(s *consumer.Service) { s.App.DeadLetter = "typo" },
@@ -133,7 +133,7 @@ func TestServiceVerify(t *testing.T) {
 		"shards":  func(s *consumer.Service) { s.App.Shards = 5 },
 	} {
 		if err := verify(change); !errors.As(err, &stop) {
-			t.Errorf("Verify() with other %s than the state's = %v; want a StopError", name, err)
+			t.Errorf("Verify() with other %s than the state's = %v; want a *fatal.Error", name, err)
 		}
 	}
 	if err := verify(nil); err != nil {
@@ -145,7 +145,7 @@ func TestServiceVerify(t *testing.T) {
 		return err == nil && len(infos) == 0
 	})
 	if err := verify(nil); !errors.As(err, &stop) {
-		t.Errorf("Verify() without the work topic that the state names = %v; want a StopError", err)
+		t.Errorf("Verify() without the work topic that the state names = %v; want a *fatal.Error", err)
 	}
 	if err := verify(func(s *consumer.Service) { s.Accept.Loss = true }); err != nil {
 		t.Errorf("Verify() without the work topic, accepted = %v; want nil", err)

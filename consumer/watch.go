@@ -1,11 +1,11 @@
 package consumer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -22,7 +22,7 @@ type watching struct {
 	looks    int
 	gave     int   // the look that last handed a partition back; 0: none has
 	restored int64 // changelog offsets, by all shards
-	probing  chan map[inputKey]int64
+	probing  atomic.Bool
 	told     map[string]bool // keys of the stalls that the log has
 }
 
@@ -36,11 +36,8 @@ func (s *Service) watch(ctx context.Context) {
 		select {
 		case <-tick.C:
 			s.look(ctx, &w)
-		case ends := <-w.probing:
-			s.noteEnds(ends)
-			w.probing = nil
 		case <-s.Store.Failed():
-			s.fail(s.blame(nil))
+			s.fail(blame(s.Store, nil))
 			return
 		case <-ctx.Done():
 			return
@@ -50,76 +47,37 @@ func (s *Service) watch(ctx context.Context) {
 
 func (s *Service) look(ctx context.Context, w *watching) {
 	w.looks++
-	restored := s.restores.Total()
+	restored := s.shards.restores.Total()
 	restoring := restored != w.restored
 	w.restored = restored
 	patience := w.patience()
-	producersStuck := false
-	for _, l := range slices.Concat(s.producers, s.dead) {
+	outputsStuck := false
+	for _, l := range s.outputs {
 		l.pulse.look()
-		producersStuck = producersStuck || l.pulse.looks() >= patience
+		outputsStuck = outputsStuck || l.pulse.looks() >= patience
 	}
-	inputs, shards := s.routers.keys(), s.detectors.keys()
-	var unread, give []inputKey
 	now := time.Now()
-	s.mu.Lock()
-	for _, k := range inputs {
-		p := s.positions[k]
-		if p == nil {
-			o := s.openings[k]
-			if o == nil {
-				o = s.opensAfter(k)
-			}
-			if o.look() {
-				s.alignment.moves(k, now)
-			}
-			if producersStuck || o.stuck(patience) {
-				give = append(give, k)
-			}
-			continue
-		}
-		seen, moved := p.look()
-		if moved {
-			s.alignment.moves(k, now)
-		}
-		p.meter.SetLag(p.lag())
-		if seen.unread > 0 {
-			unread = append(unread, k)
-		}
-		if producersStuck || p.stuck(patience) && !answers(p.reading.trouble()) {
-			give = append(give, k)
-		}
-	}
-	for _, n := range shards {
-		st := s.shards[n]
-		if st == nil {
-			continue
-		}
-		if restoring && step(st.pulse.step.Load()) == stepTake {
-			st.pulse.beat() // the shard may wait for its turn to restore
-		}
-		seen := st.look()
-		if st.ready.Load() {
-			st.meter.Load().Lag.Set(float64(st.left()))
-		}
-		k := inputKey{s.App.WorkTopic(), int32(n)}
-		if seen.unread > 0 {
-			unread = append(unread, k)
-		}
-		if st.stuck(patience) && !answers(st.taking.trouble()) && !answers(st.reading.trouble()) {
-			give = append(give, k)
-		}
-	}
-	s.mu.Unlock()
-	s.Metrics.Stalled(s.stalls())
+	unread := make(map[inputKey]*logEnd)
+	give := slices.Concat(s.inputs.look(patience, outputsStuck, now, unread), s.shards.look(patience, restoring, unread))
 	s.tell(w)
-	if s.handBack(give, now) {
+	if s.membership.handBack(give, now) {
 		w.gave = w.looks
 	}
-	if w.looks%probeLooks == 0 && w.probing == nil && len(unread) > 0 {
-		w.probing = make(chan map[inputKey]int64, 1)
-		go s.probe(ctx, unread, w.probing)
+	if w.looks%probeLooks == 0 && len(unread) > 0 && w.probing.CompareAndSwap(false, true) {
+		go func() {
+			defer w.probing.Store(false)
+			s.probe(ctx, unread)
+		}()
 	}
+}
+
+// patience is how many looks without progress a partition stays here. A partition taken in
+// exchange for one that was handed back meets the same broker as a rule, and goes sooner.
+func (w *watching) patience() int {
+	if w.gave > 0 && w.looks-w.gave < suspectLooks {
+		return stalledLooks
+	}
+	return handBackLooks
 }
 
 // answers tells whether an error is a broker's answer, which another instance would get too.
@@ -129,104 +87,34 @@ func answers(err error) bool {
 	return answered || denied
 }
 
-// stall returns the error of a partition that makes no progress: the reason why, with the
-// request that has waited longest for its answer.
-func (s *Service) stall(why string) error {
-	if why == "" {
-		return nil
-	}
-	if disk := s.Store.Stalled(); disk != "" {
-		why += "; the disk of the local state does not answer: " + disk
-	} else if asked := s.Client.Unanswered(unanswered); asked != "" {
-		why += "; " + asked
-	}
-	return errors.New(why)
+// stall is a part of the instance, with the reason why it makes no progress; "": it does.
+type stall struct {
+	part, name, why string
+	logged          bool
 }
 
-// shardProblem returns the error of a shard that is not worked on, or makes no progress;
-// nil: none.
-func (s *Service) shardProblem(st *shardStatus) error {
-	err := st.trouble()
-	if st == nil || err != nil && !errors.Is(err, errNotTaken) {
-		return err
-	}
-	return cmp.Or(s.stall(st.stillness()), err)
-}
-
-// diskStall returns the error of a local state with a disk that does not answer; nil: it does.
-func (s *Service) diskStall() error {
-	if disk := s.Store.Stalled(); disk != "" {
-		return fmt.Errorf("the disk of the local state does not answer: %s; the instance ends if that goes on, and others take over", disk)
-	}
-	return nil
-}
-
-// stalls counts the partitions, shards and partition producers without progress, by part.
-func (s *Service) stalls() map[string]int {
-	out := make(map[string]int)
-	count := func(part string, why string) {
-		if why != "" {
-			out[part]++
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, k := range s.routers.keys() {
-		if p := s.positions[k]; p != nil {
-			count(partInput, p.stillness())
-		} else if o := s.openings[k]; o != nil {
-			count(partInput, o.pulse.stillness())
-		}
-	}
-	for _, n := range s.detectors.keys() {
-		if st := s.shards[n]; st != nil {
-			count(partShard, st.stillness())
-		}
-	}
-	for _, l := range slices.Concat(s.producers, s.dead) {
-		count(partOutput, l.pulse.stillness())
-	}
-	count(partState, s.Store.Stalled())
-	return out
-}
-
-// tell logs stalls that have begun, and those that have ended.
+// tell counts the stalls by part, and logs those that have begun or ended.
 func (s *Service) tell(w *watching) {
-	now := make(map[string]bool)
-	line := func(key, why string) {
-		if why == "" {
-			return
-		}
-		now[key] = true
-		if !w.told[key] {
-			s.Log.Warn().Str("what", key).Str("why", sentence(s.stall(why))).Str("event", "stalled").Msg("no progress is made; not ready until it goes on")
-		}
+	stalls := append(s.inputs.stalled(), s.shards.stalled()...)
+	for _, l := range s.outputs {
+		stalls = append(stalls, stall{partOutput, fmt.Sprintf("topic %s partition %d", l.topic, l.partition), l.pulse.stillness(), true})
 	}
-	s.mu.Lock()
-	for _, k := range s.routers.keys() {
-		name := fmt.Sprintf("input %s partition %d", k.topic, k.partition)
-		p := s.positions[k]
-		if p == nil {
-			if o := s.openings[k]; o != nil {
-				line(name, o.pulse.stillness())
-			}
+	stalls = append(stalls, stall{partState, "", s.Store.Stalled(), false})
+	count, now := make(map[string]int), make(map[string]bool)
+	for _, x := range stalls {
+		if x.why == "" {
 			continue
 		}
-		if p.pulse.stillness() != "" || p.silence.stillness() != "" {
-			line(name, p.stillness())
-		} else if p.held.looks >= remedyLooks {
-			line(name, p.held.stillness())
+		count[x.part]++
+		if !x.logged {
+			continue
+		}
+		now[x.name] = true
+		if !w.told[x.name] {
+			s.Log.Warn().Str("what", x.name).Str("why", sentence(s.instance.stall(x.why))).Str("event", "stalled").Msg("no progress is made; not ready until it goes on")
 		}
 	}
-	for _, n := range s.detectors.keys() {
-		if st := s.shards[n]; st != nil {
-			line(fmt.Sprintf("shard %d", n), st.stillness())
-		}
-	}
-	s.mu.Unlock()
-	for _, l := range slices.Concat(s.producers, s.dead) {
-		line(fmt.Sprintf("topic %s partition %d", l.topic, l.partition), l.pulse.stillness())
-	}
+	s.Metrics.Stalled(count)
 	for key := range w.told {
 		if !now[key] {
 			s.Log.Info().Str("what", key).Str("event", "stall_ended").Msg("progress is made again, or it is another instance's to make")
@@ -236,38 +124,22 @@ func (s *Service) tell(w *watching) {
 }
 
 // probe asks for the ends of logs with readers that are held up, so that no fetch tells them.
-func (s *Service) probe(ctx context.Context, of []inputKey, to chan<- map[inputKey]int64) {
+func (s *Service) probe(ctx context.Context, unread map[inputKey]*logEnd) {
 	asking, stop := context.WithTimeout(ctx, probeLooks*lookEvery)
 	defer stop()
 	ask := make(map[string][]kafka.OffsetRequest)
-	for _, k := range of {
+	for k := range unread {
 		ask[k.topic] = append(ask[k.topic], kafka.LastOffsetOf(int(k.partition)))
 	}
-	ends := make(map[inputKey]int64)
 	res, err := s.Client.Kafka().ListOffsets(asking, &kafka.ListOffsetsRequest{Topics: ask})
-	if err == nil {
-		for name, partitions := range res.Topics {
-			for _, p := range partitions {
-				if p.Error == nil {
-					ends[inputKey{name, int32(p.Partition)}] = p.LastOffset
-				}
-			}
-		}
+	if err != nil {
+		return
 	}
-	to <- ends
-}
-
-// noteEnds notes the ends that probe has found.
-func (s *Service) noteEnds(ends map[inputKey]int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k, end := range ends {
-		if k.topic == s.App.WorkTopic() {
-			if st := s.shards[int(k.partition)]; st != nil {
-				st.end.reaches(end)
+	for name, partitions := range res.Topics {
+		for _, p := range partitions {
+			if end := unread[inputKey{name, int32(p.Partition)}]; end != nil && p.Error == nil {
+				end.reaches(p.LastOffset)
 			}
-		} else if p := s.positions[k]; p != nil {
-			p.end.reaches(end)
 		}
 	}
 }

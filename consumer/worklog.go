@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/wire"
 )
@@ -23,7 +23,7 @@ func (d *detector) lookUp(ctx context.Context) (workLog, error) {
 	if err != nil {
 		return workLog{}, fmt.Errorf("look up the ends of %s partition %d: %w", d.app.WorkTopic(), d.shard, err)
 	}
-	worked, err := d.worked(ctx)
+	worked, err := d.group.worked(ctx, d.shard)
 	return workLog{start, worked}, err
 }
 
@@ -95,5 +95,5 @@ func workCutBack(e *wire.DivergedError) string {
 
 // workLost returns the error that ends the run for lost work that is not accepted.
 func workLost(what string) error {
-	return &changelog.FatalError{Sentence: what + "; start once with --accept-loss to go on without what is lost"}
+	return fatal.Errorf("%s; start once with --accept-loss to go on without what is lost", what)
 }

@@ -54,7 +54,7 @@ func alertsPerKey(t *testing.T, shards, batch int, events []*Event) map[string]s
 		f := newFeeder(t, defaultLimits, bothRules()...)
 		for i, ev := range events {
 			f.matches, _ = f.engine.Match(ev, f.matches[:0])
-			mine := slices.DeleteFunc(f.matches, func(m Match) bool { return ShardOf(m.Rule, m.Key, shards) != shard })
+			mine := slices.DeleteFunc(f.matches, func(m Match) bool { return ShardOf(m.Key, shards) != shard })
 			for _, a := range f.engine.Evaluate(ev, mine, f.tx).Alerts {
 				p := decodeAlert(t, a.Payload)
 				alerts[p.RuleID+" "+p.Key] += string(a.Payload) + "\n"

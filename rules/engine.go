@@ -66,15 +66,11 @@ func VerdictKinds() []VerdictKind {
 	return []VerdictKind{VerdictEvaluated, VerdictAlerted, VerdictSuppressed, VerdictDuplicate, VerdictUnknownRule, VerdictRejected}
 }
 
-// ShardOf returns the shard, from 0 to shards−1, that owns a key of a rule. It is part of
-// the format of the stored state: it never changes.
-func ShardOf(rule, key string, shards int) int {
-	var d xxhash.Digest
-	d.Reset()
-	_, _ = d.WriteString(rule) // a hash takes everything
-	_, _ = d.Write([]byte{0})
-	_, _ = d.WriteString(key)
-	return int(d.Sum64() % uint64(shards))
+// ShardOf returns the shard, from 0 to shards−1, that owns a key, of whatever rule: an
+// event travels once for all rules that group it by the same key. It is part of the format
+// of the stored state: it never changes.
+func ShardOf(key string, shards int) int {
+	return int(xxhash.Sum64String(key) % uint64(shards))
 }
 
 // NewEngine returns an engine for the rules that are on. It checks their Info and their

@@ -38,24 +38,31 @@ func (p *Past) Note(format string, args ...any) {
 	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
 }
 
+// Position is the place of an event in the input, as alerts write it.
+type Position struct {
+	Topic     string `json:"topic"` // of an alert of trailhound detect: a file
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Index     int32  `json:"index"`
+}
+
+// Source returns the position in the form of an event's.
+func (p Position) Source() state.Source {
+	return state.Source{Topic: p.Topic, Partition: p.Partition, Offset: p.Offset, Index: p.Index}
+}
+
 // ReadPast reads the payload of an alert. Only the Refs of its events are in it. From is
 // behind all of them.
 func ReadPast(payload []byte) (*Past, error) {
-	type place struct {
-		Topic     string `json:"topic"`
-		Partition int32  `json:"partition"`
-		Offset    int64  `json:"offset"`
-		Index     int32  `json:"index"`
-	}
 	var a struct {
 		Context  json.RawMessage `json:"context"`
-		Source   place           `json:"source"`
+		Source   Position        `json:"source"`
 		Evidence struct {
 			Total  int64 `json:"total"`
 			Events []struct {
 				EventID   string    `json:"event_id"`
 				EventTime time.Time `json:"event_time"`
-				place
+				Position
 			} `json:"events"`
 		} `json:"evidence"`
 	}
@@ -65,12 +72,11 @@ func ReadPast(payload []byte) (*Past, error) {
 	p := &Past{Context: a.Context, Total: a.Evidence.Total}
 	completed := int64(0)
 	for _, e := range a.Evidence.Events {
-		if e.place == a.Source {
+		if e.Position == a.Source {
 			completed = 1
 			continue
 		}
-		at := state.Source{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset, Index: e.Index}
-		p.Events = append(p.Events, PastEvent{Ref: state.Ref{ID: e.EventID, Time: e.EventTime, Source: at}})
+		p.Events = append(p.Events, PastEvent{Ref: state.Ref{ID: e.EventID, Time: e.EventTime, Source: e.Source()}})
 	}
 	p.From = len(p.Events)
 	p.Unnamed = p.Total - int64(p.From) - completed

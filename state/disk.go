@@ -76,15 +76,8 @@ func (d *disk) run() {
 	}
 }
 
-// within calls fn, and leaves it behind when the disk does not answer. After that it calls
-// nothing any more: readers that still wait for the disk hold iterators, and Pebble panics
-// when it is closed under one.
+// within calls fn, and leaves it behind when the disk does not answer.
 func (d *disk) within(fn func() error) error {
-	select {
-	case <-d.stuck:
-		return d.err
-	default:
-	}
 	done := make(chan error, 1)
 	go func() { done <- fn() }()
 	select {

@@ -157,6 +157,10 @@ func (h *Shard) Meta(name string) ([]byte, error) {
 
 // get reads one key of the shard. The value is valid until the next get.
 func (h *Shard) get(key []byte) (value []byte, ok bool, err error) {
+	if !h.store.uses.begin() {
+		return nil, false, h.store.closedError()
+	}
+	defer h.store.uses.end()
 	h.key = append(append(h.key[:0], h.prefix[:]...), key...)
 	v, closer, err := h.store.db.Get(h.key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -190,6 +194,10 @@ func (h *Shard) read(key []byte, busy bool) (value []byte, ok bool, err error) {
 // empty, without the shard's number, until fn gives false. Slices are valid
 // within the call.
 func (h *Shard) scan(prefix, from []byte, fn func(key, value []byte) (bool, error)) error {
+	if !h.store.uses.begin() {
+		return h.store.closedError()
+	}
+	defer h.store.uses.end()
 	lower := slices.Concat(h.prefix[:], prefix)
 	o := pebble.IterOptions{LowerBound: lower, UpperBound: successor(lower)}
 	if len(from) > 0 {
@@ -240,6 +248,10 @@ func (h *Shard) remove(b *pebble.Batch, key []byte) error {
 // commit applies a batch. It goes to disk some time later: the changelog is the truth, and
 // the disk has a prefix of it.
 func (h *Shard) commit(b *pebble.Batch) error {
+	if !h.store.uses.begin() {
+		return h.store.closedError()
+	}
+	defer h.store.uses.end()
 	defer h.store.disk.begin(&callApply, &h.name).end()
 	if err := h.store.db.Apply(b, pebble.NoSync); err != nil {
 		return h.store.broken(fmt.Errorf("write shard %d of state %s: %w", h.number, h.store.dir, err))

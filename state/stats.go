@@ -33,11 +33,10 @@ type ShardStats struct {
 
 // Stats looks at the whole database, but reads next to nothing of it.
 func (s *Store) Stats() (Stats, error) {
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
-	if s.closed {
-		return Stats{}, fmt.Errorf("state %s is closed", s.dir)
+	if !s.uses.begin() {
+		return Stats{}, s.closedError()
 	}
+	defer s.uses.end()
 	if err := s.Err(); err != nil {
 		return Stats{}, err // after a failure the holder of the database's locks may never let go of them
 	}

@@ -59,8 +59,7 @@ type Store struct {
 	noHorizon     bool
 	runEvents     int
 
-	flushing sync.Mutex
-	closed   bool
+	uses *uses
 
 	mu     sync.Mutex
 	shards map[int]*Shard
@@ -98,6 +97,7 @@ func Open(o Options) (*Store, error) {
 		noHorizon:     o.NoHorizon,
 		runEvents:     runEvents,
 		shards:        map[int]*Shard{},
+		uses:          newUses(),
 	}
 	if s.lifetime < 0 || s.maxLateness < 0 || s.maxSetMembers < 0 {
 		return nil, fmt.Errorf("open state %s: lifetime, lateness and set members must not be negative", o.Dir)
@@ -219,9 +219,11 @@ func (s *Store) flushSoon() {
 
 // flush begins to write out the changes that were applied.
 func (s *Store) flush() {
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
-	if s.closed || s.failure.get() != nil {
+	if !s.uses.begin() {
+		return
+	}
+	defer s.uses.end()
+	if s.failure.get() != nil {
 		return
 	}
 	s.unwritten.Store(false)
@@ -267,11 +269,12 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) close() error {
-	s.flushing.Lock()
-	s.closed = true
-	s.flushing.Unlock()
-	return errors.Join(s.writeOut(), s.db.Close(), s.lock.Close())
+	err := s.writeOut()
+	s.uses.close()
+	return errors.Join(err, s.db.Close(), s.lock.Close())
 }
+
+func (s *Store) closedError() error { return fmt.Errorf("state %s is closed", s.dir) }
 
 // writeOut flushes, unless the database has failed or does so meanwhile.
 func (s *Store) writeOut() error {
@@ -312,6 +315,10 @@ func (s *Store) Shard(n int) (*Shard, error) {
 
 // Shards gives the numbers of the shards that have anything on disk, sorted.
 func (s *Store) Shards() (numbers []int, err error) {
+	if !s.uses.begin() {
+		return nil, s.closedError()
+	}
+	defer s.uses.end()
 	it, err := s.db.NewIter(nil)
 	if err != nil {
 		return nil, s.broken(fmt.Errorf("list shards of state %s: %w", s.dir, err))

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -154,5 +155,45 @@ func TestMarksAreLocalAndOutliveAReopening(t *testing.T) {
 	}
 	if _, ok := h.CaughtUpAt(); ok {
 		t.Errorf("CaughtUpAt() after Wipe = true; want false")
+	}
+}
+
+// Close under a reader used to be a panic of Pebble's.
+func TestCloseWaitsForReaders(t *testing.T) {
+	for range 20 {
+		s, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := shardOf(t, s, 1)
+		for n := range 10 {
+			in(t, h, n, func(s *state.Scope) { s.PutStringSet(fmt.Sprint("key", n), "x") })
+		}
+		const readers = 3
+		reading, ended := make(chan struct{}, readers), make(chan error, readers)
+		for range readers {
+			go func() {
+				for first := true; ; first = false {
+					if _, err := state.Dump(h, true); err != nil {
+						ended <- err
+						return
+					}
+					if first {
+						reading <- struct{}{}
+					}
+				}
+			}()
+		}
+		for range readers {
+			<-reading
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("Close() = %v beside readers; want nil", err)
+		}
+		for range readers {
+			if err := <-ended; !strings.Contains(err.Error(), "is closed") {
+				t.Errorf("a reader ends with %v; want a sentence that the state is closed", err)
+			}
+		}
 	}
 }

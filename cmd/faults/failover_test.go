@@ -17,7 +17,7 @@ func TestProbeRoles(t *testing.T) {
 	}
 	defer p.close()
 	for shard, role := range p.roles {
-		if got := rules.ShardOf(ruleAssume, role, failoverShards); got != shard {
+		if got := rules.ShardOf(role, failoverShards); got != shard {
 			t.Errorf("role %s belongs to shard %d; its probes are for shard %d", role, got, shard)
 		}
 	}

@@ -154,7 +154,7 @@ func (p *product) record(rec *kgo.Record) {
 
 func (p *product) event(ev *rules.Event, matches []rules.Match) {
 	for n, shard := range p.shards {
-		mine := slices.DeleteFunc(slices.Clone(matches), func(m rules.Match) bool { return rules.ShardOf(m.Rule, m.Key, len(p.shards)) != n })
+		mine := slices.DeleteFunc(slices.Clone(matches), func(m rules.Match) bool { return rules.ShardOf(m.Key, len(p.shards)) != n })
 		out := p.engine.Evaluate(ev, mine, p.txs[n])
 		for _, a := range out.Alerts {
 			var body alertBody

@@ -34,7 +34,7 @@ func newProbes(brokers []string) (*probes, error) {
 	for shard := range p.roles {
 		for n := 0; p.roles[shard] == ""; n++ {
 			role := fmt.Sprintf("arn:aws:iam::111122223333:role/probe-%d", n)
-			if xxhash.Sum64String(ruleAssume+"\x00"+role)%failoverShards == uint64(shard) {
+			if xxhash.Sum64String(role)%failoverShards == uint64(shard) {
 				p.roles[shard] = role
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,6 +57,7 @@ func (p *proxy) close() {
 type link struct {
 	listener net.Listener
 	target   string
+	held     atomic.Int32 // pieces that wait for another mode
 
 	mu          sync.Mutex
 	mode        mode
@@ -167,9 +169,12 @@ func (k *link) pass(c *connection, up, leader bool, n int) error {
 	for {
 		m, changed := k.current()
 		if held := up && m.holdUp || !up && m.holdDn || leader && m.swallow; held {
+			k.held.Add(1)
 			select {
 			case <-changed:
+				k.held.Add(-1)
 			case <-c.closed:
+				k.held.Add(-1)
 				return net.ErrClosed
 			}
 			if m.lose {

@@ -143,6 +143,13 @@ func TestProxyLoses(t *testing.T) {
 	}
 	p.set(mode{holdUp: true, lose: true})
 	send(t, c, "lost")
+	for late := time.After(20 * time.Second); p.links[0].held.Load() == 0; { // a byte that has not reached the proxy is not on its way
+		select {
+		case <-time.After(time.Millisecond):
+		case <-late:
+			t.Fatal("the proxy holds nothing back 20 s after a write")
+		}
+	}
 	expectSilence(t, c)
 	p.set(mode{})
 	expectEnd(t, c)

@@ -394,9 +394,9 @@ func TestVerifierEnds(t *testing.T) {
 func TestVerifierWaits(t *testing.T) {
 	v := newVerifier([]string{"127.0.0.1:1"}, testTopics, oracleSettings{})
 	t.Cleanup(v.close)
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	begun := time.Now()
 	if _, err := v.read(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) < time.Second {
 		t.Errorf("read without brokers = %v after %s; want it to try until the time is over", err, time.Since(begun))
 	}

@@ -64,7 +64,7 @@ func parseACLs(text string) (purposes []string, acls map[string][]right) {
 
 // rights returns the permissions that a purpose needs, with the names of the configuration;
 // nil for an unknown purpose.
-func (s *settings) rights(purpose string) (list []right) {
+func (s *setup) rights(purpose string) (list []right) {
 	app := s.topology()
 	names := map[string][]string{
 		"APP": {app.ID}, "APP.*": {app.ID + ".*"}, "APP.work": {app.WorkTopic()}, "APP.state": {app.StateTopic()},
@@ -82,7 +82,7 @@ func (s *settings) rights(purpose string) (list []right) {
 const adminProperties = "admin.properties"
 
 // grants returns the commands that grant rights to a principal, one for each resource.
-func (s *settings) grants(list []right, principal, commandConfig string) []string {
+func (s *setup) grants(list []right, principal, commandConfig string) []string {
 	var resources []right
 	if commandConfig == "" && (s.Kafka.TLS.Enabled || s.Kafka.SASL.Mechanism != "none") {
 		commandConfig = adminProperties
@@ -134,7 +134,7 @@ const unknownPrincipal = "User:NAME"
 // principal returns the account's name in Kafka's ACLs: the SASL user name, or the DN of
 // the client certificate, which brokers with ssl.principal.mapping.rules map to another
 // name; [unknownPrincipal] where the configuration does not tell.
-func (s *settings) principal() string {
+func (s *setup) principal() string {
 	switch s.Kafka.SASL.Mechanism {
 	case "plain", "scram-sha-256", "scram-sha-512":
 		return "User:" + s.Kafka.SASL.Username
@@ -149,7 +149,7 @@ func (s *settings) principal() string {
 	return unknownPrincipal
 }
 
-func (a *app) aclsCommand() *cobra.Command {
+func aclsCommand(a *app) *cobra.Command {
 	var user, commandConfig string
 	var asJSON bool
 	c := &cobra.Command{
@@ -160,7 +160,7 @@ func (a *app) aclsCommand() *cobra.Command {
 			strings.Join(purposes, ", ") + ".\n" +
 			"Nothing is asked of Kafka.",
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -210,7 +210,7 @@ func (a *app) aclsCommand() *cobra.Command {
 
 // missing returns the rights for a purpose that the brokers deny this client, as far as
 // brokers report rights. The error is that of brokers that do not report them.
-func (s *settings) missing(ctx context.Context, client *wire.Client, purpose string) ([]right, error) {
+func (s *setup) missing(ctx context.Context, client *wire.Client, purpose string) ([]right, error) {
 	list := s.rights(purpose)
 	var names []string
 	for _, r := range list {
@@ -239,7 +239,7 @@ func (s *settings) missing(ctx context.Context, client *wire.Client, purpose str
 }
 
 // allRights returns err, which may be the refusal of one right, with all rights that are missing for a purpose.
-func (s *settings) allRights(ctx context.Context, client *wire.Client, purpose string, err error) error {
+func (s *setup) allRights(ctx context.Context, client *wire.Client, purpose string, err error) error {
 	if _, denied := errors.AsType[*wire.DeniedError](err); !denied {
 		return err
 	}
@@ -256,7 +256,7 @@ func (s *settings) allRights(ctx context.Context, client *wire.Client, purpose s
 }
 
 // warnOfRights logs the rights of a running service that are missing, all at once, before it meets them one by one.
-func (s *settings) warnOfRights(ctx context.Context, client *wire.Client, log zerolog.Logger) {
+func (s *setup) warnOfRights(ctx context.Context, client *wire.Client, log zerolog.Logger) {
 	missing, err := s.missing(ctx, client, "run")
 	if err != nil {
 		log.Debug().Err(err).Str("event", "rights_unknown").Msg("the brokers do not tell what this account may do")

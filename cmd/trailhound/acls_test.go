@@ -15,7 +15,7 @@ import (
 // of acls.txt has a known name.
 func TestACLsArePrinted(t *testing.T) {
 	app := &app{set: []string{"app_id=a", "topics.input=[in]", "topics.alerts=out", "topics.dead_letter=dead"}}
-	s, err := app.settings()
+	s, err := app.setup()
 	if err != nil {
 		t.Fatal(err)
 	}

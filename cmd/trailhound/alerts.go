@@ -16,9 +16,10 @@ import (
 
 	"trailhound/consumer"
 	"trailhound/consumer/kafka/wire"
+	"trailhound/rules"
 )
 
-func (a *app) alertsCommand() *cobra.Command {
+func alertsCommand(a *app) *cobra.Command {
 	var f alertFlags
 	c := &cobra.Command{
 		Use:   "alerts",
@@ -37,7 +38,7 @@ func (a *app) alertsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
 				if err := f.checkPartitions(c.Context(), client, s.Topics.Alerts); err != nil {
 					return err
 				}
@@ -46,7 +47,7 @@ func (a *app) alertsCommand() *cobra.Command {
 					return err
 				}
 				tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: f.fresh, Since: since, Follow: !f.noFollow, Log: log}
-				return a.alerts(c.Context(), &tail, &f)
+				return showAlerts(c.Context(), a, &tail, &f)
 			})
 		},
 	}
@@ -56,8 +57,8 @@ func (a *app) alertsCommand() *cobra.Command {
 
 // alerts prints the alerts that tail reads; with --last, the newest ones of the topic
 // first.
-func (a *app) alerts(ctx context.Context, tail *consumer.Tail, f *alertFlags) error {
-	printAlert := a.alertPrinter(f.asJSON, f.withRecord)
+func showAlerts(ctx context.Context, a *app, tail *consumer.Tail, f *alertFlags) error {
+	printAlert := alertPrinter(a, f.asJSON, f.withRecord)
 	show := func(partition int32, rec *wire.Record) error {
 		if !f.takes(partition, rec) {
 			return nil
@@ -127,8 +128,8 @@ func noTopic(err error, key, topic string) error {
 // alertPrinter returns the function that prints one alert: for people on a terminal, as a
 // JSON line elsewhere. A record of another producer that is no alert is reported and passed
 // over.
-func (a *app) alertPrinter(asJSON, withRecord bool) func(partition int32, rec *wire.Record) error {
-	show := func(_ int32, rec *wire.Record) error { return a.printAlertLine(rec.Value) }
+func alertPrinter(a *app, asJSON, withRecord bool) func(partition int32, rec *wire.Record) error {
+	show := func(_ int32, rec *wire.Record) error { return printAlertLine(a, rec.Value) }
 	switch {
 	case a.stdoutTerminal && !asJSON:
 		show = func(partition int32, rec *wire.Record) error {
@@ -139,7 +140,7 @@ func (a *app) alertPrinter(asJSON, withRecord bool) func(partition int32, rec *w
 			return a.printAlert(a.stdout, rec.Value, note)
 		}
 	case withRecord:
-		show = a.printPlacedLine
+		show = func(partition int32, rec *wire.Record) error { return printPlacedLine(a, partition, rec) }
 	}
 	return func(partition int32, rec *wire.Record) error {
 		err := show(partition, rec)
@@ -162,7 +163,7 @@ func writtenAt(rec *wire.Record) string {
 	return time.UnixMilli(rec.Timestamp).UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
-func (a *app) printPlacedLine(partition int32, rec *wire.Record) error {
+func printPlacedLine(a *app, partition int32, rec *wire.Record) error {
 	if err := alertLine(rec.Value); err != nil {
 		return err
 	}
@@ -188,7 +189,7 @@ func alertLine(payload []byte) error {
 	return nil
 }
 
-func (a *app) printAlertLine(payload []byte) error {
+func printAlertLine(a *app, payload []byte) error {
 	if err := alertLine(payload); err != nil {
 		return err
 	}
@@ -217,11 +218,11 @@ type shownAlert struct {
 	Account   string    `json:"account"`
 	Region    string    `json:"region"`
 	Evidence  struct {
-		Total  int        `json:"total"`
-		Events []position `json:"events"` // the oldest may be left out
+		Total  int              `json:"total"`
+		Events []rules.Position `json:"events"` // the oldest may be left out
 	} `json:"evidence"`
-	Source     position `json:"source"`
-	Suppressed int      `json:"suppressed"`
+	Source     rules.Position `json:"source"`
+	Suppressed int            `json:"suppressed"`
 }
 
 // evidence gives the lines on the event of the alert and on its evidence. The event that

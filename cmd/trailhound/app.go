@@ -23,8 +23,8 @@ const (
 )
 
 // app holds the streams and the environment of the process, and the flags that every
-// command takes. Commands are its methods; each returns an error for run to report, and
-// writes results to stdout and all else to stderr.
+// command takes. Its methods are what commands share. A command returns an error for run to
+// report, and writes results to stdout and all else to stderr.
 type app struct {
 	stdin          io.Reader
 	stdout         io.Writer // results; fails with errNoReader once the reader has closed the pipe

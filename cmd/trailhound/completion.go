@@ -7,7 +7,7 @@ import (
 // shells are the shells that completion writes a script for.
 var shells = []string{"bash", "zsh", "fish", "powershell"}
 
-func (a *app) completionCommand() *cobra.Command {
+func completionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Print a script that completes commands in bash, zsh, fish or powershell",

@@ -75,7 +75,7 @@ func (s *keySchema) collect(path string, into map[string]setting) {
 
 // completeInputs completes the topics of topics.input.
 func (a *app) completeInputs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	s, err := a.settings()
+	s, err := a.setup()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -7,7 +7,7 @@ import (
 	"trailhound/rules"
 )
 
-func (a *app) configCommand() *cobra.Command {
+func configCommand(a *app) *cobra.Command {
 	c := parent(&cobra.Command{
 		Use:   "config",
 		Short: "Check and print the configuration",
@@ -18,7 +18,7 @@ func (a *app) configCommand() *cobra.Command {
 		Short: "Print the effective configuration, and where each value came from",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -29,7 +29,7 @@ func (a *app) configCommand() *cobra.Command {
 		},
 	}
 	printing.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: for each key its value, as text, and where it came from")
-	c.AddCommand(a.configCheckCommand(), printing, &cobra.Command{
+	c.AddCommand(configCheckCommand(a), printing, &cobra.Command{
 		Use:   "schema",
 		Short: "Print a JSON Schema of the configuration file, for editors",
 		Args:  noArgs,

@@ -11,13 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"trailhound/config"
+	"trailhound/consumer/kafka/security"
 )
 
 // fileNames are the usual names of a configuration file. No file is read by default, so
 // config check points out one of these that no flag or variable names.
 var fileNames = []string{"trailhound.yaml", "trailhound.yml"}
 
-func (a *app) configCheckCommand() *cobra.Command {
+func configCheckCommand(a *app) *cobra.Command {
 	check := &configCheck{app: a}
 	c := &cobra.Command{
 		Use:   "check",
@@ -35,7 +36,7 @@ func (a *app) configCheckCommand() *cobra.Command {
 
 // configCheck is one run of config check.
 type configCheck struct {
-	*app
+	app              *app
 	keysOnly, asJSON bool
 }
 
@@ -67,11 +68,11 @@ type checkedProblem struct {
 
 func (c *configCheck) execute() error {
 	out := checked{Rules: ruleIDs(), RulesOn: []string{}, Warnings: []string{}, Problems: []checkedProblem{}}
-	out.File, out.GivenBy = c.fileAndWay()
+	out.File, out.GivenBy = c.app.fileAndWay()
 	if out.File == "" {
 		out.Unread = unreadFile()
 	}
-	s, err := c.settings()
+	s, err := c.app.setup()
 	if err == nil {
 		out.Keys = keysGiven{s.Given(config.FromFile), s.Given(config.FromEnvironment), s.Given(config.FromFlag)}
 		for _, active := range s.active {
@@ -101,18 +102,18 @@ func (c *configCheck) execute() error {
 
 func (c *configCheck) print(out *checked) error {
 	if c.asJSON {
-		return c.jsonLine(out)
+		return c.app.jsonLine(out)
 	}
 	for _, w := range out.Warnings {
-		fmt.Fprintln(c.stderr, "warning: "+w)
+		fmt.Fprintln(c.app.stderr, "warning: "+w)
 	}
 	if !out.OK {
 		return nil
 	}
-	if _, err := fmt.Fprintln(c.stdout, printable(out.sources())); err != nil {
+	if _, err := fmt.Fprintln(c.app.stdout, printable(out.sources())); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.stdout, "the configuration is right; rules that are on: %d of %d\n", len(out.RulesOn), len(out.Rules))
+	_, err := fmt.Fprintf(c.app.stdout, "the configuration is right; rules that are on: %d of %d\n", len(out.RulesOn), len(out.Rules))
 	return err
 }
 
@@ -161,7 +162,7 @@ func unreadFile() string {
 
 // checkPaths opens the files that the configuration names and, with directories, checks
 // that its directories can be written. The error is config.Problems.
-func (s *settings) checkPaths(directories bool) error {
+func (s *setup) checkPaths(directories bool) error {
 	var problems config.Problems
 	for _, p := range s.Paths() {
 		var err error
@@ -183,23 +184,23 @@ func (s *settings) checkPaths(directories bool) error {
 }
 
 // readFile checks the file of a key by reading it as a connection does.
-func (s *settings) readFile(p config.Path) error {
+func (s *setup) readFile(p config.Path) error {
 	t := s.Kafka.TLS
 	switch p.Key {
 	case "kafka.tls.ca_file":
-		_, err := (&tlsFiles{TLS: config.TLS{CAFile: p.Path}}).read()
+		_, err := security.TLS{CAFile: p.Path}.Read()
 		return err
 	case "kafka.tls.cert_file", "kafka.tls.key_file":
 		if _, err := os.ReadFile(p.Path); err != nil || p.Path == t.CertFile {
 			return err
 		}
-		_, err := (&tlsFiles{TLS: config.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile}}).read()
+		_, err := security.TLS{CertFile: t.CertFile, KeyFile: t.KeyFile}.Read()
 		if _, unread := errors.AsType[*fs.PathError](err); unread {
 			return nil // reported for kafka.tls.cert_file
 		}
 		return err
 	}
-	_, err := fileOr(p.Key, p.Path, "")
+	_, err := security.Secret(p.Key, p.Path, "")
 	return err
 }
 

@@ -12,14 +12,14 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-func (a *app) deadLettersCommand() *cobra.Command {
+func deadLettersCommand(a *app) *cobra.Command {
 	c := parent(&cobra.Command{
 		Use:   "dead-letters",
 		Short: "Look at what could not be evaluated, and send it again",
 		Long: "A record or an event that cannot be evaluated goes to the dead-letter topic: its bytes unchanged, the reason\n" +
 			"and the source in its headers. List shows them; retry sends their bytes to the input topic again.",
 	})
-	c.AddCommand(a.deadLettersListCommand(), a.deadLettersRetryCommand())
+	c.AddCommand(deadLettersListCommand(a), deadLettersRetryCommand(a))
 	return c
 }
 
@@ -130,7 +130,7 @@ type letters struct {
 	decoder *letterDecoder
 }
 
-func (a *app) letters(s *settings, client *wire.Client, f *letterFilter, since time.Time) (*letters, error) {
+func newLetters(a *app, s *setup, client *wire.Client, f *letterFilter, since time.Time) (*letters, error) {
 	log, err := a.logger(s)
 	if err != nil {
 		return nil, err

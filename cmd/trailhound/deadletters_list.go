@@ -25,7 +25,7 @@ type listFlags struct {
 	limited                 bool // limit was given
 }
 
-func (a *app) deadLettersListCommand() *cobra.Command {
+func deadLettersListCommand(a *app) *cobra.Command {
 	var f listFlags
 	c := &cobra.Command{
 		Use:   "list",
@@ -43,12 +43,12 @@ func (a *app) deadLettersListCommand() *cobra.Command {
 				return usagef("--limit %d: a number of dead letters is wanted; 0 is all", f.limit)
 			}
 			f.asJSON = f.asJSON || f.values || !a.stdoutTerminal
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
-				r, err := a.letters(s, client, &f.letterFilter, since)
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
+				r, err := newLetters(a, s, client, &f.letterFilter, since)
 				if err != nil {
 					return err
 				}
-				return a.listLetters(c.Context(), r, &f)
+				return listLetters(c.Context(), a, r, &f)
 			})
 		},
 	}
@@ -60,7 +60,7 @@ func (a *app) deadLettersListCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) listLetters(ctx context.Context, r *letters, f *listFlags) error {
+func listLetters(ctx context.Context, a *app, r *letters, f *listFlags) error {
 	if !f.asJSON && !f.limited {
 		f.limit = shownLetters
 	}
@@ -75,7 +75,7 @@ func (a *app) listLetters(ctx context.Context, r *letters, f *listFlags) error {
 			l.Value = &rec.Value
 		}
 		if f.limit == 0 {
-			return a.printLetter(l, f.asJSON)
+			return printLetter(a, l, f.asJSON)
 		}
 		kept.add(l)
 		return nil
@@ -84,12 +84,12 @@ func (a *app) listLetters(ctx context.Context, r *letters, f *listFlags) error {
 		return err
 	}
 	if f.summary || !f.asJSON {
-		if err := a.printLetterCounts(all, f); err != nil {
+		if err := printLetterCounts(a, all, f); err != nil {
 			return err
 		}
 	}
 	for _, l := range kept.letters {
-		if err := a.printLetter(l, f.asJSON); err != nil {
+		if err := printLetter(a, l, f.asJSON); err != nil {
 			return err
 		}
 	}
@@ -126,7 +126,7 @@ func (all letterCounts) add(l *letter) {
 	n.Oldest, n.Newest = min(n.Oldest, l.Time), max(n.Newest, l.Time)
 }
 
-func (a *app) printLetterCounts(all letterCounts, f *listFlags) error {
+func printLetterCounts(a *app, all letterCounts, f *listFlags) error {
 	rows := slices.SortedFunc(maps.Values(all), func(x, y *letterCount) int {
 		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Reason, y.Reason))
 	})
@@ -191,7 +191,7 @@ func (n *newestLetters) add(l *letter) {
 // detailBytes is the greatest length of a dead letter's detail.
 const detailBytes = 4 << 10
 
-func (a *app) printLetter(l *letter, asJSON bool) error {
+func printLetter(a *app, l *letter, asJSON bool) error {
 	if asJSON {
 		return a.jsonLine(l)
 	}

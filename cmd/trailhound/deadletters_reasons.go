@@ -50,7 +50,7 @@ type letterDecoder struct {
 	matches []rules.Match
 }
 
-func newLetterDecoder(s *settings) (*letterDecoder, error) {
+func newLetterDecoder(s *setup) (*letterDecoder, error) {
 	engine, err := s.engine(s.limits())
 	return &letterDecoder{decoder: s.decoder(), engine: engine}, err
 }

@@ -22,7 +22,7 @@ type retryFlags struct {
 	dryRun, again, force, asJSON bool
 }
 
-func (a *app) deadLettersRetryCommand() *cobra.Command {
+func deadLettersRetryCommand(a *app) *cobra.Command {
 	var f retryFlags
 	c := &cobra.Command{
 		Use:   "retry",
@@ -40,12 +40,12 @@ func (a *app) deadLettersRetryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
-				r, err := a.letters(s, client, &f.letterFilter, since)
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
+				r, err := newLetters(a, s, client, &f.letterFilter, since)
 				if err != nil {
 					return err
 				}
-				return a.retryLetters(c.Context(), client, s, r, &f)
+				return retryLetters(c.Context(), a, client, s, r, &f)
 			})
 		},
 	}
@@ -58,8 +58,8 @@ func (a *app) deadLettersRetryCommand() *cobra.Command {
 }
 
 // retryLetters sends the dead letters that the topic holds now, in order, and then marks them.
-func (a *app) retryLetters(ctx context.Context, client *wire.Client, s *settings, from *letters, f *retryFlags) error {
-	r := retry{settings: s, client: client, from: from, flags: f, producers: make(map[string]*producer)}
+func retryLetters(ctx context.Context, a *app, client *wire.Client, s *setup, from *letters, f *retryFlags) error {
+	r := retry{setup: s, client: client, from: from, flags: f, producers: make(map[string]*producer)}
 	told := reported{}
 	err := from.each(ctx, func(l *letter, rec *wire.Record) error {
 		err := r.letter(ctx, l, rec)
@@ -112,7 +112,7 @@ func (n *retryCounts) text(dryRun bool) string {
 
 // retry sends dead letters to the topics that they came from.
 type retry struct {
-	*settings
+	setup     *setup
 	client    *wire.Client
 	from      *letters
 	flags     *retryFlags
@@ -157,7 +157,7 @@ func (r *retry) unsendable(l *letter, rec *wire.Record) error {
 	switch {
 	case l.Reason == "":
 		return &unsendableError{"foreign", "it has no header reason, so it is no dead letter of trailhound"}
-	case !slices.Contains(r.Topics.Input, l.Source.Topic):
+	case !slices.Contains(r.setup.Topics.Input, l.Source.Topic):
 		return &unsendableError{"elsewhere", fmt.Sprintf("its source topic, %q, is not in topics.input", l.Source.Topic)}
 	case l.Reason == "unreadable_batch":
 		return &unsendableError{"batch", fmt.Sprintf("its value is no record but a record batch that cannot be read, of %s partition %d offset %d",
@@ -176,7 +176,7 @@ func (r *retry) hopeless(l *letter, rec *wire.Record) error {
 	if refused := r.from.decoder.decode(l, rec.Value); refused != nil {
 		return &unsendableError{string(refused.Reason), fmt.Sprintf("it would come back as %s: %s; mend it at its source, or retry with a build or a configuration that takes it", refused.Reason, refused.Detail)}
 	}
-	if l.Reason == string(rules.ReasonTooLate) && r.Events.MaxLateness > 0 {
+	if l.Reason == string(rules.ReasonTooLate) && r.setup.Events.MaxLateness > 0 {
 		return &unsendableError{l.Reason, "it would come back as too_late: events.max_lateness holds for it still; trailhound replay evaluates events whatever their age"}
 	}
 	return nil
@@ -187,7 +187,7 @@ func (r *retry) send(ctx context.Context, l *letter, rec *wire.Record) error {
 	if err != nil {
 		return err
 	}
-	from := fmt.Sprintf("%s/%d/%d", r.Topics.DeadLetter, l.Partition, l.Offset)
+	from := fmt.Sprintf("%s/%d/%d", r.setup.Topics.DeadLetter, l.Partition, l.Offset)
 	err = p.add(rec.Key, rec.Value, wire.Header{Key: "retried_from", Value: []byte(from)})
 	if tooLarge, ok := errors.AsType[*tooLargeError](err); ok {
 		r.counts.Cannot++
@@ -200,7 +200,7 @@ func (r *retry) producer(ctx context.Context, topic string) (*producer, error) {
 	if p := r.producers[topic]; p != nil {
 		return p, nil
 	}
-	p, err := newProducer(ctx, r.client, topic, r.settings)
+	p, err := newProducer(ctx, r.client, topic, r.setup)
 	if err == nil {
 		r.producers[topic] = p
 	}
@@ -222,13 +222,13 @@ func (r *retry) mark(ctx context.Context) error {
 	if len(r.sent) == 0 {
 		return nil
 	}
-	p, err := r.producer(ctx, r.Topics.DeadLetter)
+	p, err := r.producer(ctx, r.setup.Topics.DeadLetter)
 	for i := 0; err == nil && i < len(r.sent); i++ {
 		err = p.add(nil, nil, wire.Header{Key: retriedPartition, Value: strconv.AppendInt(nil, int64(r.sent[i].partition), 10)},
 			wire.Header{Key: retriedOffset, Value: strconv.AppendInt(nil, r.sent[i].offset, 10)})
 	}
 	if err = cmp.Or(err, r.flush()); err != nil {
-		return fmt.Errorf("%d dead letters were sent again, and could not be marked as sent in topic %s: %w", len(r.sent), r.Topics.DeadLetter, err)
+		return fmt.Errorf("%d dead letters were sent again, and could not be marked as sent in topic %s: %w", len(r.sent), r.setup.Topics.DeadLetter, err)
 	}
 	return nil
 }

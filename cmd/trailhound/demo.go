@@ -35,7 +35,7 @@ var demoEvents []byte
 // demoPatience is how long the demo waits for its own pipeline.
 const demoPatience = time.Minute
 
-func (a *app) demoCommand() *cobra.Command {
+func demoCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "demo",
@@ -46,11 +46,11 @@ func (a *app) demoCommand() *cobra.Command {
 			"--set rules.access_denied.threshold=5 tries other parameters.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
-			return a.demo(c.Context(), s, asJSON)
+			return runDemo(c.Context(), a, s, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the alerts as JSON lines on a terminal too")
@@ -59,7 +59,7 @@ func (a *app) demoCommand() *cobra.Command {
 
 // demo runs broker, service and reader, feeds the sample and waits until all of it is
 // evaluated.
-func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
+func runDemo(ctx context.Context, a *app, s *setup, asJSON bool) (err error) {
 	start := time.Now()
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -87,7 +87,7 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	log, err := a.demoLog(s)
+	log, err := demoLog(a, s)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 	if err != nil {
 		return err
 	}
-	show := a.alertPrinter(asJSON, false)
+	show := alertPrinter(a, asJSON, false)
 	for i := range alerts {
 		if err := show(0, &alerts[i]); err != nil {
 			return err
@@ -124,7 +124,7 @@ func (a *app) demo(ctx context.Context, s *settings, asJSON bool) (err error) {
 }
 
 // demoLog is quiet unless a level was asked for: the demo shows alerts, not log lines.
-func (a *app) demoLog(s *settings) (zerolog.Logger, error) {
+func demoLog(a *app, s *setup) (zerolog.Logger, error) {
 	if s.Origin("log.level").Source == 0 {
 		return zerolog.Nop(), nil
 	}

@@ -19,7 +19,7 @@ import (
 // detectFlags are the flags of detect as they are typed.
 type detectFlags struct{ strict, asJSON, reportAll bool }
 
-func (a *app) detectCommand() *cobra.Command {
+func detectCommand(a *app) *cobra.Command {
 	var f detectFlags
 	c := &cobra.Command{
 		Use:   "detect [PATH...|-]",
@@ -34,7 +34,7 @@ func (a *app) detectCommand() *cobra.Command {
 			"Late events count: events.max_lateness and events.max_ahead hold only when they are given with --set.",
 		Example: "  trailhound detect ./cloudtrail\n" +
 			"  zcat events.jsonl.gz | trailhound detect --set rules.access_denied.threshold=5 -",
-		RunE: func(c *cobra.Command, args []string) error { return a.detect(c.Context(), args, &f) },
+		RunE: func(c *cobra.Command, args []string) error { return detectFiles(c.Context(), a, args, &f) },
 	}
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON lines on a terminal too")
 	c.Flags().BoolVar(&f.strict, "strict", false, "fail when a record could not be evaluated")
@@ -42,9 +42,9 @@ func (a *app) detectCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) detect(ctx context.Context, args []string, f *detectFlags) (err error) {
+func detectFiles(ctx context.Context, a *app, args []string, f *detectFlags) (err error) {
 	begun := time.Now()
-	s, err := a.settings()
+	s, err := a.setup()
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (a *app) detect(ctx context.Context, args []string, f *detectFlags) (err er
 	defer console.close()
 	t := newTally()
 	t.reported.all = f.reportAll
-	out := a.alertWriter(a.stdout, console, a.stdoutTerminal, f.asJSON)
+	out := newAlertWriter(a, a.stdout, console, a.stdoutTerminal, f.asJSON)
 	o, err := s.playOptions()
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ type alertWriter struct {
 }
 
 // alertWriter returns a writer of alerts to w; terminal says whether w is one.
-func (a *app) alertWriter(w io.Writer, console *console, terminal, asJSON bool) *alertWriter {
+func newAlertWriter(a *app, w io.Writer, console *console, terminal, asJSON bool) *alertWriter {
 	o := &alertWriter{w: bufio.NewWriterSize(w, 64<<10), console: console, terminal: terminal}
 	if terminal && !asJSON {
 		o.people = a.printAlert

@@ -10,16 +10,15 @@ import (
 	"io"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"trailhound/consumer"
-	"trailhound/consumer/kafka/wire"
+	"trailhound/config"
 	"trailhound/rules"
+	"trailhound/rules/explain"
 )
 
-func (a *app) explainCommand() *cobra.Command {
+func explainCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "explain [ALERT|-]",
@@ -39,86 +38,57 @@ func (a *app) explainCommand() *cobra.Command {
 			if id != "-" && !uuidForm.MatchString(id) {
 				return usagef("explain %s: that is no id of an alert; one is like 8433fb4a-a02b-5f59-bd24-766b9c78c746, and trailhound alerts shows them", id)
 			}
-			return a.explain(c.Context(), id, asJSON)
+			return explainAlert(c.Context(), a, id, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }
 
-func (a *app) explain(ctx context.Context, id string, asJSON bool) error {
-	s, err := a.settings()
+func explainAlert(ctx context.Context, a *app, id string, asJSON bool) error {
+	s, err := a.setup()
 	if err != nil {
 		return err
 	}
-	x := &explainer{app: a, settings: s}
-	defer x.close()
-	payload, err := x.payload(ctx, id)
+	in := &explainInput{app: a, setup: s, local: id == "-"}
+	defer in.close()
+	payload, err := in.alert(ctx, id)
 	if err != nil {
 		return err
 	}
-	if x.alert, err = readAlert(payload); err != nil {
+	alert, err := explain.ReadAlert(payload)
+	if err != nil {
 		return err
 	}
-	if x.past, err = rules.ReadPast(x.alert.payload); err != nil {
-		return err
+	limits := s.limits()
+	limits.MaxLateness, limits.MaxAhead = 0, 0
+	x := explain.Explainer{
+		Alert: alert, Decoder: s.decoder(), Limits: limits, State: s.stateOptions(limits), Off: !s.Rules[alert.RuleID], Read: in.read,
+		Decode: func(parameters json.RawMessage, rule rules.Rule) error {
+			node, err := config.ParseYAML("parameters", parameters)
+			if err != nil {
+				return err
+			}
+			return config.DecodeParams("parameters", node, rule)
+		},
 	}
-	if err := x.gather(ctx, id == "-"); err != nil {
-		return err
+	if i := slices.IndexFunc(s.known, func(k knownRule) bool { return k.spec.ID == alert.RuleID }); i >= 0 {
+		x.Rule = s.known[i].rule
 	}
-	e, err := x.play()
+	e, err := x.Explain(ctx)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return a.printExplanationJSON(e)
+		return a.jsonLine(e)
 	}
-	return a.printExplanation(e)
-}
-
-// explainer explains one alert.
-type explainer struct {
-	app      *app
-	settings *settings
-	client   *wire.Client // nil: not needed yet
-	alert    *carriedAlert
-	past     *rules.Past // of the alert
-	slots    []*slot
-}
-
-func (x *explainer) close() {
-	if x.client != nil {
-		x.client.Close()
-	}
-}
-
-// connect returns the client, and makes it at the first call: an alert that detect has made
-// from a file needs no Kafka.
-func (x *explainer) connect(ctx context.Context) (*wire.Client, error) {
-	if x.client != nil {
-		return x.client, nil
-	}
-	client, err := x.settings.connect(ctx)
-	x.client = client
-	return client, err
-}
-
-// payload returns the alert's JSON.
-func (x *explainer) payload(ctx context.Context, id string) ([]byte, error) {
-	if id == "-" {
-		return x.app.alertOnStdin()
-	}
-	client, err := x.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return x.find(ctx, client, id)
+	return printExplanation(a, alert, e)
 }
 
 // mostAlert is larger than any alert that fits into a record.
 const mostAlert = 256 << 20
 
-func (a *app) alertOnStdin() ([]byte, error) {
+func alertOnStdin(a *app) ([]byte, error) {
 	if a.stdinTerminal {
 		return nil, usagef("explain wants the id of an alert, or its JSON on standard input")
 	}
@@ -141,82 +111,5 @@ func (a *app) alertOnStdin() ([]byte, error) {
 	return alert, nil
 }
 
-var errFound = errors.New("found")
-
 // uuidForm matches the ids of alerts and of CloudTrail's events.
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
-// mostOfEvent bounds how many alerts with one event are listed.
-const mostOfEvent = 5
-
-// find looks for an alert in the alerts topic.
-func (x *explainer) find(ctx context.Context, client *wire.Client, id string) ([]byte, error) {
-	log, err := x.app.logger(x.settings)
-	if err != nil {
-		return nil, err
-	}
-	var payload []byte
-	looked := 0
-	var with eventAlerts
-	tail := consumer.Tail{Client: client, Topic: x.settings.Topics.Alerts, Log: log}
-	err = tail.Run(ctx, func(_ int32, rec *wire.Record) error {
-		looked++
-		if !hasAlertID(rec, strings.ToLower(id)) {
-			with.look(rec.Value, id)
-			return nil
-		}
-		payload = bytes.Clone(rec.Value)
-		return errFound
-	})
-	switch {
-	case errors.Is(err, errFound):
-		return payload, nil
-	case err != nil:
-		return nil, noTopic(err, "topics.alerts", tail.Topic)
-	case with.count > 0:
-		return nil, with.error(id)
-	}
-	return nil, fmt.Errorf("no alert with the id %q is in topic %s, which holds %d records; trailhound alerts prints them with their ids", id, tail.Topic, looked)
-}
-
-// eventAlerts are the alerts that an event completed, or is evidence in.
-type eventAlerts struct {
-	ids   []string // at most mostOfEvent
-	count int
-}
-
-func (e *eventAlerts) look(payload []byte, event string) {
-	if !bytes.Contains(payload, []byte(event)) {
-		return
-	}
-	var al carriedAlert
-	if json.Unmarshal(payload, &al) != nil {
-		return
-	}
-	if al.EventID != event && !slices.ContainsFunc(al.Evidence.Events, func(ref carriedRef) bool { return ref.EventID == event }) {
-		return
-	}
-	if e.count++; len(e.ids) < mostOfEvent {
-		e.ids = append(e.ids, brief(al.ID))
-	}
-}
-
-func (e *eventAlerts) error(event string) error {
-	more := ""
-	if n := e.count - len(e.ids); n > 0 {
-		more = fmt.Sprintf(" and %d more", n)
-	}
-	return fmt.Errorf("%s is the id of an event, not of an alert; the event is in the alert %s%s: trailhound explain %s", event, strings.Join(e.ids, ", "), more, e.ids[0])
-}
-
-// hasAlertID compares the header that the service writes or, in a copy of an alert without
-// headers, the id in its JSON.
-func hasAlertID(rec *wire.Record, id string) bool {
-	if header, ok := rec.Header("alert_id"); ok {
-		return string(header) == id
-	}
-	var al struct {
-		ID string `json:"id"`
-	}
-	return bytes.Contains(rec.Value, []byte(id)) && json.Unmarshal(rec.Value, &al) == nil && al.ID == id
-}

@@ -1,47 +1,28 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
+	"trailhound/rules/explain"
 	"trailhound/state"
 )
 
-func (a *app) printExplanationJSON(e *explanation) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e); err != nil {
-		return err
-	}
-	line := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	if a.stdoutTerminal {
-		line = printableJSON(nil, line)
-	}
-	_, err := fmt.Fprintf(a.stdout, "%s\n", line)
-	return err
-}
-
 // printExplanation prints the time-line for people. Values of events and of the alert are
 // escaped.
-func (a *app) printExplanation(e *explanation) error {
+func printExplanation(a *app, al *explain.Alert, e *explain.Explanation) error {
 	if err := a.printAlert(a.stdout, e.Alert); err != nil {
-		return err
-	}
-	var al carriedAlert
-	if err := json.Unmarshal(e.Alert, &al); err != nil {
 		return err
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "         key %s\n         parameters %s\n         context %s\n\n",
-		brief(al.Key), briefly(string(compact(al.Parameters)), titleBytes), briefly(string(compact(al.Context)), titleBytes))
-	for i, m := range e.Timeline {
-		m.print(&b, i+1)
+		brief(al.Key), briefly(string(explain.Compact(al.Parameters)), titleBytes), briefly(string(explain.Compact(al.Context)), titleBytes))
+	for i, s := range e.Timeline {
+		printStep(&b, i+1, s)
 	}
-	b.WriteString("\n" + verdictOf(e.Result) + "\n")
+	b.WriteString("\n" + resultText[e.Result] + "\n")
 	for _, note := range e.Notes {
 		fmt.Fprintf(&b, "Note: %s.\n", briefly(note, titleBytes))
 	}
@@ -51,56 +32,54 @@ func (a *app) printExplanation(e *explanation) error {
 // timelineHang is deeper than any line of the time-line.
 const timelineHang = 8
 
-func verdictOf(result string) string {
-	return map[string]string{
-		playedSame:    "The play comes to the same alert.",
-		playedDiffers: "The play comes to an alert, but not to the same one.",
-		playedNone:    "The play does not come to the alert.",
-		notPlayed:     "The events were not played.",
-	}[result]
+var resultText = map[explain.Result]string{
+	explain.Same:      "The play comes to the same alert.",
+	explain.Differs:   "The play comes to an alert, but not to the same one.",
+	explain.None:      "The play does not come to the alert.",
+	explain.NotPlayed: "The events were not played.",
 }
 
-func (m *moment) print(b *strings.Builder, n int) {
-	fmt.Fprintf(b, "%4d  %s", n, m.EventTime.UTC().Format(time.RFC3339Nano))
-	if ev := m.Event; ev != nil {
+func printStep(b *strings.Builder, n int, s *explain.Step) {
+	fmt.Fprintf(b, "%4d  %s", n, s.EventTime.UTC().Format(time.RFC3339Nano))
+	if ev := s.Event; ev != nil {
 		fmt.Fprintf(b, "  %s %s", brief(ev.Source), brief(ev.Name))
 		if ev.ErrorCode != "" {
 			fmt.Fprintf(b, " %s", brief(ev.ErrorCode))
 		}
 		fmt.Fprintf(b, ", from %s, by %s", brief(ev.SourceIP), brief(ev.Principal))
 	}
-	fmt.Fprintf(b, "\n      event %s, %s\n", eventName(m.EventID), m.position)
-	if m.Missing != "" {
-		fmt.Fprintf(b, "      not in the input: %s\n", briefly(m.Missing, titleBytes))
+	fmt.Fprintf(b, "\n      event %s, %s partition %d offset %d event %d\n", eventName(s.EventID), brief(s.Topic), s.Partition, s.Offset, s.Index)
+	if s.Missing != "" {
+		fmt.Fprintf(b, "      not in the input: %s\n", briefly(s.Missing, titleBytes))
 	}
-	if m.From == "alert" {
+	if s.From == explain.FromAlert {
 		b.WriteString("      taken from the alert itself\n")
 	}
-	if m.Known != "" {
-		fmt.Fprintf(b, "      not played: %s is known by it\n", brief(m.Known))
+	if s.Known != "" {
+		fmt.Fprintf(b, "      not played: %s is known by it\n", brief(s.Known))
 	}
-	if m.Verdict == "" {
+	if s.Verdict == "" {
 		return
 	}
-	fmt.Fprintf(b, "      before: %s\n      after:  %s\n", valuesText(m.Before), valuesText(m.After))
-	if m.Detail != "" {
-		fmt.Fprintf(b, "      %s: %s\n", m.Verdict, briefly(m.Detail, titleBytes))
+	fmt.Fprintf(b, "      before: %s\n      after:  %s\n", valuesText(s.Before), valuesText(s.After))
+	if s.Detail != "" {
+		fmt.Fprintf(b, "      %s: %s\n", s.Verdict, briefly(s.Detail, titleBytes))
 	}
-	if m.Alert != nil {
-		var al carriedAlert
-		if json.Unmarshal(m.Alert, &al) == nil {
+	if s.Alert != nil {
+		var al explain.Alert
+		if json.Unmarshal(s.Alert, &al) == nil {
 			fmt.Fprintf(b, "      fired:  %s\n", briefly(al.Title, titleBytes))
 		}
 	}
 }
 
-func valuesText(values []shownValue) string {
+func valuesText(values []explain.Value) string {
 	if len(values) == 0 {
 		return "nothing is remembered"
 	}
 	var parts []string
 	for _, v := range values {
-		parts = append(parts, v.text())
+		parts = append(parts, valueText(&v))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -108,7 +87,7 @@ func valuesText(values []shownValue) string {
 // membersInText bounds how many members of a set people see.
 const membersInText = 10
 
-func (v *shownValue) text() string {
+func valueText(v *explain.Value) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %d", v.Kind, brief(v.Name), v.Count)
 	if v.Kind == state.ValueSet {

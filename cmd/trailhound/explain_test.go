@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"trailhound/rules/explain"
 )
 
 // explained runs explain, and decodes its JSON.
-func (s *site) explained(stdin string, args ...string) explanation {
+func (s *site) explained(stdin string, args ...string) explain.Explanation {
 	s.Helper()
-	var e explanation
+	var e explain.Explanation
 	r := s.must(stdin, append([]string{"explain", "--json"}, args...)...)
 	if err := json.Unmarshal([]byte(r.stdout), &e); err != nil || len(lines(r.stdout)) != 1 {
 		s.Fatalf("explain %q = %q (%v); want one JSON object in a line", args, r.stdout, err)
@@ -48,7 +50,7 @@ func TestExplain(t *testing.T) {
 		p.end()
 		ids := map[string]string{}
 		for _, alert := range s.alerts() {
-			var al carriedAlert
+			var al explain.Alert
 			if err := json.Unmarshal([]byte(alert), &al); err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +58,7 @@ func TestExplain(t *testing.T) {
 		}
 
 		e := s.explained("", ids["access_denied"])
-		if e.Result != playedSame || len(e.Notes) != 0 || len(e.Timeline) != 10 {
+		if e.Result != explain.Same || len(e.Notes) != 0 || len(e.Timeline) != 10 {
 			t.Fatalf("explain = %s with %d events, notes %q; want the same alert of 10 events", e.Result, len(e.Timeline), e.Notes)
 		}
 		for i, m := range e.Timeline {
@@ -64,7 +66,7 @@ func TestExplain(t *testing.T) {
 				t.Errorf("event %d is %+v; want the count to go from %d to %d, and an alert at the last", i, m, i, (i+1)%10)
 			}
 		}
-		if e := s.explained("", ids["assume_role_unique_ip"]); e.Result != playedSame || len(e.Timeline) != 2 || e.Timeline[0].Known != "192.0.2.1" || e.Timeline[0].Verdict != "" ||
+		if e := s.explained("", ids["assume_role_unique_ip"]); e.Result != explain.Same || len(e.Timeline) != 2 || e.Timeline[0].Known != "192.0.2.1" || e.Timeline[0].Verdict != "" ||
 			!slices.Equal(e.Timeline[1].Before[0].Members, []string{"192.0.2.1"}) || !strings.Contains(strings.Join(e.Notes, "\n"), "known_ips") {
 			t.Errorf("explain = %s of %d events, notes %q; want the same alert, the event of the known address before it, and a note that the addresses are those it carries", e.Result, len(e.Timeline), e.Notes)
 		}
@@ -83,18 +85,18 @@ func TestExplain(t *testing.T) {
 				t.Errorf("event %d is %+v; want the first three to be missing", i, m)
 			}
 		}
-		if trimmed.Result != playedSame || count(trimmed.Timeline[3].Before) != 3 {
+		if trimmed.Result != explain.Same || count(trimmed.Timeline[3].Before) != 3 {
 			t.Errorf("explain = %+v; want the same alert, played from the fourth denial on", trimmed)
 		}
 		s.trim(s.app.Inputs[0], e.Timeline[9].Partition, e.Timeline[9].Offset+1)
-		if trimmed = s.explained("", ids["access_denied"]); trimmed.Result != playedSame || trimmed.Timeline[9].From != "alert" {
+		if trimmed = s.explained("", ids["access_denied"]); trimmed.Result != explain.Same || trimmed.Timeline[9].From != "alert" {
 			t.Errorf("explain = %+v; want the same alert, with the event that it carries", trimmed)
 		}
 	})
 }
 
 // count returns the value of the only counter.
-func count(values []shownValue) int64 {
+func count(values []explain.Value) int64 {
 	if len(values) == 0 {
 		return 0
 	}
@@ -125,12 +127,12 @@ func TestExplainOfAnotherTopic(t *testing.T) {
 			t.Errorf("event %d is %+v; want it missing: %q", i, m, want)
 		}
 	}
-	if e.Result != playedSame || e.Timeline[9].From != "alert" {
+	if e.Result != explain.Same || e.Timeline[9].From != "alert" {
 		t.Errorf("explain = %+v; want what the alert carries", e)
 	}
 	for _, change := range [][2]string{{s.app.Inputs[0], "no-such-topic"}, {`"partition":0`, `"partition":-1`}, {`"partition":0`, `"partition":1`}} {
 		changed := strings.ReplaceAll(alert, change[0], change[1])
-		if e := s.explained(changed); !strings.Contains(e.Timeline[0].Missing, "there is no partition") || e.Result != playedSame {
+		if e := s.explained(changed); !strings.Contains(e.Timeline[0].Missing, "there is no partition") || e.Result != explain.Same {
 			t.Errorf("explain of an alert with %s = %+v; want that the partition is missing", change[1], e.Timeline[0])
 		}
 	}
@@ -147,7 +149,7 @@ func TestExplainOnTerminal(t *testing.T) {
 	p := s.call("run", "--set", "rules.access_denied.threshold=1")
 	s.drain()
 	p.end()
-	var al carriedAlert
+	var al explain.Alert
 	if err := json.Unmarshal([]byte(s.alerts()[0]), &al); err != nil {
 		t.Fatal(err)
 	}
@@ -166,11 +168,11 @@ func TestExplainWithoutHeaders(t *testing.T) {
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 1)
 	alert := lines(s.must("", "detect", s.history(denials(10))).stdout)[0]
 	s.publish(kgo.TryCommit, "junk", alert)
-	var al carriedAlert
+	var al explain.Alert
 	if err := json.Unmarshal([]byte(alert), &al); err != nil {
 		t.Fatal(err)
 	}
-	if e := s.explained("", al.ID); e.Result != playedSame {
+	if e := s.explained("", al.ID); e.Result != explain.Same {
 		t.Errorf("explain = %s; want the same alert", e.Result)
 	}
 }
@@ -189,14 +191,14 @@ func TestExplainWindows(t *testing.T) {
 				file := s.history(all)
 				alert := lines(s.must("", append(set, "detect", file)...).stdout)[0]
 				e := s.explained(alert, set...)
-				if last := e.Timeline[len(e.Timeline)-1]; e.Result != playedSame || len(e.Timeline) != 10 || last.EventID != all[9].id || count(last.Before) != 9 {
+				if last := e.Timeline[len(e.Timeline)-1]; e.Result != explain.Same || len(e.Timeline) != 10 || last.EventID != all[9].id || count(last.Before) != 9 {
 					t.Errorf("explain = %s of %d events, notes %q, at last %+v; want the same alert of 10 events, the last of them %s", e.Result, len(e.Timeline), e.Notes, last, all[9].id)
 				}
 				if err := os.Remove(file); err != nil {
 					t.Fatal(err)
 				}
 				gone := s.explained(alert, set...)
-				if last := gone.Timeline[len(gone.Timeline)-1]; gone.Result != playedSame || last.From != "alert" || count(last.Before) != 9 {
+				if last := gone.Timeline[len(gone.Timeline)-1]; gone.Result != explain.Same || last.From != "alert" || count(last.Before) != 9 {
 					t.Errorf("explain without the input = %s, notes %q, at last %+v; want the same alert, played from what it carries", gone.Result, gone.Notes, last)
 				}
 			})
@@ -212,7 +214,7 @@ func TestExplainCutEvidence(t *testing.T) {
 		set := []string{"--set", "rules.access_denied.window_kind=" + kind, "--set", "rules.access_denied.threshold=120", "--set", "rules.access_denied.window=3h"}
 		alert := lines(s.must("", append(set, "detect", s.history(denials(120)))...).stdout)[0]
 		e := s.explained(alert, set...)
-		if e.Result != playedSame || len(e.Timeline) != 100 || count(e.Timeline[0].Before) != 20 || !strings.Contains(strings.Join(e.Notes, "\n"), "names the newest 100") {
+		if e.Result != explain.Same || len(e.Timeline) != 100 || count(e.Timeline[0].Before) != 20 || !strings.Contains(strings.Join(e.Notes, "\n"), "names the newest 100") {
 			t.Errorf("explain of a %s window = %s of %d events, notes %q; want the same alert, its newest 100 events played after 20", kind, e.Result, len(e.Timeline), e.Notes)
 		}
 	}
@@ -230,7 +232,7 @@ func TestExplainManyAddresses(t *testing.T) {
 	set := []string{"--set", "rules.assume_role_unique_ip.remember=true"}
 	alerts := lines(s.must("", append(set, "detect", file)...).stdout)
 	e := s.explained(alerts[len(alerts)-1], set...)
-	if e.Result != playedSame || len(e.Timeline) != 4 || count(e.Timeline[3].Before) != 3 {
+	if e.Result != explain.Same || len(e.Timeline) != 4 || count(e.Timeline[3].Before) != 3 {
 		t.Fatalf("explain = %s of %d events, notes %q; want the same alert after three known addresses", e.Result, len(e.Timeline), e.Notes)
 	}
 	for i, m := range e.Timeline[:3] {
@@ -241,7 +243,7 @@ func TestExplainManyAddresses(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if e := s.explained(alerts[len(alerts)-1], set...); e.Result != playedSame || count(e.Timeline[3].Before) != 3 {
+	if e := s.explained(alerts[len(alerts)-1], set...); e.Result != explain.Same || count(e.Timeline[3].Before) != 3 {
 		t.Errorf("explain without the input = %s, notes %q; want the same alert", e.Result, e.Notes)
 	}
 }

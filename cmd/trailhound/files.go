@@ -29,7 +29,7 @@ func (a *app) inputFiles(args []string) ([]files.File, error) {
 }
 
 // fileReader returns a reader of files that reports to the console, and counts in the tally.
-func (a *app) fileReader(c *console, s *settings, t *tally) *files.Reader {
+func (a *app) fileReader(c *console, s *setup, t *tally) *files.Reader {
 	return &files.Reader{
 		Stdin: a.stdin, MaxRecord: s.held, Advance: c.advance, Ended: func() { t.files++ },
 		Refused: func(file string, record int64, reason rules.Reason, detail string) {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"trailhound/rules/explain"
+
 	"pgregory.net/rapid"
 )
 
@@ -112,7 +114,7 @@ func TestArchiveMembers(t *testing.T) {
 	r := command(t.Context(), "", nil, "detect", "--set", eachDenial, "logs")
 	var got []string
 	for _, line := range lines(r.stdout) {
-		al, err := readAlert([]byte(line))
+		al, err := explain.ReadAlert([]byte(line))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,7 @@ func wrapUsage(c *cobra.Command, width int) string {
 	return wrapText(text, width, hang)
 }
 
-func (a *app) helpCommand() *cobra.Command {
+func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Print what a command does, as --help does",

@@ -37,7 +37,7 @@ type ingestCounts struct {
 	Skipped map[rules.Reason]int64 `json:"skipped"`
 }
 
-func (a *app) ingestCommand() *cobra.Command {
+func ingestCommand(a *app) *cobra.Command {
 	var f ingestFlags
 	c := &cobra.Command{
 		Use:   "ingest [PATH...|-]",
@@ -54,7 +54,7 @@ func (a *app) ingestCommand() *cobra.Command {
 			if !slices.Contains(keyKinds, f.key) {
 				return usagef("unknown --key %q; known are %s", f.key, strings.Join(keyKinds, ", "))
 			}
-			return a.ingest(c.Context(), args, &f)
+			return ingestFiles(c.Context(), a, args, &f)
 		},
 	}
 	c.Flags().StringVar(&f.key, "key", "principal", "`KIND` of record key: principal, rule (the key of the first rule that matches, else the principal) or none")
@@ -66,9 +66,9 @@ func (a *app) ingestCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) ingest(ctx context.Context, args []string, f *ingestFlags) error {
+func ingestFiles(ctx context.Context, a *app, args []string, f *ingestFlags) error {
 	begun := time.Now()
-	s, err := a.settings()
+	s, err := a.setup()
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ type intake struct {
 	key     []byte
 }
 
-func newIntake(s *settings, kind string, p *producer) (*intake, error) {
+func newIntake(s *setup, kind string, p *producer) (*intake, error) {
 	engine, err := s.engine(s.limits())
 	if err != nil {
 		return nil, err

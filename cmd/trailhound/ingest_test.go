@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -243,21 +242,14 @@ func TestIngestFlowsAndEnds(t *testing.T) {
 
 func TestIngestRefused(t *testing.T) {
 	c := fakeKafka(t, "cloudtrail", 1)
-	// A port without a listener: it was free a moment ago.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := l.Addr().String()
-	l.Close()
 	for name, tt := range map[string]struct {
 		args []string
 		want string
 	}{
 		"no topic": {[]string{"--topic", "absent", "--set", setBrokers(c.ListenAddrs())},
 			"trailhound: topic absent does not exist at " + strings.Join(c.ListenAddrs(), ", ") + "; create it with kafka-topics.sh, or name another one\n"},
-		"no broker": {[]string{"--set", "kafka.brokers=" + closed},
-			"trailhound: no broker of kafka.brokers (" + closed + ") answers: "},
+		"no broker": {[]string{"--set", "kafka.brokers=" + closedPort},
+			"trailhound: no broker of kafka.brokers (" + closedPort + ") answers: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := command(t.Context(), denial(1, "alice"), nil, append([]string{"ingest"}, tt.args...)...)

@@ -36,7 +36,7 @@ func (i *instance) flag(c *cobra.Command) {
 	c.Flags().StringVar(&i.url, "url", "", "ask the instance at this `URL`, or HOST:PORT, instead of the one at http.listen")
 }
 
-func (a *app) healthCommand() *cobra.Command {
+func healthCommand(a *app) *cobra.Command {
 	i := &instance{app: a}
 	var live, asJSON bool
 	c := &cobra.Command{
@@ -52,7 +52,7 @@ func (a *app) healthCommand() *cobra.Command {
 			}
 			answer, err := i.ask(c.Context(), http.MethodGet, path)
 			if asJSON {
-				return a.healthJSON(err)
+				return healthJSON(a, err)
 			}
 			if err != nil {
 				return err
@@ -69,7 +69,7 @@ func (a *app) healthCommand() *cobra.Command {
 
 // healthJSON prints whether an instance is well and, if not, the reason, which is also the
 // command's error.
-func (a *app) healthJSON(err error) error {
+func healthJSON(a *app, err error) error {
 	if _, usage := errors.AsType[*usageError](err); usage {
 		return err // nothing was asked
 	}
@@ -89,7 +89,7 @@ func (a *app) healthJSON(err error) error {
 // logLevels are the levels that an instance accepts.
 var logLevels = []string{"debug", "info", "warn", "error"}
 
-func (a *app) logLevelCommand() *cobra.Command {
+func logLevelCommand(a *app) *cobra.Command {
 	i := &instance{app: a}
 	var asJSON bool
 	c := &cobra.Command{
@@ -126,7 +126,7 @@ func (a *app) logLevelCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) statusCommand() *cobra.Command {
+func statusCommand(a *app) *cobra.Command {
 	i := &instance{app: a}
 	var asJSON, ofGroup bool
 	c := &cobra.Command{
@@ -142,7 +142,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return usagef("--group asks Kafka, and --url an instance; give one of them")
 			}
 			if ofGroup {
-				return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error { return a.showGroup(c.Context(), s, client, asJSON) })
+				return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error { return showGroup(c.Context(), a, s, client, asJSON) })
 			}
 			answer, err := i.ask(c.Context(), http.MethodGet, "/status")
 			if err != nil {
@@ -237,7 +237,7 @@ func (i *instance) base() (string, error) {
 		}
 		return strings.TrimSuffix(given, "/"), nil
 	}
-	s, err := i.app.settings()
+	s, err := i.app.setup()
 	if err != nil {
 		return "", err
 	}

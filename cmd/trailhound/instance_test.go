@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -90,31 +89,25 @@ func TestInstanceOutOfReach(t *testing.T) {
 		http.Error(w, "shard 3 is not ready: its state is being restored\x1b[2J", http.StatusServiceUnavailable)
 	}))
 	defer notReady.Close()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free := l.Addr().String()
-	l.Close()
 	for _, c := range []struct {
 		args []string
 		code int
 		want string
 	}{
 		{[]string{"health", "--url", notReady.URL}, 1, "shard 3 is not ready: its state is being restored"},
-		{[]string{"health", "--set", "http.listen=" + free}, 1, "no instance answers at http://" + free},
+		{[]string{"health", "--set", "http.listen=" + closedPort}, 1, "no instance answers at http://" + closedPort},
 		{[]string{"health", "--set", "http.listen="}, 1, "http.listen is empty"},
-		{[]string{"health", "--url", free}, 1, "no instance answers at http://" + free},
-		{[]string{"health", "--url", "localhost:" + strings.Split(free, ":")[1] + "/"}, 1, "no instance answers at http://localhost:"},
+		{[]string{"health", "--url", closedPort}, 1, "no instance answers at http://" + closedPort},
+		{[]string{"health", "--url", "localhost:1/"}, 1, "no instance answers at http://localhost:"},
 		{[]string{"health", "--url", "ftp://localhost"}, 2, "want http://HOST:PORT"},
 		{[]string{"health", "--url", ":9464"}, 2, "want http://HOST:PORT"},
 		{[]string{"health", "--url", "http://"}, 2, "want http://HOST:PORT"},
-		{[]string{"log-level", "loud", "--url", free}, 2, `unknown level "loud"; there are debug, info, warn and error`}, // without asking
-		{[]string{"status", "--set", "http.listen=0.0.0.0:" + strings.Split(free, ":")[1]}, 1, "no instance answers at http://" + free},
+		{[]string{"log-level", "loud", "--url", closedPort}, 2, `unknown level "loud"; there are debug, info, warn and error`}, // without asking
+		{[]string{"status", "--set", "http.listen=0.0.0.0:1"}, 1, "no instance answers at http://" + closedPort},
 		{[]string{"log-level", "a", "b"}, 2, "log-level takes one level"},
-		{[]string{"log-level", "trace", "--set", "http.listen=" + free}, 2, "unknown level \"trace\""},
+		{[]string{"log-level", "trace", "--set", "http.listen=" + closedPort}, 2, "unknown level \"trace\""},
 		{[]string{"health", "--url", strings.TrimPrefix(notReady.URL, "http://")}, 1, "shard 3 is not ready: its state is being restored"},
-		{[]string{"status", "--group", "--url", free}, 2, "--group asks Kafka"},
+		{[]string{"status", "--group", "--url", closedPort}, 2, "--group asks Kafka"},
 	} {
 		got := command(t.Context(), "", nil, c.args...)
 		if got.code != c.code || !strings.Contains(got.stderr, c.want) || strings.Count(got.stderr, "\n") != 1 || strings.Contains(got.stderr, "\x1b") {

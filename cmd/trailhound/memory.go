@@ -85,7 +85,7 @@ func memoryIn(root fs.FS, name string) int64 {
 // shareMemory divides the process's memory limit. The part of a record that is held at a
 // time follows from it, unless limits.max_unpacked is configured. It does not bound the
 // unpacked size of a record: a file with many events in it is read event by event.
-func (s *settings) shareMemory() {
+func (s *setup) shareMemory() {
 	limit := memoryLimit()
 	if s.held = int64(s.Limits.MaxUnpacked); !s.unpackedIsSet() {
 		s.held = min(s.held, wire.MostUnpacked(limit))
@@ -93,19 +93,19 @@ func (s *settings) shareMemory() {
 	s.memory = wire.NewMemory(limit, s.held)
 }
 
-func (s *settings) unpackedIsSet() bool { return s.Origin("limits.max_unpacked") != (config.Origin{}) }
+func (s *setup) unpackedIsSet() bool { return s.Origin("limits.max_unpacked") != (config.Origin{}) }
 
-// decoder returns a decoder with the limits of the settings.
-func (s *settings) decoder() cloudtrail.Decoder {
+// decoder returns a decoder with the limits of the configuration.
+func (s *setup) decoder() cloudtrail.Decoder {
 	return cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
 }
 
 // mostHeld returns the MaxHeld of decoders, in bytes.
-func (s *settings) mostHeld() int64 { return min(s.held, cloudtrail.DefaultMaxHeld) }
+func (s *setup) mostHeld() int64 { return min(s.held, cloudtrail.DefaultMaxHeld) }
 
 // tightMemory returns a warning if a record may take more memory than the process has; else
 // "".
-func (s *settings) tightMemory() string {
+func (s *setup) tightMemory() string {
 	limit := memoryLimit()
 	if limit == 0 || s.held <= wire.MostUnpacked(limit) {
 		return ""

@@ -28,7 +28,7 @@ func neededFiles(partitions, shards int) int {
 // warnOfFewFiles warns when the limit of open files is below the instance's need: beyond the
 // limit connections fail, and the state ends the process. Go raises the soft limit to the
 // hard one when a process starts. https://pkg.go.dev/os#section-documentation
-func (s *settings) warnOfFewFiles(ctx context.Context, client *wire.Client, log zerolog.Logger) {
+func (s *setup) warnOfFewFiles(ctx context.Context, client *wire.Client, log zerolog.Logger) {
 	limit, ok := openFilesLimit()
 	if !ok {
 		return

@@ -2,9 +2,9 @@ package main
 
 import "trailhound/rules/play"
 
-// playOptions returns the options of a player with the rules and shards of the settings,
+// playOptions returns the options of a player with the rules and shards of the setup,
 // for events of the past. The caller sets the callbacks.
-func (s *settings) playOptions() (play.Options, error) {
+func (s *setup) playOptions() (play.Options, error) {
 	limits := s.pastLimits()
 	engine, err := s.engine(limits)
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 // brokers without transactions, or with limits that contradict the configuration. Limits
 // that brokers do not tell are taken to fit: brokers refuse the service later if they do
 // not.
-func (s *settings) preflight(ctx context.Context, client *wire.Client) error {
+func (s *setup) preflight(ctx context.Context, client *wire.Client) error {
 	if err := client.Supported(); err != nil {
 		return err
 	}
@@ -42,11 +42,11 @@ func (s *settings) preflight(ctx context.Context, client *wire.Client) error {
 	if err != nil {
 		return ctx.Err() // this account may lack the right to ask, which run does not need
 	}
-	return s.within(limits)
+	return s.checkTimeouts(limits)
 }
 
-// within compares the configuration with the brokers' limits.
-func (s *settings) within(limits map[string]string) error {
+// checkTimeouts compares the configuration with the brokers' limits.
+func (s *setup) checkTimeouts(limits map[string]string) error {
 	var wrong []string
 	span := func(key string) (time.Duration, bool) {
 		ms, err := strconv.ParseInt(limits[key], 10, 32)

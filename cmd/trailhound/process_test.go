@@ -193,7 +193,7 @@ func (f *fleet) drain() {
 	var changes []string
 	for shard := range f.app.Shards {
 		who := ""
-		for n := 0; who == "" || rules.ShardOf("access_denied", who, f.app.Shards) != shard; n++ {
+		for n := 0; who == "" || rules.ShardOf(who, f.app.Shards) != shard; n++ {
 			who = fmt.Sprintf("nobody-%d", n)
 		}
 		changes = append(changes, denial(shard, who))
@@ -312,12 +312,11 @@ func TestSecondSignal(t *testing.T) {
 	p.expectEnd()
 	p.signal(syscall.SIGTERM)
 	s.await("the service to say that it stops", func() bool { return p.stderr.has(`a second signal ends it at once`) })
-	begun := time.Now()
 	await(t, "the service to end", func() bool {
 		p.signal(syscall.SIGTERM) // again: the handler of the first signal is removed only while that is handled
 		return p.over()
 	})
-	if took := time.Since(begun); took > 2*time.Second || p.state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
-		t.Errorf("run ends %s after a second SIGTERM as %s; want at once, by the signal", took, p.state)
+	if p.state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("run ends after a second SIGTERM as %s; want it ended by the signal, and not by itself", p.state)
 	}
 }

@@ -70,7 +70,7 @@ type producer struct {
 }
 
 // newProducer returns a producer for a topic that exists. The caller closes it.
-func newProducer(ctx context.Context, client *wire.Client, name string, s *settings) (*producer, error) {
+func newProducer(ctx context.Context, client *wire.Client, name string, s *setup) (*producer, error) {
 	infos, err := topic.Describe(ctx, client, name)
 	if err != nil {
 		return nil, fmt.Errorf("topic %s: %w", name, err)

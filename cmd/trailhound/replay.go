@@ -37,7 +37,7 @@ type replayFlags struct {
 // alertsTopic, as the value of --diff, stands for the alerts topic. Help shows this value.
 const alertsTopic = "alerts topic"
 
-func (a *app) replayCommand() *cobra.Command {
+func replayCommand(a *app) *cobra.Command {
 	var f replayFlags
 	c := &cobra.Command{
 		Use:   "replay",
@@ -59,7 +59,7 @@ func (a *app) replayCommand() *cobra.Command {
 			"  trailhound replay --from 24h --warm 6h --diff --set rules.access_denied.threshold=5",
 		Args: func(_ *cobra.Command, args []string) error { return f.arguments(args) },
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -72,7 +72,7 @@ func (a *app) replayCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			return a.replay(c.Context(), client, s, &f, bounds, warm)
+			return replayRange(c.Context(), a, client, s, &f, bounds, warm)
 		},
 	}
 	flags := c.Flags()
@@ -114,7 +114,7 @@ func (f *replayFlags) arguments(args []string) error {
 }
 
 // check returns the range and the warm-up that the flags give.
-func (f *replayFlags) check(s *settings, now time.Time) (b replay.Bounds, warm time.Duration, err error) {
+func (f *replayFlags) check(s *setup, now time.Time) (b replay.Bounds, warm time.Duration, err error) {
 	if len(f.inputs) == 0 {
 		f.inputs = s.Topics.Input
 	}
@@ -167,14 +167,14 @@ func (f *replayFlags) checkFiles() error {
 }
 
 // ownTopics are the topics that the service reads or writes.
-func (s *settings) ownTopics() []string {
+func (s *setup) ownTopics() []string {
 	app := s.topology()
 	return append([]string{app.WorkTopic(), app.StateTopic(), app.Alerts, app.DeadLetter}, app.Inputs...)
 }
 
 // checkState refuses a directory that is not empty, and the service's own, which the
 // service may be about to use.
-func (f *replayFlags) checkState(s *settings) error {
+func (f *replayFlags) checkState(s *setup) error {
 	if f.stateDir == "" {
 		return nil
 	}
@@ -197,17 +197,17 @@ func (f *replayFlags) checkState(s *settings) error {
 }
 
 // replay resolves the ranges, and evaluates their records.
-func (a *app) replay(ctx context.Context, client *wire.Client, s *settings, f *replayFlags, b replay.Bounds, warm time.Duration) error {
-	ranges, err := a.inputRanges(ctx, client, f.inputs, b)
+func replayRange(ctx context.Context, a *app, client *wire.Client, s *setup, f *replayFlags, b replay.Bounds, warm time.Duration) error {
+	ranges, err := inputRanges(ctx, a, client, f.inputs, b)
 	if err != nil {
 		return err
 	}
-	r := replaying{app: a, settings: s, flags: f, client: client, ranges: ranges, read: ranges}
+	r := replaying{app: a, setup: s, flags: f, client: client, ranges: ranges, read: ranges}
 	if warm > 0 {
 		if r.read, err = replay.WarmUp(ctx, client, ranges, b.From, warm); err != nil {
 			return err
 		}
-		a.tellTrimmed(r.read)
+		tellTrimmed(a, r.read)
 	}
 	return r.run(ctx)
 }

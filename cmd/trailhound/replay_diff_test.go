@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"trailhound/rules/alertdiff"
 )
 
 // diffSite returns a site after its service has evaluated the denials of two principals.
@@ -56,7 +58,7 @@ func TestReplayDiff(t *testing.T) {
 			t.Errorf("replay --diff says %q; want no error", lower.stderr)
 		}
 		higher := s.command("", "--set", "rules.access_denied.threshold=15", "replay", "--diff", "--json")
-		var result diffResult
+		var result alertdiff.Result
 		if err := json.Unmarshal([]byte(higher.stdout), &result); err != nil || higher.code != exitDifferent {
 			t.Fatalf("replay --diff --json = %d with %q, %v; want %d", higher.code, higher.stdout, err, exitDifferent)
 		}
@@ -65,7 +67,7 @@ func TestReplayDiff(t *testing.T) {
 				t.Errorf("replay --diff --json has %+v of a vanished alert; want its title and time", result.Alerts[id])
 			}
 		}
-		if got, want := result.Total, (diffCounts{New: 1, Vanished: 2}); got != want || len(result.Keys) != 1 || len(result.Keys[0].VanishedIDs) != 2 || result.Ranges[0].To != 27 {
+		if got, want := result.Total, (alertdiff.Counts{New: 1, Vanished: 2}); got != want || len(result.Keys) != 1 || len(result.Keys[0].VanishedIDs) != 2 || result.Ranges[0].To != 27 {
 			t.Errorf("replay --diff --json = %s; want %+v for one key", higher.stdout, want)
 		}
 		// A part of the range: alerts of the other records are no part of the comparison.

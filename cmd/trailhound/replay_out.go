@@ -24,18 +24,18 @@ type replayOut struct {
 }
 
 func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
-	o = &replayOut{path: r.flags.out, appID: r.settings.AppID}
+	o = &replayOut{path: r.flags.out, appID: r.setup.AppID}
 	switch {
 	case o.path != "":
 		if err := o.create(); err != nil {
 			return nil, err
 		}
-		o.lines = r.alertWriter(o.file, r.console, false, true)
+		o.lines = newAlertWriter(r.app, o.file, r.console, false, true)
 	case r.flags.topic == "" && r.diff == nil:
-		o.lines = r.alertWriter(r.stdout, r.console, r.stdoutTerminal, r.flags.json)
+		o.lines = newAlertWriter(r.app, r.app.stdout, r.console, r.app.stdoutTerminal, r.flags.json)
 	}
 	if r.flags.topic != "" {
-		if o.producer, err = newProducer(ctx, r.client, r.flags.topic, r.settings); err != nil {
+		if o.producer, err = newProducer(ctx, r.client, r.flags.topic, r.setup); err != nil {
 			return nil, o.end(err)
 		}
 	}

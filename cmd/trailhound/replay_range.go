@@ -86,7 +86,7 @@ func rangeTime(flag, text string, now time.Time) (time.Time, error) {
 
 // inputRanges resolves a range of inputs, and reports its trimmed part; an empty range is
 // an error.
-func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []string, b replay.Bounds) ([]replay.Range, error) {
+func inputRanges(ctx context.Context, a *app, client *wire.Client, inputs []string, b replay.Bounds) ([]replay.Range, error) {
 	ranges, err := replay.Resolve(ctx, client, inputs, b)
 	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
 		return nil, fmt.Errorf("topics.input: %w; name one that does with --set topics.input=NAME, or create it with: trailhound topics create --input-partitions N", missing)
@@ -94,7 +94,7 @@ func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []str
 	if err != nil {
 		return nil, err
 	}
-	a.tellTrimmed(ranges)
+	tellTrimmed(a, ranges)
 	if partitionsOf(ranges) == 0 {
 		return nil, emptyRange(ctx, client, ranges)
 	}
@@ -102,7 +102,7 @@ func (a *app) inputRanges(ctx context.Context, client *wire.Client, inputs []str
 }
 
 // tellTrimmed reports the parts of ranges that the topics hold no more.
-func (a *app) tellTrimmed(ranges []replay.Range) {
+func tellTrimmed(a *app, ranges []replay.Range) {
 	for i := range ranges {
 		if r := &ranges[i]; r.Trimmed != "" {
 			fmt.Fprintln(a.stderr, r.Trimmed)
@@ -144,14 +144,4 @@ func partitionsOf(ranges []replay.Range) (n int) {
 		}
 	}
 	return n
-}
-
-// within says whether an offset lies in one of the ranges.
-func within(ranges []replay.Range, topic string, partition int32, offset int64) bool {
-	for i := range ranges {
-		if r := &ranges[i]; r.Partition == partition && r.Topic == topic {
-			return r.From <= offset && offset < r.To
-		}
-	}
-	return false
 }

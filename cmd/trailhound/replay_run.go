@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -12,14 +13,15 @@ import (
 	"trailhound/consumer/kafka/wire"
 	"trailhound/consumer/replay"
 	"trailhound/rules"
+	"trailhound/rules/alertdiff"
 	"trailhound/rules/play"
 	"trailhound/state"
 )
 
 // replaying is one replay.
 type replaying struct {
-	*app
-	*settings
+	app    *app
+	setup  *setup
 	flags  *replayFlags
 	client *wire.Client
 	ranges []replay.Range
@@ -32,7 +34,9 @@ type replaying struct {
 	count   int64 // records of the ranges
 	runUp   int64 // records of the warm-up
 	out     *replayOut
-	diff    *alertDiff // nil: nothing is compared
+
+	diff     *alertdiff.Diff // nil: nothing is compared
+	existing io.ReadCloser   // JSON lines of existing alerts; nil: the alerts topic holds them
 }
 
 // ruleKey groups alerts as people tell them apart.
@@ -42,23 +46,25 @@ func (r *replaying) run(ctx context.Context) (err error) {
 	begun := time.Now()
 	r.tally = newTally()
 	if r.flags.diff != "" {
-		if r.diff, err = r.newDiff(ctx); err != nil {
+		if err := r.openExisting(ctx); err != nil {
 			return err
 		}
-		defer r.diff.close()
+		if r.existing != nil {
+			defer r.existing.Close() // it was only read
+		}
 	}
-	r.console = r.recordConsole("replay", offsetsOf(r.read))
+	r.console = r.app.recordConsole("replay", offsetsOf(r.read))
 	defer r.console.close()
 	if r.out, err = r.newOut(ctx); err != nil {
 		return err
 	}
 	counts, err := r.play(ctx, begun)
-	if err = r.out.end(err); r.noReader(err) {
+	if err = r.out.end(err); r.app.noReader(err) {
 		return errNoReader
 	}
 	r.console.close()
 	r.tally.played(counts)
-	r.tell(r.summary(counts, time.Since(begun)))
+	r.app.tell(r.summary(counts, time.Since(begun)))
 	if err != nil {
 		return err
 	}
@@ -74,11 +80,11 @@ func (r *replaying) run(ctx context.Context) (err error) {
 // play evaluates the records. Events ahead of the clock are refused as run refuses them, if
 // --set gives events.max_ahead.
 func (r *replaying) play(ctx context.Context, now time.Time) (counts play.Counts, err error) {
-	o, err := r.playOptions()
+	o, err := r.setup.playOptions()
 	if err != nil {
 		return counts, err
 	}
-	log, err := r.logTo(consoleLog{r.console}, r.settings)
+	log, err := r.app.logTo(consoleLog{r.console}, r.setup)
 	if err != nil {
 		return counts, err
 	}
@@ -117,11 +123,11 @@ func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 	if r.out.producer != nil {
 		return consumer.AlertBytes(r.out.producer.most), nil
 	}
-	infos, err := topic.Describe(ctx, r.client, r.Topics.Alerts)
+	infos, err := topic.Describe(ctx, r.client, r.setup.Topics.Alerts)
 	if _, denied := errors.AsType[*wire.DeniedError](err); denied {
 		return 0, nil
 	}
-	info, found := infos[r.Topics.Alerts]
+	info, found := infos[r.setup.Topics.Alerts]
 	if err != nil || !found {
 		return 0, err
 	}
@@ -151,7 +157,12 @@ func (r *replaying) note(b *play.Batch) {
 
 // inRange tells an event of the ranges from one of the warm-up.
 func (r *replaying) inRange(at state.Source) bool {
-	return within(r.ranges, at.Topic, at.Partition, at.Offset)
+	for i := range r.ranges {
+		if g := &r.ranges[i]; g.Partition == at.Partition && g.Topic == at.Topic {
+			return g.From <= at.Offset && at.Offset < g.To
+		}
+	}
+	return false
 }
 
 func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
@@ -160,7 +171,7 @@ func (r *replaying) alert(ev *rules.Event, alert *rules.Alert) error {
 	}
 	r.tally.alert(alert)
 	if r.diff != nil {
-		if err := r.diff.replayed(alert.Payload); err != nil {
+		if err := r.diff.Replayed(alert.Payload); err != nil {
 			return err
 		}
 	}

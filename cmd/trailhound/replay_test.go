@@ -285,7 +285,7 @@ func TestReplayInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &app{stdin: strings.NewReader(""), stdout: &output{}, stderr: &output{}, configFile: s.config, set: []string{eachDenial}}
-	settings, err := a.settings()
+	setup, err := a.setup()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestReplayInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	ranges[0].To += 1000 // the replay waits for records that never come
-	r := replaying{app: a, settings: settings, flags: &replayFlags{out: file}, client: s.client, ranges: ranges, read: ranges}
+	r := replaying{app: a, setup: setup, flags: &replayFlags{out: file}, client: s.client, ranges: ranges, read: ranges}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.run(ctx) }()

@@ -12,13 +12,13 @@ import (
 // A restore shows below the log on a terminal, and is gone at its end; through a
 // pipe there is none.
 func TestRestoreBar(t *testing.T) {
-	s := &settings{Config: &config.Config{}}
+	s := &setup{Config: &config.Config{}}
 	s.Log.Level, s.Log.Format = "info", "auto"
-	if _, bar, err := (&app{stderr: &strings.Builder{}}).serviceLog(s); bar != nil || err != nil {
+	if _, bar, err := serviceLog(&app{stderr: &strings.Builder{}}, s); bar != nil || err != nil {
 		t.Errorf("serviceLog() through a pipe = a bar %v, %v; want none", bar, err)
 	}
 	term := newTerminal(t)
-	log, bar, err := (&app{stderr: term.side, stderrTerminal: true, environment: []string{"NO_COLOR=1"}}).serviceLog(s)
+	log, bar, err := serviceLog(&app{stderr: term.side, stderrTerminal: true, environment: []string{"NO_COLOR=1"}}, s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,33 +32,33 @@ func (a *app) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("set", completeSet) // fails for unknown flags only
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.runCommand(),
-		a.statusCommand(),
-		a.healthCommand(),
-		a.logLevelCommand(),
-		a.demoCommand(),
-		a.detectCommand(),
-		a.replayCommand(),
-		a.rulesCommand(),
-		a.ingestCommand(),
-		a.alertsCommand(),
-		a.explainCommand(),
-		a.stateCommand(),
-		a.deadLettersCommand(),
-		a.topicsCommand(),
-		a.aclsCommand(),
-		a.configCommand(),
-		a.versionCommand(),
-		a.completionCommand(),
+		runCommand(a),
+		statusCommand(a),
+		healthCommand(a),
+		logLevelCommand(a),
+		demoCommand(a),
+		detectCommand(a),
+		replayCommand(a),
+		rulesCommand(a),
+		ingestCommand(a),
+		alertsCommand(a),
+		explainCommand(a),
+		stateCommand(a),
+		deadLettersCommand(a),
+		topicsCommand(a),
+		aclsCommand(a),
+		configCommand(a),
+		versionCommand(a),
+		completionCommand(a),
 	)
 	root.SetHelpFunc(a.help)
-	root.SetHelpCommand(a.helpCommand())
-	return a.versioned(parent(root))
+	root.SetHelpCommand(helpCommand())
+	return versioned(a, parent(root))
 }
 
 // versioned gives a command the flag --version. Cobra's own flag takes its text only as a
 // template, and templates make the linker keep all methods of all types.
-func (a *app) versioned(c *cobra.Command) *cobra.Command {
+func versioned(a *app, c *cobra.Command) *cobra.Command {
 	asked := c.Flags().BoolP("version", "v", false, "print the version")
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -146,7 +146,7 @@ func keyOf(flag string) string {
 
 // configKeys returns the keys of the configuration, including those of the rules.
 func configKeys() []string {
-	s, err := (&app{}).settings() // the defaults, which are valid
+	s, err := (&app{}).setup() // the defaults, which are valid
 	if err != nil {
 		return nil
 	}

@@ -11,23 +11,23 @@ import (
 	"trailhound/rules"
 )
 
-func (a *app) rulesCommand() *cobra.Command {
+func rulesCommand(a *app) *cobra.Command {
 	c := parent(&cobra.Command{
 		Use:   "rules",
 		Short: "Show the rules and their parameters, and test them",
 	})
-	c.AddCommand(a.rulesListCommand(), a.rulesShowCommand(), a.rulesTestCommand())
+	c.AddCommand(rulesListCommand(a), rulesShowCommand(a), rulesTestCommand(a))
 	return c
 }
 
-func (a *app) rulesListCommand() *cobra.Command {
+func rulesListCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the rules of this build, one a line",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func (a *app) rulesListCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) rulesShowCommand() *cobra.Command {
+func rulesShowCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:       "show RULE",
@@ -60,7 +60,7 @@ func (a *app) rulesShowCommand() *cobra.Command {
 		Args:      oneArg("rule"),
 		ValidArgs: ruleIDs(),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
@@ -69,7 +69,7 @@ func (a *app) rulesShowCommand() *cobra.Command {
 					return a.jsonLine(s.ruleShown(k))
 				}
 				if k.spec.ID == args[0] {
-					return a.showRule(s, k)
+					return showRule(a, s, k)
 				}
 			}
 			return unknownRule(args[0])
@@ -79,7 +79,7 @@ func (a *app) rulesShowCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) showRule(s *settings, k knownRule) error {
+func showRule(a *app, s *setup, k knownRule) error {
 	info := k.rule.Info()
 	w := a.columns(a.stdout)
 	fmt.Fprintf(w, "%s: %s\n\n%s\n\n", info.ID, info.Title, info.Description)

@@ -23,7 +23,7 @@ type shownParameter struct {
 	Meaning string `json:"meaning"`
 }
 
-func (s *settings) ruleShown(k knownRule) shownRule {
+func (s *setup) ruleShown(k knownRule) shownRule {
 	info := k.rule.Info()
 	r := shownRule{
 		ID: info.ID, On: s.Rules[info.ID], Severity: string(info.Severity), Title: info.Title, Description: info.Description,

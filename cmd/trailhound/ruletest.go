@@ -20,7 +20,7 @@ import (
 	"trailhound/state"
 )
 
-func (a *app) rulesTestCommand() *cobra.Command {
+func rulesTestCommand(a *app) *cobra.Command {
 	t := &ruleTests{app: a}
 	c := &cobra.Command{
 		Use:   "test [PATH…]",
@@ -45,7 +45,7 @@ func (a *app) rulesTestCommand() *cobra.Command {
 
 // ruleTests is one run of rules test.
 type ruleTests struct {
-	*app
+	app                     *app
 	verbose, update, asJSON bool
 	run                     string
 
@@ -75,7 +75,7 @@ func ruleSuite() *ruletest.Suite {
 }
 
 func (t *ruleTests) execute(ctx context.Context, args []string) (err error) {
-	if t.configFile != "" || len(t.set) > 0 {
+	if t.app.configFile != "" || len(t.app.set) > 0 {
 		return usagef("rules test reads no configuration; give parameters in the test file")
 	}
 	if t.wanted, err = regexp.Compile(t.run); err != nil {
@@ -167,7 +167,7 @@ func (t *ruleTests) file(ctx context.Context, suite *ruletest.Suite, path string
 // mistakes reports a file that cannot be run.
 func (t *ruleTests) mistakes(path string, all []string) error {
 	if t.asJSON {
-		return t.jsonLine(tested{File: path, Result: "mistakes", Details: all})
+		return t.app.jsonLine(tested{File: path, Result: "mistakes", Details: all})
 	}
 	if err := t.lines("", all); err != nil {
 		return err
@@ -181,7 +181,7 @@ func (t *ruleTests) test(ctx context.Context, path string, test *ruletest.Test) 
 		return false, err
 	}
 	if t.asJSON {
-		return failure == nil, t.jsonLine(testedRule(path, test, failure))
+		return failure == nil, t.app.jsonLine(testedRule(path, test, failure))
 	}
 	if failure == nil {
 		if t.verbose {
@@ -202,7 +202,7 @@ func (t *ruleTests) line(format string, args ...any) error {
 			args[i] = printable(text)
 		}
 	}
-	_, err := fmt.Fprintf(t.stdout, format+"\n", args...)
+	_, err := fmt.Fprintf(t.app.stdout, format+"\n", args...)
 	return err
 }
 

@@ -22,7 +22,7 @@ import (
 	"trailhound/state"
 )
 
-func (a *app) runCommand() *cobra.Command {
+func runCommand(a *app) *cobra.Command {
 	var acceptLoss, acceptChange bool
 	c := &cobra.Command{
 		Use:   "run",
@@ -39,11 +39,11 @@ func (a *app) runCommand() *cobra.Command {
 				a.set = append(a.set, "accept_change=true")
 			}
 			signal.Ignore(syscall.SIGHUP) // a service needs no terminal, and reloads nothing at a signal
-			s, err := a.settings()
+			s, err := a.setup()
 			if err != nil {
 				return err
 			}
-			err = a.serve(c.Context(), s)
+			err = serve(c.Context(), a, s)
 			if c.Context().Err() != nil && errors.Is(err, context.Canceled) {
 				return nil // asked to end before its start
 			}
@@ -57,8 +57,8 @@ func (a *app) runCommand() *cobra.Command {
 
 // serve opens the client, the state and the topics, runs the service and its HTTP server,
 // and closes all of them.
-func (a *app) serve(ctx context.Context, s *settings) (err error) {
-	log, bar, err := a.serviceLog(s)
+func serve(ctx context.Context, a *app, s *setup) (err error) {
+	log, bar, err := serviceLog(a, s)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 		return s.allRights(ctx, client, "run", err)
 	}
 	s.warnOfRights(ctx, client, log)
-	a.collectOften()
+	collectOften(a)
 	if problem := s.tightMemory(); problem != "" {
 		log.Warn().Str("problem", problem).Str("event", "memory_tight").Msg("a record may take more memory than the process has")
 	}
@@ -108,7 +108,7 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 		service.Restoring = bar.restoring
 	}
 	metrics.Watch(admin.Instance{Ready: service.Ready, Store: store.Stats})
-	stopServing, err := a.listen(s, &admin.Server{
+	stopServing, err := listenHTTP(a, s, &admin.Server{
 		Metrics: metrics, Ready: service.Ready, Status: func() any { return service.Status() }, Level: level, Pprof: s.HTTP.Pprof, Log: log,
 	}, log)
 	if err != nil {
@@ -136,14 +136,14 @@ func (a *app) serve(ctx context.Context, s *settings) (err error) {
 const garbagePercent = 16
 
 // collectOften sets garbagePercent, unless the environment has GOGC.
-func (a *app) collectOften() {
+func collectOften(a *app) {
 	if a.getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
 	}
 }
 
 // openState opens the local state, which the caller closes.
-func (s *settings) openState(log zerolog.Logger) (*state.Store, error) {
+func (s *setup) openState(log zerolog.Logger) (*state.Store, error) {
 	options := s.stateOptions(s.limits())
 	options.Dir = s.StateDir
 	options.Warn = func(message string) { log.Error().Str("event", "state_damaged").Msg(message) }
@@ -185,7 +185,7 @@ const stopWithin = 45 * time.Second
 // closed.
 func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) func() {
 	done := make(chan struct{})
-	within := func(limit time.Duration, why func() error) {
+	endAfter := func(limit time.Duration, why func() error) {
 		select {
 		case <-done:
 		case <-time.After(limit):
@@ -198,10 +198,10 @@ func endWhenStuck(ctx context.Context, store *state.Store, log zerolog.Logger) f
 			return
 		case <-store.Failed():
 		}
-		within(endWithin, func() error { return fmt.Errorf("state_dir: %w", store.Err()) })
+		endAfter(endWithin, func() error { return fmt.Errorf("state_dir: %w", store.Err()) })
 	}()
 	context.AfterFunc(ctx, func() {
-		within(stopWithin, func() error {
+		endAfter(stopWithin, func() error {
 			if call := store.Stalled(); call != "" {
 				return fmt.Errorf("state_dir: it could not be closed within %s, %s: see to the disk; nothing is lost", stopWithin, call)
 			}
@@ -230,7 +230,7 @@ func announceStop(ctx context.Context, log zerolog.Logger) func() {
 
 // listen starts the HTTP server, if one is configured, and returns the function that stops
 // it.
-func (a *app) listen(s *settings, server *admin.Server, log zerolog.Logger) (stop func() error, err error) {
+func listenHTTP(a *app, s *setup, server *admin.Server, log zerolog.Logger) (stop func() error, err error) {
 	if s.HTTP.Listen == "" {
 		return func() error { return nil }, nil
 	}

@@ -18,7 +18,7 @@ import (
 
 // unreachable gives the cause why no broker answers, and the remedy. A broker that expects
 // TLS and gets none, or the reverse, often just hangs up or stays silent.
-func (s *settings) unreachable(err error) error {
+func (s *setup) unreachable(err error) error {
 	if missing, ok := errors.AsType[*wire.CredentialError](err); ok {
 		return missing
 	}
@@ -35,7 +35,7 @@ func (s *settings) unreachable(err error) error {
 	return fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; %s", strings.Join(s.Kafka.Brokers, ", "), err, remedy)
 }
 
-func (s *settings) remedy(err error) string {
+func (s *setup) remedy(err error) string {
 	if refused, ok := errors.AsType[*wire.AuthenticationError](err); ok {
 		return s.refusedRemedy(refused)
 	}
@@ -63,7 +63,7 @@ func (s *settings) remedy(err error) string {
 }
 
 // refusedRemedy is the remedy where a broker refuses the credentials.
-func (s *settings) refusedRemedy(err *wire.AuthenticationError) string {
+func (s *setup) refusedRemedy(err *wire.AuthenticationError) string {
 	switch {
 	case err.Offered != nil:
 		return "set kafka.sasl.mechanism to what this listener takes, or name another listener in kafka.brokers"
@@ -80,7 +80,7 @@ func (s *settings) refusedRemedy(err *wire.AuthenticationError) string {
 }
 
 // tlsRemedy returns the remedy of an error of TLS, or "" if err is another.
-func (s *settings) tlsRemedy(err error) string {
+func (s *setup) tlsRemedy(err error) string {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return "the certificate of the broker, or of the authority in kafka.tls.ca_file, is not valid now: renew it, or set this machine's clock"
 	}
@@ -95,7 +95,7 @@ func (s *settings) tlsRemedy(err error) string {
 
 // alertRemedy is the remedy where a broker ends the TLS handshake, as for a client
 // certificate that it refuses. Brokers seldom give the reason.
-func (s *settings) alertRemedy() string {
+func (s *setup) alertRemedy() string {
 	t := s.Kafka.TLS
 	if t.CertFile == "" {
 		return "does it want a client certificate? Then give kafka.tls.cert_file and kafka.tls.key_file"

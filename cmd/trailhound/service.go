@@ -21,7 +21,7 @@ import (
 )
 
 // topology returns the app's topics as configured.
-func (s *settings) topology() topic.App {
+func (s *setup) topology() topic.App {
 	return topic.App{
 		ID: s.AppID, Shards: s.Shards, Inputs: s.Topics.Input, Alerts: s.Topics.Alerts, DeadLetter: s.Topics.DeadLetter,
 		AlertPartitions: s.Topics.AlertPartitions, DeadLetterPartitions: s.Topics.DeadLetterPartitions,
@@ -30,7 +30,7 @@ func (s *settings) topology() topic.App {
 }
 
 // service wires the detection pipeline together.
-func (s *settings) service(client *wire.Client, store *state.Store, metrics *admin.Metrics, log zerolog.Logger) (*consumer.Service, error) {
+func (s *setup) service(client *wire.Client, store *state.Store, metrics *admin.Metrics, log zerolog.Logger) (*consumer.Service, error) {
 	engine, err := s.engine(s.limits())
 	if err != nil {
 		return nil, err
@@ -45,11 +45,11 @@ func (s *settings) service(client *wire.Client, store *state.Store, metrics *adm
 }
 
 // codec is the compression of all records produced.
-func (s *settings) codec() compress.Compression { return wire.Codecs[s.Kafka.Compression] }
+func (s *setup) codec() compress.Compression { return wire.Codecs[s.Kafka.Compression] }
 
 // checkTopics refuses wrong topics, and missing ones unless run is to create them. It runs
 // before the local state is opened: a mistyped name should leave nothing behind.
-func (s *settings) checkTopics(ctx context.Context, client *wire.Client) error {
+func (s *setup) checkTopics(ctx context.Context, client *wire.Client) error {
 	app := s.topology()
 	problems, err := topic.Check(ctx, client, app)
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *settings) checkTopics(ctx context.Context, client *wire.Client) error {
 
 // settleTopics creates missing topics, if topics.create allows that and verify, unless nil,
 // finds nothing that the state refuses.
-func (s *settings) settleTopics(ctx context.Context, client *wire.Client, verify func(context.Context) error, log zerolog.Logger) error {
+func (s *setup) settleTopics(ctx context.Context, client *wire.Client, verify func(context.Context) error, log zerolog.Logger) error {
 	if verify != nil {
 		if err := verify(ctx); err != nil {
 			return err
@@ -95,7 +95,7 @@ func problemsError(problems []topic.Problem) error {
 
 // serviceLog returns the log of a service on stderr and, on a terminal, the bar below the
 // log that shows restores; else a nil bar.
-func (a *app) serviceLog(s *settings) (zerolog.Logger, *restoreBar, error) {
+func serviceLog(a *app, s *setup) (zerolog.Logger, *restoreBar, error) {
 	if !a.stderrTerminal {
 		log, err := a.logger(s)
 		return log, nil, err
@@ -106,9 +106,9 @@ func (a *app) serviceLog(s *settings) (zerolog.Logger, *restoreBar, error) {
 }
 
 // logger returns a log on stderr.
-func (a *app) logger(s *settings) (zerolog.Logger, error) { return a.logTo(a.stderr, s) }
+func (a *app) logger(s *setup) (zerolog.Logger, error) { return a.logTo(a.stderr, s) }
 
-func (a *app) logTo(out io.Writer, s *settings) (zerolog.Logger, error) {
+func (a *app) logTo(out io.Writer, s *setup) (zerolog.Logger, error) {
 	level, err := zerolog.ParseLevel(s.Log.Level)
 	if err != nil {
 		return zerolog.Nop(), fmt.Errorf("log.level: %w", err)

@@ -53,16 +53,16 @@ http: {listen: ""}
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	settings, err := (&app{configFile: s.config, set: set}).settings()
+	setup, err := (&app{configFile: s.config, set: set}).setup()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.app = settings.topology()
+	s.app = setup.topology()
 	deleteAtEnd(t, brokers, append(s.app.Inputs, s.app.Alerts, s.app.DeadLetter, s.app.WorkTopic(), s.app.StateTopic())...)
 	if inputPartitions > 0 {
 		s.must("", append(sets(set), "topics", "create", "--input-partitions", fmt.Sprint(inputPartitions))...)
 	}
-	if s.client, err = settings.connect(t.Context()); err != nil {
+	if s.client, err = setup.connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.client.Close)

@@ -2,11 +2,11 @@ package main
 
 import "github.com/spf13/cobra"
 
-func (a *app) stateCommand() *cobra.Command {
+func stateCommand(a *app) *cobra.Command {
 	c := parent(&cobra.Command{
 		Use:   "state",
 		Short: "Work on what the rules remember",
 	})
-	c.AddCommand(a.stateSeedCommand(), a.stateRewindCommand())
+	c.AddCommand(stateSeedCommand(a), stateRewindCommand(a))
 	return c
 }

@@ -18,7 +18,7 @@ type rewound struct {
 	Shards []int     `json:"shards"` // empty: all
 }
 
-func (a *app) stateRewindCommand() *cobra.Command {
+func stateRewindCommand(a *app) *cobra.Command {
 	var to string
 	var shards []int
 	var asJSON bool
@@ -39,7 +39,7 @@ func (a *app) stateRewindCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.rewind(c.Context(), shards, at, asJSON)
+			return rewindState(c.Context(), a, shards, at, asJSON)
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "set times beyond this `TIME` back to it")
@@ -48,8 +48,8 @@ func (a *app) stateRewindCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) rewind(ctx context.Context, shards []int, to time.Time, asJSON bool) error {
-	return a.withKafka(ctx, func(s *settings, client *wire.Client) error {
+func rewindState(ctx context.Context, a *app, shards []int, to time.Time, asJSON bool) error {
+	return a.withKafka(ctx, func(s *setup, client *wire.Client) error {
 		if err := consumer.Rewind(ctx, client, s.topology(), shards, to, s.Kafka.RequestTimeout); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ type seededState struct {
 	Bytes   int64 `json:"bytes"`
 }
 
-func (a *app) stateSeedCommand() *cobra.Command {
+func stateSeedCommand(a *app) *cobra.Command {
 	var f seedFlags
 	c := &cobra.Command{
 		Use:   "seed PATH...|-|--inputs",
@@ -66,7 +66,7 @@ func (a *app) stateSeedCommand() *cobra.Command {
 			if f.inputs && len(args) > 0 {
 				return usagef("the history is files or, with --inputs, --from or --to, the input topics; not both")
 			}
-			return a.seed(c.Context(), &f, args)
+			return seedState(c.Context(), a, &f, args)
 		},
 	}
 	flags := c.Flags()
@@ -82,8 +82,8 @@ func (a *app) stateSeedCommand() *cobra.Command {
 
 // seeding is one seed.
 type seeding struct {
-	*app
-	*settings
+	app     *app
+	setup   *setup
 	flags   *seedFlags
 	client  *wire.Client
 	files   []files.File
@@ -92,7 +92,7 @@ type seeding struct {
 	tally   *tally
 }
 
-func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
+func seedState(ctx context.Context, a *app, f *seedFlags, args []string) error {
 	bounds, err := byTime(f.from, f.to, time.Now())
 	if err != nil {
 		return err
@@ -103,15 +103,15 @@ func (a *app) seed(ctx context.Context, f *seedFlags, args []string) error {
 			return err
 		}
 	}
-	return a.withKafka(ctx, func(s *settings, client *wire.Client) error {
+	return a.withKafka(ctx, func(s *setup, client *wire.Client) error {
 		log, err := a.logger(s)
 		if err != nil {
 			return err
 		}
-		d := &seeding{app: a, settings: s, flags: f, client: client, files: list, tally: newTally()}
+		d := &seeding{app: a, setup: s, flags: f, client: client, files: list, tally: newTally()}
 		d.tally.reported.all = f.reportAll
 		if f.inputs {
-			if d.ranges, err = a.inputRanges(ctx, client, s.Topics.Input, bounds); err != nil {
+			if d.ranges, err = inputRanges(ctx, a, client, s.Topics.Input, bounds); err != nil {
 				return err
 			}
 		}
@@ -137,7 +137,7 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	scratch := d.stateOptions(d.limits())
+	scratch := d.setup.stateOptions(d.setup.limits())
 	scratch.Dir = dir + "/was"
 	was, err := state.Open(scratch)
 	if err != nil {
@@ -145,9 +145,9 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, was.Close()) }()
 	s := seed.Seeder{
-		Client: d.client, App: d.topology(), Owner: "trailhound state seed", Replace: d.flags.replace, Ranges: d.ranges, StartLatest: d.Start == "latest",
-		Fingerprint: o.Engine.Fingerprint(), Scratch: was, Codec: d.codec(),
-		TransactionTimeout: d.Kafka.TransactionTimeout, RequestTimeout: d.Kafka.RequestTimeout,
+		Client: d.client, App: d.setup.topology(), Owner: "trailhound state seed", Replace: d.flags.replace, Ranges: d.ranges, StartLatest: d.setup.Start == "latest",
+		Fingerprint: o.Engine.Fingerprint(), Scratch: was, Codec: d.setup.codec(),
+		TransactionTimeout: d.setup.Kafka.TransactionTimeout, RequestTimeout: d.setup.Kafka.RequestTimeout,
 	}
 	if err := s.Begin(ctx); err != nil {
 		return err
@@ -163,7 +163,7 @@ func (d *seeding) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.tally.played(player.Counts())
-	d.tell(d.summary(player.Counts(), time.Since(begun)))
+	d.app.tell(d.summary(player.Counts(), time.Since(begun)))
 	if player.Counts().Matches == 0 {
 		return errors.New("the history holds nothing that a rule looks for; the app is as it was")
 	}
@@ -173,24 +173,24 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	}
 	if d.flags.asJSON {
 		c := player.Counts()
-		return d.jsonLine(seeded{d.AppID, d.Shards, c.Records, c.Events, c.Matches, d.tally.alerts, d.tally.badReasons, seededState{written.Records, written.Removed, written.Bytes}})
+		return d.app.jsonLine(seeded{d.setup.AppID, d.setup.Shards, c.Records, c.Events, c.Matches, d.tally.alerts, d.tally.badReasons, seededState{written.Records, written.Removed, written.Bytes}})
 	}
-	_, err = fmt.Fprintf(d.stdout, "app %s is seeded: records of state %d, removed %d, bytes %d, shards %d\n", d.AppID, written.Records, written.Removed, written.Bytes, d.Shards)
+	_, err = fmt.Fprintf(d.app.stdout, "app %s is seeded: records of state %d, removed %d, bytes %d, shards %d\n", d.setup.AppID, written.Records, written.Removed, written.Bytes, d.setup.Shards)
 	return err
 }
 
 // options returns the options of the player. A range of the inputs is evaluated as run
 // would have evaluated it.
 func (d *seeding) options() (play.Options, error) {
-	o, err := d.playOptions()
+	o, err := d.setup.playOptions()
 	if err != nil {
 		return o, err
 	}
 	if d.ranges != nil {
-		if o.Engine, err = d.engine(d.limits()); err != nil {
+		if o.Engine, err = d.setup.engine(d.setup.limits()); err != nil {
 			return o, err
 		}
-		o.State, o.Now = d.stateOptions(d.limits()), time.Now()
+		o.State, o.Now = d.setup.stateOptions(d.setup.limits()), time.Now()
 	}
 	o.Alert = func(_ *rules.Event, alert *rules.Alert) error {
 		d.tally.alert(alert)
@@ -204,15 +204,15 @@ func (d *seeding) options() (play.Options, error) {
 
 func (d *seeding) play(ctx context.Context, player *play.Player) error {
 	if d.ranges == nil {
-		d.console = d.newConsole("seed", totalSize(d.files))
+		d.console = d.app.newConsole("seed", totalSize(d.files))
 	} else {
-		d.console = d.recordConsole("seed", offsetsOf(d.ranges))
+		d.console = d.app.recordConsole("seed", offsetsOf(d.ranges))
 	}
 	defer d.console.close()
 	if d.ranges == nil {
-		return player.Run(ctx, playFiles(d.fileReader(d.console, d.settings, d.tally), d.files))
+		return player.Run(ctx, playFiles(d.app.fileReader(d.console, d.setup, d.tally), d.files))
 	}
-	log, err := d.logTo(consoleLog{d.console}, d.settings)
+	log, err := d.app.logTo(consoleLog{d.console}, d.setup)
 	if err != nil {
 		return err
 	}

@@ -256,11 +256,11 @@ func TestSeedTwice(t *testing.T) {
 // from 203.0.113.1.
 func (s *site) seeder(role string, replace bool) (*seed.Seeder, func(n int) (*state.Shard, error)) {
 	s.Helper()
-	settings, err := (&app{configFile: s.config}).settings()
+	setup, err := (&app{configFile: s.config}).setup()
 	if err != nil {
 		s.Fatal(err)
 	}
-	options := settings.stateOptions(settings.limits())
+	options := setup.stateOptions(setup.limits())
 	open := func() *state.Store {
 		options.Dir = s.TempDir()
 		store, err := state.Open(options)
@@ -290,7 +290,7 @@ func (s *site) seeder(role string, replace bool) (*seed.Seeder, func(n int) (*st
 		}
 	}
 	return &seed.Seeder{
-		Client: s.client, App: s.app, Owner: "test", Replace: replace, Scratch: open(), Codec: settings.codec(),
+		Client: s.client, App: s.app, Owner: "test", Replace: replace, Scratch: open(), Codec: setup.codec(),
 		TransactionTimeout: 10 * time.Second, RequestTimeout: 5 * time.Second,
 	}, built.Shard
 }

@@ -53,7 +53,7 @@ type ownedInput struct {
 	owned
 }
 
-func (a *app) showGroup(ctx context.Context, s *settings, client *wire.Client, asJSON bool) error {
+func showGroup(ctx context.Context, a *app, s *setup, client *wire.Client, asJSON bool) error {
 	g, err := s.group(ctx, client)
 	if err != nil {
 		return err
@@ -61,11 +61,11 @@ func (a *app) showGroup(ctx context.Context, s *settings, client *wire.Client, a
 	if asJSON {
 		return a.jsonLine(g)
 	}
-	return a.printGroup(g)
+	return printGroup(a, g)
 }
 
 // group asks Kafka for the members of the group and its committed offsets.
-func (s *settings) group(ctx context.Context, client *wire.Client) (*groupStatus, error) {
+func (s *setup) group(ctx context.Context, client *wire.Client) (*groupStatus, error) {
 	app := s.topology()
 	member := group.Member{Client: client, Group: app.ID}
 	d, err := member.Describe(ctx)
@@ -113,7 +113,7 @@ func (s *settings) group(ctx context.Context, client *wire.Client) (*groupStatus
 	return g, nil
 }
 
-func topicLags(ctx context.Context, client *wire.Client, s *settings, key, topic string) ([]consumer.PartitionLag, error) {
+func topicLags(ctx context.Context, client *wire.Client, s *setup, key, topic string) ([]consumer.PartitionLag, error) {
 	lags, err := consumer.Lags(ctx, client, s.topology(), topic)
 	if errors.Is(err, kafka.UnknownTopicOrPartition) && key == "topics.input" {
 		return nil, fmt.Errorf("%s: topic %s does not exist; correct the name, or create it with trailhound topics create --input-partitions N", key, topic)
@@ -145,7 +145,7 @@ func (g *groupStatus) orphans() string {
 	return strings.Join(all, "; ")
 }
 
-func (a *app) printGroup(g *groupStatus) error {
+func printGroup(a *app, g *groupStatus) error {
 	w := a.columns(a.stdout)
 	fmt.Fprintf(w, "app %s: %s, group %s\n", printable(g.App), counted(len(g.Instances), "instance"), g.State)
 	if orphans := g.orphans(); orphans != "" {

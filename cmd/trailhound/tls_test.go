@@ -12,13 +12,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/rs/zerolog"
-
-	"trailhound/config"
 )
 
 // selfSigned returns a certificate for 127.0.0.1, and its file, which is also that of the
@@ -43,32 +38,4 @@ func selfSigned(t *testing.T) (certificate tls.Certificate, caFile string) {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, caFile
-}
-
-func TestTLSConfig(t *testing.T) {
-	_, caFile := selfSigned(t)
-	log := zerolog.Nop()
-	none, junk := filepath.Join(t.TempDir(), "none.pem"), filepath.Join(t.TempDir(), "junk.pem")
-	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		tls  config.TLS
-		want string
-	}{
-		{config.TLS{}, ""},
-		{config.TLS{Enabled: true}, ""},
-		{config.TLS{Enabled: true, CAFile: caFile}, ""},
-		{config.TLS{Enabled: true, CAFile: none}, "kafka.tls.ca_file: open " + none},
-		{config.TLS{Enabled: true, CAFile: junk}, "kafka.tls.ca_file: there is no PEM certificate in " + junk},
-		{config.TLS{Enabled: true, CertFile: caFile, KeyFile: caFile}, "kafka.tls.cert_file and kafka.tls.key_file: "},
-	} {
-		c, err := tlsConfig(tt.tls, &log)
-		if (err == nil) != (tt.want == "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
-			t.Errorf("tlsConfig(%+v) = %v; want %q", tt.tls, err, tt.want)
-		}
-		if (c != nil) != (tt.tls.Enabled && err == nil) {
-			t.Errorf("tlsConfig(%+v) gives a configuration: %t; want one exactly when it is enabled", tt.tls, c != nil)
-		}
-	}
 }

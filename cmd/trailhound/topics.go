@@ -13,20 +13,20 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-func (a *app) topicsCommand() *cobra.Command {
+func topicsCommand(a *app) *cobra.Command {
 	c := parent(&cobra.Command{Use: "topics", Short: "Check or create the topics that the service needs"})
-	c.AddCommand(a.topicsCheckCommand(), a.topicsCreateCommand())
+	c.AddCommand(topicsCheckCommand(a), topicsCreateCommand(a))
 	return c
 }
 
-func (a *app) topicsCheckCommand() *cobra.Command {
+func topicsCheckCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Compare the topics with what the service needs; exit 1 if something is missing or wrong",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
 				found, err := s.findTopicProblems(c.Context(), client)
 				if found == nil {
 					return err
@@ -34,7 +34,7 @@ func (a *app) topicsCheckCommand() *cobra.Command {
 				if asJSON {
 					return errors.Join(a.jsonLine(found), err)
 				}
-				return errors.Join(a.printTopics(found), err)
+				return errors.Join(printTopics(a, found), err)
 			})
 		},
 	}
@@ -43,7 +43,7 @@ func (a *app) topicsCheckCommand() *cobra.Command {
 }
 
 // printTopics writes the findings of topics check; problems are left to its error.
-func (a *app) printTopics(found *checkedTopics) error {
+func printTopics(a *app, found *checkedTopics) error {
 	for _, w := range found.Warnings {
 		fmt.Fprintln(a.stderr, "warning: "+w)
 	}
@@ -59,7 +59,7 @@ func (a *app) printTopics(found *checkedTopics) error {
 
 // retentionWarnings warns of inputs that keep records longer than the brokers keep the
 // group's offsets.
-func (s *settings) retentionWarnings(ctx context.Context, client *wire.Client) ([]string, error) {
+func (s *setup) retentionWarnings(ctx context.Context, client *wire.Client) ([]string, error) {
 	infos, err := topic.Describe(ctx, client, s.Topics.Input...)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (s *settings) retentionWarnings(ctx context.Context, client *wire.Client) (
 	return append([]string{}, warnings...), nil
 }
 
-func (a *app) topicsCreateCommand() *cobra.Command {
+func topicsCreateCommand(a *app) *cobra.Command {
 	var inputs int
 	var alter, asJSON bool
 	c := &cobra.Command{
@@ -85,7 +85,7 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 			if c.Flags().Changed("input-partitions") && inputs < 1 {
 				return usagef("--input-partitions %d: a topic has at least one partition", inputs)
 			}
-			return a.withKafka(c.Context(), func(s *settings, client *wire.Client) error {
+			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
 				app := s.topology()
 				app.CreateInput, app.InputPartitions = inputs > 0, inputs
 				done := settledTopics{Created: []string{}, Changed: []changedTopic{}}
@@ -93,7 +93,7 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 				if asJSON {
 					return errors.Join(a.jsonLine(done), err)
 				}
-				return errors.Join(a.printSettled(&done), err)
+				return errors.Join(printSettled(a, &done), err)
 			})
 		},
 	}
@@ -106,7 +106,7 @@ func (a *app) topicsCreateCommand() *cobra.Command {
 // createTopics creates the missing topics of app, with alter changes the settings of
 // existing ones to those that the service needs, and returns the problems left. The changes
 // made until then are in done.
-func (s *settings) createTopics(ctx context.Context, client *wire.Client, app topic.App, alter bool, done *settledTopics) error {
+func (s *setup) createTopics(ctx context.Context, client *wire.Client, app topic.App, alter bool, done *settledTopics) error {
 	purpose := "topics-create"
 	if alter {
 		purpose = "topics-alter"
@@ -130,7 +130,7 @@ func (s *settings) createTopics(ctx context.Context, client *wire.Client, app to
 }
 
 // printSettled names the topics that were created, and each change.
-func (a *app) printSettled(done *settledTopics) error {
+func printSettled(a *app, done *settledTopics) error {
 	for _, name := range done.Created {
 		if _, err := fmt.Fprintln(a.stdout, name); err != nil {
 			return err
@@ -146,7 +146,7 @@ func (a *app) printSettled(done *settledTopics) error {
 
 // checkExisting refuses existing topics with wrong settings. Brokers may show the settings
 // from before a change for as long as within.
-func (s *settings) checkExisting(ctx context.Context, client *wire.Client, within time.Duration) error {
+func (s *setup) checkExisting(ctx context.Context, client *wire.Client, within time.Duration) error {
 	wait := wire.Backoff{Least: 50 * time.Millisecond, Most: time.Second}
 	for began := time.Now(); ; {
 		problems, err := topic.Check(ctx, client, s.topology())
@@ -164,7 +164,7 @@ func (s *settings) checkExisting(ctx context.Context, client *wire.Client, withi
 const settlesWithin = 2 * time.Second
 
 // reducedNotes tells which output topics are too small for the largest alerts or dead letters.
-func (s *settings) reducedNotes(ctx context.Context, client *wire.Client) ([]string, error) {
+func (s *setup) reducedNotes(ctx context.Context, client *wire.Client) ([]string, error) {
 	infos, err := topic.Describe(ctx, client, s.topology().Topics()...)
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ type changedTopic struct {
 // findTopicProblems compares the topics and the brokers with the needs of the service. With
 // a nil result the error means that the check could not be made; else it describes the
 // problems.
-func (s *settings) findTopicProblems(ctx context.Context, client *wire.Client) (*checkedTopics, error) {
+func (s *setup) findTopicProblems(ctx context.Context, client *wire.Client) (*checkedTopics, error) {
 	out := &checkedTopics{Problems: []topicProblem{}, Warnings: []string{}, Notes: []string{}}
 	problems, err := topic.Check(ctx, client, s.topology())
 	if err != nil {

@@ -246,9 +246,9 @@ func (m *Metrics) Part(name string) *Component {
 	return &Component{Failures: m.failures.WithLabelValues(name), Suppressed: m.suppressed}
 }
 
-// Suppressed returns the function that counts lines left out of the log because the same
+// Suppressed returns the counter of lines left out of the log because the same
 // line had been logged before.
-func (m *Metrics) Suppressed() func() { return m.suppressed.Inc }
+func (m *Metrics) Suppressed() prometheus.Counter { return m.suppressed }
 
 // ShardMetrics holds the metrics of one shard. It is for one goroutine.
 type ShardMetrics struct {

@@ -45,7 +45,7 @@ func used() (*Metrics, *InputMetrics, *ShardMetrics) {
 	s.Alerted("access_denied", 400*time.Second, 3*time.Millisecond)
 	m.Rebalanced()
 	m.Part("input").Failures.Inc()
-	m.Suppressed()()
+	m.Suppressed().Inc()
 	log := zerolog.New(io.Discard).Hook(m.LogLevel(zerolog.InfoLevel))
 	log.Info().Send()
 	log.Debug().Send()

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/consumer/kafka/txn"
@@ -123,18 +124,18 @@ func (o *owner) failTake(words ...string) error {
 // wantRetry expects Take to fail with an error that the next Take may not give.
 func (o *owner) wantRetry(words ...string) {
 	o.Helper()
-	var stop *changelog.FatalError
+	var stop *fatal.Error
 	if err := o.failTake(words...); errors.As(err, &stop) {
-		o.Errorf("%s: Take() = %q, a StopError; want another error", o.log.Owner, err)
+		o.Errorf("%s: Take() = %q, a *fatal.Error; want another error", o.log.Owner, err)
 	}
 }
 
 // wantStop expects Take to fail with an error that no repetition mends.
 func (o *owner) wantStop(words ...string) {
 	o.Helper()
-	var stop *changelog.FatalError
+	var stop *fatal.Error
 	if err := o.failTake(words...); !errors.As(err, &stop) {
-		o.Errorf("%s: Take() = %q; want a StopError", o.log.Owner, err)
+		o.Errorf("%s: Take() = %q; want a *fatal.Error", o.log.Owner, err)
 	}
 }
 

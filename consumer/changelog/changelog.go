@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/txn"
 	"trailhound/consumer/kafka/wire"
 	"trailhound/state"
@@ -33,23 +34,6 @@ const (
 	sharedWait = 20 * time.Millisecond // while other shards wait for their turn
 	fetchBytes = 4 << 20
 )
-
-// FatalError is a finding that no repetition mends: the instance must stop and
-// say why, rather than go on with state that is not the truth.
-type FatalError struct {
-	Sentence string
-	Newer    bool // a newer build has written the records: another instance may well go on
-}
-
-func (e *FatalError) Error() string { return e.Sentence }
-
-func stop(format string, args ...any) error {
-	return &FatalError{Sentence: fmt.Sprintf(format, args...)}
-}
-
-func stopNewer(format string, args ...any) error {
-	return &FatalError{Sentence: fmt.Sprintf(format, args...), Newer: true}
-}
 
 // Changelog is the changelog partition of one shard, and the local copy of it.
 type Changelog struct {
@@ -134,7 +118,7 @@ func (c *Changelog) stale(ctx context.Context, claim int64) (why string, err err
 		return "", nil
 	}
 	id, err := readIdentity(c.Shard)
-	if stop, ok := errors.AsType[*FatalError](err); ok && stop.Newer {
+	if stop, ok := errors.AsType[*fatal.Error](err); ok && stop.Newer {
 		return "", err
 	}
 	if err != nil {
@@ -275,7 +259,7 @@ func (c *Changelog) outOfRange(ctx context.Context, at int64, cause error) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return stop("the beginning of changelog %s partition %d has been deleted, so the state cannot be rebuilt: the topic must have cleanup.policy=compact and must never be given to kafka-delete-records; start a new app_id, or restore the topic from a backup", c.Topic, c.Partition)
+	return fatal.Errorf("the beginning of changelog %s partition %d has been deleted, so the state cannot be rebuilt: the topic must have cleanup.policy=compact and must never be given to kafka-delete-records; start a new app_id, or restore the topic from a backup", c.Topic, c.Partition)
 }
 
 // load puts one fetch into the local copy.
@@ -292,14 +276,14 @@ func (c *Changelog) load(f *wire.Fetched) error {
 	return nil
 }
 
-// unreadable is the StopError of a record that this build cannot read; nil: err has
+// unreadable is the *fatal.Error of a record that this build cannot read; nil: err has
 // another cause.
 func unreadable(topic string, partition int32, err error) error {
 	switch {
 	case errors.Is(err, state.ErrFormat):
-		return stopNewer("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", topic, partition, err)
+		return fatal.ByNewer("changelog %s partition %d holds records of a newer format: %v; upgrade this instance (readers are deployed before writers)", topic, partition, err)
 	case errors.Is(err, state.ErrDamaged):
-		return stop("changelog %s partition %d holds a record that nobody of this app has written: %v; find out who else writes to this topic, then start a new app_id or restore the topic from a backup", topic, partition, err)
+		return fatal.Errorf("changelog %s partition %d holds a record that nobody of this app has written: %v; find out who else writes to this topic, then start a new app_id or restore the topic from a backup", topic, partition, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/wire"
 )
 
@@ -31,7 +32,7 @@ func (c *Changelog) LearnEpoch(ctx context.Context) error {
 // new records may stand in the place of the lost ones, up to the copy's position and beyond.
 //
 // A log without the records that the copy was made of is a loss of committed state, and a
-// StopError unless the loss is accepted. If the loss is not certain, the copy is unusable,
+// *fatal.Error unless the loss is accepted. If the loss is not certain, the copy is unusable,
 // and why is the reason. Either the copy may be of another topic (not own); or its epoch ends
 // between EpochTo and the position: then the leader has moved in the last seconds before the
 // copy's end, or the log was cut back to there.
@@ -60,7 +61,7 @@ func (c *Changelog) cutBack(ctx context.Context, claim int64, own bool) (why str
 		return "the log does not hold what it was made of, and it does not say of which topic that was", nil
 	}
 	if !c.Accept.Loss {
-		return "", stop("changelog %s partition %d was cut back (by an unclean leader election, or brokers that lost power): %s; the state that was committed with them is lost, so that events may count and alert again or not at all; see that unclean.leader.election.enable is false for the topic and min.insync.replicas at least 2, then start once with --accept-loss to go on with the log as it is", c.Topic, c.Partition, gone.Lost())
+		return "", fatal.Errorf("changelog %s partition %d was cut back (by an unclean leader election, or brokers that lost power): %s; the state that was committed with them is lost, so that events may count and alert again or not at all; see that unclean.leader.election.enable is false for the topic and min.insync.replicas at least 2, then start once with --accept-loss to go on with the log as it is", c.Topic, c.Partition, gone.Lost())
 	}
 	c.Log.Error().Str("topic", c.Topic).Int32("partition", c.Partition).Int64("position", gone.Offset).Int32("epoch", at.Epoch).
 		Int64("offset", gone.End.End).Str("event", "changelog_lost").Msg("the changelog was cut back; going on with the log as it is, as accepted")

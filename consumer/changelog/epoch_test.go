@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"trailhound/consumer/changelog"
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/internal/kafkatest"
 )
 
@@ -142,7 +142,7 @@ func TestLearnEpochFails(t *testing.T) {
 	at := a.shard.Position()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	var stopped *changelog.FatalError
+	var stopped *fatal.Error
 	if err := a.log.LearnEpoch(ctx); err == nil || errors.As(err, &stopped) || !strings.Contains(err.Error(), b.topic) {
 		t.Errorf("LearnEpoch() without an answer = %v; want an error that names the topic", err)
 	}

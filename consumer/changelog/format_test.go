@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"trailhound/consumer/fatal"
 	"trailhound/state/formattest"
 )
 
@@ -37,14 +38,14 @@ func TestNewerIdentity(t *testing.T) {
 	put(t, h, []byte(`{"format":2,"shards":"eight"}`), 5)
 	c := &Changelog{Shard: h}
 	err := c.discardStale(t.Context(), 100)
-	stop, ok := errors.AsType[*FatalError](err)
+	stop, ok := errors.AsType[*fatal.Error](err)
 	if !ok || !stop.Newer || !strings.Contains(stop.Sentence, "format 2") || !strings.Contains(stop.Sentence, "formats 1 to 1") {
-		t.Errorf("discardStale() with an identity of format 2 = %v; want a StopError of a newer build that names both", err)
+		t.Errorf("discardStale() with an identity of format 2 = %v; want a *fatal.Error of a newer build that names both", err)
 	}
 	if at := h.Position(); at.Work != 5 {
 		t.Errorf("the copy stands at work offset %d after that; want 5: it is not wiped", at.Work)
 	}
 	if _, err := Agree(h, &Identity{App: "trail"}, Accept{Change: true, Loss: true}); !errors.As(err, &stop) || !stop.Newer {
-		t.Errorf("Agree() with an identity of format 2 = %v; want a StopError of a newer build", err)
+		t.Errorf("Agree() with an identity of format 2 = %v; want a *fatal.Error of a newer build", err)
 	}
 }

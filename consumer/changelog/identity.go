@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"trailhound/consumer/fatal"
 	"trailhound/consumer/kafka/topic"
 	"trailhound/state"
 )
@@ -83,14 +84,14 @@ func decodeIdentity(b []byte) (*Identity, error) {
 	err := json.Unmarshal(b, &version) // alone: a newer format may have other types for the rest
 	switch {
 	case version.Format > identityFormat:
-		return nil, stopNewer("the changelog's identity record has format %d, this build reads formats 1 to %d: run the build that wrote it, or a newer one (readers are deployed before writers)", version.Format, identityFormat)
+		return nil, fatal.ByNewer("the changelog's identity record has format %d, this build reads formats 1 to %d: run the build that wrote it, or a newer one (readers are deployed before writers)", version.Format, identityFormat)
 	case err == nil && version.Format < 1:
 		err = fmt.Errorf("its format is %d, the first one is 1", version.Format)
 	case err == nil:
 		err = json.Unmarshal(b, &r)
 	}
 	if err != nil {
-		return nil, stop("the identity record of the state cannot be read (%v): find out who else writes to the changelog", err)
+		return nil, fatal.Errorf("the identity record of the state cannot be read (%v): find out who else writes to the changelog", err)
 	}
 	id := &Identity{App: r.App, Shards: r.Shards, Inputs: r.Inputs, Alerts: r.Alerts, DeadLetter: r.DeadLetter}
 	id.Work.Name, id.State.Name = r.Work, r.State
@@ -103,7 +104,7 @@ func decodeIdentity(b []byte) (*Identity, error) {
 func decodeID(into *[16]byte, s string) error {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != len(into) {
-		return stop("the identity record of the state cannot be read (%q is no topic id): find out who else writes to the changelog", s)
+		return fatal.Errorf("the identity record of the state cannot be read (%q is no topic id): find out who else writes to the changelog", s)
 	}
 	copy(into[:], b)
 	return nil
@@ -131,7 +132,7 @@ type Agreement struct {
 }
 
 // Agree compares the identity in the shard's state with the member's own. A
-// difference that was not accepted is a StopError that names the key. App id and
+// difference that was not accepted is a *fatal.Error that names the key. App id and
 // shard count are fixed for the life of an app id.
 func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
 	if seeding, err := Seeding(h); err != nil {
@@ -147,29 +148,29 @@ func Agree(h *state.Shard, own *Identity, accept Accept) (Agreement, error) {
 		// The first transaction of an app writes the identity, so only a changelog
 		// that lost its beginning has a position and no identity.
 		if at := h.Position().Work; at >= 0 && !accept.Loss {
-			return Agreement{}, stop("the changelog %s stands at work offset %d, but its beginning is missing: it was deleted and made again while the app was running; start a new app_id, restore the topic from a backup, or start once with --accept-loss to go on with what is left of the state", own.State.Name, at)
+			return Agreement{}, fatal.Errorf("the changelog %s stands at work offset %d, but its beginning is missing: it was deleted and made again while the app was running; start a new app_id, restore the topic from a backup, or start once with --accept-loss to go on with what is left of the state", own.State.Name, at)
 		}
 		return Agreement{Write: true}, nil
 	}
 	return compare(old, own, accept)
 }
 
-// compare returns the Agreement of the stored identity with the member's own, or a StopError
+// compare returns the Agreement of the stored identity with the member's own, or a *fatal.Error
 // that names the first difference that was not accepted.
 func compare(old, own *Identity, accept Accept) (Agreement, error) {
 	switch {
 	case old.App != own.App:
-		return Agreement{}, stop("the changelog %s belongs to app_id %q, not to %q: each app needs topics of its own", own.State.Name, old.App, own.App)
+		return Agreement{}, fatal.Errorf("the changelog %s belongs to app_id %q, not to %q: each app needs topics of its own", own.State.Name, old.App, own.App)
 	case old.Shards != own.Shards:
-		return Agreement{}, stop("shards is %d here, but app %s was made with %d: shards are fixed for the life of an app_id; set shards back, or start a new app_id", own.Shards, own.App, old.Shards)
+		return Agreement{}, fatal.Errorf("shards is %d here, but app %s was made with %d: shards are fixed for the life of an app_id; set shards back, or start a new app_id", own.Shards, own.App, old.Shards)
 	}
 	out := Agreement{NewWork: old.Work.ID != own.Work.ID}
 	if out.NewWork && !accept.Loss {
-		return Agreement{}, stop("the work topic %s was deleted and made again: matched events that waited in it are lost; start a new app_id, or start once with --accept-loss to go on without them", own.Work.Name)
+		return Agreement{}, fatal.Errorf("the work topic %s was deleted and made again: matched events that waited in it are lost; start a new app_id, or start once with --accept-loss to go on without them", own.Work.Name)
 	}
 	key, was, is := firstChange(old, own)
 	if key != "" && !accept.Change {
-		return Agreement{}, stop("%s is %s here, but %s in the state of app %s: set it back, or start once with --accept-change to go on with the new value", key, is, was, own.App)
+		return Agreement{}, fatal.Errorf("%s is %s here, but %s in the state of app %s: set it back, or start once with --accept-change to go on with the new value", key, is, was, own.App)
 	}
 	// A changelog restored from a backup is another topic with the same contents.
 	// Unless that is noted, each take would throw the local copy away.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"trailhound/consumer/fatal"
 	"trailhound/state"
 )
 
@@ -115,12 +116,12 @@ func checkAgree(t *testing.T, h *state.Shard, own *Identity, accept Accept, want
 	if got != want {
 		t.Errorf("Agree(%+v, %+v) = %+v, %v; want %+v", own, accept, got, err, want)
 	}
-	var stop *FatalError
+	var stop *fatal.Error
 	switch {
 	case words == nil && err != nil:
 		t.Errorf("Agree(%+v, %+v) = %v; want nil", own, accept, err)
 	case words != nil && !errors.As(err, &stop):
-		t.Fatalf("Agree(%+v, %+v) = %v; want a StopError", own, accept, err)
+		t.Fatalf("Agree(%+v, %+v) = %v; want a *fatal.Error", own, accept, err)
 	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
@@ -185,16 +186,16 @@ func FuzzIdentityRoundTrip(f *testing.F) {
 	})
 }
 
-// Any record decodes to an identity or a StopError: another error would be retried for ever.
+// Any record decodes to an identity or a *fatal.Error: another error would be retried for ever.
 func FuzzDecodeIdentity(f *testing.F) {
 	f.Add(sampleIdentity().Encode())
 	f.Add([]byte(`{"format":1}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		id, err := decodeIdentity(b)
-		var stop *FatalError
+		var stop *fatal.Error
 		if err != nil && !errors.As(err, &stop) {
-			t.Errorf("decodeIdentity(%q) = %v; want a StopError", b, err)
+			t.Errorf("decodeIdentity(%q) = %v; want a *fatal.Error", b, err)
 		}
 		if err == nil && id == nil {
 			t.Errorf("decodeIdentity(%q) = nil, nil; want an identity or an error", b)

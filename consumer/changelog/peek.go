@@ -26,7 +26,7 @@ const (
 
 // Each gives the committed records from one offset to another, exclusive, in their order.
 // The record is valid until each returns; an error of each ends it. A record that each
-// cannot read, by state.ErrFormat or state.ErrDamaged, is a *StopError.
+// cannot read, by state.ErrFormat or state.ErrDamaged, is a *fatal.Error.
 func (p Peek) Each(ctx context.Context, from, to int64, each func(*wire.Record) error) error {
 	var f wire.Fetched
 	heard, pause := time.Now(), wire.Backoff{Least: peekPause, Most: time.Second}

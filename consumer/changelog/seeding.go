@@ -1,6 +1,9 @@
 package changelog
 
-import "trailhound/state"
+import (
+	"trailhound/consumer/fatal"
+	"trailhound/state"
+)
 
 // seedingName is the name under which a shard's state holds the mark of a seed.
 const seedingName = "seeding"
@@ -19,5 +22,5 @@ func Seeding(h *state.Shard) (bool, error) {
 }
 
 func stopSeeding(own *Identity) error {
-	return stop("the state of app %s is being seeded, or trailhound state seed was interrupted: let it come to its end, or start it again", own.App)
+	return fatal.Errorf("the state of app %s is being seeded, or trailhound state seed was interrupted: let it come to its end, or start it again", own.App)
 }

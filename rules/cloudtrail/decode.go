@@ -1,8 +1,7 @@
 package cloudtrail
 
 import (
-	"fmt"
-	"io"
+	"bufio"
 	"math"
 	"sync"
 
@@ -96,19 +95,7 @@ type Decoder struct {
 	text    []byte                   // strings of the event that could not be taken as they stand
 	layers  [maxEnvelopes][]byte     // the unpacked bytes of each envelope, or a window of them
 	sources [maxEnvelopes + 1]source // of the record, and of the content of each envelope
-
-	// Of the record at hand:
-	yield     func(*Event, error) bool
-	spent     int64        // bytes that came out of gzip and were passed
-	held      int64        // unpacked bytes that are being read
-	inflating int          // gzip files that are being read
-	exhausted bool         // gzip has given more than it may
-	unpacked  bool         // a layer was needed
-	turn      bool         // Turn is locked
-	stopped   bool         // Turn was refused
-	index     int          // events and errors so far
-	note      *DecodeError // an error that may turn out to be all there is to the record
-	fails     int          // errors so far
+	record  record                   // the one at hand
 }
 
 var decoders = sync.Pool{New: func() any { return new(Decoder) }}
@@ -142,60 +129,37 @@ func Decode(record []byte, yield func(*Event, error) bool) {
 // one in which that value began or, if it is nested too deeply, in which the depth was
 // exceeded. The events before the damage of a list or of a gzip file are yielded.
 func (d *Decoder) Decode(record []byte, yield func(*Event, error) bool) {
-	d.yield, d.index, d.fails, d.note = yield, 0, 0, nil
-	d.spent, d.held, d.inflating, d.exhausted, d.stopped = 0, 0, 0, false, false
+	d.record.begin(yield)
 	if d.scan.Predictor == nil {
 		d.scan.Members, d.scan.Predictor = &members, jsonscan.NewPredictor(&members, d.scratch()/scratchPerPlace)
 	}
+	more := true
 	if record == nil {
-		d.hold(ReasonTombstone, "the record has no value")
-		d.finish()
-	} else if d.stream(record, 0) {
-		d.finish()
+		d.record.hold(problem(ReasonTombstone, "the record has no value"))
+	} else {
+		more = d.stream(record, 0)
+	}
+	if more {
+		d.record.finish()
 	}
 	d.rest()
 }
 
-// byteOrderMark may stand before a value; RFC 8259 section 8.1 lets a reader
-// step over it.
-const byteOrderMark = "\uFEFF"
-
-// gap returns the offset of the first byte at or after i that is neither white
-// space nor part of a byte order mark.
-func gap(b []byte, i int) int {
-	for {
-		i = jsonscan.Space(b, i)
-		if len(b)-i < len(byteOrderMark) || string(b[i:i+len(byteOrderMark)]) != byteOrderMark {
-			return i
-		}
-		i += len(byteOrderMark)
-	}
-}
-
-// finish yields the error that is still held. If the record had no other outcome, the error
-// concerns the record as a whole.
-func (d *Decoder) finish() {
-	if d.note != nil && d.index == 1 {
-		d.note.Index = -1
-	}
-	d.flush()
-}
-
 // rest lets go of the record and of scratch that has grown out of proportion.
 func (d *Decoder) rest() {
-	d.yield, d.note = nil, nil
+	d.record.yield, d.record.note = nil, nil
 	d.sources[0].buf = nil
-	if d.unpacked || cap(d.text) > measuredText || len(d.event.Raw) > measuredText {
+	if d.record.unpacked || cap(d.text) > measuredText || len(d.event.Raw) > measuredText {
 		d.event = Event{} // its strings are part of the layers
 		for i := range d.sources {
 			d.sources[i].begin(nil, nil)
 		}
-		if d.unpacked = false; d.kept() > d.scratch() {
+		if d.record.unpacked = false; d.kept() > d.scratch() {
 			d.text, d.layers = nil, [maxEnvelopes][]byte{}
 		}
 	}
-	if d.turn {
-		d.turn = false
+	if d.record.turn {
+		d.record.turn = false
 		d.Turn.Unlock()
 	}
 }
@@ -205,38 +169,50 @@ func (d *Decoder) rest() {
 func (d *Decoder) stream(b []byte, depth int) bool {
 	if len(b) > 1 && (b[0] == 0x1f || gzipPadding(b[0])) {
 		if zipped, _ := BeginsGzip(b[:min(len(b), gzipPaddingSeen)]); zipped {
-			return d.unzip(b, depth)
+			z := inflaters.Get().(*inflater)
+			z.packed.Reset(b)
+			return d.inflate(z, &z.packed, depth)
 		}
 	}
 	if len(b) > math.MaxUint32 {
-		return d.hold(ReasonUnpackedTooLarge, "the record is larger than 4 GiB")
+		return d.record.hold(problem(ReasonUnpackedTooLarge, "the record is larger than 4 GiB"))
 	}
 	return d.values(d.source(depth, b, nil), depth)
 }
 
-// source begins to read the content of depth envelopes: b or, with from, the bytes that
-// from gives through the window b.
-func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
-	s := &d.sources[depth]
-	s.scan, s.note, s.most = &d.scan, true, 0
-	if d.unpacked = d.unpacked || depth > 0; from != nil {
-		s.owner, s.depth = d, depth-1
-		s.most = max(1, d.maxHeld()-d.held)
+// inflate reads the bytes that z unpacks of from.
+func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
+	defer z.release()
+	s, err := d.unzip(z, from, depth)
+	if s == nil {
+		return d.record.hold(err)
 	}
-	s.begin(b, from)
-	return s
+	d.record.inflating++
+	var more bool
+	if s.zipped() {
+		b := bufio.NewReaderSize(s, 1<<10)
+		more = d.inflate(inflaters.Get().(*inflater), b, depth+1)
+		s.next -= b.Buffered()
+		d.charge(s)
+	} else {
+		more = d.values(s, depth+1)
+	}
+	d.record.inflating--
+	d.release(depth)
+	return more
 }
 
 // values reads the pieces that a source finds.
 func (d *Decoder) values(s *source, depth int) bool {
-	for before := d.index; ; {
+	r := &d.record
+	for before := r.index; ; {
 		p, more := s.piece(), true
 		if s.from != nil {
 			if p.kind == pieceEnd {
-				return d.inflated(s, d.index == before)
+				return r.hold(d.inflated(s, r.index == before))
 			}
 			if !d.charge(s) {
-				return d.exhaust()
+				return r.hold(d.exhaust())
 			}
 		}
 		switch p.kind {
@@ -245,81 +221,137 @@ func (d *Decoder) values(s *source, depth int) bool {
 			if s.from != nil {
 				size = int64(p.end - p.start)
 			}
-			d.held += size
+			r.held += size
 			if p.kind == pieceValue {
 				more = d.value(s.buf, p.start, p.end, depth)
 			} else {
-				more = d.unpack(s.buf[p.start:p.end], depth)
+				size, err := d.unpack(s.buf[p.start:p.end], depth)
+				more = d.layer(depth, size, err)
 			}
-			d.held -= size
+			r.held -= size
 		case pieceBad:
-			more = d.hold(s.reason, s.detail)
+			more = r.hold(s.problem)
 		case pieceLarge:
-			more = d.tooLargeToHold()
+			more = r.hold(d.tooLargeToHold())
 		case pieceEnd:
-			if d.index == before {
-				return d.hold(ReasonEmpty, "no event inside")
+			if r.index == before {
+				return r.hold(problem(ReasonEmpty, "no event inside"))
 			}
 			return true
 		}
 		if !more {
 			return false
 		}
-		if s.next == len(s.buf) && s.from == nil && s.in == atTop && d.index > before {
+		if s.next == len(s.buf) && s.from == nil && s.in == atTop && r.index > before {
 			return true // the usual case
 		}
 	}
 }
 
-// hold takes note of an error about a value that is no event. It is yielded
-// when the next outcome, or the end of the record, shows whether it is alone.
-func (d *Decoder) hold(reason Reason, detail string) bool {
-	if d.stopped || !d.flush() {
-		return false
+// value reads the value b[i:end], which the scanner has just passed.
+func (d *Decoder) value(b []byte, i, end, depth int) bool {
+	switch b[i] {
+	case '{':
+		if d.isEvent() {
+			return d.yieldEvent(b, i, end)
+		}
+		return d.envelope(b, depth)
+	case '[':
+		return d.list(b[i:end], depth, false)
+	case '"':
+		return d.inString(b[i:end], depth)
 	}
-	d.note = &DecodeError{Index: d.index, Reason: reason, Detail: detail}
-	return d.count()
+	return d.record.hold(problem(ReasonUnknownShape, "a number or a literal is no event"))
 }
 
-// reject yields an error about the event at hand.
-func (d *Decoder) reject(reason Reason, detail string) bool {
-	if d.stopped || !d.flush() || !d.yield(nil, &DecodeError{Index: d.index, Reason: reason, Detail: detail}) {
-		return false
+// yieldEvent yields the event b[i:end], which the scanner has just passed, or the reason why
+// it is refused.
+func (d *Decoder) yieldEvent(b []byte, i, end int) bool {
+	d.text = d.text[:0]
+	if d.has(fieldS3) && d.string(b, fieldSource) == "aws:s3" {
+		return d.record.hold(s3Notification())
 	}
-	return d.count()
+	if err := d.read(b, i, end); err != nil {
+		return d.record.reject(err)
+	}
+	more := d.record.accept(&d.event)
+	if cap(d.text) > d.scratch() {
+		d.text = nil
+	}
+	return more
 }
 
-// accept yields the event at hand.
-func (d *Decoder) accept() bool {
-	if d.note != nil && !d.flush() {
-		return false
+// envelope reads the object that the scanner has just passed and that is no event itself.
+func (d *Decoder) envelope(b []byte, depth int) bool {
+	switch in, content, err := d.content(b); in {
+	case anEvent:
+		return d.yieldEvent(content, 0, len(content))
+	case aList, logEvents:
+		return d.list(content, depth, in == logEvents)
+	case aValue:
+		return d.inside(content, depth)
+	default:
+		return d.record.hold(err)
 	}
-	d.event.At.Index = int32(d.index)
-	d.index++
-	return d.yield(&d.event, nil)
 }
 
-// count counts an error, and ends the record with another when there are too
-// many.
-func (d *Decoder) count() bool {
-	d.index++
-	d.fails++
-	if d.fails < maxErrors {
-		return true
+// inside reads the value of a member of an envelope.
+func (d *Decoder) inside(b []byte, depth int) bool {
+	if depth == maxEnvelopes {
+		return d.record.hold(tooManyEnvelopes())
 	}
-	if d.flush() {
-		d.yield(nil, &DecodeError{Index: d.index, Reason: ReasonTooManyErrors,
-			Detail: fmt.Sprintf("more than %d errors; the rest of the record was not read", maxErrors)})
+	if b[0] == '"' {
+		return d.inString(b, depth)
 	}
-	return false
+	d.scan.Value(b, 0, true)
+	return d.value(b, 0, len(b), depth+1)
 }
 
-// flush yields the error that is held, if there is one.
-func (d *Decoder) flush() bool {
-	err := d.note
-	if err == nil {
-		return true
+// list reads the elements of an array that has passed the scanner: values, or the
+// logEvents of a subscription message.
+func (d *Decoder) list(b []byte, depth int, logs bool) bool {
+	if depth == maxEnvelopes {
+		return d.record.hold(tooManyEnvelopes())
 	}
-	d.note = nil
-	return d.yield(nil, err)
+	i := jsonscan.Space(b, 1)
+	if b[i] == ']' {
+		return d.record.hold(problem(ReasonEmpty, "an empty list of events"))
+	}
+	for {
+		end := d.scan.Value(b, i, true)
+		more := false
+		if !logs {
+			more = d.value(b, i, end, depth+1)
+		} else if message := d.whole(b, fieldLogMessage, 0); b[i] == '{' && message != nil {
+			more = d.inside(message, depth+1)
+		} else {
+			more = d.record.hold(problem(ReasonUnknownShape, "an element of logEvents without a message"))
+		}
+		if !more {
+			return false
+		}
+		if i = jsonscan.Space(b, end); b[i] == ']' {
+			return true
+		}
+		i = jsonscan.Space(b, i+1)
+	}
+}
+
+// inString reads the content of a string. raw has its quotes.
+func (d *Decoder) inString(raw []byte, depth int) bool {
+	size, err := d.unquote(raw, depth)
+	return d.layer(depth, size, err)
+}
+
+// layer reads the layer that holds size bytes of a string or of base64, unless there is a
+// problem with it.
+func (d *Decoder) layer(depth, size int, err *DecodeError) bool {
+	if err != nil {
+		return d.record.hold(err)
+	}
+	d.record.held += int64(size)
+	more := d.stream(d.layers[depth], depth+1)
+	d.record.held -= int64(size)
+	d.release(depth)
+	return more
 }

@@ -2,7 +2,6 @@ package cloudtrail
 
 import (
 	"bytes"
-	"fmt"
 
 	"trailhound/rules/cloudtrail/internal/jsonscan"
 )
@@ -63,28 +62,18 @@ func (g *damage) last(i int, base int64) int {
 	return i
 }
 
-// describe gives the reason and the text of the error in the value at b[i]. base is the
-// offset of b[0].
-func (g *damage) describe(b []byte, i int, base int64) (Reason, string) {
+// describe returns the problem of the value at b[i]. base is the offset of b[0].
+func (g *damage) describe(b []byte, i int, base int64) *DecodeError {
 	begins := base + int64(i)
 	switch {
 	case g.deep:
-		return ReasonTooDeep, fmt.Sprintf("nested more than %d deep at byte %d", jsonscan.MaxDepth, g.at)
+		return problem(ReasonTooDeep, "nested more than %d deep at byte %d", jsonscan.MaxDepth, g.at)
 	case g.cut:
-		return ReasonCutOff, fmt.Sprintf("the value that begins at byte %d is cut off", begins)
+		return problem(ReasonCutOff, "the value that begins at byte %d is cut off", begins)
 	case begins == g.at:
-		return ReasonNotJSON, fmt.Sprintf("no JSON value begins with %q, at byte %d", b[i], g.at)
+		return problem(ReasonNotJSON, "no JSON value begins with %q, at byte %d", b[i], g.at)
 	}
-	return ReasonNotJSON, fmt.Sprintf("unexpected %q at byte %d, in the value that begins at byte %d", b[g.at-base], g.at, begins)
-}
-
-// unexpectedInList and listCutOff are describe for damage between the elements of a list.
-func unexpectedInList(c byte, at, begins int64) string {
-	return fmt.Sprintf("unexpected %q at byte %d, in the list that begins at byte %d", c, at, begins)
-}
-
-func listCutOff(begins int64) string {
-	return fmt.Sprintf("the list that begins at byte %d is cut off", begins)
+	return problem(ReasonNotJSON, "unexpected %q at byte %d, in the value that begins at byte %d", b[g.at-base], g.at, begins)
 }
 
 // lineEnd returns the offset of the first newline of b at or after i, or len(b).

@@ -1,9 +1,7 @@
 package cloudtrail
 
 import (
-	"fmt"
 	"time"
-	"unicode/utf8"
 	"unsafe"
 
 	"trailhound/rules/cloudtrail/internal/jsonscan"
@@ -16,22 +14,19 @@ func (d *Decoder) isEvent() bool {
 	return d.has(fieldVersion) || d.has(fieldName) && d.has(fieldSource)
 }
 
-// read yields b, an object just scanned and found to be an event.
-func (d *Decoder) read(b []byte, i, end int) bool {
-	d.text = d.text[:0]
+// read makes d.event of b[i:end], an object just scanned and found to be an event. Without
+// a problem that is no event only where the turn was refused.
+func (d *Decoder) read(b []byte, i, end int) *DecodeError {
 	e := &d.event
-	if d.has(fieldS3) && d.string(b, fieldSource) == "aws:s3" {
-		return d.hold(ReasonS3Notification, "an event notification of S3 holds no CloudTrail events")
-	}
 	if most := d.MostEvent(); int64(end-i) > most {
-		return d.reject(ReasonEventTooLarge, fmt.Sprintf("the event takes %d bytes, and at most %d are read", end-i, most))
+		return problem(ReasonEventTooLarge, "the event takes %d bytes, and at most %d are read", end-i, most)
 	}
 	if !d.reserve(b, end-i) {
-		return d.reject(ReasonUnpackedTooLarge, fmt.Sprintf("the strings of the event unpack to more than %d bytes", d.maxHeld()))
+		return problem(ReasonUnpackedTooLarge, "the strings of the event unpack to more than %d bytes", d.maxHeld())
 	}
-	when, reason, detail := d.time(b)
-	if reason != "" {
-		return d.reject(reason, detail)
+	when, err := d.time(b)
+	if err != nil {
+		return err
 	}
 	e.Time = when
 	f := &d.scan.Fields
@@ -67,7 +62,7 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	}
 	inText := d.has(fieldIdentityText)
 	if (inText || len(e.requestParameters) > 0 && e.requestParameters[0] == '"') && d.kept()+lookupLayers*(end-i) > d.scratch() && !d.large() {
-		return false
+		return nil
 	}
 	if inText {
 		e.Identity = identityIn(b[i:end])
@@ -75,11 +70,7 @@ func (d *Decoder) read(b []byte, i, end int) bool {
 	e.scanned, e.addendum = true, d.has(fieldAddendum)
 	e.Raw = b[i:end:end]
 	e.At, e.RecordTime = state.Source{}, time.Time{}
-	more := d.accept()
-	if cap(d.text) > d.scratch() {
-		d.text = nil
-	}
-	return more
+	return nil
 }
 
 // reserve makes room for those strings of the event just scanned, of size bytes, that
@@ -96,7 +87,7 @@ func (d *Decoder) reserve(b []byte, size int) bool {
 			n += jsonscan.UnescapedLen(raw)
 		}
 	}
-	if int64(n) > d.maxHeld()-d.held {
+	if int64(n) > d.maxHeld()-d.record.held {
 		return false
 	}
 	room, ok := d.room(d.text, n)
@@ -104,21 +95,21 @@ func (d *Decoder) reserve(b []byte, size int) bool {
 	return ok
 }
 
-// time reads the event's time. A reason other than "" says why there is none.
-func (d *Decoder) time(b []byte) (time.Time, Reason, string) {
+// time reads the event's time.
+func (d *Decoder) time(b []byte) (time.Time, *DecodeError) {
 	f := fieldTime
 	if !d.has(f) {
 		f = fieldTimestamp
 	}
 	if !d.has(f) {
-		return time.Time{}, ReasonNoEventTime, "the event has no eventTime"
+		return time.Time{}, problem(ReasonNoEventTime, "the event has no eventTime")
 	}
 	s := d.string(b, f)
 	t, ok := d.clock.read(s)
 	if !ok {
-		return t, ReasonBadEventTime, fmt.Sprintf("eventTime %q is neither an RFC 3339 time nor a timestamp of SQL from 1970 to 2262", Clip(s, quoted))
+		return t, problem(ReasonBadEventTime, "eventTime %q is neither an RFC 3339 time nor a timestamp of SQL from 1970 to 2262", Clip(s, quoted))
 	}
-	return t, "", ""
+	return t, nil
 }
 
 // has reports whether the object just scanned has the member, and not as an
@@ -151,26 +142,11 @@ func (d *Decoder) decoded(raw string) string {
 }
 
 // whole returns the raw value of a member of the object just scanned, nil if it
-// is absent or does not begin with the byte kind.
+// is absent or does not begin with the byte kind; 0: with any.
 func (d *Decoder) whole(b []byte, f field, kind byte) []byte {
 	s := d.scan.Fields[f]
-	if s.End == 0 || b[s.Start] != kind {
+	if s.End == 0 || kind != 0 && b[s.Start] != kind {
 		return nil
 	}
 	return b[s.Start:s.End:s.End]
-}
-
-// quoted bounds a value from an event in a message.
-const quoted = 64
-
-// Clip returns s, cut between characters to at most that many bytes and marked with … if it
-// is longer.
-func Clip(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	for most > 0 && !utf8.RuneStart(s[most]) {
-		most--
-	}
-	return s[:most] + "…"
 }

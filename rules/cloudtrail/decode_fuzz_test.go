@@ -148,8 +148,8 @@ func FuzzUnpack(f *testing.F) {
 				t.Errorf("Decode(%q) in %v unpacks layer %d to %d bytes; want at most %d", plain, wraps, i, len(l), d.MaxUnpacked)
 			}
 		}
-		if d.held != 0 {
-			t.Errorf("Decode(%q) in %v leaves %d bytes noted", plain, wraps, d.held)
+		if d.record.held != 0 {
+			t.Errorf("Decode(%q) in %v leaves %d bytes noted", plain, wraps, d.record.held)
 		}
 	})
 }

@@ -108,8 +108,8 @@ func FuzzHostile(f *testing.F) {
 		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("Decode of %d bytes in %v takes %v", len(record), wraps, took)
 		}
-		if got := d.kept(); got > hostileScratch || d.held != 0 || d.inflating != 0 || turn.locks != turn.unlocks {
-			t.Errorf("behind Decode of %d bytes in %v: %d bytes kept, %d noted as held, %d gzip files open, the turn taken %d times and given back %d times", len(record), wraps, got, d.held, d.inflating, turn.locks, turn.unlocks)
+		if got := d.kept(); got > hostileScratch || d.record.held != 0 || d.record.inflating != 0 || turn.locks != turn.unlocks {
+			t.Errorf("behind Decode of %d bytes in %v: %d bytes kept, %d noted as held, %d gzip files open, the turn taken %d times and given back %d times", len(record), wraps, got, d.record.held, d.record.inflating, turn.locks, turn.unlocks)
 		}
 		if most := maxErrors + 1 + (hostileUnpacked+len(record))/len(`{"eventVersion":"1","eventTime":"2026-03-01T10:00:00Z"}`)*(maxEnvelopes+1); calls > most {
 			t.Errorf("Decode of %d bytes in %v yields %d times; want at most %d", len(record), wraps, calls, most)

@@ -1,6 +1,9 @@
 package cloudtrail
 
-import "errors"
+import (
+	"errors"
+	"io"
+)
 
 // maxWindow is how much of a gzip file is unpacked at a time, unless a value in it is
 // larger.
@@ -11,6 +14,19 @@ const minWindow = 64
 
 // errStopped ends a source after its decoder was refused the turn.
 var errStopped = errors.New("the turn was refused")
+
+// source begins to read the content of depth envelopes: b or, with from, the bytes that
+// from gives through the window b.
+func (d *Decoder) source(depth int, b []byte, from io.Reader) *source {
+	s := &d.sources[depth]
+	s.scan, s.note, s.most = &d.scan, true, 0
+	if d.record.unpacked = d.record.unpacked || depth > 0; from != nil {
+		s.owner, s.depth = d, depth-1
+		s.most = max(1, d.maxHeld()-d.record.held)
+	}
+	s.begin(b, from)
+	return s
+}
 
 // fit makes room for size bytes in the window that s reads through, and makes it small
 // again once a large value is passed.
@@ -61,11 +77,11 @@ func (d *Decoder) kept() int {
 // large waits for the decoder's turn to hold more than scratch; false: it was refused, and
 // nothing more is read of the record.
 func (d *Decoder) large() bool {
-	if d.Turn != nil && !d.turn && !d.stopped {
-		d.turn = d.Turn.Lock()
-		d.stopped = !d.turn
+	if r := &d.record; d.Turn != nil && !r.turn && !r.stopped {
+		r.turn = d.Turn.Lock()
+		r.stopped = !r.turn
 	}
-	return !d.stopped
+	return !d.record.stopped
 }
 
 func (d *Decoder) scratch() int {

@@ -1,11 +1,9 @@
 package cloudtrail
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 
@@ -26,60 +24,52 @@ func isPacked(b []byte) bool {
 	return len(b) >= len(packedMagic) && string(b[:len(packedMagic)]) == packedMagic
 }
 
-// unquote reads the content of a string. raw has its quotes.
-func (d *Decoder) unquote(raw []byte, depth int) bool {
+// unquote puts the content of a string, raw with its quotes, into the layer, and returns
+// how many bytes count as held for it.
+func (d *Decoder) unquote(raw []byte, depth int) (size int, err *DecodeError) {
 	if depth == maxEnvelopes {
-		return d.tooManyEnvelopes()
+		return 0, tooManyEnvelopes()
 	}
 	raw = raw[1 : len(raw)-1]
-	size := len(raw)
+	size = len(raw)
 	if size > measuredText {
 		size = jsonscan.UnescapedLen(raw)
 	}
 	if !d.grow(depth, size) {
-		return d.tooLargeToHold()
+		return 0, d.tooLargeToHold()
 	}
 	d.layers[depth] = jsonscan.AppendUnescaped(d.layers[depth], raw)
-	return d.layer(depth, size)
+	return size, nil
 }
 
-// unpack reads the content of a line of base64.
-func (d *Decoder) unpack(line []byte, depth int) bool {
+// unpack is unquote for a line of base64.
+func (d *Decoder) unpack(line []byte, depth int) (size int, err *DecodeError) {
 	if depth == maxEnvelopes {
-		return d.tooManyEnvelopes()
+		return 0, tooManyEnvelopes()
 	}
 	line = bytes.TrimRight(line, " \t\r")
-	size := base64.StdEncoding.DecodedLen(len(line))
+	size = base64.StdEncoding.DecodedLen(len(line))
 	if !d.grow(depth, size) {
-		return d.tooLargeToHold()
+		return 0, d.tooLargeToHold()
 	}
-	buf, err := base64.StdEncoding.AppendDecode(d.layers[depth], line)
+	buf, bad := base64.StdEncoding.AppendDecode(d.layers[depth], line)
 	d.layers[depth] = buf
-	if err != nil {
-		return d.hold(ReasonBadGzip, fmt.Sprintf("unpack base64: %v", err))
+	if bad != nil {
+		return 0, problem(ReasonBadGzip, "unpack base64: %v", bad)
 	}
-	return d.layer(depth, size)
+	return size, nil
 }
 
 // grow empties the layer and makes room for size bytes of a string or of base64 in it. It
 // reports false if that is more than may be held, with the layers around it, or if the turn
 // was refused.
 func (d *Decoder) grow(depth, size int) bool {
-	if int64(size) > d.maxHeld()-d.held {
+	if int64(size) > d.maxHeld()-d.record.held {
 		return false
 	}
 	room, ok := d.room(d.layers[depth], size)
 	d.layers[depth] = room
 	return ok
-}
-
-// layer reads a layer that holds size bytes of a string or of base64.
-func (d *Decoder) layer(depth, size int) bool {
-	d.held += int64(size)
-	more := d.stream(d.layers[depth], depth+1)
-	d.held -= int64(size)
-	d.release(depth)
-	return more
 }
 
 // release lets go of a layer that was read if it is large: the values beside it may need
@@ -130,97 +120,80 @@ func (z *inflater) Read(p []byte) (int, error) {
 	return 0, errInflated
 }
 
-func (d *Decoder) unzip(b []byte, depth int) bool {
-	z := inflaters.Get().(*inflater)
-	z.packed.Reset(b)
-	more := d.inflate(z, &z.packed, depth)
+// release gives the inflater back.
+func (z *inflater) release() {
 	z.packed.Reset(nil)
 	z.progress = nil
 	inflaters.Put(z)
-	return more
 }
 
-// inflate reads the bytes that z unpacks. Bytes count once they are passed, so that it does
-// not matter how much z has unpacked ahead. Several gzip files at a time, in one another,
-// are rare, and the state of each takes some 45 KiB.
-func (d *Decoder) inflate(z *inflater, from GzipSource, depth int) bool {
+// unzip returns the source of the bytes that z unpacks of from; nil: there is none. Bytes
+// count once they are passed, so that it does not matter how much z has unpacked ahead.
+// Several gzip files at a time, in one another, are rare, and the state of each takes some
+// 45 KiB.
+func (d *Decoder) unzip(z *inflater, from GzipSource, depth int) (*source, *DecodeError) {
 	if depth == maxEnvelopes {
-		return d.tooManyEnvelopes()
+		return nil, tooManyEnvelopes()
 	}
-	if d.exhausted {
-		return d.tooLarge()
+	if d.record.exhausted {
+		return nil, d.tooLarge()
 	}
-	z.left, z.progress, z.since = d.limit()-d.spent, d.Progress, 0
-	if d.inflating > 0 && !d.large() {
-		return false
+	z.left, z.progress, z.since = d.limit()-d.record.spent, d.Progress, 0
+	if d.record.inflating > 0 && !d.large() {
+		return nil, nil
 	}
 	if err := z.zip.Reset(from); err != nil {
-		return d.badGzip(err)
+		return nil, d.badGzip(err)
 	}
-	s := d.source(depth+1, d.layers[depth][:0], z)
-	d.inflating++
-	var more bool
-	if s.zipped() {
-		inner, b := inflaters.Get().(*inflater), bufio.NewReaderSize(s, 1<<10)
-		more = d.inflate(inner, b, depth+1)
-		inner.progress = nil
-		inflaters.Put(inner)
-		s.next -= b.Buffered()
-		d.charge(s)
-	} else {
-		more = d.values(s, depth+1)
-	}
-	d.inflating--
-	d.release(depth)
-	return more
+	return d.source(depth+1, d.layers[depth][:0], z), nil
 }
 
-// inflated ends the reading of gzip.
-func (d *Decoder) inflated(s *source, empty bool) bool {
+// inflated ends the reading of gzip, with the problem at its end.
+func (d *Decoder) inflated(s *source, empty bool) *DecodeError {
 	switch {
 	case !d.charge(s) || errors.Is(s.err, errInflated):
 		return d.exhaust()
 	case s.err != io.EOF:
 		return d.badGzip(s.err)
 	case empty:
-		return d.hold(ReasonEmpty, "no event inside")
+		return problem(ReasonEmpty, "no event inside")
 	}
-	return true
+	return nil
 }
 
 // charge counts the bytes of a gzip file that were passed; false: the record unpacks to
 // more than it may.
 func (d *Decoder) charge(s *source) bool {
 	at := s.offset()
-	d.spent += at - s.charged
+	d.record.spent += at - s.charged
 	s.charged = at
-	return !d.exhausted && d.spent <= d.limit()
+	return !d.record.exhausted && d.record.spent <= d.limit()
 }
 
 // exhaust says, once, that the record unpacks to more than it may: from then on no gzip
 // is unpacked.
-func (d *Decoder) exhaust() bool {
-	if d.exhausted {
-		return true
+func (d *Decoder) exhaust() *DecodeError {
+	if d.record.exhausted {
+		return nil
 	}
-	d.exhausted = true
+	d.record.exhausted = true
 	return d.tooLarge()
 }
 
-func (d *Decoder) badGzip(err error) bool {
+func (d *Decoder) badGzip(err error) *DecodeError {
 	if errors.Is(err, errInflated) {
 		return d.exhaust()
 	}
-	return d.hold(ReasonBadGzip, fmt.Sprintf("unpack gzip: %v", err))
+	return problem(ReasonBadGzip, "unpack gzip: %v", err)
 }
 
-func (d *Decoder) tooLarge() bool {
-	return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("the record unpacks to more than %d bytes", d.limit()))
+func (d *Decoder) tooLarge() *DecodeError {
+	return problem(ReasonUnpackedTooLarge, "the record unpacks to more than %d bytes", d.limit())
 }
 
-// tooLargeToHold passes over one value.
-func (d *Decoder) tooLargeToHold() bool {
-	return d.hold(ReasonUnpackedTooLarge, fmt.Sprintf("a value takes more than %d bytes when it is unpacked", d.maxHeld()))
+// tooLargeToHold is the problem of one value that is passed over.
+func (d *Decoder) tooLargeToHold() *DecodeError {
+	return problem(ReasonUnpackedTooLarge, "a value takes more than %d bytes when it is unpacked", d.maxHeld())
 }
 
 func (d *Decoder) limit() int64 {

@@ -1,6 +1,9 @@
 package cloudtrail
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // Reason says in one word why a record or an event is refused, or an evaluation is dropped;
 // package rules has more reasons. A Reason is the value of a metric label and of a dead
@@ -46,6 +49,26 @@ func (e *DecodeError) Error() string {
 	}
 	return fmt.Sprintf("decode event %d of the record: %s: %s", e.Index, e.Reason, e.Detail)
 }
+
+// problem is the error about a value; the Decoder numbers it when it takes note of it.
+func problem(reason Reason, detail string, values ...any) *DecodeError {
+	return &DecodeError{Reason: reason, Detail: fmt.Sprintf(detail, values...)}
+}
+
+// Clip returns s, cut between characters to at most that many bytes and marked with … if it
+// is longer.
+func Clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most] + "…"
+}
+
+// quoted bounds a value from an event in a message.
+const quoted = 64
 
 // DeadLetterReasons are the reasons of this package that send a record or an event to
 // the dead-letter topic.

@@ -37,9 +37,7 @@ type source struct {
 	hurt damage
 	pass passing
 
-	// Of the last pieceBad:
-	reason Reason
-	detail string
+	problem *DecodeError // of the last pieceBad
 }
 
 // spot is the place in a list, or outside of one, of the next piece.
@@ -113,6 +111,22 @@ func (s *source) piece() piece {
 			return piece{kind: pieceEnd}
 		}
 		s.fill()
+	}
+}
+
+// byteOrderMark may stand before a value; RFC 8259 section 8.1 lets a reader
+// step over it.
+const byteOrderMark = "\uFEFF"
+
+// gap returns the offset of the first byte at or after i that is neither white
+// space nor part of a byte order mark.
+func gap(b []byte, i int) int {
+	for {
+		i = jsonscan.Space(b, i)
+		if len(b)-i < len(byteOrderMark) || string(b[i:i+len(byteOrderMark)]) != byteOrderMark {
+			return i
+		}
+		i += len(byteOrderMark)
 	}
 }
 
@@ -228,7 +242,7 @@ func (s *source) value(i int) (piece, bool) {
 		s.hurt.assess(b, i, s.base, s.scan)
 	}
 	p := piece{kind: pieceBad, start: i, end: min(int(s.hurt.at-s.base)+1, len(b))}
-	s.reason, s.detail = s.hurt.describe(b, i, s.base)
+	s.problem = s.hurt.describe(b, i, s.base)
 	if !s.hurt.deep {
 		p.end = min(p.end, lineEnd(b[:p.end], i))
 	}

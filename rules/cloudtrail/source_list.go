@@ -66,7 +66,7 @@ func (s *source) delimiter(i int, closing byte, comma, closed spot) piece {
 func (s *source) unexpected(i int) piece {
 	c := s.buf[i]
 	p := piece{kind: pieceBad, start: i, end: i + 1}
-	s.reason, s.detail = ReasonNotJSON, unexpectedInList(c, s.base+int64(i), s.began)
+	s.problem = problem(ReasonNotJSON, "unexpected %q at byte %d, in the list that begins at byte %d", c, s.base+int64(i), s.began)
 	if s.in = atTop; bytes.IndexByte([]byte("{[\"-0123456789tfn"+packedMagic[:1]+byteOrderMark[:1]), c) < 0 {
 		s.leaveLine(i)
 	}
@@ -75,6 +75,6 @@ func (s *source) unexpected(i int) piece {
 
 // listCutOff is the end of the input inside a list.
 func (s *source) listCutOff() piece {
-	s.in, s.reason, s.detail = atTop, ReasonCutOff, listCutOff(s.began)
+	s.in, s.problem = atTop, problem(ReasonCutOff, "the list that begins at byte %d is cut off", s.began)
 	return piece{kind: pieceBad, start: s.next, end: s.next}
 }

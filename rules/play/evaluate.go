@@ -105,7 +105,7 @@ func (p *Player) event(ev *rules.Event, matches []rules.Match) error {
 
 // take moves the matches of the first match's shard to mine, and returns that shard and the other matches.
 func (p *Player) take(matches []rules.Match) (*shard, []rules.Match) {
-	of := func(m rules.Match) int { return rules.ShardOf(m.Rule, m.Key, len(p.shards)) }
+	of := func(m rules.Match) int { return rules.ShardOf(m.Key, len(p.shards)) }
 	first := of(matches[0])
 	others := matches[:0]
 	p.mine = p.mine[:0]

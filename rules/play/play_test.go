@@ -89,7 +89,7 @@ func oneByOne(t fataler, records []Record) (w told, counts Counts) {
 			}
 			counts.Matches += int64(len(matches))
 			for len(matches) > 0 { // once in each shard
-				of := func(m rules.Match) int { return rules.ShardOf(m.Rule, m.Key, shards) }
+				of := func(m rules.Match) int { return rules.ShardOf(m.Key, shards) }
 				first := of(matches[0])
 				mine := slices.DeleteFunc(slices.Clone(matches), func(m rules.Match) bool { return of(m) != first })
 				matches = slices.DeleteFunc(matches, func(m rules.Match) bool { return of(m) == first })

@@ -153,18 +153,48 @@ func Delete(t testing.TB, brokers []string, name string) {
 // shortly before it knows.
 func waitForLeaders(t testing.TB, cl *kgo.Client, topic string, partitions int) {
 	t.Helper()
+	await(t, fmt.Sprintf("a leader for each of the %d partitions of topic %s", partitions, topic), func(ctx context.Context) (bool, error) {
+		offsets, err := listOffsets(ctx, cl, topic, latest)
+		return len(offsets) == partitions, err
+	})
+}
+
+// Group returns the name of a group that no other test uses, and waits until its coordinator
+// answers: a new cluster has none before the first question for one, and the product, which
+// asks again, is not what such a test is about.
+func Group(t testing.TB, brokers []string) string {
+	t.Helper()
+	name, cl := Name(t), Client(t, brokers)
+	req := kmsg.NewPtrDescribeGroupsRequest()
+	req.Groups = []string{name}
+	await(t, "the coordinator of group "+name, func(ctx context.Context) (bool, error) {
+		resp, err := req.RequestWith(ctx, cl)
+		if err != nil || len(resp.Groups) == 0 {
+			return false, err
+		}
+		if err := kerr.ErrorForCode(resp.Groups[0].ErrorCode); kerr.IsRetriable(err) {
+			return false, err
+		}
+		return true, nil // that there is no such group is an answer of the coordinator
+	})
+	return name
+}
+
+// await asks every so often until an answer is right.
+func await(t testing.TB, what string, ask func(ctx context.Context) (bool, error)) {
+	t.Helper()
 	ctx := Context(t)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		offsets, err := listOffsets(ctx, cl, topic, latest)
-		if err == nil && len(offsets) == partitions {
+		ok, err := ask(ctx)
+		if ok && err == nil {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("topic %s has no leader for each of its %d partitions: %v", topic, partitions, err)
+			t.Fatalf("still waiting after %s for %s; the last error: %v", patience, what, err)
 		}
 	}
 }

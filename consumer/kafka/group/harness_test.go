@@ -37,7 +37,7 @@ type bench struct {
 func each(t *testing.T, shards, inputs int, test func(b *bench)) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
 		b := newBench(t, func() *wire.Client { return wire.NewClient(brokers, nil, nil, nil) })
-		b.kafka = strings.HasSuffix(t.Name(), "/kafka")
+		b.kafka, b.group = strings.HasSuffix(t.Name(), "/kafka"), kafkatest.Group(t, brokers)
 		b.shards = kafkatest.Topic(t, brokers, shards, nil)
 		b.topics = []string{b.shards}
 		if inputs > 0 {

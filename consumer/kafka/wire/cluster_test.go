@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -53,33 +54,33 @@ func fetch(t testing.TB, c *wire.Client, topic string, partition int32, offset i
 }
 
 func TestLeaderMoves(t *testing.T) {
-	cluster := kafkatest.Fake(t, 3)
-	c := client(t, cluster.ListenAddrs())
-	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 1, nil)
-	if err := produce(t, c, topic, 0, "first"); err != nil {
-		t.Fatal(err)
-	}
-	for n := range int64(6) {
-		if err := cluster.MoveTopicPartition(topic, 0, (cluster.LeaderFor(topic, 0)+1)%3); err != nil {
+	inBubble(t, 3, func(t *testing.T, cluster *kfake.Cluster, c *wire.Client) {
+		move := func() {
+			if err := cluster.MoveTopicPartition("t", 0, (cluster.LeaderFor("t", 0)+1)%3); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := produce(t, c, "t", 0, "first"); err != nil {
 			t.Fatal(err)
 		}
-		// The error itself brings the new layout, long before the metadata's TTL is over.
-		if _, err := fetch(t, c, topic, 0, n); !errors.Is(err, kafka.NotLeaderForPartition) {
-			t.Fatalf("Fetch after the leader has moved = %v; want %v", err, kafka.NotLeaderForPartition)
+		for n := range int64(6) {
+			move()
+			// The error itself brings the new layout, long before the metadata's TTL is over.
+			if _, err := fetch(t, c, "t", 0, n); !errors.Is(err, kafka.NotLeaderForPartition) {
+				t.Fatalf("Fetch after the leader has moved = %v; want %v", err, kafka.NotLeaderForPartition)
+			}
+			if got, err := fetch(t, c, "t", 0, 0); err != nil || got != "first" {
+				t.Fatalf("Fetch, again = %q, %v; want first", got, err)
+			}
+			move()
+			if err := produce(t, c, "t", 0, "more"); !errors.Is(err, kafka.NotLeaderForPartition) {
+				t.Fatalf("Produce after the leader has moved = %v; want %v", err, kafka.NotLeaderForPartition)
+			}
+			if err := produce(t, c, "t", 0, "more"); err != nil {
+				t.Fatalf("Produce, again = %v; want nil", err)
+			}
 		}
-		if got, err := fetch(t, c, topic, 0, 0); err != nil || got != "first" {
-			t.Fatalf("Fetch, again = %q, %v; want first", got, err)
-		}
-		if err := cluster.MoveTopicPartition(topic, 0, (cluster.LeaderFor(topic, 0)+1)%3); err != nil {
-			t.Fatal(err)
-		}
-		if err := produce(t, c, topic, 0, "more"); !errors.Is(err, kafka.NotLeaderForPartition) {
-			t.Fatalf("Produce after the leader has moved = %v; want %v", err, kafka.NotLeaderForPartition)
-		}
-		if err := produce(t, c, topic, 0, "more"); err != nil {
-			t.Fatalf("Produce, again = %v; want nil", err)
-		}
-	}
+	})
 }
 
 // Refresh stands on kafka-go's habit of renewing its layout after a *createtopics.Response:
@@ -225,22 +226,15 @@ func TestFetchOfAnotherTopicByTheSameName(t *testing.T) {
 func TestBootstrap(t *testing.T) {
 	cluster := kafkatest.Fake(t, 1)
 	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 1, nil)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := silent.Addr().String()
-	if err := silent.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dead := []string{"127.0.0.1:1", "127.0.0.1:2"} // ports that no other test can get
 	// With one of three alive, each attempt must get through in any order.
 	for range 8 {
-		c := client(t, []string{dead, cluster.ListenAddrs()[0], "127.0.0.1:1"})
+		c := client(t, append(cluster.ListenAddrs(), dead...))
 		if _, err := c.Topics(t.Context(), topic); err != nil {
 			t.Fatalf("Topics with two dead bootstrap addresses of three = %v; want nil", err)
 		}
 	}
-	c := client(t, []string{dead, "127.0.0.1:1"})
+	c := client(t, dead)
 	var unanswered *wire.UnknownOutcomeError
 	if _, err := fetch(t, c, topic, 0, 0); err == nil || errors.As(err, &unanswered) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("Fetch without a living broker = %v; want the dialer's error, as of something not sent", err)
@@ -264,7 +258,7 @@ func TestOldBroker(t *testing.T) {
 
 func TestGroupMembership(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
-		ctx, c, group := kafkatest.Context(t), client(t, brokers), kafkatest.Name(t)
+		ctx, c, group := kafkatest.Context(t), client(t, brokers), kafkatest.Group(t, brokers)
 		if err := c.Heartbeat(ctx, group, 1, "nobody", ""); !isNobody(err) {
 			t.Errorf("Heartbeat of nobody = %v; want %v", err, kafka.UnknownMemberId)
 		}
@@ -390,11 +384,42 @@ func TestProduceAnswersAndSilence(t *testing.T) {
 	}
 }
 
+// tap is a connection that tells of fetches written to it, and lets a test change the answers.
+type tap struct {
+	net.Conn
+	fetched func()
+	answer  func([]byte)
+}
+
+func (c tap) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if len(b) > 6 && int16(binary.BigEndian.Uint16(b[4:])) == int16(kmsg.Fetch) {
+		c.fetched()
+	}
+	return n, err
+}
+
+func (c tap) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.answer(b[:n])
+	return n, err
+}
+
 // TestCancelledRequest ends the context of requests in mid-air, which must free
 // their buffers at once and leave no connection with an answer to come.
 func TestCancelledRequest(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, brokers []string) {
-		c := client(t, brokers)
+		fetches := make(chan struct{}, 1)
+		c := wire.NewClient(brokers, func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			return tap{conn, func() {
+				select {
+				case fetches <- struct{}{}:
+				default: // the test has not looked for the one before
+				}
+			}, func([]byte) {}}, err
+		}, nil, nil)
+		defer c.Close()
 		topic := kafkatest.Topic(t, brokers, 2, nil)
 		for p := range int32(2) {
 			if err := produce(t, c, topic, p, fmt.Sprint(p)); err != nil {
@@ -403,14 +428,26 @@ func TestCancelledRequest(t *testing.T) {
 		}
 		for n := range 20 {
 			ctx, cancel := context.WithCancel(t.Context())
+			select {
+			case <-fetches: // of those before
+			default:
+			}
 			var f wire.Fetched
 			done := make(chan error, 1)
 			go func() { // long poll: nothing comes behind the end
 				done <- c.Fetch(ctx, wire.FetchRequest{Topic: topic, Offset: 1, MaxWait: time.Minute}, &f)
 			}()
+			sent := n > 15
+			if sent {
+				select {
+				case <-fetches:
+				case err := <-done:
+					t.Fatalf("Fetch = %v before it is cancelled; want it to wait", err)
+				}
+			}
 			time.AfterFunc(time.Duration(n)*time.Millisecond, cancel)
 			var unanswered *wire.UnknownOutcomeError
-			if err := <-done; !errors.Is(err, context.Canceled) || n > 15 && !errors.As(err, &unanswered) {
+			if err := <-done; !errors.Is(err, context.Canceled) || sent && !errors.As(err, &unanswered) {
 				t.Fatalf("Fetch with a cancelled context = %v; want %v", err, context.Canceled)
 			}
 			for p := range int32(2) { // of the other partition last: an answer of the first must not be taken for it
@@ -423,46 +460,33 @@ func TestCancelledRequest(t *testing.T) {
 }
 
 func TestRequestTimeout(t *testing.T) {
-	cluster := kafkatest.Fake(t, 1)
-	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 1, nil)
-	c := client(t, cluster.ListenAddrs())
-	c.RequestTimeout = 50 * time.Millisecond
-	if err := produce(t, c, topic, 0, "v"); err != nil {
-		t.Fatal(err)
-	}
-	cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, nil, true }) // no answer
-	var f wire.Fetched
-	var unanswered *wire.UnknownOutcomeError
-	err := c.Fetch(t.Context(), wire.FetchRequest{Topic: topic, MaxWait: time.Millisecond}, &f)
-	if !errors.As(err, &unanswered) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Fetch from a silent broker = %v; want a NoAnswerError for %v", err, context.DeadlineExceeded)
-	}
-	if got, err := fetch(t, c, topic, 0, 0); err != nil || got != "v" {
-		t.Errorf("Fetch, again = %q, %v; want v", got, err)
-	}
-}
-
-// tap is a connection with answers that a test changes.
-type tap struct {
-	net.Conn
-	change func([]byte)
-}
-
-func (c tap) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.change(b[:n])
-	return n, err
+	inBubble(t, 1, func(t *testing.T, cluster *kfake.Cluster, c *wire.Client) {
+		c.RequestTimeout = 50 * time.Millisecond
+		if err := produce(t, c, "t", 0, "v"); err != nil {
+			t.Fatal(err)
+		}
+		cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, nil, true }) // no answer
+		var f wire.Fetched
+		var unanswered *wire.UnknownOutcomeError
+		err := c.Fetch(t.Context(), wire.FetchRequest{Topic: "t", MaxWait: time.Millisecond}, &f)
+		if !errors.As(err, &unanswered) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Fetch from a silent broker = %v; want a NoAnswerError for %v", err, context.DeadlineExceeded)
+		}
+		if got, err := fetch(t, c, "t", 0, 0); err != nil || got != "v" {
+			t.Errorf("Fetch, again = %q, %v; want v", got, err)
+		}
+	})
 }
 
 func TestAnswerToAnotherRequest(t *testing.T) {
 	cluster := kafkatest.Fake(t, 1)
 	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 1, nil)
-	var armed atomic.Bool
 	var once sync.Once
 	c := wire.NewClient(cluster.ListenAddrs(), func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
-		return tap{conn, func(b []byte) {
-			if armed.Load() && len(b) >= 8 {
+		asked := new(atomic.Bool)
+		return tap{conn, func() { asked.Store(true) }, func(b []byte) {
+			if asked.Load() && len(b) >= 8 {
 				once.Do(func() { b[4] ^= 0x40 }) // in the correlation id
 			}
 		}}, err
@@ -471,7 +495,6 @@ func TestAnswerToAnotherRequest(t *testing.T) {
 	if err := produce(t, c, topic, 0, "v"); err != nil {
 		t.Fatal(err)
 	}
-	armed.Store(true)
 	var unanswered *wire.UnknownOutcomeError
 	if _, err := fetch(t, c, topic, 0, 0); !errors.As(err, &unanswered) || !strings.Contains(err.Error(), "instead of") {
 		t.Errorf("Fetch whose answer carries another id = %v; want a NoAnswerError that says so", err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"trailhound/consumer/internal/kafkatest"
@@ -68,46 +69,45 @@ func TestKnownEpochEnd(t *testing.T) {
 }
 
 func TestOffsetForLeaderEpochAfterMoves(t *testing.T) {
-	cluster := kafkatest.Fake(t, 3)
-	c := client(t, cluster.ListenAddrs())
-	topic := kafkatest.Topic(t, cluster.ListenAddrs(), 1, nil)
-	for n := range 3 {
-		for try := 0; ; try++ {
-			err := produce(t, c, topic, 0, "a", "b")
-			if err == nil {
-				break
+	inBubble(t, 3, func(t *testing.T, cluster *kfake.Cluster, c *wire.Client) {
+		for n := range 3 {
+			for try := 0; ; try++ {
+				err := produce(t, c, "t", 0, "a", "b")
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, kafka.NotLeaderForPartition) || try == 3 {
+					t.Fatal(err)
+				}
 			}
-			if !errors.Is(err, kafka.NotLeaderForPartition) || try == 3 {
+			if err := cluster.MoveTopicPartition("t", 0, (cluster.LeaderFor("t", 0)+1)%3); err != nil {
+				t.Fatalf("move %d: %v", n, err)
+			}
+		}
+		// The layout that the client has leads to the old leader: the refusal renews it.
+		if _, err := c.OffsetForLeaderEpoch(t.Context(), "t", 0, 0); !errors.Is(err, kafka.NotLeaderForPartition) {
+			t.Errorf("OffsetForLeaderEpoch at the old leader = %v; want %v", err, kafka.NotLeaderForPartition)
+		}
+		for epoch, want := range []int64{2, 4} {
+			if end, err := c.OffsetForLeaderEpoch(t.Context(), "t", 0, int32(epoch)); err != nil || end != (wire.EpochEnd{Epoch: int32(epoch), End: want}) {
+				t.Errorf("OffsetForLeaderEpoch(%d) = %+v, %v; want end %d", epoch, end, err, want)
+			}
+		}
+		var epochs string
+		var f wire.Fetched
+		for f.Next < 6 {
+			req := wire.FetchRequest{Topic: "t", Offset: f.Next, Verify: true, LastEpoch: -1, MaxWait: time.Second}
+			if err := c.Fetch(t.Context(), req, &f); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Each(func(r *wire.Record) bool { epochs += fmt.Sprint(r.Epoch); return true }); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := cluster.MoveTopicPartition(topic, 0, (cluster.LeaderFor(topic, 0)+1)%3); err != nil {
-			t.Fatalf("move %d: %v", n, err)
+		if epochs != "001122" {
+			t.Errorf("leader epochs of the records: %s; want 001122", epochs)
 		}
-	}
-	// The layout that the client has leads to the old leader: the refusal renews it.
-	if _, err := c.OffsetForLeaderEpoch(t.Context(), topic, 0, 0); !errors.Is(err, kafka.NotLeaderForPartition) {
-		t.Errorf("OffsetForLeaderEpoch at the old leader = %v; want %v", err, kafka.NotLeaderForPartition)
-	}
-	for epoch, want := range []int64{2, 4} {
-		if end, err := c.OffsetForLeaderEpoch(t.Context(), topic, 0, int32(epoch)); err != nil || end != (wire.EpochEnd{Epoch: int32(epoch), End: want}) {
-			t.Errorf("OffsetForLeaderEpoch(%d) = %+v, %v; want end %d", epoch, end, err, want)
-		}
-	}
-	var epochs string
-	var f wire.Fetched
-	for f.Next < 6 {
-		req := wire.FetchRequest{Topic: topic, Offset: f.Next, Verify: true, LastEpoch: -1, MaxWait: time.Second}
-		if err := c.Fetch(t.Context(), req, &f); err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Each(func(r *wire.Record) bool { epochs += fmt.Sprint(r.Epoch); return true }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if epochs != "001122" {
-		t.Errorf("leader epochs of the records: %s; want 001122", epochs)
-	}
+	})
 }
 
 // Apache Kafka checks a consumer's last epoch as it does a follower's; the in-process

@@ -78,6 +78,9 @@ func TestBufferPoolMakesRoom(t *testing.T) {
 		if len(p.idle[bufferSize(size)]) == mostIdle {
 			size /= 2
 		}
+		if size < smallBuffer {
+			t.Skip("on one processor a pool keeps too few buffers of each size to be full")
+		}
 	}
 	b := make([]byte, 0, idleBuffer/2)
 	for range 3 {

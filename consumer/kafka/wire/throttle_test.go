@@ -3,14 +3,12 @@ package wire_test
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"trailhound/consumer/internal/kafkatest"
 	"trailhound/consumer/kafka/wire"
 )
 
@@ -53,17 +51,7 @@ func TestThrottledAnswersAreWaitedFor(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kafkatest.Bubble(t, func(t *testing.T) {
-				var network kfake.VirtualNetwork
-				cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(network.Listen), kfake.SeedTopics(1, "t"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer cluster.Close()
-				client := wire.NewClient(cluster.ListenAddrs(), func(ctx context.Context, n, address string) (net.Conn, error) {
-					return network.DialContext(ctx, n, address)
-				}, nil, nil)
-				defer client.Close()
+			inBubble(t, 1, func(t *testing.T, cluster *kfake.Cluster, client *wire.Client) {
 				b := wire.Batch{}
 				b.Append(1, nil, []byte("value"))
 				encoded, err := b.Encode(nil, wire.NoProducer)

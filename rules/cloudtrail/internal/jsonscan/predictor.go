@@ -92,12 +92,9 @@ type nodeInfo struct {
 	name [maxName]byte
 
 	// Of a bracket:
-	of    uint16 // the value that it opens
-	each  uint16 // its elements
-	depth uint8  // these four as in Scanner.Value
-	level uint8
-	whole Field
-	kinds uint64
+	of   uint16 // the value that it opens
+	each uint16 // its elements
+	container
 }
 
 // transition leads from a node to the beginning of the next value, or to the end of the
@@ -145,14 +142,6 @@ func (t *transition) matches(b *[maxTransition]byte) bool {
 		(binary.LittleEndian.Uint64(b[24:])&m[3]^t.bytes[3]) == 0
 }
 
-// stateAt returns the bracket around the value, or behind the bracket, at that node, and
-// the state behind that bracket, as in Scanner.Value.
-func (f *Predictor) stateAt(at uint16) (in uint16, depth, level int, whole Field, kinds uint64) {
-	in = f.infos[at].in
-	p := &f.infos[in]
-	return in, int(p.depth), int(p.level), p.whole, p.kinds
-}
-
 // NewPredictor returns a predictor for scans that note these members, with at most so many
 // nodes (256 to MaxNodes), of 170 bytes each.
 func NewPredictor(m *Members, most int) *Predictor {
@@ -167,7 +156,7 @@ func (f *Predictor) Size() int {
 }
 
 // begin prepares for another document and returns its node.
-func (f *Predictor) begin(level int) (at, in uint16) {
+func (f *Predictor) begin(note bool) (at, in uint16) {
 	f.ends = None
 	if f.read++; f.read == mispredictionSpan {
 		f.read = 0
@@ -180,7 +169,7 @@ func (f *Predictor) begin(level int) (at, in uint16) {
 			f.reset()
 		}
 	}
-	if level == 0 {
+	if !note {
 		return rootPlain, outsidePlain
 	}
 	return root, outside
@@ -245,23 +234,21 @@ func (f *Predictor) element(in uint16) uint16 {
 	return n
 }
 
-// bracket returns the node behind the bracket that opens a value. The state is that behind
-// the bracket.
-func (f *Predictor) bracket(of uint16, depth, level int, kinds uint64, whole Field) uint16 {
-	object := kinds&1 != 0
+// bracket returns the node behind the bracket that opens a value.
+func (f *Predictor) bracket(of uint16, c container) uint16 {
+	object := c.kinds&1 != 0
 	n := f.nodes[of].array
 	if object {
 		n = f.nodes[of].object
 	}
-	if n != noNode || depth >= maxPredictedDepth {
+	if n != noNode || c.depth >= maxPredictedDepth {
 		return n
 	}
 	if n = f.add(noNode); n == noNode {
 		return n
 	}
 	p := &f.infos[n]
-	p.in, p.of = n, of
-	p.depth, p.level, p.kinds, p.whole = uint8(depth), uint8(level), kinds, whole
+	p.in, p.of, p.container = n, of, c
 	if object {
 		f.nodes[of].object = n
 	} else {

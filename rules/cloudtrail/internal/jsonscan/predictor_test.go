@@ -269,7 +269,7 @@ func TestPredictorUnknownNames(t *testing.T) {
 // table; looking one up must not cost more the more of them there are.
 func TestPredictorCollisions(t *testing.T) {
 	f := NewPredictor(&testMembers, MaxNodes)
-	in := f.bracket(root, 1, levelTop, 1, None)
+	in := f.bracket(root, container{depth: 1, level: levelTop, kinds: 1})
 	known := 0
 	for i, found := 0, 0; found < 4*maxProbes; i++ {
 		name := fmt.Appendf(nil, "n%d", i)

@@ -92,6 +92,26 @@ func closing(b []byte, i int) (end int, seen uint64, ok bool) {
 	}
 }
 
+// textEnd is closing for a string that may be long: it looks at sixteen bytes at a time.
+func textEnd(b []byte, i int) (end int, seen uint64, ok bool) {
+	for len(b)-i >= 16 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		x := binary.LittleEndian.Uint64(b[i+8:])
+		seen |= w | x
+		m, n := special(w), special(x)
+		if m|n != 0 {
+			i += first(m, n)
+			if b[i] == '"' {
+				return i, seen, true
+			}
+			break
+		}
+		i += 16
+	}
+	end, w, ok := closing(b, i)
+	return end, seen | w, ok
+}
+
 // Space returns the offset of the first byte at or after i that is not white
 // space in the sense of JSON.
 func Space(b []byte, i int) int {
@@ -143,6 +163,22 @@ func hexDigit(c byte) rune {
 		return rune(c-'A') + 10
 	}
 	return -1
+}
+
+// scalar checks the number or the literal that begins at b[i], and returns the offset behind
+// it. If ok is false, end is the offset of the byte that is wrong.
+func scalar(b []byte, i int) (end int, ok bool) {
+	switch b[i] {
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return number(b, i)
+	case 't':
+		return literal(b, i, "true")
+	case 'f':
+		return literal(b, i, "false")
+	case 'n':
+		return literal(b, i, "null")
+	}
+	return i, false
 }
 
 // number checks the number that begins at b[i], a digit or a minus sign, and

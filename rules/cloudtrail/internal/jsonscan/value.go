@@ -7,47 +7,40 @@ import "encoding/binary"
 // s.Fields tells where its members lie.
 //
 // This is the program's hottest loop: every byte of input goes through it. So it is one
-// function with states that are labels, and the kinds of the open containers are the bits
-// of one word (1: object), which spills into s.outer every 64 levels. The bytes between two
-// values are compared as a whole with those of the documents before (see the package's
-// comment); advance does that, and searches strings for their ends, thirty-two bytes at a
-// time. Mispredictions are read here, strings sixteen bytes at a time. No input makes it
-// recurse.
+// function with states that are labels. The bytes between two values are compared as a whole
+// with those of the documents before (see the package's comment); advance does that, and
+// searches strings for their ends, thirty-two bytes at a time. Mispredictions are read here,
+// strings sixteen bytes at a time. No input makes it recurse.
 //
-// While all goes as predicted, the state that follows from the node is not kept up to date:
-// depth, level, kinds, whole and in. It is looked up when it is needed (see stateAt).
+// While all goes as predicted, the state that follows from the node, s.container and s.in, is
+// not kept up to date: restore looks it up when it is needed.
 func (s *Scanner) Value(b []byte, i int, note bool) int {
 	var (
-		depth int    // open containers
-		level int    // of the innermost object of which members are noted
-		kinds uint64 // kinds of the innermost of them
 		bytes uint64 // all words of all strings that are values, or-ed
 		want  Field  // member to which the next value belongs
-		whole Field  // member of the document with the object or array that is open
 		start int    // of a string, behind the quote
 		w, x  uint64 // sixteen bytes of a string
 		m, n  uint64 // marks of special bytes in them
 		ok    bool
 
-		f         = noPrediction // the memory
-		at        uint16         // the node of the value at hand, or behind the bracket just opened
-		in        uint16         // the node behind the bracket around it
-		untracked = 1            // open containers, from the outermost that has no node
-		pendings  int            // transitions that are being trained
-		t         *transition
-		c         *[maxTransition]byte
-		last      [maxTransition]byte // the rest of the input, with zeros behind it: no transition has these
+		f        = noPrediction // the memory
+		at       uint16         // the node of the value at hand, or behind the bracket just opened
+		pendings int            // transitions that are being trained
+		t        *transition
+		c        *[maxTransition]byte
+		last     [maxTransition]byte // the rest of the input, with zeros behind it: no transition has these
 	)
 	b = b[:len(b):len(b)] // with its capacity known, b[i:] is loaded from without further arithmetic
 	s.Escaped, s.TooDeep = false, false
 	s.outer = s.outer[:0]
+	s.container, s.untracked = container{}, 1
 	if note {
-		level = levelTop
+		s.level = levelTop
 		s.Fields = [NumFields]Span{}
 	}
 	if s.Predictor != nil {
-		f, untracked = s.Predictor, 0
-		at, in = f.begin(level)
+		f, s.untracked = s.Predictor, 0
+		at, s.in = f.begin(note)
 	}
 
 value: // the node is at
@@ -63,73 +56,19 @@ value: // the node is at
 		goto text
 	}
 	switch b[i] {
-	case '{':
-		if at != noNode {
-			in, depth, level, whole, kinds = f.stateAt(at)
-		}
-		if want >= FirstWhole {
-			if want < NumFields {
-				whole = want
-				s.Fields[want].Start = uint32(i)
-			} else {
-				level++
-			}
+	case '{', '[':
+		if at, ok = s.open(f, b, i, at, want); !ok {
+			goto fail
 		}
 		want = None
-		if depth&63 == 0 && depth > 0 {
-			s.outer = append(s.outer, kinds)
-		}
-		if depth == MaxDepth {
-			s.TooDeep = true
-			goto fail
-		}
-		depth++
-		kinds = kinds<<1 | 1
 		i++
-		goto opened
-	case '[':
-		if at != noNode {
-			in, depth, level, whole, kinds = f.stateAt(at)
-		}
-		if want >= FirstWhole && want < NumFields {
-			whole = want
-			s.Fields[want].Start = uint32(i)
-		}
-		want = None
-		if depth&63 == 0 && depth > 0 {
-			s.outer = append(s.outer, kinds)
-		}
-		if depth == MaxDepth {
-			s.TooDeep = true
-			goto fail
-		}
-		depth++
-		kinds <<= 1
-		i++
-		goto opened
-	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		if i, ok = number(b, i); !ok {
-			goto fail
-		}
-		goto next
-	case 't':
-		if i, ok = literal(b, i, "true"); !ok {
-			goto fail
-		}
-		goto next
-	case 'f':
-		if i, ok = literal(b, i, "false"); !ok {
-			goto fail
-		}
-		goto next
-	case 'n':
-		if i, ok = literal(b, i, "null"); !ok {
-			goto fail
-		}
 		goto next
 	case ' ', '\t', '\n', '\r':
 		i = Space(b, i)
 		goto value
+	}
+	if i, ok = scalar(b, i); ok {
+		goto next
 	}
 	goto fail
 
@@ -180,6 +119,9 @@ textEnd:
 	i++
 
 next: // behind a value or an opening bracket; the node is at
+	if at == noNode {
+		goto unpredicted
+	}
 	if len(b)-i >= maxTransition {
 		c = (*[maxTransition]byte)(b[i:])
 	} else {
@@ -214,13 +156,12 @@ next: // behind a value or an opening bracket; the node is at
 		}
 		goto value
 	}
-	if at != noNode { // a misprediction
-		in, depth, level, whole, kinds = f.stateAt(at)
-		if pendings < len(f.pending) {
-			f.pending[pendings] = pending{at, i}
-			pendings++
-		}
+	s.restore(f, at) // a misprediction
+	if pendings < len(f.pending) {
+		f.pending[pendings] = pending{at, i}
+		pendings++
 	}
+unpredicted:
 	switch b[i-1] {
 	case '{':
 		i = Space(b, i)
@@ -235,80 +176,9 @@ next: // behind a value or an opening bracket; the node is at
 		}
 		goto element
 	}
-	goto after
-
-opened: // behind an opening bracket
-	if at != noNode {
-		at = f.bracket(at, depth, level, kinds, whole)
-	}
-	if at == noNode {
-		untracked++
-	}
-	goto next
-
-element:
-	at = noNode
-	if untracked == 0 {
-		at = f.element(in)
-	}
-	goto value
-
-key:
-	if i >= len(b) {
-		goto fail
-	}
-	if b[i] != '"' {
-		if !IsSpace(b[i]) {
-			goto fail
-		}
-		i = Space(b, i)
-		goto key
-	}
-	i++
-	start = i
-	for len(b)-i >= 16 {
-		w = binary.LittleEndian.Uint64(b[i:])
-		x = binary.LittleEndian.Uint64(b[i+8:])
-		m, n = special(w), special(x)
-		if m|n != 0 {
-			i += first(m, n)
-			if b[i] == '"' {
-				want = None
-				if depth == level {
-					want = s.match(level, b[start:i])
-				}
-				goto colon
-			}
-			break
-		}
-		i += 16
-	}
-	if i, _, ok = closing(b, i); !ok {
-		goto fail
-	}
-	want = None
-	if depth == level && i-start <= maxEscapedName {
-		s.name = AppendUnescaped(s.name[:0], b[start:i])
-		want = s.match(level, s.name)
-	}
-colon:
-	at = noNode
-	if untracked == 0 {
-		at = f.member(in, b[start:i])
-	}
-	if len(b)-i > 2 && b[i+1] == ':' {
-		i += 2
-		goto value
-	}
-	i = Space(b, i+1)
-	if i >= len(b) || b[i] != ':' {
-		goto fail
-	}
-	i++
-	goto value
 
 after: // behind a value
-	if depth == 0 {
+	if s.depth == 0 {
 		goto end
 	}
 	if i >= len(b) {
@@ -317,16 +187,16 @@ after: // behind a value
 	switch b[i] {
 	case ',':
 		i++
-		if kinds&1 != 0 {
+		if s.kinds&1 != 0 {
 			goto key
 		}
 		goto element
 	case '}':
-		if kinds&1 != 0 {
+		if s.kinds&1 != 0 {
 			goto closed
 		}
 	case ']':
-		if kinds&1 == 0 {
+		if s.kinds&1 == 0 {
 			goto closed
 		}
 	case ' ', '\t', '\n', '\r':
@@ -335,31 +205,19 @@ after: // behind a value
 	}
 	goto fail
 
+element:
+	at = s.element(f)
+	goto value
+
+key:
+	if i, at, want, ok = s.member(f, b, i); !ok {
+		goto fail
+	}
+	goto value
+
 closed: // at the bracket that closes the innermost container
 	i++
-	if depth == level {
-		level--
-	}
-	depth--
-	kinds >>= 1
-	if depth&63 == 0 && depth > 0 {
-		kinds = s.outer[len(s.outer)-1]
-		s.outer = s.outer[:len(s.outer)-1]
-	}
-	if whole != None && depth == levelTop {
-		s.Fields[whole].End = uint32(i)
-		if s.Predictor != nil {
-			f.ends, f.endAt = whole, i
-		}
-		whole = None
-	}
-	if untracked == 0 {
-		at = f.infos[in].of
-		in = f.infos[at].in
-	} else {
-		at = noNode
-		untracked--
-	}
+	at = s.close(f, i)
 	goto next
 
 end: // behind the document

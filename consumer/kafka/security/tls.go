@@ -1,4 +1,4 @@
-package main
+package security
 
 import (
 	"bytes"
@@ -10,17 +10,26 @@ import (
 	"sync"
 
 	"github.com/rs/zerolog"
-
-	"trailhound/config"
 )
 
-// tlsConfig returns the function that makes the TLS configuration of each connection; nil:
-// connections without TLS.
-func tlsConfig(t config.TLS, log *zerolog.Logger) (func() (*tls.Config, error), error) {
+// TLS is the encryption of connections to the brokers: kafka.tls of the configuration, which
+// the errors name.
+type TLS struct {
+	Enabled    bool
+	CAFile     string // "": the system's authorities
+	CertFile   string // "": no client certificate
+	KeyFile    string
+	ServerName string // "": the host name that was dialled
+}
+
+// Config returns the function that makes the TLS configuration of each connection; nil:
+// connections without TLS. The log has the errors of files that were replaced and cannot be
+// used.
+func (t TLS) Config(log *zerolog.Logger) (func() (*tls.Config, error), error) {
 	if !t.Enabled {
 		return nil, nil
 	}
-	f := &tlsFiles{TLS: t, log: log}
+	f := &tlsFiles{paths: t, log: log}
 	if _, err := f.config(); err != nil {
 		return nil, err
 	}
@@ -30,8 +39,8 @@ func tlsConfig(t config.TLS, log *zerolog.Logger) (func() (*tls.Config, error), 
 // tlsFiles are certificate files that a renewal may replace at any time. They are read for
 // each connection: connections are few.
 type tlsFiles struct {
-	config.TLS
-	log *zerolog.Logger
+	paths TLS
+	log   *zerolog.Logger
 
 	mu   sync.Mutex
 	good *tls.Config // of the last valid files
@@ -44,7 +53,7 @@ type tlsFiles struct {
 func (f *tlsFiles) config() (*tls.Config, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, err := f.read()
+	c, err := f.paths.Read()
 	switch {
 	case err == nil:
 		if f.told != "" {
@@ -60,19 +69,20 @@ func (f *tlsFiles) config() (*tls.Config, error) {
 	return f.good, nil
 }
 
-func (f *tlsFiles) read() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.ServerName}
-	if f.CAFile != "" {
-		text, err := os.ReadFile(f.CAFile)
+// Read reads the files, and returns the configuration of a connection.
+func (t TLS) Read() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile != "" {
+		text, err := os.ReadFile(t.CAFile)
 		if err == nil {
-			c.RootCAs, err = authorities(f.CAFile, text)
+			c.RootCAs, err = authorities(t.CAFile, text)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("kafka.tls.ca_file: %w", err)
 		}
 	}
-	if f.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
+	if t.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("kafka.tls.cert_file and kafka.tls.key_file: %w", err)
 		}

@@ -1,4 +1,4 @@
-package main
+package security
 
 import (
 	"context"
@@ -9,16 +9,25 @@ import (
 	"time"
 
 	"github.com/aws/aws-msk-iam-sasl-signer-go/signer"
-	"github.com/twmb/franz-go/pkg/sasl/oauth" //nolint:depguard // see mechanism
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
-
-	"trailhound/config"
 )
 
-// oauthAuth returns the function that gives the token for each authentication.
-func oauthAuth(s config.SASL) func(context.Context) (oauth.Auth, error) {
-	fetch := tokenOf(s)
+// OAuth is how the mechanism oauthbearer gets a token from an identity provider, by the
+// client credentials grant (RFC 6749, 4.4).
+type OAuth struct {
+	TokenURL         string // "": SASL has the token
+	ClientID         string
+	ClientSecret     string
+	ClientSecretFile string // holds the secret instead
+	Scopes           []string
+	Extensions       []string // pairs name=value that brokers are sent with each token (KIP-342)
+}
+
+// oauth returns the function that gives the token for each authentication.
+func (s SASL) oauth() func(context.Context) (oauth.Auth, error) {
+	fetch := s.token()
 	extensions := make(map[string]string, len(s.OAuth.Extensions))
 	for _, pair := range s.OAuth.Extensions {
 		name, value, _ := strings.Cut(pair, "=")
@@ -30,7 +39,7 @@ func oauthAuth(s config.SASL) func(context.Context) (oauth.Auth, error) {
 	}
 }
 
-func tokenOf(s config.SASL) func(context.Context) (string, error) {
+func (s SASL) token() func(context.Context) (string, error) {
 	switch {
 	case s.Mechanism == "aws-msk-iam":
 		return (&tokens{fetch: func(ctx context.Context) (string, time.Time, error) { return mskToken(ctx, s.AWSRegion) }}).token
@@ -38,7 +47,7 @@ func tokenOf(s config.SASL) func(context.Context) (string, error) {
 		return (&tokens{fetch: func(ctx context.Context) (string, time.Time, error) { return grantedToken(ctx, s.OAuth) }}).token
 	}
 	return func(context.Context) (string, error) {
-		token, err := fileOr("kafka.sasl.token_file", s.TokenFile, s.Token)
+		token, err := Secret("kafka.sasl.token_file", s.TokenFile, s.Token)
 		token = strings.TrimSpace(token)
 		if err == nil && strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			err = errors.New("kafka.sasl: what is given as a token holds what no token can: blanks, line breaks or the like")
@@ -81,8 +90,8 @@ func (t *tokens) token(ctx context.Context) (string, error) {
 }
 
 // grantedToken asks the token endpoint (RFC 6749, 4.4).
-func grantedToken(ctx context.Context, o config.OAuth) (string, time.Time, error) {
-	password, err := fileOr("kafka.sasl.oauth.client_secret_file", o.ClientSecretFile, o.ClientSecret)
+func grantedToken(ctx context.Context, o OAuth) (string, time.Time, error) {
+	password, err := Secret("kafka.sasl.oauth.client_secret_file", o.ClientSecretFile, o.ClientSecret)
 	if err != nil {
 		return "", time.Time{}, err
 	}

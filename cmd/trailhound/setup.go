@@ -17,8 +17,9 @@ import (
 // rules.Builtin leaves their expectations alone.
 var builtin = rules.Builtin
 
-// settings is a configuration and the rules that it turns on, with their parameters.
-type settings struct {
+// setup is the configuration, and all that follows from it alone: the rules that it turns
+// on, with their parameters, and the memory of records.
+type setup struct {
 	*config.Config
 	known  []knownRule
 	memory *wire.Memory // of the process, for records
@@ -33,10 +34,10 @@ type knownRule struct {
 	options *rules.Options
 }
 
-// settings settles the configuration and checks all of it, including parameters of rules.
+// setup settles the configuration and checks all of it, including parameters of rules.
 // Each call makes new rules: those of earlier calls never change.
-func (a *app) settings() (*settings, error) {
-	s := &settings{}
+func (a *app) setup() (*setup, error) {
+	s := &setup{}
 	in := config.Input{Environment: a.environment, Set: a.set}
 	in.File, _ = a.fileAndWay()
 	in.HostName, _ = os.Hostname() // without one, instance_id has a general name
@@ -62,7 +63,7 @@ func (a *app) settings() (*settings, error) {
 }
 
 // checkRules asks each rule that is on whether it takes its parameters under the limits of the service.
-func (s *settings) checkRules() (problems config.Problems) {
+func (s *setup) checkRules() (problems config.Problems) {
 	for _, a := range s.active {
 		_, err := rules.NewEngine([]rules.Active{a}, s.limits())
 		if err == nil {
@@ -80,7 +81,7 @@ func (s *settings) checkRules() (problems config.Problems) {
 
 // given returns the place of the parameter of the rule at path, else of another key that
 // the error names, else of the rule; the zero origin if none of them is given.
-func (s *settings) given(path string, wrong *rules.ParameterError) config.Origin {
+func (s *setup) given(path string, wrong *rules.ParameterError) config.Origin {
 	keys := []string{path + "." + wrong.Parameter}
 	for word := range strings.FieldsSeq(wrong.Err.Error()) {
 		keys = append(keys, strings.Trim(word, ",;:"))
@@ -94,7 +95,7 @@ func (s *settings) given(path string, wrong *rules.ParameterError) config.Origin
 }
 
 // engine returns an engine with the rules that are on.
-func (s *settings) engine(limits rules.Limits) (*rules.Engine, error) {
+func (s *setup) engine(limits rules.Limits) (*rules.Engine, error) {
 	engine, err := rules.NewEngine(s.active, limits)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -103,7 +104,7 @@ func (s *settings) engine(limits rules.Limits) (*rules.Engine, error) {
 }
 
 // limits are the engine's limits as the service has them.
-func (s *settings) limits() rules.Limits {
+func (s *setup) limits() rules.Limits {
 	return rules.Limits{
 		DuplicatesWithin: s.Events.DuplicatesWithin,
 		MaxLateness:      s.Events.MaxLateness,
@@ -115,7 +116,7 @@ func (s *settings) limits() rules.Limits {
 
 // pastLimits are the limits for events of the past, as detect and replay read them: late
 // and early events count, unless --set gives a limit.
-func (s *settings) pastLimits() rules.Limits {
+func (s *setup) pastLimits() rules.Limits {
 	limits := s.limits()
 	if s.Origin("events.max_lateness").Source != config.FromFlag {
 		limits.MaxLateness = 0
@@ -128,7 +129,7 @@ func (s *settings) pastLimits() rules.Limits {
 
 // stateOptions are the options of a state for events within the limits; the caller sets its
 // place.
-func (s *settings) stateOptions(limits rules.Limits) state.Options {
+func (s *setup) stateOptions(limits rules.Limits) state.Options {
 	o := state.Options{
 		CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
 		MaxLateness: limits.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
