@@ -64,13 +64,13 @@ func (s *Store) giveSet(c *changeSet) {
 // positions, sorted by key. Call it after the last write. The slices are valid
 // until Apply or Discard, and must not be changed.
 func (t *Tx) Changes() iter.Seq[Change] {
-	t.build()
+	t.materialize()
 	return slices.Values(t.changes)
 }
 
 // Empty tells that nothing but the work offset has changed.
 func (t *Tx) Empty() bool {
-	t.build()
+	t.materialize()
 	switch len(t.changes) {
 	case 0:
 	case 1:
@@ -80,13 +80,13 @@ func (t *Tx) Empty() bool {
 	default:
 		return false
 	}
-	t.unbuild() // it may be long until the set is asked for
+	t.invalidate() // it may be long until the set is asked for
 	return true
 }
 
 // Len gives about how many changes there are; after Changes, exactly.
 func (t *Tx) Len() int {
-	if t.changeSet != nil {
+	if t.materialized() {
 		return len(t.changes)
 	}
 	return t.n + 1
@@ -95,17 +95,21 @@ func (t *Tx) Len() int {
 // Bytes gives about how many bytes the keys and values of the changes have.
 func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
 
-func (t *Tx) unbuild() {
-	if t.changeSet != nil {
+// materialized tells whether the changes are built.
+func (t *Tx) materialized() bool { return t.changeSet != nil }
+
+// invalidate drops the built changes when the Tx changes.
+func (t *Tx) invalidate() {
+	if t.materialized() {
 		t.shard.store.giveSet(t.changeSet)
 		t.changeSet = nil
 	}
 }
 
-// build makes the changes of all values that the Tx holds, once.
-func (t *Tx) build() {
+// materialize makes the changes of all values that the Tx holds, once.
+func (t *Tx) materialize() {
 	t.rollback()
-	if t.changeSet != nil {
+	if t.materialized() {
 		return
 	}
 	t.changeSet = t.shard.store.takeSet()
@@ -254,12 +258,12 @@ func (t *Tx) grow(n, size int) {
 	t.size += size
 }
 
-// measure replaces the estimate of one value.
-func (t *Tx) measure(e *entry, n, size int) {
+// estimate replaces the estimate of one value.
+func (t *Tx) estimate(e *entry, n, size int) {
 	t.grow(n-e.part.n, size-e.part.size)
 	e.part = estimate{n, size}
 }
 
-func (t *Tx) measureSuppression(e *suppressionEntry) {
-	t.measure(&e.entry, 1, len(e.key)+valueOverhead+len(e.now.alerts)*alertSpanSize)
+func (t *Tx) estimateSuppression(e *suppressionEntry) {
+	t.estimate(&e.entry, 1, len(e.key)+valueOverhead+len(e.now.alerts)*alertSpanSize)
 }

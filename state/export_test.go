@@ -249,12 +249,12 @@ func Damage(t interface{ Fatal(...any) }, h *Shard, key []byte) {
 	if err := errors.Join(h.set(b, key, []byte{formatVersion}), h.commit(b)); err != nil {
 		t.Fatal(err)
 	}
-	h.recent.clear() // the disk is to be asked
+	h.values.clear() // the disk is to be asked
 }
 
 // Remembers tells whether the shard need not ask the disk for a key.
 func Remembers(h *Shard, key []byte) bool {
-	_, _, known := h.recent.get(key)
+	_, _, known := h.values.get(key)
 	return known
 }
 

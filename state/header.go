@@ -130,7 +130,7 @@ func (t *Tx) dropHeader(e *headerEntry, limit int64) (removed int) {
 		m.remove()
 	}
 	e.file.renew, e.dirty = true, true
-	t.measureHeader(e)
+	t.estimateHeader(e)
 	return removed
 }
 
@@ -167,7 +167,7 @@ func (t *Tx) buildHeader(e *headerEntry) {
 	t.put(t.named(e.key), t.value)
 }
 
-func (t *Tx) measureHeader(e *headerEntry) {
+func (t *Tx) estimateHeader(e *headerEntry) {
 	n, size := 1, len(e.key)+valueOverhead+len(e.now.head)
 	if e.ring != nil {
 		for _, block := range e.ring.pending {
@@ -181,5 +181,5 @@ func (t *Tx) measureHeader(e *headerEntry) {
 		n += len(e.set.members)
 		size += e.set.bytes
 	}
-	t.measure(&e.entry, n, size)
+	t.estimate(&e.entry, n, size)
 }

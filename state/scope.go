@@ -176,21 +176,21 @@ func (s *Scope) Commit() {
 
 // commit keeps the changes of the open Scope.
 func (t *Tx) commit() {
-	t.touch()
+	t.invalidate()
 	u := &t.undo
 	for _, n := range t.scope.names {
 		t.raiseOlder(n)
 	}
 	for _, h := range u.headers.items[:u.headers.used] {
 		t.numberHeader(h.entry)
-		t.measureHeader(h.entry)
+		t.estimateHeader(h.entry)
 	}
 	for _, e := range u.suppressions {
-		t.measureSuppression(e)
+		t.estimateSuppression(e)
 	}
 	for _, e := range u.timelines {
 		e.now.settle(t.pos.stream)
-		t.measureTimeline(e)
+		t.estimateTimeline(e)
 	}
 	u.reset()
 }

@@ -40,8 +40,8 @@ func (w *sweep) reset() {
 	w.arena.reset()
 }
 
-// settle makes the hints follow the sweep.
-func (w *sweep) settle(h *hints) {
+// afterApply makes the hints follow the sweep.
+func (w *sweep) afterApply(h *hints) {
 	if w.valueAt.used {
 		h.values = w.valueAt.at
 	}
@@ -65,7 +65,7 @@ func (t *Tx) Sweep(max int) (removed int) {
 	t.sweep.going = true
 	defer func() { t.sweep.going = false }()
 	t.rollback()
-	t.touch()
+	t.invalidate()
 	h := t.shard
 	for i := range 3 {
 		var n, steps int
@@ -110,14 +110,14 @@ func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed int) {
 		if t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit) {
 			removed++
 			e.remove()
-			t.measureTimeline(e)
+			t.estimateTimeline(e)
 		}
 	case kindSuppression:
 		e := t.suppressionAt(key)
 		if t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit) {
 			removed++
 			e.now, e.dirty = suppression{}, true
-			t.measureSuppression(e)
+			t.estimateSuppression(e)
 		}
 	default:
 		t.damaged(key, ErrDamaged)

@@ -126,14 +126,14 @@ func (t *Tx) buildTimeline(e *timelineEntry) {
 	t.put(t.named(e.key), t.value)
 }
 
-func (t *Tx) measureTimeline(e *timelineEntry) {
+func (t *Tx) estimateTimeline(e *timelineEntry) {
 	const extentSize = 20
 	n := 1 + e.write.n + len(e.gone)
 	size := (1+len(e.gone))*len(e.key) + valueOverhead + extentSize*len(e.now.blocks) + sizeOf(e.now.head) + e.write.size
 	if !e.now.exists && !e.file.exists {
 		n, size = 0, 0
 	}
-	t.measure(&e.entry, n, size)
+	t.estimate(&e.entry, n, size)
 }
 
 // sizeOf estimates the size of entries in a record, in bytes.

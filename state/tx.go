@@ -99,16 +99,19 @@ func (h *Shard) discard() {
 
 // end gives the memory back to the shard.
 func (t *Tx) end() {
-	t.unbuild()
+	t.invalidate()
 	t.work.reset()
 	t.shard.work, t.work = t.work, nil
 	t.shard.open = nil
 }
 
+// ended tells whether Apply or Discard was called.
+func (t *Tx) ended() bool { return t.work == nil }
+
 // Discard ends the Tx; nothing is kept of it. After Apply or Discard it does
 // nothing.
 func (t *Tx) Discard() {
-	if t.work != nil {
+	if !t.ended() {
 		t.end()
 	}
 }
@@ -155,9 +158,6 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 	}
 }
 
-// touch drops the built changes when the Tx changes.
-func (t *Tx) touch() { t.unbuild() }
-
 // nextNumber gives a number that no set, page or full block of evidence of the shard has
 // had before.
 func (t *Tx) nextNumber() uint64 {
@@ -171,11 +171,11 @@ var errEnded = errors.New("the transaction has ended")
 // changelog: the one behind the records of these changes. It ends the Tx, also when it
 // fails. The write is not synced.
 func (t *Tx) Apply(nextChangelog int64) error {
-	if t.work == nil {
+	if t.ended() {
 		return fmt.Errorf("apply changes: %w", errEnded)
 	}
 	defer t.end()
-	t.build()
+	t.materialize()
 	if t.err != nil {
 		return fmt.Errorf("apply changes to shard %d: %w", t.shard.number, t.err)
 	}
@@ -183,7 +183,7 @@ func (t *Tx) Apply(nextChangelog int64) error {
 		t.fail(err)
 		return err
 	}
-	if err := t.settle(nextChangelog); err != nil {
+	if err := t.afterApply(nextChangelog); err != nil {
 		t.fail(err)
 		return err
 	}
@@ -227,21 +227,21 @@ func (t *Tx) write(nextChangelog int64) error {
 	return h.commit(b)
 }
 
-// settle makes the shard's caches, and the indexes derived from its records, follow the
+// afterApply makes the shard's caches, and the indexes derived from its records, follow the
 // changes.
-func (t *Tx) settle(nextChangelog int64) error {
+func (t *Tx) afterApply(nextChangelog int64) error {
 	h := t.shard
 	h.pos, h.changelog = t.position(), nextChangelog
 	h.sources.assign(&t.sources)
 	for _, c := range t.changes {
-		h.recent.wrote(c)
+		h.values.update(c)
 	}
 	for _, e := range t.headers {
 		if e.set != nil {
 			h.keep(e.set)
 		}
 	}
-	t.sweep.settle(&h.hints)
+	t.sweep.afterApply(&h.hints)
 	h.hints.merge(t.hints)
 	if t.rewound {
 		h.known.clear()

@@ -153,7 +153,7 @@ func (t *Tx) raiseOlder(n *named) {
 	if !own.now.exists {
 		own.now.newest, own.now.expiry = own.now.older.until, own.now.older.until
 	}
-	t.measureHeader(own)
+	t.estimateHeader(own)
 }
 
 // open begins a window at the event, for which there is none: not yet, or not any more.
