@@ -56,7 +56,7 @@ func TestFailure21CopyOlderThanTombstones(t *testing.T) {
 	in = r.start("a", fs, dynamic)
 	r.send(r.denial("9")) // the tenth: an alert, and the counter is deleted
 	r.drain()
-	compact(func(rec *kgo.Record) bool { return rec.Key[0] == 'c' && strings.Contains(string(rec.Key), "arn:u") })
+	compact(func(rec *kgo.Record) bool { return rec.Key[0] == 'h' && strings.Contains(string(rec.Key), "arn:u") })
 	in.shutdown()
 	r.onDisk(old, func(h *state.Shard) {
 		if err := h.MarkCaughtUp(time.Now().Add(-4 * 24 * time.Hour)); err != nil {

@@ -64,13 +64,13 @@ func (s *Store) giveSet(c *changeSet) {
 // positions, sorted by key. Call it after the last write. The slices are valid
 // until Apply or Discard, and must not be changed.
 func (t *Tx) Changes() iter.Seq[Change] {
-	t.build()
+	t.materialize()
 	return slices.Values(t.changes)
 }
 
 // Empty tells that nothing but the work offset has changed.
 func (t *Tx) Empty() bool {
-	t.build()
+	t.materialize()
 	switch len(t.changes) {
 	case 0:
 	case 1:
@@ -80,13 +80,13 @@ func (t *Tx) Empty() bool {
 	default:
 		return false
 	}
-	t.unbuild() // it may be long until the set is asked for
+	t.invalidate() // it may be long until the set is asked for
 	return true
 }
 
 // Len gives about how many changes there are; after Changes, exactly.
 func (t *Tx) Len() int {
-	if t.changeSet != nil {
+	if t.materialized() {
 		return len(t.changes)
 	}
 	return t.n + 1
@@ -95,28 +95,30 @@ func (t *Tx) Len() int {
 // Bytes gives about how many bytes the keys and values of the changes have.
 func (t *Tx) Bytes() int { return t.size + 64 + len(t.pos.fingerprint) }
 
-func (t *Tx) unbuild() {
-	if t.changeSet != nil {
+// materialized tells whether the changes are built.
+func (t *Tx) materialized() bool { return t.changeSet != nil }
+
+// invalidate drops the built changes when the Tx changes.
+func (t *Tx) invalidate() {
+	if t.materialized() {
 		t.shard.store.giveSet(t.changeSet)
 		t.changeSet = nil
 	}
 }
 
-// build makes the changes of all values that the Tx holds, once.
-func (t *Tx) build() {
-	if t.changeSet != nil {
+// materialize makes the changes of all values that the Tx holds, once.
+func (t *Tx) materialize() {
+	t.rollback()
+	if t.materialized() {
 		return
 	}
 	t.changeSet = t.shard.store.takeSet()
 	t.buildSwept() // first: a value may be filed where a restore has left an entry that goes
-	for _, e := range t.counters {
-		t.buildCounter(e)
+	for _, e := range t.headers {
+		t.buildHeader(e)
 	}
 	for _, r := range t.ringPool.items[:t.ringPool.used] {
 		t.buildRing(r)
-	}
-	for _, e := range t.sets {
-		t.buildSet(e)
 	}
 	for _, e := range t.suppressions {
 		t.buildSuppression(e)
@@ -143,32 +145,13 @@ func (t *Tx) named(key string) []byte {
 	return t.key
 }
 
-func (t *Tx) buildCounter(e *counterEntry) {
-	if !e.dirty {
-		return
-	}
-	if e.now.kept() {
-		t.file(&e.entry, &e.now.life)
-		t.value = e.now.append(t.value[:0])
-		t.put(t.named(e.key), t.value)
-	} else {
-		t.drop(&e.entry)
-	}
-}
-
+// buildSet makes changes of the members that came and went.
 func (t *Tx) buildSet(e *setEntry) {
-	if !e.dirty {
-		return
-	}
 	alive := e.now.exists && e.now.number == e.disk.number
 	if e.disk.count > 0 && !alive {
 		t.key = binary.BigEndian.AppendUint64(append(t.key[:0], kindDeadSet), e.disk.number)
 		t.put(t.key, []byte{formatVersion})
 		t.hints.dead = true
-	}
-	if !e.now.exists {
-		t.drop(&e.entry)
-		return
 	}
 	for member, now := range e.members {
 		t.key = appendMemberKey(t.key[:0], e.now.number, member)
@@ -179,9 +162,6 @@ func (t *Tx) buildSet(e *setEntry) {
 			t.remove(t.key)
 		}
 	}
-	t.file(&e.entry, &e.now.life)
-	t.value = e.now.append(t.value[:0])
-	t.put(t.named(e.key), t.value)
 }
 
 func (t *Tx) buildSuppression(e *suppressionEntry) {
@@ -192,17 +172,17 @@ func (t *Tx) buildSuppression(e *suppressionEntry) {
 		t.drop(&e.entry)
 		return
 	}
-	t.file(&e.entry, &e.now.life)
+	e.now.filed = t.file(&e.entry, e.now.deadline(t.shard.store.lifetime))
 	t.value = e.now.append(t.value[:0])
 	t.put(t.named(e.key), t.value)
 }
 
-// file moves the index entry of a value if it has to.
-func (t *Tx) file(e *entry, l *life) {
-	at := e.file.next(l.deadline(t.shard.store.lifetime))
-	l.filed = at
+// file moves the index entry of a value with this deadline if it has to, and gives its
+// instant.
+func (t *Tx) file(e *entry, deadline int64) (at int64) {
+	at = e.file.next(deadline)
 	if e.file.exists && e.file.at == at {
-		return
+		return at
 	}
 	key := t.named(e.key)
 	if e.file.exists {
@@ -210,6 +190,7 @@ func (t *Tx) file(e *entry, l *life) {
 	}
 	t.indexChange(at, key, false)
 	t.hints.values = min(t.hints.values, at)
+	return at
 }
 
 // drop removes a value from disk, if it is there, with its index entry.
@@ -277,29 +258,12 @@ func (t *Tx) grow(n, size int) {
 	t.size += size
 }
 
-// measure replaces the estimate of one value.
-func (t *Tx) measure(e *entry, n, size int) {
+// estimate replaces the estimate of one value.
+func (t *Tx) estimate(e *entry, n, size int) {
 	t.grow(n-e.part.n, size-e.part.size)
 	e.part = estimate{n, size}
 }
 
-func (t *Tx) measureCounter(e *counterEntry) {
-	n, size := 1, len(e.key)+valueOverhead+len(e.now.head)
-	if e.ring != nil {
-		for _, block := range e.ring.pending {
-			if len(block) > 0 {
-				n++
-				size += blockOverhead + len(block)
-			}
-		}
-	}
-	t.measure(&e.entry, n, size)
-}
-
-func (t *Tx) measureSet(e *setEntry) {
-	t.measure(&e.entry, 1+len(e.members), len(e.key)+valueOverhead+e.bytes)
-}
-
-func (t *Tx) measureSuppression(e *suppressionEntry) {
-	t.measure(&e.entry, 1, len(e.key)+valueOverhead+len(e.now.alerts)*alertSpanSize)
+func (t *Tx) estimateSuppression(e *suppressionEntry) {
+	t.estimate(&e.entry, 1, len(e.key)+valueOverhead+len(e.now.alerts)*alertSpanSize)
 }

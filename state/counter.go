@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -15,15 +16,14 @@ type counter struct {
 	life
 	number uint64 // of the full blocks of its evidence; 0: there are none
 	head   []byte // the newest events, at most blockRefs
-	older  older  // of the counter's own key alone
+	older  older  // of a header alone
 }
 
 // flagOlder, among the flags of a life, says that windows older than the
-// counter's own may be there.
+// header's may be there.
 const flagOlder = 4
 
 func (c *counter) append(dst []byte) []byte {
-	dst = append(dst, formatVersion)
 	at := len(dst)
 	dst = c.life.append(dst)
 	if c.older.ttl > 0 {
@@ -41,13 +41,8 @@ func (c *counter) append(dst []byte) []byte {
 	return append(dst, c.head...)
 }
 
-// decodeCounter reads a counter; its head aliases the value.
-func decodeCounter(value []byte) (counter, error) {
-	r, err := open(value)
-	if err != nil {
-		return counter{}, err
-	}
-	var c counter
+// counter reads a counter, which takes the rest of a record; its head aliases that.
+func (r *reader) counter() (c counter) {
 	var extra byte
 	if c.life, extra = r.lifeWith(flagOlder); extra != 0 {
 		if c.older = (older{until: r.time(), ttl: r.time()}); c.older.ttl <= 0 || c.older.until == noTime {
@@ -59,7 +54,7 @@ func decodeCounter(value []byte) (counter, error) {
 		if extra == 0 || c.count != 0 {
 			r.fail() // neither a window nor a way to one
 		}
-		return c, r.close()
+		return c
 	}
 	c.exists, c.first = true, r.time()
 	if c.total > blockRefs {
@@ -68,89 +63,21 @@ func decodeCounter(value []byte) (counter, error) {
 		}
 	}
 	c.head = r.rest()
-	if r.bad || c.first == noTime {
-		return counter{}, ErrDamaged
+	if c.first == noTime || checkBlock(c.head, headRefs(c.total)) != nil {
+		r.fail()
 	}
-	return c, checkBlock(c.head, headRefs(c.total))
+	return c
 }
 
-func decodeWindow(value []byte) (counter, error) {
-	c, err := decodeCounter(value)
-	if err == nil && (!c.exists || c.older.ttl > 0) {
-		err = ErrDamaged
-	}
-	return c, err
-}
-
-// counterEntry is a window in a Tx: as it is on disk, and as it is now. That of
-// the counter's own key is the newest window; older ones have keys of their own.
-type counterEntry struct {
-	entry
-	now    counter
-	ring   *ring           // its full blocks; nil: none
-	opened []*counterEntry // of the counter's own key: older windows that this Tx has put beside it
-}
-
-// counterAt gives the window of this changelog key.
-func (t *Tx) counterAt(key []byte) *counterEntry {
-	if e, ok := t.counters[string(key)]; ok {
-		return e
-	}
-	value, ok := t.get(key)
-	return t.loadCounter(key, value, ok)
-}
-
-// loadCounter takes a window that the Tx does not have yet from the disk.
-func (t *Tx) loadCounter(key, value []byte, ok bool) *counterEntry {
-	e := t.counterPool.next()
-	head := e.now.head[:0]
-	*e = counterEntry{entry: entry{key: string(key)}, opened: e.opened[:0]}
-	if ok {
-		c, err := decodeCounter(value)
-		t.damaged(key, err)
-		e.now = c
-		e.file = filing{exists: true, at: c.filed}
-		if c.number != 0 {
-			e.ring = t.ringOf(c.number, c.slots())
-		}
-	}
-	e.now.head = append(head, e.now.head...)
-	t.counters[e.key] = e
-	return e
-}
-
-// hold makes the entry the place of the window that a scope has changed; r has the full
-// blocks that the window had before.
-func (e *counterEntry) hold(t *Tx, c *scopeCounter, r *ring) {
-	if e.ring != r {
-		e.dropRing() // of a window that begins at the same instant and holds nothing
-	}
-	if c.hasSpill {
-		if r == nil {
-			r = t.ringOf(t.nextNumber(), 0)
-		}
-		slot := (fullBlocks(c.total) - 1) % evidenceSlots
-		r.pending[slot] = append(r.pending[slot][:0], c.spill...)
-	}
-	head, behind := append(e.now.head[:0], c.head...), e.now.older
-	e.now = c.counter
-	e.now.head, e.now.older, e.now.number = head, behind, 0
-	if e.ring = r; r != nil {
-		e.now.number = r.number
-	}
-	e.dirty = true
-}
-
-// remove makes the window absent, and with it the record of older windows that its key has.
-func (e *counterEntry) remove() {
+// remove makes the window absent, and with it the record of older windows.
+func (e *headerEntry) remove() {
 	e.dropRing()
 	e.now = counter{head: e.now.head[:0]}
 	e.dirty = true
 }
 
-// vacate makes the window absent. The counter's own key stays as long as it
-// may lead to older windows.
-func (e *counterEntry) vacate() {
+// vacate makes the window absent. The header keeps its record of older windows.
+func (e *headerEntry) vacate() {
 	behind := e.now.older
 	e.remove()
 	if behind.ttl > 0 {
@@ -158,96 +85,83 @@ func (e *counterEntry) vacate() {
 	}
 }
 
-func (e *counterEntry) dropRing() {
+func (e *headerEntry) dropRing() {
 	if e.ring != nil {
 		e.ring.dead = true
 		e.ring = nil
 	}
 }
 
-// kept tells whether the key has a value.
+// kept tells whether there is a window, or a way to older ones.
 func (c *counter) kept() bool { return c.exists || c.older.ttl > 0 }
 
-// scopeCounter is the event's window of a counter as one evaluation sees it.
-type scopeCounter struct {
-	name  string
-	entry *counterEntry // of the counter's own key
-	from  *counterEntry // where the window was found; nil: there is none for the event
-	newer bool          // none was found, and older windows than the newest begin after the event
-	counter
-	dirty     bool
-	looked    bool  // it was read or written, and so is evidence
-	counted   bool  // the event has been counted since the last start
-	repeated  bool  // the evidence holds the event already
-	countedAt int64 // if repeated: the time that it has there
-	anew      bool  // the window found on disk is gone
-	hasSpill  bool
-	spill     []byte // the block that this evaluation filled
-}
-
-// counter gives the counter of this name, nil when the scope has failed.
-func (s *Scope) counter(name string) *scopeCounter {
-	for _, c := range s.counters {
-		if c.name == name {
-			return c
-		}
+// counter gives the name with the event's window, nil when the scope has failed.
+func (s *Scope) counter(name string) *named {
+	n := s.named(name)
+	if n == nil || n.searched {
+		return n
 	}
-	if !s.name(kindCounter, name) {
-		return nil
-	}
-	e := s.tx.counterAt(s.key)
+	n.window, n.newer = s.tx.window(n.header, s.now)
 	if s.failed() {
 		return nil
 	}
-	from, newer := s.tx.window(e, s.now)
-	if s.failed() {
+	n.searched = true
+	return n
+}
+
+// live gives the event's window, nil if it has none or the scope has failed, and notes that
+// it was asked for.
+func (n *named) live() *counter {
+	if n == nil || n.window == nil || !n.window.now.fits(n.scope.now, n.scope.tx.shard.store.lifetime) {
 		return nil
 	}
-	c := s.counterPool.next()
-	head := c.head[:0]
-	*c = scopeCounter{name: name, entry: e, from: from, newer: newer, spill: c.spill[:0]}
-	if from != nil {
-		c.counter = from.now
-		head = append(head, from.now.head...)
-	}
-	c.head = head
-	s.counters = append(s.counters, c)
-	return c
-}
-
-// live tells whether the event has a window, and notes that it was asked for.
-func (c *scopeCounter) live(s *Scope) bool {
-	if !c.fits(s.now, s.tx.shard.store.lifetime) {
-		return false
-	}
-	c.looked = true
-	return true
-}
-
-// clear takes everything from the window but its buffers.
-func (c *scopeCounter) clear() {
-	c.counter = counter{head: c.head[:0]}
-	c.looked, c.counted, c.repeated, c.hasSpill = false, false, false, false
-	c.anew, c.dirty = true, true
+	n.looked = true
+	return &n.window.now
 }
 
 // remember counts the event.
-func (c *scopeCounter) remember(ref *Ref, now int64) {
-	if c.counted {
+func (n *named) remember() {
+	if n.counted {
 		return
 	}
-	if c.total > 0 && c.total%blockRefs == 0 {
-		c.spill, c.head, c.hasSpill = c.head, c.spill[:0], true
+	s, w := n.scope, n.window
+	if c := &w.now; c.total > 0 && c.total%blockRefs == 0 {
+		s.tx.spill(w)
 	}
-	c.head = appendRef(c.head, ref, now)
-	c.total++
-	c.newest = max(c.newest, now)
-	c.counted = true
+	w.now.head = appendRef(slices.Grow(w.now.head, len(s.at.Source.Topic)+len(s.at.ID)+refOverhead), &s.at, s.now)
+	w.now.total++
+	w.now.newest = max(w.now.newest, s.now)
+	n.counted = true
+}
+
+// spill moves the newest block of a window, which is full, to a slot of its ring.
+func (t *Tx) spill(w *headerEntry) {
+	if w.ring == nil {
+		w.ring = t.ringOf(0, 0) // Commit gives it a number
+	}
+	c, u := &w.now, t.save(w)
+	u.ring, u.slot = w.ring, int((c.total/blockRefs-1)%evidenceSlots)
+	slot := &w.ring.pending[u.slot]
+	u.block = append(u.block[:0], *slot...)
+	*slot, c.head = append((*slot)[:0], c.head...), c.head[:0]
+}
+
+// numberHeader gives a number to the set, and to the full blocks of the window, that need one.
+func (t *Tx) numberHeader(e *headerEntry) {
+	if m := e.set; m != nil && m.now.number == 0 && len(m.members) > 0 {
+		m.now.number = t.nextNumber()
+	}
+	if e.ring != nil && e.ring.number == 0 {
+		e.ring.number = t.nextNumber()
+	}
+	if e.now.number = 0; e.ring != nil {
+		e.now.number = e.ring.number
+	}
 }
 
 // GetCounter gives the count, 0 when the counter is missing or has expired.
 func (s *Scope) GetCounter(name string) int64 {
-	if c := s.counter(name); c != nil && c.live(s) {
+	if c := s.counter(name).live(); c != nil {
 		return c.count
 	}
 	return 0
@@ -263,49 +177,51 @@ func (s *Scope) IncrementCounter(name string) int64 { return s.IncrementCounterB
 // An event that the evidence (its newest 100 events) holds by its id since an earlier
 // evaluation is not counted again.
 func (s *Scope) IncrementCounterBy(name string, n int64) int64 {
-	c := s.counter(name)
-	if c == nil {
+	m := s.counter(name)
+	if m == nil || s.idTooLong() {
 		return 0
 	}
-	if s.idTooLong() {
-		return 0
-	}
-	if !c.live(s) {
-		c.clear()
-		c.exists, c.looked = true, true
-		c.first, c.newest, c.expiry = s.now, s.now, noTime
-	} else if !c.counted && s.repeats(c) {
+	switch c := m.live(); {
+	case c == nil:
+		m.open()
+	case !m.counted && s.repeats(m):
 		return c.count
+	default:
+		m.moveBack()
 	}
-	c.moveBack(s.now)
+	if s.failed() {
+		return 0
+	}
+	s.tx.save(m.window)
+	m.remember()
+	c := &m.window.now
 	c.count = addSaturating(c.count, n)
-	c.remember(&s.at, s.now)
-	c.dirty = true
 	return c.count
 }
 
 // ResetCounter makes the event's window absent: no count, no expiry, no
 // evidence. Windows of other times stay.
 func (s *Scope) ResetCounter(name string) {
-	c := s.counter(name)
-	if c == nil || !c.exists {
+	n := s.counter(name)
+	if n == nil || n.window == nil || !n.window.now.exists {
 		return
 	}
-	if c.looked {
-		// The alert that follows a reset shows the evidence that led to it.
-		k := s.keptPool.next()
-		head, spill := k.head, k.spill
-		*k = *c
-		c.head, c.spill = head[:0], spill[:0]
-		s.looked = append(s.looked, k)
+	w := n.window
+	s.tx.save(w)
+	if n.looked { // the alert that follows shows the evidence that led to the reset
+		was := s.endedWindows.next()
+		head := was.now.head
+		was.now, was.ring = w.now, w.ring
+		w.now.head = head
 	}
-	c.clear()
+	w.vacate()
+	n.looked, n.counted, n.repeated = false, false, false
 }
 
 // Window gives the event time of the first event that the counter has
 // counted. Not ok: it is missing or has expired.
 func (s *Scope) Window(name string) (start time.Time, ok bool) {
-	if c := s.counter(name); c != nil && c.live(s) {
+	if c := s.counter(name).live(); c != nil {
 		return instant(c.first), true
 	}
 	return time.Time{}, false
@@ -314,7 +230,7 @@ func (s *Scope) Window(name string) (start time.Time, ok bool) {
 // Span gives the time from the first event that the counter has counted to the
 // newest one; 0 when it is missing or has expired.
 func (s *Scope) Span(name string) time.Duration {
-	if c := s.counter(name); c != nil && c.live(s) {
+	if c := s.counter(name).live(); c != nil {
 		return time.Duration(stretch(c.first, c.newest))
 	}
 	return 0

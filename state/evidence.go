@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Evidence is kept in blocks. The newest block stands in the counter's own value; a full
+// Evidence is kept in blocks. The newest block stands in the window's record; a full
 // one moves to a key of its own, under a number that the window keeps when its own key
 // changes. A ring of slots there holds as many blocks as the newest maxEvidence events
 // need.
@@ -19,6 +19,7 @@ const (
 	blockRefs     = 16  // events in a full block
 	evidenceSlots = (maxEvidence + blockRefs - 2) / blockRefs
 	maxEventID    = 512 // bytes of an event id in evidence
+	refOverhead   = 20  // bytes of an event in a block besides topic and id, as a rule
 )
 
 // fullBlocks is the number of blocks that were ever full and moved away from a
@@ -185,32 +186,25 @@ func (t *Tx) buildRing(r *ring) {
 // blocks calls fn for the blocks of the newest events of a window, oldest
 // first, until it gives false. The first skip events of a block of n are
 // beyond the maxEvidence newest.
-func (s *Scope) blocks(c *scopeCounter, fn func(block []byte, n, skip int) bool) {
-	full, head := fullBlocks(c.total), headRefs(c.total)
+func (t *Tx) blocks(w *headerEntry, fn func(block []byte, n, skip int) bool) {
+	full, head := fullBlocks(w.now.total), headRefs(w.now.total)
 	older := min(full, (maxEvidence-uint64(head)+blockRefs-1)/blockRefs)
 	skip := max(0, int(older)*blockRefs+head-maxEvidence)
 	for b := full - older; b < full; b++ {
-		if !fn(s.block(c, b), blockRefs, skip) {
+		var block []byte
+		if w.ring != nil {
+			block = t.block(w.ring, int(b%evidenceSlots))
+		}
+		if !fn(block, blockRefs, skip) {
 			return
 		}
 		skip = 0
 	}
-	fn(c.head, head, 0)
-}
-
-// block gives a window's full block number b as this scope sees it.
-func (s *Scope) block(c *scopeCounter, b uint64) []byte {
-	switch {
-	case c.hasSpill && b == fullBlocks(c.total)-1:
-		return c.spill
-	case c.from == nil || c.from.ring == nil:
-		return nil
-	}
-	return s.tx.block(c.from.ring, int(b%evidenceSlots))
+	fn(w.now.head, head, 0)
 }
 
 // repeats tells whether the window has counted the event in an earlier evaluation.
-func (s *Scope) repeats(c *scopeCounter) bool {
+func (s *Scope) repeats(c *named) bool {
 	if c.repeated || s.at.ID == "" {
 		return c.repeated
 	}
@@ -222,8 +216,8 @@ func (s *Scope) repeats(c *scopeCounter) bool {
 	return c.repeated
 }
 
-func (s *Scope) holdsID(c *scopeCounter, packed bool, id []byte) (found bool) {
-	s.blocks(c, func(block []byte, n, skip int) bool {
+func (s *Scope) holdsID(c *named, packed bool, id []byte) (found bool) {
+	s.tx.blocks(c.window, func(block []byte, n, skip int) bool {
 		if !bytes.Contains(block, id) {
 			return true // nearly always, and much faster than to read each event
 		}
@@ -264,14 +258,16 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 		return 0, nil
 	}
 	values := 0
-	for _, c := range s.looked {
+	window := func(w *headerEntry) {
 		values++
-		total, newest = addSaturating(total, events(c)), s.appendEvidence(newest, c)
+		total, newest = addSaturating(total, int64(min(w.now.total, math.MaxInt64))), s.appendEvidence(newest, w)
 	}
-	for _, c := range s.counters {
-		if c.looked {
-			values++
-			total, newest = addSaturating(total, events(c)), s.appendEvidence(newest, c)
+	for _, w := range s.endedWindows.items[:s.endedWindows.used] {
+		window(w)
+	}
+	for _, n := range s.names {
+		if n.looked {
+			window(n.window)
 		}
 	}
 	sets, most := s.setsLookedAt(), maxEvidence
@@ -281,7 +277,7 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 	for _, m := range sets {
 		values++
 		var n int64
-		n, newest = m.appendEvidence(newest, most)
+		n, newest = s.tx.memberEvidence(m, newest, most)
 		total = addSaturating(total, n)
 	}
 	for _, l := range s.timelines {
@@ -303,24 +299,19 @@ func (s *Scope) Evidence() (total int64, newest []Ref) {
 }
 
 // setsLookedAt gives the sets that were read or written, those that were replaced included.
-func (s *Scope) setsLookedAt() []*scopeSet {
-	if len(s.sets) == 0 {
-		return nil
-	}
-	sets := slices.Clone(s.lookedSets)
-	for _, m := range s.sets {
-		if m.looked {
-			sets = append(sets, m)
+func (s *Scope) setsLookedAt() []*setEntry {
+	sets := s.endedSets
+	for _, n := range s.names {
+		if n.setLooked {
+			sets = append(sets, n.header.set)
 		}
 	}
 	return sets
 }
 
-func events(c *scopeCounter) int64 { return int64(min(c.total, math.MaxInt64)) }
-
 // appendEvidence adds the newest events of a window.
-func (s *Scope) appendEvidence(dst []Ref, c *scopeCounter) []Ref {
-	s.blocks(c, func(block []byte, n, skip int) bool {
+func (s *Scope) appendEvidence(dst []Ref, w *headerEntry) []Ref {
+	s.tx.blocks(w, func(block []byte, n, skip int) bool {
 		had := len(dst)
 		dst = slices.Grow(dst, n)
 		var err error

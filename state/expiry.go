@@ -44,8 +44,12 @@ func (l *life) append(dst []byte) []byte {
 	return dst
 }
 
+// life reads the life of a value that is filed by it.
 func (r *reader) life() life {
 	l, _ := r.lifeWith(0)
+	if l.filed == noTime {
+		r.fail()
+	}
 	return l
 }
 
@@ -61,7 +65,7 @@ func (r *reader) lifeWith(others byte) (l life, extra byte) {
 	if f&flagFiled != 0 {
 		l.filed = r.time()
 	}
-	if !r.bad && (f != l.flags() || l.filed == noTime || l.newest == noTime) {
+	if !r.bad && (f != l.flags() || l.newest == noTime) {
 		r.fail()
 	}
 	return l, extra
@@ -106,40 +110,21 @@ func (s *Scope) SetKeyExpiration(name string, at time.Time) {
 // expire gives the counter and the set under name an expiry, by the event's time; for an
 // event that the counter has counted before, by the time that it had then.
 func (s *Scope) expire(name string, expiry func(now int64) int64) {
-	if s.there(kindCounter, name) {
-		if c := s.counter(name); c != nil && c.live(s) {
-			now, repeated := s.now, !c.counted && s.repeats(c)
-			if repeated {
-				now = c.countedAt
-			}
-			if !repeated || c.expiry == noTime {
-				c.expiry, c.dirty = expiry(now), true
-			}
+	n := s.counter(name)
+	if c := n.live(); c != nil {
+		now, repeated := s.now, !n.counted && s.repeats(n)
+		if repeated {
+			now = n.countedAt
+		}
+		if !repeated || c.expiry == noTime {
+			s.tx.save(n.window)
+			c.expiry = expiry(now)
 		}
 	}
-	if s.there(kindSet, name) {
-		if m := s.set(name); m != nil && m.live() {
-			m.expiry, m.dirty = expiry(s.now), true
-		}
+	if m := n.liveSet(); m != nil {
+		s.tx.save(n.header)
+		m.now.expiry = expiry(s.now)
 	}
-}
-
-// there tells whether a counter or set is on disk or in the Tx. An entry for an absent one
-// would take memory until the Tx ends, and a name mostly has one of the two.
-func (s *Scope) there(kind byte, name string) bool {
-	if !s.name(kind, name) {
-		return false
-	}
-	var open bool
-	if kind == kindCounter {
-		_, open = s.tx.counters[string(s.key)]
-	} else {
-		_, open = s.tx.sets[string(s.key)]
-	}
-	if open {
-		return true
-	}
-	return s.tx.onDisk(s.key)
 }
 
 // SetKeyTTL is SetKeyExpiration at d after the event's own time; for an event that the
@@ -153,15 +138,12 @@ func (s *Scope) SetKeyTTL(name string, d time.Duration) {
 // value is there, or it has the default lifetime.
 func (s *Scope) Expiry(name string) (at time.Time, ok bool) {
 	expiry := int64(noTime)
-	if s.there(kindCounter, name) {
-		if c := s.counter(name); c != nil && c.live(s) {
-			expiry = c.expiry
-		}
+	n := s.counter(name)
+	if c := n.live(); c != nil {
+		expiry = c.expiry
 	}
-	if s.there(kindSet, name) {
-		if m := s.set(name); m != nil && m.live() && m.expiry != noTime && (expiry == noTime || m.expiry < expiry) {
-			expiry = m.expiry
-		}
+	if m := n.liveSet(); m != nil && m.now.expiry != noTime && (expiry == noTime || m.now.expiry < expiry) {
+		expiry = m.now.expiry
 	}
 	return instant(expiry), expiry != noTime
 }

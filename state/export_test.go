@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -154,14 +155,23 @@ func (c *checker) page(p pageID, value []byte) error {
 func (c *checker) indexed(k parts, r Change, at int64) error {
 	entry, deadline := appendIndexKey(nil, kindValueIndex, at, r.Key), at
 	switch k.kind {
-	case kindCounter, kindWindow:
-		v, _ := decodeCounter(r.Value)
-		deadline = v.deadline(c.h.store.lifetime)
-		if v.exists && v.number != 0 {
-			c.blocks[v.number] -= v.slots()
+	case kindHeader, kindWindow:
+		h, _, _ := decodeHeader(r.Value)
+		deadline = math.MaxInt64
+		if v := &h.counter; v.kept() {
+			deadline = v.deadline(c.h.store.lifetime)
+			if v.exists && v.number != 0 {
+				c.blocks[v.number] -= v.slots()
+			}
+			if err := c.window(k, v, deadline); err != nil {
+				return err
+			}
 		}
-		if err := c.window(k, &v, deadline); err != nil {
-			return err
+		if v := &h.set; v.exists {
+			deadline = min(deadline, v.deadline(c.h.store.lifetime))
+			if v.number != 0 {
+				c.alive[v.number] = v.count
+			}
 		}
 	case kindTimeline:
 		v, _ := decodeTimeline(r.Value)
@@ -172,12 +182,6 @@ func (c *checker) indexed(k parts, r Change, at int64) error {
 	case kindSuppression:
 		v, _ := decodeSuppression(r.Value)
 		deadline = v.deadline(c.h.store.lifetime)
-	case kindSet:
-		v, _ := decodeSet(r.Value)
-		deadline = v.deadline(c.h.store.lifetime)
-		if v.number != 0 {
-			c.alive[v.number] = v.count
-		}
 	}
 	if _, ok := c.keys[string(entry)]; !ok {
 		return fmt.Errorf("no index entry at %s", instant(at))
@@ -199,9 +203,10 @@ func (c *checker) window(k parts, v *counter, deadline int64) error {
 	if v.first != k.first {
 		return fmt.Errorf("the window starts at %s", instant(v.first))
 	}
-	k.kind = kindCounter
-	own, err := decodeCounter(c.keys[string(k.append(nil))])
-	if err != nil {
+	k.kind = kindHeader
+	h, _, err := decodeHeader(c.keys[string(k.append(nil))])
+	own := &h.counter
+	if err != nil || !own.kept() {
 		return nil // swept, and so is this window soon
 	}
 	if own.exists && own.first <= v.first || own.older.until < deadline || own.older.ttl < stretch(v.first, deadline) {
@@ -244,12 +249,12 @@ func Damage(t interface{ Fatal(...any) }, h *Shard, key []byte) {
 	if err := errors.Join(h.set(b, key, []byte{formatVersion}), h.commit(b)); err != nil {
 		t.Fatal(err)
 	}
-	h.recent.clear() // the disk is to be asked
+	h.values.clear() // the disk is to be asked
 }
 
 // Remembers tells whether the shard need not ask the disk for a key.
 func Remembers(h *Shard, key []byte) bool {
-	_, _, known := h.recent.get(key)
+	_, _, known := h.values.get(key)
 	return known
 }
 

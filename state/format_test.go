@@ -42,7 +42,7 @@ func meaning(s formattest.Sample) (string, error) {
 
 func meaningOfKey(k *parts) string {
 	switch k.kind {
-	case kindCounter, kindSet, kindTimeline:
+	case kindHeader, kindTimeline:
 		return fmt.Sprintf("%c %s/%s/%s", k.kind, k.rule, k.key, k.name)
 	case kindEvidence:
 		return fmt.Sprintf("%c window %d slot %d", k.kind, k.set, k.slot)
@@ -68,8 +68,8 @@ func meaningOfKey(k *parts) string {
 
 func meaningOf(k *parts, value []byte) (string, error) {
 	switch k.kind {
-	case kindCounter, kindWindow:
-		return meaningOfCounter(value)
+	case kindHeader, kindWindow:
+		return meaningOfHeader(value)
 	case kindEvidence:
 		return meaningOfBlock(value[1:], blockRefs)
 	case kindMember:
@@ -78,9 +78,6 @@ func meaningOf(k *parts, value []byte) (string, error) {
 			return "", err
 		}
 		return meaningOfBlock(value[1:], n)
-	case kindSet:
-		m, err := decodeSet(value)
-		return fmt.Sprintf("set %d of %d, %s", m.number, m.count, meaningOfLife(&m.life)), err
 	case kindTimeline:
 		l, err := decodeTimeline(value)
 		out := fmt.Sprintf("reach %s, %s", time.Duration(l.reach), meaningOfLife(&l.life))
@@ -121,11 +118,23 @@ func meaningOf(k *parts, value []byte) (string, error) {
 	return "", nil
 }
 
-func meaningOfCounter(value []byte) (string, error) {
-	c, err := decodeCounter(value)
+func meaningOfHeader(value []byte) (string, error) {
+	h, filed, err := decodeHeader(value)
 	if err != nil {
 		return "", err
 	}
+	out := "filed " + when(filed)
+	if m := &h.set; m.exists {
+		out += fmt.Sprintf(", set %d of %d, %s", m.number, m.count, meaningOfLife(&m.life))
+	}
+	if !h.counter.kept() {
+		return out, nil
+	}
+	text, err := meaningOfCounter(&h.counter)
+	return out + ", " + text, err
+}
+
+func meaningOfCounter(c *counter) (string, error) {
 	out := "no window"
 	if c.exists {
 		refs, err := meaningOfBlock(c.head, headRefs(c.total))

@@ -14,15 +14,12 @@ import (
 
 func reencode(k *parts, value []byte) ([]byte, error) {
 	switch k.kind {
-	case kindCounter:
-		c, err := decodeCounter(value)
-		return c.append(nil), err
+	case kindHeader:
+		h, _, err := decodeHeader(value)
+		return h.append(nil), err
 	case kindWindow:
-		c, err := decodeWindow(value)
-		return c.append(nil), err
-	case kindSet:
-		m, err := decodeSet(value)
-		return m.append(nil), err
+		c, _, err := decodeWindow(value)
+		return (&header{counter: c}).append(nil), err
 	case kindTimeline:
 		l, err := decodeTimeline(value)
 		return l.append(nil), err
@@ -139,7 +136,13 @@ func exampleChanges() []Change {
 	beside := counter{count: 5, total: 2, first: 1e9, life: own, head: head, older: older{until: 4e9, ttl: 3e9 + 1}}
 	vacant := counter{life: life{newest: 4e9, expiry: 4e9, filed: 4e9}, older: older{until: 4e9, ttl: 3e9}}
 	c2 := counter{count: 5, total: 2, first: 1e9, life: unlimited, head: head}
-	m := set{number: 3, count: 9, life: early}
+	m := set{exists: true, number: 3, count: 9, life: early}
+	counted := func(c counter) []byte {
+		c.exists = c.total > 0
+		return (&header{counter: c}).append(nil)
+	}
+	alone, both := header{set: m}, header{set: m, counter: c}
+	both.counter.exists = true
 	u := suppression{held: 4, alerts: []alertSpan{{1e9, 1e9}, {5e9, 7e9 + 1}}, life: unlimited}
 	back := position{work: -1, stream: 3e9, reached: noTime, next: 4, rewound: rewound{before: 4, until: 2e9}}
 	p := position{work: 9, workEpoch: 3, stream: 3e9, reached: 1e9, next: 4, fingerprint: []byte("f")}
@@ -155,7 +158,7 @@ func exampleChanges() []Change {
 		kind  byte
 		value []byte
 	}{
-		{kindCounter, c.append(nil)}, {kindCounter, c2.append(nil)}, {kindCounter, beside.append(nil)}, {kindCounter, vacant.append(nil)}, {kindWindow, c.append(nil)}, {kindSet, m.append(nil)}, {kindSuppression, u.append(nil)},
+		{kindHeader, counted(c)}, {kindHeader, counted(c2)}, {kindHeader, counted(beside)}, {kindHeader, counted(vacant)}, {kindHeader, alone.append(nil)}, {kindHeader, both.append(nil)}, {kindWindow, counted(c)}, {kindSuppression, u.append(nil)},
 		{kindPage, appendPage(nil, []remembered{{[16]byte{1}, 3e9}, {[16]byte{2}, 599e9 + 1}})}, {kindEvidence, block}, {kindDeadSet, []byte{1}}, {kindMember, append([]byte{1}, head...)}, {kindMember, append([]byte{1}, appendRef(nil, &ref, nanos(ref.Time))...)},
 		{kindTimeline, line.append(nil)}, {kindTimeline, spent.append(nil)}, {kindTimeline, plain.append(nil)}, {kindTimelineBlock, appendEntries([]byte{formatVersion}, entries)},
 		{kindMeta, []byte("\x01value")}, {kindSource, idle.append(nil)}, {kindSource, retired.append(nil)}, {kindPosition, p.append(nil)}, {kindPosition, back.append(nil)},

@@ -47,15 +47,16 @@ func (v *Value) Live(at time.Time) bool { return at.Before(v.Expiry) }
 // oldest first, then sets, timelines and suppressions; each in the order of the
 // changelog's keys.
 //
-// It reads and changes nothing: neither the Tx nor a Scope of it sees a
-// difference. Errors of the store stick to the Tx and end the sequence.
+// It reads and changes nothing, but it ends an open Scope. Errors of the store stick to the Tx and end the sequence.
 func (t *Tx) Values(rule, key string) iter.Seq[Value] {
 	return func(yield func(Value) bool) {
-		_ = t.valuesOf(kindCounter, rule, key, keysOf(t.counters), yield) &&
-			t.valuesOf(kindWindow, rule, key, keysOf(t.counters), yield) &&
-			t.valuesOf(kindSet, rule, key, keysOf(t.sets), yield) &&
-			t.valuesOf(kindTimeline, rule, key, keysOf(t.timelines), yield) &&
-			t.valuesOf(kindSuppression, rule, key, keysOf(t.suppressions), yield)
+		t.rollback()
+		headers := keysOf(t.headers)
+		_ = t.valuesOf(kindHeader, ValueCounter, rule, key, headers, yield) &&
+			t.valuesOf(kindWindow, ValueCounter, rule, key, headers, yield) &&
+			t.valuesOf(kindHeader, ValueSet, rule, key, headers, yield) &&
+			t.valuesOf(kindTimeline, ValueTimeline, rule, key, keysOf(t.timelines), yield) &&
+			t.valuesOf(kindSuppression, ValueSuppression, rule, key, keysOf(t.suppressions), yield)
 	}
 }
 
@@ -128,14 +129,14 @@ func keysOf[T any](entries map[string]*T) []string {
 	return keys
 }
 
-// valuesOf merges the values on disk with those of the Tx; held has the sorted keys of the
-// latter. It reports whether yield wants more.
-func (t *Tx) valuesOf(kind byte, rule, key string, held []string, yield func(Value) bool) bool {
-	prefix := inspectPrefix(kind, rule, key)
-	held = slices.DeleteFunc(held, func(k string) bool { return !bytes.HasPrefix([]byte(k), prefix) })
+// valuesOf merges the values on disk under one kind of keys with those of the Tx; held has
+// the sorted keys of the latter. It reports whether yield wants more.
+func (t *Tx) valuesOf(keys byte, kind ValueKind, rule, key string, held []string, yield func(Value) bool) bool {
+	prefix := inspectPrefix(keys, rule, key)
+	held = slices.DeleteFunc(slices.Clone(held), func(k string) bool { return !bytes.HasPrefix([]byte(k), prefix) })
 	more := t.err == nil
 	show := func(key string, onDisk []byte) bool {
-		v, ok, err := t.valueAt(key, onDisk)
+		v, ok, err := t.valueAt(kind, key, onDisk)
 		t.damaged([]byte(key), err)
 		return err == nil && (!ok || yield(v))
 	}
@@ -170,33 +171,30 @@ func inspectPrefix(kind byte, rule, key string) []byte {
 	return prefix
 }
 
-// valueAt gives the value of a changelog key: as the Tx holds it, else as it is
-// on disk. Not ok: it is absent.
-func (t *Tx) valueAt(changelogKey string, onDisk []byte) (v Value, ok bool, err error) {
+// valueAt gives the value of this kind under a changelog key: as the Tx holds it, else as
+// it is on disk. Not ok: it is absent.
+func (t *Tx) valueAt(kind ValueKind, changelogKey string, onDisk []byte) (v Value, ok bool, err error) {
 	k, err := parseKey([]byte(changelogKey))
 	if err != nil {
 		return Value{}, false, err
 	}
-	v = Value{Rule: string(k.rule), Key: string(k.key), Name: string(k.name), changelogKey: changelogKey}
+	v = Value{Kind: kind, Rule: string(k.rule), Key: string(k.key), Name: string(k.name), changelogKey: changelogKey}
 	var l life
-	switch k.kind {
-	case kindCounter, kindWindow:
-		var c counter
-		if e := t.counters[changelogKey]; e != nil {
-			c = e.now
-		} else if c, err = decodeCounter(onDisk); err != nil {
+	switch kind {
+	case ValueCounter, ValueSet:
+		var h header
+		if e := t.headers[changelogKey]; e != nil {
+			h = e.header()
+		} else if h, _, err = decodeHeader(onDisk); err != nil {
 			return Value{}, false, err
 		}
-		v.Kind, v.Count, v.Counted, v.First, l, ok = ValueCounter, c.count, int64(c.total), instant(c.first), c.life, c.exists
-	case kindSet:
-		var m set
-		if e := t.sets[changelogKey]; e != nil {
-			m = e.now
-		} else if m, err = decodeSet(onDisk); err != nil {
-			return Value{}, false, err
+		c, m := &h.counter, &h.set
+		if kind == ValueSet {
+			v.Count, v.number, l, ok = m.count, m.number, m.life, m.exists
+		} else {
+			v.Count, v.Counted, v.First, l, ok = c.count, int64(c.total), instant(c.first), c.life, c.exists
 		}
-		v.Kind, v.Count, v.number, l, ok = ValueSet, m.count, m.number, m.life, m.exists
-	case kindTimeline:
+	case ValueTimeline:
 		var line timeline
 		if e := t.timelines[changelogKey]; e != nil {
 			line = e.now
@@ -204,15 +202,15 @@ func (t *Tx) valueAt(changelogKey string, onDisk []byte) (v Value, ok bool, err 
 			return Value{}, false, err
 		}
 		n := int64(line.count())
-		v.Kind, v.Count, v.Counted, v.First, l, ok = ValueTimeline, n, n, instant(line.first()), line.life, line.exists
-	case kindSuppression:
+		v.Count, v.Counted, v.First, l, ok = n, n, instant(line.first()), line.life, line.exists
+	case ValueSuppression:
 		var u suppression
 		if e := t.suppressions[changelogKey]; e != nil {
 			u = e.now
 		} else if u, err = decodeSuppression(onDisk); err != nil {
 			return Value{}, false, err
 		}
-		v.Kind, v.Count, l, ok = ValueSuppression, u.held, u.life, u.exists
+		v.Count, l, ok = u.held, u.life, u.exists
 	}
 	v.Newest, v.OwnExpiry = instant(l.newest), l.expiry != noTime
 	v.Expiry = instant(l.deadline(t.shard.store.lifetime))
@@ -225,10 +223,10 @@ func (t *Tx) MembersOf(v Value, n int) []string {
 	if v.Kind != ValueSet || n <= 0 {
 		return nil
 	}
-	e := t.sets[v.changelogKey]
-	if e == nil {
-		m := set{exists: true, number: v.number, count: v.Count}
-		e = &setEntry{disk: m, now: m}
+	t.rollback()
+	if h := t.headers[v.changelogKey]; h != nil && h.set != nil {
+		return t.first(h.set, min(n, int(v.Count)))
 	}
-	return t.first(e, min(n, int(v.Count)), nil, nil)
+	m := set{exists: true, number: v.number, count: v.Count}
+	return t.first(&setEntry{disk: m, now: m}, min(n, int(v.Count)))
 }

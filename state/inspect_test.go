@@ -167,7 +167,7 @@ func TestValuesOfDamagedState(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range records {
-		if r.Key[0] == 'c' {
+		if r.Key[0] == 'h' {
 			state.Damage(t, h, r.Key)
 		}
 	}

@@ -9,15 +9,14 @@ import (
 // the database puts two bytes of shard number before it. The kinds are frozen.
 const (
 	kindClaim         = '!' // the fixed key of claims; never stored
-	kindCounter       = 'c' // rule, key, name: the newest window of a counter with its newest evidence
 	kindEvidence      = 'e' // number, slot: a full block of a window's older evidence
 	kindDeadSet       = 'g' // set number: the set's members can be removed
+	kindHeader        = 'h' // rule, key, name: the newest window of a counter, and a set without its members
 	kindMeta          = 'i' // name: a small named record
 	kindMember        = 'm' // set number, member
 	kindSource        = 'o' // topic id, partition: the last source evaluated
 	kindPosition      = 'p' // the shard's position
 	kindPage          = 'r' // number, instant: a page of events that were evaluated
-	kindSet           = 's' // rule, key, name: a set without its members
 	kindSuppression   = 'u' // rule, key, hash of the dedup string
 	kindTimelineBlock = 'b' // rule, key, name, number: a block of older entries of a timeline
 	kindTimeline      = 't' // rule, key, name: a timeline with its newest entries
@@ -25,7 +24,7 @@ const (
 
 	// Kinds from here on are local: rebuilt by Load, or told by it.
 	kindLocal      = 0x80
-	kindValueIndex = 0x81 // instant, then the key of a counter, window, set, timeline or suppression
+	kindValueIndex = 0x81 // instant, then the key of a header, window, timeline or suppression
 	kindPageIndex  = 0x82 // instant, number: a page of events, and how many they are
 	kindChangelog  = 0x83 // next offset of the changelog
 	kindCaughtUp   = 0x84 // when the copy was last complete
@@ -62,7 +61,7 @@ func parseKey(key []byte) (parts, error) {
 	p := parts{kind: r.byte()}
 	switch p.kind {
 	case kindClaim, kindPosition:
-	case kindCounter, kindSet, kindTimeline:
+	case kindHeader, kindTimeline:
 		p.rule, p.key, p.name = r.part(), r.part(), r.part()
 	case kindEvidence:
 		p.set, p.slot = r.fixed64(), r.byte()
@@ -97,7 +96,7 @@ func parseKey(key []byte) (parts, error) {
 func (p *parts) append(dst []byte) []byte {
 	dst = append(dst, p.kind)
 	switch p.kind {
-	case kindCounter, kindSet, kindTimeline:
+	case kindHeader, kindTimeline:
 		return appendNamed(dst, p.rule, p.key, p.name)
 	case kindEvidence:
 		return append(binary.BigEndian.AppendUint64(dst, p.set), p.slot)

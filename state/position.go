@@ -85,7 +85,7 @@ func (p *position) same(q *position) bool {
 // SetWorkOffset sets the next offset of the work partition, and the leader epoch of the
 // record before it (-1: not known).
 func (t *Tx) SetWorkOffset(next int64, epoch int32) {
-	t.touch()
+	t.invalidate()
 	t.pos.work, t.pos.workEpoch = next, epoch
 }
 
@@ -98,7 +98,7 @@ func (t *Tx) StreamTime() time.Time { return instant(t.pos.stream) }
 // SetFingerprint sets the Fingerprint that Position gives.
 func (t *Tx) SetFingerprint(b []byte) {
 	if !bytes.Equal(b, t.pos.fingerprint) {
-		t.touch()
+		t.invalidate()
 		t.pos.fingerprint = slices.Clone(b)
 	}
 }
@@ -106,7 +106,7 @@ func (t *Tx) SetFingerprint(b []byte) {
 // PutMeta keeps a small record for Shard.Meta under a name; nil removes it, an
 // empty value does not.
 func (t *Tx) PutMeta(name string, value []byte) {
-	t.touch()
+	t.invalidate()
 	t.grow(1, len(name)+len(value))
 	t.meta[strings.Clone(name)] = slices.Clone(value)
 }

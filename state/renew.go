@@ -12,17 +12,18 @@ import "time"
 // one write per atMost too, and is not among the oldest, which AddToStringSetEvicting
 // lets go.
 func (s *Scope) RenewStringSet(name string, atMost time.Duration, members ...string) {
-	m := s.set(name)
-	if m == nil || !m.live() || len(members) > 0 && s.idTooLong() {
+	n := s.named(name)
+	m := n.liveSet()
+	if m == nil || len(members) > 0 && s.idTooLong() {
 		return
 	}
-	renewed := m.expiry == noTime && s.now >= after(m.newest, atMost)
+	renewed := m.now.expiry == noTime && s.now >= after(m.now.newest, atMost)
 	for _, member := range members {
-		if len(member) <= maxString && m.met(member, atMost) {
+		if len(member) <= maxString && n.met(member, atMost) {
 			renewed = true
 		}
 	}
 	if renewed {
-		m.wrote()
+		n.renew()
 	}
 }

@@ -179,21 +179,18 @@ func (l *loader) index(key []byte, at int64) error {
 // which instant it is filed.
 func checkValue(kind byte, value []byte) (at int64, indexed bool, err error) {
 	switch kind {
-	case kindCounter:
-		c, err := decodeCounter(value)
-		return c.filed, true, err
+	case kindHeader:
+		_, at, err = decodeHeader(value)
+		return at, true, err
 	case kindWindow:
-		c, err := decodeWindow(value)
-		return c.filed, true, err
+		_, at, err = decodeWindow(value)
+		return at, true, err
 	case kindTimeline:
 		l, err := decodeTimeline(value)
 		return l.filed, true, err
 	case kindTimelineBlock:
 		_, err := decodeTimelineBlock(value)
 		return 0, false, err
-	case kindSet:
-		m, err := decodeSet(value)
-		return m.filed, true, err
 	case kindSuppression:
 		u, err := decodeSuppression(value)
 		return u.filed, true, err

@@ -26,7 +26,7 @@ type LimitError struct {
 func (e *LimitError) Error() string { return e.Detail }
 
 // Scope is the view that one evaluation of one event has of the values of one rule and key.
-// It buffers the changes; Commit hands them to the Tx, and a Scope that is let go without
+// It is a savepoint of the Tx: Commit keeps its changes, and a Scope that is let go without
 // it has changed nothing. Once Err gives an error every helper is without effect and gives
 // a zero value.
 //
@@ -34,8 +34,8 @@ func (e *LimitError) Error() string { return e.Detail }
 // expiry. A counter has a window for each stretch of event time: every helper
 // acts on that of the event.
 //
-// A Scope, and every Set that it gave, is valid until Commit, the next call of
-// Tx.Scope or the end of the Tx.
+// A Scope, and every Set that it gave, is valid until Commit or the next call of Tx.Scope,
+// Sweep, Values, MembersOf, Changes, Empty, Apply or Discard.
 type Scope struct {
 	tx    *Tx
 	rule  string
@@ -43,20 +43,15 @@ type Scope struct {
 	now   int64
 	limit *LimitError
 
-	counters     []*scopeCounter
-	counterPool  pool[scopeCounter]
-	sets         []*scopeSet
-	setPool      pool[scopeSet]
-	suppressions []scopeSuppression
+	names        []*named
+	namePool     pool[named]
+	timelines    []*lookedTimeline
+	timelinePool pool[lookedTimeline]
 
-	looked   []*scopeCounter // windows that were read or written, as they were before a reset
-	keptPool pool[scopeCounter]
+	endedWindows pool[headerEntry] // that were read or written, and then reset
+	endedSets    []*setEntry       // the same of sets
 
-	lookedSets []*scopeSet // the same of sets
-
-	timelines    []*scopeTimeline
-	timelinePool pool[scopeTimeline]
-	evicted      int // members and entries that gave way in full sets and timelines
+	evicted int // members and entries that gave way in full sets and timelines
 
 	prefix []byte // rule and key within changelog keys
 	key    []byte // scratch
@@ -66,8 +61,8 @@ type Scope struct {
 // Scope begins one evaluation: the helpers concern the values of rule and key, at is the
 // event. The Tx uses the Scope again for the next call.
 func (t *Tx) Scope(rule, key string, at Ref) *Scope {
+	t.rollback()
 	s := &t.work.scope
-	s.reset()
 	s.tx, s.rule, s.at, s.now, s.limit = t, rule, at, nanos(at.Time), nil
 	if len(key) > maxString {
 		s.refuse(reasonKeyTooLong, "the key of rule %s has %d bytes, at most %d are kept", rule, len(key), maxString)
@@ -79,15 +74,12 @@ func (t *Tx) Scope(rule, key string, at Ref) *Scope {
 
 // reset forgets everything but the buffers and the bound that was met.
 func (s *Scope) reset() {
-	s.counters, s.sets, s.suppressions = s.counters[:0], s.sets[:0], s.suppressions[:0]
-	s.counterPool.reset()
-	s.setPool.reset()
-	s.looked = s.looked[:0]
-	s.keptPool.reset()
-	clear(s.lookedSets)
-	s.lookedSets = s.lookedSets[:0]
+	s.names, s.timelines = s.names[:0], s.timelines[:0]
+	s.namePool.reset()
 	s.timelinePool.reset()
-	s.timelines, s.evicted = s.timelines[:0], 0
+	s.endedWindows.reset()
+	clear(s.endedSets)
+	s.endedSets, s.evicted = s.endedSets[:0], 0
 }
 
 // Now gives the event's own time.
@@ -132,39 +124,73 @@ func (s *Scope) name(kind byte, name string) bool {
 	return true
 }
 
-// Commit hands the changes to the Tx, all of them or, when Err gives an error,
-// none. It ends the Scope.
-func (s *Scope) Commit() {
-	if !s.failed() {
-		s.commit()
-	}
-	s.reset()
+// named is a name that an evaluation has asked for: the header that has its values, and what
+// else the evaluation knows of them.
+type named struct {
+	scope  *Scope
+	name   string
+	header *headerEntry
+
+	searched  bool         // the event's window was looked for
+	window    *headerEntry // where it is; nil: there is none for the event
+	newer     bool         // none was found, and older windows than the newest begin after the event
+	looked    bool         // the window was read or written, and so is evidence
+	counted   bool         // the event has been counted since the last start
+	repeated  bool         // the evidence holds the event already
+	countedAt int64        // if repeated: the time that it has there
+
+	setLooked bool // the set was read or written, and so is evidence
 }
 
-func (s *Scope) commit() {
-	t := s.tx
-	t.touch()
-	for _, c := range s.counters {
-		if c.dirty {
-			t.commitCounter(c)
+// named gives what there is under a name, nil when the scope has failed.
+func (s *Scope) named(name string) *named {
+	if s.failed() {
+		return nil
+	}
+	for _, n := range s.names {
+		if n.name == name {
+			return n
 		}
 	}
-	for _, m := range s.sets {
-		if m.dirty {
-			m.entry.take(t, m)
-			t.measureSet(m.entry)
-		}
+	if !s.name(kindHeader, name) {
+		return nil
 	}
-	for _, l := range s.timelines {
-		if l.dirty {
-			l.entry.take(l, t.pos.stream)
-			s.tx.measureTimeline(l.entry)
-		}
+	e := s.tx.headerAt(s.key)
+	if s.failed() {
+		return nil
 	}
-	for i := range s.suppressions {
-		if u := &s.suppressions[i]; u.dirty {
-			u.entry.now, u.entry.dirty = u.suppression, true
-			t.measureSuppression(u.entry)
-		}
+	n := s.namePool.next()
+	*n = named{scope: s, name: name, header: e}
+	s.names = append(s.names, n)
+	return n
+}
+
+// Commit keeps the changes, all of them or, when Err gives an error, none. It ends the
+// Scope.
+func (s *Scope) Commit() {
+	if !s.failed() {
+		s.tx.commit()
 	}
+	s.tx.rollback()
+}
+
+// commit keeps the changes of the open Scope.
+func (t *Tx) commit() {
+	t.invalidate()
+	u := &t.undo
+	for _, n := range t.scope.names {
+		t.raiseOlder(n)
+	}
+	for _, h := range u.headers.items[:u.headers.used] {
+		t.numberHeader(h.entry)
+		t.estimateHeader(h.entry)
+	}
+	for _, e := range u.suppressions {
+		t.estimateSuppression(e)
+	}
+	for _, e := range u.timelines {
+		e.now.settle(t.pos.stream)
+		t.estimateTimeline(e)
+	}
+	u.reset()
 }

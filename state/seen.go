@@ -66,7 +66,7 @@ func (t *Tx) Remember(k EventKey, eventTime time.Time, within time.Duration) {
 	if n := len(t.events); n == 0 || pageEnd(t.events[n-1].until) != pageEnd(until) {
 		t.grow(1, 32) // another page
 	}
-	t.touch()
+	t.invalidate()
 	t.seen[k] = until
 	t.events = append(t.events, remembered{k, until})
 }

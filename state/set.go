@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"time"
@@ -17,26 +18,24 @@ type set struct {
 }
 
 func (m *set) append(dst []byte) []byte {
-	dst = m.life.append(append(dst, formatVersion))
-	dst = binary.AppendUvarint(dst, m.number)
+	dst = binary.AppendUvarint(m.life.append(dst), m.number)
 	return binary.AppendUvarint(dst, uint64(m.count))
 }
 
-func decodeSet(value []byte) (set, error) {
-	r, err := open(value)
-	if err != nil {
-		return set{}, err
-	}
-	m := set{exists: true, life: r.life(), number: r.uvarint(), count: int64(r.uvarint())}
+// set reads what append has written.
+func (r *reader) set() set {
+	m := set{exists: true}
+	m.life, _ = r.lifeWith(0)
+	m.number, m.count = r.uvarint(), int64(r.uvarint())
 	if m.count < 0 || m.count > 0 && m.number == 0 {
 		r.fail()
 	}
-	return m, r.close()
+	return m
 }
 
 // setEntry is a set in a Tx: as it is on disk, and as it is now.
 type setEntry struct {
-	entry
+	header  *headerEntry
 	disk    set
 	now     set
 	members map[string]member // under now.number: came, met again or went
@@ -59,50 +58,15 @@ func emptied(members map[string]member) map[string]member {
 	return members
 }
 
-// setAt gives the set of this changelog key.
-func (t *Tx) setAt(key []byte) *setEntry {
-	if e, ok := t.sets[string(key)]; ok {
-		return e
-	}
-	e := t.setPool.next()
-	*e = setEntry{entry: entry{key: string(key)}, members: emptied(e.members)}
-	if value, ok := t.get(key); ok {
-		m, err := decodeSet(value)
-		t.damaged(key, err)
-		e.disk, e.now = m, m
-		e.file = filing{exists: true, at: m.filed}
-	}
-	t.sets[e.key] = e
-	return e
-}
-
-// take makes a scope's changes to the set part of the Tx.
-func (e *setEntry) take(t *Tx, m *scopeSet) {
-	if m.replaced {
-		e.forgetMembers()
-	}
-	t.takeEvents(e, m.members)
-	e.takeNames(m.members)
-	if e.members == nil {
-		e.members = make(map[string]member, len(m.members))
-	}
-	for name, now := range m.members {
-		if was, ok := e.members[name]; !ok {
-			e.bytes += len(name) + memberOverhead + len(now.block)
-		} else {
-			e.bytes += len(now.block) - len(was.block)
-		}
-		e.members[name] = now
-	}
-	e.now = m.set
-	if e.now.number == 0 && len(e.members) > 0 {
-		e.now.number = t.nextNumber()
-	}
-	e.dirty = true
+// newSet makes the entry of a set as it is on disk.
+func (t *Tx) newSet(e *headerEntry, disk set) *setEntry {
+	m := t.setPool.next()
+	*m = setEntry{header: e, disk: disk, now: disk, members: emptied(m.members)}
+	return m
 }
 
 func (e *setEntry) remove() {
-	e.now, e.dirty = set{}, true
+	e.now, e.header.dirty = set{}, true
 	e.forgetMembers()
 }
 
@@ -137,144 +101,112 @@ func (t *Tx) memberOf(e *setEntry, name string) (member, bool) {
 	if !e.onDisk() {
 		return member{}, false
 	}
-	t.key = appendMemberKey(t.key[:0], e.now.number, name)
-	value, ok := t.get(t.key)
-	if !ok || len(value) == 0 {
-		return member{}, ok
-	}
-	return member{in: true, block: value[1:]}, true
-}
-
-// scopeSet is a set as one evaluation sees it.
-type scopeSet struct {
-	scope *Scope
-	name  string
-	entry *setEntry
-	set
-	dirty    bool
-	looked   bool              // it was read or written, and so is evidence
-	replaced bool              // members before this evaluation no longer count
-	members  map[string]member // came, met again or went
-
-	read      string // member that was read last, as it was before this evaluation
-	readBlock []byte // empty: none
-}
-
-// set gives the set of this name, nil when the scope has failed.
-func (s *Scope) set(name string) *scopeSet {
-	for _, m := range s.sets {
-		if m.name == name {
-			return m
+	if t.key = appendMemberKey(t.key[:0], e.now.number, name); !bytes.Equal(t.key, t.memberKey) {
+		value, ok := t.get(t.key)
+		if !ok || len(value) == 0 {
+			return member{}, ok
 		}
+		t.memberKey, t.memberBlock = append(t.memberKey[:0], t.key...), append(t.memberBlock[:0], value[1:]...)
 	}
-	if !s.name(kindSet, name) {
+	return member{in: true, block: t.memberBlock}, true
+}
+
+// liveSet gives the set, nil if none is there for the event or the scope has failed, and
+// notes that it was asked for.
+func (n *named) liveSet() *setEntry {
+	if n == nil || n.scope.failed() {
 		return nil
 	}
-	e := s.tx.setAt(s.key)
-	if s.failed() {
+	m := n.header.set
+	if m == nil || !m.now.exists || n.scope.now >= m.now.deadline(n.scope.tx.shard.store.lifetime) {
 		return nil
 	}
-	m := s.setPool.next()
-	*m = scopeSet{scope: s, name: name, entry: e, set: e.now, members: emptied(m.members), readBlock: m.readBlock[:0]}
-	s.sets = append(s.sets, m)
+	n.setLooked = true
 	return m
 }
 
-// live tells whether the set is there for the event, and notes that it was asked for.
-func (m *scopeSet) live() bool {
-	s := m.scope
-	if !m.exists || s.now >= m.deadline(s.tx.shard.store.lifetime) {
-		return false
-	}
-	m.looked = true
-	return true
-}
-
-func (m *scopeSet) has(name string) bool {
-	_, ok := m.member(name)
+// has tells whether the set has a member.
+func (n *named) has(name string) bool {
+	_, ok := n.scope.tx.memberOf(n.header.set, name)
 	return ok
 }
 
-func (m *scopeSet) member(name string) (member, bool) {
-	if v, ok := m.members[name]; ok {
-		return v, v.in
-	}
-	if m.replaced {
-		return member{}, false
-	}
-	if len(m.readBlock) > 0 && m.read == name {
-		return member{in: true, block: m.readBlock}, true // a rule looks at a member, and renews it
-	}
-	v, ok := m.scope.tx.memberOf(m.entry, name)
-	if ok {
-		m.read, m.readBlock = name, append(m.readBlock[:0], v.block...)
-	}
-	return v, ok
-}
-
 // clear takes every member; a set that has any goes on under a new number.
-func (m *scopeSet) clear() {
-	m.dirty = true
-	if m.count == 0 && len(m.members) == 0 && !m.replaced {
-		return
+func (n *named) clear() {
+	t, was := n.scope.tx, n.header.set
+	t.save(n.header)
+	switch {
+	case was == nil:
+		n.header.set = t.newSet(n.header, set{})
+	case was.now.count > 0:
+		if n.setLooked { // the alert that follows shows the evidence from before
+			n.scope.endedSets = append(n.scope.endedSets, was)
+		}
+		m := t.newSet(n.header, was.disk)
+		m.now = was.now
+		m.now.number, m.now.count = 0, 0
+		n.header.set, n.setLooked = m, false
 	}
-	if m.looked {
-		was := *m // the alert that follows shows the evidence from before
-		was.readBlock = nil
-		m.scope.lookedSets = append(m.scope.lookedSets, &was)
-		m.members, m.looked = nil, false
-	}
-	m.replaced = true
-	m.number, m.count = 0, 0
-	m.members = emptied(m.members)
 }
 
 // start makes a set that is missing or has expired exist, empty.
-func (m *scopeSet) start() {
-	if m.live() {
+func (n *named) start() {
+	if n.liveSet() != nil {
 		return
 	}
-	m.clear()
-	m.exists = true
-	m.looked = true
-	m.newest, m.expiry = m.scope.now, noTime
+	n.clear()
+	m := &n.header.set.now
+	m.exists, m.newest, m.expiry = true, n.scope.now, noTime
+	n.setLooked = true
 }
 
 // put brings a member in, with the event, or takes it out.
-func (m *scopeSet) put(name string, in bool) {
-	if m.members == nil {
-		m.members = map[string]member{}
-	}
-	v := member{in: in}
+func (n *named) put(name string, in bool) {
+	now := member{in: in}
 	if in {
-		v.block = appendRef(nil, &m.scope.at, m.scope.now)
-		m.count++
+		now.block = appendRef(nil, &n.scope.at, n.scope.now)
+		n.header.set.now.count++
 	} else {
-		m.count--
+		n.header.set.now.count--
 	}
-	m.members[name] = v
+	n.scope.tx.change(n.header.set, name, now)
+}
+
+// change makes a member come, be met again, or go.
+func (t *Tx) change(e *setEntry, name string, now member) {
+	t.changeEvents(e, name, now)
+	e.changeNames(name, now)
+	if e.members == nil {
+		e.members = map[string]member{}
+	}
+	t.undo.members = saveItem(t.undo.members, e.members, name)
+	if was, ok := e.members[name]; ok {
+		e.bytes += len(now.block) - len(was.block)
+	} else {
+		e.bytes += len(name) + memberOverhead + len(now.block)
+	}
+	e.members[name] = now
 }
 
 // met notes that the event met a member, unless the newest event that the member
 // remembers lies less than atMost before it; noted tells whether it did.
-func (m *scopeSet) met(name string, atMost time.Duration) (noted bool) {
-	v, ok := m.member(name)
+func (n *named) met(name string, atMost time.Duration) (noted bool) {
+	s, e := n.scope, n.header.set
+	v, ok := s.tx.memberOf(e, name)
 	if !ok {
 		return false
 	}
 	first, last, err := spanOf(v.block)
 	if err != nil {
-		m.scope.brokenEvidence(err)
+		s.brokenEvidence(err)
 		return false
 	}
-	if m.scope.now < last || m.scope.now < after(last, atMost) {
+	if s.now < last || s.now < after(last, atMost) {
 		return false
 	}
-	if m.members == nil {
-		m.members = map[string]member{}
-	}
+	s.tx.save(n.header)
 	block := append([]byte(nil), v.block[:first]...)
-	m.members[strings.Clone(name)] = member{in: true, block: appendRef(block, &m.scope.at, m.scope.now)}
+	s.tx.change(e, strings.Clone(name), member{in: true, block: appendRef(block, &s.at, s.now)})
 	return true
 }
 
@@ -290,8 +222,8 @@ func spanOf(block []byte) (first int, last int64, err error) {
 	return first, last, r.close()
 }
 
-// wrote renews the set's lifetime.
-func (m *scopeSet) wrote() {
-	m.newest = max(m.newest, m.scope.now)
-	m.dirty = true
+// renew renews the set's lifetime.
+func (n *named) renew() {
+	n.scope.tx.save(n.header)
+	n.header.set.now.newest = max(n.header.set.now.newest, n.scope.now)
 }

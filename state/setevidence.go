@@ -16,7 +16,8 @@ type memberEvents struct {
 	newest  []memberEvent    // each once, in their order: those from bound on
 	bound   memberEvent      // if not whole
 	whole   bool             // newest has all of them
-	topic   string           // of the event read last
+	sorted  bool
+	topic   string // of the event read last
 }
 
 // memberEvent is one event that members remember.
@@ -28,9 +29,8 @@ type memberEvent struct {
 	id               string
 }
 
-// An evaluation that is counted without reading all members has changed at most maxEvidence
-// of them, and so taken at most twice as many events away: of leastEvents events, as many
-// remain as evidence lists.
+// Of keptEvents events or more the older ones are dropped; with fewer than leastEvents left,
+// all members are read again.
 const (
 	keptEvents  = 4 * maxEvidence
 	leastEvents = 3 * maxEvidence
@@ -92,7 +92,7 @@ func eachEvent(block []byte, fn func(hash uint64, b blockRef)) error {
 	return r.close()
 }
 
-// add takes in the events of a member's block; sort must follow.
+// add takes in the events of a member's block.
 func (v *memberEvents) add(block []byte) error {
 	return eachEvent(block, func(hash uint64, b blockRef) {
 		n := v.members[hash]
@@ -101,7 +101,7 @@ func (v *memberEvents) add(block []byte) error {
 			return
 		}
 		if e := v.eventOf(b); v.whole || e.compare(&v.bound) > 0 {
-			v.newest = append(v.newest, e)
+			v.newest, v.sorted = append(v.newest, e), false
 		}
 		if len(v.newest) >= 4*keptEvents {
 			v.sort()
@@ -111,6 +111,10 @@ func (v *memberEvents) add(block []byte) error {
 
 // sort brings the newest events into order, and drops those beyond the bound.
 func (v *memberEvents) sort() {
+	if v.sorted {
+		return
+	}
+	v.sorted = true
 	slices.SortFunc(v.newest, func(a, b memberEvent) int { return a.compare(&b) })
 	if over := len(v.newest) - keptEvents; over > 0 {
 		v.newest = slices.Delete(v.newest, 0, over)
@@ -120,6 +124,7 @@ func (v *memberEvents) sort() {
 
 // drop takes the events of a member's block away.
 func (v *memberEvents) drop(block []byte) error {
+	v.sort()
 	return eachEvent(block, func(hash uint64, b blockRef) {
 		if n := v.members[hash]; n > 1 {
 			v.members[hash] = n - 1
@@ -139,103 +144,48 @@ func without(events []memberEvent, gone memberEvent) []memberEvent {
 	return events
 }
 
-// readEvents gives the events that members remember; each calls its argument for every such
-// member.
-func (t *Tx) readEvents(e *setEntry, n int64, each func(func(name, block []byte))) *memberEvents {
-	v := &memberEvents{members: make(map[uint64]int32, n), whole: true}
-	each(func(_, block []byte) { t.brokenMember(e, v.add(block)) })
-	v.sort()
-	return v
-}
-
-// eventsOf gives the events that the members of a set in the Tx remember.
+// eventsOf gives the events that the members of a set in the Tx remember, sorted.
 func (t *Tx) eventsOf(e *setEntry) *memberEvents {
 	if e.events == nil {
 		e.events = t.kept(e)
 	}
+	if v := e.events; v != nil {
+		v.sort()
+	}
 	if v := e.events; v == nil || !v.whole && len(v.newest) < leastEvents {
-		e.events = t.readEvents(e, e.now.count, func(fn func(name, block []byte)) { t.eachMember(e, nil, fn) })
+		v = &memberEvents{members: make(map[uint64]int32, e.now.count), whole: true}
+		t.eachMember(e, func(_, block []byte) { t.brokenMember(e, v.add(block)) })
+		v.sort()
+		e.events = v
 	}
 	return e.events
 }
 
-// takeEvents follows changes that become part of the Tx.
-func (t *Tx) takeEvents(e *setEntry, changes map[string]member) {
-	if e.events == nil || len(changes) == 0 {
+// changeEvents makes the events follow a member that comes, is met again, or goes.
+func (t *Tx) changeEvents(e *setEntry, name string, now member) {
+	if e.events == nil {
 		return
 	}
-	for name := range changes {
-		if was, ok := t.memberOf(e, name); ok {
-			t.brokenMember(e, e.events.drop(was.block))
-		}
+	if was, ok := t.memberOf(e, name); ok {
+		t.brokenMember(e, e.events.drop(was.block))
 	}
-	for _, now := range changes {
-		if now.in {
-			t.brokenMember(e, e.events.add(now.block))
-		}
+	if now.in {
+		t.brokenMember(e, e.events.add(now.block))
 	}
-	e.events.sort()
 }
 
-func (t *Tx) brokenMember(e *setEntry, err error) { t.damaged([]byte(e.key), err) }
-
-// appendEvidence adds the newest events that the members remember as the evaluation sees
-// them, in no order: n of them or more, or all; and gives the number of all.
-func (m *scopeSet) appendEvidence(dst []Ref, n int) (total int64, newest []Ref) {
-	t := m.scope.tx
-	var all *memberEvents
-	var changes map[uint64]eventChange
-	if m.replaced || len(m.members) > maxEvidence {
-		all = t.readEvents(m.entry, m.count, m.each)
-	} else {
-		all = t.eventsOf(m.entry)
-		changes = m.eventChanges(all)
-		n += 2 * len(changes)
+func (t *Tx) brokenMember(e *setEntry, err error) {
+	if err != nil {
+		t.damaged([]byte(e.header.key), err)
 	}
-	total = int64(len(all.members))
-	had := len(dst) // the events of other values stay, also where members no longer remember them
+}
+
+// memberEvidence adds the n newest events that the members of a set remember, or all, and
+// gives the number of all.
+func (t *Tx) memberEvidence(e *setEntry, dst []Ref, n int) (total int64, newest []Ref) {
+	all := t.eventsOf(e)
 	for i := max(0, len(all.newest)-n); i < len(all.newest); i++ {
 		dst = append(dst, all.newest[i].ref())
 	}
-	for hash, c := range changes {
-		switch before := all.members[hash]; {
-		case before == 0 && c.members > 0:
-			total++
-			dst = append(dst, c.event.ref())
-		case before > 0 && before+c.members == 0:
-			total--
-			gone := c.event.ref()
-			own := slices.DeleteFunc(dst[had:], func(r Ref) bool { return compareEvents(r, gone) == 0 })
-			dst = dst[:had+len(own)]
-		}
-	}
-	return total, dst
-}
-
-// eventChange is how many more members remember an event than before an evaluation.
-type eventChange struct {
-	event   memberEvent
-	members int32
-}
-
-// eventChanges gives the evaluation's changes to the events that members remember.
-func (m *scopeSet) eventChanges(all *memberEvents) map[uint64]eventChange {
-	if len(m.members) == 0 {
-		return nil
-	}
-	t, changes := m.scope.tx, make(map[uint64]eventChange, 2*len(m.members))
-	count := func(block []byte, n int32) {
-		t.brokenMember(m.entry, eachEvent(block, func(hash uint64, b blockRef) {
-			changes[hash] = eventChange{all.eventOf(b), changes[hash].members + n}
-		}))
-	}
-	for name, now := range m.members {
-		if was, ok := t.memberOf(m.entry, name); ok {
-			count(was.block, -1)
-		}
-		if now.in {
-			count(now.block, 1)
-		}
-	}
-	return changes
+	return int64(len(all.members)), dst
 }

@@ -25,7 +25,7 @@ func (h *Shard) keep(e *setEntry) {
 			delete(h.setEvents, number)
 		}
 		h.setEvents[e.now.number] = e.events
-	case e.dirty:
+	case len(e.members) > 0 || e.now.number != e.disk.number:
 		delete(h.setEvents, e.disk.number)
 	}
 }

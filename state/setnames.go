@@ -11,40 +11,21 @@ type memberNames struct {
 	ended bool     // it has been read to its end
 }
 
-// fewNames is how many names are put in or taken out one by one.
-const fewNames = 8
-
-// takeNames keeps the names as they are once these changes are part of the Tx.
-func (e *setEntry) takeNames(changes map[string]member) {
-	if e.names == nil || len(changes) == 0 {
-		return
-	}
+// changeNames makes the names follow a member that comes or goes.
+func (e *setEntry) changeNames(name string, now member) {
 	n := e.names
-	if len(changes) > fewNames {
-		for name, now := range changes {
-			if was := e.members[name]; now.in && !was.in {
-				n.came = append(n.came, name)
-			}
-		}
-		went := func(name string) bool {
-			now, changed := changes[name]
-			return changed && !now.in
-		}
-		n.came, n.disk = slices.DeleteFunc(n.came, went), slices.DeleteFunc(n.disk, went)
-		slices.Sort(n.came)
+	if n == nil {
 		return
 	}
-	for name, now := range changes {
-		at, known := slices.BinarySearch(n.came, name)
-		switch {
-		case now.in && !known:
-			n.came = slices.Insert(n.came, at, name)
-		case !now.in && known:
-			n.came = slices.Delete(n.came, at, at+1)
-		}
-		if at, known = slices.BinarySearch(n.disk, name); !now.in && known {
-			n.disk = slices.Delete(n.disk, at, at+1)
-		}
+	at, known := slices.BinarySearch(n.came, name)
+	switch {
+	case now.in && !known:
+		n.came = slices.Insert(n.came, at, name)
+	case !now.in && known:
+		n.came = slices.Delete(n.came, at, at+1)
+	}
+	if at, known = slices.BinarySearch(n.disk, name); !now.in && known {
+		n.disk = slices.Delete(n.disk, at, at+1)
 	}
 }
 
@@ -84,52 +65,27 @@ func (t *Tx) readNames(e *setEntry, n int) {
 	})
 }
 
-// first gives the first n members as the evaluation sees them.
-func (m *scopeSet) first(n int) []string {
-	own := make([]string, 0, len(m.members))
-	for name, now := range m.members {
-		if now.in {
-			own = append(own, name)
-		}
-	}
-	slices.Sort(own)
-	if m.replaced {
-		return own[:n]
-	}
-	return m.scope.tx.first(m.entry, n, own, m.members)
-}
-
-// first merges the first n of the members in the Tx with own, the sorted members of an
-// evaluation, without the members that changes removes.
-func (t *Tx) first(e *setEntry, n int, own []string, changes map[string]member) []string {
+// first gives the first n members: it merges those on disk with those that came.
+func (t *Tx) first(e *setEntry, n int) []string {
 	e.knowNames()
 	out := make([]string, 0, n)
 	came, read := e.names.came, 0
-	for len(out) < n {
+	for len(out) < n && t.err == nil {
 		if read == len(e.names.disk) && !e.names.ended {
 			t.readNames(e, n)
 		}
-		name, ok := "", false
-		for _, list := range [...][]string{e.names.disk[read:], came, own} {
-			if len(list) > 0 && (!ok || list[0] < name) {
-				name, ok = list[0], true
+		disk := e.names.disk[read:]
+		switch {
+		case len(disk) == 0 && len(came) == 0:
+			return out
+		case len(came) == 0 || len(disk) > 0 && disk[0] < came[0]:
+			out, read = append(out, disk[0]), read+1
+		default:
+			if len(disk) > 0 && disk[0] == came[0] {
+				read++
 			}
+			out, came = append(out, came[0]), came[1:]
 		}
-		if !ok || t.err != nil {
-			break
-		}
-		if read < len(e.names.disk) && e.names.disk[read] == name {
-			read++
-		}
-		if len(came) > 0 && came[0] == name {
-			came = came[1:]
-		}
-		if len(own) > 0 && own[0] == name {
-			own = own[1:]
-		} else if _, changed := changes[name]; changed {
-			continue // it went
-		}
-		out = append(out, name)
 	}
 	return out
 }

@@ -30,8 +30,7 @@ type Shard struct {
 	turn      int // which kind of leftovers the next Sweep begins with
 
 	known  dedupIndex // events
-	recent recent
-	vacant vacant
+	values valueCache
 
 	setEvents keptSetEvents
 
@@ -66,8 +65,7 @@ func decodeEpochMark(value []byte) (epochMark, error) {
 // reload reads the parts of the shard that are kept in memory.
 func (h *Shard) reload() error {
 	h.pos, h.changelog, h.epoch, h.hints = noPosition, 0, epochMark{epoch: noEpoch}, unknownHints
-	h.recent.clear()
-	clear(h.vacant)
+	h.values.clear()
 	clear(h.setEvents)
 	h.caughtUp, h.restoring = noTime, noTime
 	h.sources = sources{}
@@ -179,15 +177,15 @@ func (h *Shard) get(key []byte) (value []byte, ok bool, err error) {
 // are not busy: its keys are seldom asked for, and would drive the frequent ones out of the
 // cache.
 func (h *Shard) read(key []byte, busy bool) (value []byte, ok bool, err error) {
-	if !busy || !recentKind(key[0]) {
+	if !busy || !cachedKind(key[0]) {
 		return h.get(key)
 	}
-	if value, ok, known := h.recent.get(key); known {
+	if value, ok, known := h.values.get(key); known {
 		return value, ok, nil
 	}
 	value, ok, err = h.get(key)
 	if err == nil {
-		h.recent.put(key, value, ok)
+		h.values.put(key, value, ok)
 	}
 	return value, ok, err
 }

@@ -172,7 +172,7 @@ func (s *Source) position() sourcePosition { return sourcePosition{s.Epoch, s.Of
 
 // Advance remembers src as the last source of its (TopicID, Partition).
 func (t *Tx) Advance(src Source) {
-	t.touch()
+	t.invalidate()
 	t.source(&src).last = src.position()
 }
 
@@ -195,7 +195,7 @@ func (t *Tx) observe(e *source, at int64, idle bool) {
 	if e.idle == idle && at <= e.newest {
 		return
 	}
-	t.touch()
+	t.invalidate()
 	// With many partitions most events are not of the one that the horizon waits for.
 	if idle || e.idle || e.retired || e.newest <= t.horizonAt {
 		t.horizonKnown = false
@@ -223,7 +223,7 @@ func (t *Tx) Mark(src Source, newest time.Time, idle bool) {
 	}
 	e := t.source(&src)
 	t.observe(e, at, idle)
-	t.touch()
+	t.invalidate()
 	e.last = src.position()
 }
 
@@ -262,7 +262,7 @@ func (t *Tx) Retire(reads func(topicID [16]byte) bool) (changed bool) {
 	for i := range t.sources.list {
 		e := &t.sources.list[i]
 		if retired := !reads(e.topicID); e.retired != retired {
-			t.touch()
+			t.invalidate()
 			e.retired, t.horizonKnown, changed = retired, false, true
 		}
 	}
@@ -286,7 +286,7 @@ func (t *Tx) Rewind(to time.Time, within time.Duration) (moved bool) {
 		t.pos.stream, moved = at, true
 	}
 	if moved {
-		t.touch()
+		t.invalidate()
 		t.pos.reached = min(t.pos.reached, at)
 		t.horizonKnown = false
 		t.rememberUntil(after(at, within))

@@ -88,6 +88,10 @@ func (u *suppression) sent(now int64, span time.Duration, forgotten int64) []ale
 type suppressionEntry struct {
 	entry
 	now suppression
+
+	saved    bool // the open Scope has changed it
+	was      suppression
+	wasDirty bool
 }
 
 // suppressionAt gives the suppression of this changelog key.
@@ -106,16 +110,9 @@ func (t *Tx) suppressionAt(key []byte) *suppressionEntry {
 	return e
 }
 
-// scopeSuppression is a suppression as one evaluation sees it.
-type scopeSuppression struct {
-	entry *suppressionEntry
-	suppression
-	dirty bool
-}
-
 // suppression gives the suppression of a dedup string, nil when the scope has
 // failed. The string may be of any length: its hash is the key.
-func (s *Scope) suppression(dedup string) *scopeSuppression {
+func (s *Scope) suppression(dedup string) *suppressionEntry {
 	if s.failed() {
 		return nil
 	}
@@ -123,17 +120,10 @@ func (s *Scope) suppression(dedup string) *scopeSuppression {
 	sum := sha256.Sum256(s.value)
 	s.key = append(append(s.key[:0], kindSuppression), s.prefix...)
 	s.key = append(s.key, sum[:16]...)
-	e := s.tx.suppressionAt(s.key)
-	if s.failed() {
-		return nil
+	if e := s.tx.suppressionAt(s.key); !s.failed() {
+		return e
 	}
-	for i := range s.suppressions {
-		if u := &s.suppressions[i]; u.entry == e {
-			return u
-		}
-	}
-	s.suppressions = append(s.suppressions, scopeSuppression{entry: e, suppression: e.now})
-	return &s.suppressions[len(s.suppressions)-1]
+	return nil
 }
 
 // Suppress lets one alert of a dedup string pass in a span of event time, on either side
@@ -145,11 +135,12 @@ func (s *Scope) Suppress(dedup string, span time.Duration) (held int64, suppress
 	if span <= 0 {
 		return 0, false
 	}
-	u := s.suppression(dedup)
-	if u == nil {
+	e := s.suppression(dedup)
+	if e == nil {
 		return 0, false
 	}
-	u.dirty = true
+	s.tx.saveSuppression(e)
+	u := &e.now
 	if u.near(s.now, span) {
 		u.held = addSaturating(u.held, 1)
 		u.expiry = noTime
@@ -162,6 +153,6 @@ func (s *Scope) Suppress(dedup string, span time.Duration) (held int64, suppress
 	limit := addSaturating(s.tx.horizon(), -int64(store.maxLateness))
 	alerts := u.sent(s.now, span, addSaturating(limit, -int64(span)))
 	until := after(alerts[len(alerts)-1].last, span)
-	u.suppression = suppression{exists: true, alerts: alerts, life: life{newest: until, expiry: until}}
+	*u = suppression{exists: true, alerts: alerts, life: life{newest: until, expiry: until}}
 	return held, false
 }

@@ -40,8 +40,8 @@ func (w *sweep) reset() {
 	w.arena.reset()
 }
 
-// settle makes the hints follow the sweep.
-func (w *sweep) settle(h *hints) {
+// afterApply makes the hints follow the sweep.
+func (w *sweep) afterApply(h *hints) {
 	if w.valueAt.used {
 		h.values = w.valueAt.at
 	}
@@ -64,7 +64,8 @@ func (w *sweep) settle(h *hints) {
 func (t *Tx) Sweep(max int) (removed int) {
 	t.sweep.going = true
 	defer func() { t.sweep.going = false }()
-	t.touch()
+	t.rollback()
+	t.invalidate()
 	h := t.shard
 	for i := range 3 {
 		var n, steps int
@@ -91,49 +92,32 @@ func (t *Tx) sweepValues(max int) (removed, steps int) {
 		key := entry[indexHead:]
 		if len(key) == 0 {
 			t.damaged(entry, ErrDamaged)
-		} else if t.sweepValue(at, key, limit) {
-			removed++
+		} else {
+			removed += t.sweepValue(at, key, limit)
 		}
 	})
 	return removed, steps
 }
 
-func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
+func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed int) {
 	switch key[0] {
-	case kindCounter:
-		e := t.counterAt(key)
-		if removed = t.overdue(&e.entry, &e.now.life, e.now.kept(), at, limit); removed {
-			if e.now.older.ttl > 0 && e.now.older.until >= limit {
-				e.vacate() // an older window was given a later expiry
-				e.file.renew = true
-			} else {
-				e.remove()
-			}
-			t.measureCounter(e)
-		}
-	case kindWindow:
-		e := t.counterAt(key)
-		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
-			e.remove()
-			t.measureCounter(e)
-		}
-	case kindSet:
-		e := t.setAt(key)
-		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
-			e.remove()
-			t.measureSet(e)
+	case kindHeader, kindWindow:
+		if e := t.headerAt(key); t.filedAt(&e.entry, at) {
+			return t.dropHeader(e, limit)
 		}
 	case kindTimeline:
 		e := t.timelineAt(key)
-		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
+		if t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit) {
+			removed++
 			e.remove()
-			t.measureTimeline(e)
+			t.estimateTimeline(e)
 		}
 	case kindSuppression:
 		e := t.suppressionAt(key)
-		if removed = t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit); removed {
+		if t.overdue(&e.entry, &e.now.life, e.now.exists, at, limit) {
+			removed++
 			e.now, e.dirty = suppression{}, true
-			t.measureSuppression(e)
+			t.estimateSuppression(e)
 		}
 	default:
 		t.damaged(key, ErrDamaged)
@@ -141,21 +125,27 @@ func (t *Tx) sweepValue(at int64, key []byte, limit int64) (removed bool) {
 	return removed
 }
 
-// overdue tells whether a value with an index entry at this instant can go. An entry at
-// another instant than the value's own is stale; the entry of a value that lives longer
-// moves.
+// overdue tells whether a value with an index entry at this instant can go. The entry of a
+// value that lives longer moves.
 func (t *Tx) overdue(e *entry, l *life, exists bool, at, limit int64) bool {
-	switch {
-	case t.err != nil:
+	if !t.filedAt(e, at) {
 		return false
-	case !e.file.exists || e.file.at != at:
-		t.dropStale(at, []byte(e.key))
-		return false
-	case exists && l.deadline(t.shard.store.lifetime) >= limit:
+	}
+	if exists && l.deadline(t.shard.store.lifetime) >= limit {
 		e.file.renew, e.dirty = true, true
 		return false
 	}
 	return exists
+}
+
+// filedAt tells whether an index entry at this instant is the value's own; another one is
+// stale.
+func (t *Tx) filedAt(e *entry, at int64) bool {
+	if t.err == nil && (!e.file.exists || e.file.at != at) {
+		t.dropStale(at, []byte(e.key))
+		return false
+	}
+	return t.err == nil
 }
 
 func (t *Tx) dropStale(at int64, key []byte) {

@@ -86,6 +86,7 @@ func (l *timeline) last() int64 {
 // event time are left from before a Rewind, and do not lengthen it.
 func (l *timeline) settle(stream int64) {
 	if l.exists = l.count() > 0; !l.exists {
+		*l = timeline{}
 		return
 	}
 	l.expiry = noTime

@@ -4,6 +4,7 @@ package state
 // Within a Tx no number is given to a second block, so that none is written and deleted.
 type timelineEntry struct {
 	entry
+	saved  *timelineEntry // as it was before the open Scope, once that has changed it
 	now    timeline
 	blocks map[uint64]timelineBlockEntry // that were read or written
 	fresh  uint64                        // blocks from this number on are not on disk
@@ -72,8 +73,9 @@ func (e *timelineEntry) remove() {
 	e.now, e.dirty = timeline{}, true
 }
 
-func (e *timelineEntry) writeBlock(number uint64, entries []Entry) {
+func (t *Tx) writeBlock(e *timelineEntry, number uint64, entries []Entry) {
 	size := len(e.key) + sizeOf(entries)
+	t.undo.blocks = saveItem(t.undo.blocks, e.blocks, number)
 	if b := e.blocks[number]; b.dirty {
 		e.write.size -= b.size
 	} else {
@@ -81,6 +83,12 @@ func (e *timelineEntry) writeBlock(number uint64, entries []Entry) {
 	}
 	e.write.size += size
 	e.blocks[number] = timelineBlockEntry{entries, true, size}
+}
+
+// dropBlock removes a block in an evaluation.
+func (t *Tx) dropBlock(e *timelineEntry, number uint64) {
+	t.undo.blocks = saveItem(t.undo.blocks, e.blocks, number)
+	e.removeBlock(number)
 }
 
 func (e *timelineEntry) removeBlock(number uint64) {
@@ -113,16 +121,19 @@ func (t *Tx) buildTimeline(e *timelineEntry) {
 		t.drop(&e.entry)
 		return
 	}
-	t.file(&e.entry, &e.now.life)
+	e.now.filed = t.file(&e.entry, e.now.deadline(t.shard.store.lifetime))
 	t.value = e.now.append(t.value[:0])
 	t.put(t.named(e.key), t.value)
 }
 
-func (t *Tx) measureTimeline(e *timelineEntry) {
+func (t *Tx) estimateTimeline(e *timelineEntry) {
 	const extentSize = 20
 	n := 1 + e.write.n + len(e.gone)
 	size := (1+len(e.gone))*len(e.key) + valueOverhead + extentSize*len(e.now.blocks) + sizeOf(e.now.head) + e.write.size
-	t.measure(&e.entry, n, size)
+	if !e.now.exists && !e.file.exists {
+		n, size = 0, 0
+	}
+	t.estimate(&e.entry, n, size)
 }
 
 // sizeOf estimates the size of entries in a record, in bytes.

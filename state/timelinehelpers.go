@@ -35,6 +35,7 @@ func (s *Scope) Observe(name, label string) {
 	if l.holds(&own) || s.failed() {
 		return
 	}
+	l.change()
 	if l.makeRoom(); s.failed() {
 		return
 	}
@@ -48,7 +49,6 @@ func (s *Scope) Observe(name, label string) {
 	own = l.owned(own)
 	l.insert(own)
 	l.near.insert(own)
-	l.dirty = true
 }
 
 // Within gives the entries of the timeline of this name from d before the event at hand
@@ -64,7 +64,8 @@ func (s *Scope) Within(name string, d time.Duration) []Entry {
 	}
 	l.asked, l.span = true, max(l.span, int64(d))
 	if int64(d) > l.reach {
-		l.reach, l.dirty = int64(d), l.dirty || l.exists
+		l.change()
+		l.reach = int64(d)
 	}
 	return slices.Clone(l.around(int64(d)))
 }
@@ -107,17 +108,17 @@ func (s *Scope) Consume(name string, entries []Entry) {
 		l.merge()
 	}
 	if head := take(l.head); len(head) < len(l.head) {
-		l.setHead(head)
+		l.change()
+		l.head = append(l.head[:0], head...)
 	}
 	if len(l.consumed) > consumed {
-		l.dirty = true
 		l.near.forget()
 	}
 }
 
 // owned gives the entry with copies of its strings, as those of the event do not last. The
 // topic mostly is that of another entry.
-func (l *scopeTimeline) owned(e Entry) Entry {
+func (l *lookedTimeline) owned(e Entry) Entry {
 	e.Label, e.ID = strings.Clone(e.Label), strings.Clone(e.ID)
 	if n := len(l.head); n > 0 && l.head[n-1].Source.Topic == e.Source.Topic {
 		e.Source.Topic = l.head[n-1].Source.Topic

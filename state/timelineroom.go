@@ -12,7 +12,7 @@ import (
 // partition holds the horizon back, also one that was idle or not known until then.
 
 // outdated is the instant before which entries are of no use; noTime: each may be.
-func (l *scopeTimeline) outdated() int64 {
+func (l *lookedTimeline) outdated() int64 {
 	store := l.scope.tx.shard.store
 	reach := l.reach
 	if reach == 0 { // Within was not called yet: the timeline has the default lifetime
@@ -22,7 +22,7 @@ func (l *scopeTimeline) outdated() int64 {
 }
 
 // prune drops entries that are of no use, as far as that needs no look at a block.
-func (l *scopeTimeline) prune() {
+func (l *lookedTimeline) prune() {
 	if first := l.first(); first != noTime {
 		if old := l.outdated(); first < old {
 			l.forget(old)
@@ -31,27 +31,24 @@ func (l *scopeTimeline) prune() {
 }
 
 // forget drops entries from before an instant, by whole blocks.
-func (l *scopeTimeline) forget(old int64) {
+func (l *lookedTimeline) forget(old int64) {
+	l.change()
 	n := l.blockAt(old)
 	for i := range n {
-		number := l.blocks[i].number
 		l.stored -= l.blocks[i].count
-		l.removed = append(l.removed, number)
-		delete(l.written, number)
+		l.scope.tx.dropBlock(l.entry, l.blocks[i].number)
 	}
-	if n > 0 {
-		l.blocks, l.dirty = slices.Delete(l.directory(), 0, n), true
-	}
+	l.blocks = slices.Delete(l.blocks, 0, n)
 	if len(l.blocks) > 0 {
 		return
 	}
 	if n := sort.Search(len(l.head), func(i int) bool { return nanos(l.head[i].Time) >= old }); n > 0 {
-		l.head, l.dirty = slices.Delete(l.changeHead(), 0, n), true
+		l.head = slices.Delete(l.head, 0, n)
 	}
 }
 
 // makeRoom sees to it that there is room for one more entry.
-func (l *scopeTimeline) makeRoom() {
+func (l *lookedTimeline) makeRoom() {
 	most := l.scope.tx.shard.store.maxSetMembers
 	if l.count() < most {
 		return
@@ -69,7 +66,6 @@ func (l *scopeTimeline) makeRoom() {
 		l.scope.evicted += n
 	}
 	l.merge()
-	l.dirty = true
 }
 
 // interval is a stretch of event time, both ends included.
@@ -78,7 +74,7 @@ type interval struct{ from, to int64 }
 // evictIdle drops up to n entries that are out of reach of the event and of the newest
 // event of each input partition, near which most events come. Those that lie beyond all
 // of these are left from before a Rewind, and go first; then the oldest.
-func (l *scopeTimeline) evictIdle(n int) (evicted int) {
+func (l *lookedTimeline) evictIdle(n int) (evicted int) {
 	busy := l.busy()
 	end := int64(noTime)
 	for _, b := range busy {
@@ -101,7 +97,7 @@ func (l *scopeTimeline) evictIdle(n int) (evicted int) {
 
 // busy gives the neighbourhoods of the event and of the newest event of each input
 // partition, by their start.
-func (l *scopeTimeline) busy() []interval {
+func (l *lookedTimeline) busy() []interval {
 	around := func(at int64) interval {
 		return interval{addSaturating(at, -l.reach), addSaturating(at, l.reach)}
 	}
@@ -117,7 +113,7 @@ func (l *scopeTimeline) busy() []interval {
 }
 
 // evict drops the oldest entries from one instant to another, both included, up to n.
-func (l *scopeTimeline) evict(from, to int64, n int) (evicted int) {
+func (l *lookedTimeline) evict(from, to int64, n int) (evicted int) {
 	for i := l.blockAt(from); evicted < n && i < len(l.blocks) && l.blocks[i].first <= to; {
 		b := l.blocks[i]
 		if b.first >= from && b.last <= to && b.count <= n-evicted {
@@ -139,7 +135,8 @@ func (l *scopeTimeline) evict(from, to int64, n int) (evicted int) {
 		}
 	}
 	if kept, gone := cutOut(l.head, from, to, n-evicted); gone > 0 {
-		l.setHead(kept)
+		l.change()
+		l.head = append(l.head[:0], kept...)
 		evicted += gone
 	}
 	return evicted
@@ -158,13 +155,14 @@ func cutOut(entries []Entry, from, to int64, n int) (kept []Entry, gone int) {
 
 // evictFurthest drops the entry that is furthest from the event in time; of two, the
 // older one.
-func (l *scopeTimeline) evictFurthest() int {
+func (l *lookedTimeline) evictFurthest() int {
 	now, first, last := l.scope.now, l.first(), l.last()
 	if stretch(first, now) >= stretch(now, last) {
 		return l.evict(first, first, 1)
 	}
 	if n := len(l.head); n > 0 {
-		l.head = l.changeHead()[:n-1]
+		l.change()
+		l.head = l.head[:n-1]
 		return 1
 	}
 	i := len(l.blocks) - 1

@@ -5,21 +5,13 @@ import (
 	"sort"
 )
 
-// scopeTimeline is a timeline as one evaluation sees it. Its directory and its head are
-// those of the entry until they are first changed.
-type scopeTimeline struct {
+// lookedTimeline is a timeline that an evaluation has asked for, and what else the
+// evaluation knows of it.
+type lookedTimeline struct {
 	scope *Scope
 	name  string
 	entry *timelineEntry
-	timeline
-	dirty      bool
-	ownBlocks  bool               // the directory is a copy
-	ownHead    bool               // so is the head
-	spareBlock []blockExtent      // memory for the copy of the directory
-	spareHead  []Entry            // memory for that of the head
-	written    map[uint64][]Entry // blocks that this evaluation has written
-	removed    []uint64           // blocks that it has removed
-	next       uint64             // number of the next new block
+	*timeline
 
 	near     nearEntries
 	asked    bool  // Within was called
@@ -46,7 +38,7 @@ func (n *nearEntries) insert(own Entry) {
 }
 
 // timeline gives the timeline of this name, nil when the scope has failed.
-func (s *Scope) timeline(name string) *scopeTimeline {
+func (s *Scope) timeline(name string) *lookedTimeline {
 	for _, l := range s.timelines {
 		if l.name == name {
 			return l
@@ -60,108 +52,50 @@ func (s *Scope) timeline(name string) *scopeTimeline {
 		return nil
 	}
 	l := s.timelinePool.next()
-	if l.ownBlocks { // an evaluation that was dropped has left them
-		l.spareBlock = l.blocks
-	}
-	if l.ownHead {
-		l.spareHead = l.head
-	}
-	if len(l.written) > timelineHead { // a map that was large stays slow to clear
-		l.written = nil
-	}
-	clear(l.written)
-	*l = scopeTimeline{
-		scope: s, name: name, entry: e, timeline: e.now, next: e.next,
-		spareBlock: l.spareBlock, spareHead: l.spareHead, written: l.written, removed: l.removed[:0],
-		near: nearEntries{entries: l.near.entries[:0]}, consumed: l.consumed[:0],
-	}
+	*l = lookedTimeline{scope: s, name: name, entry: e, timeline: &e.now, near: nearEntries{entries: l.near.entries[:0]}, consumed: l.consumed[:0]}
 	s.timelines = append(s.timelines, l)
 	return l
 }
 
-// take makes the changes of a scope part of the Tx. The scope gets the memory of the
-// timeline in exchange.
-func (e *timelineEntry) take(l *scopeTimeline, stream int64) {
-	l.settle(stream)
-	blocks, head := e.now.blocks, e.now.head
-	if e.now = l.timeline; !l.exists {
-		e.now = timeline{}
-	}
-	if l.ownBlocks {
-		l.spareBlock, l.ownBlocks = blocks, false
-	}
-	if l.ownHead {
-		l.spareHead, l.ownHead = head, false
-	}
-	for _, number := range l.removed {
-		e.removeBlock(number)
-	}
-	for number, entries := range l.written {
-		e.writeBlock(number, entries)
-	}
-	e.next, e.dirty = l.next, true
-}
+// change is called before the evaluation changes the timeline.
+func (l *lookedTimeline) change() { l.scope.tx.saveTimeline(l.entry) }
 
 // block gives the entries of the block at a place of the directory. They are not
 // changed in place.
-func (l *scopeTimeline) block(i int) []Entry {
-	if entries, ok := l.written[l.blocks[i].number]; ok {
-		return entries
-	}
+func (l *lookedTimeline) block(i int) []Entry {
 	return l.scope.tx.timelineBlockAt(l.entry, l.blocks[i])
 }
 
 // blockAt gives the place of the first block that ends at an instant or later.
-func (l *scopeTimeline) blockAt(at int64) int {
+func (l *lookedTimeline) blockAt(at int64) int {
 	return sort.Search(len(l.blocks), func(i int) bool { return l.blocks[i].last >= at })
-}
-
-// directory gives the directory, to be changed in place.
-func (l *scopeTimeline) directory() []blockExtent {
-	if !l.ownBlocks {
-		l.blocks, l.ownBlocks = append(l.spareBlock[:0], l.blocks...), true
-	}
-	return l.blocks
-}
-
-// setHead replaces the newest entries.
-func (l *scopeTimeline) setHead(entries []Entry) { l.head = append(l.changeHead()[:0], entries...) }
-
-// changeHead gives the newest entries, to be changed in place.
-func (l *scopeTimeline) changeHead() []Entry {
-	if !l.ownHead {
-		l.head, l.ownHead = append(l.spareHead[:0], l.head...), true
-	}
-	return l.head
 }
 
 // write replaces the entries of the block at a place of the directory; with none, the
 // block goes.
-func (l *scopeTimeline) write(i int, entries []Entry) {
-	blocks := l.directory()
-	number := blocks[i].number
-	l.stored += len(entries) - blocks[i].count
+func (l *lookedTimeline) write(i int, entries []Entry) {
+	l.change()
+	number := l.blocks[i].number
+	l.stored += len(entries) - l.blocks[i].count
 	if len(entries) == 0 {
-		delete(l.written, number)
-		l.removed = append(l.removed, number)
-		l.blocks = slices.Delete(blocks, i, i+1)
+		l.scope.tx.dropBlock(l.entry, number)
+		l.blocks = slices.Delete(l.blocks, i, i+1)
 		return
 	}
-	if l.written == nil {
-		l.written = map[uint64][]Entry{}
-	}
-	l.written[number], blocks[i] = entries, extentOf(number, entries)
+	l.scope.tx.writeBlock(l.entry, number, entries)
+	l.blocks[i] = extentOf(number, entries)
 }
 
 // insertBlock makes a block at a place of the directory.
-func (l *scopeTimeline) insertBlock(i int, entries []Entry) {
-	l.blocks = slices.Insert(l.directory(), i, blockExtent{number: l.next})
-	l.next++
+func (l *lookedTimeline) insertBlock(i int, entries []Entry) {
+	l.change()
+	l.blocks = slices.Insert(l.blocks, i, blockExtent{number: l.entry.next})
+	l.entry.next++
 	l.write(i, entries)
 }
 
 // holds tells whether an entry is there already, as near as the reach.
-func (l *scopeTimeline) holds(own *Entry) bool {
+func (l *lookedTimeline) holds(own *Entry) bool {
 	near := l.around(l.reach)
 	for i := range near {
 		if near[i].same(own) {
@@ -173,7 +107,7 @@ func (l *scopeTimeline) holds(own *Entry) bool {
 
 // around gives the entries within a span around the event. They are valid until the
 // timeline changes.
-func (l *scopeTimeline) around(span int64) []Entry {
+func (l *lookedTimeline) around(span int64) []Entry {
 	now := l.scope.now
 	if l.near.known && span <= l.near.span {
 		return between(l.near.entries, addSaturating(now, -span), addSaturating(now, span))
@@ -195,11 +129,11 @@ func (l *scopeTimeline) around(span int64) []Entry {
 }
 
 // insert adds an entry where it belongs.
-func (l *scopeTimeline) insert(own Entry) {
+func (l *lookedTimeline) insert(own Entry) {
 	now, last := l.scope.now, len(l.blocks)-1
 	if last < 0 || now >= l.blocks[last].last {
 		i, _ := slices.BinarySearchFunc(l.head, own, compareEntries)
-		if l.head = slices.Insert(l.changeHead(), i, own); len(l.head) > timelineHead {
+		if l.head = slices.Insert(l.head, i, own); len(l.head) > timelineHead {
 			l.spill()
 		}
 		return
@@ -221,10 +155,10 @@ func (l *scopeTimeline) insert(own Entry) {
 }
 
 // spill moves the older half of the head to the newest block, or to a new one.
-func (l *scopeTimeline) spill() {
+func (l *lookedTimeline) spill() {
 	const half = timelineHead / 2
 	moved := slices.Clone(l.head[:half])
-	l.head = slices.Delete(l.changeHead(), 0, half)
+	l.head = slices.Delete(l.head, 0, half)
 	last := len(l.blocks) - 1
 	if last < 0 || l.blocks[last].count+half > timelineBlock {
 		l.insertBlock(last+1, moved)
@@ -252,7 +186,7 @@ func between(entries []Entry, from, to int64) []Entry {
 
 // merge joins neighbours that have become small, so that the directory has about as
 // many blocks as the entries need.
-func (l *scopeTimeline) merge() {
+func (l *lookedTimeline) merge() {
 	for i := 0; i+1 < len(l.blocks); {
 		if l.blocks[i].count+l.blocks[i+1].count > timelineBlock/2 {
 			i++
@@ -269,7 +203,7 @@ func (l *scopeTimeline) merge() {
 
 // appendEvidence adds the events that the timeline has contributed to a finding: those
 // that were consumed, else those that Within gave.
-func (l *scopeTimeline) appendEvidence(dst []Ref) []Ref {
+func (l *lookedTimeline) appendEvidence(dst []Ref) []Ref {
 	entries := l.consumed
 	if len(entries) == 0 && l.asked {
 		entries = l.around(l.span)

@@ -28,14 +28,16 @@ type work struct {
 	seen         map[EventKey]int64 // until when events are remembered that this Tx remembers
 	events       []remembered       // the same events, in their order
 	rewound      bool               // Rewind has set a bound for the events of all pages so far
-	counters     map[string]*counterEntry
-	counterPool  pool[counterEntry]
+	headers      map[string]*headerEntry
+	headerPool   pool[headerEntry]
 	ringPool     pool[ring] // full blocks of evidence of these counters
-	sets         map[string]*setEntry
 	setPool      pool[setEntry]
 	suppressions map[string]*suppressionEntry
 	timelines    map[string]*timelineEntry
 	scope        Scope
+	undo         undoLog // of the scope
+	memberKey    []byte  // of the member that was last read from disk: a rule looks at one, and renews it
+	memberBlock  []byte  // its events
 	sweep        sweep
 
 	n, size int // estimate of the changes
@@ -49,8 +51,7 @@ func newWork() *work {
 	return &work{
 		meta:         map[string][]byte{},
 		seen:         map[EventKey]int64{},
-		counters:     map[string]*counterEntry{},
-		sets:         map[string]*setEntry{},
+		headers:      map[string]*headerEntry{},
 		suppressions: map[string]*suppressionEntry{},
 		timelines:    map[string]*timelineEntry{},
 	}
@@ -62,13 +63,14 @@ func (w *work) reset() {
 	clear(w.meta)
 	clear(w.seen)
 	w.events = w.events[:0]
-	clear(w.counters)
-	clear(w.sets)
+	clear(w.headers)
 	clear(w.suppressions)
 	clear(w.timelines)
-	w.counterPool.reset()
+	w.headerPool.reset()
 	w.ringPool.reset()
 	w.setPool.reset()
+	w.undo.reset()
+	w.memberKey = w.memberKey[:0]
 	w.scope.reset()
 	w.scope.at = Ref{} // its strings are those of an event
 	w.sweep.reset()
@@ -97,16 +99,19 @@ func (h *Shard) discard() {
 
 // end gives the memory back to the shard.
 func (t *Tx) end() {
-	t.unbuild()
+	t.invalidate()
 	t.work.reset()
 	t.shard.work, t.work = t.work, nil
 	t.shard.open = nil
 }
 
+// ended tells whether Apply or Discard was called.
+func (t *Tx) ended() bool { return t.work == nil }
+
 // Discard ends the Tx; nothing is kept of it. After Apply or Discard it does
 // nothing.
 func (t *Tx) Discard() {
-	if t.work != nil {
+	if !t.ended() {
 		t.end()
 	}
 }
@@ -141,22 +146,6 @@ func (t *Tx) get(key []byte) (value []byte, ok bool) {
 	return value, ok
 }
 
-// onDisk tells whether a counter or a set is on disk, for keys that mostly are not.
-func (t *Tx) onDisk(key []byte) bool {
-	if t.err != nil {
-		return false
-	}
-	none, err := t.shard.isVacant(key)
-	if err != nil {
-		t.fail(err)
-	}
-	if err != nil || none {
-		return false
-	}
-	_, ok := t.get(key)
-	return ok
-}
-
 // scan gives each key on disk with this prefix, from the key from on
 // unless that is empty, until fn gives false.
 func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
@@ -168,9 +157,6 @@ func (t *Tx) scan(prefix, from []byte, fn func(key, value []byte) bool) {
 		t.fail(err)
 	}
 }
-
-// touch drops the built changes when the Tx changes.
-func (t *Tx) touch() { t.unbuild() }
 
 // nextNumber gives a number that no set, page or full block of evidence of the shard has
 // had before.
@@ -185,11 +171,11 @@ var errEnded = errors.New("the transaction has ended")
 // changelog: the one behind the records of these changes. It ends the Tx, also when it
 // fails. The write is not synced.
 func (t *Tx) Apply(nextChangelog int64) error {
-	if t.work == nil {
+	if t.ended() {
 		return fmt.Errorf("apply changes: %w", errEnded)
 	}
 	defer t.end()
-	t.build()
+	t.materialize()
 	if t.err != nil {
 		return fmt.Errorf("apply changes to shard %d: %w", t.shard.number, t.err)
 	}
@@ -197,7 +183,7 @@ func (t *Tx) Apply(nextChangelog int64) error {
 		t.fail(err)
 		return err
 	}
-	if err := t.settle(nextChangelog); err != nil {
+	if err := t.afterApply(nextChangelog); err != nil {
 		t.fail(err)
 		return err
 	}
@@ -241,20 +227,21 @@ func (t *Tx) write(nextChangelog int64) error {
 	return h.commit(b)
 }
 
-// settle makes the shard's caches, and the indexes derived from its records, follow the
+// afterApply makes the shard's caches, and the indexes derived from its records, follow the
 // changes.
-func (t *Tx) settle(nextChangelog int64) error {
+func (t *Tx) afterApply(nextChangelog int64) error {
 	h := t.shard
 	h.pos, h.changelog = t.position(), nextChangelog
 	h.sources.assign(&t.sources)
 	for _, c := range t.changes {
-		h.recent.wrote(c)
-		h.vacant.wrote(c)
+		h.values.update(c)
 	}
-	for _, e := range t.sets {
-		h.keep(e)
+	for _, e := range t.headers {
+		if e.set != nil {
+			h.keep(e.set)
+		}
 	}
-	t.sweep.settle(&h.hints)
+	t.sweep.afterApply(&h.hints)
 	h.hints.merge(t.hints)
 	if t.rewound {
 		h.known.clear()

@@ -6,7 +6,7 @@ import (
 )
 
 // A counter has a window for each stretch of event time in which it counts. The
-// newest one, by its start, stands in the counter's own key: nearly every event
+// newest one, by its start, stands in the name's header: nearly every event
 // meets it, or opens the next one. Each older one, which only a late event can
 // meet, has a key of its own, by its start.
 //
@@ -15,7 +15,7 @@ import (
 // one length, each begins after the newest event of the one before it, so that only the
 // next one behind an event can take it.
 
-// older is the bound on a counter's older windows in the counter's own key, so that an
+// older is the bound on a counter's older windows in the name's header, so that an
 // event that cannot meet any need not look for them. It only ever grows.
 type older struct {
 	until int64 // none begins at this instant, holds an event of it, or of a later one
@@ -66,21 +66,10 @@ func (c *counter) fits(now int64, lifetime time.Duration) bool {
 	return c.holds(now, lifetime) || c.takes(now)
 }
 
-// moveBack starts the window at an event before its start. Its length stays.
-func (c *counter) moveBack(now int64) {
-	if now >= c.first {
-		return
-	}
-	if c.expiry != noTime {
-		c.expiry = addSaturating(now, stretch(c.first, c.expiry))
-	}
-	c.first = now
-}
-
 // window gives the window of an event: the newest of those that hold it, else the next one
 // that begins after it, if that can move back; nil: there is none. Then newer tells that
 // older windows begin after the event.
-func (t *Tx) window(own *counterEntry, now int64) (w *counterEntry, newer bool) {
+func (t *Tx) window(own *headerEntry, now int64) (w *headerEntry, newer bool) {
 	c := &own.now
 	if c.holds(now, t.shard.store.lifetime) {
 		return own, false
@@ -104,9 +93,9 @@ func (t *Tx) window(own *counterEntry, now int64) (w *counterEntry, newer bool) 
 
 // windowsAround looks for the newest of the older windows that holds an event
 // of this time, and for the first one that begins after it.
-func (t *Tx) windowsAround(own *counterEntry, now int64) (holds, next *counterEntry) {
+func (t *Tx) windowsAround(own *headerEntry, now int64) (holds, next *headerEntry) {
 	lifetime := t.shard.store.lifetime
-	look := func(w *counterEntry) {
+	look := func(w *headerEntry) {
 		c := &w.now
 		switch {
 		case !c.exists || c.deadline(lifetime) <= c.first:
@@ -120,9 +109,9 @@ func (t *Tx) windowsAround(own *counterEntry, now int64) (holds, next *counterEn
 	}
 	from := appendWindowKey(nil, own.key, addSaturating(now, -own.now.older.ttl))
 	t.scan(from[:len(own.key)], from, func(key, value []byte) bool {
-		w, ok := t.counters[string(key)]
+		w, ok := t.headers[string(key)]
 		if !ok {
-			w = t.loadCounter(key, value, true)
+			w = t.loadHeader(key, value, true)
 		}
 		look(w)
 		return next == nil && t.err == nil
@@ -134,15 +123,15 @@ func (t *Tx) windowsAround(own *counterEntry, now int64) (holds, next *counterEn
 }
 
 // windowAt gives the entry of the older window that starts at first.
-func (t *Tx) windowAt(own *counterEntry, first int64) *counterEntry {
+func (t *Tx) windowAt(own *headerEntry, first int64) *headerEntry {
 	t.key = appendWindowKey(t.key[:0], own.key, first)
-	w, ok := t.counters[string(t.key)]
+	w, ok := t.headers[string(t.key)]
 	switch {
 	case ok:
 	case own.now.older.ttl == 0 || first >= own.now.older.until:
-		w = t.loadCounter(t.key, nil, false) // the usual case: there is nothing to ask the disk for
+		w = t.loadHeader(t.key, nil, false) // the usual case: there is nothing to ask the disk for
 	default:
-		w = t.counterAt(t.key)
+		w = t.headerAt(t.key)
 	}
 	for _, o := range own.opened {
 		if o == w {
@@ -153,77 +142,83 @@ func (t *Tx) windowAt(own *counterEntry, first int64) *counterEntry {
 	return w
 }
 
-// commitCounter puts a counter's window in its place after an evaluation.
-func (t *Tx) commitCounter(c *scopeCounter) {
-	own := c.entry
-	var blocks *ring
-	if c.from != nil {
-		if c.anew {
-			c.from.dropRing()
-		}
-		blocks = c.from.ring
+// raiseOlder makes the header's record of older windows hold for the event's window, if the
+// evaluation has changed it.
+func (t *Tx) raiseOlder(n *named) {
+	own, w := n.header, n.window
+	if w == nil || w == own || w.saved == nil || !w.now.exists || !own.now.older.raise(w.now.first, w.now.deadline(t.shard.store.lifetime)) {
+		return
 	}
-	switch {
-	case c.exists:
-		place := t.place(c)
-		place.hold(t, c, blocks)
-		if place != own && own.now.older.raise(c.first, c.deadline(t.shard.store.lifetime)) {
-			t.changed(own)
-		}
-		t.measureCounter(place)
-	case c.from == own:
-		own.vacate()
-		t.measureCounter(own)
-	case c.from != nil:
-		c.from.remove()
-		t.measureCounter(c.from)
-	}
-}
-
-// changed notes that the record of older windows in the counter's own key is new.
-func (t *Tx) changed(own *counterEntry) {
 	own.dirty = true
 	if !own.now.exists {
 		own.now.newest, own.now.expiry = own.now.older.until, own.now.older.until
 	}
-	t.measureCounter(own)
+	t.estimateHeader(own)
 }
 
-// place gives the entry in which the window of an evaluation belongs.
-func (t *Tx) place(c *scopeCounter) *counterEntry {
-	own, was := c.entry, &c.entry.now
+// open begins a window at the event, for which there is none: not yet, or not any more.
+func (n *named) open() {
+	t, own, now := n.scope.tx, n.header, n.scope.now
 	switch {
-	case c.from == own:
-		return own // no older window lies between its start and the event
-	case c.from != nil && c.from.now.first == c.first:
-		return c.from
-	case c.from != nil:
-		c.from.ring = nil // it goes with the window
-		c.from.remove()
-		t.measureCounter(c.from)
-	case was.exists && c.first >= was.first:
+	case n.window == own: // no older window lies between its start and the event
+	case n.window != nil:
+		t.save(n.window)
+		n.window.remove()
+		n.window = t.windowAt(own, now)
+	case own.now.exists && now >= own.now.first:
 		t.retire(own)
-		return own
-	case !was.exists && !c.newer:
-		return own
+		n.window = own
+	case !own.now.exists && !n.newer:
+		n.window = own
+	default:
+		n.window = t.windowAt(own, now)
 	}
-	return t.windowAt(own, c.first)
+	w := n.window
+	t.save(w)
+	w.dropRing() // of a window that begins at the same instant and holds nothing
+	w.now = counter{exists: true, first: now, life: life{newest: now, expiry: noTime}, head: w.now.head[:0], older: w.now.older}
+	n.looked, n.counted, n.repeated = true, false, false
+}
+
+// moveBack starts the window at an event before its start. Its length stays.
+func (n *named) moveBack() {
+	t, now := n.scope.tx, n.scope.now
+	if now >= n.window.now.first {
+		return
+	}
+	if t.save(n.window); n.window != n.header {
+		n.window = t.move(n.window, n.header, now)
+	}
+	c := &n.window.now
+	if c.expiry != noTime {
+		c.expiry = addSaturating(now, stretch(c.first, c.expiry))
+	}
+	c.first = now
 }
 
 // retire moves the newest window of a counter, which has expired, among the
 // older ones.
-func (t *Tx) retire(own *counterEntry) {
+func (t *Tx) retire(own *headerEntry) {
+	t.save(own)
 	first, deadline := own.now.first, own.now.deadline(t.shard.store.lifetime)
 	if deadline <= first {
-		own.dropRing() // it holds nothing
-		return
+		return // it holds nothing
 	}
-	w := t.windowAt(own, first)
+	t.move(own, own, first)
 	own.now.older.raise(first, deadline)
+}
+
+// move puts a window into the place of an older one that begins at this instant.
+func (t *Tx) move(from, own *headerEntry, first int64) *headerEntry {
+	w := t.windowAt(own, first)
+	t.save(w)
 	w.dropRing()
-	head := append(w.now.head[:0], own.now.head...)
-	w.now, w.ring, w.dirty = own.now, own.ring, true
+	head := append(w.now.head[:0], from.now.head...)
+	w.now, w.ring = from.now, from.ring
 	w.now.head, w.now.older = head, older{}
-	own.ring = nil
-	t.measureCounter(w)
+	from.ring = nil
+	if from != own {
+		from.remove()
+	}
+	return w
 }

@@ -248,7 +248,7 @@ func (b *bench) put(key, value []byte) {
 
 // unreadable writes a record that a restore stops at: it tells the owners that read it from
 // those that do not.
-func (b *bench) unreadable() { b.Helper(); b.put([]byte("c\x00\x00\x00"), []byte{99}) }
+func (b *bench) unreadable() { b.Helper(); b.put([]byte("h\x00\x00\x00"), []byte{99}) }
 
 // leaveOpen begins a transaction of another client, writes changes of its own in it, and
 // returns the function that ends it.

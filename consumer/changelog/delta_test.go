@@ -45,6 +45,6 @@ func TestTakeReadsTheDeltaOnly(t *testing.T) {
 // An unreadable record in an intact batch is a stop: no repetition mends it.
 func TestTakeForeignRecord(t *testing.T) {
 	b := newBench(t, kafkatest.Fake(t, 1).ListenAddrs(), nil)
-	b.put([]byte("c\x00\x00\x00"), []byte{1})
+	b.put([]byte("h\x00\x00\x00"), []byte{1})
 	b.owner("a").wantStop(b.topic, "partition 0", "who else writes")
 }

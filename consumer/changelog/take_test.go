@@ -433,9 +433,9 @@ func TestTakeOldMarkOfNothing(t *testing.T) {
 // writers. PROTOCOL D10.
 func TestTakeUnknownFormat(t *testing.T) {
 	for name, rec := range map[string][2][]byte{
-		"version of a value": {[]byte("c\x01r\x01k\x01n"), {99, 1, 2}},
+		"version of a value": {[]byte("h\x01r\x01k\x01n"), {99, 1, 2}},
 		"kind of a key":      {[]byte("?something new"), {1}},
-		"empty value":        {[]byte("c\x01r\x01k\x01n"), {}},
+		"empty value":        {[]byte("h\x01r\x01k\x01n"), {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, kafkatest.Fake(t, 1).ListenAddrs(), nil)

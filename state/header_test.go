@@ -7,8 +7,8 @@ import (
 	"trailhound/state"
 )
 
-// A kind and rule noted as absent from the disk must be forgotten when a value of them is
-// written, by a transaction or by a restore, and when the copy is wiped.
+// SetKeyTTL finds a value that has come since it met an absent header, by a transaction or
+// by a restore, and none after the copy was wiped.
 func TestExpirationFindsWhatCame(t *testing.T) {
 	for name, write := range map[string]func(*state.Scope){
 		"counter": func(s *state.Scope) { s.IncrementCounter("n") },

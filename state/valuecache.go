@@ -5,54 +5,54 @@ import (
 	"hash/maphash"
 )
 
-// recent is a cache of the disk's values for the keys that were last read or written. Some
+// valueCache is a cache of the disk's values for the keys that were last read or written. Some
 // principals and roles are busier than others by far, and a look-up in the database costs
 // more than the whole of their rule. There are two slots for each hash, the one that was
 // used last first; a new key takes the place of the other. That finds as much as twice as
 // many slots of one. When the data is too large in all, slots are emptied in turn. The zero
 // value is empty.
-type recent struct {
-	sets  [][2]recentValue
+type valueCache struct {
+	sets  [][2]cachedValue
 	size  int    // bytes of all slots' data
 	hand  int    // slot to be emptied next
 	spare []byte // the data of the slot emptied last, for the next one that does not waste it
 }
 
-// recentValue is a key, empty if the slot is, and its value.
-type recentValue struct {
+// cachedValue is a key, empty if the slot is, and its value.
+type cachedValue struct {
 	data   []byte // key, value
 	key    int32  // bytes of the key
 	exists bool
 }
 
 const (
-	recentSlots = 1 << 13   // of one shard
-	recentBytes = 512 << 10 // of one shard
-	recentMost  = 1 << 10   // bytes of a key and its value: a counter with ten events as evidence has 800
+	cacheSlots = 1 << 13   // of one shard
+	cacheBytes = 512 << 10 // of one shard
+	cacheMost  = 1 << 10   // bytes of a key and its value: a counter with ten events as evidence has 800
 )
 
-// recentSeed has no part in any answer.
-var recentSeed = maphash.MakeSeed()
+// cacheSeed has no part in any answer.
+var cacheSeed = maphash.MakeSeed()
 
-// recentKind tells whether values of this kind are read again soon. Events and their
+// cachedKind tells whether values of this kind are read again soon. Events and their
 // evidence are many, and each is read once or never.
-func recentKind(kind byte) bool {
+func cachedKind(kind byte) bool {
 	switch kind {
-	case kindCounter, kindSet, kindMember, kindSuppression, kindTimeline:
+	case kindHeader, kindMember, kindSuppression, kindTimeline:
 		return true
 	}
 	return false
 }
 
-func (r *recent) set(key []byte) *[2]recentValue {
-	return &r.sets[maphash.Bytes(recentSeed, key)%(recentSlots/2)]
+func (r *valueCache) set(key []byte) *[2]cachedValue {
+	return &r.sets[maphash.Bytes(cacheSeed, key)%(cacheSlots/2)]
 }
 
 // holds reports whether the slot is that of the key.
-func (v *recentValue) holds(key []byte) bool { return bytes.Equal(v.data[:v.key], key) }
+func (v *cachedValue) holds(key []byte) bool { return bytes.Equal(v.data[:v.key], key) }
 
 // first brings the key's slot, if one of the set is, to the front.
-func first(set *[2]recentValue, key []byte) bool {
+func first(set *[2]cachedValue, key []byte) bool {
 	if set[0].holds(key) {
 		return true
 	}
@@ -65,7 +65,7 @@ func first(set *[2]recentValue, key []byte) bool {
 
 // get gives the disk's value under the key; not known: the disk has to be asked. The value
 // is valid until the next put.
-func (r *recent) get(key []byte) (value []byte, exists, known bool) {
+func (r *valueCache) get(key []byte) (value []byte, exists, known bool) {
 	if r.sets == nil {
 		return nil, false, false
 	}
@@ -76,13 +76,13 @@ func (r *recent) get(key []byte) (value []byte, exists, known bool) {
 }
 
 // put notes the disk's value under the key.
-func (r *recent) put(key, value []byte, exists bool) {
+func (r *valueCache) put(key, value []byte, exists bool) {
 	if r.sets == nil {
-		r.sets = make([][2]recentValue, recentSlots/2)
+		r.sets = make([][2]cachedValue, cacheSlots/2)
 	}
 	s := r.set(key)
 	known := first(s, key)
-	if len(key)+len(value) > recentMost {
+	if len(key)+len(value) > cacheMost {
 		if known {
 			r.empty(&s[0])
 		}
@@ -99,26 +99,26 @@ func (r *recent) put(key, value []byte, exists bool) {
 	}
 	v.data, v.key, v.exists = append(append(v.data[:0], key...), value...), int32(len(key)), exists
 	r.size += cap(v.data)
-	for r.size > recentBytes {
+	for r.size > cacheBytes {
 		if old := &r.sets[r.hand/2][r.hand%2]; old != v {
 			r.empty(old)
 		}
-		r.hand = (r.hand + 1) % recentSlots
+		r.hand = (r.hand + 1) % cacheSlots
 	}
 }
 
-func (r *recent) empty(v *recentValue) {
+func (r *valueCache) empty(v *cachedValue) {
 	r.size -= cap(v.data)
 	if v.data != nil {
 		r.spare = v.data
 	}
-	*v = recentValue{}
+	*v = cachedValue{}
 }
 
-// wrote notes a change. A removed key is noted only where the cache has the key already:
+// update notes a change. A removed key is noted only where the cache has the key already:
 // most removals are of the sweep, and their keys are not asked for again.
-func (r *recent) wrote(c Change) {
-	if !recentKind(c.Key[0]) {
+func (r *valueCache) update(c Change) {
+	if !cachedKind(c.Key[0]) {
 		return
 	}
 	if _, _, known := r.get(c.Key); c.Value != nil || known {
@@ -126,4 +126,4 @@ func (r *recent) wrote(c Change) {
 	}
 }
 
-func (r *recent) clear() { *r = recent{} }
+func (r *valueCache) clear() { *r = valueCache{} }
