@@ -203,6 +203,9 @@ func (c *checker) window(k parts, v *counter, deadline int64) error {
 	if v.first != k.first {
 		return fmt.Errorf("the window starts at %s", instant(v.first))
 	}
+	if deadline <= v.first {
+		return nil // it holds nothing, so no event looks for it, and the counter's own may begin before it
+	}
 	k.kind = kindHeader
 	h, _, err := decodeHeader(c.keys[string(k.append(nil))])
 	own := &h.counter
@@ -210,7 +213,7 @@ func (c *checker) window(k parts, v *counter, deadline int64) error {
 		return nil // swept, and so is this window soon
 	}
 	if own.exists && own.first <= v.first || own.older.until < deadline || own.older.ttl < stretch(v.first, deadline) {
-		return fmt.Errorf("the counter's own key starts at %s and leads to windows of %d until %s", instant(own.first), own.older.ttl, instant(own.older.until))
+		return fmt.Errorf("the counter's own key starts at %s and leads to windows of %s until %s, and one is from %s to %s", instant(own.first), time.Duration(own.older.ttl), instant(own.older.until), instant(v.first), instant(deadline))
 	}
 	return nil
 }

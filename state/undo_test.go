@@ -31,7 +31,7 @@ func TestDroppedScopesLeaveNoTrace(t *testing.T) {
 			txs[i] = shards[i].Begin()
 		}
 		defer func() { txs[0].Discard(); txs[1].Discard() }()
-		for step := range rapid.IntRange(20, 120).Draw(t, "steps") {
+		for step := range rapid.IntRange(20, 200).Draw(t, "steps") {
 			at := benchRef(step)
 			at.Time = epoch.Add(time.Duration(step*rapid.IntRange(0, 3).Draw(t, "pace")+rapid.IntRange(-40, 40).Draw(t, "ahead")) * time.Minute)
 			for range rapid.IntRange(0, 2).Draw(t, "dropped") {
@@ -65,6 +65,9 @@ func TestDroppedScopesLeaveNoTrace(t *testing.T) {
 			}
 			for i := range txs {
 				if err := txs[i].Apply(int64(step + 1)); err != nil {
+					t.Fatal(err)
+				}
+				if err := state.Check(shards[i]); err != nil {
 					t.Fatal(err)
 				}
 				txs[i] = shards[i].Begin()

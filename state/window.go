@@ -159,16 +159,17 @@ func (t *Tx) raiseOlder(n *named) {
 // open begins a window at the event, for which there is none: not yet, or not any more.
 func (n *named) open() {
 	t, own, now := n.scope.tx, n.header, n.scope.now
-	switch {
-	case n.window == own: // no older window lies between its start and the event
-	case n.window != nil:
+	closed := n.window != nil && n.window != own // an older one that the evaluation has closed
+	if closed {
 		t.save(n.window)
 		n.window.remove()
-		n.window = t.windowAt(own, now)
+	}
+	switch {
+	case n.window == own: // no older window lies between its start and the event
 	case own.now.exists && now >= own.now.first:
 		t.retire(own)
 		n.window = own
-	case !own.now.exists && !n.newer:
+	case !own.now.exists && !n.newer && !closed:
 		n.window = own
 	default:
 		n.window = t.windowAt(own, now)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
 
 	"trailhound/state"
 )
@@ -280,6 +281,61 @@ func TestRepeatMovesNoExpiry(t *testing.T) {
 		s.SetKeyTTL("n", time.Hour)
 		if at, _ := s.Expiry("n"); !at.Equal(minute(60)) {
 			t.Errorf("Expiry() = %v; want an hour after the first event", at)
+		}
+	})
+}
+
+// A window that was opened where the same evaluation had closed an older one stood among the
+// older ones, also behind the start of the newest.
+func TestWindowOpenedBehindTheNewest(t *testing.T) {
+	h := openShard(t)
+	in(t, h, 21, func(s *state.Scope) { s.IncrementCounter("n"); s.SetKeyTTL("n", 10*time.Minute) })
+	in(t, h, 0, func(s *state.Scope) { s.IncrementCounter("n") })
+	in(t, h, 60, func(s *state.Scope) { s.ResetCounter("n"); s.IncrementCounter("n") })
+	if err := state.Check(h); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of the windows of one counter the newest by its start stands in the header, which leads to
+// all others.
+func TestHeaderHasTheNewestWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		store, err := state.Open(state.Options{Dir: "state", FS: vfs.NewMem(), Lifetime: testLifetime, MaxLateness: testLateness})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		h, err := store.Shard(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var calls []string
+		for step := range rapid.IntRange(1, 12).Draw(t, "events") {
+			at := ref(rapid.SampledFrom([]int{0, 1, 2, 3, 5, 8, 13, 21, 34, 60, 90, 200, 300}).Draw(t, "minute"))
+			calls = append(calls, "\n"+at.Time.Format(time.TimeOnly))
+			tx := h.Begin()
+			tx.Observe(state.Source{}, at.Time)
+			s := tx.Scope("rule", "key", at)
+			for range rapid.IntRange(1, 4).Draw(t, "calls") {
+				switch ttl := rapid.SampledFrom([]int{-2, -1, 0, 10, 60, 1200}).Draw(t, "call"); ttl {
+				case -2:
+					calls = append(calls, fmt.Sprintf("increment=%d", s.IncrementCounter("n")))
+				case -1:
+					s.ResetCounter("n")
+					calls = append(calls, "reset")
+				default:
+					s.SetKeyTTL("n", time.Duration(ttl)*time.Minute)
+					calls = append(calls, fmt.Sprintf("ttl=%dm", ttl))
+				}
+			}
+			s.Commit()
+			if err := tx.Apply(int64(step + 1)); err != nil {
+				t.Fatal(err)
+			}
+			if err := state.Check(h); err != nil {
+				t.Fatal(err, calls)
+			}
 		}
 	})
 }
