@@ -119,8 +119,8 @@ type sourceOffset struct {
 	time   int64 // its timestamp in milliseconds since 1970; -1: it has none
 }
 
-// inflightBatch is the bookkeeping of one record batch on its way to a partition producer's partition. An entry
-// of a work record counts as one of its records.
+// inflightBatch is the bookkeeping of one record batch of a partition producer, which is being
+// filled or on its way to the partition. An entry of a work record counts as one of its records.
 type inflightBatch struct {
 	owners   map[*ackTracker]struct{}
 	youngest newestTimestamp

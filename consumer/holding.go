@@ -7,7 +7,7 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// holding counts the bytes that a feed has fetched and its reader has not given back.
+// holding counts the bytes that a prefetcher has fetched and its reader has not given back.
 type holding struct {
 	of *sharedFetches // nil: it is not counted
 
@@ -39,16 +39,16 @@ func (h *holding) end() {
 	h.ended = true
 }
 
-// full tells whether many feeds together hold more than their memory.
+// full tells whether many prefetchers together hold more than their memory.
 func (h *holding) full() bool { return h.of != nil && h.of.many && h.of.held.Load() > h.of.memory }
 
-// logEnd is the end of a partition as a broker last told its feed, and whether the feed's
-// reader moves. It is kept up to date while the reader is held up, too. It is safe for
-// concurrent use, and outlasts its feeds.
+// logEnd is the end of a partition as a broker last told its prefetcher, and whether the
+// prefetcher's reader moves. It is kept up to date while the reader is held up, too. It is
+// safe for concurrent use, and outlasts its prefetchers.
 type logEnd struct {
 	mu     sync.Mutex
 	seen   logView
-	reader *wire.Reader // of the feed; nil: its fetches are not shared
+	reader *wire.Reader // of the prefetcher; nil: its fetches are not shared
 }
 
 // logView is a logEnd at a time.
@@ -101,7 +101,7 @@ func (e *logEnd) gone(now time.Time) {
 	}
 }
 
-// begin forgets the fetches of a feed that has ended; r is the reader of the next one.
+// begin forgets the fetches of a prefetcher that has ended; r is the reader of the next one.
 func (e *logEnd) begin(r *wire.Reader) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

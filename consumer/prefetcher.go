@@ -13,8 +13,8 @@ import (
 
 const (
 	fetchWait   = time.Second // long poll: an idle partition is part of one request a second
-	inputMemory = 8 << 20     // for the buffers of all feeds of inputs, if leastFetch allows it
-	workMemory  = 2 << 20     // for the buffers of all feeds of work: a twentieth of the events goes there
+	inputMemory = 8 << 20     // for the buffers of all prefetchers of inputs, if leastFetch allows it
+	workMemory  = 2 << 20     // for the buffers of all prefetchers of work: a twentieth of the events goes there
 	mostFetch   = 1 << 20
 )
 
@@ -37,12 +37,13 @@ func share(memory, buffers, most int) int {
 	return min(max(memory/max(buffers, 1), leastShare), most)
 }
 
-// manyMemory is how many times their memory many feeds hold without reading ahead, as long as
-// each gets more than leastFetch: the cost of a smaller fetch exceeds that of its records.
+// manyMemory is how many times their memory many prefetchers hold without reading ahead, as
+// long as each gets more than leastFetch: the cost of a smaller fetch exceeds that of its
+// records.
 const manyMemory = 4
 
-// fetchBytes is the size of a fetch of each of several feeds that divide memory; beyond few,
-// not all of them read ahead. Records in larger batches come all the same: the first batch of
+// fetchBytes is the size of a fetch of each of several prefetchers that divide memory; beyond
+// few, not all of them read ahead. Records in larger batches come all the same: the first batch of
 // an answer is always whole (KIP-74).
 func fetchBytes(memory, feeds, few int) int {
 	if feeds <= few {
@@ -51,15 +52,17 @@ func fetchBytes(memory, feeds, few int) int {
 	return min(max(manyMemory*memory/feeds, leastFetch), leastShare)
 }
 
-// sharedFetches has the fetch requests and the memory that the sharedFetches of one kind of partition share.
+// sharedFetches has the fetch requests and the memory that the prefetchers of one kind of
+// partition share.
 type sharedFetches struct {
 	fetcher *wire.Fetcher
-	memory  int64        // bytes of all fetches; beyond it, no feed reads ahead
-	many    bool         // more than few feeds: a buffer that waits for records takes no memory
+	memory  int64        // bytes of all fetches; beyond it, no prefetcher reads ahead
+	many    bool         // more than few prefetchers: a buffer that waits for records takes no memory
 	held    atomic.Int64 // bytes of fetches that readers have not given back
 }
 
-// newFeeds returns the shared part of n feeds that divide memory; beyond few they are many.
+// newFeeds returns the shared part of n prefetchers that divide memory; beyond few they are
+// many.
 func newFeeds(client *wire.Client, memory, n, few int) *sharedFetches {
 	return &sharedFetches{fetcher: &wire.Fetcher{Client: client, Partitions: n, Few: few}, memory: int64(memory), many: n > few}
 }
@@ -76,7 +79,7 @@ type prefetcher struct {
 	readCommitted bool
 	log           zerolog.Logger
 	tries         *attempts      // notes failures; nil: they are logged only
-	watched       bool           // a missing right ends the feed instead of being retried
+	watched       bool           // a missing right ends the prefetcher instead of being retried
 	shared        *sharedFetches // nil: each fetch is a request of its own
 	told          *logEnd        // nil: not asked for
 

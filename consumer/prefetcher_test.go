@@ -84,7 +84,7 @@ func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
 	}
 }
 
-// Feeds, however many, hold a small fetch each, and read ahead while that is less than
+// Prefetchers, however many, hold a small fetch each, and read ahead while that is less than
 // their memory.
 func TestFeedsShareTheirMemory(t *testing.T) {
 	const partitions, records = 64, 8

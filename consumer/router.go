@@ -75,10 +75,11 @@ func (at *inputRecord) is(rec *wire.Record) {
 	*at = inputRecord{Record: rec, newest: noNewest, bad: at.bad[:0]}
 }
 
-// run routes from the offset that progress starts at until ctx ends (nil), or until the input
-// no longer holds the next offset. A batch that was written so that it cannot be read becomes
-// a dead letter, and the stream goes on: any producer of the topic can write one. A batch
-// that was damaged since held good events; leaving it out is a loss that has to be accepted.
+// run routes from the start of the router's ackTracker until ctx ends (nil), or until the
+// input no longer holds the next offset. A batch that was written so that it cannot be read
+// becomes a dead letter, and the stream goes on: any producer of the topic can write one. A
+// batch that was damaged since held good events; leaving it out is a loss that has to be
+// accepted.
 func (r *router) run(ctx context.Context) error {
 	r.ctx, r.yield, r.stamp = ctx, r.event, -1
 	r.turn.Context, r.decoder.Progress = ctx, r.beat

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// look counts the looks without progress of the position's router and feed. moved reports
-// progress of the router, or of the feed's turn. The caller holds the lock.
+// look counts the looks without progress of the position's router and prefetcher. moved
+// reports progress of the router, or of the prefetcher's turn. The caller holds the lock.
 func (p *position) look() (view logView, moved bool) {
 	moved = p.pulse.look()
 	view = p.end.view()
@@ -65,7 +65,7 @@ func (st *shardStatus) stillness() string {
 // told.
 func (st *shardStatus) left() int64 { return max(st.end.view().highWatermark-st.next.Load(), 0) }
 
-// silence counts the looks since the last answer to a feed that waits for one, or to the
+// silence counts the looks since the last answer to a prefetcher that waits for one, or to the
 // fetches that are sent before its own.
 type silence struct {
 	answered time.Time

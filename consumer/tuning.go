@@ -12,7 +12,7 @@ const (
 	// lingerEach is how long a request is put off for each record that the one before it
 	// carried: a request costs the brokers nearly the same for one record and for a hundred. A
 	// lone record goes at once, or a millisecond after the last one; beyond 1/lingerEach
-	// records a second, requests grow until they are as far apart as a pace allows.
+	// records a second, requests grow until they are as far apart as a lingerPolicy allows.
 	lingerEach = time.Millisecond
 
 	// lingerShare is the part of its age that an event may be put off for: a tenth of a second

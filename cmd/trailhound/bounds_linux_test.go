@@ -249,8 +249,8 @@ func gzipped(t *testing.T, write func(*gzip.Writer) error) []byte {
 }
 
 // One instance may have to do all the work of 64 shards and 64 input partitions, from a
-// backlog in each. It needs the buffers of 128 feeds and 64 lanes, a few MiB each, and as
-// much garbage again.
+// backlog in each. It needs the buffers of 128 prefetchers and 64 partition producers, a few
+// MiB each, and as much garbage again.
 func TestBoundsManyShards(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, fakeCluster(t).ListenAddrs(), 64, "shards=64")

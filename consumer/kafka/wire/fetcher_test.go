@@ -373,7 +373,7 @@ func TestFetcherErrorsOfOnePartition(t *testing.T) {
 				c.tries[bad] = func(err error) bool {
 					told.Add(1)
 					broken <- err
-					elapse(100 * time.Millisecond) // as feeds do
+					elapse(100 * time.Millisecond) // as prefetchers do
 					return true
 				}
 				cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Partitions: []int32{bad}, Err: fault.code, Count: -1})
