@@ -1,7 +1,9 @@
 package state
 
+import "encoding/binary"
+
 // dedupIndex is the index of the events that are remembered, and until when each of them is.
-// It is a small log-structured merge tree: the events of the newest pages are in a memtable;
+// It is a small log-structured merge tree: the events of the newest pages are in memory;
 // each time that there are enough of them they become a run on disk, with a Bloom filter.
 // All of it is derived from the pages, and made from them where it is missing.
 //
@@ -10,14 +12,14 @@ package state
 // no order, so that 3 µs go to writing, merging and removing the keys; and a Get of a key that
 // is not there, as nearly each event is new, asks every table that waits for a compaction.
 type dedupIndex struct {
-	runs     []run              // in the order of their numbers
-	flushed  uint64             // pages with a lower number are in runs, or were
-	loaded   bool               // the filters of the runs are in memory, and the memtable
-	memtable map[[16]byte]int64 // events that are in no run yet, and until when each is remembered
+	runs   []run  // in the order of their numbers
+	folded uint64 // pages with a lower number are in runs, or were
+	loaded bool   // the filters of the runs are in memory, and all fresh events
+	fresh  freshEvents
 }
 
-// runEvents is how many events a run has, if they are not too many. A shard's memtable
-// takes some 40 bytes for each of them.
+// runEvents is how many events a run has, if they are not too many. Memory for a shard's
+// fresh events is 32 bytes for each of them, or more until the table is full.
 const runEvents = 1 << 13
 
 // manyRuns is how many runs of runEvents there are at most, as a look-up asks the filter of
@@ -31,7 +33,7 @@ func (k *dedupIndex) reload(h *Shard) error {
 	k.clear()
 	return h.scan([]byte{kindRun}, nil, func(key, value []byte) (bool, error) {
 		r, err := decodeRun(key, value)
-		k.runs, k.flushed = append(k.runs, r), r.number
+		k.runs, k.folded = append(k.runs, r), r.number
 		return true, err
 	})
 }
@@ -39,16 +41,15 @@ func (k *dedupIndex) reload(h *Shard) error {
 // clear makes the index empty, also of runs.
 func (k *dedupIndex) clear() {
 	k.forget()
-	k.runs, k.flushed = nil, 0
+	k.runs, k.folded = nil, 0
 }
 
-// forget drops the filters and the memtable, which load reads again.
+// forget drops the filters and the fresh events, which load reads again.
 func (k *dedupIndex) forget() {
 	for i := range k.runs {
 		k.runs[i].filter = nil
 	}
-	clear(k.memtable)
-	k.loaded = false
+	k.loaded, k.fresh = false, k.fresh.reset()
 }
 
 // until gives the instant until which an event is remembered; noTime: it is not.
@@ -56,10 +57,7 @@ func (k *dedupIndex) until(h *Shard, event [16]byte) (int64, error) {
 	if err := k.load(h); err != nil {
 		return noTime, err
 	}
-	until, ok := k.memtable[event]
-	if !ok {
-		until = noTime
-	}
+	until := k.fresh.until(event)
 	for i := range k.runs {
 		if !k.runs[i].filter.may(&event) {
 			continue
@@ -89,7 +87,7 @@ func (k *dedupIndex) load(h *Shard) (err error) {
 		}
 	}
 	var p page
-	return h.scan([]byte{kindPage}, appendNumberKey(nil, kindPage, k.flushed), func(key, value []byte) (bool, error) {
+	return h.scan([]byte{kindPage}, appendNumberKey(nil, kindPage, k.folded), func(key, value []byte) (bool, error) {
 		parsed, err := parseKey(key)
 		if err == nil {
 			p.pageID = parsed.page
@@ -107,23 +105,18 @@ func (k *dedupIndex) load(h *Shard) (err error) {
 
 // add takes in a page with a number above those of all others.
 func (k *dedupIndex) add(h *Shard, p *page) error {
-	if len(k.memtable)+len(p.events) > k.room(h) {
-		if err := k.flush(h, p.number); err != nil {
+	if len(k.fresh.events)+len(p.events) > k.room(h) {
+		if err := k.fold(h, p.number); err != nil {
 			return err
 		}
 	}
-	if k.memtable == nil {
-		k.memtable = make(map[[16]byte]int64, 1<<10)
-	}
 	for _, e := range p.events {
-		if until, ok := k.memtable[e.hash]; !ok || until < e.until {
-			k.memtable[e.hash] = e.until
-		}
+		k.fresh.add(e)
 	}
 	return nil
 }
 
-// room is how many events the memtable has at most.
+// room is how many events are fresh at most.
 func (k *dedupIndex) room(h *Shard) int {
 	events := 0
 	for i := range k.runs {
@@ -132,28 +125,28 @@ func (k *dedupIndex) room(h *Shard) int {
 	return max(h.store.runEvents, events/manyRuns)
 }
 
-// flush makes a run of the memtable: the events of all pages with a number below next, but
+// fold makes a run of the fresh events: those of all pages with a number below next, but
 // for pages in other runs.
-func (k *dedupIndex) flush(h *Shard, next uint64) error {
-	if len(k.memtable) == 0 {
+func (k *dedupIndex) fold(h *Shard, next uint64) error {
+	if len(k.fresh.events) == 0 {
 		return nil
 	}
 	b := h.store.db.NewBatch()
 	defer b.Close()
-	r, err := h.writeRun(b, next, k.memtable)
+	r, err := h.writeRun(b, next, k.fresh.events)
 	if err != nil {
 		return err
 	}
 	if err := h.commit(b); err != nil {
 		return err
 	}
-	k.runs, k.flushed = append(k.runs, r), next
-	clear(k.memtable)
+	k.runs, k.folded = append(k.runs, r), next
+	k.fresh = k.fresh.reset()
 	return nil
 }
 
 // drop removes the runs of which no event is remembered any more. The pages of such a run
-// that still exist will be in the memtable after the next load, to no effect.
+// that still exist will be taken for fresh by the next load, to no effect.
 func (k *dedupIndex) drop(h *Shard) error {
 	b := h.store.db.NewBatch()
 	defer b.Close()
@@ -190,4 +183,53 @@ func (h *Shard) learn(pages []page, swept bool) error {
 		return nil
 	}
 	return k.drop(h)
+}
+
+// freshEvents are events that are in no run yet.
+type freshEvents struct {
+	events []remembered
+	slots  []uint32 // hash table: place of the event in events, plus one; 0: empty
+}
+
+// reset gives the empty table, in the same memory.
+func (f *freshEvents) reset() freshEvents {
+	clear(f.slots)
+	return freshEvents{events: f.events[:0], slots: f.slots}
+}
+
+// slot gives the place of an event in slots, or where it belongs.
+func (f *freshEvents) slot(event *[16]byte) *uint32 {
+	for i := binary.LittleEndian.Uint32(event[:]); ; i++ {
+		s := &f.slots[i%uint32(len(f.slots))]
+		if *s == 0 || f.events[*s-1].hash == *event {
+			return s
+		}
+	}
+}
+
+func (f *freshEvents) until(event [16]byte) int64 {
+	if len(f.events) == 0 {
+		return noTime
+	}
+	if s := *f.slot(&event); s > 0 {
+		return f.events[s-1].until
+	}
+	return noTime
+}
+
+func (f *freshEvents) add(e remembered) {
+	if 2*len(f.events) >= len(f.slots) {
+		f.slots = make([]uint32, max(2*len(f.slots), 1<<8)) // a power of two
+		for i := range f.events {
+			*f.slot(&f.events[i].hash) = uint32(i + 1)
+		}
+	}
+	s := f.slot(&e.hash)
+	if *s == 0 {
+		f.events = append(f.events, e)
+		*s = uint32(len(f.events))
+		return
+	}
+	old := &f.events[*s-1]
+	old.until = max(old.until, e.until)
 }

@@ -359,45 +359,28 @@ func hashOfID(id string) *[16]byte {
 	return (*[16]byte)(&h)
 }
 
-// Of an event that several pages list the latest instant counts, in any order of the pages.
-func TestMemtable(t *testing.T) {
-	s := newSeeing(t)
-	k := &s.h.known
-	until := func(n int) int64 {
-		t.Helper()
-		at, err := k.until(s.h, *hashOf(n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return at
-	}
-	add := func(events ...remembered) {
-		t.Helper()
-		if err := k.add(s.h, &page{events: events}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const events = runEvents - 1 // room for a page of one that is known
+func TestFreshEvents(t *testing.T) {
+	var f freshEvents
 	for range 2 {
-		for n := range events {
-			if got := until(n); got != noTime {
+		for n := range runEvents {
+			if got := f.until(*hashOf(n)); got != noTime {
 				t.Fatalf("until(event %d) = %d before it was added; want none", n, got)
 			}
-			add(remembered{*hashOf(n), int64(n)})
-			add(remembered{*hashOf(n / 2), int64(n) - 1})
+			f.add(remembered{*hashOf(n), int64(n)})
+			f.add(remembered{*hashOf(n / 2), int64(n) - 1})
 		}
-		if len(k.memtable) != events || len(k.runs) != 0 {
-			t.Errorf("%d events are kept, and %d runs; want %d and none", len(k.memtable), len(k.runs), events)
+		if len(f.events) != runEvents {
+			t.Errorf("%d events are kept; want %d", len(f.events), runEvents)
 		}
-		for n := range events {
+		for n := range runEvents {
 			want := int64(n)
-			if last := min(2*n+1, events-1); last/2 == n {
-				want = max(want, int64(last)-1)
+			if n < runEvents/2 {
+				want = int64(2*n + 1 - 1)
 			}
-			if got := until(n); got != want {
+			if got := f.until(*hashOf(n)); got != max(want, int64(n)) {
 				t.Fatalf("until(event %d) = %d; want %d", n, got, want)
 			}
 		}
-		k.forget()
+		f = f.reset()
 	}
 }

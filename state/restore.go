@@ -151,7 +151,7 @@ func (l *loader) file(p pageID, value []byte) (err error) {
 	if l.events, err = decodePage(l.events[:0], value, p.end); err != nil {
 		return err
 	}
-	l.rewritten = l.rewritten || p.number < l.h.known.flushed
+	l.rewritten = l.rewritten || p.number < l.h.known.folded
 	l.hints.pages = min(l.hints.pages, p.end)
 	l.key, l.value = p.appendIndex(l.key[:0], l.value[:0], len(l.events))
 	return l.h.set(l.batch, l.key, l.value)

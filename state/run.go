@@ -40,18 +40,19 @@ func appendRunBlockKey(dst []byte, number uint64, block uint16) []byte {
 }
 
 // writeRun puts a run of these events into a batch.
-func (h *Shard) writeRun(b *pebble.Batch, number uint64, events map[[16]byte]int64) (run, error) {
+func (h *Shard) writeRun(b *pebble.Batch, number uint64, events []remembered) (run, error) {
 	r := run{number: number, newest: noTime, filter: newSeenFilter(len(events))}
 	r.bits = byte(min(bits.Len(uint(len(events)-1)/runBlockEvents), mostRunBits))
 	blocks := make([][]byte, 1<<r.bits)
-	for hash, until := range events {
-		r.filter.add(&hash)
-		r.newest = max(r.newest, until)
-		block := &blocks[r.block(&hash)]
+	for i := range events {
+		e := &events[i]
+		r.filter.add(&e.hash)
+		r.newest = max(r.newest, e.until)
+		block := &blocks[r.block(&e.hash)]
 		if *block == nil {
 			*block = append(make([]byte, 0, 1+len(events)*runEventSize*5/4>>r.bits), formatVersion)
 		}
-		*block = appendInstant(append(*block, hash[:]...), until)
+		*block = appendInstant(append(*block, e.hash[:]...), e.until)
 	}
 	var key []byte
 	for i, block := range blocks {
@@ -137,18 +138,34 @@ func (h *Shard) removeRun(b *pebble.Batch, r *run) error {
 
 // until looks the event up in its block of the run.
 func (r *run) until(h *Shard, event [16]byte) (int64, error) {
-	value, ok, err := h.get(appendRunBlockKey(nil, r.number, r.block(&event)))
+	until := int64(noTime)
+	err := r.each(h, r.block(&event), func(e remembered) bool {
+		if e.hash == event {
+			until = e.until
+		}
+		return until == noTime
+	})
+	return until, err
+}
+
+// each gives the events of a block, until fn gives false.
+func (r *run) each(h *Shard, block uint16, fn func(remembered) bool) error {
+	value, ok, err := h.get(appendRunBlockKey(nil, r.number, block))
 	if !ok || err != nil {
-		return noTime, err
+		return err
 	}
 	v, err := open(value)
-	for err == nil && len(v.b) > 0 && !v.bad {
-		if hash, until := v.hash(), v.instant(); hash == event && !v.bad {
-			return until, nil
+	for err == nil && len(v.b) > 0 {
+		e := remembered{v.hash(), v.instant()}
+		if v.bad {
+			break
+		}
+		if !fn(e) {
+			return nil
 		}
 	}
 	if err == nil {
 		err = v.close()
 	}
-	return noTime, r.broken(h, err)
+	return r.broken(h, err)
 }
