@@ -25,7 +25,7 @@ type event struct {
 }
 
 // routing is the model of the first half: from the input partitions to the work
-// partitions. It follows Service.open, router.run, lane.run and Service.commit.
+// partitions. It follows inputs.open, router.run, partitionProducer.run and Service.commit.
 type routing struct {
 	events []event // of each incarnation, in the order of their sources
 	ends   [partitions]uint8
@@ -200,7 +200,7 @@ func (c *parcel) add(n uint8) bool {
 }
 
 // position is the offset that the router of a partition may commit: the lowest
-// that is not acknowledged by every lane (progress.position).
+// that is not acknowledged by every lane (ackTracker.position).
 func (m *routing) position(in *instance, p uint8) offset {
 	r := &in.routers[p]
 	at := r.read

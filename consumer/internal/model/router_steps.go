@@ -54,7 +54,7 @@ func (m *routing) read(s routerState, i, p uint8, yield func(Step, routerState))
 	yield(say("instance %d reads offset %d of partition %d and hands it to the lanes", i, r.read-1, p), s)
 }
 
-// send sends the events that wait in a lane as one request: lane.run (R2).
+// send sends the events that wait in a lane as one request: partitionProducer.run (R2).
 func (m *routing) send(s routerState, i, l uint8, yield func(Step, routerState)) {
 	ln := &s.instances[i].lanes[l]
 	slot := 0
@@ -70,7 +70,7 @@ func (m *routing) send(s routerState, i, l uint8, yield func(Step, routerState))
 }
 
 // answer ends the wait for a request, one way or another. A request that is not
-// acknowledged stays in its slot and is sent again, byte for byte (lane.send, R2).
+// acknowledged stays in its slot and is sent again, byte for byte (partitionProducer.send, R2).
 func (m *routing) answer(s *routerState, i, l uint8, slot int, yield func(Step, routerState)) {
 	if s.instances[i].lanes[l].sending[slot].empty() {
 		return
