@@ -37,7 +37,7 @@ func (p *Producer) Commit(ctx context.Context) (Committed, error) {
 		return Committed{}, fmt.Errorf("commit of %s: %w", p.ID, err)
 	}
 	p.state = stateReady
-	return Committed{p.lanes}, nil
+	return Committed{p.buffers}, nil
 }
 
 func (p *Producer) transact(ctx context.Context) error {
@@ -63,8 +63,8 @@ func (p *Producer) transact(ctx context.Context) error {
 
 func (p *Producer) addPartitions(ctx context.Context) error {
 	p.parts = p.parts[:0]
-	for i := range p.lanes {
-		l := &p.lanes[i]
+	for i := range p.buffers {
+		l := &p.buffers[i]
 		l.sent = 0
 		if len(l.batches) > 0 {
 			p.parts = append(p.parts, wire.PartitionBatch{Topic: l.to.Topic, Partition: l.to.Number})
@@ -94,7 +94,7 @@ func (p *Producer) repeat(ctx context.Context, at step, do func(context.Context)
 // the later one.
 func (p *Producer) produce(ctx context.Context) (more bool, err error) {
 	const header = 256 // of a batch, with room to spare
-	size := min(p.Held()+header*len(p.lanes), maxRequest)
+	size := min(p.Held()+header*len(p.buffers), maxRequest)
 	encoded := wire.Buffer(size)
 	defer wire.Return(encoded)
 	*encoded = slices.Grow((*encoded)[:0], size) // else it may become twice as large as it has to be
@@ -121,12 +121,12 @@ func (p *Producer) produce(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// encode fills p.parts with one batch of each chosen lane; their bytes lie in encoded.
-func (p *Producer) encode(encoded *[]byte) (chosen []*lane, more bool, err error) {
+// encode fills p.parts with one batch of each chosen buffer; their bytes lie in encoded.
+func (p *Producer) encode(encoded *[]byte) (chosen []*partitionBuffer, more bool, err error) {
 	p.parts = p.parts[:0]
 	var ends []int
-	for i := range p.lanes {
-		l := &p.lanes[i]
+	for i := range p.buffers {
+		l := &p.buffers[i]
 		if l.sent == len(l.batches) {
 			continue
 		}

@@ -41,7 +41,7 @@ type Producer struct {
 
 	state   state
 	session wire.Session
-	lanes   []lane                // one for each partition ever used
+	buffers []partitionBuffer     // one for each partition ever used
 	parts   []wire.PartitionBatch // of a request
 	refused *RejectedError        // a record that no batch can hold
 }
@@ -54,8 +54,8 @@ const (
 	stateBroken              // a Commit has failed
 )
 
-// lane is the records for one partition, in order, cut into batches.
-type lane struct {
+// partitionBuffer is the records for one partition, in order, cut into batches.
+type partitionBuffer struct {
 	to       Partition
 	limit    int
 	batches  []*wire.Batch
@@ -88,8 +88,8 @@ func (p *Producer) Init(ctx context.Context) error {
 // begin starts a session, in which sequence numbers count from 0 again.
 func (p *Producer) begin(s wire.Session) {
 	p.session, p.state = s, stateReady
-	for i := range p.lanes {
-		p.lanes[i].sequence = 0
+	for i := range p.buffers {
+		p.buffers[i].sequence = 0
 	}
 }
 
@@ -102,7 +102,7 @@ func (p *Producer) initOnce(ctx context.Context) (wire.Session, error) {
 // Add puts a record into the transaction; nothing is sent before Commit. The time
 // is in milliseconds since 1970; a nil key or value is null. Everything is copied.
 func (p *Producer) Add(to Partition, timestampMS int64, key, value []byte, headers ...wire.Header) {
-	l := p.lane(to)
+	l := p.buffer(to)
 	b := l.last()
 	if b == nil || b.Len() > 0 && b.SizeWith(timestampMS, key, value, headers...) > l.limit {
 		b = p.emptyBatch(l)
@@ -125,18 +125,18 @@ func (p *Producer) Limit(topic string, most int) {
 		p.MaxBatch = make(map[string]int)
 	}
 	p.MaxBatch[topic] = most
-	for i := range p.lanes {
-		if l := &p.lanes[i]; l.to.Topic == topic {
+	for i := range p.buffers {
+		if l := &p.buffers[i]; l.to.Topic == topic {
 			l.limit = most
 		}
 	}
 }
 
-// lane finds the partition's lane. There are few, and the same ones are used
+// buffer finds the buffer of a partition. There are few, and the same ones are used
 // again and again.
-func (p *Producer) lane(to Partition) *lane {
-	for i := range p.lanes {
-		if l := &p.lanes[i]; l.to == to {
+func (p *Producer) buffer(to Partition) *partitionBuffer {
+	for i := range p.buffers {
+		if l := &p.buffers[i]; l.to == to {
 			return l
 		}
 	}
@@ -144,18 +144,18 @@ func (p *Producer) lane(to Partition) *lane {
 	if !ok {
 		limit = defaultMaxBatch
 	}
-	p.lanes = append(p.lanes, lane{to: to, limit: limit})
-	return &p.lanes[len(p.lanes)-1]
+	p.buffers = append(p.buffers, partitionBuffer{to: to, limit: limit})
+	return &p.buffers[len(p.buffers)-1]
 }
 
-func (l *lane) last() *wire.Batch {
+func (l *partitionBuffer) last() *wire.Batch {
 	if len(l.batches) == 0 {
 		return nil
 	}
 	return l.batches[len(l.batches)-1]
 }
 
-func (p *Producer) emptyBatch(l *lane) *wire.Batch {
+func (p *Producer) emptyBatch(l *partitionBuffer) *wire.Batch {
 	if n := len(l.free); n > 0 {
 		b := l.free[n-1]
 		l.free = l.free[:n-1]
@@ -167,8 +167,8 @@ func (p *Producer) emptyBatch(l *lane) *wire.Batch {
 // Pending returns how many records have been added since the last Commit, and
 // their size in record batches before compression.
 func (p *Producer) Pending() (records, bytes int) {
-	for i := range p.lanes {
-		for _, b := range p.lanes[i].batches {
+	for i := range p.buffers {
+		for _, b := range p.buffers[i].batches {
 			records += b.Len()
 			bytes += b.Size()
 		}
@@ -178,8 +178,8 @@ func (p *Producer) Pending() (records, bytes int) {
 
 // Held returns the bytes of memory that the added records take.
 func (p *Producer) Held() (bytes int) {
-	for i := range p.lanes {
-		for _, b := range p.lanes[i].batches {
+	for i := range p.buffers {
+		for _, b := range p.buffers[i].batches {
 			bytes += b.Held()
 		}
 	}
@@ -191,8 +191,8 @@ func (p *Producer) Held() (bytes int) {
 func (p *Producer) Drop() { p.discard() }
 
 func (p *Producer) discard() {
-	for i := range p.lanes {
-		l := &p.lanes[i]
+	for i := range p.buffers {
+		l := &p.buffers[i]
 		for _, b := range l.batches {
 			l.recycle(b)
 		}
@@ -202,7 +202,7 @@ func (p *Producer) discard() {
 }
 
 // recycle keeps an emptied batch, but not the memory of an unusual transaction.
-func (l *lane) recycle(b *wire.Batch) {
+func (l *partitionBuffer) recycle(b *wire.Batch) {
 	const enough = 8
 	if len(l.free) < enough {
 		b.Reset()
@@ -216,6 +216,6 @@ func (p *Producer) requestTimeout() time.Duration {
 
 // advance counts n records on; sequence numbers begin at 0 again behind the
 // largest int32.
-func (l *lane) advance(n int) {
+func (l *partitionBuffer) advance(n int) {
 	l.sequence = int32((int64(l.sequence) + int64(n)) & math.MaxInt32)
 }

@@ -33,13 +33,13 @@ func (p Partition) String() string { return fmt.Sprintf("%s partition %d", p.Top
 
 // Committed holds the offsets of a committed transaction. It is valid until the producer's
 // next Commit.
-type Committed struct{ lanes []lane }
+type Committed struct{ buffers []partitionBuffer }
 
 // Next returns the offset behind the transaction's last record in a partition:
 // that of its commit marker. ok is false for a partition that got no record.
 func (c Committed) Next(p Partition) (offset int64, ok bool) {
-	for i := range c.lanes {
-		if l := &c.lanes[i]; l.to == p && l.sent > 0 {
+	for i := range c.buffers {
+		if l := &c.buffers[i]; l.to == p && l.sent > 0 {
 			return l.next, true
 		}
 	}
