@@ -201,7 +201,7 @@ func (f *fleet) terminate(i int) time.Duration {
 	defer late.Stop()
 	select {
 	case <-p.Done:
-		if p.Err != nil {
+		if p.Err != nil && !p.endedAtBirth() {
 			f.ended(p.exit(i))
 		}
 	case <-late.C:
@@ -211,6 +211,14 @@ func (f *fleet) terminate(i int) time.Duration {
 		f.ended(e)
 	}
 	return time.Since(begun)
+}
+
+// endedAtBirth tells whether a process ended by SIGTERM before it had written a line: it was milliseconds
+// old, and did not catch signals yet.
+func (p *process) endedAtBirth() bool {
+	log, err := os.Stat(p.Log)
+	status, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return err == nil && log.Size() == 0 && ok && status.Signaled() && status.Signal() == syscall.SIGTERM
 }
 
 // pause is SIGSTOP, resume SIGCONT.
