@@ -15,17 +15,6 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-const (
-	producerMemory    = 3 << 20 // for the batches that all partition producers of a topic fill, if leastShare allows it
-	mostProducerBytes = 512 << 10
-
-	// mostUnpacked is how large a batch may be before it is packed.
-	mostUnpacked = 4 << 20
-)
-
-// producerLinger is that of the produce requests to one partition.
-var producerLinger = lingerPolicy{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}
-
 // producerBytes is the size to which the batches of each of so many partition producers grow.
 func producerBytes(producers int) int { return share(producerMemory, producers, mostProducerBytes) }
 

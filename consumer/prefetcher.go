@@ -11,36 +11,10 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-const (
-	fetchWait   = time.Second // long poll: an idle partition is part of one request a second
-	inputMemory = 8 << 20     // for the buffers of all prefetchers of inputs, if leastFetch allows it
-	workMemory  = 2 << 20     // for the buffers of all prefetchers of work: a twentieth of the events goes there
-	mostFetch   = 1 << 20
-)
-
-// leastShare is the smallest buffer of a request: below it the cost of a request exceeds
-// that of its records.
-const leastShare = 128 << 10
-
-// leastFetch is the smallest fetch of one of many partitions, which share requests.
-const leastFetch = 32 << 10
-
-// Up to so many inputs and shards that one broker leads have fetch requests of their own. A
-// backlog of inputs is worth as many connections; shards have less to read.
-const (
-	fewInputs = 64
-	fewShards = 16
-)
-
 // share is the size of each of several buffers that divide memory, from leastShare to most.
 func share(memory, buffers, most int) int {
 	return min(max(memory/max(buffers, 1), leastShare), most)
 }
-
-// manyMemory is how many times their memory many prefetchers hold without reading ahead, as
-// long as each gets more than leastFetch: the cost of a smaller fetch exceeds that of its
-// records.
-const manyMemory = 4
 
 // fetchBytes is the size of a fetch of each of several prefetchers that divide memory; beyond
 // few, not all of them read ahead. Records in larger batches come all the same: the first batch of

@@ -3,9 +3,8 @@ package consumer
 import "time"
 
 // The sizes and times that this room was tuned with: each has its unit, the two things that it
-// trades, and the measurement or the reason behind it. "Bench" is the table "Why the sizes and
-// times are what they are" of cmd/bench/RESULTS.md. Those of a fetch and of a produce request
-// stand in prefetcher.go and partition_producer.go.
+// trades, and the measurement or the reason behind it. "Bench" is the table of sizes and times
+// in cmd/bench/RESULTS.md.
 
 // Requests and transactions: fewer of them cost less, and each waits for more events.
 const (
@@ -49,7 +48,7 @@ const (
 // between commits).
 var commitPace = lingerPolicy{usual: 75 * time.Millisecond, behind: time.Second}
 
-// Positions: what is read again after a crash, against requests.
+// Positions: records read again after a crash, against requests.
 const (
 	commitEvery  = time.Second      // group commits; records read since the last one are read again after a crash, and dropped
 	lazyCommit   = 60 * time.Second // a position that moved without a change is committed after this long (PROTOCOL D8)
@@ -80,7 +79,7 @@ const (
 	watchEvery = 500 * time.Millisecond // at which Service.Restoring is called: for eyes
 )
 
-// Time marks: what the shards know of the inputs, against records of work.
+// Time marks: how well the shards know the time of the inputs, against records of work.
 const (
 	// markStep is how far in event time a partition moves on before each shard is told. The
 	// horizon, by which values are swept a week later, needs no better.
@@ -192,3 +191,38 @@ const (
 	leastNoted   = 256 << 10 // bytes of a record of a large batch that is noted by itself
 	internLimit  = 1024      // names that an interner keeps
 )
+
+// Fetches: memory for each partition, against requests and connections.
+const (
+	fetchWait   = time.Second // long poll: an idle partition is part of one request a second
+	inputMemory = 8 << 20     // bytes for the buffers of all prefetchers of inputs, if leastFetch allows it
+	workMemory  = 2 << 20     // the same of work: a twentieth of the events goes there
+	mostFetch   = 1 << 20     // bytes of a fetch of a partition that reads ahead
+
+	// leastShare is the smallest buffer of a request, in bytes: below it the cost of a request
+	// exceeds that of its records.
+	leastShare = 128 << 10
+
+	// leastFetch is the smallest fetch of one of many partitions, which share requests.
+	leastFetch = 32 << 10
+
+	// manyMemory is how many times their memory many prefetchers hold without reading ahead,
+	// as long as each gets more than leastFetch: the cost of a smaller fetch exceeds that of
+	// its records.
+	manyMemory = 4
+
+	// Up to fewInputs inputs and fewShards shards that one broker leads have fetch requests of
+	// their own. A backlog of inputs is worth as many connections; shards have less to read.
+	fewInputs = 64
+	fewShards = 16
+)
+
+// Batches of the work and the dead-letter topic: memory, against requests.
+const (
+	producerMemory    = 3 << 20   // bytes for the batches that all partition producers of a topic fill, if leastShare allows it
+	mostProducerBytes = 512 << 10 // bytes of the batches of one of them
+	mostUnpacked      = 4 << 20   // bytes of a batch before it is packed
+)
+
+// producerLinger is that of the produce requests to one partition.
+var producerLinger = lingerPolicy{usual: 30 * time.Millisecond, behind: 120 * time.Millisecond}

@@ -124,8 +124,8 @@ func (s *Scope) name(kind byte, name string) bool {
 	return true
 }
 
-// named is a name that an evaluation has asked for: the header that has its values, and what
-// else the evaluation knows of them.
+// named is a name that an evaluation has asked for: the header with its values, and the
+// evaluation's own view of them.
 type named struct {
 	scope  *Scope
 	name   string
@@ -142,7 +142,7 @@ type named struct {
 	setLooked bool // the set was read or written, and so is evidence
 }
 
-// named gives what there is under a name, nil when the scope has failed.
+// named returns the values of a name, nil when the scope has failed.
 func (s *Scope) named(name string) *named {
 	if s.failed() {
 		return nil

@@ -22,7 +22,7 @@ func (m *set) append(dst []byte) []byte {
 	return binary.AppendUvarint(dst, uint64(m.count))
 }
 
-// set reads what append has written.
+// set decodes the bytes of append.
 func (r *reader) set() set {
 	m := set{exists: true}
 	m.life, _ = r.lifeWith(0)

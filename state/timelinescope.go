@@ -5,8 +5,8 @@ import (
 	"sort"
 )
 
-// lookedTimeline is a timeline that an evaluation has asked for, and what else the
-// evaluation knows of it.
+// lookedTimeline is a timeline that an evaluation has asked for, and the evaluation's own
+// view of it.
 type lookedTimeline struct {
 	scope *Scope
 	name  string

@@ -18,9 +18,9 @@ const (
 	exitDifferent = 3 // of replay --diff
 )
 
-// app holds the streams and the environment of the process, and the flags that every
-// command takes. Its methods are what commands share. A command returns an error for run to
-// report, and writes results to stdout and all else to stderr.
+// app holds the streams and the environment of the process, and the flags of all commands.
+// Commands share its methods. A command returns an error for execute to report, and writes
+// results to stdout and all else to stderr.
 type app struct {
 	stdin          io.Reader
 	stdout         io.Writer // results; fails with errNoReader once the reader has closed the pipe

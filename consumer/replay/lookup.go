@@ -80,7 +80,7 @@ func (l *Lookup) Run(ctx context.Context) error {
 	return nil
 }
 
-// take finds offsets in what was fetched, and passes over those that it lies behind.
+// take looks for the offsets in a fetch: it reports those that are there, and those that the log has not any more.
 func (l *Lookup) take(f *wire.Fetched) error {
 	err := f.Each(func(rec *wire.Record) bool {
 		for ; l.next < len(l.Offsets) && l.Offsets[l.next] <= rec.Offset; l.next++ {

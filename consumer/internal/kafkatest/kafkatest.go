@@ -160,8 +160,8 @@ func waitForLeaders(t testing.TB, cl *kgo.Client, topic string, partitions int) 
 }
 
 // Group returns the name of a group that no other test uses, and waits until its coordinator
-// answers: a new cluster has none before the first question for one, and the product, which
-// asks again, is not what such a test is about.
+// answers. A new cluster has no coordinator before the first question for one; retries of
+// that question have tests of their own.
 func Group(t testing.TB, brokers []string) string {
 	t.Helper()
 	name, cl := Name(t), Client(t, brokers)

@@ -1,7 +1,8 @@
 // Package security is how a client of brokers shows an account, and checks that it talks to
 // the brokers: SASL mechanisms and TLS.
 //
-// [SASL] and [TLS] have the keys of the configuration, and give what wire.NewClient takes.
+// [SASL] and [TLS] have the keys of the configuration, and make the mechanism and the dialer
+// that wire.NewClient takes.
 //
 // Its one guarantee: the files of passwords, tokens and certificates are read anew for each
 // connection, so that they can be replaced under a running service.

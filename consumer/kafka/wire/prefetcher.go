@@ -29,7 +29,7 @@ type Prefetcher struct {
 	// Ended, unless nil, is called before Full is closed.
 	Ended func()
 
-	Full  chan *Fetched // what has come; closed behind the last fetch
+	Full  chan *Fetched // fetches for the reader; closed behind the last one
 	Empty chan *Fetched // takes the fetches that the reader has finished with
 	Err   error         // why Full was closed, nil at To; read after that
 }

@@ -11,7 +11,7 @@ import (
 // not fit, Bad is set and every field is zero, so that only the end is checked. Lengths are
 // checked against the bytes left before anything is allocated.
 type Reader struct {
-	Rest []byte // what is still to be read
+	Rest []byte // the bytes not decoded yet
 	Bad  bool
 }
 
