@@ -1,7 +1,7 @@
 package jsonscan
 
 import (
-	"strconv"
+	"math"
 	"unsafe"
 )
 
@@ -46,8 +46,8 @@ func Member(b []byte, name string) []byte {
 // Element returns the raw value of the element of the JSON array in b at a decimal index;
 // nil if there is none or b holds no valid array.
 func Element(b []byte, index string) []byte {
-	n, err := strconv.ParseUint(index, 10, 32)
-	if err != nil {
+	n, ok := Index(index)
+	if !ok {
 		return nil
 	}
 	var s Scanner
@@ -63,6 +63,73 @@ func Element(b []byte, index string) []byte {
 		i = Space(b, end)
 	}
 	return nil
+}
+
+// Index returns the number that a name in a path is as the index of an element: a decimal
+// number of at most 32 bits.
+func Index(name string) (n uint64, ok bool) {
+	for i := range len(name) {
+		if name[i]-'0' > 9 {
+			return 0, false
+		}
+		if n = 10*n + uint64(name[i]-'0'); n > math.MaxUint32 {
+			return 0, false
+		}
+	}
+	return n, name != ""
+}
+
+// Container returns the JSON object or array that b begins with, without the bytes around
+// it; nil if b begins with no valid one.
+func Container(b []byte) []byte {
+	i := Space(b, 0)
+	if i == len(b) || b[i] != '{' && b[i] != '[' {
+		return nil
+	}
+	var s Scanner
+	end := s.Value(b, i, false)
+	if end < 0 {
+		return nil
+	}
+	return b[i:end]
+}
+
+// Next returns where the next element at or after b[i] lies that is not an array, in the
+// valid JSON array b with nothing behind it; elements of arrays in it are like its own. If
+// there is none, both are len(b). For an array however deep, all elements take one pass.
+func Next(b []byte, i int) (start, end int) {
+	for i < len(b) && (IsSpace(b[i]) || b[i] == '[' || b[i] == ',' || b[i] == ']') {
+		i++
+	}
+	switch {
+	case i == len(b):
+		return i, i
+	case b[i] == '"':
+		return i, StringEnd(b, i)
+	case b[i] == '{':
+		return i, objectEnd(b, i)
+	}
+	end, _ = scalar(b, i)
+	return i, end
+}
+
+// objectEnd returns the offset behind the valid object that begins at b[i].
+func objectEnd(b []byte, i int) int {
+	for depth := 0; i < len(b); {
+		switch b[i] {
+		case '"':
+			i = StringEnd(b, i)
+			continue
+		case '{':
+			depth++
+		case '}':
+			depth--
+		}
+		if i++; depth == 0 {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // Unquoted returns the contents of a JSON string; any other value as it is.
