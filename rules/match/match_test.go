@@ -19,7 +19,8 @@ const event = `{"eventVersion":"1.08","eventName":"CreateAccessKey","eventSource
 "requestParameters":{"userName":"Kelvin","count":12,"deep":{"list":["one","Two\nLines",{"x":"three"}],"n":7}},
 "responseElements":"{\"accessKey\":{\"status\":\"Active\"}}","empty":"","path":"C:\\Users\\me",
 "resources":[{"ARN":"arn:aws:s3:::a","type":"AWS::S3::Object"},{"ARN":"arn:aws:s3:::b"},{"ARN":null}],
-"mfa":true,"other":"KELVIN","ip6":"::ffff:10.1.2.3","text":"run -c d2hvYW1p","addresses":[],"dotted":"1."}`
+"mfa":true,"other":"KELVIN","ip6":"::ffff:10.1.2.3","text":"run -c d2hvYW1p","addresses":[],"dotted":"1.",
+"kanji":"世x","offsets":["eHdob2FtaQ==","eHh3aGljaA=="]}`
 
 func parse(t testing.TB, text string, lists map[string][]string) (*match.Expr, []match.Warning, error) {
 	t.Helper()
@@ -46,6 +47,8 @@ func TestMatch(t *testing.T) {
 		{`{eventName: Create*, not: [{userIdentity.type: Root}, {mfa: 'false'}]}`, true},
 		{`eventName: "C?eate*Key"`, true},
 		{`eventName: "C?ate*Key"`, false},
+		{`kanji: "*?x*"`, true},
+		{`kanji: "*??x*"`, false}, // one character, of three bytes
 		{`eventName: "*"`, true},
 		{`eventName|contains: '*'`, true},
 		{`absent|contains: '*'`, false},
@@ -125,6 +128,9 @@ func TestMatch(t *testing.T) {
 		{`text|contains: ' /c '`, false},
 		{`text|base64offset|contains: whoami`, true},
 		{`text|base64|contains: whoami`, true},
+		{`offsets|base64offset|contains: whoami`, true},
+		{`offsets|base64offset|contains: which`, true},
+		{`offsets|base64offset|contains: where`, false},
 		{`text|wide|base64|contains: whoami`, false},
 		{`eventTime|hour: 23`, true},
 		{`eventTime|hour|gte: 22`, true},
