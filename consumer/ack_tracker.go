@@ -27,51 +27,51 @@ type ackTracker struct {
 type clockStep struct{ offset, clock int64 }
 
 func newAckTracker(start int64) *ackTracker {
-	p := &ackTracker{read: logPosition{start, noEpoch}, clock: noNewest, outstanding: make(map[*inflightBatch]logPosition)}
-	p.committed.Store(start)
-	return p
+	a := &ackTracker{read: logPosition{start, noEpoch}, clock: noNewest, outstanding: make(map[*inflightBatch]logPosition)}
+	a.committed.Store(start)
+	return a
 }
 
 // behind sets the leader epoch of the record before the start.
-func (p *ackTracker) behind(epoch int32) *ackTracker {
-	p.read.epoch = epoch
-	return p
+func (a *ackTracker) behind(epoch int32) *ackTracker {
+	a.read.epoch = epoch
+	return a
 }
 
 // position returns the offset that may be committed.
-func (p *ackTracker) position() int64 { return p.reached().offset }
+func (a *ackTracker) position() int64 { return a.reached().offset }
 
 // reached returns the position that may be committed.
-func (p *ackTracker) reached() logPosition {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.acknowledged()
+func (a *ackTracker) reached() logPosition {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.acknowledged()
 }
 
 // reachedTime returns the position that may be committed, and the event time of the
 // partition before it.
-func (p *ackTracker) reachedTime() (at logPosition, clock int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at = p.acknowledged()
-	for len(p.steps) > 0 && p.steps[0].offset <= at.offset {
-		p.clock, p.steps = p.steps[0].clock, p.steps[1:]
+func (a *ackTracker) reachedTime() (at logPosition, clock int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at = a.acknowledged()
+	for len(a.steps) > 0 && a.steps[0].offset <= at.offset {
+		a.clock, a.steps = a.steps[0].clock, a.steps[1:]
 	}
-	return at, p.clock
+	return at, a.clock
 }
 
 // step notes that every record below next, in the middle of a fetch, has been handed to the
 // partition producers, and the partition's event time there.
-func (p *ackTracker) step(next logPosition, clock int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.read = next
-	p.steps = append(p.steps, clockStep{next.offset, clock})
+func (a *ackTracker) step(next logPosition, clock int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.read = next
+	a.steps = append(a.steps, clockStep{next.offset, clock})
 }
 
-func (p *ackTracker) acknowledged() logPosition {
-	at := p.read
-	for _, first := range p.outstanding {
+func (a *ackTracker) acknowledged() logPosition {
+	at := a.read
+	for _, first := range a.outstanding {
 		if first.offset < at.offset {
 			at = first
 		}
@@ -81,34 +81,34 @@ func (p *ackTracker) acknowledged() logPosition {
 
 // handed notes that every record below next has been handed to the partition producers, and that left
 // records are behind it.
-func (p *ackTracker) handed(next logPosition, left int64) {
-	p.mu.Lock()
-	p.read, p.left = next, left
-	p.mu.Unlock()
+func (a *ackTracker) handed(next logPosition, left int64) {
+	a.mu.Lock()
+	a.read, a.left = next, left
+	a.mu.Unlock()
 }
 
 // lag returns how many records are left to read.
-func (p *ackTracker) lag() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.left
+func (a *ackTracker) lag() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.left
 }
 
 // next returns the offset behind the records handed to the partition producers.
-func (p *ackTracker) next() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.read.offset
+func (a *ackTracker) next() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.read.offset
 }
 
 // told says whether all shards have an idle mark of this partition, acknowledged.
-func (p *ackTracker) told() bool {
-	if !p.idle.Load() {
+func (a *ackTracker) told() bool {
+	if !a.idle.Load() {
 		return false
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.outstanding) == 0
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.outstanding) == 0
 }
 
 // sourceOffset is the input record that a partition producer's record comes from.
@@ -129,26 +129,26 @@ type inflightBatch struct {
 
 // note remembers the origin of a record of the in-flight batch. Offsets of one router come in order,
 // so the first one noted is the lowest.
-func (c *inflightBatch) note(from sourceOffset, now time.Time) {
-	c.records++
-	c.youngest.add(from.time, func() time.Time { return now })
-	p := from.router
-	if _, ok := c.owners[p]; ok {
+func (b *inflightBatch) note(from sourceOffset, now time.Time) {
+	b.records++
+	b.youngest.add(from.time, func() time.Time { return now })
+	a := from.router
+	if _, ok := b.owners[a]; ok {
 		return
 	}
-	c.owners[p] = struct{}{}
-	p.mu.Lock()
-	p.outstanding[c] = logPosition{from.offset, from.epoch}
-	p.mu.Unlock()
+	b.owners[a] = struct{}{}
+	a.mu.Lock()
+	a.outstanding[b] = logPosition{from.offset, from.epoch}
+	a.mu.Unlock()
 }
 
 // acknowledge removes the in-flight batch from its routers' outstanding ones, and empties it.
-func (c *inflightBatch) acknowledge() {
-	for p := range c.owners {
-		p.mu.Lock()
-		delete(p.outstanding, c)
-		p.mu.Unlock()
+func (b *inflightBatch) acknowledge() {
+	for a := range b.owners {
+		a.mu.Lock()
+		delete(a.outstanding, b)
+		a.mu.Unlock()
 	}
-	clear(c.owners)
-	c.youngest, c.records = 0, 0
+	clear(b.owners)
+	b.youngest, b.records = 0, 0
 }

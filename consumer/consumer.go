@@ -201,7 +201,7 @@ func (s *Service) prepare(ctx context.Context) error {
 	decoder := cloudtrail.Decoder{MaxUnpacked: s.MaxUnpacked, MaxHeld: s.MaxHeld}
 	s.inputs = inputs{
 		instance: of, producers: s.producersTo(work), deadLetters: s.producersTo(dead), unpacking: s.Unpacking, maxUnpacked: s.MaxUnpacked, maxHeld: s.MaxHeld,
-		mostWork: min(mostBytes(work), int(decoder.MostEvent())), mostDead: mostBytes(dead), feeds: newFeeds(s.Client, inputMemory, of.inputPartitions(), fewInputs),
+		mostWork: min(mostBytes(work), int(decoder.MostEvent())), mostDead: mostBytes(dead), fetches: newSharedFetches(s.Client, inputMemory, of.inputPartitions(), fewInputs),
 		tokens: make(chan struct{}, mostOpening), evaluated: evaluatedPositions{turn: make(chan struct{}, 1)},
 		ids: make(map[string][16]byte), positions: make(map[inputKey]*position), openings: make(map[inputKey]*opening),
 	}
@@ -214,7 +214,7 @@ func (s *Service) prepare(ctx context.Context) error {
 	s.shards = shards{
 		instance: of, owner: cmp.Or(s.Instance, "dynamic member"), transactionTimeout: s.TransactionTimeout, requestTimeout: s.RequestTimeout, codec: s.Codec,
 		formats: s.formats, identity: changelog.Identify(&s.App, topics), settings: &s.settings, inputs: &s.inputs,
-		feeds: newFeeds(s.Client, workMemory, s.App.Shards, fewShards), all: make(map[int]*shardStatus),
+		fetches: newSharedFetches(s.Client, workMemory, s.App.Shards, fewShards), all: make(map[int]*shardStatus),
 	}
 	s.shards.restores.Report = s.shards.logRestores
 	if s.Restoring != nil {

@@ -47,7 +47,7 @@ type detector struct {
 	alerts   int            // partitions of the alerts topic
 	dead     int            // partitions of the dead-letter topic
 	mostDead int            // bytes of a dead letter that its topic takes
-	feeds    *sharedFetches // of all shards
+	fetches  *sharedFetches // of all shards
 	timeout  time.Duration  // of a commit that must end although the run is over
 	now      func() time.Time
 	log      zerolog.Logger
@@ -228,7 +228,7 @@ func (d *detector) setReady(ready bool) {
 func (d *detector) follow(ctx context.Context, at logPosition) error {
 	fetching, stop := context.WithCancel(ctx)
 	defer stop()
-	in := prefetcher{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards, fewShards), log: d.log, tries: d.status.reading, shared: d.feeds, told: &d.status.end}
+	in := prefetcher{client: d.client, topic: d.app.WorkTopic(), topicID: d.identity.Work.ID, partition: int32(d.shard), bytes: fetchBytes(workMemory, d.app.Shards, fewShards), log: d.log, tries: d.status.reading, shared: d.fetches, told: &d.status.end}
 	in.start(fetching, at)
 	d.status.pulse.at(stepIdle)
 	for f := range in.Full {

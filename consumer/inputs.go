@@ -31,7 +31,7 @@ type inputs struct {
 	maxUnpacked int64
 	maxHeld     int64
 	unpacking   *Unpacking
-	feeds       *sharedFetches
+	fetches     *sharedFetches
 	alignment   *alignment // nil: no input partition waits for another
 	routers     taskSet[inputKey]
 	evaluated   evaluatedPositions
@@ -113,9 +113,9 @@ func (i *inputs) routeOnce(ctx context.Context, k inputKey, o *opening, meter *a
 		in: in, engine: i.engine, unpacking: i.unpacking, producers: i.producers, deadLetters: i.deadLetters, app: i.app.ID, version: i.version,
 		acceptLoss: i.accept.Loss, mostWork: i.mostWork, mostDead: i.mostDead,
 		log: rateLimited(log, i.metrics.Suppressed()), meter: meter, progress: newAckTracker(start.offset).behind(start.epoch), marks: newTimeMarks(len(i.producers)),
-		feed: prefetcher{
+		prefetcher: prefetcher{
 			client: i.client, topic: k.topic, topicID: in.topicID, partition: k.partition, bytes: fetchBytes(inputMemory, i.inputPartitions(), fewInputs), readCommitted: true,
-			log: log, tries: newAttempts(i.metrics.Part(partInput)), shared: i.feeds, told: new(logEnd),
+			log: log, tries: newAttempts(i.metrics.Part(partInput)), shared: i.fetches, told: new(logEnd),
 		},
 	}
 	r.turn.Memory = i.client.Memory
@@ -124,7 +124,7 @@ func (i *inputs) routeOnce(ctx context.Context, k inputKey, o *opening, meter *a
 	r.decoder.Scratch, r.decoder.Turn = i.client.Memory.Share(), (*decoderTurn)(r)
 	r.progress.clock = clock
 	r.gate = newGate(i.alignment, k, clock, in.end > start.offset, time.Now())
-	at := &position{ackTracker: r.progress, topicID: in.topicID, reading: r.feed.tries, end: r.feed.told, meter: meter}
+	at := &position{ackTracker: r.progress, topicID: in.topicID, reading: r.prefetcher.tries, end: r.prefetcher.told, meter: meter}
 	if !i.follow(ctx, k, at) {
 		return ctx.Err()
 	}

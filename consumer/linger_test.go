@@ -70,7 +70,7 @@ func TestYoungest(t *testing.T) {
 
 // A lone record must not wait, many must share a request, and a full batch must not
 // wait for the clock: else the partition producer's pause would be a limit on its throughput.
-func TestProducerPace(t *testing.T) {
+func TestPartitionProducerLinger(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		pause time.Duration // since the last request
@@ -105,7 +105,7 @@ func TestProducerPace(t *testing.T) {
 }
 
 // The requests of a backlog are far apart; a fresh record must not wait for that.
-func TestProducerPaceFollowsAge(t *testing.T) {
+func TestPartitionProducerLingerFollowsAge(t *testing.T) {
 	for _, c := range []struct{ before, after, want time.Duration }{
 		{time.Hour, time.Hour, producerLinger.behind},
 		{time.Hour, 0, producerLinger.usual},
@@ -166,7 +166,7 @@ func TestRouterTellsTheAgeOfARecord(t *testing.T) {
 }
 
 // The end of a run does not wait for a partition producer's pause.
-func TestProducerPaceEnds(t *testing.T) {
+func TestPartitionProducerLingerEnds(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		l := &partitionProducer{most: 1000, limit: 1000, now: time.Now}
 		l.init()
@@ -196,20 +196,20 @@ func TestProducerBytes(t *testing.T) {
 }
 
 func TestFetchBytes(t *testing.T) {
-	for feeds, want := range map[int]int{0: 1 << 20, 1: 1 << 20, 4: 1 << 20, 8: 512 << 10, 16: 256 << 10, 64: 128 << 10, 65: 128 << 10, 256: 128 << 10, 512: 64 << 10, 1000: (32 << 20) / 1000, 2000: 32 << 10} {
-		if got := fetchBytes(inputMemory, feeds, fewInputs); got != want {
-			t.Errorf("fetchBytes(%d) = %d; want %d", feeds, got, want)
+	for prefetchers, want := range map[int]int{0: 1 << 20, 1: 1 << 20, 4: 1 << 20, 8: 512 << 10, 16: 256 << 10, 64: 128 << 10, 65: 128 << 10, 256: 128 << 10, 512: 64 << 10, 1000: (32 << 20) / 1000, 2000: 32 << 10} {
+		if got := fetchBytes(inputMemory, prefetchers, fewInputs); got != want {
+			t.Errorf("fetchBytes(%d) = %d; want %d", prefetchers, got, want)
 		}
 	}
 }
 
 // A detector collects until its next commit is due, and takes the fetches that come meanwhile.
-func TestFeedNext(t *testing.T) {
+func TestPrefetcherNext(t *testing.T) {
 	kafkatest.Bubble(t, func(t *testing.T) {
 		f := prefetcher{Prefetcher: wire.Prefetcher{Full: make(chan *wire.Fetched, 1)}}
 		start := time.Now()
 		if f.next(30*time.Millisecond) != nil || time.Since(start) != 30*time.Millisecond {
-			t.Errorf("next of an empty feed ends after %v; want 30ms", time.Since(start))
+			t.Errorf("next of an empty prefetcher ends after %v; want 30ms", time.Since(start))
 		}
 		if f.next(0) != nil || time.Since(start) != 30*time.Millisecond {
 			t.Error("next without patience waits")
@@ -220,7 +220,7 @@ func TestFeedNext(t *testing.T) {
 		}
 		close(f.Full)
 		if f.next(time.Hour) != nil {
-			t.Error("next of a feed that has ended is not nil")
+			t.Error("next of a prefetcher that has ended is not nil")
 		}
 	})
 }

@@ -65,7 +65,7 @@ func TestMarkBeforeAnyRecordHasNoTime(t *testing.T) {
 	t.Cleanup(client.Close)
 	l := &partitionProducer{most: 1 << 20, limit: 1 << 20, now: time.Now, bundle: entryWriter{codec: compress.None}}
 	l.init()
-	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, feed: prefetcher{client: client}, progress: newAckTracker(5), marks: newTimeMarks(1), producers: []*partitionProducer{l}}
+	r := &router{in: input{topic: "t", topicID: [16]byte{1}}, prefetcher: prefetcher{client: client}, progress: newAckTracker(5), marks: newTimeMarks(1), producers: []*partitionProducer{l}}
 	ended, stop := context.WithCancel(t.Context())
 	stop()
 	if err := r.run(ended); err != nil {

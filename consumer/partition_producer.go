@@ -48,194 +48,194 @@ type partitionProducer struct {
 	hurry   chan struct{} // holds one token: collect has to look at the batch
 }
 
-func (l *partitionProducer) init() {
-	l.change = sync.NewCond(&l.mu)
-	l.hurry = make(chan struct{}, 1)
-	l.filling = &inflightBatch{owners: make(map[*ackTracker]struct{})}
-	l.spare = &inflightBatch{owners: make(map[*ackTracker]struct{})}
-	l.tries = newAttempts(l.part)
+func (p *partitionProducer) init() {
+	p.change = sync.NewCond(&p.mu)
+	p.hurry = make(chan struct{}, 1)
+	p.filling = &inflightBatch{owners: make(map[*ackTracker]struct{})}
+	p.spare = &inflightBatch{owners: make(map[*ackTracker]struct{})}
+	p.tries = newAttempts(p.part)
 }
 
 // add appends one record. It waits while the partition producer is full: that is how a slow broker slows
 // the routers down. It fails only when ctx has ended.
-func (l *partitionProducer) add(ctx context.Context, from sourceOffset, key, value []byte, headers ...wire.Header) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now, err := l.enter(ctx, from, len(key)+len(value))
+func (p *partitionProducer) add(ctx context.Context, from sourceOffset, key, value []byte, headers ...wire.Header) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, err := p.enter(ctx, from, len(key)+len(value))
 	if err != nil {
 		return err
 	}
-	l.batch.Append(now.UnixMilli(), key, value, headers...)
-	l.entered(now)
+	p.batch.Append(now.UnixMilli(), key, value, headers...)
+	p.entered(now)
 	return nil
 }
 
 // addWork appends one entry of a work record, the concatenation of head and event, as add does.
-func (l *partitionProducer) addWork(ctx context.Context, from sourceOffset, head, event []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now, err := l.enter(ctx, from, len(head)+len(event))
+func (p *partitionProducer) addWork(ctx context.Context, from sourceOffset, head, event []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, err := p.enter(ctx, from, len(head)+len(event))
 	if err != nil {
 		return err
 	}
-	if l.bundle.add(head, event); l.bundle.full() {
-		l.closeBundle(now)
+	if p.bundle.add(head, event); p.bundle.full() {
+		p.closeBundle(now)
 	}
-	l.entered(now)
+	p.entered(now)
 	return nil
 }
 
 // closeBundle makes a record of the entries that are not in the batch yet.
-func (l *partitionProducer) closeBundle(now time.Time) {
-	if l.bundle.size() > 0 {
-		l.batch.Append(now.UnixMilli(), nil, l.bundle.record())
+func (p *partitionProducer) closeBundle(now time.Time) {
+	if p.bundle.size() > 0 {
+		p.batch.Append(now.UnixMilli(), nil, p.bundle.record())
 	}
 }
 
 // enter waits for room for so many bytes, and notes their origin.
-func (l *partitionProducer) enter(ctx context.Context, from sourceOffset, need int) (now time.Time, err error) {
-	if l.tooMuch(need) {
+func (p *partitionProducer) enter(ctx context.Context, from sourceOffset, need int) (now time.Time, err error) {
+	if p.tooMuch(need) {
 		from.router.pulse.at(stepIdle) // the partition producer's own pulse tells
-		err := l.waitForRoom(ctx, need)
+		err := p.waitForRoom(ctx, need)
 		from.router.pulse.at(stepRoute)
 		if err != nil {
 			return now, err
 		}
 	}
-	now = l.now()
-	l.filling.note(from, now)
+	now = p.now()
+	p.filling.note(from, now)
 	return now, nil
 }
 
 // entered wakes run for the entry just added.
-func (l *partitionProducer) entered(now time.Time) {
-	if l.filling.records == 1 {
-		l.change.Broadcast()
+func (p *partitionProducer) entered(now time.Time) {
+	if p.filling.records == 1 {
+		p.change.Broadcast()
 	}
-	if next := producerLinger.sooner(l.next, now, l.filling.youngest.age(now)); next.Before(l.next) {
-		l.next = next
-		l.hurryUp()
+	if next := producerLinger.sooner(p.next, now, p.filling.youngest.age(now)); next.Before(p.next) {
+		p.next = next
+		p.hurryUp()
 	}
-	if l.enough() {
-		l.hurryUp()
+	if p.enough() {
+		p.hurryUp()
 	}
 }
 
 // enough says whether the batch is to be sent without further delay. Records that come
 // until run wakes up find room in the last quarter.
-func (l *partitionProducer) enough() bool {
-	return l.held() >= l.most-l.most/4 || l.size() >= l.limit-l.limit/4
+func (p *partitionProducer) enough() bool {
+	return p.held() >= p.most-p.most/4 || p.size() >= p.limit-p.limit/4
 }
 
 // tooMuch says whether a record of that size has to wait for the next batch.
-func (l *partitionProducer) tooMuch(need int) bool {
-	return l.filling.records > 0 && (l.held()+need > l.most || l.size()+need > l.limit)
+func (p *partitionProducer) tooMuch(need int) bool {
+	return p.filling.records > 0 && (p.held()+need > p.most || p.size()+need > p.limit)
 }
 
 // held returns the memory of the records added, in bytes.
-func (l *partitionProducer) held() int { return l.batch.Held() + l.bundle.size() }
+func (p *partitionProducer) held() int { return p.batch.Held() + p.bundle.size() }
 
 // size returns an upper bound of the batch in bytes, before it is encoded.
-func (l *partitionProducer) size() int { return l.batch.Size() + l.bundle.size() }
+func (p *partitionProducer) size() int { return p.batch.Size() + p.bundle.size() }
 
-func (l *partitionProducer) waitForRoom(ctx context.Context, need int) error {
+func (p *partitionProducer) waitForRoom(ctx context.Context, need int) error {
 	stop := context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.change.Broadcast()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.change.Broadcast()
 	})
 	defer stop()
-	for l.tooMuch(need) {
+	for p.tooMuch(need) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		l.wanted = true
-		l.hurryUp()
-		l.change.Wait()
+		p.wanted = true
+		p.hurryUp()
+		p.change.Wait()
 	}
 	return nil
 }
 
 // run sends the records added until ctx ends. The next owner of the input partition sends
 // those again that are not acknowledged by then.
-func (l *partitionProducer) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, l.close)
+func (p *partitionProducer) run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, p.close)
 	defer stop()
 	for {
-		c, encoded, err := l.take()
+		b, encoded, err := p.take()
 		if err != nil { // a codec that cannot compress: the configuration names it, so it cannot heal
-			l.tries.lasting.Store(&err)
-			l.log.Error().Err(err).Str("topic", l.topic).Int32("partition", l.partition).Str("event", "batch_not_encoded").Msg("cannot encode a record batch; the input partitions that feed it stand still")
+			p.tries.lasting.Store(&err)
+			p.log.Error().Err(err).Str("topic", p.topic).Int32("partition", p.partition).Str("event", "batch_not_encoded").Msg("cannot encode a record batch; the input partitions that feed it stand still")
 			<-ctx.Done()
 			return
 		}
-		if c == nil || !l.send(ctx, *encoded) {
+		if b == nil || !p.send(ctx, *encoded) {
 			return
 		}
 		wire.Return(encoded)
-		l.sent(c)
+		p.sent(b)
 	}
 }
 
 // sent notes that the broker has acknowledged an in-flight batch.
-func (l *partitionProducer) sent(c *inflightBatch) {
-	pause := producerLinger.linger(c.records, c.youngest.age(l.now()))
-	c.acknowledge()
-	l.putBack(c, pause)
+func (p *partitionProducer) sent(b *inflightBatch) {
+	pause := producerLinger.linger(b.records, b.youngest.age(p.now()))
+	b.acknowledge()
+	p.putBack(b, pause)
 }
 
 // close ends the partition producer and releases those that wait for it to become idle.
-func (l *partitionProducer) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	l.change.Broadcast()
-	l.hurryUp()
+func (p *partitionProducer) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.change.Broadcast()
+	p.hurryUp()
 }
 
 // take waits for records, and returns their in-flight batch, nil at the end, and the batch encoded, in
 // a buffer that is lent: few partition producers have one at a time. Routers wait while it encodes: that is
 // shorter than filling a batch, and a second batch to fill meanwhile would double the memory.
-func (l *partitionProducer) take() (*inflightBatch, *[]byte, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.filling.records == 0 && !l.closed {
-		l.change.Wait()
+func (p *partitionProducer) take() (*inflightBatch, *[]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.filling.records == 0 && !p.closed {
+		p.change.Wait()
 	}
-	l.collect()
-	if l.closed {
+	p.collect()
+	if p.closed {
 		return nil, nil, nil
 	}
-	l.closeBundle(l.now())
-	encoded := wire.Buffer(l.batch.Size())
+	p.closeBundle(p.now())
+	encoded := wire.Buffer(p.batch.Size())
 	var err error
-	if *encoded, err = l.batch.Encode((*encoded)[:0], wire.NoProducer); err != nil {
+	if *encoded, err = p.batch.Encode((*encoded)[:0], wire.NoProducer); err != nil {
 		return nil, nil, err
 	}
-	l.batch.Reset()
-	c := l.filling
-	l.filling, l.spare = l.spare, nil
-	l.wanted = false
-	l.change.Broadcast()
-	return c, encoded, nil
+	p.batch.Reset()
+	b := p.filling
+	p.filling, p.spare = p.spare, nil
+	p.wanted = false
+	p.change.Broadcast()
+	return b, encoded, nil
 }
 
 // collect lets the batch grow until the next request is due.
-func (l *partitionProducer) collect() {
-	wait := l.next.Sub(l.now())
+func (p *partitionProducer) collect() {
+	wait := p.next.Sub(p.now())
 	if wait <= 0 {
 		return
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for !l.enough() && !l.wanted && !l.closed {
-		l.mu.Unlock()
+	for !p.enough() && !p.wanted && !p.closed {
+		p.mu.Unlock()
 		select {
 		case <-timer.C:
-		case <-l.hurry:
+		case <-p.hurry:
 		}
-		l.mu.Lock()
-		if wait = l.next.Sub(l.now()); wait <= 0 {
+		p.mu.Lock()
+		if wait = p.next.Sub(p.now()); wait <= 0 {
 			return
 		}
 		timer.Reset(wait)
@@ -243,84 +243,84 @@ func (l *partitionProducer) collect() {
 }
 
 // flush sends the batch at once if it has a record of these routers.
-func (l *partitionProducer) flush(of ...*ackTracker) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range of {
-		if _, ok := l.filling.owners[p]; ok {
-			l.wanted = true
-			l.hurryUp()
+func (p *partitionProducer) flush(of ...*ackTracker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range of {
+		if _, ok := p.filling.owners[a]; ok {
+			p.wanted = true
+			p.hurryUp()
 			return
 		}
 	}
 }
 
 // hurryUp ends collect, if it may.
-func (l *partitionProducer) hurryUp() {
+func (p *partitionProducer) hurryUp() {
 	select {
-	case l.hurry <- struct{}{}:
+	case p.hurry <- struct{}{}:
 	default: // collect has a token already
 	}
 }
 
 // putBack gives an in-flight batch back, and lets the next request be sent after a pause.
-func (l *partitionProducer) putBack(c *inflightBatch, pause time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.spare = c
-	l.next = l.now().Add(pause)
-	l.change.Broadcast()
+func (p *partitionProducer) putBack(b *inflightBatch, pause time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.spare = b
+	p.next = p.now().Add(pause)
+	p.change.Broadcast()
 }
 
 // idle waits until everything added so far is acknowledged, or ctx ends.
-func (l *partitionProducer) idle(ctx context.Context) {
+func (p *partitionProducer) idle(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.change.Broadcast()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.change.Broadcast()
 	})
 	defer stop()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for (l.spare == nil || l.filling.records > 0) && !l.closed && ctx.Err() == nil {
-		l.change.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for (p.spare == nil || p.filling.records > 0) && !p.closed && ctx.Err() == nil {
+		p.change.Wait()
 	}
 }
 
 // send repeats one request until the broker has acknowledged it; false: ctx ended first.
-func (l *partitionProducer) send(ctx context.Context, encoded []byte) bool {
-	l.pulse.at(stepSend)
-	defer l.pulse.at(stepIdle)
-	defer l.pulse.beat()
+func (p *partitionProducer) send(ctx context.Context, encoded []byte) bool {
+	p.pulse.at(stepSend)
+	defer p.pulse.at(stepIdle)
+	defer p.pulse.beat()
 	for {
-		parts := [1]wire.PartitionBatch{{Topic: l.topic, Partition: l.partition, Batch: encoded}}
-		err := l.client.Produce(ctx, "", l.timeout, parts[:])
+		parts := [1]wire.PartitionBatch{{Topic: p.topic, Partition: p.partition, Batch: encoded}}
+		err := p.client.Produce(ctx, "", p.timeout, parts[:])
 		if err == nil {
 			err = parts[0].Err
 		}
 		if err == nil {
-			l.tries.succeeded()
+			p.tries.succeeded()
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
 		if sentence := refusal(err); sentence != "" {
-			l.refused(fatal.Errorf("topic %s partition %d refuses a record batch of %d bytes (%v): %s; nothing is lost, what was not acknowledged is read again", l.topic, l.partition, len(encoded), err, sentence))
-			l.close()
+			p.refused(fatal.Errorf("topic %s partition %d refuses a record batch of %d bytes (%v): %s; nothing is lost, what was not acknowledged is read again", p.topic, p.partition, len(encoded), err, sentence))
+			p.close()
 			return false
 		}
-		l.failed()
-		l.tries.failed(&l.log, err).Str("topic", l.topic).Int32("partition", l.partition).Str("event", "produce_retry").Msg("produce request failed; it is sent again unchanged")
-		if l.tries.sleep(ctx) != nil {
+		p.failed()
+		p.tries.failed(&p.log, err).Str("topic", p.topic).Int32("partition", p.partition).Str("event", "produce_retry").Msg("produce request failed; it is sent again unchanged")
+		if p.tries.sleep(ctx) != nil {
 			return false
 		}
 	}
 }
 
 // cannotWrite wraps err with the partition that it keeps from being written to.
-func (l *partitionProducer) cannotWrite(err error) error {
-	return fmt.Errorf("topic %s partition %d cannot be written to: %w", l.topic, l.partition, err)
+func (p *partitionProducer) cannotWrite(err error) error {
+	return fmt.Errorf("topic %s partition %d cannot be written to: %w", p.topic, p.partition, err)
 }
 
 // refusal returns the remedy of an error that the same bytes will get again; "" for one

@@ -19,11 +19,11 @@ func share(memory, buffers, most int) int {
 // fetchBytes is the size of a fetch of each of several prefetchers that divide memory; beyond
 // few, not all of them read ahead. Records in larger batches come all the same: the first batch of
 // an answer is always whole (KIP-74).
-func fetchBytes(memory, feeds, few int) int {
-	if feeds <= few {
-		return share(memory, wire.FetchAhead*feeds, mostFetch)
+func fetchBytes(memory, prefetchers, few int) int {
+	if prefetchers <= few {
+		return share(memory, wire.FetchAhead*prefetchers, mostFetch)
 	}
-	return min(max(manyMemory*memory/feeds, leastFetch), leastShare)
+	return min(max(manyMemory*memory/prefetchers, leastFetch), leastShare)
 }
 
 // sharedFetches has the fetch requests and the memory that the prefetchers of one kind of
@@ -35,9 +35,9 @@ type sharedFetches struct {
 	held    atomic.Int64 // bytes of fetches that readers have not given back
 }
 
-// newFeeds returns the shared part of n prefetchers that divide memory; beyond few they are
+// newSharedFetches returns the shared part of n prefetchers that divide memory; beyond few they are
 // many.
-func newFeeds(client *wire.Client, memory, n, few int) *sharedFetches {
+func newSharedFetches(client *wire.Client, memory, n, few int) *sharedFetches {
 	return &sharedFetches{fetcher: &wire.Fetcher{Client: client, Partitions: n, Few: few}, memory: int64(memory), many: n > few}
 }
 

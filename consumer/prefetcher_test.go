@@ -14,9 +14,9 @@ import (
 	"trailhound/consumer/kafka/wire"
 )
 
-// feedsInABubble gives a broker with a topic of so many partitions, on a clock that only
+// prefetchersInABubble gives a broker with a topic of so many partitions, on a clock that only
 // the test moves. put writes a batch of one record.
-func feedsInABubble(t *testing.T, partitions int, test func(t *testing.T, client *wire.Client, put func(partition int32, value string))) {
+func prefetchersInABubble(t *testing.T, partitions int, test func(t *testing.T, client *wire.Client, put func(partition int32, value string))) {
 	t.Helper()
 	kafkatest.Bubble(t, func(t *testing.T) {
 		var network kfake.VirtualNetwork
@@ -45,11 +45,11 @@ func feedsInABubble(t *testing.T, partitions int, test func(t *testing.T, client
 
 // The lag of a partition was told by its reader, as of the last fetch that it had finished
 // with: a reader held up for hours showed the lag of hours ago, which was 0.
-func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
+func TestPrefetcherTellsWhatItsReaderHasNotRead(t *testing.T) {
 	for _, partitions := range []int{1, 40} { // alone, and in requests for many
 		t.Run(fmt.Sprint(partitions), func(t *testing.T) {
-			feedsInABubble(t, partitions, func(t *testing.T, client *wire.Client, put func(int32, string)) {
-				shared := newFeeds(client, inputMemory, partitions, 16)
+			prefetchersInABubble(t, partitions, func(t *testing.T, client *wire.Client, put func(int32, string)) {
+				shared := newSharedFetches(client, inputMemory, partitions, 16)
 				for range 5 {
 					put(0, "x")
 				}
@@ -77,7 +77,7 @@ func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
 				stop()
 				synctest.Wait()
 				if n := shared.held.Load(); n != 0 {
-					t.Errorf("%d bytes are counted as held when all feeds have ended; want 0", n)
+					t.Errorf("%d bytes are counted as held when all prefetchers have ended; want 0", n)
 				}
 			})
 		})
@@ -86,11 +86,11 @@ func TestFeedTellsWhatItsReaderHasNotRead(t *testing.T) {
 
 // Prefetchers, however many, hold a small fetch each, and read ahead while that is less than
 // their memory.
-func TestFeedsShareTheirMemory(t *testing.T) {
+func TestPrefetchersShareTheirMemory(t *testing.T) {
 	const partitions, records = 64, 8
-	feedsInABubble(t, partitions, func(t *testing.T, client *wire.Client, put func(int32, string)) {
+	prefetchersInABubble(t, partitions, func(t *testing.T, client *wire.Client, put func(int32, string)) {
 		value := strings.Repeat("x", 10<<10)
-		shared := newFeeds(client, 20*len(value), partitions, 16)
+		shared := newSharedFetches(client, 20*len(value), partitions, 16)
 		for p := range int32(partitions) {
 			for range records {
 				put(p, value)

@@ -30,7 +30,7 @@ type input struct {
 // committed offset, and the detectors drop repeats (PROTOCOL R1–R3, D2).
 type router struct {
 	in          input
-	feed        prefetcher // of the partition, not started
+	prefetcher  prefetcher // of the partition, not started
 	turn        wire.Turn  // for the memory of unpacked records and batches
 	unpacking   *Unpacking
 	decoder     cloudtrail.Decoder
@@ -115,7 +115,7 @@ func (r *router) run(ctx context.Context) error {
 func (r *router) read(ctx context.Context, at logPosition) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	in := r.feed
+	in := r.prefetcher
 	in.start(ctx, at)
 	pulse := &r.progress.pulse
 	defer pulse.at(stepIdle)

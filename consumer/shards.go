@@ -33,7 +33,7 @@ type shards struct {
 	identity           changelog.Identity
 	settings           *settings
 	inputs             *inputs
-	feeds              *sharedFetches
+	fetches            *sharedFetches
 	changed            ruleChanges
 	restores           changelog.Restores
 	detectors          taskSet[int]
@@ -116,7 +116,7 @@ func (s *shards) detector(n int) (*detector, error) {
 		shard: n, app: s.app, version: s.version, changed: &s.changed, client: s.client, local: local, identity: &s.identity, accept: s.accept,
 		producer: producer, engine: s.engine.Clone(), status: status, meter: meter, log: log, noisy: rateLimited(log, s.metrics.Suppressed()), now: time.Now,
 		alerts: len(s.topics[s.app.Alerts].Partitions), dead: len(s.topics[s.app.DeadLetter].Partitions),
-		group: s, settings: s.settings, inputs: s.inputs, timeout: s.transactionTimeout, feeds: s.feeds,
+		group: s, settings: s.settings, inputs: s.inputs, timeout: s.transactionTimeout, fetches: s.fetches,
 		changes: changelog.Changelog{
 			Client: s.client, Topic: changes.Name, TopicID: changes.ID, Partition: int32(n), Shard: local,
 			Producer: producer, Owner: s.owner, Accept: s.accept, Log: log, TombstoneLife: tombstoneLife(changes),

@@ -41,7 +41,7 @@ func (t *Tail) Run(ctx context.Context, each func(partition int32, rec *wire.Rec
 	var mu sync.Mutex
 	var readers sync.WaitGroup
 	n := len(meta[t.Topic].Partitions)
-	bytes, shared := fetchBytes(inputMemory, n, fewInputs), newFeeds(t.Client, inputMemory, n, fewInputs)
+	bytes, shared := fetchBytes(inputMemory, n, fewInputs), newSharedFetches(t.Client, inputMemory, n, fewInputs)
 	for _, p := range meta[t.Topic].Partitions {
 		readers.Go(func() {
 			err := t.partition(reading, p.Index, bytes, shared, func(rec *wire.Record) error {

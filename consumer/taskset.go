@@ -26,29 +26,29 @@ type task struct {
 }
 
 // assign makes the task set work on exactly the keys in want. It does not wait.
-func (c *taskSet[K]) assign(want map[K]bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.tasks == nil {
-		c.tasks, c.left = make(map[K]*task), make(map[K]*task)
+func (s *taskSet[K]) assign(want map[K]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tasks == nil {
+		s.tasks, s.left = make(map[K]*task), make(map[K]*task)
 	}
-	for k, t := range c.tasks {
+	for k, t := range s.tasks {
 		if !want[k] {
 			t.cancel()
-			c.left[k] = t
-			delete(c.tasks, k)
+			s.left[k] = t
+			delete(s.tasks, k)
 		}
 	}
 	for k := range want {
-		if c.tasks[k] == nil && !c.ended {
-			c.tasks[k] = c.start(k, c.left[k])
-			delete(c.left, k)
+		if s.tasks[k] == nil && !s.ended {
+			s.tasks[k] = s.start(k, s.left[k])
+			delete(s.left, k)
 		}
 	}
 }
 
-func (c *taskSet[K]) start(k K, former *task) *task {
-	ctx, cancel := context.WithCancel(c.ctx)
+func (s *taskSet[K]) start(k K, former *task) *task {
+	ctx, cancel := context.WithCancel(s.ctx)
 	t := &task{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(t.done)
@@ -59,8 +59,8 @@ func (c *taskSet[K]) start(k K, former *task) *task {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := c.run(ctx, k); err != nil {
-			c.fail(err)
+		if err := s.run(ctx, k); err != nil {
+			s.fail(err)
 		}
 	}()
 	return t
@@ -69,11 +69,11 @@ func (c *taskSet[K]) start(k K, former *task) *task {
 // wait returns when every task has ended; the task set's context must have ended before. It
 // gives up, false, when ctx ends or stuck is closed. No task is started any more. The lock
 // is not held meanwhile: a task may wait for a goroutine that calls keys.
-func (c *taskSet[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
-	c.mu.Lock()
-	c.ended = true
-	running := slices.AppendSeq(slices.Collect(maps.Values(c.tasks)), maps.Values(c.left))
-	c.mu.Unlock()
+func (s *taskSet[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
+	s.mu.Lock()
+	s.ended = true
+	running := slices.AppendSeq(slices.Collect(maps.Values(s.tasks)), maps.Values(s.left))
+	s.mu.Unlock()
 	for _, t := range running {
 		select {
 		case <-t.done:
@@ -92,8 +92,8 @@ func (c *taskSet[K]) wait(ctx context.Context, stuck <-chan struct{}) bool {
 }
 
 // keys returns the keys of the running tasks, in no order.
-func (c *taskSet[K]) keys() []K {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Collect(maps.Keys(c.tasks))
+func (s *taskSet[K]) keys() []K {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.tasks))
 }

@@ -9,7 +9,7 @@ import (
 
 // keys and assign do not block while a task set waits for its last tasks: a task may need a
 // lock that their caller holds.
-func TestCrewWaitLocksNobodyOut(t *testing.T) {
+func TestTaskSetWaitLocksNobodyOut(t *testing.T) {
 	working, stop := context.WithCancel(t.Context())
 	defer stop()
 	asked, began := make(chan struct{}), make(chan struct{})
@@ -46,7 +46,7 @@ func TestCrewWaitLocksNobodyOut(t *testing.T) {
 
 // A task set that has been waited for starts no task any more: the store and the connections of
 // its tasks are being closed.
-func TestCrewStartsNothingAfterWait(t *testing.T) {
+func TestTaskSetStartsNothingAfterWait(t *testing.T) {
 	c := taskSet[int]{ctx: t.Context(), fail: func(err error) { t.Error(err) }, run: func(context.Context, int) error {
 		t.Error("a task ran after wait; want none")
 		return nil
@@ -60,7 +60,7 @@ func TestCrewStartsNothingAfterWait(t *testing.T) {
 
 // A task for a key that went and came back begins when its predecessor has ended, not
 // before; one replaced meanwhile does not run at all.
-func TestCrewOneTaskAtATime(t *testing.T) {
+func TestTaskSetOneTaskAtATime(t *testing.T) {
 	working, stop := context.WithCancel(t.Context())
 	defer stop()
 	began, end := make(chan int, 10), make(chan struct{})

@@ -30,10 +30,6 @@ type changeSet struct {
 	arena   arena  // of changes and index
 }
 
-// keptSets bounds how many change sets a store keeps for the next ones: there are seldom
-// more at a time.
-const keptSets = 3
-
 func (s *Store) takeSet() *changeSet {
 	s.setsMu.Lock()
 	defer s.setsMu.Unlock()

@@ -20,12 +20,6 @@ const DefaultStall = 30 * time.Second
 // process helps.
 var ErrStalled = errors.New("the disk does not answer")
 
-const (
-	looksPerStall  = 30 // looks of the watch within Options.Stall
-	looksPerNotice = 5  // looks after which Stalled tells of a call
-	callSlots      = 64 // calls that are watched at a time
-)
-
 // disk watches the calls to a file system. A call notes the number of the last look at
 // its start and clears it at its end, so that neither reads a clock; a look that finds
 // the same call again and again has found one that does not return. A process that was

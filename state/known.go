@@ -18,15 +18,6 @@ type dedupIndex struct {
 	fresh  freshEvents
 }
 
-// runEvents is how many events a run has, if they are not too many. Memory for a shard's
-// fresh events is 32 bytes for each of them, or more until the table is full.
-const runEvents = 1 << 13
-
-// manyRuns is how many runs of runEvents there are at most, as a look-up asks the filter of
-// each; beyond it new runs are larger. As many more are made while the events become 2.7
-// times as many, so that there are some hundred in the end.
-const manyRuns = 64
-
 // reload reads the list of runs. Their filters, and the pages that are in no run, are read
 // when the first event is asked for.
 func (k *dedupIndex) reload(h *Shard) error {

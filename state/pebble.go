@@ -10,18 +10,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 )
 
-// A memtable is half as large as the cache, within bounds: large ones are written to disk
-// less often, and merged with less work. With 2 MiB an instance in which every event
-// matches takes 7 % more CPU; between 3 and 8 MiB that did not show.
-const (
-	leastMemTable = 3 << 20
-	mostMemTable  = 16 << 20
-)
-
-// MaxOpenFiles is how many files a store holds open at the most, beside a few while it
-// compacts.
-const MaxOpenFiles = 512
-
 // pebbleOptions keeps the memory small, two memtables and the cache, and the
 // look-up of a key that is not there cheap: most events are seen for the first
 // time.
@@ -43,13 +31,10 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		MemTableSize:                uint64(memTable),
 		MemTableStopWritesThreshold: 4,
 		MaxOpenFiles:                MaxOpenFiles,
-		// With small memtables most bytes that compactions write have been written before,
-		// so compactions wait for many tables. A look-up passes over the tables that cannot
-		// hold its key by their Bloom filters.
-		L0CompactionThreshold:     32,
-		L0StopWritesThreshold:     80,
-		L0CompactionFileThreshold: 1000,
-		Logger:                    logger{warn: o.Warn, fatal: o.Fatal, failure: s.failure},
+		L0CompactionThreshold:       waitingTables,
+		L0StopWritesThreshold:       mostWaiting,
+		L0CompactionFileThreshold:   mostFiles,
+		Logger:                      logger{warn: o.Warn, fatal: o.Fatal, failure: s.failure},
 		EventListener: &pebble.EventListener{
 			// Pebble would try again at once and for ever, and writers would wait.
 			BackgroundError: s.failure.report,
@@ -58,8 +43,8 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		},
 	}
 	for i := range p.Levels {
-		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		p.Levels[i].IndexBlockSize = 256 << 10 // one level of index for each table
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
+		p.Levels[i].IndexBlockSize = indexBlock
 	}
 	return p
 }

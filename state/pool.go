@@ -7,9 +7,6 @@ type pool[T any] struct {
 	used  int
 }
 
-// keptItems bounds the memory that one large batch leaves behind.
-const keptItems = 4096
-
 func (p *pool[T]) next() *T {
 	if p.used == len(p.items) {
 		p.items = append(p.items, new(T))
@@ -28,12 +25,6 @@ func (p *pool[T]) reset() {
 
 // arena holds byte strings until its reset. Strings do not move as it grows.
 type arena struct{ chunk []byte }
-
-// chunkBytes is the size of an arena's first chunk, maxChunkBytes of its last.
-const (
-	chunkBytes    = 16 << 10
-	maxChunkBytes = 1 << 20
-)
 
 func (a *arena) keep(b []byte) []byte {
 	if len(a.chunk)+len(b) > cap(a.chunk) {

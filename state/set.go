@@ -47,9 +47,7 @@ type setEntry struct {
 // onDisk tells whether members on disk count.
 func (e *setEntry) onDisk() bool { return e.disk.count > 0 && e.now.number == e.disk.number }
 
-// keptMembers bounds the memory of member tables that are used again.
-const keptMembers = 256
-
+// emptied returns a member table to use again.
 func emptied(members map[string]member) map[string]member {
 	if len(members) > keptMembers {
 		return nil

@@ -29,13 +29,6 @@ type memberEvent struct {
 	id               string
 }
 
-// Of keptEvents events or more the older ones are dropped; with fewer than leastEvents left,
-// all members are read again.
-const (
-	keptEvents  = 4 * maxEvidence
-	leastEvents = 3 * maxEvidence
-)
-
 // compare orders events as evidence does, and tells those of one source apart.
 func (e *memberEvent) compare(o *memberEvent) int {
 	if e.at != o.at {

@@ -1,11 +1,5 @@
 package state
 
-// keptEventsOf bounds the sets in a shard's keptSetEvents.
-const keptEventsOf = 2
-
-// largeSet is the number of events from which on keeping them is worth its memory.
-const largeSet = 200
-
 // keptSetEvents is a cache, by the set's number, of the events that the members of large
 // sets remember, from one Tx to the next: an alert of a full set would read all members in
 // each Tx. It follows Apply.

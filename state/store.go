@@ -16,7 +16,6 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultCacheBytes    = 4 << 20
 	DefaultLifetime      = 90 * 24 * time.Hour
 	DefaultMaxLateness   = 168 * time.Hour
 	DefaultMaxSetMembers = 10_000
@@ -205,10 +204,6 @@ func (s *Store) checkFormat() error {
 	}
 	return fmt.Errorf("the record of the local format is %q", v)
 }
-
-// flushEvery is how long applied changes may stay in memory. After a kill, or a loss of
-// power, the changelog brings them again.
-const flushEvery = 10 * time.Second
 
 // flushSoon sees to it that applied changes are written out before long.
 func (s *Store) flushSoon() {

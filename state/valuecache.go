@@ -25,12 +25,6 @@ type cachedValue struct {
 	exists bool
 }
 
-const (
-	cacheSlots = 1 << 13   // of one shard
-	cacheBytes = 512 << 10 // of one shard
-	cacheMost  = 1 << 10   // bytes of a key and its value: a counter with ten events as evidence has 800
-)
-
 // cacheSeed has no part in any answer.
 var cacheSeed = maphash.MakeSeed()
 

@@ -8,9 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestRecentModel compares the cache with a map of all puts: it may know less than the map,
+// TestValueCacheModel compares the cache with a map of all puts: it may know less than the map,
 // never anything else, and no more than it has room for.
-func TestRecentModel(t *testing.T) {
+func TestValueCacheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var r valueCache
 		type held struct {
@@ -52,7 +52,7 @@ func TestRecentModel(t *testing.T) {
 
 // A value that is asked for all the time must stay while many pass by that are asked for
 // once: that is the purpose of this cache.
-func TestRecentKeepsWhatIsBusy(t *testing.T) {
+func TestValueCacheKeepsWhatIsBusy(t *testing.T) {
 	var r valueCache
 	busy, value := []byte("busy"), make([]byte, 100)
 	lost := 0

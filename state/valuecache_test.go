@@ -9,7 +9,7 @@ import (
 
 // A shard's cache of the disk must follow every write: by its own transactions, by a
 // restore, and when the copy is wiped.
-func TestRecentFollowsTheDisk(t *testing.T) {
+func TestValueCacheFollowsTheDisk(t *testing.T) {
 	h := openShard(t)
 	count := func(want int64, after string) {
 		t.Helper()
@@ -45,7 +45,7 @@ func TestRecentFollowsTheDisk(t *testing.T) {
 }
 
 // A value that is too large to be kept must not leave an older one in its place.
-func TestRecentForgetsWhatBecameLarge(t *testing.T) {
+func TestValueCacheForgetsWhatBecameLarge(t *testing.T) {
 	h := openShard(t)
 	for n := range 30 {
 		at := ref(n)

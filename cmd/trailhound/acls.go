@@ -84,7 +84,7 @@ const adminProperties = "admin.properties"
 // grants returns the commands that grant rights to a principal, one for each resource.
 func (s *setup) grants(list []right, principal, commandConfig string) []string {
 	var resources []right
-	if commandConfig == "" && (s.Kafka.TLS.Enabled || s.Kafka.SASL.Mechanism != "none") {
+	if commandConfig == "" && (s.config.Kafka.TLS.Enabled || s.config.Kafka.SASL.Mechanism != "none") {
 		commandConfig = adminProperties
 	}
 	operations := make(map[right][]string)
@@ -98,7 +98,7 @@ func (s *setup) grants(list []right, principal, commandConfig string) []string {
 	var commands []string
 	for _, r := range resources {
 		var b strings.Builder
-		fmt.Fprintf(&b, "kafka-acls.sh --bootstrap-server %s", strings.Join(s.Kafka.Brokers, ","))
+		fmt.Fprintf(&b, "kafka-acls.sh --bootstrap-server %s", strings.Join(s.config.Kafka.Brokers, ","))
 		if commandConfig != "" {
 			fmt.Fprintf(&b, " --command-config %s", quoted(commandConfig))
 		}
@@ -135,14 +135,14 @@ const unknownPrincipal = "User:NAME"
 // the client certificate, which brokers with ssl.principal.mapping.rules map to another
 // name; [unknownPrincipal] where the configuration does not tell.
 func (s *setup) principal() string {
-	switch s.Kafka.SASL.Mechanism {
+	switch s.config.Kafka.SASL.Mechanism {
 	case "plain", "scram-sha-256", "scram-sha-512":
-		return "User:" + s.Kafka.SASL.Username
+		return "User:" + s.config.Kafka.SASL.Username
 	case "oauthbearer", "aws-msk-iam":
 		return unknownPrincipal
 	}
-	if s.Kafka.TLS.Enabled && s.Kafka.TLS.CertFile != "" {
-		if pair, err := tls.LoadX509KeyPair(s.Kafka.TLS.CertFile, s.Kafka.TLS.KeyFile); err == nil && pair.Leaf != nil {
+	if s.config.Kafka.TLS.Enabled && s.config.Kafka.TLS.CertFile != "" {
+		if pair, err := tls.LoadX509KeyPair(s.config.Kafka.TLS.CertFile, s.config.Kafka.TLS.KeyFile); err == nil && pair.Leaf != nil {
 			return "User:" + pair.Leaf.Subject.String()
 		}
 	}
@@ -185,7 +185,7 @@ func aclsCommand(a *app) *cobra.Command {
 			}
 			if principal == unknownPrincipal {
 				fmt.Fprintln(a.stderr, "note: the configuration does not tell the account's name; give it with --user")
-			} else if s.Kafka.SASL.Mechanism == "none" && user == "" {
+			} else if s.config.Kafka.SASL.Mechanism == "none" && user == "" {
 				fmt.Fprintln(a.stderr, "note: the principal is the DN of kafka.tls.cert_file; brokers with ssl.principal.mapping.rules may have another name for it")
 			}
 			commands := s.grants(list, principal, commandConfig)

@@ -39,14 +39,14 @@ func alertsCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.withKafka(c.Context(), func(s *setup, client *wire.Client) error {
-				if err := f.checkPartitions(c.Context(), client, s.Topics.Alerts); err != nil {
+				if err := f.checkPartitions(c.Context(), client, s.config.Topics.Alerts); err != nil {
 					return err
 				}
 				log, err := a.logger(s)
 				if err != nil {
 					return err
 				}
-				tail := consumer.Tail{Client: client, Topic: s.Topics.Alerts, Latest: f.fresh, Since: since, Follow: !f.noFollow, Log: log}
+				tail := consumer.Tail{Client: client, Topic: s.config.Topics.Alerts, Latest: f.fresh, Since: since, Follow: !f.noFollow, Log: log}
 				return showAlerts(c.Context(), a, &tail, &f)
 			})
 		},

@@ -79,5 +79,5 @@ func (a *app) completeInputs(*cobra.Command, []string, string) ([]string, cobra.
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	return s.Topics.Input, cobra.ShellCompDirectiveNoFileComp
+	return s.config.Topics.Input, cobra.ShellCompDirectiveNoFileComp
 }

@@ -23,9 +23,9 @@ func configCommand(a *app) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return a.jsonLine(s.Values())
+				return a.jsonLine(s.config.Values())
 			}
-			return s.Print(a.stdout)
+			return s.config.Print(a.stdout)
 		},
 	}
 	printing.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: for each key its value, as text, and where it came from")

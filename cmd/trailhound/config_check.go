@@ -74,7 +74,7 @@ func (c *configCheck) execute() error {
 	}
 	s, err := c.app.setup()
 	if err == nil {
-		out.Keys = keysGiven{s.Given(config.FromFile), s.Given(config.FromEnvironment), s.Given(config.FromFlag)}
+		out.Keys = keysGiven{s.config.Given(config.FromFile), s.config.Given(config.FromEnvironment), s.config.Given(config.FromFlag)}
 		for _, active := range s.active {
 			out.RulesOn = append(out.RulesOn, active.Rule.Info().ID)
 		}
@@ -153,7 +153,7 @@ func unreadFile() string {
 // that its directories can be written. The error is config.Problems.
 func (s *setup) checkPaths(directories bool) error {
 	var problems config.Problems
-	for _, p := range s.Paths() {
+	for _, p := range s.config.Paths() {
 		var err error
 		switch {
 		case !p.Directory:
@@ -163,7 +163,7 @@ func (s *setup) checkPaths(directories bool) error {
 		}
 		if err != nil {
 			text := strings.TrimPrefix(err.Error(), p.Key+": ")
-			problems = append(problems, &config.Problem{Origin: s.Origin(p.Key), Path: p.Key, Text: text})
+			problems = append(problems, &config.Problem{Origin: s.config.Origin(p.Key), Path: p.Key, Text: text})
 		}
 	}
 	if len(problems) == 0 {
@@ -174,7 +174,7 @@ func (s *setup) checkPaths(directories bool) error {
 
 // readFile checks the file of a key by reading it as a connection does.
 func (s *setup) readFile(p config.Path) error {
-	t := s.Kafka.TLS
+	t := s.config.Kafka.TLS
 	switch p.Key {
 	case "kafka.tls.ca_file":
 		_, err := security.TLS{CAFile: p.Path}.Read()

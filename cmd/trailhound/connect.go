@@ -19,9 +19,9 @@ func (s *setup) connect(ctx context.Context) (*wire.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	reach, cancel := context.WithTimeout(ctx, s.Kafka.RequestTimeout)
+	reach, cancel := context.WithTimeout(ctx, s.config.Kafka.RequestTimeout)
 	defer cancel()
-	if _, err := client.Topics(reach, s.Topics.Input...); err != nil {
+	if _, err := client.Topics(reach, s.config.Topics.Input...); err != nil {
 		client.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -35,17 +35,17 @@ func (s *setup) connect(ctx context.Context) (*wire.Client, error) {
 // first request; the caller closes it. Errors of files that are replaced later go to the
 // log of ctx (zerolog's WithContext).
 func (s *setup) kafkaClient(ctx context.Context) (*wire.Client, error) {
-	encryption, err := security.TLS(s.Kafka.TLS).Config(zerolog.Ctx(ctx))
+	encryption, err := security.TLS(s.config.Kafka.TLS).Config(zerolog.Ctx(ctx))
 	if err != nil {
 		return nil, err
 	}
-	c := s.Kafka.SASL
-	client := wire.NewClient(s.Kafka.Brokers, nil, encryption, security.NewMechanism(security.SASL{
+	c := s.config.Kafka.SASL
+	client := wire.NewClient(s.config.Kafka.Brokers, nil, encryption, security.NewMechanism(security.SASL{
 		Mechanism: c.Mechanism, Username: c.Username, Password: c.Password, PasswordFile: c.PasswordFile,
 		Token: c.Token, TokenFile: c.TokenFile, OAuth: security.OAuth(c.OAuth), AWSRegion: c.AWSRegion,
 	}))
-	client.Transport.ClientID = s.Kafka.ClientID
-	client.RequestTimeout, client.Memory = s.Kafka.RequestTimeout, s.memory
+	client.Transport.ClientID = s.config.Kafka.ClientID
+	client.RequestTimeout, client.Memory = s.config.Kafka.RequestTimeout, s.memory
 	return client, nil
 }
 

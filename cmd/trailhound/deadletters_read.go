@@ -213,7 +213,7 @@ func newLetters(a *app, s *setup, client *wire.Client, f *letterFilter, since ti
 	}
 	decoder, err := newLetterDecoder(s)
 	return &letters{
-		tail: consumer.Tail{Client: client, Topic: s.Topics.DeadLetter, Since: since, Log: log}, filter: f, decoder: decoder,
+		tail: consumer.Tail{Client: client, Topic: s.config.Topics.DeadLetter, Since: since, Log: log}, filter: f, decoder: decoder,
 	}, err
 }
 

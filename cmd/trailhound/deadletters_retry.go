@@ -157,7 +157,7 @@ func (r *retry) unsendable(l *letter, rec *wire.Record) error {
 	switch {
 	case l.Reason == "":
 		return &unsendableError{"foreign", "it has no header reason, so it is no dead letter of trailhound"}
-	case !slices.Contains(r.setup.Topics.Input, l.Source.Topic):
+	case !slices.Contains(r.setup.config.Topics.Input, l.Source.Topic):
 		return &unsendableError{"elsewhere", fmt.Sprintf("its source topic, %q, is not in topics.input", l.Source.Topic)}
 	case l.Reason == "unreadable_batch":
 		return &unsendableError{"batch", fmt.Sprintf("its value is no record but a record batch that cannot be read, of %s partition %d offset %d",
@@ -176,7 +176,7 @@ func (r *retry) hopeless(l *letter, rec *wire.Record) error {
 	if refused := r.from.decoder.decode(l, rec.Value); refused != nil {
 		return &unsendableError{string(refused.Reason), fmt.Sprintf("it would come back as %s: %s; mend it at its source, or retry with a build or a configuration that takes it", refused.Reason, refused.Detail)}
 	}
-	if l.Reason == string(rules.ReasonTooLate) && r.setup.Events.MaxLateness > 0 {
+	if l.Reason == string(rules.ReasonTooLate) && r.setup.config.Events.MaxLateness > 0 {
 		return &unsendableError{l.Reason, "it would come back as too_late: events.max_lateness holds for it still; trailhound replay evaluates events whatever their age"}
 	}
 	return nil
@@ -187,7 +187,7 @@ func (r *retry) send(ctx context.Context, l *letter, rec *wire.Record) error {
 	if err != nil {
 		return err
 	}
-	from := fmt.Sprintf("%s/%d/%d", r.setup.Topics.DeadLetter, l.Partition, l.Offset)
+	from := fmt.Sprintf("%s/%d/%d", r.setup.config.Topics.DeadLetter, l.Partition, l.Offset)
 	err = p.add(rec.Key, rec.Value, wire.Header{Key: "retried_from", Value: []byte(from)})
 	if tooLarge, ok := errors.AsType[*tooLargeError](err); ok {
 		r.counts.Cannot++
@@ -222,13 +222,13 @@ func (r *retry) mark(ctx context.Context) error {
 	if len(r.sent) == 0 {
 		return nil
 	}
-	p, err := r.producer(ctx, r.setup.Topics.DeadLetter)
+	p, err := r.producer(ctx, r.setup.config.Topics.DeadLetter)
 	for i := 0; err == nil && i < len(r.sent); i++ {
 		err = p.add(nil, nil, wire.Header{Key: retriedPartition, Value: strconv.AppendInt(nil, int64(r.sent[i].partition), 10)},
 			wire.Header{Key: retriedOffset, Value: strconv.AppendInt(nil, r.sent[i].offset, 10)})
 	}
 	if err = cmp.Or(err, r.flush()); err != nil {
-		return fmt.Errorf("%d dead letters were sent again, and could not be marked as sent in topic %s: %w", len(r.sent), r.setup.Topics.DeadLetter, err)
+		return fmt.Errorf("%d dead letters were sent again, and could not be marked as sent in topic %s: %w", len(r.sent), r.setup.config.Topics.DeadLetter, err)
 	}
 	return nil
 }

@@ -67,8 +67,8 @@ func runDemo(ctx context.Context, a *app, s *setup, asJSON bool) (err error) {
 	}
 	defer broker.Close()
 	// The demo's broker replaces the configured cluster.
-	s.Kafka.Brokers, s.Kafka.TLS.Enabled, s.Kafka.SASL.Mechanism = broker.ListenAddrs(), false, "none"
-	s.AppID, s.InstanceID, s.Shards, s.Start, s.Topics.Replication = "trailhound-demo", "", 4, "earliest", -1
+	s.config.Kafka.Brokers, s.config.Kafka.TLS.Enabled, s.config.Kafka.SASL.Mechanism = broker.ListenAddrs(), false, "none"
+	s.config.AppID, s.config.InstanceID, s.config.Shards, s.config.Start, s.config.Topics.Replication = "trailhound-demo", "", 4, "earliest", -1
 	client, err := s.connect(ctx)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func runDemo(ctx context.Context, a *app, s *setup, asJSON bool) (err error) {
 
 	lines := bytes.Split(bytes.TrimSpace(demoEvents), []byte("\n"))
 	a.tell(fmt.Sprintf("A Kafka broker runs in this process at %s. %d CloudTrail records go into topic %s;\nthe alerts below are read, committed, from topic %s.\n\n",
-		s.Kafka.Brokers[0], len(lines), app.Inputs[0], app.Alerts))
+		s.config.Kafka.Brokers[0], len(lines), app.Inputs[0], app.Alerts))
 	if err := feedDemo(ctx, client, app.Inputs[0], lines); err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func runDemo(ctx context.Context, a *app, s *setup, asJSON bool) (err error) {
 
 // demoLog is quiet unless a level was asked for: the demo shows alerts, not log lines.
 func demoLog(a *app, s *setup) (zerolog.Logger, error) {
-	if s.Origin("log.level").Source == 0 {
+	if s.config.Origin("log.level").Source == 0 {
 		return zerolog.Nop(), nil
 	}
 	return a.logger(s)

@@ -59,7 +59,7 @@ func explainAlert(ctx context.Context, a *app, id string, asJSON bool) error {
 	limits := s.limits()
 	limits.MaxLateness, limits.MaxAhead = 0, 0
 	x := explain.Explainer{
-		Alert: alert, Decoder: s.decoder(), Limits: limits, State: s.stateOptions(limits), Off: !s.Rules[alert.RuleID], Read: in.read,
+		Alert: alert, Decoder: s.decoder(), Limits: limits, State: s.stateOptions(limits), Off: !s.config.Rules[alert.RuleID], Read: in.read,
 		Decode: func(parameters json.RawMessage, rule rules.Rule) error {
 			node, err := config.ParseYAML("parameters", parameters)
 			if err != nil {

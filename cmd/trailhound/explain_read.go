@@ -61,7 +61,7 @@ func (in *explainInput) alert(ctx context.Context, id string) ([]byte, error) {
 	var payload []byte
 	looked := 0
 	var involved eventAlerts
-	tail := consumer.Tail{Client: client, Topic: in.setup.Topics.Alerts, Log: log}
+	tail := consumer.Tail{Client: client, Topic: in.setup.config.Topics.Alerts, Log: log}
 	err = tail.Run(ctx, func(_ int32, rec *wire.Record) error {
 		looked++
 		if !hasAlertID(rec, strings.ToLower(id)) {
@@ -127,7 +127,7 @@ var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 // one file.
 func (in *explainInput) read(ctx context.Context, steps []*explain.Step, take takeRecord) error {
 	of := steps[0].Position
-	if in.local && !slices.Contains(in.setup.Topics.Input, of.Topic) {
+	if in.local && !slices.Contains(in.setup.config.Topics.Input, of.Topic) {
 		if file, ok := files.Find(ctx, of.Topic); ok {
 			return in.readFile(ctx, file, steps, take)
 		}

@@ -72,7 +72,7 @@ func ingestFiles(ctx context.Context, a *app, args []string, f *ingestFlags) err
 	if err != nil {
 		return err
 	}
-	topic := cmp.Or(f.topic, s.Topics.Input[0])
+	topic := cmp.Or(f.topic, s.config.Topics.Input[0])
 	if problem := config.TopicName(topic); problem != "" {
 		return usagef("--topic: %s", problem)
 	}

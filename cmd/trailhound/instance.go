@@ -241,10 +241,10 @@ func (i *instance) base() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if s.HTTP.Listen == "" {
+	if s.config.HTTP.Listen == "" {
 		return "", fmt.Errorf("http.listen is empty: the instance has no HTTP server to ask; name one with --url")
 	}
-	host, port, err := net.SplitHostPort(s.HTTP.Listen)
+	host, port, err := net.SplitHostPort(s.config.HTTP.Listen)
 	if err != nil {
 		return "", fmt.Errorf("http.listen: %w", err)
 	}

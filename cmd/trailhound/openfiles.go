@@ -33,7 +33,7 @@ func (s *setup) warnOfFewFiles(ctx context.Context, client *wire.Client, log zer
 	if !ok {
 		return
 	}
-	topics, err := client.Topics(ctx, s.Topics.Input...)
+	topics, err := client.Topics(ctx, s.config.Topics.Input...)
 	if err != nil {
 		return // a warning is not worth a failure: the service asks again, and reports the error
 	}
@@ -41,8 +41,8 @@ func (s *setup) warnOfFewFiles(ctx context.Context, client *wire.Client, log zer
 	for _, t := range topics {
 		partitions += len(t.Partitions)
 	}
-	if needed := neededFiles(partitions, s.Shards); limit < uint64(needed) {
-		log.Warn().Uint64("limit", limit).Int("needed", needed).Int("partitions", partitions).Int("shards", s.Shards).Str("event", "few_open_files").
+	if needed := neededFiles(partitions, s.config.Shards); limit < uint64(needed) {
+		log.Warn().Uint64("limit", limit).Int("needed", needed).Int("partitions", partitions).Int("shards", s.config.Shards).Str("event", "few_open_files").
 			Str("remedy", "raise the hard limit of open files: LimitNOFILE= of systemd, --ulimit nofile= of a container, ulimit -Hn").
 			Msg("the limit of open files is lower than what an instance needs that has all partitions and shards")
 	}

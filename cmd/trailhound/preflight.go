@@ -29,7 +29,7 @@ func (s *setup) preflight(ctx context.Context, client *wire.Client) error {
 	if err := client.Supported(); err != nil {
 		return err
 	}
-	err := client.Transactional(ctx, s.AppID+".shard.0")
+	err := client.Transactional(ctx, s.config.AppID+".shard.0")
 	if none, ok := errors.AsType[*wire.NoTransactionsError](err); ok {
 		return none
 	}
@@ -52,15 +52,15 @@ func (s *setup) checkTimeouts(limits map[string]string) error {
 		ms, err := strconv.ParseInt(limits[key], 10, 32)
 		return time.Duration(ms) * time.Millisecond, err == nil && ms > 0
 	}
-	if most, told := span(maxTransaction); told && s.Kafka.TransactionTimeout > most {
+	if most, told := span(maxTransaction); told && s.config.Kafka.TransactionTimeout > most {
 		wrong = append(wrong, fmt.Sprintf("kafka.transaction_timeout is %s, but the brokers allow at most %s (%s=%s): lower the one to that, or raise the other",
-			duration.Format(s.Kafka.TransactionTimeout), duration.Format(most), maxTransaction, limits[maxTransaction]))
+			duration.Format(s.config.Kafka.TransactionTimeout), duration.Format(most), maxTransaction, limits[maxTransaction]))
 	}
 	least, toldLeast := span(leastSession)
 	most, toldMost := span(mostSession)
-	if toldLeast && s.Kafka.SessionTimeout < least || toldMost && s.Kafka.SessionTimeout > most {
+	if toldLeast && s.config.Kafka.SessionTimeout < least || toldMost && s.config.Kafka.SessionTimeout > most {
 		wrong = append(wrong, fmt.Sprintf("kafka.session_timeout is %s, but the brokers allow from %s to %s (%s=%s, %s=%s): set it between them",
-			duration.Format(s.Kafka.SessionTimeout), duration.Format(least), duration.Format(most), leastSession, limits[leastSession], mostSession, limits[mostSession]))
+			duration.Format(s.config.Kafka.SessionTimeout), duration.Format(least), duration.Format(most), leastSession, limits[leastSession], mostSession, limits[mostSession]))
 	}
 	if wrong == nil {
 		return nil

@@ -77,10 +77,10 @@ func newProducer(ctx context.Context, client *wire.Client, name string, s *setup
 	info, ok := infos[name]
 	if !ok {
 		return nil, fmt.Errorf("topic %s does not exist at %s; create it with kafka-topics.sh, or name another one",
-			name, strings.Join(s.Kafka.Brokers, ", "))
+			name, strings.Join(s.config.Kafka.Brokers, ", "))
 	}
 	p := &producer{
-		client: client, topic: name, timeout: s.Kafka.RequestTimeout,
+		client: client, topic: name, timeout: s.config.Kafka.RequestTimeout,
 		most: info.MaxMessageBytes(), ended: make(chan struct{}),
 	}
 	p.changed.L = &p.mu

@@ -57,7 +57,7 @@ func (c *comparison) close() {
 
 // alertRanges returns the ranges of all alerts in the alerts topic.
 func (c *comparison) alertRanges(ctx context.Context) ([]replay.Range, error) {
-	ranges, err := replay.Resolve(ctx, c.client, []string{c.setup.Topics.Alerts}, replay.Bounds{})
+	ranges, err := replay.Resolve(ctx, c.client, []string{c.setup.config.Topics.Alerts}, replay.Bounds{})
 	if missing, ok := errors.AsType[*replay.NoTopicError](err); ok {
 		return nil, fmt.Errorf("topics.alerts: %w; name the one that run writes to with --set topics.alerts=NAME, or compare with a file, --diff FILE", missing)
 	}
@@ -83,7 +83,7 @@ func (c *comparison) finish(ctx context.Context, first time.Time) error {
 	}
 	result := c.alerts.Result(ranges)
 	if n := result.Total; c.file == nil && n.New > 0 && n.Kept == 0 && n.Vanished == 0 {
-		fmt.Fprintf(c.app.stderr, "topic %s has no alert of the range: if they went to another topic then, compare with that one: --set topics.alerts=NAME\n", c.setup.Topics.Alerts)
+		fmt.Fprintf(c.app.stderr, "topic %s has no alert of the range: if they went to another topic then, compare with that one: --set topics.alerts=NAME\n", c.setup.config.Topics.Alerts)
 	}
 	if c.flags.json {
 		err = c.app.jsonLine(result)
@@ -127,9 +127,9 @@ func (c *comparison) existingTopic(ctx context.Context, first time.Time) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		fmt.Fprintf(c.app.stderr, "whether %s has evaluated all of the range is not known, and alerts that it has not made count as new: %s\n", c.setup.AppID, brief(err.Error()))
+		fmt.Fprintf(c.app.stderr, "whether %s has evaluated all of the range is not known, and alerts that it has not made count as new: %s\n", c.setup.config.AppID, brief(err.Error()))
 	case n > 0:
-		fmt.Fprintf(c.app.stderr, "%s has %s still to read or to evaluate: alerts that it has not made yet count as new\n", c.setup.AppID, counted(n, "record"))
+		fmt.Fprintf(c.app.stderr, "%s has %s still to read or to evaluate: alerts that it has not made yet count as new\n", c.setup.config.AppID, counted(n, "record"))
 	}
 	ranges, err := c.alertRanges(ctx)
 	if err != nil {
@@ -187,7 +187,7 @@ func (c *comparison) behind(ctx context.Context) (int64, error) {
 
 // unread returns how many offsets of ranges lie behind the service's committed offsets.
 func (c *comparison) unread(ctx context.Context, ranges []replay.Range) (n int64, err error) {
-	member := group.Member{Client: c.client, Group: c.setup.AppID}
+	member := group.Member{Client: c.client, Group: c.setup.config.AppID}
 	partitions, committed := map[string][]int32{}, map[string]map[int32]group.Offset{} // by topic
 	for i := range ranges {
 		g := &ranges[i]

@@ -55,11 +55,11 @@ func (f *replayFlags) arguments(args []string) error {
 // check returns the range and the warm-up that the flags give.
 func (f *replayFlags) check(s *setup, now time.Time) (b replay.Bounds, warm time.Duration, err error) {
 	if len(f.inputs) == 0 {
-		f.inputs = s.Topics.Input
+		f.inputs = s.config.Topics.Input
 	}
 	for _, name := range f.inputs {
-		if !slices.Contains(s.Topics.Input, name) {
-			return b, 0, usagef("--input %s: topics.input has %q; name others with --set topics.input=%s", name, s.Topics.Input, name)
+		if !slices.Contains(s.config.Topics.Input, name) {
+			return b, 0, usagef("--input %s: topics.input has %q; name others with --set topics.input=%s", name, s.config.Topics.Input, name)
 		}
 	}
 	if b, err = f.bounds(now); err != nil {
@@ -121,7 +121,7 @@ func (f *replayFlags) checkState(s *setup) error {
 	if err != nil {
 		return fmt.Errorf("--state: %w", err)
 	}
-	if own, err := filepath.Abs(s.StateDir); err == nil && own == dir {
+	if own, err := filepath.Abs(s.config.StateDir); err == nil && own == dir {
 		return usagef("--state %s: that is state_dir, where the service has its state; name another directory", f.stateDir)
 	}
 	switch found, err := os.ReadDir(dir); {

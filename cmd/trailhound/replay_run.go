@@ -115,11 +115,11 @@ func (r *replaying) mostAlert(ctx context.Context) (int, error) {
 	if r.out.producer != nil {
 		return consumer.AlertBytes(r.out.producer.most), nil
 	}
-	infos, err := topic.Describe(ctx, r.client, r.setup.Topics.Alerts)
+	infos, err := topic.Describe(ctx, r.client, r.setup.config.Topics.Alerts)
 	if _, denied := errors.AsType[*wire.DeniedError](err); denied {
 		return 0, nil
 	}
-	info, found := infos[r.setup.Topics.Alerts]
+	info, found := infos[r.setup.config.Topics.Alerts]
 	if err != nil || !found {
 		return 0, err
 	}
@@ -186,7 +186,7 @@ func (r *replaying) summary(counts play.Counts, took time.Duration) string {
 }
 
 func (r *replaying) newOut(ctx context.Context) (o *replayOut, err error) {
-	o = &replayOut{path: r.flags.out, appID: r.setup.AppID}
+	o = &replayOut{path: r.flags.out, appID: r.setup.config.AppID}
 	switch {
 	case o.path != "":
 		if err := o.create(); err != nil {

@@ -12,8 +12,8 @@ import (
 // A restore shows below the log on a terminal, and is gone at its end; through a
 // pipe there is none.
 func TestRestoreBar(t *testing.T) {
-	s := &setup{Config: &config.Config{}}
-	s.Log.Level, s.Log.Format = "info", "auto"
+	s := &setup{config: &config.Config{}}
+	s.config.Log.Level, s.config.Log.Format = "info", "auto"
 	if _, bar, err := serviceLog(&app{stderr: &strings.Builder{}}, s); bar != nil || err != nil {
 		t.Errorf("serviceLog() through a pipe = a bar %v, %v; want none", bar, err)
 	}

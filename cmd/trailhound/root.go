@@ -120,5 +120,5 @@ func configKeys() []string {
 	if err != nil {
 		return nil
 	}
-	return slices.Sorted(maps.Keys(s.Values()))
+	return slices.Sorted(maps.Keys(s.config.Values()))
 }

@@ -43,7 +43,7 @@ func rulesListCommand(a *app) *cobra.Command {
 			fmt.Fprintln(w, "RULE\tON\tSEVERITY\tTECHNIQUES\tTITLE")
 			for _, k := range s.known {
 				info := k.rule.Info()
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", info.ID, yesNo(s.Rules[info.ID]), info.Severity, strings.Join(info.Techniques, ","), info.Title)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", info.ID, yesNo(s.config.Rules[info.ID]), info.Severity, strings.Join(info.Techniques, ","), info.Title)
 			}
 			return w.Flush()
 		},
@@ -83,7 +83,7 @@ func showRule(a *app, s *setup, k knownRule) error {
 	info := k.rule.Info()
 	w := a.columns(a.stdout)
 	fmt.Fprintf(w, "%s: %s\n\n%s\n\n", info.ID, info.Title, info.Description)
-	fmt.Fprintf(w, "severity\t%s\ntechniques\t%s\ngrouped by\t%s\non\t%s\n\n", info.Severity, strings.Join(info.Techniques, ", "), cmp.Or(info.GroupedBy, "see the description"), yesNo(s.Rules[info.ID]))
+	fmt.Fprintf(w, "severity\t%s\ntechniques\t%s\ngrouped by\t%s\non\t%s\n\n", info.Severity, strings.Join(info.Techniques, ", "), cmp.Or(info.GroupedBy, "see the description"), yesNo(s.config.Rules[info.ID]))
 	fmt.Fprintln(w, "PARAMETER\tVALUE\tDEFAULT\tMEANING")
 	defaults := append(rules.Parameters(k.spec.New()), rules.Parameters(rules.DefaultOptions())...)
 	for i, p := range append(rules.Parameters(k.rule), rules.Parameters(*k.options)...) {
@@ -138,7 +138,7 @@ type shownParameter struct {
 func (s *setup) ruleShown(k knownRule) shownRule {
 	info := k.rule.Info()
 	r := shownRule{
-		ID: info.ID, On: s.Rules[info.ID], Severity: string(info.Severity), Title: info.Title, Description: info.Description,
+		ID: info.ID, On: s.config.Rules[info.ID], Severity: string(info.Severity), Title: info.Title, Description: info.Description,
 		GroupedBy: info.GroupedBy, Techniques: append([]string{}, info.Techniques...), Parameters: []shownParameter{},
 	}
 	defaults := append(rules.Parameters(k.spec.New()), rules.Parameters(rules.DefaultOptions())...)

@@ -97,7 +97,7 @@ func serve(ctx context.Context, a *app, s *setup) (err error) {
 	if err != nil {
 		return err
 	}
-	if service.Unpacking, err = consumer.OpenUnpacking(s.StateDir); err != nil {
+	if service.Unpacking, err = consumer.OpenUnpacking(s.config.StateDir); err != nil {
 		return fmt.Errorf("state_dir: %w", err)
 	}
 	if err := s.settleTopics(ctx, client, service.Verify, log); err != nil {
@@ -109,13 +109,13 @@ func serve(ctx context.Context, a *app, s *setup) (err error) {
 	}
 	metrics.Watch(admin.Instance{Ready: service.Ready, Store: store.Stats})
 	stopServing, err := listenHTTP(a, s, &admin.Server{
-		Metrics: metrics, Ready: service.Ready, Status: func() any { return service.Status() }, Level: level, Pprof: s.HTTP.Pprof, Log: log,
+		Metrics: metrics, Ready: service.Ready, Status: func() any { return service.Status() }, Level: level, Pprof: s.config.HTTP.Pprof, Log: log,
 	}, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopServing()) }()
-	log.Info().Str("version", versionLine()).Str("app_id", s.AppID).Str("instance_id", s.InstanceID).Strs("input", s.Topics.Input).Str("event", "started").Msg("started")
+	log.Info().Str("version", versionLine()).Str("app_id", s.config.AppID).Str("instance_id", s.config.InstanceID).Strs("input", s.config.Topics.Input).Str("event", "started").Msg("started")
 	if len(s.active) == 0 {
 		log.Warn().Str("event", "no_rules").Msg("no rule is on: nothing is evaluated")
 	}
@@ -145,7 +145,7 @@ func collectOften(a *app) {
 // openState opens the local state, which the caller closes.
 func (s *setup) openState(log zerolog.Logger) (*state.Store, error) {
 	options := s.stateOptions(s.limits())
-	options.Dir = s.StateDir
+	options.Dir = s.config.StateDir
 	options.Warn = func(message string) { log.Error().Str("event", "state_damaged").Msg(message) }
 	options.Fatal = func(err error) { endNow(log, fmt.Errorf("state_dir: %w", err)) }
 	store, err := state.Open(options)
@@ -153,12 +153,12 @@ func (s *setup) openState(log zerolog.Logger) (*state.Store, error) {
 	case err == nil:
 		return store, nil
 	case errors.Is(err, syscall.EAGAIN):
-		return nil, fmt.Errorf("state_dir %s is in use by another instance; give each a state_dir of its own", s.StateDir)
+		return nil, fmt.Errorf("state_dir %s is in use by another instance; give each a state_dir of its own", s.config.StateDir)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return nil, fmt.Errorf("state_dir: %w; make space there or name a directory on another disk, with --set state_dir=DIR", err)
 	}
 	if unusable(err) {
-		return nil, config.Problems{{Origin: s.Origin("state_dir"), Path: "state_dir", Text: err.Error() + "; name a directory that can be written, with --set state_dir=DIR"}}
+		return nil, config.Problems{{Origin: s.config.Origin("state_dir"), Path: "state_dir", Text: err.Error() + "; name a directory that can be written, with --set state_dir=DIR"}}
 	}
 	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, fmt.Errorf("state_dir: %w; name a directory that can be written, with --set state_dir=DIR", err)
@@ -231,14 +231,14 @@ func announceStop(ctx context.Context, log zerolog.Logger) func() {
 // listen starts the HTTP server, if one is configured, and returns the function that stops
 // it.
 func listenHTTP(a *app, s *setup, server *admin.Server, log zerolog.Logger) (stop func() error, err error) {
-	if s.HTTP.Listen == "" {
+	if s.config.HTTP.Listen == "" {
 		return func() error { return nil }, nil
 	}
-	l, err := net.Listen("tcp", s.HTTP.Listen)
+	l, err := net.Listen("tcp", s.config.HTTP.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("http.listen %s: %w; choose another address, or an empty one for no server", s.HTTP.Listen, err)
+		return nil, fmt.Errorf("http.listen %s: %w; choose another address, or an empty one for no server", s.config.HTTP.Listen, err)
 	}
-	server.Name, _, _ = net.SplitHostPort(s.HTTP.Listen)
+	server.Name, _, _ = net.SplitHostPort(s.config.HTTP.Listen)
 	// The server outlasts the run, so that probes are answered while it ends.
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup

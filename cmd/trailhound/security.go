@@ -27,12 +27,12 @@ func (s *setup) unreachable(err error) error {
 	}
 	remedy := s.remedy(err)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", duration.Format(s.Kafka.RequestTimeout))
+		err = fmt.Errorf("nothing came within kafka.request_timeout, %s", duration.Format(s.config.Kafka.RequestTimeout))
 	}
 	if other, ok := errors.AsType[*wire.ForeignError](err); ok {
 		err = other // without the outer error: a foreign answer implies that no request was sent
 	}
-	return fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; %s", strings.Join(s.Kafka.Brokers, ", "), err, remedy)
+	return fmt.Errorf("no broker of kafka.brokers (%s) answers: %w; %s", strings.Join(s.config.Kafka.Brokers, ", "), err, remedy)
 }
 
 func (s *setup) remedy(err error) string {
@@ -52,11 +52,11 @@ func (s *setup) remedy(err error) string {
 		return "start Kafka, or name a broker that runs with --set kafka.brokers=HOST:PORT"
 	}
 	security := "without TLS"
-	if s.Kafka.TLS.Enabled {
+	if s.config.Kafka.TLS.Enabled {
 		security = "with TLS"
 	}
-	remedy := fmt.Sprintf("is it a Kafka listener %s and with SASL mechanism %q, as kafka.tls and kafka.sasl say?", security, s.Kafka.SASL.Mechanism)
-	if s.Kafka.SASL.Mechanism != "none" {
+	remedy := fmt.Sprintf("is it a Kafka listener %s and with SASL mechanism %q, as kafka.tls and kafka.sasl say?", security, s.config.Kafka.SASL.Mechanism)
+	if s.config.Kafka.SASL.Mechanism != "none" {
 		remedy += " Check the user name and the password too"
 	}
 	return remedy
@@ -68,9 +68,9 @@ func (s *setup) refusedRemedy(err *wire.AuthenticationError) string {
 	case err.Offered != nil:
 		return "set kafka.sasl.mechanism to what this listener takes, or name another listener in kafka.brokers"
 	case !errors.Is(err, kafka.SASLAuthenticationFailed):
-		return fmt.Sprintf("is it a Kafka listener with SASL mechanism %q, as kafka.sasl says? Check the user name and the password too", s.Kafka.SASL.Mechanism)
+		return fmt.Sprintf("is it a Kafka listener with SASL mechanism %q, as kafka.sasl says? Check the user name and the password too", s.config.Kafka.SASL.Mechanism)
 	}
-	switch s.Kafka.SASL.Mechanism {
+	switch s.config.Kafka.SASL.Mechanism {
 	case "oauthbearer":
 		return "check the token of kafka.sasl: its issuer, its audience, its scope and its end"
 	case "aws-msk-iam":
@@ -96,7 +96,7 @@ func (s *setup) tlsRemedy(err error) string {
 // alertRemedy is the remedy where a broker ends the TLS handshake, as for a client
 // certificate that it refuses. Brokers seldom give the reason.
 func (s *setup) alertRemedy() string {
-	t := s.Kafka.TLS
+	t := s.config.Kafka.TLS
 	if t.CertFile == "" {
 		return "does it want a client certificate? Then give kafka.tls.cert_file and kafka.tls.key_file"
 	}

@@ -23,9 +23,9 @@ import (
 // topology returns the app's topics as configured.
 func (s *setup) topology() topic.App {
 	return topic.App{
-		ID: s.AppID, Shards: s.Shards, Inputs: s.Topics.Input, Alerts: s.Topics.Alerts, DeadLetter: s.Topics.DeadLetter,
-		AlertPartitions: s.Topics.AlertPartitions, DeadLetterPartitions: s.Topics.DeadLetterPartitions,
-		Replication: s.Topics.Replication, MaxAlertBytes: int(s.Limits.MaxAlertBytes),
+		ID: s.config.AppID, Shards: s.config.Shards, Inputs: s.config.Topics.Input, Alerts: s.config.Topics.Alerts, DeadLetter: s.config.Topics.DeadLetter,
+		AlertPartitions: s.config.Topics.AlertPartitions, DeadLetterPartitions: s.config.Topics.DeadLetterPartitions,
+		Replication: s.config.Topics.Replication, MaxAlertBytes: int(s.config.Limits.MaxAlertBytes),
 	}
 }
 
@@ -36,16 +36,16 @@ func (s *setup) service(client *wire.Client, store *state.Store, metrics *admin.
 		return nil, err
 	}
 	return &consumer.Service{
-		Client: client, App: s.topology(), Instance: s.InstanceID, LeaveOnStop: s.LeaveOnStop, Store: store, Engine: engine, Metrics: metrics, Log: log, Version: version(),
-		StartLatest: s.Start == "latest", SessionTimeout: s.Kafka.SessionTimeout,
-		TransactionTimeout: s.Kafka.TransactionTimeout, RequestTimeout: s.Kafka.RequestTimeout,
-		Codec: s.codec(), MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld(), MaxDrift: s.Events.MaxDrift,
-		Accept: changelog.Accept{Loss: s.AcceptLoss, Change: s.AcceptChange},
+		Client: client, App: s.topology(), Instance: s.config.InstanceID, LeaveOnStop: s.config.LeaveOnStop, Store: store, Engine: engine, Metrics: metrics, Log: log, Version: version(),
+		StartLatest: s.config.Start == "latest", SessionTimeout: s.config.Kafka.SessionTimeout,
+		TransactionTimeout: s.config.Kafka.TransactionTimeout, RequestTimeout: s.config.Kafka.RequestTimeout,
+		Codec: s.codec(), MaxUnpacked: int64(s.config.Limits.MaxUnpacked), MaxHeld: s.mostHeld(), MaxDrift: s.config.Events.MaxDrift,
+		Accept: changelog.Accept{Loss: s.config.AcceptLoss, Change: s.config.AcceptChange},
 	}, nil
 }
 
 // codec is the compression of all records produced.
-func (s *setup) codec() compress.Compression { return wire.Codecs[s.Kafka.Compression] }
+func (s *setup) codec() compress.Compression { return wire.Codecs[s.config.Kafka.Compression] }
 
 // checkTopics refuses wrong topics, and missing ones unless run is to create them. It runs
 // before the local state is opened: a mistyped name should leave nothing behind.
@@ -56,7 +56,7 @@ func (s *setup) checkTopics(ctx context.Context, client *wire.Client) error {
 		return err
 	}
 	return problemsError(slices.DeleteFunc(problems, func(p topic.Problem) bool {
-		return p.Missing && s.Topics.Create && !slices.Contains(app.Inputs, p.Topic) || p.Loss && s.AcceptLoss
+		return p.Missing && s.config.Topics.Create && !slices.Contains(app.Inputs, p.Topic) || p.Loss && s.config.AcceptLoss
 	}))
 }
 
@@ -68,7 +68,7 @@ func (s *setup) settleTopics(ctx context.Context, client *wire.Client, verify fu
 			return err
 		}
 	}
-	if !s.Topics.Create {
+	if !s.config.Topics.Create {
 		return nil
 	}
 	created, err := topic.Create(ctx, client, s.topology())
@@ -109,11 +109,11 @@ func serviceLog(a *app, s *setup) (zerolog.Logger, *restoreBar, error) {
 func (a *app) logger(s *setup) (zerolog.Logger, error) { return a.logTo(a.stderr, s) }
 
 func (a *app) logTo(out io.Writer, s *setup) (zerolog.Logger, error) {
-	level, err := zerolog.ParseLevel(s.Log.Level)
+	level, err := zerolog.ParseLevel(s.config.Log.Level)
 	if err != nil {
 		return zerolog.Nop(), fmt.Errorf("log.level: %w", err)
 	}
-	if s.Log.Format == "text" || s.Log.Format == "auto" && a.stderrTerminal {
+	if s.config.Log.Format == "text" || s.config.Log.Format == "auto" && a.stderrTerminal {
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !a.stderrTerminal || a.getenv("NO_COLOR") != "",
 			FieldsExclude: []string{"event"}, // people read the message
 		}

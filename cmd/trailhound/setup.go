@@ -22,7 +22,7 @@ var builtin = rules.Builtin
 // setup is the configuration, and all that follows from it alone: the rules that it turns
 // on, with their parameters, and the memory of records.
 type setup struct {
-	*config.Config
+	config *config.Config
 	known  []knownRule
 	memory *wire.Memory // of the process, for records
 	held   int64        // bytes of an unpacked record that are held at a time
@@ -49,12 +49,12 @@ func (a *app) setup() (*setup, error) {
 		in.Rules = append(in.Rules, config.Rule{ID: spec.ID, Targets: []any{k.rule, k.options}})
 	}
 	var err error
-	if s.Config, err = config.Load(in); err != nil {
+	if s.config, err = config.Load(in); err != nil {
 		return nil, err
 	}
 	s.shareMemory()
 	for _, k := range s.known {
-		if s.Rules[k.spec.ID] {
+		if s.config.Rules[k.spec.ID] {
 			s.active = append(s.active, rules.Active{Rule: k.rule, Options: *k.options})
 		}
 	}
@@ -89,7 +89,7 @@ func (s *setup) given(path string, wrong *rules.ParameterError) config.Origin {
 		keys = append(keys, strings.Trim(word, ",;:"))
 	}
 	for _, key := range append(keys, path) {
-		if at := s.Origin(key); at.Source != config.FromDefault {
+		if at := s.config.Origin(key); at.Source != config.FromDefault {
 			return at
 		}
 	}
@@ -108,11 +108,11 @@ func (s *setup) engine(limits rules.Limits) (*rules.Engine, error) {
 // limits are the engine's limits as the service has them.
 func (s *setup) limits() rules.Limits {
 	return rules.Limits{
-		DuplicatesWithin: s.Events.DuplicatesWithin,
-		MaxLateness:      s.Events.MaxLateness,
-		MaxAhead:         s.Events.MaxAhead,
-		MaxSetMembers:    s.Limits.MaxSetMembers,
-		MaxAlertBytes:    int(s.Limits.MaxAlertBytes),
+		DuplicatesWithin: s.config.Events.DuplicatesWithin,
+		MaxLateness:      s.config.Events.MaxLateness,
+		MaxAhead:         s.config.Events.MaxAhead,
+		MaxSetMembers:    s.config.Limits.MaxSetMembers,
+		MaxAlertBytes:    int(s.config.Limits.MaxAlertBytes),
 	}
 }
 
@@ -120,10 +120,10 @@ func (s *setup) limits() rules.Limits {
 // and early events count, unless --set gives a limit.
 func (s *setup) pastLimits() rules.Limits {
 	limits := s.limits()
-	if s.Origin("events.max_lateness").Source != config.FromFlag {
+	if s.config.Origin("events.max_lateness").Source != config.FromFlag {
 		limits.MaxLateness = 0
 	}
-	if s.Origin("events.max_ahead").Source != config.FromFlag {
+	if s.config.Origin("events.max_ahead").Source != config.FromFlag {
 		limits.MaxAhead = 0
 	}
 	return limits
@@ -133,8 +133,8 @@ func (s *setup) pastLimits() rules.Limits {
 // place.
 func (s *setup) stateOptions(limits rules.Limits) state.Options {
 	o := state.Options{
-		CacheBytes: int64(s.State.Cache), Lifetime: s.State.Lifetime,
-		MaxLateness: limits.MaxLateness, MaxSetMembers: s.Limits.MaxSetMembers,
+		CacheBytes: int64(s.config.State.Cache), Lifetime: s.config.State.Lifetime,
+		MaxLateness: limits.MaxLateness, MaxSetMembers: s.config.Limits.MaxSetMembers,
 	}
 	if limits.MaxLateness == 0 {
 		// Without a limit any window may still count an event, so no value may expire.
@@ -159,17 +159,19 @@ func (a *app) fileAndWay() (file, way string) {
 // unpacked size of a record: a file with many events in it is read event by event.
 func (s *setup) shareMemory() {
 	limit := memoryLimit()
-	if s.held = int64(s.Limits.MaxUnpacked); !s.unpackedIsSet() {
+	if s.held = int64(s.config.Limits.MaxUnpacked); !s.unpackedIsSet() {
 		s.held = min(s.held, wire.MostUnpacked(limit))
 	}
 	s.memory = wire.NewMemory(limit, s.held)
 }
 
-func (s *setup) unpackedIsSet() bool { return s.Origin("limits.max_unpacked") != (config.Origin{}) }
+func (s *setup) unpackedIsSet() bool {
+	return s.config.Origin("limits.max_unpacked") != (config.Origin{})
+}
 
 // decoder returns a decoder with the limits of the configuration.
 func (s *setup) decoder() cloudtrail.Decoder {
-	return cloudtrail.Decoder{MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
+	return cloudtrail.Decoder{MaxUnpacked: int64(s.config.Limits.MaxUnpacked), MaxHeld: s.mostHeld()}
 }
 
 // mostHeld returns the MaxHeld of decoders, in bytes.
@@ -183,7 +185,7 @@ func (s *setup) tightMemory() string {
 		return ""
 	}
 	return fmt.Sprintf("limits.max_unpacked is %d bytes, and a record may take three times that; a process with a memory limit of %d bytes can be ended by one: leave the key out, so that at most %d of a record are held at a time, or give the process more memory",
-		s.Limits.MaxUnpacked, limit, wire.MostUnpacked(limit))
+		s.config.Limits.MaxUnpacked, limit, wire.MostUnpacked(limit))
 }
 
 // playOptions returns the options of a player with the rules and shards of the setup,
@@ -197,6 +199,6 @@ func (s *setup) playOptions() (play.Options, error) {
 	options := s.stateOptions(limits)
 	options.NoHorizon = limits.MaxLateness == 0
 	return play.Options{
-		Engine: engine, State: options, Shards: s.Shards, MaxUnpacked: int64(s.Limits.MaxUnpacked), MaxHeld: s.mostHeld(),
+		Engine: engine, State: options, Shards: s.config.Shards, MaxUnpacked: int64(s.config.Limits.MaxUnpacked), MaxHeld: s.mostHeld(),
 	}, nil
 }

@@ -50,11 +50,11 @@ func stateRewindCommand(a *app) *cobra.Command {
 
 func rewindState(ctx context.Context, a *app, shards []int, to time.Time, asJSON bool) error {
 	return a.withKafka(ctx, func(s *setup, client *wire.Client) error {
-		if err := consumer.Rewind(ctx, client, s.topology(), shards, to, s.Kafka.RequestTimeout); err != nil {
+		if err := consumer.Rewind(ctx, client, s.topology(), shards, to, s.config.Kafka.RequestTimeout); err != nil {
 			return err
 		}
 		if asJSON {
-			return a.jsonLine(rewound{s.AppID, to.UTC(), append([]int{}, shards...)})
+			return a.jsonLine(rewound{s.config.AppID, to.UTC(), append([]int{}, shards...)})
 		}
 		_, err := fmt.Fprintf(a.stdout, "times beyond %s are set back; the log of the instances says time_rewound, for each shard\n", to.UTC().Format(time.RFC3339))
 		return err

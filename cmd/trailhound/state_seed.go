@@ -111,7 +111,7 @@ func seedState(ctx context.Context, a *app, f *seedFlags, args []string) error {
 		d := &seeding{app: a, setup: s, flags: f, client: client, files: list, tally: newTally()}
 		d.tally.reported.all = f.reportAll
 		if f.inputs {
-			if d.ranges, err = inputRanges(ctx, a, client, s.Topics.Input, bounds); err != nil {
+			if d.ranges, err = inputRanges(ctx, a, client, s.config.Topics.Input, bounds); err != nil {
 				return err
 			}
 		}
@@ -145,9 +145,9 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, was.Close()) }()
 	s := seed.Seeder{
-		Client: d.client, App: d.setup.topology(), Owner: "trailhound state seed", Replace: d.flags.replace, Ranges: d.ranges, StartLatest: d.setup.Start == "latest",
+		Client: d.client, App: d.setup.topology(), Owner: "trailhound state seed", Replace: d.flags.replace, Ranges: d.ranges, StartLatest: d.setup.config.Start == "latest",
 		Fingerprint: o.Engine.Fingerprint(), Scratch: was, Codec: d.setup.codec(),
-		TransactionTimeout: d.setup.Kafka.TransactionTimeout, RequestTimeout: d.setup.Kafka.RequestTimeout,
+		TransactionTimeout: d.setup.config.Kafka.TransactionTimeout, RequestTimeout: d.setup.config.Kafka.RequestTimeout,
 	}
 	if err := s.Begin(ctx); err != nil {
 		return err
@@ -173,9 +173,9 @@ func (d *seeding) run(ctx context.Context) (err error) {
 	}
 	if d.flags.asJSON {
 		c := player.Counts()
-		return d.app.jsonLine(seeded{d.setup.AppID, d.setup.Shards, c.Records, c.Events, c.Matches, d.tally.alerts, d.tally.badReasons, seededState{written.Records, written.Removed, written.Bytes}})
+		return d.app.jsonLine(seeded{d.setup.config.AppID, d.setup.config.Shards, c.Records, c.Events, c.Matches, d.tally.alerts, d.tally.badReasons, seededState{written.Records, written.Removed, written.Bytes}})
 	}
-	_, err = fmt.Fprintf(d.app.stdout, "app %s is seeded: records of state %d, removed %d, bytes %d, shards %d\n", d.setup.AppID, written.Records, written.Removed, written.Bytes, d.setup.Shards)
+	_, err = fmt.Fprintf(d.app.stdout, "app %s is seeded: records of state %d, removed %d, bytes %d, shards %d\n", d.setup.config.AppID, written.Records, written.Removed, written.Bytes, d.setup.config.Shards)
 	return err
 }
 

@@ -61,7 +61,7 @@ func printTopics(a *app, found *checkedTopics) error {
 // retentionWarnings warns of inputs that keep records longer than the brokers keep the
 // group's offsets.
 func (s *setup) retentionWarnings(ctx context.Context, client *wire.Client) ([]string, error) {
-	infos, err := topic.Describe(ctx, client, s.Topics.Input...)
+	infos, err := topic.Describe(ctx, client, s.config.Topics.Input...)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (s *setup) checkExisting(ctx context.Context, client *wire.Client, within t
 		if err != nil {
 			return err
 		}
-		problems = slices.DeleteFunc(problems, func(p topic.Problem) bool { return p.Missing || p.Loss && s.AcceptLoss })
+		problems = slices.DeleteFunc(problems, func(p topic.Problem) bool { return p.Missing || p.Loss && s.config.AcceptLoss })
 		if len(problems) == 0 || time.Since(began) >= within || wait.Sleep(ctx) != nil {
 			return problemsError(problems)
 		}

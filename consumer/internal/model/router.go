@@ -10,18 +10,18 @@ const (
 	epochs       = 3 // of a partition's leader, each after an election that lost records
 	offsets      = 3 // of a partition
 	shards       = 2
-	deadLetter   = shards     // the lane that leads to the dead-letter topic
-	lanes        = shards + 1 // of an instance
-	laneRoom     = 3          // records that wait in a lane, or travel in a request
+	deadLetter   = shards     // the producer that leads to the dead-letter topic
+	producers    = shards + 1 // of an instance
+	producerRoom = 3          // records that wait in a producer, or travel in a request
 	lateRoom     = 6          // late produce requests: under way, and their sender waits no more
 
 	none = 0xff
 )
 
-// event is one event of the input: where it stands, and which lanes it matches.
+// event is one event of the input: where it stands, and which producers it matches.
 type event struct {
 	partition, offset, index uint8
-	lanes                    uint8 // a bit for each shard; bit deadLetter: its record is also a dead letter
+	producers                uint8 // a bit for each shard; bit deadLetter: its record is also a dead letter
 }
 
 // routing is the model of the first half: from the input partitions to the work
@@ -55,7 +55,7 @@ type routerRules struct {
 	commitAcknowledged bool // R1: commits the read position, not the acknowledged one
 	commitDeadLetters  bool // R1: does not wait for dead letters
 	commitStart        bool // R1: produces before the start is committed
-	oneInFlight        bool // R2: sends the next request of a lane before the answer to the last
+	oneInFlight        bool // R2: sends the next request of a producer before the answer to the last
 	dropRepeats        bool // D2: evaluates repeats too
 	compareTopicID     bool // R3: a source is (partition, offset, index)
 	comparePartition   bool // R3: a source is (topic id, offset, index)
@@ -115,13 +115,13 @@ type lateCommit struct {
 }
 
 type instance struct {
-	routers [partitions]router
-	lanes   [lanes]lane
+	routers   [partitions]router
+	producers [producers]producer
 }
 
 type router struct {
 	phase       routerPhase
-	topic, read uint8          // next offset to hand to the lanes
+	topic, read uint8          // next offset to hand to the producers
 	epochs      [offsets]uint8 // of the records below, as it has read them
 }
 
@@ -133,20 +133,20 @@ const (
 	stopped // with a sentence for the operator
 )
 
-// lane leads to one partition: the batch that waits, and the batch sent and not yet
+// producer leads to one partition: the batch that waits, and the batch sent and not yet
 // acknowledged. The second request is there for mutants that break R2.
-type lane struct {
-	filling parcel
-	sending [2]parcel
+type producer struct {
+	filling batch
+	sending [2]batch
 }
 
-// parcel is a record batch, by its events (1 + number; the incarnation on top).
-type parcel [laneRoom]uint8
+// batch is a record batch, by its events (1 + number; the incarnation on top).
+type batch [producerRoom]uint8
 
 // request is a produce request under way.
 type request struct {
-	lane   uint8
-	parcel parcel
+	producer uint8
+	batch    batch
 }
 
 // breach is a violation that lies in a step rather than in a state.
@@ -175,7 +175,7 @@ func (m *routing) initial() routerState {
 	return s
 }
 
-// of returns the event that a number in a parcel stands for.
+// of returns the event that a number in a batch stands for.
 func (m *routing) of(n uint8) (e event, topic, epoch uint8) {
 	n--
 	version := n / uint8(len(m.events))
@@ -187,12 +187,12 @@ func (m *routing) number(n int, topic, epoch uint8) uint8 {
 	return 1 + (topic*epochs+epoch)*uint8(len(m.events)) + uint8(n)
 }
 
-func (c *parcel) empty() bool { return c[0] == 0 }
+func (b *batch) empty() bool { return b[0] == 0 }
 
-func (c *parcel) add(n uint8) bool {
-	for i := range c {
-		if c[i] == 0 {
-			c[i] = n
+func (b *batch) add(n uint8) bool {
+	for i := range b {
+		if b[i] == 0 {
+			b[i] = n
 			return true
 		}
 	}
@@ -200,7 +200,7 @@ func (c *parcel) add(n uint8) bool {
 }
 
 // position is the offset that the router of a partition may commit: the lowest
-// that is not acknowledged by every lane (ackTracker.position).
+// that is not acknowledged by every producer (ackTracker.position).
 func (m *routing) position(in *instance, p uint8) offset {
 	r := &in.routers[p]
 	at := r.read
@@ -221,11 +221,11 @@ func (r *router) before(at uint8) uint8 {
 func (m *routing) acknowledged(in *instance, p uint8) uint8 {
 	r := &in.routers[p]
 	at := r.read
-	for l := range in.lanes {
+	for l := range in.producers {
 		if l == deadLetter && m.off.commitDeadLetters {
 			continue
 		}
-		for _, c := range [...]*parcel{&in.lanes[l].filling, &in.lanes[l].sending[0], &in.lanes[l].sending[1]} {
+		for _, c := range [...]*batch{&in.producers[l].filling, &in.producers[l].sending[0], &in.producers[l].sending[1]} {
 			for _, n := range c {
 				if n == 0 {
 					break
@@ -239,9 +239,9 @@ func (m *routing) acknowledged(in *instance, p uint8) uint8 {
 	return at
 }
 
-// matching counts the events of a partition for a lane that were written in an
+// matching counts the events of a partition for a producer that were written in an
 // epoch: those below an offset, and those from where the first router began.
-func (m *routing) matching(s *routerState, lane int, topic, epoch uint8, p int, below uint8) (n uint8) {
+func (m *routing) matching(s *routerState, producer int, topic, epoch uint8, p int, below uint8) (n uint8) {
 	from := s.began[p]
 	switch {
 	case epoch > 0:
@@ -250,7 +250,7 @@ func (m *routing) matching(s *routerState, lane int, topic, epoch uint8, p int, 
 		from = 0
 	}
 	for _, e := range m.events {
-		if int(e.partition) == p && e.lanes&(1<<lane) != 0 && e.offset < below && e.offset >= from {
+		if int(e.partition) == p && e.producers&(1<<producer) != 0 && e.offset < below && e.offset >= from {
 			n++
 		}
 	}
@@ -268,16 +268,16 @@ func (m *routing) wrong(s *routerState) string {
 		if c.topic == none || m.public {
 			continue
 		}
-		for l := range lanes {
+		for l := range producers {
 			if m.lacks(s, l, c.topic, p, c.at, c.epoch) {
-				return fmt.Sprintf("offset %d of partition %d is committed, but something below it was not acknowledged, or not accepted, in %s", c.at, p, laneName(l))
+				return fmt.Sprintf("offset %d of partition %d is committed, but something below it was not acknowledged, or not accepted, in %s", c.at, p, outputName(l))
 			}
 		}
 	}
 	return ""
 }
 
-// lacks tells whether a lane lacks an event below a position, of those that are
+// lacks tells whether a producer lacks an event below a position, of those that are
 // still in the log: records that an election has lost do not count.
 func (m *routing) lacks(s *routerState, l int, topic uint8, p int, below, newest uint8) bool {
 	for epoch := int(s.log[p].epoch); epoch >= 0; epoch-- {
@@ -295,16 +295,16 @@ func (m *routing) missing(s *routerState) string {
 		if s.instances[s.owner[p]].routers[p].phase == stopped {
 			continue
 		}
-		for l := range lanes {
+		for l := range producers {
 			if m.lacksOfLog(s, l, p) {
-				return fmt.Sprintf("events of partition %d were never accepted in %s", p, laneName(l))
+				return fmt.Sprintf("events of partition %d were never accepted in %s", p, outputName(l))
 			}
 		}
 	}
 	return ""
 }
 
-// lacksOfLog tells whether a lane lacks an event of the log as it is in the end.
+// lacksOfLog tells whether a producer lacks an event of the log as it is in the end.
 func (m *routing) lacksOfLog(s *routerState, l, p int) bool {
 	var end [epochs]uint8 // of the log's records of each epoch
 	for at := range s.end[p] {
@@ -318,7 +318,7 @@ func (m *routing) lacksOfLog(s *routerState, l, p int) bool {
 	return false
 }
 
-func laneName(l int) string {
+func outputName(l int) string {
 	if l == deadLetter {
 		return "the dead-letter topic"
 	}

@@ -17,9 +17,9 @@ func (m *routing) next(s *routerState, yield func(Step, routerState)) {
 				m.notice(*s, i, p, yield)
 			}
 		}
-		for l := range uint8(lanes) {
+		for l := range uint8(producers) {
 			m.send(*s, i, l, yield)
-			for slot := range in.lanes[l].sending {
+			for slot := range in.producers[l].sending {
 				m.answer(s, i, l, slot, yield)
 			}
 		}
@@ -30,8 +30,8 @@ func (m *routing) next(s *routerState, yield func(Step, routerState)) {
 	m.outside(s, yield)
 }
 
-// read hands the events of one record to the lanes that they match: router.record.
-// It waits while a lane is full.
+// read hands the events of one record to the producers that they match: router.record.
+// It waits while a producer is full.
 func (m *routing) read(s routerState, i, p uint8, yield func(Step, routerState)) {
 	in := &s.instances[i]
 	r := &in.routers[p]
@@ -43,58 +43,58 @@ func (m *routing) read(s routerState, i, p uint8, yield func(Step, routerState))
 		if e.partition != p || e.offset != r.read {
 			continue
 		}
-		for l := range lanes {
-			if e.lanes&(1<<l) != 0 && !in.lanes[l].filling.add(m.number(n, r.topic, epoch)) {
+		for l := range producers {
+			if e.producers&(1<<l) != 0 && !in.producers[l].filling.add(m.number(n, r.topic, epoch)) {
 				return
 			}
 		}
 	}
 	r.epochs[r.read] = epoch
 	r.read++
-	yield(say("instance %d reads offset %d of partition %d and hands it to the lanes", i, r.read-1, p), s)
+	yield(say("instance %d reads offset %d of partition %d and hands it to the producers", i, r.read-1, p), s)
 }
 
-// send sends the events that wait in a lane as one request: partitionProducer.run (R2).
+// send sends the events that wait in a producer as one request: partitionProducer.run (R2).
 func (m *routing) send(s routerState, i, l uint8, yield func(Step, routerState)) {
-	ln := &s.instances[i].lanes[l]
+	out := &s.instances[i].producers[l]
 	slot := 0
-	if m.off.oneInFlight && !ln.sending[0].empty() {
+	if m.off.oneInFlight && !out.sending[0].empty() {
 		slot = 1
 	}
-	if ln.filling.empty() || !ln.sending[slot].empty() {
+	if out.filling.empty() || !out.sending[slot].empty() {
 		return
 	}
-	ln.sending[slot], ln.filling = ln.filling, parcel{}
-	e, _, _ := m.of(ln.sending[slot][0])
-	yield(say("instance %d sends what waits for "+laneName(int(l))+", from offset %d of partition %d on", i, e.offset, e.partition), s)
+	out.sending[slot], out.filling = out.filling, batch{}
+	e, _, _ := m.of(out.sending[slot][0])
+	yield(say("instance %d sends what waits for "+outputName(int(l))+", from offset %d of partition %d on", i, e.offset, e.partition), s)
 }
 
 // answer ends the wait for a request, one way or another. A request that is not
 // acknowledged stays in its slot and is sent again, byte for byte (partitionProducer.send, R2).
 func (m *routing) answer(s *routerState, i, l uint8, slot int, yield func(Step, routerState)) {
-	if s.instances[i].lanes[l].sending[slot].empty() {
+	if s.instances[i].producers[l].sending[slot].empty() {
 		return
 	}
 	t := *s
-	sent := &t.instances[i].lanes[l].sending[slot]
+	sent := &t.instances[i].producers[l].sending[slot]
 	m.append(&t, l, *sent)
 	if s.left.losses > 0 {
 		u := t
 		u.left.losses--
-		yield(say("the request of instance %d for "+laneName(int(l))+" is executed, but the answer is lost; it is sent again", i), u)
+		yield(say("the request of instance %d for "+outputName(int(l))+" is executed, but the answer is lost; it is sent again", i), u)
 
 		u = *s
 		u.left.losses--
 		if u.keep(l, *sent) {
-			yield(say("the request of instance %d for "+laneName(int(l))+" takes too long; it is sent again while the first still travels", i), u)
+			yield(say("the request of instance %d for "+outputName(int(l))+" takes too long; it is sent again while the first still travels", i), u)
 		}
 	}
-	*sent = parcel{}
+	*sent = batch{}
 	if slot == 0 {
-		ln := &t.instances[i].lanes[l]
-		ln.sending[0], ln.sending[1] = ln.sending[1], parcel{}
+		out := &t.instances[i].producers[l]
+		out.sending[0], out.sending[1] = out.sending[1], batch{}
 	}
-	yield(say("the request of instance %d for "+laneName(int(l))+" is acknowledged", i), t)
+	yield(say("the request of instance %d for "+outputName(int(l))+" is acknowledged", i), t)
 }
 
 // commit commits the position of a router to the group, which refuses it if the
@@ -155,8 +155,8 @@ func (m *routing) crash(s routerState, i uint8, yield func(Step, routerState)) {
 	}
 	s.left.crashes--
 	in := &s.instances[i]
-	for l := range in.lanes {
-		for _, c := range in.lanes[l].sending {
+	for l := range in.producers {
+		for _, c := range in.producers[l].sending {
 			if !c.empty() {
 				s.keep(uint8(l), c)
 			}
@@ -167,7 +167,7 @@ func (m *routing) crash(s routerState, i uint8, yield func(Step, routerState)) {
 }
 
 // keep puts a request among the late ones; false: there are too many.
-func (s *routerState) keep(l uint8, c parcel) bool {
+func (s *routerState) keep(l uint8, c batch) bool {
 	add := request{1 + l, c}
 	for i := range s.late {
 		if s.late[i].less(add) {
@@ -178,12 +178,12 @@ func (s *routerState) keep(l uint8, c parcel) bool {
 }
 
 func (a request) less(b request) bool {
-	if a.lane != b.lane {
-		return a.lane < b.lane
+	if a.producer != b.producer {
+		return a.producer < b.producer
 	}
-	for i := range a.parcel {
-		if a.parcel[i] != b.parcel[i] {
-			return a.parcel[i] < b.parcel[i]
+	for i := range a.batch {
+		if a.batch[i] != b.batch[i] {
+			return a.batch[i] < b.batch[i]
 		}
 	}
 	return false
@@ -198,10 +198,10 @@ func (m *routing) arriveLate(s *routerState, yield func(Step, routerState)) {
 		t := *s
 		copy(t.late[i:], s.late[i+1:])
 		t.late[lateRoom-1] = request{}
-		e, _, _ := m.of(late.parcel[0])
-		yield(say("an old request for "+laneName(int(late.lane-1))+" is lost (from offset %d of partition %d)", e.offset, e.partition), t)
-		m.append(&t, late.lane-1, late.parcel)
-		yield(say("an old request for "+laneName(int(late.lane-1))+" arrives (from offset %d of partition %d)", e.offset, e.partition), t)
+		e, _, _ := m.of(late.batch[0])
+		yield(say("an old request for "+outputName(int(late.producer-1))+" is lost (from offset %d of partition %d)", e.offset, e.partition), t)
+		m.append(&t, late.producer-1, late.batch)
+		yield(say("an old request for "+outputName(int(late.producer-1))+" arrives (from offset %d of partition %d)", e.offset, e.partition), t)
 	}
 }
 
@@ -209,7 +209,7 @@ func (m *routing) arriveLate(s *routerState, yield func(Step, routerState)) {
 // records: the detector drops each one that is not newer than the last source of the same
 // (topic id, partition) (D2, R3). The work log itself need not be kept: detectors read it
 // in order, from its beginning.
-func (m *routing) append(s *routerState, l uint8, c parcel) {
+func (m *routing) append(s *routerState, l uint8, c batch) {
 	for _, n := range c {
 		if n == 0 {
 			break
@@ -255,7 +255,7 @@ func (m *routing) arrived(s *routerState, l uint8, e event, topic, epoch uint8) 
 	p := int(e.partition)
 	before := m.matching(s, int(l), topic, epoch, p, e.offset)
 	for _, other := range m.events { // of the same record
-		if other.partition == e.partition && other.offset == e.offset && other.index < e.index && other.lanes&(1<<l) != 0 {
+		if other.partition == e.partition && other.offset == e.offset && other.index < e.index && other.producers&(1<<l) != 0 {
 			before++
 		}
 	}

@@ -27,7 +27,7 @@ var cutRecords = routing{
 	ends:   [partitions]uint8{3, 0},
 }
 
-// Two partitions with events for the same shards and lanes.
+// Two partitions with events for the same shards and producers.
 var twoPartitions = routing{
 	events: []event{{0, 0, 0, 0b001}, {0, 1, 0, 0b011}, {1, 0, 0, 0b001}, {1, 1, 0, 0b010}},
 	ends:   [partitions]uint8{2, 2},
@@ -111,7 +111,7 @@ func TestRouterRules(t *testing.T) {
 		{"R1: commit what is acknowledged, not what was read", threeRecords.without(faults{crashes: 1}, routerRules{commitAcknowledged: true})},
 		{"R1: commits wait for dead letters", threeRecords.without(faults{crashes: 1}, routerRules{commitDeadLetters: true})},
 		{"R1: commit the start before anything is produced", twoRecords.without(faults{crashes: 1}, routerRules{commitStart: true}).latestToo()},
-		{"R2: one request of a lane in flight", threeRecords.without(faults{losses: 1}, routerRules{oneInFlight: true})},
+		{"R2: one request of a producer in flight", threeRecords.without(faults{losses: 1}, routerRules{oneInFlight: true})},
 		{"D2: drop repeats", twoRecords.without(faults{losses: 1}, routerRules{dropRepeats: true})},
 		{"R3: compare the topic id", twoRecords.without(faults{remakes: 1}, routerRules{compareTopicID: true})},
 		{"R3: compare the partition", twoPartitions.without(faults{}, routerRules{comparePartition: true})},

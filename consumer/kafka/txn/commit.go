@@ -64,10 +64,10 @@ func (p *Producer) transact(ctx context.Context) error {
 func (p *Producer) addPartitions(ctx context.Context) error {
 	p.parts = p.parts[:0]
 	for i := range p.buffers {
-		l := &p.buffers[i]
-		l.sent = 0
-		if len(l.batches) > 0 {
-			p.parts = append(p.parts, wire.PartitionBatch{Topic: l.to.Topic, Partition: l.to.Number})
+		buf := &p.buffers[i]
+		buf.sent = 0
+		if len(buf.batches) > 0 {
+			p.parts = append(p.parts, wire.PartitionBatch{Topic: buf.to.Topic, Partition: buf.to.Number})
 		}
 	}
 	return p.repeat(ctx, stepAdd, func(ctx context.Context) error {
@@ -107,16 +107,16 @@ func (p *Producer) produce(ctx context.Context) (more bool, err error) {
 	defer cancel()
 	// Each part has an outcome of its own, and an error here is among them.
 	_ = p.Client.Produce(ctx, p.ID, timeout, p.parts)
-	for i, l := range chosen {
+	for i, buf := range chosen {
 		part := &p.parts[i]
 		part.Batch = nil // its bytes go back to the pool
-		if failure := classify(stepProduce, l.to, part.Err); rank(failure) > rank(err) {
+		if failure := classify(stepProduce, buf.to, part.Err); rank(failure) > rank(err) {
 			err = failure
 		}
-		n := l.batches[l.sent].Len()
-		l.advance(n)
-		l.next = part.BaseOffset + int64(n)
-		l.sent++
+		n := buf.batches[buf.sent].Len()
+		buf.advance(n)
+		buf.next = part.BaseOffset + int64(n)
+		buf.sent++
 	}
 	return more, err
 }
@@ -126,24 +126,24 @@ func (p *Producer) encode(encoded *[]byte) (chosen []*partitionBuffer, more bool
 	p.parts = p.parts[:0]
 	var ends []int
 	for i := range p.buffers {
-		l := &p.buffers[i]
-		if l.sent == len(l.batches) {
+		buf := &p.buffers[i]
+		if buf.sent == len(buf.batches) {
 			continue
 		}
-		b := l.batches[l.sent]
+		b := buf.batches[buf.sent]
 		if len(chosen) > 0 && len(*encoded)+b.Size() > maxRequest {
 			more = true
 			continue
 		}
 		*encoded, err = b.Encode(*encoded, wire.BatchOptions{
-			ProducerID: p.session.ProducerID, Epoch: p.session.Epoch, Sequence: l.sequence, Transactional: true,
+			ProducerID: p.session.ProducerID, Epoch: p.session.Epoch, Sequence: buf.sequence, Transactional: true,
 		})
 		if err != nil {
-			return nil, false, fmt.Errorf("records for %v: %w", l.to, err)
+			return nil, false, fmt.Errorf("records for %v: %w", buf.to, err)
 		}
-		chosen, ends = append(chosen, l), append(ends, len(*encoded))
-		p.parts = append(p.parts, wire.PartitionBatch{Topic: l.to.Topic, Partition: l.to.Number})
-		more = more || l.sent+1 < len(l.batches)
+		chosen, ends = append(chosen, buf), append(ends, len(*encoded))
+		p.parts = append(p.parts, wire.PartitionBatch{Topic: buf.to.Topic, Partition: buf.to.Number})
+		more = more || buf.sent+1 < len(buf.batches)
 	}
 	start := 0
 	for i, end := range ends { // only now: encoded may have moved while it grew

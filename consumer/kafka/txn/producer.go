@@ -102,16 +102,16 @@ func (p *Producer) initOnce(ctx context.Context) (wire.Session, error) {
 // Add puts a record into the transaction; nothing is sent before Commit. The time
 // is in milliseconds since 1970; a nil key or value is null. Everything is copied.
 func (p *Producer) Add(to Partition, timestampMS int64, key, value []byte, headers ...wire.Header) {
-	l := p.buffer(to)
-	b := l.last()
-	if b == nil || b.Len() > 0 && b.SizeWith(timestampMS, key, value, headers...) > l.limit {
-		b = p.emptyBatch(l)
-		l.batches = append(l.batches, b)
+	buf := p.buffer(to)
+	b := buf.last()
+	if b == nil || b.Len() > 0 && b.SizeWith(timestampMS, key, value, headers...) > buf.limit {
+		b = p.emptyBatch(buf)
+		buf.batches = append(buf.batches, b)
 	}
 	b.Append(timestampMS, key, value, headers...)
-	if size := b.Size(); size > l.limit && p.refused == nil {
+	if size := b.Size(); size > buf.limit && p.refused == nil {
 		p.refused = &RejectedError{Partition: to, Code: kafka.MessageSizeTooLarge,
-			Detail: fmt.Sprintf("one record alone makes a batch of %d bytes, and max.message.bytes of the topic is %d", size, l.limit)}
+			Detail: fmt.Sprintf("one record alone makes a batch of %d bytes, and max.message.bytes of the topic is %d", size, buf.limit)}
 	}
 }
 
@@ -126,8 +126,8 @@ func (p *Producer) Limit(topic string, most int) {
 	}
 	p.MaxBatch[topic] = most
 	for i := range p.buffers {
-		if l := &p.buffers[i]; l.to.Topic == topic {
-			l.limit = most
+		if buf := &p.buffers[i]; buf.to.Topic == topic {
+			buf.limit = most
 		}
 	}
 }
@@ -136,8 +136,8 @@ func (p *Producer) Limit(topic string, most int) {
 // again and again.
 func (p *Producer) buffer(to Partition) *partitionBuffer {
 	for i := range p.buffers {
-		if l := &p.buffers[i]; l.to == to {
-			return l
+		if buf := &p.buffers[i]; buf.to == to {
+			return buf
 		}
 	}
 	limit, ok := p.MaxBatch[to.Topic]
@@ -148,17 +148,17 @@ func (p *Producer) buffer(to Partition) *partitionBuffer {
 	return &p.buffers[len(p.buffers)-1]
 }
 
-func (l *partitionBuffer) last() *wire.Batch {
-	if len(l.batches) == 0 {
+func (buf *partitionBuffer) last() *wire.Batch {
+	if len(buf.batches) == 0 {
 		return nil
 	}
-	return l.batches[len(l.batches)-1]
+	return buf.batches[len(buf.batches)-1]
 }
 
-func (p *Producer) emptyBatch(l *partitionBuffer) *wire.Batch {
-	if n := len(l.free); n > 0 {
-		b := l.free[n-1]
-		l.free = l.free[:n-1]
+func (p *Producer) emptyBatch(buf *partitionBuffer) *wire.Batch {
+	if n := len(buf.free); n > 0 {
+		b := buf.free[n-1]
+		buf.free = buf.free[:n-1]
 		return b
 	}
 	return &wire.Batch{Codec: p.Codec}
@@ -192,21 +192,21 @@ func (p *Producer) Drop() { p.discard() }
 
 func (p *Producer) discard() {
 	for i := range p.buffers {
-		l := &p.buffers[i]
-		for _, b := range l.batches {
-			l.recycle(b)
+		buf := &p.buffers[i]
+		for _, b := range buf.batches {
+			buf.recycle(b)
 		}
-		l.batches = l.batches[:0]
+		buf.batches = buf.batches[:0]
 	}
 	p.refused = nil
 }
 
 // recycle keeps an emptied batch, but not the memory of an unusual transaction.
-func (l *partitionBuffer) recycle(b *wire.Batch) {
+func (buf *partitionBuffer) recycle(b *wire.Batch) {
 	const enough = 8
-	if len(l.free) < enough {
+	if len(buf.free) < enough {
 		b.Reset()
-		l.free = append(l.free, b)
+		buf.free = append(buf.free, b)
 	}
 }
 
@@ -216,6 +216,6 @@ func (p *Producer) requestTimeout() time.Duration {
 
 // advance counts n records on; sequence numbers begin at 0 again behind the
 // largest int32.
-func (l *partitionBuffer) advance(n int) {
-	l.sequence = int32((int64(l.sequence) + int64(n)) & math.MaxInt32)
+func (buf *partitionBuffer) advance(n int) {
+	buf.sequence = int32((int64(buf.sequence) + int64(n)) & math.MaxInt32)
 }

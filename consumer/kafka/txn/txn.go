@@ -39,8 +39,8 @@ type Committed struct{ buffers []partitionBuffer }
 // that of its commit marker. ok is false for a partition that got no record.
 func (c Committed) Next(p Partition) (offset int64, ok bool) {
 	for i := range c.buffers {
-		if l := &c.buffers[i]; l.to == p && l.sent > 0 {
-			return l.next, true
+		if buf := &c.buffers[i]; buf.to == p && buf.sent > 0 {
+			return buf.next, true
 		}
 	}
 	return 0, false
