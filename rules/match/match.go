@@ -20,9 +20,9 @@ import (
 type Expr struct {
 	op    operator
 	kids  []*Expr // of and, or, not
-	field *field  // of test: where its values stand; nil: the leaf strings of the whole event
-	tests []test  // of test
-	all   bool    // of test: every one of tests holds, not any
+	field *field  // of leaf: the values that are tested; nil: the strings of the whole event
+	tests []test  // of leaf
+	all   bool    // of leaf: every one of tests holds, not any
 }
 
 type operator uint8
