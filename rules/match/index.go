@@ -124,7 +124,7 @@ func (s *Scratch) each(f *field, longest int, visit func(folded []byte)) {
 	}
 	for _, v := range values {
 		if v.Kind != cloudtrail.NullValue {
-			visit(s.fold(v.Text[:min(len(v.Text), longest+longestFolding)]))
+			visit(s.fold(v.Text[:min(len(v.Text), longest+longestFolding)], false))
 		}
 	}
 }

@@ -102,3 +102,19 @@ func BenchmarkIndexNone(b *testing.B) {
 		})
 	}
 }
+
+// One event with large arrays and texts must not keep memory for as long as the process runs.
+func TestScratchForgetsWhatWasLarge(t *testing.T) {
+	x, _, err := parse(t, `{a|contains: "b?c", d: e}`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ix := match.NewIndex([]*match.Expr{x})
+	var s match.Scratch
+	large := `{"a":["` + strings.Repeat("bc", 1<<20) + `"` + strings.Repeat(`,"x"`, 1<<16) + `]}`
+	ix.Match(&cloudtrail.Event{Raw: []byte(large)}, &s)
+	ix.Match(&cloudtrail.Event{Raw: []byte(`{"a":"bxc"}`)}, &s)
+	if values, text := s.Kept(); values > 1<<10 || text > 64<<10 {
+		t.Errorf("%d values and %d bytes of text are kept", values, text)
+	}
+}

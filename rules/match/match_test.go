@@ -204,6 +204,7 @@ func TestParseFaults(t *testing.T) {
 		`{a: {b: c}, condition: 1 of x*}`:          `no selection is meant by "x*"`,
 		`{a: {b: c}, condition: a | count() > 5}`:  `an aggregation of old Sigma`,
 		`{a: {b: c}, condition: a, timeframe: 5m}`: `timeframe belongs to aggregations`,
+		`{not: {b: c}, condition: not not}`:        `not is a word of conditions`,
 		`{a: {b: c}, condition: {d: e}}`:           `a condition is a text`,
 		`{a: {b: c}, condition: []}`:               `an empty list of conditions`,
 		`a: ` + strings.Repeat("x", 1025):          `at most 1024 are compared`,

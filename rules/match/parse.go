@@ -173,6 +173,8 @@ func (p *parser) detection(n *yaml.Node, depth int) (*Expr, error) {
 			return nil
 		case "timeframe":
 			return fault(key, "timeframe belongs to aggregations of old Sigma; write a correlation")
+		case "and", "or", "not":
+			return fault(key, "%s is a word of conditions; call the selection otherwise", name)
 		}
 		x, err := p.selection(value, depth+1)
 		c.names = append(c.names, name)

@@ -144,14 +144,7 @@ func (p *pattern) matches(value string, s *Scratch) bool {
 		}
 		return strings.EqualFold(value, p.text)
 	}
-	text := s.text[:0]
-	if p.cased {
-		text = append(text, value...)
-	} else {
-		text = appendFolded(text, value)
-	}
-	s.text = text
-	return p.matchesFolded(text)
+	return p.matchesFolded(s.fold(value, p.cased))
 }
 
 // matchesFolded takes the leftmost place for each piece, which leaves the most for those

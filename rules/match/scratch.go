@@ -49,6 +49,9 @@ func (s *Scratch) values(f *field) (values []cloudtrail.Value, present bool) {
 	if r.round == s.round {
 		return r.values, r.present
 	}
+	if cap(r.values) > keptValues {
+		r.values = nil
+	}
 	r.round = s.round
 	r.values, r.present = r.values[:0], true
 	if f == nil {
@@ -67,11 +70,26 @@ func (s *Scratch) values(f *field) (values []cloudtrail.Value, present bool) {
 	return r.values, r.present
 }
 
-// fold returns text folded for comparison, valid until the next call.
-func (s *Scratch) fold(text string) []byte {
-	s.text = appendFolded(s.text[:0], text)
+// fold returns text folded for comparison, or as it is if case counts. It is valid until the
+// next call.
+func (s *Scratch) fold(text string, cased bool) []byte {
+	if cap(s.text) > keptText {
+		s.text = nil
+	}
+	if cased {
+		s.text = append(s.text[:0], text...)
+	} else {
+		s.text = appendFolded(s.text[:0], text)
+	}
 	return s.text
 }
+
+// Memory that a Scratch keeps from one event to the next: the values of a field, and the
+// bytes of a text. An event with more of them than usual leaves nothing behind.
+const (
+	keptValues = 1 << 10
+	keptText   = 64 << 10
+)
 
 // field is a path in an event.
 type field struct {
