@@ -31,9 +31,9 @@ type Value struct {
 // but a decimal index in path picks one element. A string that holds an object or array is
 // read like that object or array, one such string for each name of path.
 //
-// At the end, an array stands for its elements in the same way, and an object for the
-// strings in it at any depth; a string is a string, whatever it holds. With an empty path
-// that is the event: all its strings. Of members of the same name the last one counts.
+// At the end of the path, an array stands for its elements in the same way, and an object for
+// its strings at any depth; a string is not taken apart, even if it holds JSON. An empty path
+// ends at the event: all its strings. Of members of the same name the last one counts.
 //
 // Strings without escapes are part of Raw, as in Lookup, and take no memory; nor does the
 // call, as long as dst has the room.
@@ -49,7 +49,7 @@ func (e *Event) AppendValues(dst []Value, path ...string) (values []Value, prese
 
 // appendAt is [Event.AppendValues] in a valid JSON value without blanks around it; nil has no
 // values. A string is not read if the value comes out of one itself, by the same name of path:
-// what is copied of strings in strings is bounded by the path, not by the event.
+// the number of copies of nested strings is bounded by the path, not by the event.
 func appendAt(dst []Value, v []byte, path []string, inString bool) ([]Value, bool) {
 	if len(v) > 0 && len(path) == 0 {
 		return appendEnd(dst, v), true

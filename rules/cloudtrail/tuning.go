@@ -64,7 +64,7 @@ const (
 	// splitterBuffer is how many bytes of a file a Splitter reads at a time.
 	splitterBuffer = 256 << 10
 
-	// manyMembers is how many members an object may have whose names are compared one by one
+	// manyMembers is the size up to which the names of an object's members are compared one by one
 	// when its strings are appended; those of a larger one, which may have been made to cost
 	// time, are looked up in a map. Most objects of events have fewer.
 	manyMembers = 32

@@ -47,7 +47,7 @@ func (c *condition) take(word string) bool {
 	return true
 }
 
-// chain reads what is joined by and, or by or.
+// chain reads operands joined by one operator: and, or or.
 func (c *condition) chain(op operator) (x *Expr, fault string) {
 	word, next := "or", func() (*Expr, string) { return c.chain(and) }
 	if op == and {

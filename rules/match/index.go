@@ -35,7 +35,7 @@ type exactIndex struct {
 	longest int // of the values
 }
 
-// prefixIndex has expressions by what eventName begins with, folded.
+// prefixIndex has expressions by a prefix of eventName, folded.
 type prefixIndex struct {
 	field   *field
 	exprs   map[string][]int
@@ -146,8 +146,9 @@ type Witness struct {
 	Prefix bool     // the field begins with one of them
 }
 
-// Witness returns what the expression is found by: an exact eventName before another field
-// that the decoder reads, before what eventName begins with.
+// Witness returns the condition by which an index finds the expression: an exact eventName if
+// there is one, else the exact value of another field that the decoder reads, else a prefix of
+// eventName.
 func (x *Expr) Witness() Witness {
 	for _, name := range witnessFields {
 		if values, ok := x.implied(name, (*pattern).whole); ok {
@@ -175,7 +176,7 @@ func (p *pattern) front() (text string, ok bool) {
 }
 
 // implied returns texts, one of which the field has in every event that the expression
-// matches, as far as of tells them of a pattern. What is negated implies nothing.
+// matches; the function of returns the text that a pattern implies. A negation implies none.
 func (x *Expr) implied(name string, of func(*pattern) (string, bool)) (values []string, ok bool) {
 	switch x.op {
 	case and:

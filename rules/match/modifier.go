@@ -2,7 +2,10 @@ package match
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+
+	"trailhound/rules/cloudtrail"
 )
 
 // item is what stands before the colon: a field and its modifiers, in order.
@@ -121,14 +124,6 @@ func (it *item) conflict() string {
 }
 
 func quote(s string) string {
-	const longest = 100
-	if len(s) > longest {
-		s = strings.ToValidUTF8(s[:longest], "") + "…"
-	}
-	return `"` + strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s) + `"`
+	const longest = 100 // bytes, so that a sentence stays one
+	return strconv.Quote(cloudtrail.Clip(s, longest))
 }
