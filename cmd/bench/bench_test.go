@@ -45,7 +45,7 @@ func TestModes(t *testing.T) {
 	results := filepath.Join(t.TempDir(), "results.jsonl")
 	brokers := testCluster(t)
 	m, o, code := parse([]string{
-		"--brokers", brokers, "--events", "120000", "--runs", "1", "--partitions", "2", "--shards", "2", "--assume", "0.2", "--denied", "0.2", "--principals", "100",
+		"--brokers", brokers, "--events", "240000", "--runs", "1", "--partitions", "2", "--shards", "2", "--assume", "0.2", "--denied", "0.2", "--principals", "100",
 		"--rate", "500", "--background", "1000", "--warm", "100ms", "--duration", "1s", "--idle", "100ms", "--json", results, "--set", "kafka.session_timeout=6s", "--set", "leave_on_stop=true",
 	}, os.Stdout, os.Stderr)
 	if code >= 0 {
@@ -66,7 +66,7 @@ func TestModes(t *testing.T) {
 	if err := m.work(b, t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Throughput: 120,000 events", "trailhound  ", "median", "Latency", "Start, until /readyz", "kill -9"} {
+	for _, want := range []string{"Throughput: 240,000 events", "trailhound  ", "median", "Latency", "Start, until /readyz", "kill -9"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, &stdout)
 		}
